@@ -1,0 +1,1 @@
+"""Namespace of Orca's original import path, ``zoo.orca``."""

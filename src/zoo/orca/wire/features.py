@@ -1,0 +1,56 @@
+"""The columns of a job, as both sides know them: name, dtype and the shape of one row."""
+
+from dataclasses import dataclass, field
+
+#: The dtypes a column may have on the workers. "string" is a column of UTF-8 text or raw bytes.
+DTYPES = ("bool", "int32", "int64", "float32", "string")
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnSpec:
+    """One column.
+
+    Parameters
+    ----------
+    name : str
+        The column's name in the user's DataFrame.
+    dtype : str
+        One of `DTYPES`.
+    shape : tuple of int or None
+        The shape of one row: ``()`` for a scalar, ``(k,)`` for an array. A length is None while it
+        is not known, which is until rows have been seen.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int | None, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureSpec:
+    """The columns of a job by their roles.
+
+    Parameters
+    ----------
+    features, labels : tuple of ColumnSpec
+        In the order the user gave. `labels` is empty for predict.
+    feature_keys, label_keys : tuple of str or None
+        The model's input (output) names when the user mapped columns by name, else None: by
+        position.
+    weight : ColumnSpec or None
+        The column of sample weights.
+    """
+
+    features: tuple[ColumnSpec, ...]
+    labels: tuple[ColumnSpec, ...] = ()
+    feature_keys: tuple[str, ...] | None = None
+    label_keys: tuple[str, ...] | None = None
+    weight: ColumnSpec | None = field(default=None)
+
+    @property
+    def columns(self) -> tuple[ColumnSpec, ...]:
+        """All columns, each once, features first: the order in which they travel."""
+        found: dict[str, ColumnSpec] = {}
+        for column in (*self.features, *self.labels, *((self.weight,) if self.weight else ())):
+            found.setdefault(column.name, column)
+        return tuple(found.values())

@@ -1,0 +1,187 @@
+"""What the driver asks of the workers, and what they answer.
+
+Jobs travel inside the stage's closure and are unpickled on workers only; what comes back is a
+header in JSON and tensors in safetensors, so the driver never unpickles anything from a worker.
+"""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar
+
+from zoo.orca.wire.features import FeatureSpec
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """Which framework builds which model.
+
+    Parameters
+    ----------
+    framework : str
+        Name of the module in `zoo.orca.frameworks` that trains it, for example "tf2".
+    creator : bytes
+        The pickled `model_creator` (see `zoo.orca.wire.packing`).
+    config : bytes
+        The pickled configuration that the creator is called with.
+    compile_args : bytes or None
+        A pickled creator of arguments for `compile`, for models that come uncompiled.
+    """
+
+    framework: str
+    creator: bytes
+    config: bytes
+    compile_args: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What all jobs have in common.
+
+    Parameters
+    ----------
+    model : ModelSpec
+    columns : FeatureSpec
+        The columns; lengths of arrays are filled in on the workers once rows were seen.
+    state : bytes or None
+        A packed `zoo.orca.wire.packing.State` to begin with; None: as the creator built it.
+    seed : int
+        Fixes the order of rows and the workers' random generators.
+    threads : int
+        Processor threads each worker may use; 0 leaves the framework's own choice.
+    environment : dict
+        Environment variables a child must have before it imports the framework.
+    """
+
+    model: ModelSpec
+    columns: FeatureSpec
+    state: bytes | None
+    seed: int
+    threads: int
+    environment: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainJob(Job):
+    """Train for some epochs.
+
+    Parameters
+    ----------
+    batch_size : int
+        Rows of one step over all workers together.
+    epochs, initial_epoch : int
+        Epochs are numbered from `initial_epoch` to ``initial_epoch + epochs``.
+    steps_per_epoch : int or None
+        Global batches an epoch; None: one exact pass.
+    validate : bool
+        Whether the stage carries validation rows.
+    validation_steps : int or None
+        Global batches of validation; None: one exact pass.
+    validation_freq : int or tuple of int
+        Validate every so many epochs, or after these epochs (counted from 1).
+    class_weight : dict of int to float, or None
+    callbacks : bytes or None
+        A pickled list of the framework's callbacks.
+    verbose : int
+    max_state_bytes : int
+        The largest state that may come back through the stage's rows; 0: no limit known.
+    """
+
+    batch_size: int = 32
+    epochs: int = 1
+    initial_epoch: int = 0
+    steps_per_epoch: int | None = None
+    validate: bool = False
+    validation_steps: int | None = None
+    validation_freq: int | tuple[int, ...] = 1
+    class_weight: dict[int, float] | None = None
+    callbacks: bytes | None = None
+    verbose: int = 1
+    max_state_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluateJob(Job):
+    """Evaluate over one exact pass, or the first `steps` global batches of it."""
+
+    batch_size: int = 32
+    steps: int | None = None
+    callbacks: bytes | None = None
+    verbose: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class BuildJob(Job):
+    """Build the model once and return its state and the signature of its outputs."""
+
+
+@dataclass(frozen=True, slots=True)
+class PredictJob(Job):
+    """Predict batches of at most `batch_size` rows."""
+
+    batch_size: int = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a worker did not finish; `error` names a class of `zoo.orca.errors`.
+
+    Parameters
+    ----------
+    error : str
+    message : str
+        One or a few sentences for the user.
+    rank : int
+    host : str
+    traceback : str
+        The worker's own traceback, or an empty string.
+    log : tuple of str
+        The last lines its child printed.
+    details : dict
+        What the driver needs to merge the same finding of several workers (JSON values).
+    """
+
+    error: str
+    message: str
+    rank: int = -1
+    host: str = ""
+    traceback: str = ""
+    log: tuple[str, ...] = ()
+    details: dict[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "Failure":
+        """Return the failure that `to_json` described."""
+        return cls(**{**values, "log": tuple(values["log"])})
+
+
+@dataclass(frozen=True, slots=True)
+class OutputSpec:
+    """One output of the model: its name, numpy dtype and rank, the batch axis counted."""
+
+    name: str
+    dtype: str
+    rank: int
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """One thing worth showing on the driver, sent by rank 0 only (logs: by every rank).
+
+    `kind` is one of `KINDS`; the fields that a kind does not use stay empty.
+    """
+
+    KINDS: ClassVar[tuple[str, ...]] = ("phase", "epoch", "step", "epoch_end", "log", "warning")
+
+    kind: str
+    rank: int = 0
+    text: str = ""
+    epoch: int = 0
+    epochs: int = 0
+    step: int = 0
+    steps: int = 0
+    rows: int = 0
+    seconds: float = 0.0
+    logs: dict[str, float] = field(default_factory=dict)

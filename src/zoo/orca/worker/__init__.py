@@ -1,0 +1,1 @@
+"""Code that runs on executors: the barrier task and the child process that trains."""

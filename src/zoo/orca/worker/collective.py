@@ -1,0 +1,74 @@
+"""How workers talk: the protocol, and the worker that has nobody to talk to.
+
+Every method except `close` is collective: all ranks must call it, in the same order, with buffers
+of the same length (`all_gather` and `broadcast` excepted). Code above never asks whether it is
+distributed; :class:`Alone` answers for one worker.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Protocol, TypeAlias
+
+from numpy.typing import NDArray
+
+Buffer: TypeAlias = bytes | bytearray | memoryview
+
+
+class Collective(Protocol):
+    """A fixed group of processes that exchange buffers in lockstep."""
+
+    @property
+    def rank(self) -> int:
+        """This process's number, from 0 to ``size - 1``."""
+
+    @property
+    def size(self) -> int:
+        """Number of processes."""
+
+    def all_reduce(self, array: NDArray[Any]) -> None:
+        """Replace `array` (C-contiguous) on every rank by the element-wise sum over ranks.
+
+        Every rank ends with bit-identical values. Must be called on all ranks.
+
+        Raises
+        ------
+        PeerLostError
+            A peer closed its connection, fell silent, or called another operation.
+        """
+
+    def all_gather(self, data: Buffer) -> Sequence[Buffer]:
+        """Return every rank's `data` in rank order; lengths may differ. Called on all ranks."""
+
+    def broadcast(self, data: Buffer | None, root: int = 0) -> Buffer:
+        """Return `root`'s `data` on every rank; the others pass None. Called on all ranks."""
+
+    def barrier(self) -> None:
+        """Return once every rank has called it."""
+
+    def close(self) -> None:
+        """Let go of all resources; may be called more than once, and not collectively."""
+
+
+class Alone:
+    """The collective of a single worker: every operation is the identity."""
+
+    rank = 0
+    size = 1
+
+    def all_reduce(self, array: NDArray[Any]) -> None:
+        """Leave `array` as it is: it is already the sum over one rank."""
+
+    def all_gather(self, data: Buffer) -> Sequence[Buffer]:
+        """Return a list with `data` alone."""
+        return [data]
+
+    def broadcast(self, data: Buffer | None, root: int = 0) -> Buffer:
+        """Return `data`."""
+        if data is None:
+            raise ValueError("broadcast: the root rank passes data, and rank 0 is the only one")
+        return data
+
+    def barrier(self) -> None:
+        """Return at once."""
+
+    def close(self) -> None:
+        """Have nothing to let go of."""
