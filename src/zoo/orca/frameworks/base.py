@@ -1,112 +1,23 @@
-"""The seam between the engine and a framework.
+"""The seam between the engine and a framework, under the name plug-ins know it by."""
 
-Separation of concerns:
+from zoo.orca.worker.plugin import (
+    Built,
+    Columns,
+    Evaluated,
+    Framework,
+    Predictor,
+    Rows,
+    Trained,
+    World,
+)
 
-* the *child* (`zoo.orca.worker.run`) knows where rows lie, who the peers are and how results
-  travel, and calls one plug-in by name;
-* a *plug-in* (a module of this folder with a function ``framework() -> Framework``) builds the
-  user's model and runs the framework's ordinary loop over the rows it is given;
-* the *collective* is the only way in which a plug-in talks to the other workers.
-
-A plug-in never starts processes, opens files of rows or prints progress by itself.
-"""
-
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
-
-import numpy as np
-from numpy.typing import NDArray
-
-from zoo.orca.wire.features import FeatureSpec
-from zoo.orca.wire.job import EvaluateJob, Job, OutputSpec, Progress, TrainJob
-from zoo.orca.wire.packing import State
-from zoo.orca.wire.plan import Plan
-from zoo.orca.worker.collective import Collective
-
-#: Rows by column name: arrays of shape (rows, *row shape); strings are object arrays of bytes.
-Columns = Mapping[str, NDArray[Any]]
-
-
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """This worker's rows of one data set, and the plan of all workers' steps over them.
-
-    `spec` has every array length filled in, the same on all ranks.
-    """
-
-    spec: FeatureSpec
-    columns: Columns
-    plan: Plan
-
-
-@dataclass(frozen=True, slots=True)
-class World:
-    """Who this worker is, whom it talks to, and where it reports."""
-
-    collective: Collective
-    report: Callable[[Progress], None]
-
-    @property
-    def rank(self) -> int:
-        """This worker's number."""
-        return self.collective.rank
-
-    @property
-    def size(self) -> int:
-        """Number of workers."""
-        return self.collective.size
-
-
-@dataclass(frozen=True, slots=True)
-class Trained:
-    """What `Framework.train` returns; `history` and `state` are the same on every rank."""
-
-    history: dict[str, list[float]]
-    state: State
-    outputs: tuple[OutputSpec, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Evaluated:
-    """What `Framework.evaluate` returns; `metrics` has the framework's own names."""
-
-    metrics: dict[str, float]
-    outputs: tuple[OutputSpec, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Built:
-    """What `Framework.build` returns."""
-
-    state: State
-    outputs: tuple[OutputSpec, ...]
-
-
-#: Maps one batch of feature columns to the model's outputs, each of shape (rows, ...).
-Predictor = Callable[[Columns], list[NDArray[np.generic]]]
-
-
-class Framework(Protocol):
-    """One framework's way to build, train, evaluate and predict.
-
-    `train` and `evaluate` are collective: all ranks call them with the same job.
-    """
-
-    def prepare(self, job: Job, world: World) -> None:
-        """Import the framework and set threads; called once, before rows have arrived."""
-
-    def train(self, job: TrainJob, rows: Rows, validation: Rows | None, world: World) -> Trained:
-        """Train and return history and state."""
-
-    def evaluate(self, job: EvaluateJob, rows: Rows, world: World) -> Evaluated:
-        """Evaluate and return the metrics over all workers' rows."""
-
-    def build(self, job: Job, sample: Columns | None) -> Built:
-        """Build the model, by its first batch if it needs one, and return its state."""
-
-    def predictor(self, job: Job) -> tuple[Predictor, tuple[OutputSpec, ...]]:
-        """Return a function that predicts one batch with the job's state.
-
-        The outputs' specification may be empty when it is only known after the first batch.
-        """
+__all__ = [
+    "Built",
+    "Columns",
+    "Evaluated",
+    "Framework",
+    "Predictor",
+    "Rows",
+    "Trained",
+    "World",
+]

@@ -1,0 +1,8 @@
+"""Deep learning straight on Spark DataFrames.
+
+Importing this package imports neither Spark nor a framework.
+"""
+
+from zoo.orca.context import OrcaContext, init_orca_context, stop_orca_context
+
+__all__ = ["OrcaContext", "init_orca_context", "stop_orca_context"]

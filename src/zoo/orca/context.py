@@ -1,0 +1,343 @@
+"""The Spark session that Orca works on, and the options that go with it.
+
+::
+
+    init_orca_context -> request.Request -> clusters.plan_launch -> java.start_gateway -> session
+                         what was asked     Spark configuration     a quiet JVM
+
+An active session is adopted, whoever created it. Only a session that was created here is stopped
+here.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+import threading
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from zoo.orca.clusters import Launch, plan_launch, requested_conf
+from zoo.orca.errors import ContextError, InvalidInputError
+from zoo.orca.java import find_java, start_gateway
+from zoo.orca.request import DEFAULT_MEMORY, Request
+
+if TYPE_CHECKING:
+    from pyspark import SparkContext
+    from pyspark.sql import SparkSession
+
+
+@dataclass
+class _State:
+    """Everything this file remembers between calls."""
+
+    own_session: SparkSession | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+    warned: set[str] = field(default_factory=set)
+    stops_at_exit: bool = False
+    lock: threading.RLock = field(default_factory=threading.RLock)
+
+
+_state = _State()
+
+
+def init_orca_context(
+    cluster_mode: str = "local",
+    cores: int | str | None = None,
+    memory: str = DEFAULT_MEMORY,
+    num_nodes: int = 1,
+    init_ray_on_spark: bool = False,
+    *,
+    conf: Mapping[str, Any] | None = None,
+    **kwargs: Any,
+) -> SparkContext | None:
+    """Start Spark, or adopt the session that is active.
+
+    Parameters
+    ----------
+    cluster_mode : str
+        ``"local"``, ``"standalone"``, ``"yarn"`` (or ``"yarn-client"``), ``"k8s"`` (or
+        ``"k8s-client"``), or, for programs that ``spark-submit`` starts, ``"spark-submit"``,
+        ``"yarn-cluster"`` or ``"k8s-cluster"``.
+    cores : int, "*" or None
+        Cores per node. None is every core of the machine in local mode, and 2 elsewhere.
+    memory : str
+        Memory per node: the driver's in local mode, an executor's elsewhere.
+    num_nodes : int
+        Executors; local mode is one node.
+    init_ray_on_spark : bool
+        Has no effect: Orca needs no Ray.
+    conf : Mapping, optional
+        Spark configuration; wins over everything that the other arguments lead to.
+    **kwargs
+        What the mode needs besides. ``spark_log_level``, ``jars``, ``extra_python_lib``,
+        ``python_location`` (the workers' Python); standalone: ``master``; YARN: ``hadoop_conf``,
+        ``hadoop_user_name``, ``spark_yarn_archive``; Kubernetes: ``master``, ``container_image``;
+        both: ``penv_archive``, ``additional_archive``; all clusters: ``driver_cores``,
+        ``driver_memory``.
+
+    Returns
+    -------
+    SparkContext or None
+        The session's context; None for a Spark Connect session, which has none.
+
+    Raises
+    ------
+    InvalidInputError
+        For an unknown mode, an unknown argument or a value that cannot be meant.
+    ContextError
+        If Java is missing, the cluster cannot be reached, or only ``spark-submit`` can start a
+        program in this mode.
+    """
+    if init_ray_on_spark:
+        kwargs["init_ray_on_spark"] = True
+    request = _request(
+        cluster_mode=cluster_mode,
+        cores=cores,
+        memory=memory,
+        num_nodes=num_nodes,
+        conf=conf or {},
+        options=kwargs,
+    )
+    return _context_of(_session_for(request))
+
+
+def stop_orca_context() -> None:
+    """Stop the session that Orca started; one that it adopted goes on."""
+    with _state.lock:
+        session, _state.own_session = _state.own_session, None
+        # Stopping a stopped session again would unregister whichever session came after it.
+        if session is not None and session.sparkContext._jsc is not None:
+            session.stop()
+
+
+def _request(**arguments: Any) -> Request:
+    """Add to the arguments what this process knows."""
+    return Request(
+        python=sys.executable,
+        python_from_environment=os.environ.get("PYSPARK_PYTHON"),
+        **arguments,
+    )
+
+
+def _under_spark_submit() -> bool:
+    """Tell whether spark-submit has started this program: the JVM first, and Python from there."""
+    return "PYSPARK_GATEWAY_PORT" in os.environ
+
+
+def _session_for(request: Request) -> SparkSession:
+    """Return the active session, or the one that the request describes."""
+    launch = plan_launch(request)
+    with _state.lock:
+        for line in launch.warnings:
+            _warn_once(line)
+        session = _active_session()
+        if session is not None:
+            _warn_of_differences(session, request)
+        else:
+            session = _create_session(launch)
+            _state.own_session = session
+            if not _state.stops_at_exit:
+                atexit.register(stop_orca_context)
+                _state.stops_at_exit = True
+        context = _context_of(session)
+        if launch.log_level is not None and context is not None:
+            context.setLogLevel(launch.log_level)
+        return session
+
+
+def _active_session() -> SparkSession | None:
+    """Return the session that is active in this process, in whichever thread it was created."""
+    from pyspark import SparkContext
+    from pyspark.sql import SparkSession
+
+    session = SparkSession.getActiveSession()
+    if session is not None:
+        return session
+    # Spark keeps the active session by thread. A notebook's callback or a web server's handler
+    # runs in another one; and a Connect server named by the environment is a session to come.
+    if SparkContext._active_spark_context is not None or "SPARK_REMOTE" in os.environ:
+        return SparkSession.builder.getOrCreate()
+    return None
+
+
+def _create_session(launch: Launch) -> SparkSession:
+    """Start a JVM if this process has none, and a session on it."""
+    from py4j.protocol import Py4JError
+    from pyspark import SparkConf, SparkContext
+    from pyspark.errors import PySparkException
+    from pyspark.sql import SparkSession
+
+    if launch.submit_command is not None and not _under_spark_submit():
+        raise ContextError(
+            "this cluster_mode is for programs that spark-submit has started, and this one was "
+            f"not; start it with\n  {launch.submit_command}"
+        )
+    conf = SparkConf().setAll(list(launch.conf.items()))
+    with _environment(launch.environment):
+        gateway = None
+        if SparkContext._gateway is None and not _under_spark_submit():
+            gateway = _start_jvm(conf)
+        try:
+            SparkContext(conf=conf, gateway=gateway)
+            return SparkSession.builder.getOrCreate()
+        except (Py4JError, PySparkException) as error:
+            master = launch.conf.get("spark.master", "the cluster")
+            raise ContextError(f"Spark could not start on {master}: {error}") from error
+
+
+def _start_jvm(conf: Any) -> Any:
+    """Start a JVM on a Java that Spark can use, which need not be the first on PATH."""
+    with _environment({"JAVA_HOME": str(find_java().home)}):
+        return start_gateway(conf, log_output=OrcaContext.log_output)
+
+
+@contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables for as long as Spark starts, which reads some from nowhere else."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _context_of(session: SparkSession) -> SparkContext | None:
+    """Return a session's SparkContext; None on Spark Connect."""
+    from pyspark.sql.utils import is_remote
+
+    return None if is_remote() else session.sparkContext
+
+
+def _warn_of_differences(session: SparkSession, request: Request) -> None:
+    """Say which of the arguments the adopted session does not follow."""
+    differing = [
+        f"{key} is {session.conf.get(key, None)}, not {wanted}"
+        for key, wanted in requested_conf(request).items()
+        if session.conf.get(key, None) != wanted
+    ]
+    if differing:
+        warnings.warn(
+            "init_orca_context uses the Spark session that is active already and changes nothing "
+            f"about it: {'; '.join(differing)}. Stop that session first to start one with these "
+            "arguments.",
+            stacklevel=4,
+        )
+
+
+def _warn_once(message: str) -> None:
+    """Warn of something that a program may do in every call, once."""
+    if message not in _state.warned:
+        _state.warned.add(message)
+        warnings.warn(message, stacklevel=4)
+
+
+class _Option:
+    """A class property of `OrcaContext`: checked when set, kept in the state."""
+
+    def __init__(self, default: Any, *allowed: Any, doc: str) -> None:
+        self.default = default
+        self.allowed = allowed
+        self.__doc__ = doc
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, instance: object, owner: type) -> Any:
+        return self if instance is None else _state.options.get(self.name, self.default)
+
+    def __set__(self, instance: object, value: Any) -> None:
+        # 1 == True, so the type is compared too.
+        if not any(value == one and type(value) is type(one) for one in self.allowed):
+            allowed = " or ".join(repr(one) for one in self.allowed)
+            raise InvalidInputError(f"OrcaContext.{self.name} is {allowed}, not {value!r}")
+        _state.options[self.name] = value
+
+
+class _FormerOption(_Option):
+    """A class property that the original had and that has no meaning here."""
+
+    def __set__(self, instance: object, value: Any) -> None:
+        _warn_once(f"OrcaContext.{self.name} has no effect: {self.__doc__}")
+        _state.options[self.name] = value
+
+
+class _Options(type):
+    """Gives `OrcaContext` properties of the class itself, as the original has them."""
+
+    log_output = _Option(
+        False, False, True, doc="Show the JVM's messages in a notebook; set it before Spark starts."
+    )
+    pandas_read_backend = _Option(
+        "spark", "spark", "pandas", doc="What reads files into shards of pandas frames."
+    )
+    serialize_data_creator = _Option(
+        False, False, True, doc="Run data creators one at a time on each node."
+    )
+    train_data_store = _FormerOption(
+        "DRAM", doc="rows are mapped from a file on each worker, so memory bounds nothing."
+    )
+    barrier_mode = _FormerOption(
+        True, doc="every training is a barrier stage; that is how workers find each other."
+    )
+    _eager_mode = _FormerOption(True, doc="shards are computed when they are needed.")
+    _shard_size = _FormerOption(None, doc="rows travel in Arrow batches, which Spark sizes.")
+
+
+class OrcaContext(metaclass=_Options):
+    """The active Spark session, and options of the whole program.
+
+    Attributes
+    ----------
+    log_output : bool
+        Show the JVM's messages in a notebook; set it before Spark starts.
+    pandas_read_backend : {"spark", "pandas"}
+        What reads files into shards of pandas frames.
+    serialize_data_creator : bool
+        Run data creators one at a time on each node.
+    """
+
+    @staticmethod
+    def get_spark_session() -> SparkSession:
+        """Return the active session; if there is none, start one on every core of this machine.
+
+        In a program that ``spark-submit`` has started, the session is the one it configures.
+        """
+        mode = "spark-submit" if _under_spark_submit() else "local"
+        return _session_for(_request(cluster_mode=mode))
+
+    @staticmethod
+    def get_spark_context() -> SparkContext:
+        """Return the active session's SparkContext."""
+        context = _context_of(OrcaContext.get_spark_session())
+        if context is None:
+            raise ContextError(
+                "a Spark Connect session has no SparkContext; OrcaContext.get_spark_session() "
+                "returns the session, and Orca needs nothing else"
+            )
+        return context
+
+    @staticmethod
+    def get_sql_context() -> SparkSession:
+        """Return the active session, which has been Spark's SQLContext since Spark 2."""
+        _warn_once(
+            "OrcaContext.get_sql_context() returns the SparkSession, which replaced SQLContext "
+            "and has its methods; use OrcaContext.get_spark_session()"
+        )
+        return OrcaContext.get_spark_session()
+
+    @staticmethod
+    def get_ray_context() -> None:
+        """Raise: there is no Ray."""
+        raise ContextError(
+            "there is no Ray context: Orca trains inside Spark's own tasks and starts no Ray"
+        )

@@ -1,0 +1,47 @@
+"""Sends this package to executors that do not have it: they need the framework and nothing else."""
+
+import hashlib
+import tempfile
+import zipfile
+from pathlib import Path
+from weakref import WeakKeyDictionary
+
+import cloudpickle
+from pyspark.sql import SparkSession
+
+import zoo.orca
+from zoo.orca.driver.slots import is_local
+
+#: Sessions that have the package, and the directory Spark's file server reads it from as long as
+#: the session lives.
+_shipped: "WeakKeyDictionary[SparkSession, tempfile.TemporaryDirectory[str]]" = WeakKeyDictionary()
+
+
+def ship_package(spark: SparkSession) -> None:
+    """Make `zoo.orca` importable on the executors of `spark`, once a session."""
+    if is_local(spark) or spark in _shipped or not Path(zoo.orca.__file__).is_file():
+        return  # there already; the last case is a package that itself runs from a shipped zip
+    _shipped[spark] = tempfile.TemporaryDirectory(prefix="orca-ship-")
+    spark.addArtifacts(str(build_zip(Path(_shipped[spark].name))), pyfile=True)
+
+
+def build_zip(directory: Path) -> Path:
+    """Return a zip of `zoo` and of `cloudpickle`, which unpickles the creators, in `directory`.
+
+    The name carries a hash of the content, so that two versions in one cluster do not mix.
+    """
+    roots = [Path(zoo.orca.__file__).parents[1], Path(cloudpickle.__file__).parent]
+    files = [
+        (path, f"{root.name}/{path.relative_to(root).as_posix()}")
+        for root in roots
+        for path in sorted(root.rglob("*"))
+        if path.is_file() and path.suffix != ".pyc"
+    ]
+    digest = hashlib.sha256()
+    for path, name in files:
+        digest.update(name.encode() + path.read_bytes())
+    target = directory / f"zoo_orca_{digest.hexdigest()[:16]}.zip"
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path, name in files:
+            archive.write(path, name)
+    return target

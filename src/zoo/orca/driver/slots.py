@@ -1,0 +1,95 @@
+"""How many workers can run at the same time, asked before a stage that would wait for ever.
+
+A barrier stage needs all its tasks at once. Spark checks that too, but for ten minutes and in a
+log line; here the answer comes within seconds and names the numbers.
+"""
+
+import os
+import time
+
+from pyspark.sql import SparkSession
+
+from zoo.orca.errors import SlotsError
+
+#: Executors of a cluster may still be registering when the first stage is asked for.
+_PATIENCE_SECONDS = 10.0
+
+
+def check_slots(spark: SparkSession, workers: int) -> None:
+    """Return if `workers` tasks can run at the same time.
+
+    Raises
+    ------
+    SlotsError
+        If they cannot, after a wait of some seconds for executors that are still starting.
+    """
+    deadline = time.monotonic() + (0 if is_local(spark) else _PATIENCE_SECONDS)
+    while (slots := _slots(spark)) is not None and slots < workers:
+        if time.monotonic() >= deadline:
+            raise SlotsError(_describe(spark, workers, slots))
+        time.sleep(0.2)
+
+
+def is_local(spark: SparkSession) -> bool:
+    """Whether the session runs in this very process tree, on this machine."""
+    return (spark.conf.get("spark.master", "") or "").startswith("local") and not is_connect(spark)
+
+
+def is_connect(spark: SparkSession) -> bool:
+    """Whether the session talks to a Spark Connect server."""
+    return type(spark).__module__.startswith("pyspark.sql.connect")
+
+
+def executor_cores(spark: SparkSession) -> int:
+    """Return the cores of one executor where the cluster says so; 0 means all of the host's."""
+    if is_local(spark):
+        return 0
+    return int(spark.conf.get("spark.executor.cores", "0") or 0)
+
+
+def _slots(spark: SparkSession) -> int | None:
+    """Return the tasks that can run at once now; None where the session cannot tell."""
+    if is_connect(spark):
+        return None  # the server's own check answers, later
+    # Public Python API knows only defaultParallelism, which a setting can override.
+    scala = spark.sparkContext._jsc.sc()
+    profile = scala.resourceProfileManager().defaultResourceProfile()
+    return int(scala.maxNumConcurrentTasks(profile))
+
+
+def _describe(spark: SparkSession, workers: int, slots: int) -> str:
+    master = spark.conf.get("spark.master", "")
+    if is_local(spark):
+        way = f"local[{workers}] (init_orca_context(cores={workers}))"
+    elif (spark.conf.get("spark.dynamicAllocation.enabled", "false") or "") == "true":
+        way = f"spark.dynamicAllocation.minExecutors so that {workers} slots are there at the start"
+    else:
+        way = "spark.executor.instances and spark.executor.cores (num_nodes and cores)"
+    return (
+        f"{workers} workers need {workers} slots at the same time, and {master} has {slots}: ask "
+        f"for fewer workers (num_workers={slots}) or raise {way}; spark.task.cpus is "
+        f"{spark.conf.get('spark.task.cpus', '1')}"
+    )
+
+
+def default_nodes() -> int:
+    """Return the machines that the active session works on, as far as its settings say; else 1."""
+    spark = SparkSession.getActiveSession()
+    if spark is None or is_local(spark):
+        return 1
+    return int(spark.conf.get("spark.executor.instances", "1") or 1)
+
+
+def threads_per_task(spark: SparkSession) -> int:
+    """Return the processor threads that one of many tasks at the same time may use."""
+    if is_local(spark):
+        return max(1, len(os.sched_getaffinity(0)) // max(1, _slots(spark) or 1))
+    return int(spark.conf.get("spark.task.cpus", "1") or 1)
+
+
+def max_result_bytes(spark: SparkSession) -> int:
+    """Return what Spark lets a job's results weigh, 0 for no limit."""
+    text = (spark.conf.get("spark.driver.maxResultSize", "1g") or "1g").strip().lower()
+    number = text.rstrip("bkmgtp")
+    unit = text[len(number) :].rstrip("b")
+    return int(float(number) * 1024 ** " kmgtp".index(unit or " "))

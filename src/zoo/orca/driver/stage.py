@@ -1,0 +1,134 @@
+"""One barrier stage: ships a job with its rows, collects the outcome, translates what failed."""
+
+import json
+import pickle
+import secrets
+from dataclasses import dataclass, field
+from typing import Any
+
+from pyspark.errors import PySparkException
+from pyspark.sql import DataFrame, SparkSession
+
+from zoo.orca.driver.failures import raise_failure, translate
+from zoo.orca.driver.progress import ProgressServer, display_for
+from zoo.orca.driver.shipping import ship_package
+from zoo.orca.driver.slots import check_slots, executor_cores, is_connect
+from zoo.orca.wire.job import Failure, Job, OutputSpec
+from zoo.orca.wire.packing import join
+from zoo.orca.worker.task import RESULT_SCHEMA, TaskOptions, make_task
+
+
+@dataclass(frozen=True, slots=True)
+class StageSettings:
+    """How a stage runs, apart from what it computes.
+
+    Parameters
+    ----------
+    workers : int
+        Tasks of the stage; each needs a slot of its own at the same time as all others.
+    verbose : int
+        0 shows nothing.
+    log_to_driver : bool
+        Whether lines that workers print are shown.
+    cpu_binding : bool
+        Whether each worker keeps to its own cores.
+    """
+
+    workers: int
+    verbose: int = 1
+    log_to_driver: bool = True
+    cpu_binding: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a stage came to: rank 0's values and state."""
+
+    values: dict[str, Any]
+    state: bytes = b""
+    outputs: tuple[OutputSpec, ...] = field(default=())
+
+
+def run_stage(frame: DataFrame, job: Job, settings: StageSettings, title: str) -> Outcome:
+    """Run `job` over `frame`, which has one partition for each worker.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        As `zoo.orca.driver.source.prepare` returns it.
+    job : Job
+    settings : StageSettings
+    title : str
+        What the stage is called in Spark's UI and in the progress.
+
+    Raises
+    ------
+    SlotsError
+        Before anything starts, if the cluster cannot run all workers at the same time.
+    OrcaError
+        What went wrong on a worker; for several, the cause rather than its consequences.
+    """
+    spark = frame.sparkSession
+    check_slots(spark, settings.workers)
+    ship_package(spark)
+    with ProgressServer(spark, display_for(settings.verbose, title)) as progress:
+        options = TaskOptions(
+            secret=secrets.token_bytes(32),
+            report_to=progress.report_to,
+            heartbeat=_seconds(spark, "spark.orca.heartbeat.timeout", 60.0),
+            connect_timeout=_seconds(spark, "spark.orca.connect.timeout", 60.0),
+            executor_cores=executor_cores(spark),
+            log_to_driver=settings.log_to_driver and settings.verbose > 0,
+            cpu_binding=settings.cpu_binding,
+        )
+        results = frame.mapInArrow(
+            make_task(pickle.dumps(job), options),
+            RESULT_SCHEMA,
+            barrier=True,
+        )
+        with _described(spark, title):
+            try:
+                table = results.toArrow()
+            except (PySparkException, _java_error()) as error:
+                raise translate(error, settings.workers) from error
+    return _outcome(table.to_pylist())
+
+
+def _outcome(rows: list[dict[str, Any]]) -> Outcome:
+    headers = [json.loads(row["header"]) for row in rows if row["header"] is not None]
+    failures = [Failure.from_json(h["failure"]) for h in headers if "failure" in h]
+    if failures:
+        raise_failure(failures)
+    pieces = sorted((row for row in rows if row["rank"] == 0), key=lambda row: int(row["piece"]))
+    values = json.loads(pieces[0]["header"])["done"]
+    outputs = tuple(OutputSpec(**output) for output in values["outputs"])
+    return Outcome(values, join(piece["payload"] for piece in pieces), outputs)
+
+
+def _seconds(spark: SparkSession, key: str, default: float) -> float:
+    return float(spark.conf.get(key, str(default)) or default)
+
+
+def _java_error() -> type[Exception]:
+    # py4j is only there with classic Spark; Spark Connect has no JVM on this side.
+    try:
+        from py4j.protocol import Py4JJavaError
+    except ImportError:
+        return PySparkException
+    return Py4JJavaError  # type: ignore[no-any-return]
+
+
+class _described:
+    """Names the stage in Spark's UI while it runs, where there is a SparkContext to tell."""
+
+    def __init__(self, spark: SparkSession, title: str) -> None:
+        self._context = None if is_connect(spark) else spark.sparkContext
+        self._title = title
+
+    def __enter__(self) -> None:
+        if self._context is not None:
+            self._context.setJobDescription(f"Orca: {self._title}")
+
+    def __exit__(self, *exc: object) -> None:
+        if self._context is not None:
+            self._context.setJobDescription(None)  # type: ignore[arg-type]

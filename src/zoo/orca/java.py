@@ -1,0 +1,195 @@
+"""The Java that Spark runs on: found, checked, and started without its start-up chatter.
+
+Importing this file costs nothing: pyspark is imported when a JVM is started.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from zoo.orca.errors import ContextError
+
+if TYPE_CHECKING:
+    from py4j.java_gateway import JavaGateway
+    from pyspark import SparkConf
+
+OLDEST = 17
+
+_HOW_TO_INSTALL = f"""Install Java {OLDEST} or newer with one of
+  apt-get install -y openjdk-17-jre-headless    (Debian, Ubuntu)
+  dnf install -y java-17-openjdk-headless       (Fedora, RHEL)
+  brew install openjdk@17                       (macOS)
+or point JAVA_HOME at one."""
+
+# Where package managers put a Java that is not on PATH: Homebrew's never is, and Linux leaves an
+# older one in front of it.
+_USUAL_PLACES = (
+    "/usr/lib/jvm/*",
+    "/opt/homebrew/opt/openjdk*",
+    "/usr/local/opt/openjdk*",
+    "/Library/Java/JavaVirtualMachines/*/Contents/Home",
+)
+
+# What a healthy JVM prints before it has read any logging configuration; no flag turns it off.
+_CHATTER = (
+    b"WARNING: Using incubator modules: jdk.incubator.vector",
+    b"WARNING: package sun.security.action not in java.base",
+    b"Picked up JAVA_TOOL_OPTIONS:",
+    b"Picked up _JAVA_OPTIONS:",
+    b"NOTE: Picked up JDK_JAVA_OPTIONS:",
+)
+
+
+@dataclass(frozen=True)
+class Java:
+    """One Java on this machine.
+
+    Attributes
+    ----------
+    home : Path
+        The directory ``JAVA_HOME`` has to name.
+    version : int
+        Its feature release, such as 17.
+    """
+
+    home: Path
+    version: int
+
+
+def find_java(
+    environ: Mapping[str, str] = os.environ, places: Iterable[str] = _USUAL_PLACES
+) -> Java:
+    """Find a Java that Spark can use.
+
+    ``JAVA_HOME`` is asked first, then ``PATH``, then the places where package managers put one.
+
+    Parameters
+    ----------
+    environ : Mapping
+        The environment whose ``JAVA_HOME`` and ``PATH`` count.
+    places : Iterable of str
+        Glob patterns of further Java homes.
+
+    Returns
+    -------
+    Java
+        The first one that is new enough.
+
+    Raises
+    ------
+    ContextError
+        If there is none; the message has the commands that install one.
+    """
+    tried: list[str] = []
+    for home in _homes(environ, places):
+        version = _version(home / "bin" / "java")
+        if version is not None and version >= OLDEST:
+            return Java(home, version)
+        tried.append(f"{home} ({'does not run' if version is None else f'Java {version}'})")
+    if tried:
+        found = f"none of the Java found here is new enough: {', '.join(tried)}"
+    else:
+        found = "none was found (JAVA_HOME is not set and there is no java on PATH)"
+    raise ContextError(f"Spark needs Java {OLDEST} or newer, and {found}. {_HOW_TO_INSTALL}")
+
+
+def _homes(environ: Mapping[str, str], places: Iterable[str]) -> Iterable[Path]:
+    """Yield the Java homes worth a look, best first and each once."""
+    candidates: list[Path] = []
+    if environ.get("JAVA_HOME"):
+        candidates.append(Path(environ["JAVA_HOME"]))
+    on_path = shutil.which("java", path=environ.get("PATH", ""))
+    if on_path:
+        candidates.append(Path(on_path).resolve().parent.parent)
+    for pattern in places:
+        matches = Path("/").glob(pattern.lstrip("/"))
+        candidates.extend(sorted(match for match in matches if (match / "bin" / "java").exists()))
+    return dict.fromkeys(candidates)
+
+
+def _version(java: Path) -> int | None:
+    """Return the feature release of a java executable; None when it does not run."""
+    try:
+        # macOS ships a /usr/bin/java that only says where to buy one, and exits with an error.
+        answer = subprocess.run(
+            [java, "-version"], capture_output=True, text=True, timeout=60, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    match = re.search(r'version "(?:1\.)?(\d+)', answer.stderr + answer.stdout)
+    return int(match[1]) if match else None
+
+
+def start_gateway(conf: SparkConf, *, log_output: bool = False) -> JavaGateway:
+    """Start the JVM that holds the Spark driver and return pyspark's gateway to it.
+
+    The JVM's standard error is passed on line by line, less what every JVM prints at its start.
+
+    Parameters
+    ----------
+    conf : SparkConf
+        What the JVM has to know before it starts, its memory for example.
+    log_output : bool
+        Write to Python's ``sys.stderr``, which a notebook shows, and not to the process's own
+        standard error.
+
+    Raises
+    ------
+    ContextError
+        If the JVM ends before Spark has answered; the message has its last lines.
+    """
+    from pyspark.errors import PySparkRuntimeError
+    from pyspark.java_gateway import launch_gateway
+
+    readable, writable = os.pipe()
+    last_lines: deque[str] = deque(maxlen=20)
+    forwarder = threading.Thread(
+        target=_forward,
+        args=(os.fdopen(readable, "rb"), _to_notebook if log_output else _to_terminal, last_lines),
+        name="orca-jvm-stderr",
+        daemon=True,
+    )
+    forwarder.start()
+    try:
+        return launch_gateway(  # type: ignore[no-untyped-call]
+            conf=conf, popen_kwargs={"stderr": writable}
+        )
+    except PySparkRuntimeError as error:
+        os.close(writable)
+        writable = -1
+        forwarder.join(timeout=5)
+        raise ContextError(
+            f"Java ended before Spark had started. Its last lines:\n{''.join(last_lines)}"
+        ) from error
+    finally:
+        if writable >= 0:
+            os.close(writable)
+
+
+def _forward(stream: BinaryIO, write: Callable[[bytes], object], last_lines: deque[str]) -> None:
+    """Pass a JVM's standard error on until the JVM ends."""
+    with stream:
+        for line in stream:
+            if not line.startswith(_CHATTER):
+                last_lines.append(line.decode(errors="replace"))
+                write(line)
+
+
+def _to_terminal(line: bytes) -> None:
+    """Write to the process's standard error, where an inherited stream would have gone."""
+    os.write(2, line)
+
+
+def _to_notebook(line: bytes) -> None:
+    """Write to Python's standard error, whatever stands in for it."""
+    sys.stderr.write(line.decode(errors="replace"))

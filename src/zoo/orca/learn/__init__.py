@@ -1,0 +1,1 @@
+"""Estimators under their original import paths."""

@@ -1,0 +1,235 @@
+"""The one estimator: what every framework's estimator does, whatever the framework.
+
+A framework's estimator (`zoo.orca.learn.tf2.Estimator`) adds the original signatures and their
+quirks, turns them into the jobs of `zoo.orca.wire.job`, and knows nothing more.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+
+from pyspark.sql import DataFrame
+
+from zoo.orca.driver.predict import predict_lazily
+from zoo.orca.driver.slots import default_nodes, threads_per_task
+from zoo.orca.driver.source import prepare
+from zoo.orca.driver.stage import Outcome, StageSettings, run_stage
+from zoo.orca.driver.storage import load_state, save_state
+from zoo.orca.errors import InvalidInputError, StateError
+from zoo.orca.learn.results import TrainingStats
+from zoo.orca.wire.features import FeatureSpec
+from zoo.orca.wire.job import (
+    BuildJob,
+    EvaluateJob,
+    Job,
+    ModelSpec,
+    OutputSpec,
+    PredictJob,
+    TrainJob,
+)
+from zoo.orca.wire.packing import State
+
+AnyJob = TypeVar("AnyJob", bound=Job)
+
+#: Columns by position (one name, or several), or the model's input names to columns.
+ColumnNames = str | Sequence[str] | Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """How an estimator's jobs run.
+
+    Parameters
+    ----------
+    num_workers : int or None
+        Workers of a `fit` or `evaluate`; None: `workers_per_node` on every node.
+    workers_per_node : int
+    seed : int
+        Fixes the placement and order of rows and the initial weights.
+    log_to_driver : bool
+        Whether lines that workers print are shown on the driver.
+    cpu_binding : bool
+        Whether each worker keeps to its own cores.
+    model_dir : str or None
+        A directory that driver and workers reach, for checkpoints.
+    environment : dict
+        Variables the framework must find before it is imported.
+    """
+
+    num_workers: int | None = None
+    workers_per_node: int = 1
+    seed: int = 0
+    log_to_driver: bool = True
+    cpu_binding: bool = False
+    model_dir: str | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+class BaseEstimator:
+    """Trains, evaluates and predicts one model on DataFrames.
+
+    Use a framework's estimator, for example `zoo.orca.learn.tf2.Estimator.from_keras`.
+    """
+
+    def __init__(self, model: ModelSpec, options: EngineOptions) -> None:
+        for name in ("num_workers", "workers_per_node"):
+            value = getattr(options, name)
+            if value is not None and (not isinstance(value, int) or value < 1):
+                raise InvalidInputError(f"{name} must be a whole number from 1, got {value!r}")
+        self._model = model
+        self._options = options
+        self._state: State | None = None
+        self._outputs: tuple[OutputSpec, ...] = ()
+
+    @property
+    def num_workers(self) -> int:
+        """Workers of a `fit` or `evaluate`, each one task with one child process."""
+        if self._options.num_workers is not None:
+            return self._options.num_workers
+        return self._options.workers_per_node * default_nodes()
+
+    def save(self, path: str) -> str:
+        """Write weights, optimizer state, epoch and step to one safetensors file.
+
+        Parameters
+        ----------
+        path : str
+            A local path or any URL that pyarrow or fsspec opens. The name may end in anything
+            but a framework's own formats.
+
+        Returns
+        -------
+        str
+            `path`.
+
+        Raises
+        ------
+        StateError
+            If there is nothing to save before the first `fit` or `load`.
+        """
+        save_state(self._required_state("save"), str(path))
+        return path
+
+    def load(self, path: str) -> None:
+        """Read what `save` wrote: a following `fit` goes on as if it were the same session.
+
+        Raises
+        ------
+        StateError
+            If the file cannot be read, or is of another framework.
+        """
+        state = load_state(str(path))
+        framework = state.meta.get("framework")
+        if framework != self._model.framework:
+            raise StateError(
+                f"{path} was saved by framework {framework!r}, not {self._model.framework!r}"
+            )
+        self._state = state
+        # How many outputs the model has is asked of the model when it is needed.
+        self._outputs = ()
+
+    def shutdown(self) -> None:
+        """Let go of what is held on the cluster; saving, loading and predicting still work.
+
+        Children of the workers end by themselves when Spark ends their idle Python workers, a
+        minute after their last task, or with the session.
+        """
+
+    def _train(self, data: DataFrame, validation: DataFrame | None, job: TrainJob) -> TrainingStats:
+        frame = self._frame(data, job, validation)
+        outcome = self._run(frame, job, job.verbose, "fit")
+        self._state = State.from_bytes(outcome.state)
+        self._outputs = outcome.outputs
+        return TrainingStats(outcome.values["history"])
+
+    def _evaluate(self, data: DataFrame, job: EvaluateJob) -> dict[str, float]:
+        outcome = self._run(self._frame(data, job, None), job, job.verbose, "evaluate")
+        return {f"validation_{name}": value for name, value in outcome.values["metrics"].items()}
+
+    def _predict(
+        self, data: DataFrame, spec: FeatureSpec, batch_size: int, names: Sequence[str] | None
+    ) -> DataFrame:
+        if self._state is None or not self._outputs:
+            self._build(data, spec)
+        threads = threads_per_task(data.sparkSession)
+        job = self._job(PredictJob, spec, batch_size=batch_size)
+        return predict_lazily(
+            data,
+            replace(job, threads=threads),
+            self._outputs,
+            self._prediction_names(names),
+        )
+
+    def _prediction_names(self, names: Sequence[str] | None) -> list[str]:
+        count = len(self._outputs)
+        if names is None:
+            return ["prediction"] if count == 1 else [f"prediction_{i}" for i in range(count)]
+        given = [names] if isinstance(names, str) else list(names)
+        if len(given) != count:
+            raise InvalidInputError(
+                f"output_cols names {len(given)} columns {given}, and the model has {count} outputs"
+            )
+        return given
+
+    def _build(self, data: DataFrame, spec: FeatureSpec) -> None:
+        """Build the model once, on one worker with one row, for its weights and its outputs."""
+        job = self._job(BuildJob, spec)
+        frame = prepare(data.limit(1), spec, 1, self._options.seed)
+        settings = replace(self._settings(verbose=0), workers=1)
+        outcome = run_stage(frame, job, settings, "build")
+        if self._state is None:
+            self._state = State.from_bytes(outcome.state)
+        self._outputs = outcome.outputs
+
+    def _frame(self, data: DataFrame, job: Job, validation: DataFrame | None) -> DataFrame:
+        return prepare(data, job.columns, self.num_workers, job.seed, validation)
+
+    def _run(self, frame: DataFrame, job: Job, verbose: int, title: str) -> Outcome:
+        return run_stage(frame, job, self._settings(verbose), title)
+
+    def _settings(self, verbose: int) -> StageSettings:
+        options = self._options
+        return StageSettings(self.num_workers, verbose, options.log_to_driver, options.cpu_binding)
+
+    def _job(self, kind: Callable[..., AnyJob], spec: FeatureSpec, **fields: Any) -> AnyJob:
+        return kind(
+            model=self._model,
+            columns=spec,
+            state=self._state.to_bytes() if self._state else None,
+            seed=self._options.seed,
+            threads=0,
+            environment=dict(self._options.environment),
+            **fields,
+        )
+
+    def _required_state(self, what: str) -> State:
+        if self._state is None:
+            raise StateError(f"there is nothing to {what} yet: fit or load first")
+        return self._state
+
+
+def checked_frame(data: Any, argument: str) -> DataFrame:
+    """Return `data` if it is a Spark DataFrame, classic or Connect.
+
+    Raises
+    ------
+    InvalidInputError
+        With the way to make one.
+    """
+    if isinstance(data, DataFrame):
+        return data
+    kind = f"{type(data).__module__}.{type(data).__qualname__}"
+    way = "pass a Spark DataFrame"
+    if kind.startswith("pandas."):
+        way = "make it a Spark DataFrame with spark.createDataFrame(...)"
+    elif callable(data):
+        way = "data creators are not supported: pass a Spark DataFrame"
+    raise InvalidInputError(f"{argument} is a {kind}: {way}")
+
+
+def positive(name: str, value: Any, optional: bool = False) -> None:
+    """Raise `InvalidInputError` unless `value` is a whole number from 1 (or None, if optional)."""
+    if optional and value is None:
+        return
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise InvalidInputError(f"{name} must be a whole number from 1, got {value!r}")

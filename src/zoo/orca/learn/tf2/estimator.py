@@ -1,0 +1,343 @@
+"""`Estimator.from_keras` for Keras 2 and for Keras 3 on TensorFlow, with Orca's signatures."""
+
+import os
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from pyspark.sql import DataFrame
+
+from zoo.orca.driver.slots import max_result_bytes
+from zoo.orca.driver.source import read_spec
+from zoo.orca.errors import InvalidInputError
+from zoo.orca.learn.estimator import (
+    BaseEstimator,
+    ColumnNames,
+    EngineOptions,
+    checked_frame,
+    positive,
+)
+from zoo.orca.learn.results import TrainingStats
+from zoo.orca.wire.job import EvaluateJob, ModelSpec, TrainJob
+from zoo.orca.wire.packing import pack
+
+#: Names of engines that the original had; one engine does the work of all of them here.
+_BACKENDS = ("tf2", "ray", "horovod", "spark")
+
+
+class Estimator(BaseEstimator):
+    """Trains a Keras model on Spark DataFrames. Make one with `from_keras`."""
+
+    @classmethod
+    def from_keras(
+        cls,
+        *,
+        model_creator: Callable[[dict[str, Any]], Any],
+        config: Mapping[str, Any] | None = None,
+        verbose: bool = False,
+        workers_per_node: int = 1,
+        compile_args_creator: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
+        backend: str = "tf2",
+        cpu_binding: bool = False,
+        model_dir: str | None = None,
+        log_to_driver: bool = True,
+        num_workers: int | None = None,
+        seed: int = 0,
+    ) -> "Estimator":
+        """Return an estimator for the model that `model_creator` returns.
+
+        Parameters
+        ----------
+        model_creator : callable
+            ``model_creator(config)`` runs on every worker and returns a Keras model, compiled for
+            `fit` and `evaluate` unless `compile_args_creator` is given. Import the framework
+            inside it.
+        config : dict, optional
+            What the creators are called with. `batch_size` belongs to `fit`, not here.
+        verbose : bool
+            Accepted as in Orca; `fit` and `evaluate` have a `verbose` of their own.
+        workers_per_node : int
+            Workers on each node of the cluster.
+        compile_args_creator : callable, optional
+            ``compile_args_creator(config)`` returns the keyword arguments for `Model.compile`.
+        backend : str
+            "tf2", "ray", "horovod" or "spark"; all mean the one engine there is.
+        cpu_binding : bool
+            Whether each worker keeps to its own cores.
+        model_dir : str, optional
+            A directory that driver and workers reach, for checkpoints.
+        log_to_driver : bool
+            Whether lines that workers print are shown.
+        num_workers : int, optional
+            Workers in all; by default `workers_per_node` on each node, one on a single machine.
+        seed : int
+            Fixes where rows are placed, their order, and the initial weights.
+
+        Raises
+        ------
+        CreatorError
+            If a creator cannot be sent to the workers; names the object in the way.
+        InvalidInputError
+            If an argument cannot be used.
+        """
+        if not callable(model_creator):
+            raise InvalidInputError(
+                f"model_creator must be a function of config that returns a model, got "
+                f"{type(model_creator).__qualname__}"
+            )
+        if backend not in _BACKENDS:
+            raise InvalidInputError(f"backend must be one of {_BACKENDS}, got {backend!r}")
+        settings = dict(config or {})
+        if "batch_size" in settings:
+            raise InvalidInputError("batch_size belongs to fit(batch_size=...), not to config")
+        model = ModelSpec(
+            "tf2",
+            pack(model_creator, "model_creator"),
+            pack(settings, "config"),
+            pack(compile_args_creator, "compile_args_creator") if compile_args_creator else None,
+        )
+        legacy = os.environ.get("TF_USE_LEGACY_KERAS", "1")
+        options = EngineOptions(
+            num_workers,
+            workers_per_node,
+            seed,
+            log_to_driver,
+            cpu_binding,
+            model_dir,
+            {"TF_USE_LEGACY_KERAS": legacy, "TF_CPP_MIN_LOG_LEVEL": "2"},
+        )
+        return cls(model, options)
+
+    def fit(
+        self,
+        data: DataFrame,
+        epochs: int = 1,
+        batch_size: int = 32,
+        verbose: int = 1,
+        callbacks: Sequence[Any] | None = None,
+        validation_data: DataFrame | None = None,
+        class_weight: Mapping[int, float] | None = None,
+        steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
+        validation_freq: int | Sequence[int] = 1,
+        data_config: Mapping[str, Any] | None = None,
+        feature_cols: ColumnNames | None = None,
+        label_cols: ColumnNames | None = None,
+        *,
+        sample_weight_col: str | None = None,
+        initial_epoch: int | None = None,
+    ) -> TrainingStats:
+        """Train the model; a second `fit` goes on where the first ended.
+
+        Parameters
+        ----------
+        data : DataFrame
+            The rows to train on.
+        epochs : int
+            Epochs to train. With `initial_epoch`, as in Keras, the number of the last one.
+        batch_size : int
+            Rows of one step over all workers together.
+        verbose : int
+            0 shows nothing; anything else shows progress.
+        callbacks : list, optional
+            Callbacks of the model's own Keras. They run on every worker and see the same logs
+            there; those that write files do so on rank 0.
+        validation_data : DataFrame, optional
+            Has the same feature and label columns as `data`.
+        class_weight : dict of int to float, optional
+        steps_per_epoch : int, optional
+            Global batches an epoch; by default one exact pass: every row once.
+        validation_steps : int, optional
+            Global batches of each validation; by default one exact pass.
+        validation_freq : int or list of int
+            Validate every so many epochs, or after the epochs listed (counted from 1).
+        data_config : dict, optional
+            Belongs to Orca's data creators; without meaning for a DataFrame.
+        feature_cols : list of str, str or dict
+            The model's inputs, by position, or ``{"input name": "column"}``.
+        label_cols : list of str, str or dict
+            The labels, by position, or ``{"output name": "column"}``.
+        sample_weight_col : str, optional
+            A column of weights, one number a row.
+        initial_epoch : int, optional
+            The number of the first epoch; by default where the last `fit` ended.
+
+        Returns
+        -------
+        TrainingStats
+            A dict of the last epoch's values with `train_` names, with `.history` of all.
+
+        Raises
+        ------
+        ColumnError
+            If a column is missing or cannot be an input; before anything starts.
+        DataError
+            If rows hold nulls or ragged arrays, or there are none.
+        WorkerError
+            If something goes wrong on a worker; has its rank, host, traceback and log.
+        """
+        frame = checked_frame(data, "data")
+        _ignore_data_config(data_config)
+        for name, value, optional in (
+            ("epochs", epochs, False),
+            ("batch_size", batch_size, False),
+            ("steps_per_epoch", steps_per_epoch, True),
+            ("validation_steps", validation_steps, True),
+        ):
+            positive(name, value, optional)
+        spec = read_spec(frame, feature_cols, label_cols, sample_weight_col)
+        validation = None
+        if validation_data is not None:
+            validation = checked_frame(validation_data, "validation_data")
+        first = initial_epoch if initial_epoch is not None else self._epoch
+        last = epochs if initial_epoch is not None else first + epochs
+        if last <= first:
+            raise InvalidInputError(
+                f"epochs={epochs} ends before initial_epoch={initial_epoch} begins"
+            )
+        job = self._job(
+            TrainJob,
+            spec,
+            batch_size=batch_size,
+            epochs=last - first,
+            initial_epoch=first,
+            steps_per_epoch=steps_per_epoch,
+            validate=validation is not None,
+            validation_steps=validation_steps,
+            validation_freq=_frequency(validation_freq),
+            class_weight=dict(class_weight) if class_weight else None,
+            callbacks=pack(list(callbacks), "callbacks") if callbacks else None,
+            verbose=verbose,
+            max_state_bytes=max_result_bytes(frame.sparkSession),
+        )
+        return self._train(frame, validation, job)
+
+    def evaluate(
+        self,
+        data: DataFrame,
+        batch_size: int = 32,
+        num_steps: int | None = None,
+        verbose: int = 1,
+        sample_weight: None = None,
+        callbacks: Sequence[Any] | None = None,
+        data_config: Mapping[str, Any] | None = None,
+        feature_cols: ColumnNames | None = None,
+        label_cols: ColumnNames | None = None,
+        *,
+        sample_weight_col: str | None = None,
+    ) -> dict[str, float]:
+        """Evaluate the model over all rows, each exactly once, or over the first batches.
+
+        Parameters
+        ----------
+        data : DataFrame
+        batch_size : int
+            Rows of one batch over all workers together.
+        num_steps : int, optional
+            Global batches from the first row; by default one exact pass.
+        verbose : int
+            0 shows nothing.
+        sample_weight : None
+            Only `sample_weight_col` can give weights to a DataFrame's rows.
+        callbacks : list, optional
+        data_config : dict, optional
+            Without meaning for a DataFrame.
+        feature_cols, label_cols : list of str, str or dict
+            As in `fit`.
+        sample_weight_col : str, optional
+
+        Returns
+        -------
+        dict of str to float
+            Loss and metrics with `validation_` names.
+
+        Raises
+        ------
+        ColumnError, DataError, WorkerError
+            As `fit`.
+        """
+        frame = checked_frame(data, "data")
+        _ignore_data_config(data_config)
+        positive("batch_size", batch_size)
+        positive("num_steps", num_steps, optional=True)
+        if sample_weight is not None:
+            raise InvalidInputError(
+                "sample_weight: an array cannot be matched to a DataFrame's rows; name a column "
+                "with sample_weight_col"
+            )
+        spec = read_spec(frame, feature_cols, label_cols, sample_weight_col)
+        job = self._job(
+            EvaluateJob,
+            spec,
+            batch_size=batch_size,
+            steps=num_steps,
+            callbacks=pack(list(callbacks), "callbacks") if callbacks else None,
+            verbose=verbose,
+        )
+        return self._evaluate(frame, job)
+
+    def predict(
+        self,
+        data: DataFrame,
+        batch_size: int | None = 32,
+        verbose: int = 1,
+        steps: None = None,
+        callbacks: None = None,
+        data_config: Mapping[str, Any] | None = None,
+        feature_cols: ColumnNames | None = None,
+        output_cols: str | Sequence[str] | None = None,
+    ) -> DataFrame:
+        """Return `data` with the model's outputs appended; nothing runs until an action.
+
+        Before any `fit` or `load` the model is built once, in a small job over one row, and its
+        weights are those every task predicts with.
+
+        Parameters
+        ----------
+        data : DataFrame
+        batch_size : int, optional
+            Rows the model sees at once; results do not depend on it.
+        verbose : int
+            Accepted as in Orca; a lazy call has nothing to show.
+        steps, callbacks : None
+            Accepted as in Orca only as None: rows are never left out of a prediction.
+        data_config : dict, optional
+            Without meaning for a DataFrame.
+        feature_cols : list of str, str or dict
+            As in `fit`.
+        output_cols : str or list of str, optional
+            Names for the outputs' columns; by default ``prediction``, or ``prediction_0``, … for
+            several outputs.
+
+        Returns
+        -------
+        DataFrame
+            All columns of `data`, and each row's slice of each output: float for an output of
+            rank 1, a Vector for rank 2, nested arrays of float above.
+        """
+        frame = checked_frame(data, "data")
+        _ignore_data_config(data_config)
+        if steps is not None or callbacks is not None:
+            raise InvalidInputError(
+                "predict takes neither steps nor callbacks: it is lazy and covers every row; use "
+                "data.limit(n) for fewer rows"
+            )
+        size = 32 if batch_size is None else batch_size
+        positive("batch_size", size)
+        return self._predict(frame, read_spec(frame, feature_cols), size, output_cols)
+
+    @property
+    def _epoch(self) -> int:
+        return int(self._state.meta.get("epoch", 0)) if self._state else 0
+
+
+def _frequency(value: int | Sequence[int]) -> int | tuple[int, ...]:
+    return value if isinstance(value, int) else tuple(value)
+
+
+def _ignore_data_config(data_config: Mapping[str, Any] | None) -> None:
+    if data_config is not None:
+        warnings.warn(
+            "data_config belongs to data creators; a DataFrame needs none, so it is not used",
+            stacklevel=3,
+        )

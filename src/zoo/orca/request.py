@@ -1,0 +1,136 @@
+"""What `init_orca_context` was asked for, checked before a JVM is started for it.
+
+Orca's original had more keyword arguments than mean something here: those that set up Ray, or
+a jar. They are accepted, so that its users' programs run, and named in a warning.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from zoo.orca.errors import InvalidInputError
+
+DEFAULT_MEMORY = "2g"
+DEFAULT_EXECUTOR_CORES = 2
+
+_RAY = "Orca trains inside Spark's own tasks and starts no Ray, so there is nothing to set"
+_NO_MEANING = {
+    **dict.fromkeys(
+        (
+            "env",
+            "extra_executor_memory_for_ray",
+            "extra_params",
+            "include_webui",
+            "init_ray_on_spark",
+            "num_ray_nodes",
+            "object_store_memory",
+            "ray_node_cpu_cores",
+            "redis_password",
+            "redis_port",
+            "runtime",
+            "verbose",
+        ),
+        _RAY,
+    ),
+    "enable_numa_binding": "Orca starts no Spark cluster of its own whose processes it could bind",
+    "init_executor_gateway": "Orca's tasks need no gateway from an executor's Python to its JVM",
+    "redirect_spark_log": "Orca has no jar whose log could be redirected; see spark_log_level=",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """The arguments of `init_orca_context`, and what they are resolved against.
+
+    Attributes
+    ----------
+    cluster_mode : str
+        A key of the table of modes.
+    cores : int, "*" or None
+        Cores per node; None is every core in local mode, `DEFAULT_EXECUTOR_CORES` elsewhere.
+    memory : str
+        Memory per node, such as ``"2g"``.
+    num_nodes : int
+        Executors.
+    conf : Mapping
+        The user's Spark configuration; wins over everything that is derived.
+    options : Mapping
+        The mode's own keyword arguments.
+    python : str
+        The running interpreter.
+    python_from_environment : str or None
+        ``PYSPARK_PYTHON``, when the user has set it.
+    """
+
+    cluster_mode: str = "local"
+    cores: int | str | None = None
+    memory: str = DEFAULT_MEMORY
+    num_nodes: int = 1
+    conf: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+    python: str = "python3"
+    python_from_environment: str | None = None
+
+    def executor_cores(self) -> int:
+        """Cores of one executor."""
+        if self.cores == "*":
+            raise InvalidInputError('cores="*" is for local mode; give the cores of one executor')
+        return DEFAULT_EXECUTOR_CORES if self.cores is None else int(self.cores)
+
+
+def check(request: Request, known: Collection[str]) -> None:
+    """Refuse what cannot be meant.
+
+    Parameters
+    ----------
+    request : Request
+        The arguments.
+    known : Collection of str
+        Keyword arguments that some cluster mode listens to.
+
+    Raises
+    ------
+    InvalidInputError
+        Naming the argument, and close matches for a name that is not one.
+    """
+    accepted = {*known, *_NO_MEANING}
+    for name in request.options:
+        if name not in accepted and not _is_for_ray(name):
+            raise InvalidInputError(
+                f"init_orca_context has no argument {name!r}{did_you_mean(name, accepted)}"
+            )
+    if request.cores is not None and request.cores != "*":
+        _check_count("cores", request.cores)
+    _check_count("num_nodes", request.num_nodes)
+    if not re.fullmatch(r"[1-9]\d*[kmgt]b?", request.memory, re.IGNORECASE):
+        raise InvalidInputError(f'memory={request.memory!r} is not a size such as "2g" or "512m"')
+
+
+def unused_options(request: Request, heeded: Collection[str]) -> tuple[str, ...]:
+    """Return a line for every argument that was given and that this mode does not heed."""
+    lines = []
+    for name in request.options:
+        if name in _NO_MEANING or _is_for_ray(name):
+            lines.append(f"{name}= has no effect: {_NO_MEANING.get(name, _RAY)}")
+        elif name not in heeded:
+            lines.append(f"{name}= has no effect with cluster_mode={request.cluster_mode!r}")
+    return tuple(lines)
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return the end of a message about an unknown name: the known names close to it."""
+    close = difflib.get_close_matches(name, list(known))
+    return f"; did you mean {' or '.join(close)}?" if close else ""
+
+
+def _is_for_ray(name: str) -> bool:
+    return name.startswith(("ray_", "redis_"))
+
+
+def _check_count(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise InvalidInputError(f"{name}={value!r} is not a number from 1 up")

@@ -1,0 +1,194 @@
+"""Proof, both ways, that the other end of a connection knows the job's secret.
+
+::
+
+    both             magic + version + purpose         nonce
+    initiator   ->   length, hello        HMAC(secret, "initiator", transcript, hello)
+    acceptor    <-   length, hello        HMAC(secret, "acceptor",  transcript, hello)
+
+The transcript is everything that went before, so neither nonces nor hellos can be swapped, and a
+proof holds for one side of one connection of one purpose: sent back, or on to another listener of
+the same job, it is worth nothing. The initiator proves itself first: strangers who scan ports get
+a nonce and nothing that was made with the secret. What follows on the connection is not
+encrypted; the handshake keeps strangers out, not eavesdroppers on the cluster's network.
+
+Nothing here touches a socket: :func:`initiate` and :func:`accept` are generators that say what
+they want next, so that one thread can serve many half-open connections (`zoo.orca.worker`);
+:func:`drive` runs one of them over blocking functions.
+"""
+
+import hmac
+import secrets
+import struct
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from zoo.orca.errors import OrcaError
+
+#: Longest hello, in bytes.
+MAX_HELLO = (1 << 16) - 1
+_MAGIC = b"orca-hs\x01"
+_NONCE_BYTES = 32
+_MAC_BYTES = 32
+_MIN_SECRET = 16
+_LENGTH = struct.Struct("<H")
+_PURPOSE_BYTES = 8
+
+
+class HandshakeError(OrcaError):
+    """The other end is not Orca, not of this version, or does not know the secret."""
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """The handshake wants these bytes sent."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Receive:
+    """The handshake wants exactly that many bytes, sent into the generator."""
+
+    size: int
+
+
+#: Yields what it wants, is sent the bytes received (b"" after a `Send`), returns the other's hello.
+Handshake: TypeAlias = Generator[Send | Receive, bytes, bytes]
+
+
+def initiate(secret: bytes, hello: bytes = b"", *, purpose: str) -> Handshake:
+    """Return the handshake of the side that connected.
+
+    Parameters
+    ----------
+    secret : bytes
+        Shared by both sides; at least 16 bytes.
+    hello : bytes
+        Sent to the other side, protected against change; not hidden.
+    purpose : str
+        What the connection is for, at most 8 ASCII letters; both sides must say the same.
+
+    Raises
+    ------
+    HandshakeError
+        While it runs, if the other side is not who it should be.
+    """
+    start = _start(secret, hello, purpose)
+    yield Send(start)
+    transcript = start + (yield from _receive_start(purpose))
+    yield Send(_prove(secret, b"initiator", transcript, hello))
+    transcript += _framed(hello)
+    return (yield from _verify(secret, b"acceptor", transcript))
+
+
+def accept(secret: bytes, hello: bytes = b"", *, purpose: str) -> Handshake:
+    """Return the handshake of the side that was connected to; see :func:`initiate`."""
+    start = _start(secret, hello, purpose)
+    yield Send(start)
+    transcript = (yield from _receive_start(purpose)) + start
+    theirs = yield from _verify(secret, b"initiator", transcript)
+    transcript += _framed(theirs)
+    yield Send(_prove(secret, b"acceptor", transcript, hello))
+    return theirs
+
+
+def drive(
+    handshake: Handshake,
+    send_exact: Callable[[bytes], object],
+    recv_exact: Callable[[int], bytes],
+) -> bytes:
+    """Run `handshake` over blocking functions and return the other side's hello.
+
+    The caller sets a time limit on its connection: a stranger may say nothing, or very slowly.
+
+    Parameters
+    ----------
+    handshake : generator
+        Of :func:`initiate` or :func:`accept`.
+    send_exact : callable
+        Sends all the bytes, for example ``socket.sendall``.
+    recv_exact : callable
+        Returns exactly that many bytes, or raises; fewer mean that the connection ended.
+
+    Raises
+    ------
+    HandshakeError
+        If the other side is not who it should be, or hung up.
+    """
+    answer = b""
+    try:
+        wanted = next(handshake)
+        while True:
+            if isinstance(wanted, Send):
+                send_exact(wanted.data)
+                answer = b""
+            else:
+                answer = recv_exact(wanted.size)
+                if len(answer) != wanted.size:
+                    raise HandshakeError("the other end closed the connection in mid-handshake")
+            wanted = handshake.send(answer)
+    except StopIteration as done:
+        hello: bytes = done.value
+        return hello
+    finally:
+        handshake.close()
+
+
+def _start(secret: bytes, hello: bytes, purpose: str) -> bytes:
+    """Check the arguments; return magic, purpose and a fresh nonce."""
+    if len(secret) < _MIN_SECRET:
+        raise ValueError(f"secret: at least {_MIN_SECRET} bytes, not {len(secret)}")
+    if len(hello) > MAX_HELLO:
+        raise ValueError(f"hello: at most {MAX_HELLO} bytes, not {len(hello)}")
+    return _prefix(purpose) + secrets.token_bytes(_NONCE_BYTES)
+
+
+def _prefix(purpose: str) -> bytes:
+    """Return what every handshake of this version and purpose starts with."""
+    name = purpose.encode("ascii")
+    if not 0 < len(name) <= _PURPOSE_BYTES:
+        raise ValueError(f"purpose: 1 to {_PURPOSE_BYTES} ASCII letters, not {purpose!r}")
+    return _MAGIC + name.ljust(_PURPOSE_BYTES, b"\0")
+
+
+def _receive_start(purpose: str) -> Generator[Send | Receive, bytes, bytes]:
+    """Receive the other's start; refuse at its first wrong bytes, before any of it is used."""
+    expected = _prefix(purpose)
+    prefix = yield Receive(len(expected))
+    if prefix != expected:
+        raise HandshakeError(
+            f"the other end does not speak this version of Orca's handshake for {purpose!r}: "
+            f"it began with {prefix!r} instead of {expected!r}"
+        )
+    return prefix + (yield Receive(_NONCE_BYTES))
+
+
+def _framed(hello: bytes) -> bytes:
+    return _LENGTH.pack(len(hello)) + hello
+
+
+def _mac(secret: bytes, role: bytes, transcript: bytes, framed: bytes) -> bytes:
+    """Return the proof; the role comes first, so no side's proof is ever the other's."""
+    return hmac.digest(secret, role + b"\0" + transcript + framed, "sha256")
+
+
+def _prove(secret: bytes, role: bytes, transcript: bytes, hello: bytes) -> bytes:
+    framed = _framed(hello)
+    return framed + _mac(secret, role, transcript, framed)
+
+
+def _verify(
+    secret: bytes, role: bytes, transcript: bytes
+) -> Generator[Send | Receive, bytes, bytes]:
+    """Receive the other's hello and proof; return the hello once the proof holds."""
+    framed = yield Receive(_LENGTH.size)
+    (size,) = _LENGTH.unpack(framed)
+    if size:
+        framed += yield Receive(size)
+    mac = yield Receive(_MAC_BYTES)
+    # compare_digest: the time a refusal takes must not tell how much of a guess was right.
+    if not hmac.compare_digest(mac, _mac(secret, role, transcript, framed)):
+        raise HandshakeError("the other end does not know this job's secret")
+    return framed[_LENGTH.size :]

@@ -1,0 +1,60 @@
+"""The child: ``python -m zoo.orca.worker FD`` where FD is the pipe for messages to the task.
+
+Standard input brings commands; when it closes, the task is gone and so is the reason to live.
+Standard output and error are the log. No pyspark and no JVM in here.
+"""
+
+import os
+import shutil
+import sys
+import threading
+from queue import Queue
+
+from zoo.orca.worker.pipes import Message, Sender, receive
+from zoo.orca.worker.run import Runner
+
+_BEAT_SECONDS = 1.0
+
+
+def main() -> None:
+    """Serve jobs until standard input closes."""
+    cpus = os.environ.get("ORCA_CPUS")
+    if cpus:
+        os.sched_setaffinity(0, {int(cpu) for cpu in cpus.split(",")})
+    sender = Sender(os.fdopen(int(sys.argv[1]), "wb"))
+    commands: Queue[Message] = Queue()
+    runner = Runner(sender, commands)
+    commands_in = os.fdopen(os.dup(0), "rb")
+    # User code that reads standard input must get nothing, not our commands.
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    threading.Thread(target=_read, args=(commands_in, commands, runner), daemon=True).start()
+    threading.Thread(target=_beat, args=(sender, runner), daemon=True).start()
+    while True:
+        runner.serve(commands.get())
+
+
+def _read(stream, commands: "Queue[Message]", runner: Runner) -> None:  # type: ignore[no-untyped-def]
+    while (message := receive(stream)) is not None:
+        if message.kind == "abort":
+            # The main thread may be waiting for peers that wait for this one.
+            runner.abort()
+        commands.put(message)
+    # The task was killed together with its clean-up, so the rows it spooled are removed here; the
+    # main thread may be deep inside the framework, so there is no orderly way out.
+    if runner.directory:
+        shutil.rmtree(runner.directory, ignore_errors=True)
+    os._exit(0)
+
+
+def _beat(sender: Sender, runner: Runner) -> None:
+    ticks = threading.Event()
+    while not ticks.wait(_BEAT_SECONDS):
+        try:
+            sender.send("beat")
+        except OSError:
+            return
+        runner.watch_peers()
+
+
+if __name__ == "__main__":
+    main()

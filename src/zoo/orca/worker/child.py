@@ -1,0 +1,213 @@
+"""The task's side of its child process: start, reuse, stop; its log, its heartbeat, its death.
+
+A child outlives its task and serves the next one of the same Spark Python worker, because a
+framework's import costs seconds. The one warm child of this Python worker is held in a module's
+variable: Spark reuses Python workers, so the variable is there for the next task. The child dies
+with this process, because then its standard input closes.
+"""
+
+import atexit
+import contextlib
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any, cast
+
+import zoo.orca
+from zoo.orca.errors import WorkerDiedError, WorkerFrozenError
+from zoo.orca.worker.pipes import Message, Sender, receive
+
+_LOG_LINES = 40
+_STOP_SECONDS = 5.0
+
+_warm: "Child | None" = None
+
+
+class Child:
+    """One running ``python -m zoo.orca.worker``.
+
+    Parameters
+    ----------
+    environment : dict
+        Variables the child gets on top of this process's.
+    """
+
+    def __init__(self, environment: dict[str, str]) -> None:
+        self.environment = environment
+        self.log: deque[str] = deque(maxlen=_LOG_LINES)
+        self.on_log: Callable[[str], None] = lambda line: None
+        self.on_progress: Callable[[dict[str, Any]], None] = lambda values: None
+        self._messages: queue.Queue[Message | None] = queue.Queue()
+        self.failed = False
+        self._last_beat = time.monotonic()
+        read_end, write_end = os.pipe()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "zoo.orca.worker", str(write_end)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            pass_fds=(write_end,),
+            env=_environment(environment),
+            # Ctrl-C on the driver's terminal must reach the driver alone.
+            start_new_session=True,
+        )
+        os.close(write_end)
+        self._sender = Sender(cast("IO[bytes]", self._process.stdin))
+        self._results = os.fdopen(read_end, "rb")
+        self._log_thread = threading.Thread(target=self._read_log, daemon=True)
+        self._log_thread.start()
+        threading.Thread(target=self._read_messages, daemon=True).start()
+
+    @property
+    def pid(self) -> int:
+        """The child's process id."""
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process is still there."""
+        return self._process.poll() is None
+
+    def send(self, kind: str, blob: bytes = b"", **values: Any) -> None:
+        """Send a message; a dead child is noticed by the next `wait`, not here."""
+        try:
+            self._sender.send(kind, blob, **values)
+        except OSError:
+            self._process.poll()
+
+    def wait(self, *kinds: str, heartbeat: float) -> Message:
+        """Return the next message of one of `kinds`.
+
+        Parameters
+        ----------
+        heartbeat : float
+            Seconds without any sign of life after which the child counts as frozen.
+
+        Raises
+        ------
+        WorkerDiedError, WorkerFrozenError
+        """
+        self._last_beat = max(self._last_beat, time.monotonic() - heartbeat / 2)
+        while True:
+            try:
+                message = self._messages.get(timeout=min(1.0, heartbeat / 4))
+            except queue.Empty:
+                silence = time.monotonic() - self._last_beat
+                if silence > heartbeat:
+                    self.kill()
+                    raise WorkerFrozenError(
+                        f"the worker's process {self.pid} gave no sign of life for {silence:.0f} s "
+                        f"(limit {heartbeat:.0f} s, spark.orca.heartbeat.timeout): stopped, "
+                        "swapping, or stuck in a call that never lets other threads run"
+                    ) from None
+                continue
+            if message is None:
+                raise WorkerDiedError(self._describe_death())
+            if message.kind in kinds:
+                return message
+
+    def renew(self) -> None:
+        """Forget what the last job left behind."""
+        self.log.clear()
+        self.failed = False
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._messages.get_nowait()
+
+    def stop(self) -> None:
+        """Let the child end by itself; kill it if it does not."""
+        if self._process.stdin:
+            try:
+                self._process.stdin.close()
+            except OSError:
+                self.kill()
+        try:
+            self._process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+    def kill(self) -> None:
+        """Kill the child at once, whatever it does, and everything it started."""
+        try:
+            os.killpg(self._process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            self._process.poll()
+        self._process.wait()
+
+    def _read_messages(self) -> None:
+        while (message := receive(self._results)) is not None:
+            self._last_beat = time.monotonic()
+            if message.kind == "progress":
+                self.on_progress(message.values)
+            elif message.kind != "beat":
+                self.failed = self.failed or message.kind == "failed"
+                self._messages.put(message)
+        self.failed = True
+        self._messages.put(None)
+
+    def _read_log(self) -> None:
+        for raw in cast("IO[bytes]", self._process.stdout):
+            line = raw.decode(errors="replace").rstrip()
+            self.log.append(line)
+            self.on_log(line)
+
+    def _describe_death(self) -> str:
+        code = self._process.wait()
+        self._log_thread.join(1.0)  # its last words may still be in the pipe
+        if code >= 0:
+            return f"the worker's process ended by itself with exit code {code}"
+        name = signal.Signals(-code).name
+        hint = ""
+        if name == "SIGKILL":
+            hint = ": killed from outside, most often because the machine or container ran out of memory"
+        return f"the worker's process was ended by {name}{hint}"
+
+
+def acquire(environment: dict[str, str]) -> Child:
+    """Return the warm child if it was started with the same environment, else a new one."""
+    global _warm
+    child, _warm = _warm, None
+    if child is not None and child.alive and child.environment == environment:
+        child.renew()
+        return child
+    if child is not None:
+        child.stop()
+    return Child(environment)
+
+
+def release(child: Child) -> None:
+    """Keep `child` warm for the next task of this Python worker."""
+    global _warm
+    child.on_log = lambda line: None
+    child.on_progress = lambda values: None
+    if _warm is not None:
+        _warm.stop()
+    _warm = child
+
+
+@atexit.register
+def _stop_warm() -> None:
+    global _warm
+    child, _warm = _warm, None
+    if child is not None:
+        child.stop()
+
+
+def _environment(extra: dict[str, str]) -> dict[str, str]:
+    # This package may have come with the job (a zip on sys.path), as may the user's own modules:
+    # the child looks where this process looks, this package first.
+    root = str(Path(zoo.orca.__file__).parents[2])
+    paths = [root, *(path for path in sys.path if path and path != root)]
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(paths),
+        "PYTHONUNBUFFERED": "1",
+        **extra,
+    }

@@ -1,0 +1,273 @@
+"""One job in the child: who the peers are, where the rows lie, which plug-in runs them.
+
+The order of events, with the task on the left and the child on the right::
+
+    job        -> binds its port
+               <- listening
+    connect    -> meets its peers in one thread while another imports the framework
+    start      -> agrees with its peers on row counts and shapes, runs the plug-in
+               <- done, or failed
+
+Between jobs the child waits. A message "abort", or a peer that is lost, ends the job at once.
+"""
+
+import importlib
+import json
+import os
+import socket
+import threading
+import traceback
+from collections.abc import Callable
+from dataclasses import asdict
+from queue import Queue
+from typing import Any, cast
+
+from zoo.orca.errors import DataError, MissingPackageError, OrcaError, PeerLostError
+from zoo.orca.wire.faults import agree
+from zoo.orca.wire.features import fill_shapes
+from zoo.orca.wire.job import BuildJob, EvaluateJob, Failure, Job, Progress, TrainJob
+from zoo.orca.wire.packing import unpack
+from zoo.orca.wire.plan import Plan
+from zoo.orca.worker.collective import Alone, Collective
+from zoo.orca.worker.dataset import open_rows
+from zoo.orca.worker.pipes import Message, Sender
+from zoo.orca.worker.plugin import Evaluated, Framework, Rows, Trained, World
+from zoo.orca.worker.predicting import serve_predictions
+from zoo.orca.worker.ring import Listener, Ring
+
+#: Beats of the heartbeat's thread between a peer's loss and this process's end.
+_PATIENCE_BEATS = 4
+
+
+class Runner:
+    """Runs jobs one after another; the only state is what another thread must reach."""
+
+    def __init__(self, sender: Sender, commands: "Queue[Message]") -> None:
+        self.directory = ""
+        self._sender = sender
+        self._commands = commands
+        self._meeting: _Meeting | None = None
+        self._collective: Collective | None = None
+        self._beats_since_loss = 0
+
+    def serve(self, message: Message) -> None:
+        """Run the job that `message` brings; answer "done" or "failed", never raise."""
+        handlers: dict[str, Callable[[Message], None]] = {
+            "job": self._serve_job,
+            "predict": lambda m: serve_predictions(m, self._sender, self._commands, load_framework),
+        }
+        handler = handlers.get(message.kind)
+        if handler is None:  # an abort or a start that came after its job had failed
+            return
+        try:
+            handler(message)
+        except BaseException as error:  # SystemExit from user code must not end a warm child
+            self._sender.send("failed", **describe(error).to_json())
+        finally:
+            self._close()
+
+    def abort(self) -> None:
+        """End the job from another thread."""
+        if self._meeting is not None:
+            self._meeting.abort()
+        if isinstance(self._collective, Ring):
+            self._collective.abort()
+
+    def watch_peers(self) -> None:
+        """End the job if a peer is lost while this rank computes; called from another thread.
+
+        Inside a collective the loss is noticed at once, but a rank may compute for an hour between
+        two of them.
+        """
+        ring = self._collective
+        lost = ring.lost_peer() if isinstance(ring, Ring) else None
+        self._beats_since_loss = self._beats_since_loss + 1 if lost else 0
+        if lost and self._beats_since_loss > _PATIENCE_BEATS:
+            self._sender.send("failed", **describe(lost).to_json())
+            # The main thread is inside the framework; there is no other way to stop it.
+            os._exit(1)
+
+    def _serve_job(self, message: Message) -> None:
+        values, job = message.values, cast(Job, unpack(message.blob))
+        self.directory = values["directory"]
+        self._meeting = _Meeting(values["host"], values["rank"], values["size"])
+        self._sender.send("listening", address=self._meeting.address)
+        self._meeting.begin(self._commands)
+        world = World(Alone(), self._report)
+        framework = load_framework(job)
+        self._report(Progress("phase", text=f"importing {job.model.framework}"))
+        _prepare(framework, job, world)
+        self._collective = self._meeting.end()
+        start = self._commands.get()
+        if start.kind != "start":
+            raise PeerLostError("the task ended this job")
+        world = World(self._collective, self._report)
+        done, blob = _RUN[type(job)](framework, job, start.values, world)
+        # The barrier keeps an early finisher's closed socket from looking like a loss.
+        self._collective.barrier()
+        self._sender.send("done", blob if world.rank == 0 else b"", **done)
+
+    def _report(self, progress: Progress) -> None:
+        self._sender.send("progress", **asdict(progress))
+
+    def _close(self) -> None:
+        collective, self._collective = self._collective, None
+        if collective is not None:
+            collective.close()
+        meeting, self._meeting = self._meeting, None
+        if meeting is not None:
+            meeting.abort()
+        self.directory = ""
+
+
+class _Meeting:
+    """Meets the peers in a thread, so that the framework's import overlaps it."""
+
+    def __init__(self, host: str, rank: int, size: int) -> None:
+        self._rank, self._size = rank, size
+        self._listener = Listener(host) if size > 1 else None
+        self._thread: threading.Thread | None = None
+        self._met: Collective | None = None
+        self._error: Exception = PeerLostError("the peers were never met")
+
+    @property
+    def address(self) -> tuple[str, int] | None:
+        """Where peers find this rank; None for a rank without peers."""
+        return self._listener.address if self._listener else None
+
+    def begin(self, commands: "Queue[Message]") -> None:
+        """Wait for the peers' addresses and connect, in a thread."""
+        self._thread = threading.Thread(target=self._meet, args=(commands,), daemon=True)
+        self._thread.start()
+
+    def end(self) -> Collective:
+        """Return the collective once every peer is connected."""
+        if self._thread is not None:
+            self._thread.join()
+        if self._met is None:
+            raise self._error
+        return self._met
+
+    def abort(self) -> None:
+        """Stop listening; whoever still connects is refused."""
+        if self._listener is not None:
+            self._listener.close()
+
+    def _meet(self, commands: "Queue[Message]") -> None:
+        message = commands.get()
+        if message.kind != "connect":
+            self._error = PeerLostError("the task ended this job")
+        elif self._listener is None:
+            self._met = Alone()
+        else:
+            addresses = [(host, port) for host, port in message.values["addresses"]]
+            secret = bytes.fromhex(message.values["secret"])
+            try:
+                self._met = Ring.connect(
+                    self._listener, self._rank, addresses, secret, timeout=message.values["timeout"]
+                )
+            except (OrcaError, OSError) as error:
+                self._error = error
+
+
+def load_framework(job: Job) -> Framework:
+    """Return the plug-in that the job names."""
+    name = job.model.framework
+    try:
+        module = importlib.import_module(f"zoo.orca.frameworks.{name}")
+    except ModuleNotFoundError as error:
+        raise _missing(error, name) from error
+    return cast(Framework, module.framework())
+
+
+def _prepare(framework: Framework, job: Job, world: World) -> None:
+    try:
+        framework.prepare(job, world)
+    except ModuleNotFoundError as error:
+        raise _missing(error, job.model.framework) from error
+
+
+def _missing(error: ModuleNotFoundError, framework: str) -> Exception:
+    if error.name is None or error.name.startswith("zoo."):
+        return error
+    return MissingPackageError(
+        f"the package {error.name!r} is not installed on the worker {socket.gethostname()} "
+        f"(or cannot be imported there): pip install 'zoo-orca[{framework}]' into its Python"
+    )
+
+
+def _rows(job: Job, start: dict[str, Any], world: World) -> tuple[Rows, Rows | None]:
+    """Agree with all ranks on counts and shapes and map this rank's files.
+
+    Raises
+    ------
+    DataError
+        The same on every rank, if any rank found rows that cannot be used.
+    """
+    told = world.collective.all_gather(json.dumps(start["spooled"]).encode())
+    spooled = [json.loads(bytes(message)) for message in told]
+    shapes, problem = agree(job.columns, spooled)
+    if problem:
+        raise DataError(problem)
+    spec = fill_shapes(job.columns, shapes)
+    sets = []
+    for kind, shuffle in (("train", isinstance(job, TrainJob)), ("validation", False)):
+        counts = tuple(int(rank["rows"][kind]) for rank in spooled)
+        if kind == "train" and not sum(counts):
+            raise DataError("the DataFrame has no rows: there is nothing to work on")
+        if sum(counts):
+            plan = Plan(counts, cast(Any, job).batch_size, job.seed, shuffle)
+            sets.append(Rows(spec, open_rows(start["files"][kind], spec), plan))
+    if isinstance(job, TrainJob) and job.validate and len(sets) == 1:
+        raise DataError("validation_data has no rows; leave it out, or give it some")
+    return sets[0], sets[1] if len(sets) > 1 else None
+
+
+def _train(
+    framework: Framework, job: Job, start: dict[str, Any], world: World
+) -> tuple[dict[str, Any], bytes]:
+    rows, validation = _rows(job, start, world)
+    trained: Trained = framework.train(cast(TrainJob, job), rows, validation, world)
+    done = {
+        "history": trained.history,
+        "outputs": [asdict(output) for output in trained.outputs],
+        "rows": rows.plan.rows,
+    }
+    return done, trained.state.to_bytes() if world.rank == 0 else b""
+
+
+def _evaluate(
+    framework: Framework, job: Job, start: dict[str, Any], world: World
+) -> tuple[dict[str, Any], bytes]:
+    rows, _ = _rows(job, start, world)
+    evaluated: Evaluated = framework.evaluate(cast(EvaluateJob, job), rows, world)
+    outputs = [asdict(output) for output in evaluated.outputs]
+    return {"metrics": evaluated.metrics, "outputs": outputs, "rows": rows.plan.rows}, b""
+
+
+def _build(
+    framework: Framework, job: Job, start: dict[str, Any], world: World
+) -> tuple[dict[str, Any], bytes]:
+    spooled = start["spooled"]
+    shapes, problem = agree(job.columns, [spooled])
+    if problem:
+        raise DataError(problem)
+    spec = fill_shapes(job.columns, shapes)
+    sample = open_rows(start["files"]["train"], spec) if spooled["rows"]["train"] else None
+    built = framework.build(job, sample)
+    return {"outputs": [asdict(output) for output in built.outputs]}, built.state.to_bytes()
+
+
+_RUN: dict[type[Job], Callable[..., tuple[dict[str, Any], bytes]]] = {
+    TrainJob: _train,
+    EvaluateJob: _evaluate,
+    BuildJob: _build,
+}
+
+
+def describe(error: BaseException) -> Failure:
+    """Return what the driver is told about an exception in this process."""
+    trace = "".join(traceback.format_exception(error))
+    if isinstance(error, OrcaError):
+        return Failure(type(error).__name__, str(error), traceback=trace)
+    return Failure("WorkerError", f"{type(error).__name__}: {error}", traceback=trace)

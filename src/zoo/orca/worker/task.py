@@ -1,0 +1,249 @@
+"""The barrier task: rendezvous, spool, child, result rows.
+
+The only file of this folder that imports pyspark. A task never raises for what goes wrong on its
+worker: it returns the failure as a row, like any other result, so that the stage ends once and
+whole, Spark does not retry what would fail again, and the driver can tell cause from consequence.
+What is left to Spark is what only Spark can see: a lost executor.
+"""
+
+import json
+import os
+import pickle
+import shutil
+import tempfile
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pyarrow as pa
+from pyspark import BarrierTaskContext
+
+from zoo.orca.errors import OrcaError, PeerLostError
+from zoo.orca.wire.job import Failure, Job, TrainJob
+from zoo.orca.wire.packing import split
+from zoo.orca.wire.report import ReportTo
+from zoo.orca.worker import child as children
+from zoo.orca.worker.child import Child
+from zoo.orca.worker.pipes import Message
+from zoo.orca.worker.reporting import Reporter
+from zoo.orca.worker.spool import Spool
+
+#: The rows a task returns: a JSON header first, then the pieces of the state, if any.
+RESULT_SCHEMA = "rank int, piece int, header string, payload binary"
+_ARROW_SCHEMA = pa.schema(
+    [
+        ("rank", pa.int32()),
+        ("piece", pa.int32()),
+        ("header", pa.string()),
+        ("payload", pa.binary()),
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TaskOptions:
+    """What every task of a stage is told beside its job.
+
+    Parameters
+    ----------
+    secret : bytes
+        Known to the tasks of this stage and nobody else.
+    report_to : ReportTo or None
+        Where progress goes.
+    heartbeat : float
+        Seconds of silence after which a child counts as frozen.
+    connect_timeout : float
+        Seconds in which all peers must have met.
+    executor_cores : int
+        Cores of one executor where the cluster says so, else 0: all cores of the host.
+    log_to_driver : bool
+    cpu_binding : bool
+        Whether each worker keeps to its own cores.
+    """
+
+    secret: bytes
+    report_to: ReportTo | None = None
+    heartbeat: float = 60.0
+    connect_timeout: float = 60.0
+    executor_cores: int = 0
+    log_to_driver: bool = True
+    cpu_binding: bool = False
+
+
+def make_task(
+    job: bytes, options: TaskOptions
+) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    """Return the function for ``mapInArrow(..., barrier=True)`` that runs the pickled `job`."""
+
+    def task(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        return _Task(pickle.loads(job), options).run(batches)
+
+    return task
+
+
+class _Task:
+    """One worker's part of a stage, from its first event to its last row."""
+
+    def __init__(self, job: Job, options: TaskOptions) -> None:
+        self._context = BarrierTaskContext.get()
+        self._rank = self._context.partitionId()
+        self._places = [info.address for info in self._context.getTaskInfos()]
+        self._host = self._places[self._rank].rsplit(":", 1)[0]
+        self._options = options
+        self._job = replace(job, threads=job.threads or self._threads())
+        self._reporter = Reporter(options.report_to, self._rank)
+        self._directory = tempfile.mkdtemp(prefix="orca-", dir=_local_directory())
+
+    def run(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """Run the job and yield its result rows."""
+        child: Child | None = None
+        try:
+            child, message = self._run_child(batches)
+            children.release(child)
+            yield from self._rows({"done": message.values}, message.blob)
+        except _ChildFailed as failed:
+            yield from self._rows({"failure": failed.failure.to_json()})
+        except OrcaError as error:
+            yield from self._rows({"failure": self._failure(error).to_json()})
+        finally:
+            self._reporter.close()
+            shutil.rmtree(self._directory, ignore_errors=True)
+
+    def _run_child(self, batches: Iterator[pa.RecordBatch]) -> tuple[Child, Message]:
+        child = children.acquire(self._environment())
+        child.on_progress = self._reporter.send
+        if self._options.log_to_driver:
+            child.on_log = self._reporter.log
+        try:
+            return child, self._converse(child, batches)
+        except _ChildFailed as failed:
+            children.release(child)
+            log = tuple(child.log)
+            failure = replace(failed.failure, rank=self._rank, host=self._host, log=log)
+            raise _ChildFailed(failure) from failed
+        except OrcaError as error:
+            failure = self._failure(error, tuple(child.log))
+            child.kill()
+            raise _ChildFailed(failure) from error
+        except BaseException:
+            child.kill()
+            raise
+
+    def _converse(self, child: Child, batches: Iterator[pa.RecordBatch]) -> Message:
+        child.send(
+            "job",
+            pickle.dumps(self._job),
+            directory=self._directory,
+            host=self._host,
+            rank=self._rank,
+            size=len(self._places),
+        )
+        meeting = _Rendezvous(self._context, child, self._options)
+        spool = Spool(self._directory, self._job.columns, self._validates())
+        self._reporter.phase("moving rows")
+        for batch in batches:
+            spool.add(batch)
+            if child.failed:  # a framework that is not there need not wait for all rows
+                break
+        spooled = spool.finish()
+        meeting.end()
+        child.send("start", spooled=spooled.to_json(), files=spooled.files)
+        message = child.wait("done", "failed", heartbeat=self._options.heartbeat)
+        if message.kind == "failed":
+            failure = Failure.from_json(message.values)
+            raise _ChildFailed(failure)
+        return message
+
+    def _validates(self) -> bool:
+        return isinstance(self._job, TrainJob) and self._job.validate
+
+    def _failure(self, error: BaseException, log: tuple[str, ...] = ()) -> Failure:
+        trace = "".join(traceback.format_exception(error))
+        return Failure(type(error).__name__, str(error), self._rank, self._host, trace, log)
+
+    def _rows(self, header: dict[str, Any], blob: bytes = b"") -> Iterator[pa.RecordBatch]:
+        for piece, payload in enumerate(split(blob)):
+            text = json.dumps(header) if piece == 0 else None
+            columns = [[self._rank], [piece], [text], [payload]]
+            arrays = [pa.array(c, f.type) for c, f in zip(columns, _ARROW_SCHEMA, strict=True)]
+            yield pa.RecordBatch.from_arrays(arrays, schema=_ARROW_SCHEMA)
+
+    def _neighbours(self) -> list[int]:
+        """Return the ranks that share this worker's cores, itself included."""
+        mine = self._places[self._rank]
+        if self._options.executor_cores:
+            return [rank for rank, place in enumerate(self._places) if place == mine]
+        hosts = [place.rsplit(":", 1)[0] for place in self._places]
+        return [rank for rank, host in enumerate(hosts) if host == self._host]
+
+    def _threads(self) -> int:
+        cores = self._options.executor_cores or len(os.sched_getaffinity(0))
+        return max(1, cores // len(self._neighbours()))
+
+    def _environment(self) -> dict[str, str]:
+        environment = dict(self._job.environment)
+        environment["OMP_NUM_THREADS"] = str(self._job.threads)
+        if self._options.cpu_binding:
+            cpus = sorted(os.sched_getaffinity(0))
+            first = self._neighbours().index(self._rank) * self._job.threads
+            mine = [cpus[i % len(cpus)] for i in range(first, first + self._job.threads)]
+            environment["ORCA_CPUS"] = ",".join(map(str, mine))
+        return environment
+
+
+class _ChildFailed(Exception):
+    """The child reported a failure, or its end was found to be one."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+
+
+class _Rendezvous:
+    """The stage's one `allGather`, in a thread while rows are spooled: it polls once a second.
+
+    Every task takes part, whatever has gone wrong on it: a barrier that one task never enters is
+    waited for by all others.
+    """
+
+    def __init__(self, context: BarrierTaskContext, child: Child, options: TaskOptions) -> None:
+        self._context, self._child, self._options = context, child, options
+        self._error: Exception | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def end(self) -> None:
+        """Return once the peers' addresses are with the child; raise what went wrong here."""
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+
+    def _run(self) -> None:
+        mine: dict[str, Any] = {}
+        try:
+            listening = self._child.wait("listening", "failed", heartbeat=self._options.heartbeat)
+            if listening.kind == "failed":
+                self._error = _ChildFailed(Failure.from_json(listening.values))
+            mine = {"address": listening.values.get("address")}
+        except OrcaError as error:
+            self._error = error
+        told = [json.loads(text) for text in self._context.allGather(json.dumps(mine))]
+        addresses = [message.get("address") for message in told]
+        if self._error is None and None in addresses and len(addresses) > 1:
+            self._error = PeerLostError(f"rank {addresses.index(None)} did not come up")
+        self._child.send(
+            "connect",
+            addresses=addresses,
+            secret=self._options.secret.hex(),
+            timeout=self._options.connect_timeout,
+        )
+
+
+def _local_directory() -> str:
+    """Return the directory Spark gives this executor for temporary files, or the system's."""
+    for path in os.environ.get("SPARK_LOCAL_DIRS", "").split(","):
+        if path and os.access(path, os.W_OK):
+            return path
+    return tempfile.gettempdir()

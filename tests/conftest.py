@@ -1,0 +1,68 @@
+"""Fixtures that every test may use."""
+
+import os
+import random
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from zoo.orca import init_orca_context, stop_orca_context
+
+# Every process that this run starts inherits it, which tells them from those of another run.
+_RUN = f"ORCA_TEST_RUN={uuid.uuid4().hex}"
+os.environ.update([_RUN.split("=")])
+
+
+@pytest.fixture(autouse=True)
+def _same_random_numbers_every_time() -> None:
+    random.seed(0)
+    np.random.seed(0)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_worker_survives() -> Iterator[None]:
+    """Fail the run if a worker process outlives the sessions of the tests."""
+    yield
+    deadline = time.monotonic() + 30
+    while (alive := _workers_alive()) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert not alive, f"worker processes are left running: {alive}"
+
+
+def _workers_alive() -> dict[str, str]:
+    """The worker processes of this run, by process id; none where there is no /proc."""
+    alive = {}
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            is_ours = _RUN.encode() in (process / "environ").read_bytes().split(b"\0")
+        except OSError:  # it ended meanwhile, or belongs to somebody else
+            continue
+        if is_ours and "zoo.orca.worker" in command:
+            alive[process.name] = command
+    return alive
+
+
+@pytest.fixture(scope="session")
+def spark(_no_worker_survives, tmp_path_factory):
+    """A local session with four slots: room for three workers, and for telling four is too many."""
+    directory = tmp_path_factory.mktemp("spark")
+    context = init_orca_context(
+        "local",
+        cores=4,
+        memory="2g",
+        conf={
+            "spark.local.dir": str(directory / "local"),
+            "spark.sql.shuffle.partitions": 4,
+            "spark.sql.warehouse.dir": str(directory / "warehouse"),
+        },
+    )
+    assert context is not None
+    from pyspark.sql import SparkSession
+
+    yield SparkSession.builder.getOrCreate()
+    stop_orca_context()

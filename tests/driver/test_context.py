@@ -1,0 +1,222 @@
+"""The session: created, adopted, stopped. What needs a JVM of its own runs in its own process."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from zoo.orca import OrcaContext, init_orca_context, stop_orca_context
+from zoo.orca.errors import ContextError, InvalidInputError
+
+WITHOUT_SPARK = {
+    name: value for name, value in os.environ.items() if not name.startswith(("SPARK_", "PYSPARK_"))
+}
+
+
+def run(program, *, command=(sys.executable,), environment=WITHOUT_SPARK, directory):
+    """Run a program in a process of its own, which a hang cannot outlive."""
+    file = directory / "program.py"
+    file.write_text(program)
+    return subprocess.run(
+        [*command, str(file)],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        env=environment,
+        cwd=directory,
+    )
+
+
+ALONE = """
+import sys
+from zoo.orca import OrcaContext, init_orca_context, stop_orca_context
+
+def python_of_worker(batches):
+    import os, sys
+    import pyarrow as pa
+    for batch in batches:
+        yield pa.RecordBatch.from_pydict({"python": [sys.executable] * batch.num_rows})
+
+spark = OrcaContext.get_spark_session()
+pythons = {row.python for row in spark.range(4).mapInArrow(python_of_worker, "python string").collect()}
+assert pythons == {sys.executable}, pythons
+assert spark.sparkContext.master == "local[*]"
+assert OrcaContext.get_spark_session() is spark
+stop_orca_context()
+stop_orca_context()
+
+context = init_orca_context(cores=2, conf={"spark.sql.shuffle.partitions": 3})
+spark = OrcaContext.get_spark_session()
+assert context.master == "local[2]"
+assert spark.conf.get("spark.sql.shuffle.partitions") == "3"
+assert spark.range(7).groupBy("id").count().count() == 7
+print("done")
+"""
+
+
+@pytest.mark.slow
+def test_session_alone_says_nothing_and_its_workers_run_this_python(tmp_path):
+    ended = run(ALONE, directory=tmp_path)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "done\n", "")
+
+
+ADOPTS = """
+import warnings
+from pyspark.sql import SparkSession
+from zoo.orca import OrcaContext, init_orca_context, stop_orca_context
+
+theirs = SparkSession.builder.master("local[2]").config("spark.ui.enabled", False).getOrCreate()
+with warnings.catch_warnings():
+    warnings.simplefilter("error")
+    assert OrcaContext.get_spark_session() is theirs
+    assert init_orca_context() is theirs.sparkContext
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    init_orca_context(cores=3)
+(warning,) = caught
+assert "spark.master is local[2], not local[3]" in str(warning.message), warning
+assert warning.filename == __file__, warning
+stop_orca_context()
+assert theirs.range(3).count() == 3
+
+ours_came_before = init_orca_context
+theirs.stop()
+init_orca_context(cores=1)
+OrcaContext.get_spark_session().stop()
+theirs = SparkSession.builder.master("local[2]").getOrCreate()
+stop_orca_context()
+assert theirs.range(3).count() == 3
+print("done")
+"""
+
+
+@pytest.mark.slow
+def test_adopted_session_is_never_stopped(tmp_path):
+    ended = run(ADOPTS, directory=tmp_path)
+    assert ended.stdout == "done\n", ended.stderr
+
+
+SUBMITTED = """
+from zoo.orca import OrcaContext, init_orca_context
+
+spark = OrcaContext.get_spark_session()
+assert spark.sparkContext.master == "local[1]"
+assert spark.sparkContext.appName == "submitted"
+assert init_orca_context("yarn-cluster") is spark.sparkContext
+print("done")
+"""
+
+
+@pytest.mark.slow
+def test_program_of_spark_submit_gets_what_it_configures(tmp_path):
+    import pyspark
+
+    submit = str(Path(pyspark.__file__).parent / "bin" / "spark-submit")
+    environment = WITHOUT_SPARK | {"PYSPARK_PYTHON": sys.executable}
+    command = (submit, "--master", "local[1]", "--name", "submitted")
+    ended = run(SUBMITTED, command=command, environment=environment, directory=tmp_path)
+    assert ended.stdout == "done\n", ended.stderr
+
+
+BROKEN_JVM = """
+from zoo.orca import init_orca_context
+init_orca_context(conf={"spark.driver.extraJavaOptions": "-XX:NoSuchOption=1 -Xmx-1"})
+"""
+
+
+def test_jvm_that_cannot_start_says_why(tmp_path):
+    ended = run(BROKEN_JVM, directory=tmp_path)
+    assert "ContextError: Java ended before Spark had started" in ended.stderr
+
+
+NO_JAVA = """
+import zoo.orca.java
+zoo.orca.java.find_java.__defaults__ = (zoo.orca.java.os.environ, ())
+from zoo.orca import OrcaContext
+OrcaContext.get_spark_session()
+"""
+
+
+def test_missing_java_names_the_commands_that_install_one(tmp_path):
+    environment = {n: v for n, v in WITHOUT_SPARK.items() if n != "JAVA_HOME"}
+    environment["PATH"] = str(tmp_path)
+    ended = run(NO_JAVA, environment=environment, directory=tmp_path)
+    assert ended.returncode == 1
+    assert "ContextError: Spark needs Java 17 or newer" in ended.stderr
+    assert "apt-get install -y openjdk-17-jre-headless" in ended.stderr
+
+
+def test_shared_session_is_the_active_one(spark):
+    assert OrcaContext.get_spark_session() is spark
+    assert OrcaContext.get_spark_context() is spark.sparkContext
+
+
+def test_sql_context_is_the_session(spark):
+    with pytest.warns(UserWarning, match="replaced SQLContext"):
+        assert OrcaContext.get_sql_context() is spark
+
+
+def test_session_is_found_from_another_thread(spark):
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(1) as pool:
+        session = pool.submit(OrcaContext.get_spark_session).result()
+    assert session.sparkContext is spark.sparkContext
+
+
+def test_there_is_no_ray():
+    with pytest.raises(ContextError, match="no Ray"):
+        OrcaContext.get_ray_context()
+
+
+def test_ray_is_warned_of_once(spark, recwarn):
+    init_orca_context(init_ray_on_spark=True)
+    init_orca_context(init_ray_on_spark=True)
+    assert ["Ray" in str(warning.message) for warning in recwarn] == [True]
+
+
+def test_modes_of_spark_submit_name_the_command(monkeypatch):
+    monkeypatch.setattr("zoo.orca.context._active_session", lambda: None)
+    with pytest.raises(ContextError, match="spark-submit --master yarn --deploy-mode cluster"):
+        init_orca_context("yarn-cluster")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("log_output", True), ("pandas_read_backend", "pandas"), ("serialize_data_creator", True)],
+)
+def test_options_are_checked_and_kept(name, value):
+    default = getattr(OrcaContext, name)
+    setattr(OrcaContext, name, value)
+    assert getattr(OrcaContext, name) == value
+    with pytest.raises(InvalidInputError, match=f"OrcaContext.{name} is .* not 'neither'"):
+        setattr(OrcaContext, name, "neither")
+    with pytest.raises(InvalidInputError):
+        setattr(OrcaContext, name, 1)
+    setattr(OrcaContext, name, default)
+
+
+@pytest.mark.parametrize(
+    ("name", "default", "value"),
+    [
+        ("train_data_store", "DRAM", "DISK_2"),
+        ("barrier_mode", True, False),
+        ("_eager_mode", True, False),
+        ("_shard_size", None, 100),
+    ],
+)
+def test_former_options_are_accepted_and_warned_of_once(name, default, value):
+    assert getattr(OrcaContext, name) == default
+    with pytest.warns(UserWarning, match=f"OrcaContext.{name} has no effect: "):
+        setattr(OrcaContext, name, value)
+    setattr(OrcaContext, name, value)
+    assert getattr(OrcaContext, name) == value
+
+
+def test_stop_without_a_session_of_ours_does_nothing(monkeypatch):
+    from zoo.orca import context
+
+    monkeypatch.setattr(context, "_state", context._State())
+    stop_orca_context()

@@ -1,0 +1,28 @@
+"""Importing the package costs next to nothing."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = {"pyspark", "pandas", "numpy", "tensorflow", "keras", "tf_keras", "torch", "jax"}
+FRAMEWORKS = HEAVY - {"pyspark", "pandas", "numpy"}
+
+
+def loaded_by(module: str) -> set[str]:
+    """The top-level packages that a fresh interpreter holds after one import."""
+    program = f"import json, sys, {module}; print(json.dumps(sorted(sys.modules)))"
+    answer = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=True
+    )
+    return {name.partition(".")[0] for name in json.loads(answer.stdout)}
+
+
+def test_import_of_the_package_imports_nothing_heavy():
+    assert not loaded_by("zoo.orca") & HEAVY
+
+
+@pytest.mark.parametrize("module", ["zoo.orca.learn.tf2"])
+def test_import_of_an_estimator_imports_no_framework(module):
+    assert not loaded_by(module) & FRAMEWORKS

@@ -1,0 +1,94 @@
+"""The house rules that a program can check."""
+
+import ast
+from collections.abc import Iterator
+
+import pytest
+
+from tests.source_tree import Module, modules
+
+LONGEST_FILE = 400
+LONGEST_FUNCTION = 50
+MAY_PRINT = {"zoo.orca.driver.progress"}
+
+each_module = pytest.mark.parametrize("module", modules(), ids=lambda module: module.name)
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def functions(module: Module) -> Iterator[Function]:
+    """Every function and method of a module."""
+    for node in ast.walk(module.tree):
+        if isinstance(node, Function):
+            yield node
+
+
+def length(function: Function) -> int:
+    """A function's lines, without its docstring."""
+    lines = function.end_lineno - function.lineno + 1
+    if ast.get_docstring(function, clean=False) is not None:
+        docstring = function.body[0]
+        lines -= docstring.end_lineno - docstring.lineno + 1
+    return lines
+
+
+def swallows(handler: ast.ExceptHandler) -> bool:
+    """Whether a handler catches every error there is and then forgets which."""
+    if handler.type is None:
+        return True
+    caught = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
+    if not {ast.unparse(one) for one in caught} & {"Exception", "BaseException"}:
+        return False
+    inside = [node for statement in handler.body for node in ast.walk(statement)]
+    raises = any(isinstance(node, ast.Raise) for node in inside)
+    passes_on = any(isinstance(node, ast.Name) and node.id == handler.name for node in inside)
+    return not (raises or passes_on)
+
+
+def calls(module: Module, name: str) -> list[int]:
+    """The lines that call a function by its bare name."""
+    return [
+        node.lineno
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == name
+    ]
+
+
+@each_module
+def test_file_is_short(module):
+    assert len(module.path.read_text().splitlines()) < LONGEST_FILE
+
+
+@each_module
+def test_functions_are_short(module):
+    long = {f.name: length(f) for f in functions(module) if length(f) >= LONGEST_FUNCTION}
+    assert not long
+
+
+@each_module
+def test_functions_say_what_they_return(module):
+    assert not [f"{f.name}:{f.lineno}" for f in functions(module) if f.returns is None]
+
+
+@each_module
+def test_no_error_is_swallowed(module):
+    handlers = [node for node in ast.walk(module.tree) if isinstance(node, ast.ExceptHandler)]
+    assert not [handler.lineno for handler in handlers if swallows(handler)]
+
+
+@each_module
+def test_no_assert_validates(module):
+    assert not [node.lineno for node in ast.walk(module.tree) if isinstance(node, ast.Assert)]
+
+
+@each_module
+def test_nothing_prints(module):
+    assert module.name in MAY_PRINT or not calls(module, "print")
+
+
+@each_module
+def test_module_says_what_it_is(module):
+    assert ast.get_docstring(module.tree)
+
+
+def test_no_drawer_for_odds_and_ends():
+    assert not [m.name for m in modules() if m.path.stem in ("utils", "util", "helpers", "misc")]
