@@ -40,8 +40,8 @@ def python_of_worker(batches):
         yield pa.RecordBatch.from_pydict({"python": [sys.executable] * batch.num_rows})
 
 spark = OrcaContext.get_spark_session()
-pythons = {row.python for row in spark.range(4).mapInArrow(python_of_worker, "python string").collect()}
-assert pythons == {sys.executable}, pythons
+rows = spark.range(4).mapInArrow(python_of_worker, "python string").collect()
+assert {row.python for row in rows} == {sys.executable}, rows
 assert spark.sparkContext.master == "local[*]"
 assert OrcaContext.get_spark_session() is spark
 stop_orca_context()
@@ -81,7 +81,6 @@ assert warning.filename == __file__, warning
 stop_orca_context()
 assert theirs.range(3).count() == 3
 
-ours_came_before = init_orca_context
 theirs.stop()
 init_orca_context(cores=1)
 OrcaContext.get_spark_session().stop()

@@ -134,7 +134,7 @@ def _session_for(request: Request) -> SparkSession:
     launch = plan_launch(request)
     with _state.lock:
         for line in launch.warnings:
-            _warn_once(line)
+            _warn_once(line, stacklevel=4)
         session = _active_session()
         if session is not None:
             _warn_of_differences(session, request)
@@ -234,11 +234,11 @@ def _warn_of_differences(session: SparkSession, request: Request) -> None:
         )
 
 
-def _warn_once(message: str) -> None:
-    """Warn of something that a program may do in every call, once."""
+def _warn_once(message: str, *, stacklevel: int = 3) -> None:
+    """Warn, once, of something that a program may do in every call."""
     if message not in _state.warned:
         _state.warned.add(message)
-        warnings.warn(message, stacklevel=4)
+        warnings.warn(message, stacklevel=stacklevel)
 
 
 class _Option:

@@ -1,4 +1,4 @@
-"""What went wrong, in one error: the cause among the workers' failures, Spark's own in plain words."""
+"""What went wrong, in one error: the cause among the failures, Spark's own in plain words."""
 
 import re
 from typing import NoReturn

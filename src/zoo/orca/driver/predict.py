@@ -3,61 +3,87 @@
 import pickle
 from collections.abc import Sequence
 
-from pyspark.sql import DataFrame
+from pyspark.ml.functions import array_to_vector
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
-from pyspark.sql.types import ArrayType, DataType, FloatType, StructField, StructType
+from pyspark.sql.types import (
+    ArrayType,
+    DataType,
+    FloatType,
+    StructField,
+    StructType,
+    YearMonthIntervalType,
+)
 
+from zoo.orca.driver.settings import heartbeat_seconds
 from zoo.orca.driver.shipping import ship_package
 from zoo.orca.driver.source import feature_columns
 from zoo.orca.errors import ColumnError
-from zoo.orca.wire.features import FeatureSpec
 from zoo.orca.wire.job import OutputSpec, PredictJob
 from zoo.orca.worker.predict_task import make_predict_task
 
-_PREFIX = "__orca_"
-
 
 def predict_lazily(
-    df: DataFrame,
-    job: PredictJob,
-    spec: FeatureSpec,
-    outputs: Sequence[OutputSpec],
-    names: Sequence[str],
+    df: DataFrame, job: PredictJob, outputs: Sequence[OutputSpec], names: Sequence[str]
 ) -> DataFrame:
     """Return `df` with one column for each output; nothing runs until an action.
 
     Raises
     ------
     ColumnError
-        If an output's column is there already.
+        If an output's column is there already, or a column cannot pass through Python.
     """
-    taken = [name for name in names if name in df.columns]
-    if taken:
-        raise ColumnError(
-            f"the DataFrame already has a column {taken[0]!r}: name the predictions otherwise with "
-            "output_cols, or drop the column"
-        )
+    _check_names(df, names)
     ship_package(df.sparkSession)
-    inputs = [column.alias(f"{_PREFIX}f{i}") for i, column in enumerate(feature_columns(df, spec))]
-    widened = df.select("*", *inputs)
-    raw = [f"{_PREFIX}p{index}" for index in range(len(outputs))]
-    fields = [
-        StructField(name, _type(output.rank)) for name, output in zip(raw, outputs, strict=True)
-    ]
-    schema = StructType([*df.schema.fields, *fields])
-    predicted = widened.mapInArrow(make_predict_task(pickle.dumps(job), len(inputs)), schema)
-    kept = [F.col(_quoted(name)) for name in df.columns]
+    inputs = feature_columns(df, job.columns)
+    # Names of our own, by position: the user's may repeat, or differ in nothing but case.
+    kept = [f"k{index}" for index in range(len(df.columns))]
+    raw = [f"p{index}" for index in range(len(outputs))]
+    widened = df.select("*", *inputs).toDF(*kept, *(f"c{i}" for i in range(len(inputs))))
+    schema = StructType(
+        [
+            *(StructField(n, f.dataType) for n, f in zip(kept, df.schema.fields, strict=True)),
+            *(StructField(n, _type(o.rank)) for n, o in zip(raw, outputs, strict=True)),
+        ]
+    )
+    task = make_predict_task(pickle.dumps(job), len(inputs), heartbeat_seconds(df.sparkSession))
+    predicted = widened.mapInArrow(task, schema)
     return predicted.select(
-        *kept,
         *(
-            _finished(source, output).alias(name)
+            F.col(name).alias(field.name, metadata=field.metadata)
+            for name, field in zip(kept, df.schema.fields, strict=True)
+        ),
+        *(
+            _finished(F.col(source), output.rank).alias(name)
             for source, output, name in zip(raw, outputs, names, strict=True)
         ),
     )
 
 
+def _check_names(df: DataFrame, names: Sequence[str]) -> None:
+    there = {name.lower() for name in df.columns}
+    for name in names:
+        if name.lower() in there:
+            raise ColumnError(
+                f"the DataFrame already has a column {name!r}: name the predictions otherwise "
+                "with output_cols, or drop the column"
+            )
+    for field in df.schema.fields:
+        if isinstance(field.dataType, YearMonthIntervalType):
+            raise ColumnError(
+                f"column {field.name!r} is a {field.dataType.simpleString()}, which Spark cannot "
+                f"pass through Python: drop it, or cast it: F.col({field.name!r}).cast('string')"
+            )
+
+
 def _type(rank: int) -> DataType:
+    """Return the type in which an output of that rank, batch axis counted, leaves Python."""
     found: DataType = FloatType()
     for _ in range(rank - 1):
         found = ArrayType(found)
     return found
+
+
+def _finished(column: Column, rank: int) -> Column:
+    # Vectors are made on the JVM: there they cost nothing, in Python an object for each row.
+    return array_to_vector(column) if rank == 2 else column

@@ -11,6 +11,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from zoo.orca.driver.failures import raise_failure, translate
 from zoo.orca.driver.progress import ProgressServer, display_for
+from zoo.orca.driver.settings import connect_seconds, heartbeat_seconds
 from zoo.orca.driver.shipping import ship_package
 from zoo.orca.driver.slots import check_slots, executor_cores, is_connect
 from zoo.orca.wire.job import Failure, Job, OutputSpec
@@ -75,8 +76,8 @@ def run_stage(frame: DataFrame, job: Job, settings: StageSettings, title: str) -
         options = TaskOptions(
             secret=secrets.token_bytes(32),
             report_to=progress.report_to,
-            heartbeat=_seconds(spark, "spark.orca.heartbeat.timeout", 60.0),
-            connect_timeout=_seconds(spark, "spark.orca.connect.timeout", 60.0),
+            heartbeat=heartbeat_seconds(spark),
+            connect_timeout=connect_seconds(spark),
             executor_cores=executor_cores(spark),
             log_to_driver=settings.log_to_driver and settings.verbose > 0,
             cpu_binding=settings.cpu_binding,
@@ -103,10 +104,6 @@ def _outcome(rows: list[dict[str, Any]]) -> Outcome:
     values = json.loads(pieces[0]["header"])["done"]
     outputs = tuple(OutputSpec(**output) for output in values["outputs"])
     return Outcome(values, join(piece["payload"] for piece in pieces), outputs)
-
-
-def _seconds(spark: SparkSession, key: str, default: float) -> float:
-    return float(spark.conf.get(key, str(default)) or default)
 
 
 def _java_error() -> type[Exception]:

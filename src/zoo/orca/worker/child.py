@@ -166,7 +166,7 @@ class Child:
         name = signal.Signals(-code).name
         hint = ""
         if name == "SIGKILL":
-            hint = ": killed from outside, most often because the machine or container ran out of memory"
+            hint = ": killed from outside; most often the machine or container ran out of memory"
         return f"the worker's process was ended by {name}{hint}"
 
 

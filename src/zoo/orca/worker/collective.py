@@ -18,7 +18,7 @@ class Collective(Protocol):
 
     @property
     def rank(self) -> int:
-        """This process's number, from 0 to ``size - 1``."""
+        """The number of this process, from 0 to ``size - 1``."""
 
     @property
     def size(self) -> int:

@@ -4,8 +4,8 @@ Separation of concerns:
 
 * the *child* (`zoo.orca.worker.run`) knows where rows lie, who the peers are and how results
   travel, and calls one plug-in by name;
-* a *plug-in* (a module of `zoo.orca.frameworks` with a function ``framework() -> Framework``) builds the
-  user's model and runs the framework's ordinary loop over the rows it is given;
+* a *plug-in* (a module of `zoo.orca.frameworks` with a function ``framework() -> Framework``)
+  builds the user's model and runs the framework's ordinary loop over the rows it is given;
 * the *collective* is the only way in which a plug-in talks to the other workers.
 
 A plug-in never starts processes, opens files of rows or prints progress by itself.
@@ -30,7 +30,7 @@ Columns = Mapping[str, NDArray[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """This worker's rows of one data set, and the plan of all workers' steps over them.
+    """One worker's rows of one data set, and the plan of all workers' steps over them.
 
     `spec` has every array length filled in, the same on all ranks.
     """
@@ -49,7 +49,7 @@ class World:
 
     @property
     def rank(self) -> int:
-        """This worker's number."""
+        """The number of this worker."""
         return self.collective.rank
 
     @property

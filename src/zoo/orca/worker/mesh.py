@@ -1,0 +1,247 @@
+"""From addresses to a full mesh of authenticated links.
+
+Every rank connects to all ranks below it and accepts from all above it. One thread serves all
+half-open connections at once, each a handshake that goes on when its bytes arrive: a stranger that
+says nothing costs a file descriptor for a few seconds and delays nobody.
+"""
+
+import errno
+import hashlib
+import json
+import selectors
+import socket
+import time
+from collections.abc import Sequence
+
+from zoo.orca.errors import PeerLostError
+from zoo.orca.wire.handshake import Handshake, HandshakeError, Send, accept, initiate
+from zoo.orca.worker.sockets import Link, Listener, start_connecting
+
+#: Seconds that an accepted connection has to prove who it is.
+STRANGER_SECONDS = 10.0
+#: Seconds of refusals after which a peer counts as gone: it listened before it gave its address.
+REFUSAL_SECONDS = 2.0
+_RETRY_SECONDS = 0.1
+_PURPOSE = "ring"
+_REFUSED = (errno.ECONNREFUSED, errno.ECONNRESET, errno.EPIPE)
+
+
+class _Opening:
+    """One connection on its way through the handshake; `rank` is None for accepted ones."""
+
+    def __init__(self, sock: socket.socket, handshake: Handshake, rank: int | None) -> None:
+        self.sock = sock
+        self.rank = rank
+        self.deadline = time.monotonic() + STRANGER_SECONDS
+        self.hello: bytes | None = None
+        self._handshake = handshake
+        self._outbox = b""
+        self._inbox = b""
+        self._missing = 0
+        self._continue()
+
+    def _continue(self) -> None:
+        """Let the handshake go on until it wants bytes, or is done."""
+        try:
+            wanted = self._handshake.send(self._inbox) if self._inbox else next(self._handshake)
+            while isinstance(wanted, Send):
+                self._outbox += wanted.data
+                wanted = next(self._handshake)
+            self._inbox, self._missing = b"", wanted.size
+        except StopIteration as done:
+            self.hello, self._missing = done.value, 0
+
+    @property
+    def events(self) -> int:
+        """What to wait for next; 0: the handshake is over, and nothing is left to send."""
+        waits = selectors.EVENT_READ if self.hello is None else 0
+        return waits | (selectors.EVENT_WRITE if self._outbox else 0)
+
+    def advance(self) -> None:
+        """Send and receive what is possible without waiting.
+
+        Raises
+        ------
+        OSError, HandshakeError
+            The connection failed, ended, or is not a peer's.
+        """
+        try:
+            while self.events:
+                if self._outbox:
+                    self._outbox = self._outbox[self.sock.send(self._outbox) :]
+                if self.hello is None:
+                    data = self.sock.recv(self._missing)
+                    if not data:
+                        raise ConnectionResetError(errno.ECONNRESET, "closed in mid-handshake")
+                    self._inbox += data
+                    self._missing -= len(data)
+                    if not self._missing:
+                        self._continue()
+        except BlockingIOError:
+            return
+
+
+class Mesh:
+    """Connects one rank with all others; see :func:`connect`."""
+
+    def __init__(
+        self,
+        listener: Listener,
+        rank: int,
+        addresses: Sequence[tuple[str, int]],
+        secret: bytes,
+        timeout: float,
+    ) -> None:
+        self._listener = listener
+        self._rank = rank
+        self._addresses = addresses
+        self._secret = secret
+        self._timeout = timeout
+        self._links: dict[int, Link] = {}
+        self._openings: set[_Opening] = set()
+        self._retry_at = dict.fromkeys(range(rank), 0.0)
+        self._refused_since: dict[int, float] = {}
+        self._ring = hashlib.sha256(json.dumps([list(a) for a in addresses]).encode()).hexdigest()
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(listener, selectors.EVENT_READ)
+
+    def run(self) -> list[Link]:
+        """Return the links in rank order once all are there."""
+        deadline = time.monotonic() + self._timeout
+        while len(self._links) < len(self._addresses) - 1:
+            now = time.monotonic()
+            if now > deadline:
+                raise self._timed_out()
+            self._dismiss_strangers(now)
+            self._connect_where_due(now)
+            for key, _ in self._selector.select(min(_RETRY_SECONDS, deadline - now)):
+                if key.fileobj is self._listener:
+                    self._accept()
+                elif isinstance(key.data, _Opening):
+                    self._advance(key.data)
+                else:
+                    self._watch(key.data)
+        return [self._links[rank] for rank in sorted(self._links)]
+
+    def close(self, *, failed: bool) -> None:
+        """Drop everything half-open; after a failure the finished links, too: others must learn."""
+        self._selector.close()
+        for opening in self._openings:
+            opening.sock.close()
+        for link in self._links.values() if failed else ():
+            link.close()
+
+    def _hello(self) -> bytes:
+        return json.dumps({"rank": self._rank, "ring": self._ring}).encode()
+
+    def _accept(self) -> None:
+        while (sock := self._listener.accept()) is not None:
+            self._open(sock, accept(self._secret, self._hello(), purpose=_PURPOSE), None)
+
+    def _connect_where_due(self, now: float) -> None:
+        """Start every connection whose time has come; one rank has at most one under way."""
+        for rank in [rank for rank, due in self._retry_at.items() if due <= now]:
+            sock, code = start_connecting(self._addresses[rank])
+            if code not in (0, errno.EINPROGRESS):
+                sock.close()
+                self._refuse(rank, OSError(code, "connect"))
+                continue
+            del self._retry_at[rank]
+            self._open(sock, initiate(self._secret, self._hello(), purpose=_PURPOSE), rank)
+
+    def _open(self, sock: socket.socket, handshake: Handshake, rank: int | None) -> None:
+        opening = _Opening(sock, handshake, rank)
+        self._openings.add(opening)
+        self._selector.register(sock, opening.events, opening)
+
+    def _advance(self, opening: _Opening) -> None:
+        """Let `opening` go on; turn it away, try it again, or make it a link."""
+        try:
+            opening.advance()
+            if opening.events:
+                self._selector.modify(opening.sock, opening.events, opening)
+            elif opening.hello is not None:
+                self._admit(opening, opening.hello)
+        except HandshakeError as error:
+            self._drop(opening)
+            if opening.rank is not None:
+                raise self._lost(opening.rank, f"is not who it should be: {error}") from error
+        except OSError as error:
+            self._drop(opening)
+            if opening.rank is not None:
+                self._refuse(opening.rank, error)
+
+    def _admit(self, opening: _Opening, hello: bytes) -> None:
+        """Make an authenticated connection a link, if it is one of this ring's."""
+        said = json.loads(hello)
+        rank = said["rank"]
+        if opening.rank is None:
+            expected = self._rank < rank < len(self._addresses) and rank not in self._links
+        else:
+            expected = rank == opening.rank
+        if not expected or said["ring"] != self._ring:
+            raise HandshakeError(f"it is rank {rank} of another ring, or twice of this one")
+        self._openings.discard(opening)
+        link = self._links[rank] = Link(rank, self._addresses[rank], opening.sock)
+        self._selector.modify(opening.sock, selectors.EVENT_READ, link)
+
+    def _watch(self, link: Link) -> None:
+        """Look at a finished link that became readable while others are still missing."""
+        if link.ended():
+            raise link.lost()
+        # The peer is through already and begins its first operation; that is for the ring to read.
+        self._selector.unregister(link.fd)
+
+    def _drop(self, opening: _Opening) -> None:
+        self._selector.unregister(opening.sock)
+        self._openings.discard(opening)
+        opening.sock.close()
+
+    def _dismiss_strangers(self, now: float) -> None:
+        for opening in [o for o in self._openings if o.rank is None and o.deadline < now]:
+            self._drop(opening)
+
+    def _refuse(self, rank: int, error: OSError) -> None:
+        """Note a failed attempt to reach `rank`; give up if it was refused for too long."""
+        now = time.monotonic()
+        if error.errno in _REFUSED:
+            since = self._refused_since.setdefault(rank, now)
+            if now - since > REFUSAL_SECONDS:
+                raise self._lost(rank, f"refuses connections: {error.strerror}") from error
+        else:
+            self._refused_since.pop(rank, None)  # unreachable for now: a route may come up yet
+        self._retry_at[rank] = now + _RETRY_SECONDS
+
+    def _lost(self, rank: int, what: str) -> PeerLostError:
+        host, port = self._addresses[rank]
+        return PeerLostError(f"rank {rank} at {host}:{port} {what}", rank=rank, host=host)
+
+    def _timed_out(self) -> PeerLostError:
+        missing = set(range(len(self._addresses))) - set(self._links) - {self._rank}
+        first, *others = sorted(missing)
+        also = f"; neither did ranks {', '.join(map(str, others))}" if others else ""
+        return self._lost(first, f"did not come to the ring within {self._timeout:g} s{also}")
+
+
+def connect(
+    listener: Listener,
+    rank: int,
+    addresses: Sequence[tuple[str, int]],
+    secret: bytes,
+    timeout: float,
+) -> list[Link]:
+    """Return links to all other ranks, in rank order; must be called on all ranks.
+
+    Raises
+    ------
+    PeerLostError
+        A peer did not come in time, refuses connections, or does not know the secret.
+    """
+    mesh = Mesh(listener, rank, addresses, secret, timeout)
+    failed = True
+    try:
+        links = mesh.run()
+        failed = False
+        return links
+    finally:
+        mesh.close(failed=failed)

@@ -1,0 +1,199 @@
+"""TCP sockets as the ring needs them: a listener, and non-blocking links to authenticated peers.
+
+How a lost peer is found, whatever it was that happened to it:
+
+- its process ended: the kernel closes the connection, and the end of the stream or a reset arrives
+  at once;
+- its host fell silent: nothing arrives, so the kernel must ask. On an idle connection keep-alive
+  probes do, after 5 s; while data waits for its acknowledgement ``TCP_USER_TIMEOUT`` does, after
+  10 s. Both end within 15 s as an error on the socket, which `poll` reports for every socket it
+  is given, even one that nothing is awaited from.
+
+``TCP_USER_TIMEOUT`` has a dark side: Linux also counts the time for which a healthy peer does not
+read and its window is closed. So whoever sends must not fill the window of a peer that computes;
+`zoo.orca.worker.ring` sends at most :data:`EAGER_BYTES` before the peer has shown up.
+"""
+
+import os
+import socket
+from collections.abc import Sequence
+from typing import Any, Final
+
+from zoo.orca.errors import PeerLostError
+
+#: Bytes that fit into any peer's receive window while it does not read (smallest default: 64 KiB).
+EAGER_BYTES: Final = 32 << 10
+_BACKLOG = 128
+_KEEP_ALIVE = {
+    # Linux first; macOS has its own name for the idle time. Seconds, except for the last one.
+    "TCP_KEEPIDLE": 5,
+    "TCP_KEEPALIVE": 5,
+    "TCP_KEEPINTVL": 2,
+    "TCP_KEEPCNT": 3,
+    "TCP_USER_TIMEOUT": 10_000,
+}
+
+
+class Listener:
+    """A listening socket on one interface and a free port; it serves one ring.
+
+    Bind it before the address is published: peers take a refused connection for a dead peer.
+
+    Parameters
+    ----------
+    host : str
+        Address or name of the interface to listen on.
+    """
+
+    def __init__(self, host: str = "127.0.0.1") -> None:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        self._socket = socket.socket(family, kind, protocol)
+        try:
+            self._socket.setblocking(False)
+            self._socket.bind(address)
+            self._socket.listen(_BACKLOG)
+        except OSError:
+            self._socket.close()
+            raise
+        self.address: tuple[str, int] = self._socket.getsockname()[:2]
+
+    def fileno(self) -> int:
+        """Return the file descriptor, for `select`."""
+        return self._socket.fileno()
+
+    def accept(self) -> socket.socket | None:
+        """Return the next connection, non-blocking like the listener; None when none waits."""
+        try:
+            accepted, _ = self._socket.accept()
+        except (BlockingIOError, ConnectionAbortedError):
+            return None
+        tune(accepted)
+        return accepted
+
+    def close(self) -> None:
+        """Stop listening; may be called more than once."""
+        self._socket.close()
+
+
+def start_connecting(address: tuple[str, int]) -> tuple[socket.socket, int]:
+    """Return a socket that connects, and the errno of `connect_ex` (0, in progress, or worse)."""
+    family, kind, protocol, _, target = socket.getaddrinfo(*address, type=socket.SOCK_STREAM)[0]
+    connecting = socket.socket(family, kind, protocol)
+    tune(connecting)
+    return connecting, connecting.connect_ex(target)
+
+
+def tune(sock: socket.socket) -> None:
+    """Make `sock` non-blocking, quick with small buffers, and quick to notice a silent host."""
+    sock.setblocking(False)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _KEEP_ALIVE.items():
+        if hasattr(socket, name):
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+
+class Link:
+    """The connection to one peer.
+
+    Parameters
+    ----------
+    rank : int
+        The peer's rank.
+    address : tuple of str and int
+        Where it listens, for messages.
+    sock : socket
+        Connected and authenticated; the link owns it from now on.
+    """
+
+    def __init__(self, rank: int, address: tuple[str, int], sock: socket.socket) -> None:
+        self.rank = rank
+        self.address = address
+        self.fd = sock.fileno()
+        #: The peer has closed, but what it sent before is not read yet.
+        self.departed = False
+        self._socket = sock
+
+    def send(self, *parts: Any) -> int:
+        """Send what the kernel takes now, from the start of `parts`; 0 if nothing.
+
+        Raises
+        ------
+        PeerLostError
+            The connection is gone.
+        """
+        try:
+            return self._socket.sendmsg(parts)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            raise self.lost(error) from error
+
+    def receive(self, view: memoryview) -> int:
+        """Receive what is there into `view`, which is not empty; 0 if nothing is.
+
+        Raises
+        ------
+        PeerLostError
+            The connection is gone, or the peer has closed it.
+        """
+        try:
+            count = self._socket.recv_into(view)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            raise self.lost(error) from error
+        if not count:
+            raise self.lost()
+        return count
+
+    def ended(self) -> bool:
+        """Whether the peer has closed and nothing that it sent before is left to read."""
+        try:
+            return not self._socket.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            raise self.lost(error) from error
+
+    def lost(self, error: OSError | None = None) -> PeerLostError:
+        """Return the error for this peer; `error` is what the socket said, None: it ended."""
+        code = error.errno if error is not None else self._socket.getsockopt(*_SO_ERROR)
+        what = "closed the connection: its process ended, or it lost another worker"
+        if isinstance(error, TimeoutError):
+            what = "fell silent: its host or the network to it is down"
+        elif code:
+            what = f"cannot be reached any more: {os.strerror(code)}"
+        return self.failed(what)
+
+    def failed(self, what: str) -> PeerLostError:
+        """Return an error that says `what` about this peer."""
+        host, port = self.address
+        return PeerLostError(f"rank {self.rank} at {host}:{port} {what}", rank=self.rank, host=host)
+
+    def error(self) -> PeerLostError:
+        """Return the error that `poll` reported for this socket."""
+        code = self._socket.getsockopt(*_SO_ERROR)
+        # OSError picks the subclass by the code, TimeoutError among them.
+        return self.lost(OSError(code, os.strerror(code)) if code else None)
+
+    def shut(self) -> None:
+        """End the connection in both directions, waking any thread that waits for it."""
+        try:
+            self._socket.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            self.departed = True  # it was gone already
+
+    def close(self) -> None:
+        """Give the socket back; not while another thread uses it."""
+        self._socket.close()
+
+
+_SO_ERROR = (socket.SOL_SOCKET, socket.SO_ERROR)
+
+
+def hosts_shared(rank: int, addresses: Sequence[tuple[str, int]]) -> int:
+    """Return how many ranks, this one counted, listen on the host of `rank`."""
+    return sum(host == addresses[rank][0] for host, _ in addresses)
