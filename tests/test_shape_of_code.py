@@ -23,12 +23,13 @@ def functions(module: Module) -> Iterator[Function]:
 
 
 def length(function: Function) -> int:
-    """A function's lines, without its docstring."""
-    lines = function.end_lineno - function.lineno + 1
-    if ast.get_docstring(function, clean=False) is not None:
-        docstring = function.body[0]
-        lines -= docstring.end_lineno - docstring.lineno + 1
-    return lines
+    """The lines of a function's body, without its docstring.
+
+    Its arguments do not count: the original's signatures say how many there are.
+    """
+    has_docstring = ast.get_docstring(function, clean=False) is not None
+    before = function.body[0].end_lineno if has_docstring else function.body[0].lineno - 1
+    return function.end_lineno - before
 
 
 def swallows(handler: ast.ExceptHandler) -> bool:

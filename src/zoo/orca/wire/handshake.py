@@ -75,23 +75,12 @@ def initiate(secret: bytes, hello: bytes = b"", *, purpose: str) -> Handshake:
     HandshakeError
         While it runs, if the other side is not who it should be.
     """
-    start = _start(secret, hello, purpose)
-    yield Send(start)
-    transcript = start + (yield from _receive_start(purpose))
-    yield Send(_prove(secret, b"initiator", transcript, hello))
-    transcript += _framed(hello)
-    return (yield from _verify(secret, b"acceptor", transcript))
+    return _initiate(secret, hello, _start(secret, hello, purpose), purpose)
 
 
 def accept(secret: bytes, hello: bytes = b"", *, purpose: str) -> Handshake:
     """Return the handshake of the side that was connected to; see :func:`initiate`."""
-    start = _start(secret, hello, purpose)
-    yield Send(start)
-    transcript = (yield from _receive_start(purpose)) + start
-    theirs = yield from _verify(secret, b"initiator", transcript)
-    transcript += _framed(theirs)
-    yield Send(_prove(secret, b"acceptor", transcript, hello))
-    return theirs
+    return _accept(secret, hello, _start(secret, hello, purpose), purpose)
 
 
 def drive(
@@ -134,6 +123,21 @@ def drive(
         return hello
     finally:
         handshake.close()
+
+
+def _initiate(secret: bytes, hello: bytes, start: bytes, purpose: str) -> Handshake:
+    yield Send(start)
+    transcript = start + (yield from _receive_start(purpose))
+    yield Send(_prove(secret, b"initiator", transcript, hello))
+    return (yield from _verify(secret, b"acceptor", transcript + _framed(hello)))
+
+
+def _accept(secret: bytes, hello: bytes, start: bytes, purpose: str) -> Handshake:
+    yield Send(start)
+    transcript = (yield from _receive_start(purpose)) + start
+    theirs = yield from _verify(secret, b"initiator", transcript)
+    yield Send(_prove(secret, b"acceptor", transcript + _framed(theirs), hello))
+    return theirs
 
 
 def _start(secret: bytes, hello: bytes, purpose: str) -> bytes:

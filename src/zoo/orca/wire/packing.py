@@ -109,7 +109,8 @@ def pack(value: Any, what: str) -> bytes:
     for module in modules:
         cloudpickle.register_pickle_by_value(module)
     try:
-        return cloudpickle.dumps(value)
+        packed: bytes = cloudpickle.dumps(value)
+        return packed
     except Exception as error:  # whatever an object's __reduce__ raises
         culprit = find_unpicklable(value)
         raise CreatorError(

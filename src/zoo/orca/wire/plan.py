@@ -6,9 +6,9 @@ take the same number of steps and no step waits for a rank that has no more.
 
 A *pass* uses each row of the job exactly once. Step `s` of a pass takes the rows from
 ``s * batch_size`` to ``(s + 1) * batch_size`` of one merged sequence in which each worker's rows
-are spread evenly: row `i` of a worker with `c` rows stands at ``(i + 1/2) / c``. So each worker's share
-of a step is as close to its share of the rows as whole rows allow, and equal inputs give equal
-shares. The last step of a pass may be smaller.
+are spread evenly: row `i` of a worker with `c` rows stands at ``(i + 1/2) / c``. So what a
+worker gives to a step is as close to its part of all rows as whole rows allow, and equal inputs
+give equal shares. The last step of a pass may be smaller.
 """
 
 from collections.abc import Iterator

@@ -18,7 +18,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any, BinaryIO, cast
 
 import zoo.orca
 from zoo.orca.errors import WorkerDiedError, WorkerFrozenError
@@ -59,7 +59,7 @@ class Child:
             start_new_session=True,
         )
         os.close(write_end)
-        self._sender = Sender(cast("IO[bytes]", self._process.stdin))
+        self._sender = Sender(cast("BinaryIO", self._process.stdin))
         self._results = os.fdopen(read_end, "rb")
         self._log_thread = threading.Thread(target=self._read_log, daemon=True)
         self._log_thread.start()

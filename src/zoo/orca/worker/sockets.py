@@ -15,7 +15,9 @@ read and its window is closed. So whoever sends must not fill the window of a pe
 """
 
 import os
+import select
 import socket
+import time
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -148,6 +150,16 @@ class Link:
         if not count:
             raise self.lost()
         return count
+
+    def say_goodbye(self, data: bytes, deadline: float) -> None:
+        """Send a few last bytes, after what the kernel still holds; a peer that is gone is fine."""
+        poller = select.poll()
+        poller.register(self.fd, select.POLLOUT)
+        try:
+            while not self.send(data) and (rest := deadline - time.monotonic()) > 0:
+                poller.poll(rest * 1000)
+        except PeerLostError:
+            self.departed = True
 
     def ended(self) -> bool:
         """Whether the peer has closed and nothing that it sent before is left to read."""

@@ -1,0 +1,154 @@
+"""A plug-in without a framework: linear regression in numpy, exact and quick.
+
+It stands in for a real framework wherever the engine is tested, and shows in one file all that a
+plug-in is. Its models are `LinearModel`; `model_creator(config)` returns one.
+"""
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zoo.orca.errors import ModelError
+from zoo.orca.wire.features import FeatureSpec
+from zoo.orca.wire.job import EvaluateJob, Job, OutputSpec, Progress, TrainJob
+from zoo.orca.wire.packing import State, unpack
+from zoo.orca.worker.plugin import Built, Columns, Evaluated, Predictor, Rows, Trained, World
+
+_OUTPUTS = (OutputSpec("prediction", "float32", 1),)
+
+
+@dataclass
+class LinearModel:
+    """One weight a feature, trained by gradient descent on the mean squared error.
+
+    Parameters
+    ----------
+    features : int
+        Numbers a row, over all feature columns.
+    rate : float
+        Learning rate.
+    on_step : callable, optional
+        Called as ``on_step(rank, step)`` before each step: the place for a test's faults.
+    """
+
+    features: int
+    rate: float = 0.1
+    on_step: Callable[[int, int], None] | None = None
+    weights: NDArray[np.float64] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.weights = np.zeros(self.features)
+
+
+class FakeFramework:
+    """Implements `zoo.orca.worker.plugin.Framework`."""
+
+    def prepare(self, job: Job, world: World) -> None:
+        """Have nothing to import."""
+
+    def train(self, job: TrainJob, rows: Rows, validation: Rows | None, world: World) -> Trained:
+        """Take the same steps as one worker would, up to the order of additions."""
+        model = _model(job)
+        step = _step(job)
+        steps = job.steps_per_epoch or rows.plan.steps_per_pass
+        order = rows.plan.steps(world.rank, step)
+        history: dict[str, list[float]] = {"loss": []}
+        for epoch in range(job.initial_epoch, job.initial_epoch + job.epochs):
+            _tell(world, "epoch", epoch, job, steps)
+            sums = np.zeros(2)
+            for chosen in itertools.islice(order, steps):
+                if model.on_step is not None:
+                    model.on_step(world.rank, step)
+                sums += _train_step(model, rows, chosen, world)
+                step += 1
+            history["loss"].append(float(sums[0] / sums[1]))
+            if validation is not None:
+                value = _mean_squared_error(model, validation, job.validation_steps, world)
+                history.setdefault("val_loss", []).append(value)
+            _tell(world, "epoch_end", epoch, job, steps, {k: v[-1] for k, v in history.items()})
+        meta = {"framework": "fake", "epoch": job.initial_epoch + job.epochs, "step": step}
+        return Trained(history, State({"weights/w": model.weights}, meta), _OUTPUTS)
+
+    def evaluate(self, job: EvaluateJob, rows: Rows, world: World) -> Evaluated:
+        """Return the mean squared error over all workers' rows."""
+        value = _mean_squared_error(_model(job), rows, job.steps, world)
+        return Evaluated({"loss": value}, _OUTPUTS)
+
+    def build(self, job: Job, sample: Columns | None) -> Built:
+        """Return the creator's weights."""
+        meta = {"framework": "fake", "epoch": 0, "step": 0}
+        return Built(State({"weights/w": _model(job).weights}, meta), _OUTPUTS)
+
+    def predictor(self, job: Job) -> tuple[Predictor, tuple[OutputSpec, ...]]:
+        """Return the product with the weights."""
+        model, spec = _model(job), job.columns
+
+        def predict(columns: Columns) -> list[NDArray[np.generic]]:
+            return [(_inputs(columns, spec) @ model.weights).astype(np.float32)]
+
+        return predict, _OUTPUTS
+
+
+def framework() -> FakeFramework:
+    """Return the plug-in."""
+    return FakeFramework()
+
+
+def _model(job: Job) -> LinearModel:
+    model = unpack(job.model.creator)(unpack(job.model.config))
+    if not isinstance(model, LinearModel):
+        raise ModelError(f"model_creator returned a {type(model).__qualname__}, not a LinearModel")
+    if job.state is not None:
+        model.weights = State.from_bytes(job.state).tensors["weights/w"].copy()
+    return model
+
+
+def _step(job: Job) -> int:
+    return int(State.from_bytes(job.state).meta["step"]) if job.state is not None else 0
+
+
+def _inputs(columns: Columns, spec: FeatureSpec) -> NDArray[np.float64]:
+    parts = [np.asarray(columns[column.name], np.float64) for column in spec.features]
+    return np.hstack([part.reshape(len(part), -1) for part in parts])
+
+
+def _errors(model: LinearModel, rows: Rows, chosen: Any) -> tuple[NDArray[Any], NDArray[Any]]:
+    inputs = _inputs({name: column[chosen] for name, column in rows.columns.items()}, rows.spec)
+    label = np.asarray(rows.columns[rows.spec.labels[0].name][chosen], np.float64)
+    return inputs, inputs @ model.weights - label
+
+
+def _train_step(
+    model: LinearModel, rows: Rows, chosen: NDArray[np.int64], world: World
+) -> NDArray[np.float64]:
+    inputs, errors = _errors(model, rows, chosen)
+    # Gradient, squared error and rows in one buffer: one exchange a step.
+    buffer = np.concatenate([2 * errors @ inputs, [errors @ errors, len(errors)]])
+    world.collective.all_reduce(buffer)
+    model.weights -= model.rate * buffer[:-2] / buffer[-1]
+    return buffer[-2:]
+
+
+def _mean_squared_error(model: LinearModel, rows: Rows, steps: int | None, world: World) -> float:
+    shares = rows.plan.shares(world.rank)[:steps]
+    _, errors = _errors(model, rows, slice(0, int(shares.sum())))
+    sums = np.array([errors @ errors, len(errors)])
+    world.collective.all_reduce(sums)
+    return float(sums[0] / sums[1])
+
+
+def _tell(
+    world: World,
+    kind: str,
+    epoch: int,
+    job: TrainJob,
+    steps: int,
+    logs: dict[str, float] | None = None,
+) -> None:
+    if world.rank == 0:
+        last = job.initial_epoch + job.epochs
+        world.report(Progress(kind, 0, "", epoch, last, steps, steps, logs=logs or {}))

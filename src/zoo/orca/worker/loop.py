@@ -1,0 +1,148 @@
+"""One thread that does several transfers at once: small generators over non-blocking sockets.
+
+A task does what it can without waiting, then yields: :data:`MOVED` to be called again at once,
+:data:`LATER` to be called again when another task has moved, or what it awaits of which link.
+"""
+
+import select
+import time
+from collections.abc import Generator, Iterable, Sequence
+from typing import Any, Final, TypeAlias
+
+from zoo.orca.errors import PeerLostError
+from zoo.orca.worker.sockets import Link
+
+#: The link and the event of `poll` that a task awaits.
+Want: TypeAlias = tuple[Link | None, int]
+Task: TypeAlias = Generator[Want, None, None]
+MOVED: Final[Want] = (None, 1)
+LATER: Final[Want] = (None, 2)
+# Linux alone tells a closed peer from one that sent data; elsewhere it is found when it is read.
+_PEER_CLOSED: Final[int] = getattr(select, "POLLRDHUP", 0)
+_BROKEN: Final = select.POLLERR | select.POLLHUP | select.POLLNVAL
+_LONGEST_POLL_SECONDS: Final = 86400.0
+
+
+def push(link: Link, view: memoryview) -> Task:
+    """Send all of `view`."""
+    while view:
+        count = link.send(view)
+        view = view[count:]
+        if view:
+            yield MOVED if count else (link, select.POLLOUT)
+
+
+def push_call(link: Link, header: bytes, data: Any) -> Task:
+    """Send a header and its data in one packet where they fit."""
+    count = link.send(header, data)
+    if count < len(header) + len(data):
+        yield from push(link, memoryview(b"".join((header, data)))[count:])
+
+
+def pull(link: Link, view: memoryview) -> Task:
+    """Fill all of `view`."""
+    while view:
+        count = link.receive(view)
+        view = view[count:]
+        if view:
+            # One piece at a time, so that a peer that sends without end cannot stop our sending.
+            yield MOVED if count else (link, select.POLLIN)
+
+
+class Loop:
+    """Runs tasks, and watches all links meanwhile.
+
+    Parameters
+    ----------
+    links : sequence of Link
+    spin : float
+        Seconds to ask again and again before sleeping: being woken takes longer than most waits
+        for a peer that computes the same.
+    """
+
+    def __init__(self, links: Sequence[Link], spin: float) -> None:
+        self._links = {link.fd: link for link in links}
+        self._spin = spin
+        self._poller = select.poll()
+        self._name = ""
+        self._seconds = 0.0
+        self._deadline = 0.0
+
+    def begin(self, name: str, seconds: float) -> None:
+        """Start the clock of one operation."""
+        self._name, self._seconds = name, seconds
+        self._deadline = time.monotonic() + seconds
+
+    def run(self, tasks: Iterable[Task]) -> None:
+        """Return once all `tasks` are done.
+
+        Raises
+        ------
+        PeerLostError
+            Any peer is gone, waited for or not, or the operation's time is over.
+        """
+        running = list(tasks)
+        spin_until = 0.0
+        while running:
+            blocked: list[Task] = []
+            wants: list[Want] = []
+            moved = False
+            for task in running:
+                want = next(task, None)
+                if want is None:
+                    moved = True
+                    continue
+                blocked.append(task)
+                if want is MOVED:
+                    moved = True
+                elif want is not LATER:
+                    wants.append(want)
+            running = blocked
+            if moved:
+                spin_until = 0.0
+            elif not spin_until:
+                spin_until = time.monotonic() + self._spin
+            elif time.monotonic() >= spin_until:
+                self._sleep(wants)
+
+    def _sleep(self, wants: list[Want]) -> None:
+        """Wait for one of `wants`; a peer that nothing is awaited from may still be found lost."""
+        awaited: dict[int, int] = {}
+        for link, event in wants:
+            if link is not None:
+                awaited[link.fd] = awaited.get(link.fd, 0) | event
+        rest = self._deadline - time.monotonic()
+        if rest <= 0:
+            raise self._timed_out(awaited)
+        self._look(awaited, min(rest, _LONGEST_POLL_SECONDS))
+
+    def look_for_lost(self) -> None:
+        """Raise if a peer is known to be gone; does not wait."""
+        self._look({}, 0.0)
+
+    def _look(self, awaited: dict[int, int], seconds: float) -> None:
+        for fd, link in self._links.items():
+            # Errors are always reported, so that a silent host is found even while this rank
+            # waits for another, healthy one that computes for an hour.
+            end = 0 if link.departed else _PEER_CLOSED
+            self._poller.register(fd, awaited.get(fd, 0) | end)
+        for fd, event in self._poller.poll(seconds * 1000):
+            link = self._links[fd]
+            if event & awaited.get(fd, 0):
+                continue  # the task finds out by itself, after the data that came before
+            if event & _BROKEN:
+                raise link.error()
+            if link.ended():
+                raise link.lost()
+            # It said something before it closed: its goodbye, or data for our next operation.
+            link.departed = True
+
+    def _timed_out(self, awaited: dict[int, int]) -> PeerLostError:
+        links = [self._links[fd] for fd in awaited]
+        names = ", ".join(f"{link.rank} at {link.address[0]}" for link in links)
+        return PeerLostError(
+            f"{self._name} took longer than its limit of {self._seconds:g} s; "
+            f"this rank was still waiting for rank {names}",
+            rank=links[0].rank if links else None,
+            host=links[0].address[0] if links else None,
+        )

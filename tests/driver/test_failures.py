@@ -1,0 +1,58 @@
+"""One error out of many failures."""
+
+import pytest
+
+from zoo.orca import errors
+from zoo.orca.driver.failures import raise_failure, translate
+from zoo.orca.wire.job import Failure
+
+ERRORS = [
+    found
+    for found in vars(errors).values()
+    if isinstance(found, type) and issubclass(found, errors.OrcaError)
+]
+
+
+def test_the_cause_comes_before_its_consequences() -> None:
+    with pytest.raises(errors.WorkerDiedError) as caught:
+        raise_failure(
+            [
+                Failure("PeerLostError", "rank 2 closed", 0, "a"),
+                Failure("WorkerDiedError", "killed", 2, "c", log=("last words",)),
+                Failure("PeerLostError", "rank 2 closed", 1, "b"),
+            ]
+        )
+    assert str(caught.value).startswith("rank 2 on c: killed")
+    assert "last words" in str(caught.value)
+    assert (caught.value.rank, caught.value.host, caught.value.log) == (2, "c", ("last words",))
+
+
+def test_a_loss_nobody_explains_is_told_as_it_is() -> None:
+    with pytest.raises(errors.PeerLostError, match="rank 0 on a"):
+        raise_failure([Failure("PeerLostError", "silent", 0, "a")])
+
+
+@pytest.mark.parametrize("kind", ERRORS, ids=lambda kind: kind.__name__)
+def test_every_error_travels(kind: type[errors.OrcaError]) -> None:
+    failure = Failure.from_json(Failure(kind.__name__, "told", 1, "h").to_json())
+    with pytest.raises(kind, match="told") as caught:
+        raise_failure([failure])
+    assert type(caught.value) is kind
+
+
+def test_an_unknown_name_is_a_worker_error() -> None:
+    assert errors.error_class("Nonsense") is errors.WorkerError
+    assert errors.error_class("annotations") is errors.WorkerError
+
+
+def test_sparks_error_is_told_in_one_sentence() -> None:
+    text = """An error occurred while calling o1.collect.
+: org.apache.spark.SparkException: Job aborted due to stage failure: it failed
+	at org.apache.spark.Foo.bar(Foo.scala:1)
+Caused by: java.lang.IllegalStateException: disk is full
+	at org.apache.spark.Foo.baz(Foo.scala:2)
+"""
+    assert str(translate(Exception(text), 2)).endswith("stage: disk is full")
+    slots = translate(Exception("[SPARK-24819]: Barrier execution mode does not allow run"), 7)
+    assert isinstance(slots, errors.SlotsError)
+    assert "7 workers" in str(slots)

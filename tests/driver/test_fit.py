@@ -1,0 +1,179 @@
+"""fit, evaluate and predict through Spark with a framework in numpy: the engine's own equalities."""
+
+import math
+
+import numpy as np
+import pytest
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql.types import DoubleType, FloatType, StructField, StructType
+
+from tests.fake_estimator import FakeEstimator, linear
+from zoo.orca.errors import ColumnError, DataError, InvalidInputError, SlotsError, StateError
+
+pytestmark = pytest.mark.timeout(120)
+
+
+@pytest.fixture(scope="module")
+def rows(spark: SparkSession) -> DataFrame:
+    """101 rows of y = 2 x0 - x1 with some noise, both inputs in one array column and apart."""
+    x0, x1 = F.rand(1) - 0.5, F.rand(2) - 0.5
+    return (
+        spark.range(101)
+        .select("id", x0.alias("x"), x1.alias("z"), (0.1 * F.rand(3)).alias("noise"))
+        .withColumn("y", 2 * F.col("x") - F.col("z") + F.col("noise"))
+        .withColumn("both", F.array("x", "z"))
+        .cache()
+    )
+
+
+def test_full_batches_are_equal_on_every_number_of_workers(rows: DataFrame) -> None:
+    # One batch is all rows, so the global batches are the same however the rows are placed.
+    trained = {}
+    for workers in (1, 2, 3):
+        estimator = FakeEstimator.of(linear(2), workers)
+        stats = estimator.fit(rows, ["x", "z"], epochs=5, batch_size=101)
+        trained[workers] = (estimator.weights, stats.history["loss"])
+    for workers in (2, 3):
+        np.testing.assert_allclose(trained[workers][0], trained[1][0], rtol=1e-12)
+        np.testing.assert_allclose(trained[workers][1], trained[1][1], rtol=1e-12)
+
+
+def test_an_array_column_equals_its_elements_as_columns(rows: DataFrame) -> None:
+    apart, together = FakeEstimator.of(linear(2), 2), FakeEstimator.of(linear(2), 2)
+    apart.fit(rows, ["x", "z"], batch_size=10)
+    together.fit(rows, ["both"], batch_size=10)
+    np.testing.assert_array_equal(apart.weights, together.weights)
+
+
+def test_the_same_seed_gives_the_same_numbers(rows: DataFrame) -> None:
+    first, second = FakeEstimator.of(linear(1), 2), FakeEstimator.of(linear(1), 2)
+    first.fit(rows, epochs=2)
+    second.fit(rows, epochs=2)
+    np.testing.assert_array_equal(first.weights, second.weights)
+
+
+def test_fit_goes_on_after_fit_and_after_load(rows: DataFrame, tmp_path) -> None:
+    unbroken = FakeEstimator.of(linear(1), 2)
+    unbroken.fit(rows, epochs=4)
+    broken = FakeEstimator.of(linear(1), 2)
+    broken.fit(rows, epochs=2)
+    path = str(tmp_path / "below" / "state.ckpt")
+    assert broken.save(path) == path
+    loaded = FakeEstimator.of(linear(1), 2)
+    loaded.load(path)
+    broken.fit(rows, epochs=2)
+    loaded.fit(rows, epochs=2)
+    np.testing.assert_array_equal(broken.weights, unbroken.weights)
+    np.testing.assert_array_equal(loaded.weights, unbroken.weights)
+
+
+def test_stats_have_orcas_names_and_kerass_history(rows: DataFrame) -> None:
+    stats = FakeEstimator.of(linear(1)).fit(rows, epochs=3, validation=rows.limit(20))
+    assert set(stats) == {"train_loss", "train_val_loss"}
+    assert [len(stats.history[name]) for name in ("loss", "val_loss")] == [3, 3]
+    assert stats["train_loss"] == stats.history["loss"][-1]
+
+
+def test_evaluate_is_exact_on_every_number_of_workers(rows: DataFrame) -> None:
+    collected = rows.select("y").toPandas()["y"].to_numpy(np.float32)
+    for workers in (1, 3):
+        found = FakeEstimator.of(linear(1), workers).evaluate(rows)
+        assert set(found) == {"validation_loss"}
+        assert math.isclose(found["validation_loss"], float(np.mean(collected**2)), rel_tol=1e-6)
+
+
+def test_predict_is_lazy_and_keeps_every_column(spark: SparkSession, rows: DataFrame) -> None:
+    estimator = FakeEstimator.of(linear(1), 2)
+    estimator.fit(rows)
+    tracker = spark.sparkContext.statusTracker()
+    spark.sparkContext.setJobGroup("predict", "lazy")
+    wide = rows.withColumn("a b.c", F.lit("odd name")).withColumn("m", F.create_map("x", "y"))
+    predicted = estimator.predict(wide)
+    assert tracker.getJobIdsForGroup("predict") == []
+    assert predicted.columns == [*wide.columns, "prediction"]
+    found = predicted.toPandas().sort_values("id")
+    assert tracker.getJobIdsForGroup("predict") != []
+    expected = found["x"].to_numpy(np.float32).astype(np.float64) * estimator.weights[0]
+    np.testing.assert_allclose(found["prediction"], expected, rtol=1e-6)
+    assert set(found["a b.c"]) == {"odd name"}
+
+
+def test_predict_before_fit_uses_one_set_of_weights(rows: DataFrame) -> None:
+    predicted = FakeEstimator.of(linear(1), 2).predict(rows, output_cols="guess")
+    assert {row.guess for row in predicted.select("guess").collect()} == {0.0}
+
+
+def test_predict_of_no_rows(rows: DataFrame) -> None:
+    estimator = FakeEstimator.of(linear(1))
+    estimator.fit(rows)
+    assert estimator.predict(rows.where("id < 0")).collect() == []
+
+
+def test_fewer_rows_than_workers(rows: DataFrame) -> None:
+    estimator = FakeEstimator.of(linear(1), 3)
+    stats = estimator.fit(rows.where("id = 7"), epochs=2)
+    assert math.isfinite(stats["train_loss"])
+
+
+def test_no_rows_is_an_error(rows: DataFrame) -> None:
+    with pytest.raises(DataError, match="no rows"):
+        FakeEstimator.of(linear(1), 2).fit(rows.where("id < 0"))
+    with pytest.raises(DataError, match="validation_data has no rows"):
+        FakeEstimator.of(linear(1), 2).fit(rows, validation=rows.where("id < 0"))
+
+
+def test_nulls_are_an_error_that_counts_them(spark: SparkSession, rows: DataFrame) -> None:
+    holes = rows.withColumn("x", F.when(F.col("id") % 10 == 3, None).otherwise(F.col("x")))
+    with pytest.raises(DataError, match=r"'x'.*10 of 101"):
+        FakeEstimator.of(linear(1), 2).fit(holes)
+
+
+def test_ragged_arrays_are_an_error(rows: DataFrame) -> None:
+    ragged = rows.withColumn("both", F.expr("if(id = 5, array(x), both)"))
+    with pytest.raises(DataError, match="'both'"):
+        FakeEstimator.of(linear(2), 2).fit(ragged, ["both"])
+
+
+def test_bad_columns_are_refused_before_any_job(spark: SparkSession, rows: DataFrame) -> None:
+    spark.sparkContext.setJobGroup("bad", "columns")
+    with pytest.raises(ColumnError, match="nosuch"):
+        FakeEstimator.of(linear(1)).fit(rows, ["nosuch"])
+    assert spark.sparkContext.statusTracker().getJobIdsForGroup("bad") == []
+
+
+def test_more_workers_than_slots(rows: DataFrame) -> None:
+    with pytest.raises(SlotsError, match="50 workers need 50 slots"):
+        FakeEstimator.of(linear(1), 50).fit(rows)
+
+
+def test_a_prediction_column_that_is_there_already(rows: DataFrame) -> None:
+    estimator = FakeEstimator.of(linear(1))
+    estimator.fit(rows)
+    with pytest.raises(ColumnError, match="Prediction"):
+        estimator.predict(rows.withColumn("Prediction", F.lit(1)), output_cols="Prediction")
+    with pytest.raises(InvalidInputError, match="1 outputs"):
+        estimator.predict(rows, output_cols=["a", "b"])
+
+
+def test_saving_nothing_and_loading_rubbish(tmp_path) -> None:
+    estimator = FakeEstimator.of(linear(1))
+    with pytest.raises(StateError, match="nothing to save"):
+        estimator.save(str(tmp_path / "x"))
+    (tmp_path / "rubbish").write_bytes(b"\x00" * 100)
+    for name in ("rubbish", "missing"):
+        with pytest.raises(StateError, match=name):
+            estimator.load(str(tmp_path / name))
+
+
+def test_a_schema_survives_predict(spark: SparkSession) -> None:
+    schema = StructType(
+        [
+            StructField("x", DoubleType(), False, {"a": "note"}),
+            StructField("X2", FloatType()),
+        ]
+    )
+    frame = spark.createDataFrame([(1.0, 2.0)], schema)
+    predicted = FakeEstimator.of(linear(1)).predict(frame)
+    assert predicted.schema["x"].metadata == {"a": "note"}
+    assert [field.dataType for field in predicted.schema.fields[:2]] == [DoubleType(), FloatType()]

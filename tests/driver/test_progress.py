@@ -1,0 +1,145 @@
+"""Progress: the displays on their own, and the line from worker to driver."""
+
+import io
+import json
+import socket
+import time
+from typing import Any
+
+import pytest
+from pyspark.sql import SparkSession
+
+from tests.fake_estimator import FakeEstimator, linear
+from zoo.orca.driver import progress
+from zoo.orca.driver.progress import Bars, Lines, ProgressServer, Silent, display_for, epoch_line
+from zoo.orca.worker.reporting import Reporter
+
+pytestmark = pytest.mark.timeout(60)
+
+EPOCH_END = {
+    "kind": "epoch_end",
+    "epoch": 0,
+    "epochs": 2,
+    "steps": 100,
+    "rows": 12800,
+    "seconds": 2.0,
+    "logs": {"loss": 0.5, "accuracy": 0.25, "lr": 1e-5},
+}
+
+
+class Recorder:
+    """A display that remembers."""
+
+    def __init__(self) -> None:
+        self.reports: list[Any] = []
+
+    def show(self, report: Any) -> None:
+        self.reports.append(dict(report))
+
+    def close(self) -> None:
+        self.reports.append({"kind": "closed"})
+
+
+def test_the_line_of_an_epoch_is_kerass() -> None:
+    assert epoch_line(EPOCH_END) == (
+        "100/100 - 2s - 20.0ms/step - 6,400 rows/s - loss: 0.5000 - accuracy: 0.2500 - lr: 1e-05"
+    )
+
+
+def test_lines_tell_each_phase_once(capsys: pytest.CaptureFixture[str]) -> None:
+    display = Lines("fit")
+    for _ in range(2):
+        display.show({"kind": "phase", "text": "moving rows"})
+    display.show({"kind": "epoch", "epoch": 0, "epochs": 2, "steps": 100})
+    display.show({"kind": "step", "step": 5})
+    display.show(EPOCH_END)
+    display.show({"kind": "warning", "text": "loss is NaN"})
+    display.show({"kind": "log", "rank": 1, "text": "hello"})
+    shown = capsys.readouterr().out.splitlines()
+    assert shown == [
+        "fit: moving rows",
+        "Epoch 1/2",
+        epoch_line(EPOCH_END),
+        "warning: loss is NaN",
+        "[rank 1] hello",
+    ]
+
+
+def test_bars_show_phase_steps_and_rate(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress.tqdm, "monitor_interval", 0)
+    display = Bars("fit")
+    display.show({"kind": "phase", "text": "importing TensorFlow"})
+    display.show({"kind": "epoch", "epoch": 0, "epochs": 2, "steps": 100})
+    for step in (40, 100):
+        time.sleep(0.15)  # tqdm draws at most every 0.1 s
+        report = {"step": step, "rows": 128 * step, "seconds": 1.0, "logs": {"loss": 0.75}}
+        display.show({"kind": "step", **report})
+    display.show(EPOCH_END)
+    display.close()
+    out, err = capsys.readouterr()
+    assert "fit: importing TensorFlow" in err
+    assert "5,120 rows/s - loss: 0.7500" in err
+    assert "40/100" in err
+    assert out.splitlines() == ["Epoch 1/2", epoch_line(EPOCH_END)]
+
+
+def test_which_display(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert isinstance(display_for(0, "fit"), Silent)
+    monkeypatch.setattr("sys.stdout", io.StringIO())
+    assert isinstance(display_for(1, "fit"), Lines)
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    assert isinstance(display_for(1, "fit"), Bars)
+
+
+def test_reports_arrive_in_order_and_strangers_disturb_nobody(spark: SparkSession) -> None:
+    recorder = Recorder()
+    with ProgressServer(spark, recorder) as server:
+        assert server.report_to is not None
+        address = (server.report_to.host, server.report_to.port)
+        with socket.create_connection(address) as stranger:
+            stranger.sendall(json.dumps({"kind": "log", "text": "evil"}).encode() + b"\n" * 200)
+            silent = socket.create_connection(address)
+            reporter = Reporter(server.report_to, 3)
+            for number in range(5):
+                reporter.send({"kind": "log", "text": str(number)})
+            reporter.close()
+            silent.close()
+    texts = [report["text"] for report in recorder.reports if report["kind"] == "log"]
+    assert texts == ["0", "1", "2", "3", "4"]
+    assert recorder.reports[-1] == {"kind": "closed"}
+
+
+def test_a_driver_that_cannot_be_reached_costs_nothing(
+    spark: SparkSession, caplog: pytest.LogCaptureFixture
+) -> None:
+    with ProgressServer(spark, Recorder()) as server:
+        gone = server.report_to
+    reporter = Reporter(gone, 0)
+    reporter.send({"kind": "log", "text": "lost"})
+    reporter.close()
+    assert "no progress" in caplog.text
+
+
+def test_a_fit_shows_its_phases_epochs_and_prints(
+    spark: SparkSession, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def on_step(rank: int, step: int) -> None:
+        if step == 0:
+            print("printed by rank", rank)
+
+    rows = spark.range(20).selectExpr("cast(id as float) x", "cast(id as float) y")
+    FakeEstimator.of(linear(rate=1e-4, on_step=on_step), 2).fit(rows, epochs=2, verbose=1)
+    shown = capfd.readouterr().out
+    for expected in (
+        "fit: moving rows",
+        "Epoch 1/2",
+        "Epoch 2/2",
+        "loss: ",
+        "[rank 0] printed by rank 0",
+        "[rank 1] printed by rank 1",
+    ):
+        assert expected in shown
+    FakeEstimator.of(linear(rate=1e-4, on_step=on_step), 2).fit(rows, verbose=0)
+    assert capfd.readouterr().out == ""

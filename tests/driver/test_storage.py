@@ -1,0 +1,54 @@
+"""Saved states: what is written is read, and rubbish is refused."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from zoo.orca.driver.storage import load_state, read_bytes, save_state, write_bytes
+from zoo.orca.errors import StateError
+from zoo.orca.wire.packing import State
+
+
+def _state() -> State:
+    tensors = {
+        "weights/b": np.arange(6, dtype=np.float32).reshape(2, 3),
+        "weights/a": np.array(3, np.int64),
+        "optimizer/m": np.zeros((0, 4), np.float16),
+    }
+    return State(tensors, {"framework": "fake", "epoch": 3, "cursor": [1, 2]})
+
+
+@pytest.mark.parametrize("form", ["{}", "file://{}"])
+def test_a_state_survives(tmp_path: Path, form: str) -> None:
+    path = form.format(tmp_path / "new" / "NCF.ckpt")
+    save_state(_state(), path)
+    found = load_state(path)
+    assert found.meta == _state().meta
+    assert list(found.tensors) == list(_state().tensors)
+    for name, tensor in _state().tensors.items():
+        np.testing.assert_array_equal(found.tensors[name], tensor)
+        assert found.tensors[name].dtype == tensor.dtype
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["NCF.ckpt"]
+
+
+def test_a_url_only_fsspec_knows(tmp_path: Path) -> None:
+    pytest.importorskip("fsspec")
+    write_bytes("memory://some/file", b"abc")
+    assert read_bytes("memory://some/file") == b"abc"
+
+
+def test_any_safetensors_reader_opens_it(tmp_path: Path) -> None:
+    from safetensors.numpy import load_file
+
+    save_state(_state(), str(tmp_path / "x.safetensors"))
+    assert set(load_file(tmp_path / "x.safetensors")) == set(_state().tensors)
+
+
+@pytest.mark.parametrize("keep", [0, 4, 8, 40, -1])
+def test_a_file_cut_short_is_refused(tmp_path: Path, keep: int) -> None:
+    path = tmp_path / "x"
+    save_state(_state(), str(path))
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(StateError, match="x is not a state"):
+        load_state(str(path))

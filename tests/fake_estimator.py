@@ -1,0 +1,74 @@
+"""An estimator over the fake framework: everything of the real ones but the framework."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pyspark.sql import DataFrame
+
+from zoo.orca.driver.source import read_spec
+from zoo.orca.frameworks.fake import LinearModel
+from zoo.orca.learn.estimator import BaseEstimator, EngineOptions
+from zoo.orca.learn.results import TrainingStats
+from zoo.orca.wire.job import EvaluateJob, ModelSpec, TrainJob
+from zoo.orca.wire.packing import pack
+
+
+class FakeEstimator(BaseEstimator):
+    """Trains `zoo.orca.frameworks.fake.LinearModel`."""
+
+    @classmethod
+    def of(
+        cls,
+        creator: Callable[[dict[str, Any]], Any],
+        workers: int = 1,
+        framework: str = "fake",
+        environment: Mapping[str, str] | None = None,
+    ) -> "FakeEstimator":
+        model = ModelSpec(framework, pack(creator, "model_creator"), pack({}, "config"))
+        return cls(model, EngineOptions(num_workers=workers, environment=environment or {}))
+
+    def fit(
+        self,
+        data: DataFrame,
+        features: Any = ("x",),
+        *,
+        epochs: int = 1,
+        batch_size: int = 8,
+        validation: DataFrame | None = None,
+        verbose: int = 0,
+        **fields: Any,
+    ) -> TrainingStats:
+        first = int(self._state.meta["epoch"]) if self._state else 0
+        job = self._job(
+            TrainJob,
+            read_spec(data, features, ["y"]),
+            batch_size=batch_size,
+            epochs=epochs,
+            initial_epoch=first,
+            validate=validation is not None,
+            verbose=verbose,
+            **fields,
+        )
+        return self._train(data, validation, job)
+
+    def evaluate(self, data: DataFrame, features: Any = ("x",), **fields: Any) -> dict[str, float]:
+        job = self._job(EvaluateJob, read_spec(data, features, ["y"]), verbose=0, **fields)
+        return self._evaluate(data, job)
+
+    def predict(
+        self, data: DataFrame, features: Any = ("x",), output_cols: Any = None
+    ) -> DataFrame:
+        return self._predict(data, read_spec(data, features), 32, output_cols)
+
+    @property
+    def weights(self) -> Any:
+        return self._required_state("read").tensors["weights/w"]
+
+
+def linear(features: int = 1, rate: float = 0.1, on_step: Any = None) -> Callable[[Any], Any]:
+    """Return a creator of a linear model."""
+
+    def creator(config: dict[str, Any]) -> LinearModel:
+        return LinearModel(features, rate, on_step)
+
+    return creator

@@ -1,0 +1,172 @@
+"""What goes wrong on one worker ends the whole job within seconds with one error, and leaves nothing.
+
+Everything here runs through Spark with the framework in numpy; the faults are the processes', not
+the model's.
+"""
+
+import os
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from tests.fake_estimator import FakeEstimator, linear
+from zoo.orca.errors import (
+    CreatorError,
+    MissingPackageError,
+    OrcaError,
+    WorkerDiedError,
+    WorkerError,
+    WorkerFrozenError,
+)
+
+#: From the fault to the error on the driver; the start of the stage's tasks included.
+LIMIT_SECONDS = 15.0
+
+pytestmark = pytest.mark.timeout(120)
+
+
+@pytest.fixture(scope="module")
+def rows(spark: SparkSession) -> DataFrame:
+    """1,000 rows of one feature."""
+    return spark.range(1000).select(F.rand(1).alias("x"), F.rand(2).alias("y")).cache()
+
+
+@pytest.fixture(autouse=True)
+def nothing_stays_behind(spark: SparkSession) -> Iterator[None]:
+    """Check that no spooled row is left; processes are checked by each test, and at the end."""
+    yield
+    deadline = time.monotonic() + 10
+    while (left := _spools(spark)) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert left == []
+
+
+def _spools(spark: SparkSession) -> list[Path]:
+    roots = {tempfile.gettempdir(), spark.conf.get("spark.local.dir", "") or tempfile.gettempdir()}
+    return [path for root in roots for path in Path(root).rglob("orca-*") if path.is_dir()]
+
+
+def _fit(creator: Callable[[Any], Any], rows: DataFrame, workers: int = 3) -> tuple[Any, float]:
+    started = time.monotonic()
+    with pytest.raises(OrcaError) as caught:
+        FakeEstimator.of(creator, workers).fit(rows, epochs=1000)
+    return caught.value, time.monotonic() - started
+
+
+def on_rank_one(action: Callable[[], None]) -> Callable[[int, int], None]:
+    """Return an `on_step` that does `action` on rank 1 in the fifth step."""
+
+    def on_step(rank: int, step: int) -> None:
+        if rank == 1 and step == 5:
+            action()
+
+    return on_step
+
+
+def test_an_exception_on_one_rank(rows: DataFrame) -> None:
+    def fail() -> None:
+        print("about to divide")
+        1 / 0  # noqa: B018
+
+    error, seconds = _fit(linear(on_step=on_rank_one(fail)), rows)
+    assert type(error) is WorkerError
+    assert (error.rank, error.host) == (1, "127.0.0.1")
+    assert "ZeroDivisionError" in str(error)
+    assert "in fail" in error.remote_traceback
+    assert "about to divide" in error.log
+    assert seconds < LIMIT_SECONDS
+
+
+def test_a_creator_that_raises(rows: DataFrame) -> None:
+    def creator(config: dict[str, Any]) -> Any:
+        raise LookupError("no such layer")
+
+    error, seconds = _fit(creator, rows)
+    assert "LookupError: no such layer" in str(error)
+    assert "in creator" in error.remote_traceback
+    assert seconds < LIMIT_SECONDS
+
+
+def test_a_killed_child(rows: DataFrame) -> None:
+    def die() -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    error, seconds = _fit(linear(on_step=on_rank_one(die)), rows)
+    assert type(error) is WorkerDiedError
+    assert error.rank == 1
+    assert "SIGKILL" in str(error)
+    assert seconds < LIMIT_SECONDS
+
+
+def test_a_child_that_crashes_while_another_computes(rows: DataFrame) -> None:
+    def on_step(rank: int, step: int) -> None:
+        if rank == 1 and step == 5:
+            os._exit(3)
+        if rank == 0 and step == 5:
+            time.sleep(3600)  # between two exchanges: only the heartbeat's thread can notice
+
+    error, seconds = _fit(linear(on_step=on_step), rows)
+    assert type(error) is WorkerDiedError
+    assert "exit code 3" in str(error)
+    assert seconds < LIMIT_SECONDS
+
+
+def test_a_frozen_child(spark: SparkSession, rows: DataFrame) -> None:
+    def stop() -> None:
+        os.kill(os.getpid(), signal.SIGSTOP)
+
+    spark.conf.set("spark.orca.heartbeat.timeout", "5")
+    try:
+        error, seconds = _fit(linear(on_step=on_rank_one(stop)), rows)
+    finally:
+        spark.conf.unset("spark.orca.heartbeat.timeout")
+    assert type(error) is WorkerFrozenError
+    assert error.rank == 1
+    assert "spark.orca.heartbeat.timeout" in str(error)
+    assert seconds < 5 + LIMIT_SECONDS
+
+
+def test_user_code_that_exits(rows: DataFrame) -> None:
+    error, _ = _fit(linear(on_step=on_rank_one(lambda: exit(7))), rows)
+    assert "SystemExit: 7" in str(error)
+
+
+def test_a_framework_that_is_not_installed(rows: DataFrame, tmp_path: Path) -> None:
+    # A package that raises what Python raises for a missing one, found before the real one.
+    (tmp_path / "tensorflow.py").write_text("raise ModuleNotFoundError('no', name='tensorflow')")
+    path = os.pathsep.join([str(tmp_path), *sys.path])
+    estimator = FakeEstimator.of(linear(), 2, "tf2", {"PYTHONPATH": path})
+    started = time.monotonic()
+    with pytest.raises(MissingPackageError, match=r"'tensorflow'.*zoo-orca\[tf2\]"):
+        estimator.fit(rows)
+    assert time.monotonic() - started < LIMIT_SECONDS
+
+
+def test_a_creator_that_cannot_be_pickled_is_named(rows: DataFrame) -> None:
+    connection = open(os.devnull)  # noqa: SIM115
+
+    def creator(config: dict[str, Any]) -> Any:
+        return connection.read()
+
+    with connection, pytest.raises(CreatorError, match="'connection'"):
+        FakeEstimator.of(creator)
+
+
+def test_a_job_after_a_failure_works(rows: DataFrame) -> None:
+    _fit(linear(on_step=on_rank_one(lambda: exit(1))), rows)
+    stats = FakeEstimator.of(linear(), 3).fit(rows)
+    assert stats["train_loss"] > 0
+
+
+def test_the_rows_own_failure_is_told(spark: SparkSession, rows: DataFrame) -> None:
+    broken = rows.withColumn("x", F.expr("if(x > 0.5, raise_error('bad row here'), x)"))
+    with pytest.raises(OrcaError, match="bad row here"):
+        FakeEstimator.of(linear(), 2).fit(broken)
