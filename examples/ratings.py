@@ -41,6 +41,10 @@ FEWEST_OF_A_USER = 20
 FACTORS = 4
 
 
+class RatingsError(ValueError):
+    """What should be ratings is something else."""
+
+
 @dataclass(frozen=True)
 class Shape:
     """How many users, items and ratings a data set has."""
@@ -70,7 +74,9 @@ def find_ratings(
     try:
         return download(say)
     except (OSError, http.client.HTTPException, zipfile.BadZipFile) as error:
-        say(f"MovieLens 1M cannot be had ({error}): generated ratings of its size and shape instead")
+        say(
+            f"MovieLens 1M cannot be had ({error}): generated ratings of its size and shape instead"
+        )
         return generate(MOVIELENS_1M, seed)
 
 
@@ -81,11 +87,10 @@ def read_ratings(text: bytes) -> pa.Table:
 
     Raises
     ------
-    ValueError
+    RatingsError
         If these are not ratings.
     """
-    text = text.removeprefix(b"\xef\xbb\xbf")
-    first = text.partition(b"\n")[0].decode(errors="replace").rstrip("\r")
+    first = text.partition(b"\n")[0].decode("utf-8-sig", errors="replace").rstrip("\r")
     separator = find_separator(first)
     has_header = not first[0].isdigit()
     if separator == "::":
@@ -98,7 +103,7 @@ def read_ratings(text: bytes) -> pa.Table:
             csv.ConvertOptions(column_types=dict.fromkeys(COLUMNS, pa.float64())),
         )
     except pa.ArrowInvalid as error:
-        raise ValueError(f"these are not ratings: {error}") from error
+        raise RatingsError(f"these are not ratings: {error}") from error
     return _checked(table)
 
 
@@ -107,14 +112,14 @@ def find_separator(line: str) -> str:
 
     Raises
     ------
-    ValueError
+    RatingsError
         If nothing does.
     """
     for separator in SEPARATORS:
         fields = line.split(separator)
         if len(fields) == len(COLUMNS) and all(fields):
             return separator
-    raise ValueError(
+    raise RatingsError(
         "a line of ratings is user, item, rating and timestamp, separated by '::', ':', a tab or "
         f"a comma; the first one is {line!r}"
     )
@@ -123,11 +128,13 @@ def find_separator(line: str) -> str:
 def _checked(table: pa.Table) -> pa.Table:
     """Return the table with whole numbers in it."""
     if not table.num_rows or any(column.null_count for column in table.columns):
-        raise ValueError("these are not ratings: there are no lines, or fields with nothing in them")
+        raise RatingsError(
+            "these are not ratings: there are no lines, or fields with nothing in them"
+        )
     table = table.set_column(2, "rating", pc.ceil(table["rating"]))
     least, most = pc.min_max(table["rating"]).as_py().values()
     if least < 1 or most > 5:
-        raise ValueError(f"ratings go from 1 to 5, and these go from {least:g} to {most:g}")
+        raise RatingsError(f"ratings go from 1 to 5, and these go from {least:g} to {most:g}")
     return table.cast(_schema())
 
 
@@ -190,7 +197,9 @@ def _keep(content: bytes, path: Path) -> None:
 def scaled(rows: int) -> Shape:
     """Return the shape of fewer (or more) ratings that are as dense as MovieLens 1M."""
     if rows < FEWEST_OF_A_USER:
-        raise ValueError(f"every user has {FEWEST_OF_A_USER} ratings or more, so {rows} are too few")
+        raise RatingsError(
+            f"every user has {FEWEST_OF_A_USER} ratings or more, so {rows} are too few"
+        )
     ratio = (rows / MOVIELENS_1M.rows) ** 0.5
     users = max(1, min(round(MOVIELENS_1M.users * ratio), rows // 30))
     items = max(round(MOVIELENS_1M.items * ratio), 3 * rows // users)

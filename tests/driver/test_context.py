@@ -119,6 +119,26 @@ def test_program_of_spark_submit_gets_what_it_configures(tmp_path):
     assert ended.stdout == "done\n", ended.stderr
 
 
+UNREACHABLE = """
+from zoo.orca import init_orca_context
+from zoo.orca.errors import ContextError
+
+try:
+    init_orca_context("standalone", master="spark://host-without-a-port")
+except ContextError as error:
+    print(error)
+assert init_orca_context(cores=1).range(5).count() == 5
+print("done")
+"""
+
+
+@pytest.mark.slow
+def test_cluster_that_cannot_be_reached_is_an_error_and_leaves_nothing(tmp_path):
+    ended = run(UNREACHABLE, directory=tmp_path)
+    assert ended.stdout.startswith("Spark could not start on spark://host-without-a-port: ")
+    assert ended.stdout.endswith("done\n"), ended.stderr
+
+
 BROKEN_JVM = """
 from zoo.orca import init_orca_context
 init_orca_context(conf={"spark.driver.extraJavaOptions": "-XX:NoSuchOption=1 -Xmx-1"})

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -150,13 +151,13 @@ def test_a_framework_that_is_not_installed(rows: DataFrame, tmp_path: Path) -> N
     assert time.monotonic() - started < LIMIT_SECONDS
 
 
-def test_a_creator_that_cannot_be_pickled_is_named(rows: DataFrame) -> None:
-    connection = open(os.devnull)  # noqa: SIM115
+def test_a_creator_that_cannot_be_pickled_is_named() -> None:
+    lock = threading.Lock()
 
     def creator(config: dict[str, Any]) -> Any:
-        return connection.read()
+        return lock.locked()
 
-    with connection, pytest.raises(CreatorError, match="'connection'"):
+    with pytest.raises(CreatorError, match="'lock' of type lock"):
         FakeEstimator.of(creator)
 
 

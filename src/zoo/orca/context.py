@@ -182,12 +182,21 @@ def _create_session(launch: Launch) -> SparkSession:
         gateway = None
         if SparkContext._gateway is None and not _under_spark_submit():
             gateway = _start_jvm(conf)
+        context = None
         try:
-            SparkContext(conf=conf, gateway=gateway)
+            context = SparkContext(conf=conf, gateway=gateway)
             return SparkSession.builder.getOrCreate()
         except (Py4JError, PySparkException) as error:
+            if context is not None:
+                # A cluster that gives up stops the context behind pyspark's back, which would
+                # offer the dead one to the next call.
+                context.stop()
             master = launch.conf.get("spark.master", "the cluster")
-            raise ContextError(f"Spark could not start on {master}: {error}") from error
+            reason = str(getattr(error, "java_exception", error)).partition("\n")[0]
+            raise ContextError(
+                f"Spark could not start on {master}: {reason} (its own log, printed above, "
+                "may say more)"
+            ) from error
 
 
 def _start_jvm(conf: Any) -> Any:

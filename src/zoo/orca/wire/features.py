@@ -1,6 +1,7 @@
 """The columns of a job, as both sides know them: name, dtype and the shape of one row."""
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 #: The dtypes a column may have on the workers. "string" is a column of UTF-8 text or raw bytes.
 DTYPES = ("bool", "int32", "int64", "float32", "string")
@@ -54,3 +55,29 @@ class FeatureSpec:
         for column in (*self.features, *self.labels, *((self.weight,) if self.weight else ())):
             found.setdefault(column.name, column)
         return tuple(found.values())
+
+
+def fill_shapes(spec, shapes):
+    from dataclasses import replace
+
+    f = lambda c: replace(c, shape=tuple(shapes.get(c.name) or c.shape))
+    return replace(
+        spec,
+        features=tuple(map(f, spec.features)),
+        labels=tuple(map(f, spec.labels)),
+        weight=f(spec.weight) if spec.weight else None,
+    )
+
+
+def fill_shapes(spec: FeatureSpec, shapes: Mapping[str, tuple[int | None, ...]]) -> FeatureSpec:
+    """Return `spec` with the shapes that the rows turned out to have, by column name."""
+
+    def filled(column: ColumnSpec) -> ColumnSpec:
+        return replace(column, shape=tuple(shapes.get(column.name, column.shape)))
+
+    return replace(
+        spec,
+        features=tuple(map(filled, spec.features)),
+        labels=tuple(map(filled, spec.labels)),
+        weight=filled(spec.weight) if spec.weight else None,
+    )

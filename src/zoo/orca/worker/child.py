@@ -75,7 +75,7 @@ class Child:
         """Whether the process is still there."""
         return self._process.poll() is None
 
-    def send(self, kind: str, blob: bytes = b"", **values: Any) -> None:
+    def send(self, kind: str, blob: bytes = b"", /, **values: Any) -> None:
         """Send a message; a dead child is noticed by the next `wait`, not here."""
         try:
             self._sender.send(kind, blob, **values)

@@ -10,6 +10,7 @@ from collections.abc import Generator, Iterable, Sequence
 from typing import Any, Final, TypeAlias
 
 from zoo.orca.errors import PeerLostError
+from zoo.orca.worker.calls import GOODBYE
 from zoo.orca.worker.sockets import Link
 
 #: The link and the event of `poll` that a task awaits.
@@ -63,7 +64,6 @@ class Loop:
     def __init__(self, links: Sequence[Link], spin: float) -> None:
         self._links = {link.fd: link for link in links}
         self._spin = spin
-        self._poller = select.poll()
         self._name = ""
         self._seconds = 0.0
         self._deadline = 0.0
@@ -121,21 +121,28 @@ class Loop:
         self._look({}, 0.0)
 
     def _look(self, awaited: dict[int, int], seconds: float) -> None:
+        poller = select.poll()
         for fd, link in self._links.items():
             # Errors are always reported, so that a silent host is found even while this rank
             # waits for another, healthy one that computes for an hour.
             end = 0 if link.departed else _PEER_CLOSED
-            self._poller.register(fd, awaited.get(fd, 0) | end)
-        for fd, event in self._poller.poll(seconds * 1000):
+            if fd in awaited or not link.at_ease:
+                poller.register(fd, awaited.get(fd, 0) | end)
+        for fd, event in poller.poll(seconds * 1000):
             link = self._links[fd]
             if event & awaited.get(fd, 0):
                 continue  # the task finds out by itself, after the data that came before
             if event & _BROKEN:
                 raise link.error()
-            if link.ended():
-                raise link.lost()
-            # It said something before it closed: its goodbye, or data for our next operation.
-            link.departed = True
+            self._depart(link)
+
+    def _depart(self, link: Link) -> None:
+        """Look at the last words of a peer that has closed and that nothing is awaited from."""
+        words = link.peek(len(GOODBYE))
+        if words == b"":
+            raise link.lost()
+        link.departed = True
+        link.at_ease = words == GOODBYE
 
     def _timed_out(self, awaited: dict[int, int]) -> PeerLostError:
         links = [self._links[fd] for fd in awaited]

@@ -112,6 +112,8 @@ class Mesh:
             now = time.monotonic()
             if now > deadline:
                 raise self._timed_out()
+            if self._listener.fileno() < 0:
+                raise PeerLostError(f"rank {self._rank} stopped connecting: its listener closed")
             self._dismiss_strangers(now)
             self._connect_where_due(now)
             for key, _ in self._selector.select(min(_RETRY_SECONDS, deadline - now)):
@@ -187,7 +189,7 @@ class Mesh:
 
     def _watch(self, link: Link) -> None:
         """Look at a finished link that became readable while others are still missing."""
-        if link.ended():
+        if link.peek(1) == b"":
             raise link.lost()
         # The peer is through already and begins its first operation; that is for the ring to read.
         self._selector.unregister(link.fd)

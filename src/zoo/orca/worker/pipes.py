@@ -28,7 +28,7 @@ class Sender:
         self._stream = stream
         self._lock = threading.Lock()
 
-    def send(self, kind: str, blob: bytes = b"", **values: Any) -> None:
+    def send(self, kind: str, blob: bytes = b"", /, **values: Any) -> None:
         """Write one message.
 
         Raises

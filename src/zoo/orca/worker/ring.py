@@ -22,7 +22,6 @@ A failure closes all links, so that whoever waits for this rank learns of it at 
 
 import os
 import select
-import struct
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -33,20 +32,20 @@ from numpy.typing import NDArray
 
 from zoo.orca.errors import PeerLostError
 from zoo.orca.worker import mesh
+from zoo.orca.worker.calls import GOODBYE, HEADER_BYTES, check, header_of, length_in
 from zoo.orca.worker.collective import Buffer
-from zoo.orca.worker.loop import LATER, MOVED, Loop, Task, pull, push, push_call
+from zoo.orca.worker.loop import MOVED, Loop, Task, pull, push, push_call
+from zoo.orca.worker.pipeline import SEGMENT_BYTES, Gate, pass_on, segments, take_in
 from zoo.orca.worker.sockets import EAGER_BYTES, Link, Listener, hosts_shared
 
-_OPERATIONS: Final = ("close", "all_reduce", "all_gather", "broadcast", "barrier")
-_HEADER: Final = struct.Struct("<BxHIQ")  # operation, detail, sequence, bytes
-_HEADER_BYTES: Final = _HEADER.size
+__all__ = ["Listener", "Ring"]
+
 #: Up to so many bytes every rank sends all it has to every other one (two ranks, more ranks).
 _DIRECT_BYTES: Final = (512 << 10, 128 << 10)
-#: Bytes that are received, added and passed on at once: they stay in the processor's cache.
-_SEGMENT_BYTES: Final = 128 << 10
 _OPERATION_SECONDS: Final = 7200.0
 _SPIN_SECONDS: Final = 50e-6
 _GOODBYE_SECONDS: Final = 2.0
+_CLOSE_RETRY_SECONDS: Final = 0.05
 _NOTHING: Final = memoryview(b"")
 
 _Result = TypeVar("_Result")
@@ -69,13 +68,15 @@ class Ring:
         self._rank = rank
         self._links = list(links)
         self._by_rank = {link.rank: link for link in self._links}
-        self._headers = {link.rank: memoryview(bytearray(_HEADER_BYTES)) for link in self._links}
+        self._headers = {link.rank: memoryview(bytearray(HEADER_BYTES)) for link in self._links}
         self._loop = Loop(self._links, _SPIN_SECONDS if spin else 0.0)
-        self._scratch = np.empty(_SEGMENT_BYTES, np.uint8)
+        self._scratch = np.empty(SEGMENT_BYTES, np.uint8)
         self._slots: dict[int, NDArray[np.uint8]] = {}
         self._slot_size = -1
         self._sequence = 0
         self._failure: PeerLostError | None = None
+        self._closed = False
+        self._operating = False
         # Held while the sockets are in use: nobody may close a descriptor that a thread polls.
         self._lock = threading.Lock()
 
@@ -123,7 +124,7 @@ class Ring:
 
     @property
     def rank(self) -> int:
-        """This process's number, from 0 to ``size - 1``."""
+        """Number of this process, from 0 to ``size - 1``."""
         return self._rank
 
     @property
@@ -180,7 +181,8 @@ class Ring:
     def lost_peer(self) -> PeerLostError | None:
         """Return why this ring has failed or will, None as far as is known; for other threads.
 
-        While this rank computes, nothing else notices that a peer is gone.
+        While this rank computes, nothing else notices that a peer is gone. A peer that has closed
+        its ring in an orderly way is not lost.
         """
         if self._failure is None and self._lock.acquire(blocking=False):
             try:
@@ -189,7 +191,7 @@ class Ring:
                 self._failure = error
             finally:
                 self._release()
-        return self._failure
+        return None if self._closed else self._failure
 
     def abort(self, reason: str = "aborted by this process") -> None:
         """Make the operation under way, in whatever thread, and all later ones fail promptly.
@@ -209,17 +211,17 @@ class Ring:
         The peers' last operation ends well: what they still need is on its way to them. While
         another thread runs an operation this is :meth:`abort`.
         """
-        if not self._lock.acquire(blocking=False):
-            self.abort("closed by another thread of this process")
-            return
+        while not self._lock.acquire(timeout=_CLOSE_RETRY_SECONDS):
+            if self._operating:  # else `lost_peer` holds the lock, and not for long
+                self.abort("closed by another thread of this process")
+                return
         try:
             if self._failure is None:
+                self._closed = True
                 self._failure = PeerLostError(f"rank {self._rank} has closed this ring")
-                goodbye = _HEADER.pack(0, 0, 0, 0)
                 deadline = time.monotonic() + _GOODBYE_SECONDS
                 for link in self._links:
-                    # The last thing said: an end of the stream without it means a crash.
-                    link.say_goodbye(goodbye, deadline)
+                    link.say_goodbye(GOODBYE, deadline)
         finally:
             self._release()
 
@@ -227,29 +229,29 @@ class Ring:
         self, name: str, detail: int, length: int, run: Callable[[bytes], _Result]
     ) -> _Result:
         """Run one operation; whatever goes wrong in it is the end of the ring."""
-        with_lock = self._lock
-        with_lock.acquire()
+        self._lock.acquire()
+        self._operating = True
         try:
             if self._failure is not None:
                 raise self._failure
-            self._sequence = (self._sequence + 1) & 0xFFFFFFFF
+            self._sequence += 1
             self._loop.begin(name, self.timeout)
-            operation = _OPERATIONS.index(name)
-            return run(_HEADER.pack(operation, detail, self._sequence, length))
+            return run(header_of(name, detail, self._sequence, length))
         except BaseException as error:
             self._fail(error)
         finally:
+            self._operating = False
             self._release()
 
     def _fail(self, error: BaseException) -> NoReturn:
         """Note the first failure for all later calls, and raise what this call ends with."""
         if self._failure is None:
-            # Interrupted in mid-stream by Ctrl-C or no memory: where the next header begins is lost.
-            self._failure = (
-                error
-                if isinstance(error, PeerLostError)
-                else PeerLostError(f"rank {self._rank} left the ring: interrupted by {error!r}")
-            )
+            if isinstance(error, PeerLostError):
+                self._failure = error
+            else:
+                # Ctrl-C or no memory left, in mid-stream: nobody knows where the next header is.
+                reason = f"interrupted by {error!r}"
+                self._failure = PeerLostError(f"rank {self._rank} left the ring: {reason}")
         if isinstance(error, PeerLostError):
             raise self._failure.with_traceback(None) from error.__cause__
         raise error
@@ -272,7 +274,7 @@ class Ring:
         tasks = [push_call(k, header, eager if k in eager_to else _NOTHING) for k in self._links]
         tasks += [self._hear(k, header, self._headers[k.rank]) for k in self._links]
         self._loop.run(tasks)
-        return {rank: _HEADER.unpack(theirs)[-1] for rank, theirs in self._headers.items()}
+        return {rank: length_in(theirs) for rank, theirs in self._headers.items()}
 
     def _hear(self, link: Link, header: bytes, view: memoryview) -> Task:
         """Fill `view` with the peer's header and maybe data; look at the header once it is there.
@@ -284,8 +286,8 @@ class Ring:
         while missing:
             count = link.receive(missing)
             missing = missing[count:]
-            if not checked and len(view) - len(missing) >= _HEADER_BYTES:
-                _check(link, view[:_HEADER_BYTES], header)
+            if not checked and len(view) - len(missing) >= HEADER_BYTES:
+                check(link, view[:HEADER_BYTES], header)
                 checked = True
             if missing:
                 yield MOVED if count else (link, select.POLLIN)
@@ -293,17 +295,17 @@ class Ring:
     def _sum_directly(self, header: bytes, flat: NDArray[Any]) -> None:
         """Send all to all; add in rank order, so that every rank gets the same bits."""
         slots = self._slots_for(flat.nbytes)
-        data = memoryview(flat.view(np.uint8))
+        data = flat.view(np.uint8).data
         if flat.nbytes <= EAGER_BYTES:
             tasks = [push_call(link, header, data) for link in self._links]
-            hear = [self._hear(k, header, memoryview(slots[k.rank])) for k in self._links]
+            hear = [self._hear(k, header, slots[k.rank].data) for k in self._links]
             self._loop.run(tasks + hear)
         else:
             self._meet(header, self._links, data)
             tasks = [push(link, data[EAGER_BYTES:]) for link in self._links]
-            pulls = [pull(k, memoryview(slots[k.rank])[_HEADER_BYTES:]) for k in self._links]
+            pulls = [pull(k, slots[k.rank].data[HEADER_BYTES:]) for k in self._links]
             self._loop.run(tasks + pulls)
-        parts = [slots[link.rank][_HEADER_BYTES:].view(flat.dtype) for link in self._links]
+        parts = [slots[link.rank][HEADER_BYTES:].view(flat.dtype) for link in self._links]
         below, above = parts[: self._rank], parts[self._rank :]
         with np.errstate(all="ignore"):
             for part in below[1:]:
@@ -316,7 +318,7 @@ class Ring:
     def _slots_for(self, size: int) -> dict[int, NDArray[np.uint8]]:
         """Return a buffer per peer for header and `size` bytes; training asks for one size only."""
         if self._slot_size != size:
-            self._slots = {k.rank: np.empty(_HEADER_BYTES + size, np.uint8) for k in self._links}
+            self._slots = {k.rank: np.empty(HEADER_BYTES + size, np.uint8) for k in self._links}
             self._slot_size = size
         return self._slots
 
@@ -328,37 +330,16 @@ class Ring:
         received one chunk earlier, so it may send as soon as that much has come in.
         """
         self._meet(header)
-        chunks = [_segments(part) for part in np.array_split(flat, self.size)]
+        chunks = [segments(part) for part in np.array_split(flat, self.size)]
         order = [chunks[(self._rank - step) % self.size] for step in range(2 * self.size - 1)]
         incoming = [segment for chunk in order[1:] for segment in chunk]
         partial = sum(len(chunk) for chunk in order[1 : self.size])
         outgoing = [segment for chunk in order[:-1] for segment in chunk]
-        gate = _Gate(len(order[0]))
+        gate = Gate(len(order[0]))
         left, right = self._neighbours()
-        send = self._pass_on(right, outgoing, gate)
-        receive = self._take_in(left, incoming, partial, gate)
+        receive = take_in(left, incoming, gate, self._scratch, partial)
         with np.errstate(all="ignore"):
-            self._loop.run([send, receive])
-
-    def _take_in(
-        self, left: Link, incoming: list[NDArray[Any]], partial: int, gate: "_Gate"
-    ) -> Task:
-        """Add the first `partial` segments to ours, put the others in the place of ours."""
-        for number, segment in enumerate(incoming):
-            if number < partial:
-                theirs = self._scratch[: segment.nbytes]
-                yield from pull(left, memoryview(theirs))
-                np.add(theirs.view(segment.dtype), segment, out=segment)
-            else:
-                yield from pull(left, memoryview(segment.view(np.uint8)))
-            gate.open += 1
-            yield MOVED
-
-    def _pass_on(self, right: Link, outgoing: list[NDArray[Any]], gate: "_Gate") -> Task:
-        for number, segment in enumerate(outgoing):
-            while number >= gate.open:
-                yield LATER
-            yield from push(right, memoryview(segment.view(np.uint8)))
+            self._loop.run([pass_on(right, outgoing, gate), receive])
 
     def _neighbours(self) -> tuple[Link, Link]:
         """Return the links to the rank before and the rank after this one."""
@@ -377,30 +358,19 @@ class Ring:
         """Broadcast as another rank; large data comes around the ring and is passed on."""
         data = np.empty(self._meet(header)[root], np.uint8)
         if data.nbytes <= EAGER_BYTES:
-            self._loop.run([pull(self._by_rank[root], memoryview(data))])
-            return memoryview(data)
+            self._loop.run([pull(self._by_rank[root], data.data)])
+            return data.data
         left, right = self._neighbours()
-        segments = _segments(data)
-        gate = _Gate(0)
-        tasks = [self._take_in(left, segments, 0, gate)]
+        parts, gate = segments(data), Gate(0)
+        tasks = [take_in(left, parts, gate, self._scratch, 0)]
         if right.rank != root:
-            tasks.append(self._pass_on(right, segments, gate))
+            tasks.append(pass_on(right, parts, gate))
         self._loop.run(tasks)
-        return memoryview(data)
-
-
-class _Gate:
-    """How many segments may be passed on by now."""
-
-    def __init__(self, count: int) -> None:
-        self.open = count
+        return data.data
 
 
 def _flat(array: NDArray[Any]) -> NDArray[Any]:
-    """Return a one-dimensional view of `array`; refuse what cannot be summed in place, here and now.
-
-    An error in mid-operation would cost the ring.
-    """
+    """Return a one-dimensional view of `array`; refuse here what would cost the ring later."""
     if not (array.flags.c_contiguous and array.flags.writeable):
         raise ValueError("all_reduce: the array must be C-contiguous and writable")
     kind = array.dtype.kind
@@ -408,33 +378,3 @@ def _flat(array: NDArray[Any]) -> NDArray[Any]:
     if kind not in "fiucV" or array.dtype.names or not array.dtype.isnative:
         raise ValueError(f"all_reduce: numbers in native byte order, not {array.dtype}")
     return array.reshape(-1)
-
-
-def _segments(array: NDArray[Any]) -> list[NDArray[Any]]:
-    """Cut a one-dimensional array into views of at most `_SEGMENT_BYTES`."""
-    step = _SEGMENT_BYTES // array.itemsize
-    return [array[start : start + step] for start in range(0, len(array), step)]
-
-
-def _check(link: Link, theirs: memoryview, mine: bytes) -> None:
-    """Raise unless the peer's header belongs to the same call as ours."""
-    if theirs == mine:
-        return
-    operation, detail, sequence, length = _HEADER.unpack(theirs)
-    mine_operation, mine_detail, mine_sequence, mine_length = _HEADER.unpack(mine)
-    if operation == 0:
-        name = _OPERATIONS[mine_operation]
-        raise link.failed(f"has closed its ring while this rank calls {name}")
-    same = (operation, detail, sequence) == (mine_operation, mine_detail, mine_sequence)
-    if not same or (_OPERATIONS[operation] == "all_reduce" and length != mine_length):
-        raise link.failed(f"called {_describe(theirs)} while this rank calls {_describe(mine)}")
-
-
-def _describe(header: Buffer) -> str:
-    operation, detail, sequence, length = _HEADER.unpack(header)
-    name = _OPERATIONS[operation] if operation < len(_OPERATIONS) else f"operation {operation}"
-    if name == "all_reduce":
-        name += f" of {chr(detail >> 8)}{detail & 255}"
-    elif name == "broadcast":
-        name += f" from rank {detail}"
-    return f"{name}, {length} bytes, call {sequence}"

@@ -114,8 +114,10 @@ class Link:
         self.rank = rank
         self.address = address
         self.fd = sock.fileno()
-        #: The peer has closed, but what it sent before is not read yet.
+        #: The peer has closed, but something that it said before that is not read yet.
         self.departed = False
+        #: That was its goodbye: it needs nothing more, and nothing that happens to it matters.
+        self.at_ease = False
         self._socket = sock
 
     def send(self, *parts: Any) -> int:
@@ -161,12 +163,12 @@ class Link:
         except PeerLostError:
             self.departed = True
 
-    def ended(self) -> bool:
-        """Whether the peer has closed and nothing that it sent before is left to read."""
+    def peek(self, size: int) -> bytes | None:
+        """Return what is there to read, b"" if the peer has closed; None if nothing is there."""
         try:
-            return not self._socket.recv(1, socket.MSG_PEEK)
+            return self._socket.recv(size, socket.MSG_PEEK)
         except BlockingIOError:
-            return False
+            return None
         except OSError as error:
             raise self.lost(error) from error
 

@@ -1,0 +1,184 @@
+"""From a DataFrame to what a stage needs: the columns' spec, and one frame, a partition a worker.
+
+Columns are checked against the DataFrame's schema, so nothing runs here. What only the rows can
+show, nulls and arrays of different lengths, is found while the workers spool them: nothing is
+dropped or filled on the way.
+"""
+
+import difflib
+from collections.abc import Mapping, Sequence
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+from pyspark.sql.types import StructField
+
+from zoo.orca.driver.columns import check_castable, column_spec, converted
+from zoo.orca.errors import ColumnError
+from zoo.orca.wire.features import ColumnSpec, FeatureSpec
+
+#: The last column of a frame that carries validation rows: true for those.
+MARKER = "validation"
+
+#: Columns by position (one name, or several), or the model's input names to columns.
+ColumnNames = str | Sequence[str] | Mapping[str, str]
+
+
+def read_spec(
+    df: DataFrame,
+    feature_cols: ColumnNames | None,
+    label_cols: ColumnNames | None = None,
+    weight_col: str | None = None,
+    *,
+    strings: bool = True,
+) -> FeatureSpec:
+    """Return the columns of a job by their roles, checked against the schema of `df`.
+
+    Parameters
+    ----------
+    df : DataFrame
+    feature_cols, label_cols : str, sequence of str, or dict of str to str
+        Columns by position, or the model's input (output) names to columns.
+    weight_col : str or None
+        A column of sample weights.
+    strings : bool
+        Whether the framework has string tensors.
+
+    Raises
+    ------
+    ColumnError
+        If a column is missing, or its type is one that no model input can take.
+    """
+    names, keys = _named("feature_cols", feature_cols)
+    if not names:
+        raise ColumnError(
+            f"feature_cols must be given: the columns that are the model's inputs. The DataFrame "
+            f"has the columns {_listed(df)}"
+        )
+    label_names, label_keys = _named("label_cols", label_cols)
+    spec = FeatureSpec(
+        features=tuple(_spec(df, name, "feature_cols", strings) for name in names),
+        labels=tuple(_spec(df, name, "label_cols", strings) for name in label_names),
+        feature_keys=keys,
+        label_keys=label_keys,
+        weight=None if weight_col is None else _weight(df, weight_col),
+    )
+    return spec
+
+
+def prepare(
+    train: DataFrame,
+    spec: FeatureSpec,
+    workers: int,
+    seed: int,
+    validation: DataFrame | None = None,
+) -> DataFrame:
+    """Return the frame of a stage: a partition for each worker, rows placed at random by `seed`.
+
+    Its columns are those of ``spec.columns``, named by position (``c0``, ``c1``, ...) and already
+    of the Arrow types that the workers expect; with `validation`, rows of both frames and a last
+    column `MARKER` that tells them apart.
+
+    Raises
+    ------
+    ColumnError
+        If `validation` lacks a column, or has it in a type that does not fit.
+    """
+    frame = train.select(*_named_by_position(feature_columns(train, spec)))
+    if validation is not None:
+        columns = _named_by_position(_validation_columns(validation, spec))
+        other = validation.select(*columns, F.lit(True).alias(MARKER))
+        frame = frame.withColumn(MARKER, F.lit(False)).unionAll(other)
+    # A number that is given is kept by adaptive execution. Plain repartition(n) would sort first.
+    return frame.repartition(workers, F.rand(seed))
+
+
+def feature_columns(df: DataFrame, spec: FeatureSpec) -> list[Column]:
+    """Return one expression for each of ``spec.columns``, in the Arrow type that workers expect."""
+    return [converted(_find(df, column.name, "the DataFrame"), column) for column in spec.columns]
+
+
+def _validation_columns(validation: DataFrame, spec: FeatureSpec) -> list[Column]:
+    fields = [_find(validation, column.name, "validation_data") for column in spec.columns]
+    for field, column in zip(fields, spec.columns, strict=True):
+        check_castable(field, column, "validation_data")
+    return [converted(field, column) for field, column in zip(fields, spec.columns, strict=True)]
+
+
+def _named_by_position(columns: list[Column]) -> list[Column]:
+    # The user's names may hold dots or backticks, or differ in nothing but case.
+    return [column.alias(f"c{index}") for index, column in enumerate(columns)]
+
+
+def _named(
+    argument: str, given: ColumnNames | None
+) -> tuple[tuple[str, ...], tuple[str, ...] | None]:
+    """Return the columns that an argument names, and the model's names for them if it has some."""
+    if given is None:
+        return (), None
+    keys = tuple(given) if isinstance(given, Mapping) else None
+    if isinstance(given, Mapping):
+        names = tuple(given.values())
+    else:
+        names = (given,) if isinstance(given, str) else tuple(given)
+    wrong = [name for name in (*names, *(keys or ())) if not isinstance(name, str)]
+    if wrong:
+        raise ColumnError(
+            f"{argument} takes names of columns, or a dict of input names to columns; "
+            f"got {wrong[0]!r} of type {type(wrong[0]).__name__}"
+        )
+    return names, keys if names else None
+
+
+def _spec(df: DataFrame, name: str, argument: str, strings: bool) -> ColumnSpec:
+    spec = column_spec(_find(df, name, argument), argument)
+    if spec.dtype == "string" and not strings:
+        raise ColumnError(
+            f"{argument}: column {spec.name!r} holds strings, and PyTorch has no tensors of "
+            "strings; turn them into numbers first, for example with "
+            f"pyspark.ml.feature.StringIndexer(inputCol={spec.name!r}, "
+            f"outputCol={spec.name + '_index'!r})"
+        )
+    return spec
+
+
+def _weight(df: DataFrame, name: str) -> ColumnSpec:
+    where = "the sample weights"
+    if not isinstance(name, str):
+        raise ColumnError(f"{where} are one column's name, got {name!r}")
+    spec = column_spec(_find(df, name, where), where)
+    if spec.shape or spec.dtype in ("string", "bool"):
+        raise ColumnError(
+            f"{where}: column {spec.name!r} must hold one number a row; convert it: "
+            f"df = df.withColumn({spec.name!r}, F.col({spec.name!r}).cast('float'))"
+        )
+    return spec
+
+
+def _find(df: DataFrame, name: str, where: str) -> StructField:
+    """Return the one column that `name` means, by Spark's own rule for upper and lower case."""
+    fields = df.schema.fields
+    found = [field for field in fields if field.name.lower() == name.lower()]
+    exact = [field for field in found if field.name == name]
+    if found and (len(found) > 1 or not exact) and _is_case_sensitive(df):
+        found = exact
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise ColumnError(
+            f"{where}: the DataFrame has {len(found)} columns named {name!r}; rename all but one, "
+            "or drop them"
+        )
+    close = difflib.get_close_matches(name, [field.name for field in fields], 3)
+    hint = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
+    raise ColumnError(
+        f"{where}: there is no column {name!r}.{hint} The DataFrame has the columns {_listed(df)}"
+    )
+
+
+def _is_case_sensitive(df: DataFrame) -> bool:
+    return str(df.sparkSession.conf.get("spark.sql.caseSensitive", "false")).lower() == "true"
+
+
+def _listed(df: DataFrame) -> str:
+    names = [repr(name) for name in df.columns]
+    return ", ".join(names[:30]) + (f" and {len(names) - 30} more" if len(names) > 30 else "")

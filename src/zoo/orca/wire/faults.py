@@ -1,0 +1,149 @@
+"""What the workers found in their rows, and the one answer that all ranks draw from it.
+
+Every worker reports *findings*: rows with nulls, and how many rows have arrays of which length.
+Lengths are reported even where they are all alike, since they must agree over the whole job, and
+only all ranks together can tell. `agree` is a pure function of all reports, so every rank comes to
+the same shapes, or to the same error.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from zoo.orca.wire.features import FeatureSpec
+
+Shapes = dict[str, tuple[int | None, ...]]
+
+#: Stands for all lengths beyond those that a worker counts one by one.
+OTHER_LENGTHS = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something about the rows of one data set on one worker.
+
+    Parameters
+    ----------
+    column : str
+        The user's name of the column.
+    data : str
+        "train" or "validation".
+    kind : str
+        "null": the value is null; "null inside": an array's element is; "length": arrays have
+        `length` elements at nesting `level`, which is no fault unless others differ.
+    rows : int
+        How many rows.
+    example : str
+        One of them, shortened.
+    level, length : int
+        Where `kind` is "length".
+    """
+
+    column: str
+    data: str
+    kind: str
+    rows: int
+    example: str
+    level: int = 0
+    length: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as JSON values."""
+        return asdict(self)
+
+
+def agree(spec: FeatureSpec, reports: Sequence[Mapping[str, Any]]) -> tuple[Shapes, str]:
+    """Return the shapes of the job's array columns, or what is wrong with the rows.
+
+    Parameters
+    ----------
+    spec : FeatureSpec
+    reports : sequence of dict
+        What each rank's `zoo.orca.worker.spool.Spooled.to_json` told, by rank.
+
+    Returns
+    -------
+    shapes : dict of str to tuple
+        Of array columns, by name. A length stays None if no worker has a row.
+    problem : str
+        A message for the user, or an empty string.
+    """
+    findings = merge(Finding(**found) for report in reports for found in report["findings"])
+    rows = {
+        data: sum(int(report["rows"][data]) for report in reports)
+        for data in ("train", "validation")
+    }
+    problems = []
+    shapes: Shapes = {}
+    for column in spec.columns:
+        mine = [finding for finding in findings if finding.column == column.name]
+        problems += [null_message(f, rows[f.data]) for f in mine if f.kind != "length"]
+        shape: list[int | None] = []
+        for level in range(len(column.shape)):
+            seen = [f for f in mine if f.kind == "length" and f.level == level]
+            if len({finding.length for finding in seen}) > 1:
+                problems.append(ragged_message(seen))
+            # Rows, but no list at this level: the level above is empty, and so is this one.
+            shape.append(seen[0].length if seen else 0 if any(rows.values()) else None)
+        if shape:
+            shapes[column.name] = tuple(shape)
+    return shapes, "\n".join(problems)
+
+
+def merge(findings: Iterable[Finding]) -> list[Finding]:
+    """Return the findings of several workers as those of one: rows added, the first example."""
+    merged: dict[tuple[Any, ...], Finding] = {}
+    for finding in findings:
+        key = (finding.column, finding.data, finding.kind, finding.level, finding.length)
+        known = merged.get(key)
+        merged[key] = replace(known, rows=known.rows + finding.rows) if known else finding
+    return list(merged.values())
+
+
+def null_message(finding: Finding, rows: int) -> str:
+    """Say which of `rows` rows hold nulls and how to be rid of them."""
+    name, data = finding.column, _FRAMES[finding.data]
+    ref = name if re.fullmatch(r"\w+", name) else f"`{name.replace('`', '``')}`"
+    if finding.kind == "null inside":
+        found = "holds arrays with nulls inside"
+        way = f"df.where({f'not exists({ref}, x -> x is null)'!r})"
+    else:
+        found, way = "holds nulls", f"df.na.drop(subset=[{ref!r}])"
+    return (
+        f"column {name!r}{data} {found}: {_share(finding.rows, rows)}, for example "
+        f"{finding.example}. Drop these rows with {way}, or fill them"
+    )
+
+
+def ragged_message(lengths: Sequence[Finding]) -> str:
+    """Say which lengths the arrays of one column have, the most frequent first."""
+    rows: defaultdict[int, int] = defaultdict(int)
+    for finding in lengths:
+        rows[finding.length] += finding.rows
+    known = sorted((key for key in rows if key != OTHER_LENGTHS), key=lambda key: -rows[key])
+    told = [f"{length} ({_rows(rows[length])})" for length in known[:4]]
+    others = sum(count for length, count in rows.items() if length not in known[:4])
+    if others:
+        told.append(f"others ({_rows(others)})")
+    odd = min(lengths, key=lambda finding: rows[finding.length])
+    nested = f" at nesting level {odd.level + 1}" if odd.level else ""
+    sets = {finding.data for finding in lengths}
+    data = _FRAMES[sets.pop()] if len(sets) == 1 else ", training and validation rows together,"
+    return (
+        f"column {odd.column!r}{data} holds arrays of different lengths{nested}: "
+        f"{', '.join(told[:-1])} and {told[-1]}, for example {odd.example}. "
+        "All rows must have one length: pad or cut them, or drop those that differ"
+    )
+
+
+_FRAMES = {"train": "", "validation": " of validation_data"}
+
+
+def _share(some: int, rows: int) -> str:
+    return f"{some:,} of {_rows(rows)}"
+
+
+def _rows(count: int) -> str:
+    return f"{count:,} row" if count == 1 else f"{count:,} rows"

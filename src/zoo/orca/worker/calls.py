@@ -1,0 +1,68 @@
+"""The header that every operation begins with, so that calls which do not match are an error."""
+
+import struct
+from typing import Final
+
+from zoo.orca.worker.collective import Buffer
+from zoo.orca.worker.sockets import Link
+
+_OPERATIONS: Final = ("close", "all_reduce", "all_gather", "broadcast", "barrier")
+_NUMBERS: Final = {name: number for number, name in enumerate(_OPERATIONS)}
+_HEADER: Final = struct.Struct("<BxHIQ")  # operation, detail, sequence, bytes
+HEADER_BYTES: Final = _HEADER.size
+#: Said once, before an orderly close: an end of the stream without it means a crash.
+GOODBYE: Final = _HEADER.pack(0, 0, 0, 0)
+
+
+def header_of(name: str, detail: int, sequence: int, length: int) -> bytes:
+    """Return the header of one call.
+
+    Parameters
+    ----------
+    name : str
+        The operation.
+    detail : int
+        Two bytes that must be the same on all ranks: the type of the numbers, or the root.
+    sequence : int
+        Number of operations before this one.
+    length : int
+        Bytes of this rank's data.
+    """
+    return _HEADER.pack(_NUMBERS[name], detail, sequence & 0xFFFFFFFF, length)
+
+
+def length_in(header: Buffer) -> int:
+    """Return the length of the data that a header announces."""
+    length: int = _HEADER.unpack(header)[-1]
+    return length
+
+
+def check(link: Link, theirs: Buffer, mine: bytes) -> None:
+    """Raise unless the header a peer sent belongs to the same call as ours.
+
+    Raises
+    ------
+    PeerLostError
+        It names both calls.
+    """
+    if theirs == mine:
+        return
+    operation, detail, sequence, length = _HEADER.unpack(theirs)
+    our_operation, our_detail, our_sequence, our_length = _HEADER.unpack(mine)
+    if operation == 0:
+        name = _OPERATIONS[our_operation]
+        raise link.failed(f"has closed its ring while this rank calls {name}")
+    same = (operation, detail, sequence) == (our_operation, our_detail, our_sequence)
+    if not same or (operation == _NUMBERS["all_reduce"] and length != our_length):
+        raise link.failed(f"called {_describe(theirs)} while this rank calls {_describe(mine)}")
+
+
+def _describe(header: Buffer) -> str:
+    """Return a call in words."""
+    operation, detail, sequence, length = _HEADER.unpack(header)
+    name = _OPERATIONS[operation] if operation < len(_OPERATIONS) else f"operation {operation}"
+    if name == "all_reduce":
+        name += f" of {chr(detail >> 8)}{detail & 255}"
+    elif name == "broadcast":
+        name += f" from rank {detail}"
+    return f"{name}, {length} bytes, call {sequence}"

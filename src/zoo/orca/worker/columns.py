@@ -1,0 +1,122 @@
+"""One Arrow column taken apart: its innermost values, its lists' lengths, its nulls.
+
+Looking at a good column costs a few calls for each batch; only a column with a fault is looked at
+row by row.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from zoo.orca.wire.features import ColumnSpec
+
+_SHOWN_ELEMENTS = 5
+_SHOWN_CHARACTERS = 40
+_SHOWN_COLUMNS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """A column of one batch.
+
+    Parameters
+    ----------
+    values : pa.Array
+        The innermost values of all rows; null lists have none.
+    lengths : tuple of array
+        For each nesting level, the lengths of all lists that are there.
+    has_nulls : bool
+        Whether anything is null, at any level.
+    """
+
+    values: pa.Array
+    lengths: tuple[NDArray[Any], ...]
+    has_nulls: bool
+
+    @property
+    def shape(self) -> tuple[int | None, ...] | None:
+        """The one shape of all rows, a length None where there is no list; None: they differ."""
+        shape: list[int | None] = []
+        for lengths in self.lengths:
+            first = int(lengths[0]) if len(lengths) else None
+            if first is not None and not (lengths == first).all():
+                return None
+            shape.append(first)
+        return tuple(shape)
+
+
+def take_apart(array: pa.Array, depth: int) -> Parts:
+    """Return the parts of a column whose rows are lists nested `depth` deep."""
+    has_nulls = array.null_count > 0
+    lengths = []
+    for _ in range(depth):
+        if array.null_count:
+            array = array.drop_null()
+        lengths.append(array.value_lengths().to_numpy())
+        array = array.flatten()
+        has_nulls = has_nulls or array.null_count > 0
+    return Parts(array, tuple(lengths), has_nulls)
+
+
+def to_numpy(values: pa.Array, dtype: str) -> NDArray[Any]:
+    """Return innermost values without nulls as a flat array; strings as objects of bytes."""
+    if dtype == "string":
+        return values.cast(pa.large_binary()).to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
+    return values.to_numpy(zero_copy_only=dtype != "bool")  # type: ignore[no-any-return]
+
+
+def null_rows(array: pa.Array, depth: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the rows that are null, and the other rows that have a null inside."""
+    found = [rows[_mask(level.is_null())] for level, rows in _levels(array, depth)]
+    outer = found[0]
+    return outer, np.unique(np.concatenate(found[1:])) if depth else found[0][:0]
+
+
+def rows_by_length(array: pa.Array, depth: int, level: int) -> dict[int, NDArray[np.int64]]:
+    """Return, for each length of the lists at a nesting level, the rows that have such a list."""
+    lists, rows = list(_levels(array, depth))[level]
+    valid = _mask(lists.is_valid())
+    rows, lengths = rows[valid], lists.drop_null().value_lengths().to_numpy()
+    return {int(length): np.unique(rows[lengths == length]) for length in np.unique(lengths)}
+
+
+def show_row(columns: list[pa.Array], specs: tuple[ColumnSpec, ...], row: int, first: int) -> str:
+    """Return one row as a short text: column `first`, then some of the others."""
+    order = [first, *(index for index in range(len(specs)) if index != first)]
+    shown = [f"{specs[i].name!r}: {_show(columns[i][row])}" for i in order[:_SHOWN_COLUMNS]]
+    more = ", ..." if len(order) > _SHOWN_COLUMNS else ""
+    return "{" + ", ".join(shown) + more + "}"
+
+
+def _levels(array: pa.Array, depth: int) -> Iterator[tuple[pa.Array, NDArray[np.int64]]]:
+    """Yield the array of each nesting level, outermost first, with the row of each element."""
+    rows = np.arange(len(array), dtype=np.int64)
+    for _ in range(depth):
+        yield array, rows
+        rows, array = rows[_mask(array.is_valid())], array.drop_null()
+        rows, array = np.repeat(rows, array.value_lengths().to_numpy()), array.flatten()
+    yield array, rows
+
+
+def _mask(array: pa.Array) -> NDArray[np.bool_]:
+    return array.to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
+
+
+def _show(value: pa.Scalar) -> str:
+    if not value.is_valid:
+        return "None"
+    if isinstance(value, (pa.ListScalar, pa.LargeListScalar)):
+        shown = [_show(element) for element in value.values[:_SHOWN_ELEMENTS]]
+        return "[" + ", ".join(shown) + (", ..." if len(value.values) > len(shown) else "") + "]"
+    python = value.as_py()
+    if isinstance(python, bytes):
+        python = python[: 4 * _SHOWN_CHARACTERS].decode(errors="replace")
+    if isinstance(python, str):
+        cut = len(python) > _SHOWN_CHARACTERS
+        return repr(python[:_SHOWN_CHARACTERS] + "..." if cut else python)
+    # As a float32 it has few digits, as a Python float all those of its binary value.
+    return str(np.float32(python)) if pa.types.is_float32(value.type) else repr(python)

@@ -1,0 +1,152 @@
+"""Rows as numpy arrays: those of a spooled file, mapped, and those of one batch."""
+
+import os
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from zoo.orca.errors import DataError
+from zoo.orca.wire.faults import Finding, null_message, ragged_message
+from zoo.orca.wire.features import ColumnSpec, FeatureSpec
+from zoo.orca.worker.columns import null_rows, rows_by_length, show_row, take_apart, to_numpy
+
+_NUMPY: dict[str, np.dtype[Any]] = {
+    "bool": np.dtype(np.bool_),
+    "int32": np.dtype(np.int32),
+    "int64": np.dtype(np.int64),
+    "float32": np.dtype(np.float32),
+    "string": np.dtype(object),
+}
+
+
+def open_rows(path: str, spec: FeatureSpec) -> dict[str, NDArray[Any]]:
+    """Return the rows of a file that `zoo.orca.worker.spool.Spool` wrote.
+
+    Parameters
+    ----------
+    path : str
+    spec : FeatureSpec
+        With every length of arrays filled in.
+
+    Returns
+    -------
+    dict of str to array
+        By the user's column names, of shape (rows, *row shape), read-only. Numbers are mapped, not
+        read: memory does not bound them. Strings are object arrays of bytes, in memory.
+    """
+    with pa.memory_map(path) as source:
+        reader = pa.ipc.open_file(source)
+        batches = [reader.get_batch(index) for index in range(reader.num_record_batches)]
+    rows = sum(batch.num_rows for batch in batches)
+    flat = _one_after_another(batches, spec, f"{path}.columns")
+    return {
+        column.name: values.reshape(rows, *(length or 0 for length in column.shape))
+        for column, values in zip(spec.columns, flat, strict=True)
+    }
+
+
+def batch_columns(batch: pa.RecordBatch, spec: FeatureSpec) -> dict[str, NDArray[Any]]:
+    """Return the rows of one batch, whose columns are those of ``spec.columns``.
+
+    Raises
+    ------
+    DataError
+        If values are null, or arrays differ in length; names the column and a row.
+    """
+    columns = [batch.column(index) for index in range(len(spec.columns))]
+    return {
+        column.name: _batch_column(index, columns, spec.columns)
+        for index, column in enumerate(spec.columns)
+    }
+
+
+def _one_after_another(
+    batches: list[pa.RecordBatch], spec: FeatureSpec, scratch: str
+) -> list[NDArray[Any]]:
+    """Return each column's innermost values in one array.
+
+    One batch is used as it is mapped. Of several, a column is in as many places: numbers are put
+    together in the file `scratch`, which is mapped in turn, so that memory does not bound them.
+    """
+    if len(batches) == 1:
+        return [_stored(batches[0], index, c.dtype) for index, c in enumerate(spec.columns)]
+    with open(scratch, "wb") as file:
+        starts = []
+        for index, column in enumerate(spec.columns):
+            file.seek(-file.tell() % 8, os.SEEK_CUR)
+            starts.append(file.tell())
+            if column.dtype != "string":
+                for batch in batches:
+                    file.write(_stored(batch, index, column.dtype))
+        file.truncate()
+        ends = [*starts[1:], file.tell()]
+    mapped = np.memmap(scratch, np.uint8, "r") if ends[-1] else np.empty(0, np.uint8)
+    return [
+        _joined(batches, index) if column.dtype == "string" else mapped[start:end]
+        for index, (column, start, end) in enumerate(zip(spec.columns, starts, ends, strict=True))
+    ]
+
+
+def _stored(batch: pa.RecordBatch, index: int, dtype: str) -> NDArray[Any]:
+    values = batch.column(index)
+    if isinstance(values, pa.FixedSizeListArray):
+        values = values.values
+    if dtype == "string":
+        return to_numpy(values, dtype)
+    return values.to_numpy().view(_NUMPY[dtype])  # type: ignore[no-any-return]
+
+
+def _joined(batches: list[pa.RecordBatch], index: int) -> NDArray[Any]:
+    found = [_stored(batch, index, "string") for batch in batches]
+    return np.concatenate([np.empty(0, object), *found])
+
+
+def _batch_column(
+    index: int, columns: list[pa.Array], specs: tuple[ColumnSpec, ...]
+) -> NDArray[Any]:
+    column, array = specs[index], columns[index]
+    parts = take_apart(array, len(column.shape))
+    if parts.has_nulls:
+        outer, inner = null_rows(array, len(column.shape))
+        kind, rows = ("null", outer) if len(outer) else ("null inside", inner)
+        example = show_row(columns, specs, int(rows[0]), index)
+        finding = Finding(column.name, "train", kind, len(rows), example)
+        raise DataError(null_message(finding, len(array)))
+    shape = parts.shape
+    if shape is None:
+        raise DataError(_ragged(index, columns, specs))
+    expected = zip(shape, column.shape, strict=True)
+    if any(None not in (found, known) and found != known for found, known in expected):
+        example = show_row(columns, specs, 0, index)
+        raise DataError(
+            f"column {column.name!r} holds arrays of shape {shape}, and the model was trained with "
+            f"{column.shape}, for example {example}"
+        )
+    return to_numpy(parts.values, column.dtype).reshape(
+        len(array), *(length or 0 for length in shape)
+    )
+
+
+def _ragged(index: int, columns: list[pa.Array], specs: tuple[ColumnSpec, ...]) -> str:
+    """Say which lengths the arrays of a column have, at the outermost level where they differ."""
+    column, depth = specs[index], len(specs[index].shape)
+    for level in range(depth):
+        lengths = rows_by_length(columns[index], depth, level)
+        if len(lengths) > 1:
+            break
+    return ragged_message(
+        [
+            Finding(
+                column.name,
+                "train",
+                "length",
+                len(rows),
+                show_row(columns, specs, int(rows[0]), index),
+                level,
+                length,
+            )
+            for length, rows in lengths.items()
+        ]
+    )

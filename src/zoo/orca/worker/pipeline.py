@@ -1,0 +1,53 @@
+"""A stream that a rank takes in from its left neighbour and passes on to its right one.
+
+It moves in segments: one that has come in, and was added to where sums are made, may go on while
+the next one is still under way.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zoo.orca.worker.loop import LATER, MOVED, Task, pull, push
+from zoo.orca.worker.sockets import Link
+
+#: A segment stays in the processor's cache from its receipt until it is passed on.
+SEGMENT_BYTES: Final = 128 << 10
+
+
+class Gate:
+    """How many segments may be passed on by now."""
+
+    def __init__(self, count: int) -> None:
+        self.open = count
+
+
+def segments(array: NDArray[Any]) -> list[NDArray[Any]]:
+    """Cut a one-dimensional array into views of at most `SEGMENT_BYTES`."""
+    step = SEGMENT_BYTES // array.itemsize
+    return [array[start : start + step] for start in range(0, len(array), step)]
+
+
+def take_in(
+    link: Link, incoming: Sequence[NDArray[Any]], gate: Gate, scratch: NDArray[np.uint8], sums: int
+) -> Task:
+    """Add what arrives for the first `sums` segments to ours; let the rest replace ours."""
+    for number, segment in enumerate(incoming):
+        if number < sums:
+            theirs = scratch[: segment.nbytes]
+            yield from pull(link, theirs.data)
+            np.add(theirs.view(segment.dtype), segment, out=segment)
+        else:
+            yield from pull(link, segment.view(np.uint8).data)
+        gate.open += 1
+        yield MOVED
+
+
+def pass_on(link: Link, outgoing: Sequence[NDArray[Any]], gate: Gate) -> Task:
+    """Send the segments as the gate opens for them."""
+    for number, segment in enumerate(outgoing):
+        while number >= gate.open:
+            yield LATER
+        yield from push(link, segment.view(np.uint8).data)

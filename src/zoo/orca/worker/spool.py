@@ -1,0 +1,270 @@
+"""A worker's rows, written to one Arrow IPC file for each data set as they arrive.
+
+A file holds the columns by position (``c0``, ``c1``, ...) in the form in which they are mapped
+again without a copy: booleans as bytes, arrays flat in lists of one fixed size. Rows that fit in
+one block are one record batch.
+
+Faults in the rows do not stop the spooling: all rows are looked at, so that the error can say how
+many are concerned. From the first fault on, nothing more is written.
+"""
+
+import os
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from zoo.orca.wire.faults import OTHER_LENGTHS, Finding
+from zoo.orca.wire.features import ColumnSpec, FeatureSpec
+from zoo.orca.worker.columns import Parts, null_rows, rows_by_length, show_row, take_apart
+
+#: Rows are held in memory until they are so many bytes, then written as one record batch.
+BLOCK_BYTES = 64 << 20
+_COUNTED_LENGTHS = 64
+
+_STORED = {
+    "bool": pa.uint8(),
+    "int32": pa.int32(),
+    "int64": pa.int64(),
+    "float32": pa.float32(),
+    "string": pa.large_binary(),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Spooled:
+    """What became of a worker's rows.
+
+    Parameters
+    ----------
+    rows : dict of str to int
+        Rows of "train" and of "validation".
+    findings : tuple of Finding
+        For `zoo.orca.wire.faults.agree`.
+    files : dict of str to str
+        The path of each data set's file; "validation" only where there is such a data set.
+    """
+
+    rows: dict[str, int]
+    findings: tuple[Finding, ...] = ()
+    files: dict[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what the other ranks must know."""
+        return {"rows": self.rows, "findings": [found.to_json() for found in self.findings]}
+
+
+class Spool:
+    """Writes the rows of one worker.
+
+    Parameters
+    ----------
+    directory : str
+        Where the files go.
+    spec : FeatureSpec
+    validate : bool
+        Whether the batches' last column tells validation rows (true) from training rows.
+    """
+
+    def __init__(self, directory: str, spec: FeatureSpec, validate: bool) -> None:
+        self._sets = {
+            name: _DataSet(os.path.join(directory, f"{name}.arrow"), name, spec.columns)
+            for name in (("train", "validation") if validate else ("train",))
+        }
+        self._validate = validate
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        """Write the rows of one batch, whose columns are those of ``spec.columns``."""
+        if not self._validate:
+            self._sets["train"].add(batch)
+            return
+        marker = batch.column(batch.num_columns - 1)
+        marked = marker.true_count
+        if marked in (0, batch.num_rows):  # most batches come from one frame only
+            self._sets["validation" if marked else "train"].add(batch)
+        else:
+            self._sets["train"].add(batch.filter(pc.invert(marker)))
+            self._sets["validation"].add(batch.filter(marker))
+
+    def finish(self) -> Spooled:
+        """Close the files and tell what was found."""
+        for data in self._sets.values():
+            data.close()
+        rows = {"train": 0, "validation": 0} | {n: d.rows for n, d in self._sets.items()}
+        findings = tuple(found for data in self._sets.values() for found in data.findings())
+        return Spooled(rows, findings, {name: data.path for name, data in self._sets.items()})
+
+
+@dataclass(slots=True)
+class _Tally:
+    """How many rows show one thing, and one of them."""
+
+    rows: int
+    example: str
+
+
+class _DataSet:
+    """The rows of one data set: looked at, then written."""
+
+    def __init__(self, path: str, name: str, specs: tuple[ColumnSpec, ...]) -> None:
+        self.path = path
+        self.rows = 0
+        self._name = name
+        self._specs = specs
+        self._file = _BlockFile(path, specs)
+        self._shapes: list[tuple[int | None, ...] | None] = [None] * len(specs)
+        self._tallies: dict[tuple[int, str, int, int], _Tally] = {}
+        self._faulty = False
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        """Look at the rows of a batch and write them unless a fault was found."""
+        if not batch.num_rows:
+            return
+        self.rows += batch.num_rows
+        columns = [batch.column(index) for index in range(len(self._specs))]
+        parts = [take_apart(a, len(s.shape)) for a, s in zip(columns, self._specs, strict=True)]
+        for index, part in enumerate(parts):
+            self._look_at(index, part, columns)
+        if not self._faulty:
+            self._file.add([part.values for part in parts], batch.num_rows, self._shapes)
+
+    def close(self) -> None:
+        """Write what is held back and close the file."""
+        self._file.close()
+
+    def findings(self) -> list[Finding]:
+        """Return what was found so far."""
+        return [
+            Finding(self._specs[index].name, self._name, kind, t.rows, t.example, level, length)
+            for (index, kind, level, length), t in self._tallies.items()
+        ]
+
+    def _look_at(self, index: int, part: Parts, columns: list[pa.Array]) -> None:
+        depth = len(part.lengths)
+        if part.has_nulls:
+            self._faulty = True
+            outer, inner = null_rows(columns[index], depth)
+            for kind, rows in (("null", outer), ("null inside", inner)):
+                self._count(index, kind, 0, 0, rows, columns)
+        elif not depth:
+            return
+        shape = part.shape
+        if self._shapes[index] is None:
+            self._shapes[index] = shape
+        if shape is not None and shape == self._shapes[index] and not part.has_nulls:
+            self._count_uniform(index, shape, columns)
+            return
+        for level in range(depth):
+            for length, rows in rows_by_length(columns[index], depth, level).items():
+                self._count(index, "length", level, length, rows, columns)
+        self._faulty = True
+
+    def _count_uniform(
+        self, index: int, shape: tuple[int | None, ...], columns: list[pa.Array]
+    ) -> None:
+        for level, length in enumerate(shape):
+            if length is None:
+                continue
+            tally = self._tallies.get((index, "length", level, length))
+            if tally is None:
+                every = np.arange(len(columns[index]))
+                self._count(index, "length", level, length, every, columns)
+            else:
+                tally.rows += len(columns[index])
+
+    def _count(
+        self,
+        index: int,
+        kind: str,
+        level: int,
+        length: int,
+        rows: "np.ndarray[Any, np.dtype[np.int64]]",
+        columns: list[pa.Array],
+    ) -> None:
+        if not len(rows):
+            return
+        key = (index, kind, level, length)
+        if key not in self._tallies and len(self._tallies) >= _COUNTED_LENGTHS * len(self._specs):
+            key = (index, kind, level, OTHER_LENGTHS if kind == "length" else 0)
+        tally = self._tallies.get(key)
+        if tally is None:
+            example = show_row(columns, self._specs, int(rows[0]), index)
+            self._tallies[key] = _Tally(len(rows), example)
+        else:
+            tally.rows += len(rows)
+
+
+class _BlockFile:
+    """An Arrow IPC file of few large record batches, made of many small ones."""
+
+    def __init__(self, path: str, specs: tuple[ColumnSpec, ...]) -> None:
+        self._path = path
+        self._specs = specs
+        self._writer: pa.ipc.RecordBatchFileWriter | None = None
+        self._sizes: list[int] = []
+        self._held: list[list[pa.Array]] = [[] for _ in specs]
+        self._rows = 0
+        self._bytes = 0
+
+    def add(
+        self, values: list[pa.Array], rows: int, shapes: list[tuple[int | None, ...] | None]
+    ) -> None:
+        """Take the innermost values of some rows that have those shapes."""
+        if not self._sizes:
+            self._sizes = [_size(shape) for shape in shapes]
+        for held, array in zip(self._held, values, strict=True):
+            held.append(array)
+            self._bytes += array.nbytes
+        self._rows += rows
+        if self._bytes >= BLOCK_BYTES:
+            self._write()
+
+    def close(self) -> None:
+        """Write what is held; a file without rows is a file too."""
+        if self._rows:
+            self._write()
+        self._open().close()
+
+    def _open(self) -> "pa.ipc.RecordBatchFileWriter":
+        if self._writer is None:
+            sizes = self._sizes or [0] * len(self._specs)
+            fields = [
+                pa.field(f"c{i}", _STORED[s.dtype] if not s.shape else _list_type(s, size))
+                for i, (s, size) in enumerate(zip(self._specs, sizes, strict=True))
+            ]
+            self._writer = pa.ipc.new_file(self._path, pa.schema(fields))
+        return self._writer
+
+    def _write(self) -> None:
+        writer = self._open()
+        arrays = []
+        for spec, size, held in zip(self._specs, self._sizes, self._held, strict=True):
+            stored = _STORED[spec.dtype]
+            chunks = [a if a.type == stored else a.cast(stored) for a in held]
+            values = pa.concat_arrays(chunks)
+            held.clear()
+            if spec.shape:
+                kind = _list_type(spec, size)
+                values = pa.Array.from_buffers(kind, self._rows, [None], children=[values])
+            arrays.append(values)
+        writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=writer_schema(arrays)))
+        self._rows = self._bytes = 0
+
+
+def writer_schema(arrays: list[pa.Array]) -> pa.Schema:
+    """Return the schema of columns that are named by position."""
+    return pa.schema([pa.field(f"c{index}", array.type) for index, array in enumerate(arrays)])
+
+
+def _list_type(spec: ColumnSpec, size: int) -> pa.DataType:
+    return pa.list_(_STORED[spec.dtype], size)
+
+
+def _size(shape: tuple[int | None, ...] | None) -> int:
+    """Return the innermost values of one row; of a scalar, which has no shape here, one."""
+    size = 1
+    for length in shape or ():
+        size *= length or 0
+    return size
