@@ -57,7 +57,8 @@ _MENDING = {
     "VariantType": "df = df.withColumn({name!r}, F.variant_get({ref!r}, '$', 'float'))",
     "NullType": "df = df.withColumn({name!r}, F.lit(0.0))",
     "DayTimeIntervalType": (
-        "df = df.withColumn({name!r}, F.unix_seconds(F.timestamp_seconds(F.lit(0)) + F.col({ref!r})))"
+        "df = df.withColumn({name!r}, "
+        "F.unix_seconds(F.timestamp_seconds(F.lit(0)) + F.col({ref!r})))"
     ),
     "YearMonthIntervalType": (
         "df = df.withColumn({name!r}, F.months_between(F.lit('2000-01-01').cast('date') + "

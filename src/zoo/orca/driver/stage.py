@@ -14,6 +14,7 @@ from zoo.orca.driver.progress import ProgressServer, display_for
 from zoo.orca.driver.settings import connect_seconds, heartbeat_seconds
 from zoo.orca.driver.shipping import ship_package
 from zoo.orca.driver.slots import check_slots, executor_cores, is_connect
+from zoo.orca.errors import DataError
 from zoo.orca.wire.job import Failure, Job, OutputSpec
 from zoo.orca.wire.packing import join
 from zoo.orca.worker.task import RESULT_SCHEMA, TaskOptions, make_task
@@ -92,6 +93,9 @@ def run_stage(frame: DataFrame, job: Job, settings: StageSettings, title: str) -
                 table = results.toArrow()
             except (PySparkException, _java_error()) as error:
                 raise translate(error, settings.workers) from error
+    if table.num_rows == 0:
+        # Adaptive execution saw an empty exchange and left the stage out.
+        raise DataError("the DataFrame has no rows: there is nothing to work on")
     return _outcome(table.to_pylist())
 
 

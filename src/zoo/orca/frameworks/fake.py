@@ -5,6 +5,7 @@ plug-in is. Its models are `LinearModel`; `model_creator(config)` returns one.
 """
 
 import itertools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -113,7 +114,7 @@ def _step(job: Job) -> int:
 
 def _inputs(columns: Columns, spec: FeatureSpec) -> NDArray[np.float64]:
     parts = [np.asarray(columns[column.name], np.float64) for column in spec.features]
-    return np.hstack([part.reshape(len(part), -1) for part in parts])
+    return np.hstack([part.reshape(len(part), math.prod(part.shape[1:])) for part in parts])
 
 
 def _errors(model: LinearModel, rows: Rows, chosen: Any) -> tuple[NDArray[Any], NDArray[Any]]:

@@ -57,18 +57,6 @@ class FeatureSpec:
         return tuple(found.values())
 
 
-def fill_shapes(spec, shapes):
-    from dataclasses import replace
-
-    f = lambda c: replace(c, shape=tuple(shapes.get(c.name) or c.shape))
-    return replace(
-        spec,
-        features=tuple(map(f, spec.features)),
-        labels=tuple(map(f, spec.labels)),
-        weight=f(spec.weight) if spec.weight else None,
-    )
-
-
 def fill_shapes(spec: FeatureSpec, shapes: Mapping[str, tuple[int | None, ...]]) -> FeatureSpec:
     """Return `spec` with the shapes that the rows turned out to have, by column name."""
 

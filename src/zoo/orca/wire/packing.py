@@ -114,8 +114,8 @@ def pack(value: Any, what: str) -> bytes:
     except Exception as error:  # whatever an object's __reduce__ raises
         culprit = find_unpicklable(value)
         raise CreatorError(
-            f"{what} cannot be sent to the workers: {culprit} cannot be pickled ({error}). Create "
-            f"it inside {what} instead of using it from outside."
+            f"{what} cannot be sent to the workers, because it uses {culprit}, which cannot be "
+            f"pickled. Create that inside {what} instead of using it from outside."
         ) from error
     finally:
         for module in modules:
@@ -153,9 +153,10 @@ def find_unpicklable(value: Any) -> str:
     for name, member in _members(value):
         try:
             cloudpickle.dumps(member)
-        except Exception:  # any __reduce__ may raise anything
+        except Exception as error:  # any __reduce__ may raise anything
             inner = find_unpicklable(member) if callable(member) else ""
-            return inner if "'" in inner else f"'{name}' of type {type(member).__qualname__}"
+            kind = type(member).__qualname__
+            return inner if "'" in inner else f"'{name}' of type {kind} ({error})"
     return f"an object of type {type(value).__qualname__}"
 
 

@@ -76,12 +76,17 @@ def null_rows(array: pa.Array, depth: int) -> tuple[NDArray[np.int64], NDArray[n
     return outer, np.unique(np.concatenate(found[1:])) if depth else found[0][:0]
 
 
-def rows_by_length(array: pa.Array, depth: int, level: int) -> dict[int, NDArray[np.int64]]:
-    """Return, for each length of the lists at a nesting level, the rows that have such a list."""
+def rows_by_length(array: pa.Array, depth: int, level: int) -> dict[int, tuple[int, int]]:
+    """Return, for each length of lists at a nesting level, how many rows have it, and the first."""
     lists, rows = list(_levels(array, depth))[level]
-    valid = _mask(lists.is_valid())
-    rows, lengths = rows[valid], lists.drop_null().value_lengths().to_numpy()
-    return {int(length): np.unique(rows[lengths == length]) for length in np.unique(lengths)}
+    rows, lengths = rows[_mask(lists.is_valid())], lists.drop_null().value_lengths().to_numpy()
+    # A row counts once for a length, however many of its lists have it.
+    pairs = np.unique(np.stack([lengths, rows]), axis=1)
+    found, first, counts = np.unique(pairs[0], return_index=True, return_counts=True)
+    return {
+        int(length): (int(count), int(pairs[1][start]))
+        for length, count, start in zip(found, counts, first, strict=True)
+    }
 
 
 def show_row(columns: list[pa.Array], specs: tuple[ColumnSpec, ...], row: int, first: int) -> str:

@@ -19,6 +19,8 @@ _NUMPY: dict[str, np.dtype[Any]] = {
     "float32": np.dtype(np.float32),
     "string": np.dtype(object),
 }
+_ALIGNMENT = 8
+_NOTHING = np.empty(0, np.uint8)
 
 
 def open_rows(path: str, spec: FeatureSpec) -> dict[str, NDArray[Any]]:
@@ -72,20 +74,20 @@ def _one_after_another(
     """
     if len(batches) == 1:
         return [_stored(batches[0], index, c.dtype) for index, c in enumerate(spec.columns)]
+    places = []
     with open(scratch, "wb") as file:
-        starts = []
         for index, column in enumerate(spec.columns):
-            file.seek(-file.tell() % 8, os.SEEK_CUR)
-            starts.append(file.tell())
+            start = file.seek(-(-file.tell() // _ALIGNMENT) * _ALIGNMENT)
             if column.dtype != "string":
                 for batch in batches:
-                    file.write(_stored(batch, index, column.dtype))
-        file.truncate()
-        ends = [*starts[1:], file.tell()]
-    mapped = np.memmap(scratch, np.uint8, "r") if ends[-1] else np.empty(0, np.uint8)
+                    _stored(batch, index, column.dtype).tofile(file)
+            places.append(slice(start, file.tell()))
+    mapped = np.memmap(scratch, np.uint8, "r") if os.path.getsize(scratch) else _NOTHING
     return [
-        _joined(batches, index) if column.dtype == "string" else mapped[start:end]
-        for index, (column, start, end) in enumerate(zip(spec.columns, starts, ends, strict=True))
+        _strings(batches, index)
+        if column.dtype == "string"
+        else np.asarray(mapped[place]).view(_NUMPY[column.dtype])
+        for index, (column, place) in enumerate(zip(spec.columns, places, strict=True))
     ]
 
 
@@ -98,7 +100,7 @@ def _stored(batch: pa.RecordBatch, index: int, dtype: str) -> NDArray[Any]:
     return values.to_numpy().view(_NUMPY[dtype])  # type: ignore[no-any-return]
 
 
-def _joined(batches: list[pa.RecordBatch], index: int) -> NDArray[Any]:
+def _strings(batches: list[pa.RecordBatch], index: int) -> NDArray[Any]:
     found = [_stored(batch, index, "string") for batch in batches]
     return np.concatenate([np.empty(0, object), *found])
 
@@ -142,11 +144,11 @@ def _ragged(index: int, columns: list[pa.Array], specs: tuple[ColumnSpec, ...]) 
                 column.name,
                 "train",
                 "length",
-                len(rows),
-                show_row(columns, specs, int(rows[0]), index),
+                rows,
+                show_row(columns, specs, first, index),
                 level,
                 length,
             )
-            for length, rows in lengths.items()
+            for length, (rows, first) in lengths.items()
         ]
     )

@@ -144,7 +144,8 @@ class Ring:
         """
         flat = _flat(array)
         limit = _DIRECT_BYTES[self.size > 2]
-        algorithm = self._sum_directly if flat.nbytes <= limit else self._sum_around
+        direct = flat.nbytes <= limit or not self._links
+        algorithm = self._sum_directly if direct else self._sum_around
         kind = ord(flat.dtype.kind) << 8 | min(flat.dtype.itemsize, 255)
         self._operate("all_reduce", kind, flat.nbytes, lambda header: algorithm(header, flat))
 
@@ -348,7 +349,7 @@ class Ring:
 
     def _give(self, header: bytes, view: memoryview) -> None:
         """Broadcast as the root."""
-        if len(view) <= EAGER_BYTES:
+        if len(view) <= EAGER_BYTES or not self._links:
             self._meet(header, self._links, view)
             return
         self._meet(header)

@@ -12,7 +12,6 @@ import os
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -22,7 +21,8 @@ from zoo.orca.worker.columns import Parts, null_rows, rows_by_length, show_row, 
 
 #: Rows are held in memory until they are so many bytes, then written as one record batch.
 BLOCK_BYTES = 64 << 20
-_COUNTED_LENGTHS = 64
+#: Different findings that are counted one by one, for each column.
+_COUNTED = 64
 
 _STORED = {
     "bool": pa.uint8(),
@@ -97,6 +97,10 @@ class Spool:
         return Spooled(rows, findings, {name: data.path for name, data in self._sets.items()})
 
 
+#: Position of the column, kind, nesting level, length.
+_Key = tuple[int, str, int, int]
+
+
 @dataclass(slots=True)
 class _Tally:
     """How many rows show one thing, and one of them."""
@@ -115,7 +119,7 @@ class _DataSet:
         self._specs = specs
         self._file = _BlockFile(path, specs)
         self._shapes: list[tuple[int | None, ...] | None] = [None] * len(specs)
-        self._tallies: dict[tuple[int, str, int, int], _Tally] = {}
+        self._tallies: dict[_Key, _Tally] = {}
         self._faulty = False
 
     def add(self, batch: pa.RecordBatch) -> None:
@@ -147,7 +151,8 @@ class _DataSet:
             self._faulty = True
             outer, inner = null_rows(columns[index], depth)
             for kind, rows in (("null", outer), ("null inside", inner)):
-                self._count(index, kind, 0, 0, rows, columns)
+                if len(rows):
+                    self._count((index, kind, 0, 0), len(rows), int(rows[0]), columns)
         elif not depth:
             return
         shape = part.shape
@@ -157,43 +162,29 @@ class _DataSet:
             self._count_uniform(index, shape, columns)
             return
         for level in range(depth):
-            for length, rows in rows_by_length(columns[index], depth, level).items():
-                self._count(index, "length", level, length, rows, columns)
+            by_length = rows_by_length(columns[index], depth, level)
+            for length, (count, first) in by_length.items():
+                self._count((index, "length", level, length), count, first, columns)
         self._faulty = True
 
     def _count_uniform(
         self, index: int, shape: tuple[int | None, ...], columns: list[pa.Array]
     ) -> None:
         for level, length in enumerate(shape):
-            if length is None:
-                continue
-            tally = self._tallies.get((index, "length", level, length))
-            if tally is None:
-                every = np.arange(len(columns[index]))
-                self._count(index, "length", level, length, every, columns)
-            else:
-                tally.rows += len(columns[index])
+            if length is not None:
+                self._count((index, "length", level, length), len(columns[index]), 0, columns)
 
-    def _count(
-        self,
-        index: int,
-        kind: str,
-        level: int,
-        length: int,
-        rows: "np.ndarray[Any, np.dtype[np.int64]]",
-        columns: list[pa.Array],
-    ) -> None:
-        if not len(rows):
-            return
-        key = (index, kind, level, length)
-        if key not in self._tallies and len(self._tallies) >= _COUNTED_LENGTHS * len(self._specs):
-            key = (index, kind, level, OTHER_LENGTHS if kind == "length" else 0)
+    def _count(self, key: _Key, rows: int, first: int, columns: list[pa.Array]) -> None:
+        index, kind, level, _ = key
         tally = self._tallies.get(key)
+        if tally is None and len(self._tallies) >= _COUNTED * len(self._specs):
+            key = (index, kind, level, OTHER_LENGTHS if kind == "length" else 0)
+            tally = self._tallies.get(key)
         if tally is None:
-            example = show_row(columns, self._specs, int(rows[0]), index)
-            self._tallies[key] = _Tally(len(rows), example)
+            example = show_row(columns, self._specs, first, index)
+            self._tallies[key] = _Tally(rows, example)
         else:
-            tally.rows += len(rows)
+            tally.rows += rows
 
 
 class _BlockFile:
@@ -203,6 +194,7 @@ class _BlockFile:
         self._path = path
         self._specs = specs
         self._writer: pa.ipc.RecordBatchFileWriter | None = None
+        self._schema = pa.schema([])
         self._sizes: list[int] = []
         self._held: list[list[pa.Array]] = [[] for _ in specs]
         self._rows = 0
@@ -230,36 +222,28 @@ class _BlockFile:
     def _open(self) -> "pa.ipc.RecordBatchFileWriter":
         if self._writer is None:
             sizes = self._sizes or [0] * len(self._specs)
-            fields = [
-                pa.field(f"c{i}", _STORED[s.dtype] if not s.shape else _list_type(s, size))
-                for i, (s, size) in enumerate(zip(self._specs, sizes, strict=True))
-            ]
-            self._writer = pa.ipc.new_file(self._path, pa.schema(fields))
+            kinds = [_stored_type(s, size) for s, size in zip(self._specs, sizes, strict=True)]
+            self._schema = pa.schema([(f"c{index}", kind) for index, kind in enumerate(kinds)])
+            self._writer = pa.ipc.new_file(self._path, self._schema)
         return self._writer
 
     def _write(self) -> None:
         writer = self._open()
         arrays = []
-        for spec, size, held in zip(self._specs, self._sizes, self._held, strict=True):
+        for spec, kind, held in zip(self._specs, self._schema.types, self._held, strict=True):
             stored = _STORED[spec.dtype]
-            chunks = [a if a.type == stored else a.cast(stored) for a in held]
-            values = pa.concat_arrays(chunks)
+            array = pa.concat_arrays([a if a.type == stored else a.cast(stored) for a in held])
             held.clear()
             if spec.shape:
-                kind = _list_type(spec, size)
-                values = pa.Array.from_buffers(kind, self._rows, [None], children=[values])
-            arrays.append(values)
-        writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=writer_schema(arrays)))
+                array = pa.Array.from_buffers(kind, self._rows, [None], children=[array])
+            arrays.append(array)
+        writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=self._schema))
         self._rows = self._bytes = 0
 
 
-def writer_schema(arrays: list[pa.Array]) -> pa.Schema:
-    """Return the schema of columns that are named by position."""
-    return pa.schema([pa.field(f"c{index}", array.type) for index, array in enumerate(arrays)])
-
-
-def _list_type(spec: ColumnSpec, size: int) -> pa.DataType:
-    return pa.list_(_STORED[spec.dtype], size)
+def _stored_type(spec: ColumnSpec, size: int) -> pa.DataType:
+    stored = _STORED[spec.dtype]
+    return pa.list_(stored, size) if spec.shape else stored
 
 
 def _size(shape: tuple[int | None, ...] | None) -> int:

@@ -1,0 +1,134 @@
+"""Rings for tests: of threads where that suffices, of processes where one must be killed."""
+
+import multiprocessing
+import socket
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from typing import Any
+
+from zoo.orca.errors import PeerLostError
+from zoo.orca.worker.ring import Listener, Ring
+
+SECRET = b"the secret of the tests".ljust(32, b".")
+
+
+def in_threads(calls: Sequence[Callable[[], Any]]) -> list[Any]:
+    """Run all `calls` at once; return what each returned, or the error it raised."""
+    results: list[Any] = [None] * len(calls)
+
+    def run(number: int) -> None:
+        try:
+            results[number] = calls[number]()
+        except (OSError, PeerLostError, ValueError) as error:
+            results[number] = error
+
+    threads = [threading.Thread(target=run, args=(n,), daemon=True) for n in range(len(calls))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(50)
+    assert not any(thread.is_alive() for thread in threads), "a rank hangs"
+    return results
+
+
+def connect_all(listeners: Sequence[Listener], **options: Any) -> list[Any]:
+    """Connect a ring over all `listeners`; return the rings, or errors."""
+    addresses = [listener.address for listener in listeners]
+
+    def call(rank: int) -> Callable[[], Ring]:
+        return lambda: Ring.connect(listeners[rank], rank, addresses, SECRET, **options)
+
+    return in_threads([call(rank) for rank in range(len(listeners))])
+
+
+@contextmanager
+def thread_ring(size: int, **options: Any) -> Iterator[list[Ring]]:
+    """Rings of `size` threads of this process, connected with each other."""
+    rings = connect_all([Listener() for _ in range(size)], **options)
+    assert all(isinstance(ring, Ring) for ring in rings), rings
+    try:
+        yield rings
+    finally:
+        for ring in rings:
+            ring.close()
+
+
+def on_all(rings: Sequence[Ring], function: Callable[..., Any], *args: Any) -> list[Any]:
+    """Call ``function(ring, *args)`` for every ring at once; return results or errors."""
+    return in_threads([lambda ring=ring: function(ring, *args) for ring in rings])
+
+
+class Rank:
+    """One process of a ring; `start` a function there, then take its `result`."""
+
+    def __init__(self, rank: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self.process = context.Process(target=_serve, args=(rank, theirs), daemon=True)
+        self.process.start()
+        theirs.close()
+
+    def start(self, function: Callable[..., Any], *args: Any) -> None:
+        """Call ``function(ring, *args)`` in the process; it must be found by its name."""
+        self._pipe.send((function, args))
+
+    def result(self, timeout: float = 50) -> Any:
+        """Return what the function returned, or the error it raised."""
+        assert self._pipe.poll(timeout), "a rank hangs"
+        return self._pipe.recv()
+
+    def tell(self, value: Any) -> None:
+        """Send what `_serve` waits for before it connects."""
+        self._pipe.send(value)
+
+    def end(self) -> None:
+        """Kill the process and wait for it."""
+        self.process.kill()
+        self.process.join()
+        self._pipe.close()
+
+
+@contextmanager
+def process_ring(size: int) -> Iterator[list[Rank]]:
+    """Processes that are connected as one ring."""
+    ranks = [Rank(number) for number in range(size)]
+    try:
+        addresses = [rank.result() for rank in ranks]
+        for rank in ranks:
+            rank.tell(addresses)
+        assert [rank.result() for rank in ranks] == ["connected"] * size
+        yield ranks
+    finally:
+        for rank in ranks:
+            rank.end()
+
+
+def everywhere(ranks: Sequence[Rank], function: Callable[..., Any], *args: Any) -> list[Any]:
+    """Call `function` in all processes at once; return results or errors."""
+    for rank in ranks:
+        rank.start(function, *args)
+    return [rank.result() for rank in ranks]
+
+
+def _serve(number: int, pipe: Connection) -> None:
+    listener = Listener()
+    pipe.send(listener.address)
+    ring = Ring.connect(listener, number, pipe.recv(), SECRET, timeout=40)
+    pipe.send("connected")
+    while True:
+        try:
+            function, args = pipe.recv()
+        except EOFError:
+            return
+        try:
+            pipe.send(function(ring, *args))
+        except (PeerLostError, ValueError) as error:
+            # Errors with keyword-only arguments do not survive a pickle whole.
+            pipe.send(type(error)(str(error)))
+
+
+def plain_connection(address: tuple[str, int]) -> socket.socket:
+    """Connect as a stranger does."""
+    return socket.create_connection(address, timeout=20)
