@@ -63,11 +63,9 @@ def running(directory: Path) -> Iterator[Cluster]:
     try:
         master = _start(cluster, "master", "master.Master", "--port", "0", "--webui-port", "0")
         cluster.url = _found(master, r"Starting Spark master at (spark://\S+)")
-        for work in cluster.work_directories:
-            options = ["--cores", "1", "--memory", "2g", "--webui-port", "0", "--port", "0"]
-            options += ["--work-dir", str(work), cluster.url]
-            log = _start(cluster, work.name, "worker.Worker", *options)
-            _found(log, r"Successfully registered with master")
+        logs = [_start_worker(cluster, work) for work in cluster.work_directories]
+        for log in logs:
+            _found(log, "Successfully registered with master")
         yield cluster
     finally:
         _stop(cluster)
@@ -99,6 +97,13 @@ def _environment(directory: Path) -> dict[str, str]:
         "SPARK_LOCAL_IP": "127.0.0.1",
         "SPARK_NO_DAEMONIZE": "1",
     }
+
+
+def _start_worker(cluster: Cluster, work: Path) -> Path:
+    """Start a worker of one core; return the file that it logs to."""
+    options = ["--cores", "1", "--memory", "2g", "--webui-port", "0", "--port", "0"]
+    options += ["--work-dir", str(work), cluster.url]
+    return _start(cluster, work.name, "worker.Worker", *options)
 
 
 def _start(cluster: Cluster, name: str, main: str, *arguments: str) -> Path:

@@ -100,7 +100,7 @@ def test_nothing_is_left_of_the_program(cluster, quickstart):
     assert not list(cluster.directory.rglob("orca-*"))
 
 
-def test_more_workers_than_slots(cluster, quickstart, tmp_path):
+def test_more_workers_than_slots(cluster, tmp_path):
     answer = run_program(cluster, tmp_path, "slots")
     assert answer["error"] is not None
     assert "3 workers need 3 slots" in answer["error"]

@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from zoo.orca.driver.storage import load_state, read_bytes, save_state, write_bytes
+from zoo.orca.driver.storage import load_state, save_state
 from zoo.orca.errors import StateError
+from zoo.orca.files import read_bytes, write_bytes
 from zoo.orca.wire.packing import State
 
 

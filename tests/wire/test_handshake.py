@@ -125,9 +125,7 @@ def test_two_initiators_and_two_acceptors_refuse_each_other() -> None:
 
 def test_purpose_must_match() -> None:
     with pytest.raises(HandshakeError, match="ring"):
-        converse(
-            Side(initiate(SECRET, purpose="ring")), Side(accept(SECRET, purpose="progress"))
-        )
+        converse(Side(initiate(SECRET, purpose="ring")), Side(accept(SECRET, purpose="progress")))
 
 
 def test_replay_of_a_recorded_conversation_is_refused() -> None:

@@ -71,8 +71,10 @@ class FakeFramework:
                 value = _mean_squared_error(model, validation, job.validation_steps, world)
                 history.setdefault("val_loss", []).append(value)
             _tell(world, "epoch_end", epoch, job, steps, {k: v[-1] for k, v in history.items()})
-        meta = {"framework": "fake", "epoch": job.initial_epoch + job.epochs, "step": step}
-        return Trained(history, State({"weights/w": model.weights}, meta), _OUTPUTS)
+            state = _state(model, epoch + 1, step)
+            if world.checkpoint is not None:
+                world.checkpoint(lambda state=state: state, history)
+        return Trained(history, state, _OUTPUTS)
 
     def evaluate(self, job: EvaluateJob, rows: Rows, world: World) -> Evaluated:
         """Return the mean squared error over all workers' rows."""
@@ -81,8 +83,7 @@ class FakeFramework:
 
     def build(self, job: Job, sample: Columns | None) -> Built:
         """Return the creator's weights."""
-        meta = {"framework": "fake", "epoch": 0, "step": 0}
-        return Built(State({"weights/w": _model(job).weights}, meta), _OUTPUTS)
+        return Built(_state(_model(job), 0, 0), _OUTPUTS)
 
     def predictor(self, job: Job) -> tuple[Predictor, tuple[OutputSpec, ...]]:
         """Return the product with the weights."""
@@ -106,6 +107,11 @@ def _model(job: Job) -> LinearModel:
     if job.state is not None:
         model.weights = State.from_bytes(job.state).tensors["weights/w"].copy()
     return model
+
+
+def _state(model: LinearModel, epoch: int, step: int) -> State:
+    meta = {"framework": "fake", "epoch": epoch, "step": step}
+    return State({"weights/w": model.weights.copy()}, meta)
 
 
 def _step(job: Job) -> int:

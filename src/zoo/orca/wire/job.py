@@ -83,6 +83,10 @@ class TrainJob(Job):
     verbose : int
     max_state_bytes : int
         The largest state that may come back through the stage's rows; 0: no limit known.
+    model_dir : str or None
+        A directory that driver and workers reach, for checkpoints.
+    run : str
+        The name of this `fit`, the same for every attempt at it.
     """
 
     batch_size: int = 32
@@ -96,6 +100,8 @@ class TrainJob(Job):
     callbacks: bytes | None = None
     verbose: int = 1
     max_state_bytes: int = 0
+    model_dir: str | None = None
+    run: str = ""
 
 
 @dataclass(frozen=True, slots=True)

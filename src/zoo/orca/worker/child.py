@@ -61,9 +61,12 @@ class Child:
         os.close(write_end)
         self._sender = Sender(cast("BinaryIO", self._process.stdin))
         self._results = os.fdopen(read_end, "rb")
-        self._log_thread = threading.Thread(target=self._read_log, daemon=True)
-        self._log_thread.start()
-        threading.Thread(target=self._read_messages, daemon=True).start()
+        self._threads = [
+            threading.Thread(target=read, daemon=True)
+            for read in (self._read_log, self._read_messages)
+        ]
+        for thread in self._threads:
+            thread.start()
 
     @property
     def pid(self) -> int:
@@ -123,15 +126,12 @@ class Child:
 
     def stop(self) -> None:
         """Let the child end by itself; kill it if it does not."""
-        if self._process.stdin:
-            try:
-                self._process.stdin.close()
-            except OSError:
-                self.kill()
+        self._hang_up()
         try:
             self._process.wait(_STOP_SECONDS)
         except subprocess.TimeoutExpired:
             self.kill()
+        self._join()
 
     def kill(self) -> None:
         """Kill the child at once, whatever it does, and everything it started."""
@@ -140,27 +140,41 @@ class Child:
         except ProcessLookupError:
             self._process.poll()
         self._process.wait()
+        self._hang_up()
+        self._join()
+
+    def _hang_up(self) -> None:
+        with contextlib.suppress(OSError):  # what was not read any more
+            cast("IO[bytes]", self._process.stdin).close()
+
+    def _join(self) -> None:
+        # Each ends with its pipe. A process that the child left behind may hold one open.
+        for thread in self._threads:
+            thread.join(1.0)
 
     def _read_messages(self) -> None:
-        while (message := receive(self._results)) is not None:
-            self._last_beat = time.monotonic()
-            if message.kind == "progress":
-                self.on_progress(message.values)
-            elif message.kind != "beat":
-                self.failed = self.failed or message.kind == "failed"
-                self._messages.put(message)
+        with self._results:
+            while (message := receive(self._results)) is not None:
+                self._last_beat = time.monotonic()
+                if message.kind == "progress":
+                    self.on_progress(message.values)
+                elif message.kind != "beat":
+                    self.failed = self.failed or message.kind == "failed"
+                    self._messages.put(message)
         self.failed = True
         self._messages.put(None)
 
     def _read_log(self) -> None:
-        for raw in cast("IO[bytes]", self._process.stdout):
-            line = raw.decode(errors="replace").rstrip()
-            self.log.append(line)
-            self.on_log(line)
+        with cast("IO[bytes]", self._process.stdout) as stream:
+            for raw in stream:
+                line = raw.decode(errors="replace").rstrip()
+                self.log.append(line)
+                self.on_log(line)
 
     def _describe_death(self) -> str:
         code = self._process.wait()
-        self._log_thread.join(1.0)  # its last words may still be in the pipe
+        self._hang_up()
+        self._join()  # its last words may still be in the pipe
         if code >= 0:
             return f"the worker's process ended by itself with exit code {code}"
         name = signal.Signals(-code).name

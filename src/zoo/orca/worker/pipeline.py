@@ -30,6 +30,34 @@ def segments(array: NDArray[Any]) -> list[NDArray[Any]]:
     return [array[start : start + step] for start in range(0, len(array), step)]
 
 
+def swap_sums(
+    link: Link, array: NDArray[Any], sent: Gate, scratch: NDArray[np.uint8], *, ours_first: bool
+) -> Task:
+    """Add the peer's whole array to ours, each segment once ours of the same place is `sent`.
+
+    Both ranks do this at once with the same operands in the same order.
+    """
+    for number, segment in enumerate(segments(array)):
+        theirs = scratch[: segment.nbytes]
+        yield from pull(link, theirs.data)
+        # The peer cannot wait in the same way for us: what it sent is what we have just received.
+        while number >= sent.open:
+            yield LATER
+        part = theirs.view(segment.dtype)
+        first, second = (segment, part) if ours_first else (part, segment)
+        np.add(first, second, out=segment)
+        yield MOVED
+
+
+def push_counted(link: Link, array: NDArray[Any], sent: Gate, already: int) -> Task:
+    """Send the array's segments, but for the bytes that went `already`, and count them."""
+    for segment in segments(array):
+        data = segment.view(np.uint8).data
+        yield from push(link, data[already:])
+        already = max(already - len(data), 0)
+        sent.open += 1
+
+
 def take_in(
     link: Link, incoming: Sequence[NDArray[Any]], gate: Gate, scratch: NDArray[np.uint8], sums: int
 ) -> Task:

@@ -42,10 +42,15 @@ class Rows:
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """Who this worker is, whom it talks to, and where it reports."""
+    """Who this worker is, whom it talks to, and where it reports.
+
+    `checkpoint`, where it is given, is called on rank 0 at the end of each epoch, with a function
+    that returns the state and the history so far.
+    """
 
     collective: Collective
     report: Callable[[Progress], None]
+    checkpoint: Callable[[Callable[[], State], Mapping[str, list[float]]], None] | None = None
 
     @property
     def rank(self) -> int:

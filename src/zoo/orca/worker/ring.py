@@ -35,7 +35,7 @@ from zoo.orca.worker import mesh
 from zoo.orca.worker.calls import GOODBYE, HEADER_BYTES, check, header_of, length_in
 from zoo.orca.worker.collective import Buffer
 from zoo.orca.worker.loop import MOVED, Loop, Task, pull, push, push_call
-from zoo.orca.worker.pipeline import SEGMENT_BYTES, Gate, pass_on, segments, take_in
+from zoo.orca.worker.pipeline import SEGMENT_BYTES, Gate, pass_on, push_counted, segments, swap_sums, take_in
 from zoo.orca.worker.sockets import EAGER_BYTES, Link, Listener, hosts_shared
 
 __all__ = ["Listener", "Ring"]
@@ -48,6 +48,7 @@ _GOODBYE_SECONDS: Final = 2.0
 _CLOSE_RETRY_SECONDS: Final = 0.05
 _NOTHING: Final = memoryview(b"")
 
+PAIR = False
 _Result = TypeVar("_Result")
 
 
@@ -146,6 +147,8 @@ class Ring:
         limit = _DIRECT_BYTES[self.size > 2]
         direct = flat.nbytes <= limit or not self._links
         algorithm = self._sum_directly if direct else self._sum_around
+        if PAIR and flat.nbytes > EAGER_BYTES:
+            algorithm = self._sum_with_the_other
         kind = ord(flat.dtype.kind) << 8 | min(flat.dtype.itemsize, 255)
         self._operate("all_reduce", kind, flat.nbytes, lambda header: algorithm(header, flat))
 
@@ -315,6 +318,16 @@ class Ring:
                 np.add(below[0], flat, out=flat)
             for part in above:
                 np.add(flat, part, out=flat)
+
+    def _sum_with_the_other(self, header: bytes, flat: NDArray[Any]) -> None:
+        """Between two ranks: send all of ours while all of theirs comes in."""
+        (link,) = self._links
+        self._meet(header, self._links, flat.view(np.uint8).data)
+        sent = Gate(0)
+        send = push_counted(link, flat, sent, EAGER_BYTES)
+        receive = swap_sums(link, flat, sent, self._scratch, ours_first=self._rank == 0)
+        with np.errstate(all="ignore"):
+            self._loop.run([send, receive])
 
     def _slots_for(self, size: int) -> dict[int, NDArray[np.uint8]]:
         """Return a buffer per peer for header and `size` bytes; training asks for one size only."""

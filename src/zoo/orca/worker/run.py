@@ -33,6 +33,7 @@ from zoo.orca.worker.dataset import open_rows
 from zoo.orca.worker.pipes import Message, Sender
 from zoo.orca.worker.plugin import Evaluated, Framework, Rows, Trained, World
 from zoo.orca.worker.predicting import serve_predictions
+from zoo.orca.worker.resume import Resumable
 from zoo.orca.worker.ring import Listener, Ring
 
 #: Beats of the heartbeat's thread between a peer's loss and this process's end.
@@ -227,13 +228,14 @@ def _train(
     framework: Framework, job: Job, start: dict[str, Any], world: World
 ) -> tuple[dict[str, Any], bytes]:
     rows, validation = _rows(job, start, world)
-    trained: Trained = framework.train(cast(TrainJob, job), rows, validation, world)
+    resumable = Resumable(cast(TrainJob, job), world)
+    trained: Trained = framework.train(resumable.job, rows, validation, resumable.world)
     done = {
-        "history": trained.history,
+        "history": resumable.whole(trained.history),
         "outputs": [asdict(output) for output in trained.outputs],
         "rows": rows.plan.rows,
     }
-    return done, trained.state.to_bytes() if world.rank == 0 else b""
+    return done, resumable.finish(trained.state)
 
 
 def _evaluate(

@@ -1,6 +1,7 @@
 """`Estimator.from_keras` for Keras 2 and for Keras 3 on TensorFlow, with Orca's signatures."""
 
 import os
+import uuid
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -209,6 +210,8 @@ class Estimator(BaseEstimator):
             callbacks=pack(list(callbacks), "callbacks") if callbacks else None,
             verbose=verbose,
             max_state_bytes=max_result_bytes(frame.sparkSession),
+            model_dir=self._options.model_dir,
+            run=f"fit-{uuid.uuid4().hex[:12]}",
         )
         return self._train(frame, validation, job)
 

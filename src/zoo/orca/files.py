@@ -1,0 +1,108 @@
+"""Whole files by local path or URL, on any filesystem that pyarrow or fsspec opens.
+
+Used on the driver for saved states and on workers for checkpoints.
+"""
+
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import IO, Any, cast
+
+import pyarrow as pa
+import pyarrow.fs
+
+from zoo.orca.errors import InvalidInputError, StateError
+
+
+def write_bytes(path: str, data: bytes) -> None:
+    """Write a file under another name first, so that no reader ever sees half of it.
+
+    Raises
+    ------
+    InvalidInputError
+        If nothing can be written there.
+    """
+    filesystem, target = _locate(path)
+    try:
+        if filesystem is None:
+            with _fsspec_open(path, "wb") as stream:
+                stream.write(data)
+            return
+        parent = target.rpartition("/")[0]
+        if parent:
+            filesystem.create_dir(parent, recursive=True)
+        partial = f"{target}.partial"
+        with filesystem.open_output_stream(partial) as stream:
+            stream.write(data)
+        filesystem.move(partial, target)
+    except OSError as error:
+        raise InvalidInputError(f"cannot write {path}: {error}") from error
+
+
+def read_bytes(path: str) -> bytes:
+    """Return the content of a file.
+
+    Raises
+    ------
+    StateError
+        If it cannot be read.
+    """
+    filesystem, target = _locate(path)
+    try:
+        if filesystem is None:
+            with _fsspec_open(path, "rb") as stream:
+                return stream.read()
+        with filesystem.open_input_stream(target) as stream:
+            return cast(bytes, stream.read())
+    except OSError as error:
+        raise StateError(f"cannot read {path}: {error}") from error
+
+
+def list_names(directory: str) -> list[str]:
+    """Return the names of the files in a directory, sorted; none if it is not there."""
+    filesystem, target = _locate(directory)
+    if filesystem is None:
+        return _fsspec_names(directory)
+    selector = pyarrow.fs.FileSelector(target, allow_not_found=True)
+    return sorted(info.base_name for info in filesystem.get_file_info(selector))
+
+
+def remove_directory(directory: str) -> None:
+    """Remove a directory and what is in it, if it is there."""
+    filesystem, target = _locate(directory)
+    if filesystem is None:
+        _fsspec(directory).rm(directory, recursive=True)
+    elif filesystem.get_file_info(target).type == pyarrow.fs.FileType.Directory:
+        filesystem.delete_dir(target)
+
+
+def _locate(path: str) -> tuple[Any, str]:
+    """Return pyarrow's filesystem and the path in it; None for a scheme only fsspec may know."""
+    if "://" not in path:
+        return pyarrow.fs.LocalFileSystem(), str(Path(path).expanduser().absolute())
+    try:
+        return cast("tuple[Any, str]", pyarrow.fs.FileSystem.from_uri(path))
+    except pa.ArrowInvalid:
+        return None, path
+
+
+def _fsspec(path: str) -> Any:
+    try:
+        import fsspec
+    except ImportError as error:
+        scheme = path.partition("://")[0]
+        raise InvalidInputError(
+            f"{path}: pyarrow has no filesystem for {scheme}://, and fsspec, which may have one, "
+            "is not installed: pip install fsspec"
+        ) from error
+    return fsspec.core.url_to_fs(path)[0]
+
+
+def _fsspec_open(path: str, mode: str) -> AbstractContextManager[IO[bytes]]:
+    return cast("AbstractContextManager[IO[bytes]]", _fsspec(path).open(path, mode))
+
+
+def _fsspec_names(directory: str) -> list[str]:
+    filesystem = _fsspec(directory)
+    if not filesystem.exists(directory):
+        return []
+    return sorted(Path(name).name for name in filesystem.ls(directory, detail=False))

@@ -1,0 +1,58 @@
+"""A `fit` that may have been begun before: by an attempt of the stage that Spark gave up."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from zoo.orca.wire.job import TrainJob
+from zoo.orca.wire.packing import State
+from zoo.orca.worker.checkpoint import Checkpoints
+from zoo.orca.worker.plugin import World
+
+_HISTORY = "history"
+
+
+class Resumable:
+    """What is left of a `fit`, and how its parts are put together. Made on all ranks.
+
+    Attributes
+    ----------
+    job : TrainJob
+        The epochs that are left, from the newest checkpoint on.
+    world : World
+        With a place for checkpoints, on rank 0 of a job that has a `model_dir`.
+    """
+
+    def __init__(self, job: TrainJob, world: World) -> None:
+        self._checkpoints = Checkpoints(job.model_dir, job.run)
+        self._past: dict[str, list[float]] = {}
+        self._last = job.initial_epoch + job.epochs
+        self._is_root = world.rank == 0
+        newest = self._checkpoints.newest(world.collective)
+        if newest is not None:
+            epoch = int(newest.meta["epoch"])
+            self._past = newest.meta.pop(_HISTORY)
+            job = replace(
+                job, state=newest.to_bytes(), initial_epoch=epoch, epochs=self._last - epoch
+            )
+        self.job = job
+        keeps = self._is_root and job.model_dir is not None
+        self.world = replace(world, checkpoint=self._save if keeps else None)
+
+    def whole(self, history: Mapping[str, list[float]]) -> dict[str, list[float]]:
+        """Return the history of all attempts together."""
+        return {name: self._past.get(name, []) + list(values) for name, values in history.items()}
+
+    def finish(self, state: State) -> bytes:
+        """Return the final state on rank 0 and drop the checkpoints; empty on the other ranks."""
+        if not self._is_root:
+            return b""
+        self._checkpoints.clear()
+        return state.to_bytes()
+
+    def _save(self, state: Callable[[], State], history: Mapping[str, list[float]]) -> None:
+        now = state()
+        # After the last epoch the state itself goes back; an attempt that is lost in between
+        # repeats that epoch.
+        if int(now.meta["epoch"]) < self._last:
+            meta = {**now.meta, _HISTORY: self.whole(history)}
+            self._checkpoints.save(State(now.tensors, meta))

@@ -1,0 +1,81 @@
+"""A job on several children with prepared rows: what tasks do, without Spark."""
+
+import pickle
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from zoo.orca.wire.features import ColumnSpec, FeatureSpec
+from zoo.orca.wire.job import ModelSpec, TrainJob
+from zoo.orca.wire.packing import pack
+from zoo.orca.worker.child import Child
+from zoo.orca.worker.pipes import Message
+from zoo.orca.worker.spool import Spool
+
+SPEC = FeatureSpec((ColumnSpec("x", "float32"),), (ColumnSpec("y", "float32"),))
+HEARTBEAT = 30.0
+
+
+def train_job(creator: Callable[[Any], Any], **fields: Any) -> TrainJob:
+    """Return a job for the framework in numpy."""
+    model = ModelSpec("fake", pack(creator, "model_creator"), pack({}, "config"))
+    given = {"batch_size": 10, "epochs": 2, **fields}
+    return TrainJob(model, SPEC, state=None, seed=0, threads=1, **given)
+
+
+class Group:
+    """Children that are sent one job after another; `close` ends them."""
+
+    def __init__(self, size: int) -> None:
+        self.children = [Child({}) for _ in range(size)]
+
+    def run(self, job: TrainJob, rows: Sequence[Sequence[float]], directory: Path) -> list[Message]:
+        """Run `job`, with each rank's x values (y = 3 x), and return the children's last words."""
+        size = len(self.children)
+        for rank, child in enumerate(self.children):
+            child.renew()
+            (directory / str(rank)).mkdir(parents=True)
+            child.send(
+                "job",
+                pickle.dumps(job),
+                directory=str(directory / str(rank)),
+                host="127.0.0.1",
+                rank=rank,
+                size=size,
+            )
+        told = [child.wait("listening", "failed", heartbeat=HEARTBEAT) for child in self.children]
+        addresses = [message.values.get("address") for message in told]
+        for child in self.children:
+            child.send("connect", addresses=addresses, secret="ab" * 32, timeout=20.0)
+        for rank, child in enumerate(self.children):
+            spool = Spool(str(directory / str(rank)), job.columns, False)
+            x = pa.array(rows[rank], pa.float32())
+            y = pa.array([3 * value for value in rows[rank]], pa.float32())
+            spool.add(pa.RecordBatch.from_arrays([x, y], ["c0", "c1"]))
+            spooled = spool.finish()
+            child.send("start", spooled=spooled.to_json(), files=spooled.files)
+        return self._last_words()
+
+    def close(self) -> None:
+        """End all children."""
+        for child in self.children:
+            child.stop()
+
+    def _last_words(self) -> list[Message]:
+        found: dict[int, Message] = {}
+
+        def wait(rank: int) -> None:
+            try:
+                found[rank] = self.children[rank].wait("done", "failed", heartbeat=HEARTBEAT)
+            except Exception as error:
+                found[rank] = Message("lost", {"error": type(error).__name__, "text": str(error)})
+
+        threads = [threading.Thread(target=wait, args=(rank,)) for rank in range(len(self.children))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return [found[rank] for rank in range(len(self.children))]

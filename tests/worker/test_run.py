@@ -1,0 +1,146 @@
+"""Children on prepared directories: jobs, failures, warmth, death. No JVM."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.fake_estimator import linear
+from tests.worker.group import Group, train_job
+from zoo.orca.errors import WorkerDiedError
+from zoo.orca.wire.packing import State
+from zoo.orca.worker.child import Child, acquire, release
+
+pytestmark = pytest.mark.timeout(60)
+
+ROWS = [list(np.linspace(0, 1, 40)), list(np.linspace(0, 1, 25))]
+
+
+@pytest.fixture
+def pair() -> Iterator[Group]:
+    group = Group(2)
+    yield group
+    group.close()
+
+
+def test_a_job_and_another_one_on_the_same_children(pair: Group, tmp_path: Path) -> None:
+    first = pair.run(train_job(linear()), ROWS, tmp_path / "1")
+    second = pair.run(train_job(linear()), ROWS, tmp_path / "2")
+    assert [message.kind for message in first + second] == ["done"] * 4
+    assert first[0].values["history"] == first[1].values["history"]
+    assert first[1].blob == b""
+    weights = [State.from_bytes(done.blob).tensors["weights/w"] for done in (first[0], second[0])]
+    np.testing.assert_array_equal(weights[0], weights[1])
+
+
+def test_a_failure_reaches_everybody_and_the_children_serve_on(pair: Group, tmp_path: Path) -> None:
+    def on_step(rank: int, step: int) -> None:
+        if rank == 1 and step == 3:
+            raise OSError("disk on fire")
+
+    failed = pair.run(train_job(linear(on_step=on_step)), ROWS, tmp_path / "1")
+    assert [message.kind for message in failed] == ["failed", "failed"]
+    assert failed[0].values["error"] == "PeerLostError"
+    assert failed[1].values["error"] == "WorkerError"
+    assert "disk on fire" in failed[1].values["traceback"]
+    done = pair.run(train_job(linear()), ROWS, tmp_path / "2")
+    assert [message.kind for message in done] == ["done", "done"]
+
+
+def test_a_killed_peer(pair: Group, tmp_path: Path) -> None:
+    def on_step(rank: int, step: int) -> None:
+        if rank == 0 and step == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    started = time.monotonic()
+    words = pair.run(train_job(linear(on_step=on_step)), ROWS, tmp_path)
+    assert words[0].values["error"] == "WorkerDiedError"
+    assert "SIGKILL" in words[0].values["text"]
+    assert words[1].values["error"] == "PeerLostError"
+    assert time.monotonic() - started < 15
+
+
+def test_an_attempt_that_was_lost_is_gone_on_with(pair: Group, tmp_path: Path) -> None:
+    stop = tmp_path / "stop"
+
+    def on_step(rank: int, step: int) -> None:
+        if rank == 1 and step == 16 and stop.exists():  # in the third epoch
+            raise OSError("executor lost")
+
+    job = train_job(linear(on_step=on_step), epochs=5, run="fit-1", model_dir=str(tmp_path / "m"))
+    unbroken = pair.run(job, ROWS, tmp_path / "1")
+    stop.touch()
+    broken = pair.run(job, ROWS, tmp_path / "2")
+    assert [message.kind for message in broken] == ["failed", "failed"]
+    kept = sorted(path.name for path in (tmp_path / "m" / "fit-1").iterdir())
+    assert kept == ["00000001.state", "00000002.state"]
+    stop.unlink()
+    resumed = pair.run(job, ROWS, tmp_path / "3")
+    assert resumed[0].values["history"] == unbroken[0].values["history"]
+    assert resumed[0].blob == unbroken[0].blob
+    assert not (tmp_path / "m" / "fit-1").exists()
+
+
+def test_a_child_dies_with_its_task_and_takes_the_rows_along(tmp_path: Path) -> None:
+    spooled = tmp_path / "orca-rows"
+    spooled.mkdir()
+    (spooled / "train.arrow").write_bytes(b"x")
+    program = f"""
+import pickle, sys, time
+from tests.fake_estimator import linear
+from tests.worker.group import train_job
+from zoo.orca.worker.child import Child
+child = Child({{}})
+child.send("job", pickle.dumps(train_job(linear())), directory={str(spooled)!r}, host="127.0.0.1",
+           rank=0, size=1)
+child.wait("listening", heartbeat=30)
+print(child.pid, flush=True)
+time.sleep(60)
+"""
+    path = os.pathsep.join(sys.path)
+    with subprocess.Popen(
+        [sys.executable, "-c", program],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": path},
+    ) as task:
+        assert task.stdout is not None
+        pid = int(task.stdout.readline())
+        task.kill()
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline and (_is_running(pid) or spooled.exists()):
+        time.sleep(0.05)
+    assert not _is_running(pid)
+    assert not spooled.exists()
+
+
+def test_a_warm_child_is_used_again_for_the_same_environment_only() -> None:
+    first = acquire({"A": "1"})
+    release(first)
+    assert acquire({"A": "1"}) is first
+    release(first)
+    other = acquire({"A": "2"})
+    assert other.pid != first.pid
+    assert not first.alive
+    other.stop()
+
+
+def test_a_child_that_ends_in_silence_is_an_error(tmp_path: Path) -> None:
+    child = Child({"PYTHONPATH": str(tmp_path)})  # finds no zoo.orca: ends at once
+    with pytest.raises(WorkerDiedError, match="exit code 1"):
+        child.wait("listening", heartbeat=30)
+    assert any("zoo" in line for line in child.log)
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return status.rpartition(")")[2].split()[0] != "Z"
+
