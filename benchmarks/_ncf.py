@@ -169,12 +169,11 @@ def mirrored_worker(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Train one of the two processes of `mirrored`.
 
     The rows are split and cut into batches beforehand, so that the pipeline costs as little as it
-    can: what is left is the strategy's own.
+    can: what is left is the strategy's own. Threads are TensorFlow's default, which one thread a
+    process does not beat.
     """
     import tensorflow as tf
 
-    # One thread each, as Orca's two workers have, is also the faster setting.
-    tf.config.threading.set_intra_op_parallelism_threads(1)
     strategy = tf.distribute.MultiWorkerMirroredStrategy()
     from movielens_ncf import model_creator
 

@@ -29,20 +29,17 @@ LEAST_OF_PLAIN = 0.9
 LEAST_OF_MIRRORED = 4.0
 
 
-def run(name: str, directory: Path, options: argparse.Namespace) -> dict[str, Any]:
+def run(name: str, directory: str, train_rows: int, options: argparse.Namespace) -> dict[str, Any]:
     """Run one contestant; return its second epoch: seconds, rows a second, loss."""
-    batch = options.batch_size
-    steps = options.train_rows // batch
-    rows = options.train_rows
+    rows, batch = train_rows, options.batch_size
     arguments: list[object] = ["--batch-size", batch]
     if name.startswith("orca"):
         arguments += ["--workers", name.rpartition("-")[2]]
     if name == "mirrored":
-        steps = min(steps, options.mirrored_steps)
+        steps = min(rows // batch, options.mirrored_steps)
         rows = steps * batch
         arguments += ["--steps", steps]
-    contestant = name.partition("-")[0]
-    (result,) = race("_ncf.py", contestant, directory, *arguments)["runs"]
+    (result,) = race("_ncf.py", name.partition("-")[0], directory, *arguments)["runs"]
     seconds = result["seconds"][1]
     return {
         "seconds": seconds,
@@ -52,17 +49,16 @@ def run(name: str, directory: Path, options: argparse.Namespace) -> dict[str, An
     }
 
 
-def rounds(options: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
-    """Let the contestants take turns."""
+def take_turns(
+    directory: str, train_rows: int, options: argparse.Namespace
+) -> dict[str, list[dict[str, Any]]]:
+    """Let the contestants run in turns; return the runs of each."""
     results: dict[str, list[dict[str, Any]]] = {name: [] for name in CONTESTANTS}
-    shape = MOVIELENS_1M if options.rows is None else scaled(options.rows)
-    with tempfile.TemporaryDirectory(prefix="orca-quickstart-") as directory:
-        options.train_rows, _ = save(generate(shape), Path(directory), seed=0)
-        for number in range(options.rounds):
-            for name, runs in results.items():
-                runs.append(run(name, Path(directory), options))
-                rate = runs[-1]["rows_per_s"]
-                print(f"round {number + 1}: {CONTESTANTS[name]}: {rate:,.0f} rows/s", flush=True)
+    for number in range(1, options.rounds + 1):
+        for name, runs in results.items():
+            runs.append(run(name, directory, train_rows, options))
+            rate = runs[-1]["rows_per_s"]
+            print(f"round {number}: {CONTESTANTS[name]}: {rate:,.0f} rows/s", flush=True)
     return results
 
 
@@ -121,13 +117,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--mirrored-steps", type=int, default=250, help="of an epoch, to spare the strategy's time"
     )
     options = parser.parse_args(arguments)
-    results = rounds(options)
+    shape = MOVIELENS_1M if options.rows is None else scaled(options.rows)
+    with tempfile.TemporaryDirectory(prefix="orca-quickstart-") as directory:
+        train_rows, _ = save(generate(shape), Path(directory), seed=0)
+        results = take_turns(directory, train_rows, options)
     shown, good = ratios(results)
     setting = (
-        f"{options.train_rows:,} generated ratings to train on, batch {options.batch_size} over "
+        f"{train_rows:,} generated ratings to train on, batch {options.batch_size} over "
         f"all workers, {options.rounds} rounds; each contestant in a cold process with two "
         f"processors. The strategy's epoch is cut to {options.mirrored_steps} steps of the same "
-        "work, because it is slow."
+        "work, because it is slow, and its loss is of fewer steps."
     )
     path = write(
         "quickstart",

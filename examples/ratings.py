@@ -74,9 +74,7 @@ def find_ratings(
     try:
         return download(say)
     except (OSError, http.client.HTTPException, zipfile.BadZipFile) as error:
-        say(
-            f"MovieLens 1M cannot be had ({error}): generated ratings of its size and shape instead"
-        )
+        say(f"No MovieLens 1M ({error}): generated ratings of its size and shape instead")
         return generate(MOVIELENS_1M, seed)
 
 

@@ -15,7 +15,6 @@ SOURCE, EXAMPLES, MASTER, DIRECTORY, PART = sys.argv[1:]
 # Not by PYTHONPATH: Spark would pass that on.
 sys.path[:0] = [SOURCE, EXAMPLES]
 
-import tensorflow as tf  # noqa: E402
 from movielens_ncf import batches, highest, model_creator, predict_five, read  # noqa: E402
 from ratings import MOVIELENS_100K, generate, write_colons  # noqa: E402
 
@@ -24,19 +23,23 @@ from zoo.orca.errors import SlotsError  # noqa: E402
 from zoo.orca.learn.tf2 import Estimator  # noqa: E402
 
 
-class WhereAmI(tf.keras.callbacks.Callback):
-    """Writes where a child runs and where its package comes from."""
+def make_witness():
+    """Return a callback that writes where a child runs and where its package comes from."""
+    import tensorflow as tf
 
-    def on_train_begin(self, logs=None):
-        import zoo.orca
+    class WhereAmI(tf.keras.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            import zoo.orca
 
-        where = {
-            "pid": os.getpid(),
-            "parent": os.getppid(),
-            "directory": os.getcwd(),
-            "package": zoo.orca.__file__,
-        }
-        Path(DIRECTORY, "children", f"{os.getpid()}.json").write_text(json.dumps(where))
+            where = {
+                "pid": os.getpid(),
+                "parent": os.getppid(),
+                "directory": os.getcwd(),
+                "package": zoo.orca.__file__,
+            }
+            Path(DIRECTORY, "children", f"{os.getpid()}.json").write_text(json.dumps(where))
+
+    return WhereAmI()
 
 
 def make_estimator(ratings, workers):
@@ -47,12 +50,12 @@ def make_estimator(ratings, workers):
     )
 
 
-def fit(est, data, test, rows):
+def fit(est, data, test, rows, callbacks=()):
     return est.fit(
         data,
         epochs=2,
         batch_size=500,
-        callbacks=[WhereAmI()],
+        callbacks=callbacks,
         feature_cols=["user", "item"],
         label_cols=["label"],
         steps_per_epoch=batches(0.8 * rows, 500),
@@ -63,7 +66,7 @@ def fit(est, data, test, rows):
 
 def quickstart(ratings, train, test):
     est = make_estimator(ratings, workers=None)
-    stats = fit(est, train, test, ratings.num_rows)
+    stats = fit(est, train, test, ratings.num_rows, [make_witness()])
     saved = est.save(os.path.join(DIRECTORY, "NCF.ckpt"))
     evaluation = est.evaluate(
         test, batch_size=500, feature_cols=["user", "item"], label_cols=["label"], num_steps=20

@@ -164,7 +164,7 @@ def _marked(mark: str) -> Iterator[tuple[int, str]]:
         try:
             if wanted in (process / "environ").read_bytes().split(b"\0"):
                 command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-                yield int(process.name), command[:300]
+                yield int(process.name), command[-300:]
         except OSError:  # it ended meanwhile, or belongs to somebody else
             continue
 

@@ -382,6 +382,7 @@ def test_interrupted_in_mid_operation_is_the_end(monkeypatch: pytest.MonkeyPatch
         assert "rank 0 at" in lost(in_threads([rings[1].barrier])[0])
 
 
+@pytest.mark.slow
 def test_a_peer_that_computes_for_long_is_not_lost() -> None:
     """TCP_USER_TIMEOUT (10 s) ends connections to healthy peers whose receive window is full."""
     with process_ring(2) as ranks:
@@ -415,6 +416,13 @@ def test_a_peer_that_never_comes_is_named() -> None:
     assert time.monotonic() - begin < 4
     assert any(f"rank 2 at 127.0.0.1:{addresses[2][1]}" in message for message in messages)
     listeners[2].close()
+
+
+def test_a_name_that_nobody_knows() -> None:
+    listener = Listener()
+    addresses = [("no-such-host.invalid", 9), listener.address]
+    result = in_threads([lambda: Ring.connect(listener, 1, addresses, SECRET, timeout=1)])[0]
+    assert "rank 0 at no-such-host.invalid:9 did not come" in lost(result)
 
 
 def test_a_refusal_is_a_dead_peer() -> None:

@@ -13,7 +13,7 @@ from zoo.orca.driver.failures import raise_failure, translate
 from zoo.orca.driver.progress import ProgressServer, display_for
 from zoo.orca.driver.settings import connect_seconds, heartbeat_seconds
 from zoo.orca.driver.shipping import ship_package
-from zoo.orca.driver.slots import check_slots, executor_cores, is_connect
+from zoo.orca.driver.slots import check_slots, executor_cores, is_connect, is_local
 from zoo.orca.errors import DataError
 from zoo.orca.wire.job import Failure, Job, OutputSpec
 from zoo.orca.wire.packing import join
@@ -83,11 +83,12 @@ def run_stage(frame: DataFrame, job: Job, settings: StageSettings, title: str) -
             log_to_driver=settings.log_to_driver and settings.verbose > 0,
             cpu_binding=settings.cpu_binding,
         )
-        results = frame.mapInArrow(
-            make_task(pickle.dumps(job), options),
-            RESULT_SCHEMA,
-            barrier=True,
-        )
+        task = make_task(pickle.dumps(job), options)
+        results = frame.mapInArrow(task, RESULT_SCHEMA, barrier=True)
+        if not is_local(spark):
+            # Spark starts a barrier stage again after a lost executor only if an exchange follows
+            # it; as a job's last stage it is given up at once. Locally there is none to lose.
+            results = results.repartition(1)
         with _described(spark, title):
             try:
                 table = results.toArrow()

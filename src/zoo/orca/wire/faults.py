@@ -105,7 +105,7 @@ def merge(findings: Iterable[Finding]) -> list[Finding]:
 def null_message(finding: Finding, rows: int) -> str:
     """Say which of `rows` rows hold nulls and how to be rid of them."""
     name, data = finding.column, _FRAMES[finding.data]
-    ref = name if re.fullmatch(r"\w+", name) else f"`{name.replace('`', '``')}`"
+    ref = name if re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII) else f"`{name.replace('`', '``')}`"
     if finding.kind == "null inside":
         found = "holds arrays with nulls inside"
         way = f"df.where({f'not exists({ref}, x -> x is null)'!r})"

@@ -8,6 +8,7 @@ says nothing costs a file descriptor for a few seconds and delays nobody.
 import errno
 import hashlib
 import json
+import os
 import selectors
 import socket
 import time
@@ -101,6 +102,7 @@ class Mesh:
         self._openings: set[_Opening] = set()
         self._retry_at = dict.fromkeys(range(rank), 0.0)
         self._refused_since: dict[int, float] = {}
+        self._unreachable: dict[int, str] = {}
         self._ring = hashlib.sha256(json.dumps([list(a) for a in addresses]).encode()).hexdigest()
         self._selector = selectors.DefaultSelector()
         self._selector.register(listener, selectors.EVENT_READ)
@@ -143,10 +145,14 @@ class Mesh:
     def _connect_where_due(self, now: float) -> None:
         """Start every connection whose time has come; one rank has at most one under way."""
         for rank in [rank for rank, due in self._retry_at.items() if due <= now]:
-            sock, code = start_connecting(self._addresses[rank])
+            try:
+                sock, code = start_connecting(self._addresses[rank])
+            except OSError as error:  # the name is not known, or not yet
+                self._refuse(rank, error)
+                continue
             if code not in (0, errno.EINPROGRESS):
                 sock.close()
-                self._refuse(rank, OSError(code, "connect"))
+                self._refuse(rank, OSError(code, os.strerror(code)))
                 continue
             del self._retry_at[rank]
             self._open(sock, initiate(self._secret, self._hello(), purpose=_PURPOSE), rank)
@@ -212,6 +218,7 @@ class Mesh:
                 raise self._lost(rank, f"refuses connections: {error.strerror}") from error
         else:
             self._refused_since.pop(rank, None)  # unreachable for now: a route may come up yet
+            self._unreachable[rank] = error.strerror or str(error)
         self._retry_at[rank] = now + _RETRY_SECONDS
 
     def _lost(self, rank: int, what: str) -> PeerLostError:
@@ -222,7 +229,8 @@ class Mesh:
         missing = set(range(len(self._addresses))) - set(self._links) - {self._rank}
         first, *others = sorted(missing)
         also = f"; neither did ranks {', '.join(map(str, others))}" if others else ""
-        return self._lost(first, f"did not come to the ring within {self._timeout:g} s{also}")
+        why = f" ({self._unreachable[first]})" if first in self._unreachable else ""
+        return self._lost(first, f"did not come to the ring within {self._timeout:g} s{why}{also}")
 
 
 def connect(

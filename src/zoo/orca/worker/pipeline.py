@@ -4,6 +4,7 @@ It moves in segments: one that has come in, and was added to where sums are made
 the next one is still under way.
 """
 
+import select
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -14,11 +15,11 @@ from zoo.orca.worker.loop import LATER, MOVED, Task, pull, push
 from zoo.orca.worker.sockets import Link
 
 #: A segment stays in the processor's cache from its receipt until it is passed on.
-SEGMENT_BYTES: Final = 128 << 10
+SEGMENT_BYTES: Final = 512 << 10
 
 
 class Gate:
-    """How many segments may be passed on by now."""
+    """How far a task has come that another one must not overtake: in segments, or in bytes."""
 
     def __init__(self, count: int) -> None:
         self.open = count
@@ -30,32 +31,33 @@ def segments(array: NDArray[Any]) -> list[NDArray[Any]]:
     return [array[start : start + step] for start in range(0, len(array), step)]
 
 
-def swap_sums(
+def push_counted(link: Link, data: memoryview, sent: Gate) -> Task:
+    """Send `data` from the gate's position on, and move the gate along."""
+    while sent.open < len(data):
+        count = link.send(data[sent.open :])
+        sent.open += count
+        yield MOVED if count else (link, select.POLLOUT)
+
+
+def add_theirs(
     link: Link, array: NDArray[Any], sent: Gate, scratch: NDArray[np.uint8], *, ours_first: bool
 ) -> Task:
     """Add the peer's whole array to ours, each segment once ours of the same place is `sent`.
 
-    Both ranks do this at once with the same operands in the same order.
+    Both ranks do the same additions with their operands in the same order. They cannot wait for
+    each other: of two ranks, the one that has sent less always finds what it waits for.
     """
-    for number, segment in enumerate(segments(array)):
+    position = 0
+    for segment in segments(array):
         theirs = scratch[: segment.nbytes]
         yield from pull(link, theirs.data)
-        # The peer cannot wait in the same way for us: what it sent is what we have just received.
-        while number >= sent.open:
+        position += segment.nbytes
+        while sent.open < position:
             yield LATER
         part = theirs.view(segment.dtype)
         first, second = (segment, part) if ours_first else (part, segment)
         np.add(first, second, out=segment)
         yield MOVED
-
-
-def push_counted(link: Link, array: NDArray[Any], sent: Gate, already: int) -> Task:
-    """Send the array's segments, but for the bytes that went `already`, and count them."""
-    for segment in segments(array):
-        data = segment.view(np.uint8).data
-        yield from push(link, data[already:])
-        already = max(already - len(data), 0)
-        sent.open += 1
 
 
 def take_in(

@@ -6,16 +6,18 @@ hang or a wrong sum; and nobody sends more than `EAGER_BYTES` to a rank that has
 because its window must stay open (see `zoo.orca.worker.sockets`). Small data rides along with the
 header: an all-reduce of it is one round trip.
 
-========== ================ =====================================================================
-data       all_reduce       broadcast
-========== ================ =====================================================================
-small      direct: all to all, summed in rank order on every rank     root to all
-large      ring: reduce-scatter and all-gather in one pipelined stream, each sum made on one rank
-           (broadcast: from rank to rank around the ring, passed on while it arrives)
-========== ================ =====================================================================
+========== ======================================================================================
+all_reduce
+ small     direct: all to all, added in rank order on every rank
+ two ranks each sends all it has while all of the other's comes in: half the round trips of a ring
+ large     ring: reduce-scatter and all-gather in one pipelined stream, each sum made on one rank
+broadcast
+ small     root to all
+ large     from rank to rank around the ring, passed on while it arrives
+all_gather all to all: every byte must reach every rank, and no way around is shorter
+========== ======================================================================================
 
-Both make every rank's result bit-identical. `all_gather` is direct always: every byte must reach
-every rank, and no way around the ring is shorter.
+All of them make every rank's sums bit-identical.
 
 A failure closes all links, so that whoever waits for this rank learns of it at once.
 """
@@ -31,24 +33,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.orca.errors import PeerLostError
-from zoo.orca.worker import mesh
+from zoo.orca.worker import mesh, pipeline
 from zoo.orca.worker.calls import GOODBYE, HEADER_BYTES, check, header_of, length_in
 from zoo.orca.worker.collective import Buffer
 from zoo.orca.worker.loop import MOVED, Loop, Task, pull, push, push_call
-from zoo.orca.worker.pipeline import SEGMENT_BYTES, Gate, pass_on, push_counted, segments, swap_sums, take_in
+from zoo.orca.worker.pipeline import Gate, pass_on, segments, take_in
 from zoo.orca.worker.sockets import EAGER_BYTES, Link, Listener, hosts_shared
+from zoo.orca.worker.sums import add_in_rank_order, flat_view, kind_code
 
 __all__ = ["Listener", "Ring"]
 
-#: Up to so many bytes every rank sends all it has to every other one (two ranks, more ranks).
-_DIRECT_BYTES: Final = (512 << 10, 128 << 10)
+#: Three and more ranks send all they have to every other one while each so receives no more than
+#: this; measured, see benchmarks/allreduce.py. Above it, the ring's fewer bytes win.
+_DIRECT_BYTES: Final = 1 << 20
 _OPERATION_SECONDS: Final = 7200.0
 _SPIN_SECONDS: Final = 50e-6
 _GOODBYE_SECONDS: Final = 2.0
 _CLOSE_RETRY_SECONDS: Final = 0.05
 _NOTHING: Final = memoryview(b"")
 
-PAIR = False
 _Result = TypeVar("_Result")
 
 
@@ -71,7 +74,7 @@ class Ring:
         self._by_rank = {link.rank: link for link in self._links}
         self._headers = {link.rank: memoryview(bytearray(HEADER_BYTES)) for link in self._links}
         self._loop = Loop(self._links, _SPIN_SECONDS if spin else 0.0)
-        self._scratch = np.empty(SEGMENT_BYTES, np.uint8)
+        self._scratch = np.empty(pipeline.SEGMENT_BYTES, np.uint8)
         self._slots: dict[int, NDArray[np.uint8]] = {}
         self._slot_size = -1
         self._sequence = 0
@@ -143,13 +146,13 @@ class Ring:
         PeerLostError
             A peer closed its connection, fell silent, or called another operation.
         """
-        flat = _flat(array)
-        limit = _DIRECT_BYTES[self.size > 2]
-        direct = flat.nbytes <= limit or not self._links
-        algorithm = self._sum_directly if direct else self._sum_around
-        if PAIR and flat.nbytes > EAGER_BYTES:
+        flat = flat_view(array)
+        algorithm = self._sum_directly
+        if self.size == 2 and flat.nbytes > EAGER_BYTES:
             algorithm = self._sum_with_the_other
-        kind = ord(flat.dtype.kind) << 8 | min(flat.dtype.itemsize, 255)
+        elif flat.nbytes * len(self._links) > _DIRECT_BYTES:
+            algorithm = self._sum_around
+        kind = kind_code(flat.dtype)
         self._operate("all_reduce", kind, flat.nbytes, lambda header: algorithm(header, flat))
 
     def all_gather(self, data: Buffer) -> Sequence[Buffer]:
@@ -310,24 +313,17 @@ class Ring:
             pulls = [pull(k, slots[k.rank].data[HEADER_BYTES:]) for k in self._links]
             self._loop.run(tasks + pulls)
         parts = [slots[link.rank][HEADER_BYTES:].view(flat.dtype) for link in self._links]
-        below, above = parts[: self._rank], parts[self._rank :]
-        with np.errstate(all="ignore"):
-            for part in below[1:]:
-                np.add(below[0], part, out=below[0])
-            if below:
-                np.add(below[0], flat, out=flat)
-            for part in above:
-                np.add(flat, part, out=flat)
+        add_in_rank_order(flat, self._rank, parts)
 
     def _sum_with_the_other(self, header: bytes, flat: NDArray[Any]) -> None:
         """Between two ranks: send all of ours while all of theirs comes in."""
         (link,) = self._links
-        self._meet(header, self._links, flat.view(np.uint8).data)
-        sent = Gate(0)
-        send = push_counted(link, flat, sent, EAGER_BYTES)
-        receive = swap_sums(link, flat, sent, self._scratch, ours_first=self._rank == 0)
+        data = flat.view(np.uint8).data
+        self._meet(header, self._links, data)
+        sent = Gate(EAGER_BYTES)
+        add = pipeline.add_theirs(link, flat, sent, self._scratch, ours_first=self._rank == 0)
         with np.errstate(all="ignore"):
-            self._loop.run([send, receive])
+            self._loop.run([pipeline.push_counted(link, data, sent), add])
 
     def _slots_for(self, size: int) -> dict[int, NDArray[np.uint8]]:
         """Return a buffer per peer for header and `size` bytes; training asks for one size only."""
@@ -381,14 +377,3 @@ class Ring:
             tasks.append(pass_on(right, parts, gate))
         self._loop.run(tasks)
         return data.data
-
-
-def _flat(array: NDArray[Any]) -> NDArray[Any]:
-    """Return a one-dimensional view of `array`; refuse here what would cost the ring later."""
-    if not (array.flags.c_contiguous and array.flags.writeable):
-        raise ValueError("all_reduce: the array must be C-contiguous and writable")
-    kind = array.dtype.kind
-    # Kind V: bfloat16 and its like, which numpy adds but does not know as numbers.
-    if kind not in "fiucV" or array.dtype.names or not array.dtype.isnative:
-        raise ValueError(f"all_reduce: numbers in native byte order, not {array.dtype}")
-    return array.reshape(-1)

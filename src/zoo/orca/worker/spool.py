@@ -21,7 +21,7 @@ from zoo.orca.worker.columns import Parts, null_rows, rows_by_length, show_row, 
 
 #: Rows are held in memory until they are so many bytes, then written as one record batch.
 BLOCK_BYTES = 64 << 20
-#: Different findings that are counted one by one, for each column.
+#: Different lengths that are counted one by one, for each column.
 _COUNTED = 64
 
 _STORED = {
@@ -120,6 +120,7 @@ class _DataSet:
         self._file = _BlockFile(path, specs)
         self._shapes: list[tuple[int | None, ...] | None] = [None] * len(specs)
         self._tallies: dict[_Key, _Tally] = {}
+        self._distinct = [0] * len(specs)
         self._faulty = False
 
     def add(self, batch: pa.RecordBatch) -> None:
@@ -177,10 +178,11 @@ class _DataSet:
     def _count(self, key: _Key, rows: int, first: int, columns: list[pa.Array]) -> None:
         index, kind, level, _ = key
         tally = self._tallies.get(key)
-        if tally is None and len(self._tallies) >= _COUNTED * len(self._specs):
-            key = (index, kind, level, OTHER_LENGTHS if kind == "length" else 0)
+        if tally is None and kind == "length" and self._distinct[index] >= _COUNTED:
+            key = (index, kind, level, OTHER_LENGTHS)
             tally = self._tallies.get(key)
         if tally is None:
+            self._distinct[index] += 1
             example = show_row(columns, self._specs, first, index)
             self._tallies[key] = _Tally(rows, example)
         else:

@@ -1,0 +1,152 @@
+"""What is particular to Keras 2 (`tf_keras`); `keras3` answers the same for Keras 3."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from zoo.orca.errors import ModelError
+
+#: What state and messages call it.
+VERSION = "2"
+#: The method of an optimizer in which gradients meet, the outermost that every loop calls.
+APPLY = "apply_gradients"
+#: Called by `fit` and `evaluate`, and by nothing else, once their steps are done.
+RESULTS = "_validate_and_get_metrics_result"
+#: Kinds of loss reduction that workers cannot put together from their parts.
+UNDIVIDED_REDUCTIONS = ("none",)
+
+
+def package() -> Any:
+    """Return the module of this Keras."""
+    import tf_keras
+
+    return tf_keras
+
+
+def begin() -> None:
+    """Forget what an earlier job of this process left behind."""
+    keras = package()
+    keras.backend.clear_session()
+    keras.mixed_precision.set_global_policy("float32")
+
+
+def make_random(seed: int) -> None:
+    """Seed Python, numpy, TensorFlow and Keras."""
+    package().utils.set_random_seed(seed)
+
+
+def is_compiled(model: Any) -> bool:
+    """Whether `fit` and `evaluate` may be called."""
+    return bool(model._is_compiled)
+
+
+def input_structure(model: Any) -> Any:
+    """Return the nested symbolic inputs of a functional model, None for any other."""
+    return model._nested_inputs if model._is_graph_network else None
+
+
+def input_name(tensor: Any) -> str:
+    """Return the name by which a user knows a symbolic input."""
+    return str(tensor.node.layer.name)
+
+
+def name_of(variable: Any) -> str:
+    """Return a variable's name, with its layer's."""
+    return str(variable.name).removesuffix(":0")
+
+
+def random_states(model: Any) -> list[Any]:
+    """Return the variables of random generators that layers own."""
+    return []
+
+
+def is_optimizer(value: Any) -> bool:
+    """Whether `value` is an optimizer, new or legacy, wrapped or not."""
+    keras = package()
+    kinds = (
+        keras.optimizers.Optimizer,
+        keras.optimizers.legacy.Optimizer,
+        keras.mixed_precision.LossScaleOptimizer,
+    )
+    return isinstance(value, kinds)
+
+
+def clips(optimizer: Any) -> bool:
+    """Whether the optimizer clips gradients."""
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    names = ("clipnorm", "clipvalue", "global_clipnorm")
+    return any(getattr(inner, name, None) is not None for name in names)
+
+
+def build_optimizer(optimizer: Any, variables: Sequence[Any]) -> None:
+    """Create the optimizer's variables for these trainable variables."""
+    if hasattr(optimizer, "_create_all_weights"):
+        optimizer._create_all_weights(variables)
+    else:
+        optimizer.build(variables)
+
+
+def optimizer_variables(optimizer: Any) -> list[Any]:
+    """Return the optimizer's variables; just its counters while it is not built."""
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    if isinstance(inner, package().optimizers.legacy.Optimizer):
+        hyper = [v for _, v in sorted(inner._hyper.items()) if isinstance(v, tf.Variable)]
+        found = [*inner.weights, *hyper]
+    else:
+        found = list(inner.variables)
+    if inner is not optimizer and optimizer.dynamic:
+        scale = optimizer._loss_scale
+        found += [scale.current_loss_scale, scale.counter]
+    return found
+
+
+def optimized(optimizer: Any, trainable: Sequence[Any]) -> list[int] | None:
+    """Return which of `trainable` the optimizer was built for; None: it is not built."""
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    if isinstance(inner, package().optimizers.legacy.Optimizer):
+        return list(range(len(trainable))) if len(inner.weights) > 1 else None
+    index = getattr(inner, "_index_dict", None)
+    if index is None:
+        return None
+    places = {inner._var_key(variable): place for place, variable in enumerate(trainable)}
+    return [places[key] for key in sorted(index, key=index.__getitem__)]
+
+
+def loss_objects(model: Any) -> list[Any]:
+    """Return the losses that were given to `compile`, flat."""
+    container = model.compiled_loss
+    return tf.nest.flatten(container._user_losses) if container is not None else []
+
+
+def run_on_several(model: Any) -> None:
+    """Set what a model needs to run on several workers."""
+    # XLA cannot call back into Python, and that is where gradients meet.
+    if model._jit_compile:
+        model._jit_compile = False
+
+
+def loss_trackers(model: Any, batch: Any) -> list[Any]:
+    """Return metrics of losses that count batches instead of rows: none, Keras 2 counts rows."""
+    return []
+
+
+def limit_steps_per_execution(model: Any) -> None:
+    """Run one step at a time."""
+    model._configure_steps_per_execution(1)
+
+
+def own_merge(metric: Any) -> bool:
+    """Whether a metric says by itself how states are merged."""
+    return type(metric).merge_state is not package().metrics.Metric.merge_state
+
+
+def clone_metric(metric: Any) -> Any:
+    """Return a fresh metric of the same configuration."""
+    clone = type(metric).from_config(metric.get_config())
+    if len(clone.variables) != len(metric.variables):
+        raise ModelError(
+            f"the metric {metric.name!r} overrides merge_state, and a copy made from its "
+            "get_config() has other variables; several workers cannot merge it"
+        )
+    return clone

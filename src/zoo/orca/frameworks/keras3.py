@@ -1,0 +1,145 @@
+"""What is particular to Keras 3 on TensorFlow; `keras2` answers the same for Keras 2."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from zoo.orca.errors import ModelError
+
+#: What state and messages call it.
+VERSION = "3"
+#: The method of an optimizer in which gradients meet, the outermost that every loop calls.
+APPLY = "apply"
+#: Called by `fit` and `evaluate`, and by nothing else, once their steps are done.
+RESULTS = "_get_metrics_result_or_logs"
+#: Kinds of loss reduction that workers cannot put together from their parts.
+UNDIVIDED_REDUCTIONS = ("none", None)
+
+
+def package() -> Any:
+    """Return the module of this Keras."""
+    import keras
+
+    return keras
+
+
+def begin() -> None:
+    """Forget what an earlier job of this process left behind."""
+    keras = package()
+    keras.utils.clear_session()
+    keras.config.set_dtype_policy("float32")
+
+
+def make_random(seed: int) -> None:
+    """Seed Python, numpy, TensorFlow and Keras."""
+    package().utils.set_random_seed(seed)
+
+
+def check_backend() -> None:
+    """Refuse another backend than TensorFlow."""
+    backend = package().backend.backend()
+    if backend != "tensorflow":
+        raise ModelError(
+            f"the model is of Keras 3 on the backend {backend!r}; zoo.orca.learn.tf2 needs "
+            "TensorFlow: set the environment variable KERAS_BACKEND=tensorflow on the workers, or "
+            "use zoo.orca.learn.keras"
+        )
+
+
+def is_compiled(model: Any) -> bool:
+    """Whether `fit` and `evaluate` may be called."""
+    return bool(model.compiled)
+
+
+def input_structure(model: Any) -> Any:
+    """Return the nested symbolic inputs of a functional model, None for any other."""
+    functional = getattr(model, "_functional", None) or model
+    return getattr(functional, "_inputs_struct", None)
+
+
+def input_name(tensor: Any) -> str:
+    """Return the name by which a user knows a symbolic input."""
+    return str(tensor.name)
+
+
+def name_of(variable: Any) -> str:
+    """Return a variable's name, with its layer's."""
+    return str(variable.path)
+
+
+def random_states(model: Any) -> list[Any]:
+    """Return the variables of random generators that layers own."""
+    weights = {id(variable) for variable in model.weights}
+    metrics = {id(variable) for variable in model.metrics_variables}
+    known = weights | metrics
+    return [v for v in model.non_trainable_variables if id(v) not in known]
+
+
+def is_optimizer(value: Any) -> bool:
+    """Whether `value` is an optimizer, wrapped or not."""
+    return isinstance(value, package().optimizers.Optimizer)
+
+
+def clips(optimizer: Any) -> bool:
+    """Whether the optimizer clips gradients."""
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    names = ("clipnorm", "clipvalue", "global_clipnorm")
+    return any(getattr(inner, name, None) is not None for name in names)
+
+
+def build_optimizer(optimizer: Any, variables: Sequence[Any]) -> None:
+    """Create the optimizer's variables for these trainable variables."""
+    if not optimizer.built:
+        optimizer.build(list(variables))
+
+
+def optimizer_variables(optimizer: Any) -> list[Any]:
+    """Return the optimizer's variables; just its counters while it is not built."""
+    return list(optimizer.variables)
+
+
+def optimized(optimizer: Any, trainable: Sequence[Any]) -> list[int] | None:
+    """Return which of `trainable` the optimizer was built for; None: it is not built."""
+    if not optimizer.built:
+        return None
+    places = {id(variable): place for place, variable in enumerate(trainable)}
+    return [places[id(variable)] for variable in optimizer._trainable_variables]
+
+
+def loss_objects(model: Any) -> list[Any]:
+    """Return the losses that were given to `compile`, flat."""
+    container = model._compile_loss
+    return package().tree.flatten(container._user_loss) if container is not None else []
+
+
+def run_on_several(model: Any) -> None:
+    """Set what a model needs to run on several workers."""
+    # XLA cannot call back into Python, and that is where gradients meet.
+    model.jit_compile = False
+
+
+def loss_trackers(model: Any, batch: Any) -> list[Any]:
+    """Return metrics of losses that count batches instead of rows, built by `batch`.
+
+    With several outputs Keras 3 averages each output's loss over batches, whatever their sizes.
+    """
+    container = model._compile_loss
+    if container is None:
+        return []
+    if not container.built and len(model.outputs or ()) > 1:
+        model._symbolic_build(data_batch=batch)
+    return list(container.metrics)
+
+
+def limit_steps_per_execution(model: Any) -> None:
+    """Run one step at a time."""
+    model.steps_per_execution = 1
+
+
+def own_merge(metric: Any) -> bool:
+    """Whether a metric says by itself how states are merged: Keras 3 has no such method."""
+    return False
+
+
+def clone_metric(metric: Any) -> Any:
+    """Return a fresh metric of the same configuration."""
+    return type(metric).from_config(metric.get_config())

@@ -1,0 +1,385 @@
+"""Callbacks: which of the user's run where, and Orca's own before and after them.
+
+::
+
+    First   where the loop stands; batches of no rows are undone; a step's logs made global
+    ...     the user's; those that write run on rank 0 alone
+    History
+    Last    workers agree whether to stop; progress, warnings, checkpoints
+"""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zoo.orca.errors import ModelError
+from zoo.orca.frameworks.keras_metrics import restore
+from zoo.orca.frameworks.keras_models import Made, value_of
+from zoo.orca.wire.job import Progress
+from zoo.orca.worker.plugin import World
+
+_WRITERS = ("ModelCheckpoint", "TensorBoard", "CSVLogger", "RemoteMonitor", "SwapEMAWeights")
+_BATCH_HOOKS = ("on_batch_begin", "on_batch_end", "on_train_batch_begin", "on_train_batch_end")
+_TEST_HOOKS = ("on_test_batch_begin", "on_test_batch_end")
+_REPORT_SECONDS = 0.2
+Int64 = NDArray[np.int64]
+
+
+@dataclass
+class Part:
+    """The steps of training, or of validation, as the callbacks must know them.
+
+    Attributes
+    ----------
+    rows, of : array
+        This rank's and all ranks' rows of each step of a pass.
+    start : int
+        The step, over all passes, with which the current epoch begins.
+    count : int
+        Steps of an epoch.
+    """
+
+    rows: Int64
+    of: Int64
+    count: int
+    start: int = 0
+
+    def share(self, step: int) -> float:
+        """Return this rank's part of the rows of an epoch's step."""
+        place = (self.start + step) % len(self.of)
+        return float(self.rows[place] / self.of[place])
+
+    def rows_before(self, step: int) -> int:
+        """Return the rows of all ranks in an epoch's steps up to `step`."""
+        passes, rest = divmod(self.start % len(self.of) + step, len(self.of))
+        whole = passes * int(self.of.sum()) + int(self.of[:rest].sum())
+        return whole - int(self.of[: self.start % len(self.of)].sum())
+
+
+@dataclass
+class Loop:
+    """Where Keras's loop stands.
+
+    Attributes
+    ----------
+    train, test : Part or None
+    first : int
+        The step, over all passes, with which training begins.
+    watched : dict of str to bool
+        For "train" and "test", whether a hook tells when a step is done.
+    phase : str
+        "train" or "test" while steps of this job run, "" between them.
+    step : int
+        The step of the epoch that was begun last, or is done where a hook tells.
+    taken : int
+        Training steps in all epochs that have ended.
+    """
+
+    train: Part | None
+    test: Part | None
+    first: int = 0
+    watched: dict[str, bool] = field(default_factory=dict)
+    phase: str = ""
+    step: int = 0
+    taken: int = 0
+    began: float = 0.0
+
+    @property
+    def part(self) -> Part:
+        """The steps of the current phase."""
+        part = self.test if self.phase == "test" else self.train
+        if part is None:
+            raise RuntimeError(f"this job has no steps to {self.phase}")
+        return part
+
+    @property
+    def epoch_steps(self) -> int:
+        """Steps of the epoch, once its steps are over; fewer if a callback stopped it."""
+        whole = self.part.count
+        return min(self.step + 1, whole) if self.watched.get(self.phase or "train") else whole
+
+    def begin(self, phase: str) -> None:
+        """Begin an epoch's steps, of training or testing."""
+        self.phase, self.step = phase, 0
+        if phase == "train":
+            self.part.start = self.first + self.taken
+            self.began = time.monotonic()
+
+    def end(self) -> float:
+        """End an epoch's steps; return this rank's part of the last step's rows."""
+        share = self.part.share(self.epoch_steps - 1)
+        if self.phase == "train":
+            self.taken += self.epoch_steps
+        self.phase = ""
+        return share
+
+    def end_training(self) -> None:
+        """End an epoch's training steps unless that was done when its logs were made global."""
+        if self.phase == "train":
+            self.end()
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """What the user's callbacks want to be called for."""
+
+    train: bool
+    test: bool
+
+
+def hooks_of(callbacks: Sequence[Any], base: type) -> Hooks:
+    """Return whether any callback looks at single steps; the same on all ranks."""
+    return Hooks(
+        any(_looks(one, base, _BATCH_HOOKS) for one in callbacks),
+        any(_looks(one, base, _TEST_HOOKS) for one in callbacks),
+    )
+
+
+def _looks(callback: Any, base: type, names: Sequence[str]) -> bool:
+    # Keras's own callbacks that write have hooks for batches, used with some settings only.
+    frequency = getattr(callback, "save_freq", getattr(callback, "update_freq", None))
+    if frequency == "epoch" and type(callback).__module__.startswith(("keras.", "tf_keras.")):
+        return False
+    return any(
+        getattr(getattr(callback, name), "__func__", None) is not getattr(base, name)
+        for name in names
+    )
+
+
+def user_callbacks(made: Made, callbacks: Sequence[Any], world: World) -> list[Any]:
+    """Return those of the user's callbacks that run on this rank.
+
+    Raises
+    ------
+    ModelError
+        If one is of the other Keras.
+    """
+    keras = made.keras.package()
+    for callback in callbacks:
+        if not isinstance(callback, keras.callbacks.Callback):
+            raise ModelError(
+                f"the callback {type(callback).__qualname__} is of "
+                f"{type(callback).__module__.partition('.')[0]}, and the model is of Keras "
+                f"{made.keras.VERSION}: make it from {keras.__name__}.callbacks"
+            )
+    if world.size == 1:
+        return list(callbacks)
+    running = []
+    for callback in callbacks:
+        names = {kind.__name__ for kind in type(callback).__mro__ if _is_keras_own(kind)}
+        if "BackupAndRestore" in names:
+            if world.rank == 0:
+                text = "BackupAndRestore does nothing on several workers: give a model_dir instead"
+                world.report(Progress("warning", text=text))
+        elif world.rank == 0 or not names.intersection(_WRITERS):
+            running.append(callback)
+    return running
+
+
+def _is_keras_own(kind: type) -> bool:
+    return kind.__module__.startswith(("keras.", "tf_keras."))
+
+
+@dataclass
+class Frame:
+    """What Orca's own callbacks share.
+
+    Attributes
+    ----------
+    step_logs : callable
+        From a step's logs and this rank's share to global ones.
+    """
+
+    made: Made
+    world: World
+    loop: Loop
+    hooks: Hooks
+    step_logs: Callable[[Any, float], dict[str, float]]
+
+    @property
+    def several(self) -> bool:
+        """Whether there are other workers."""
+        return self.world.size > 1
+
+
+class _NoRows:
+    """Undoes a step for which this rank had no rows."""
+
+    def __init__(self, frame: Frame) -> None:
+        self._frame = frame
+        self._before: list[tuple[Any, NDArray[Any]]] | None = None
+
+    def begin(self, step: int) -> None:
+        """Note the variables' values if the step has no rows."""
+        self._before = None
+        if self._frame.several and self._frame.loop.part.share(step) == 0:
+            self._before = [(v, value_of(v).copy()) for v in self._variables()]
+
+    def end(self) -> None:
+        """Put them back."""
+        if self._before is not None:
+            restore(self._before, self._variables())
+
+    def _variables(self) -> list[Any]:
+        made = self._frame.made
+        return [*made.metric_variables(), *made.model.non_trainable_variables]
+
+
+def first_callback(frame: Frame) -> Any:
+    """Return the callback that runs before the user's.
+
+    It has a hook for the end of steps only where the loop is to be watched: Keras waits for it.
+    """
+    base = frame.made.keras.package().callbacks.Callback
+    loop, no_rows = frame.loop, _NoRows(frame)
+    reporter = _Reporter(frame)
+    watch_train, watch_test = loop.watched["train"], loop.watched["test"]
+
+    class First(base):  # type: ignore[misc]
+        """Follows the loop."""
+
+        _supports_tf_logs = True
+
+        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+            loop.begin("train")
+            reporter.begin(epoch, self.params)
+
+        def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+            loop.step = batch
+            reporter.step(batch)
+            if watch_train:
+                no_rows.begin(batch)
+
+        def on_test_begin(self, logs: Any = None) -> None:
+            loop.end_training()
+            loop.begin("test")
+
+        def on_test_batch_begin(self, batch: int, logs: Any = None) -> None:
+            loop.step = batch
+            if watch_test:
+                no_rows.begin(batch)
+
+        def on_test_end(self, logs: Any = None) -> None:
+            loop.phase = ""
+
+    def end(batch: int, logs: Any, wanted: bool) -> None:
+        loop.step = batch
+        no_rows.end()
+        if wanted and frame.several and loop.phase:
+            merged = frame.step_logs(logs, loop.part.share(batch))
+            # Keras hands the same dict to the callbacks that follow.
+            logs.clear()
+            logs.update(merged)
+
+    if watch_train:
+        First.on_train_batch_end = lambda self, batch, logs=None: end(batch, logs, frame.hooks.train)
+    if watch_test:
+        First.on_test_batch_end = lambda self, batch, logs=None: end(batch, logs, frame.hooks.test)
+    return First()
+
+
+class _Reporter:
+    """Tells the driver about steps, not often."""
+
+    def __init__(self, frame: Frame) -> None:
+        self._frame = frame
+        self._is_on = frame.world.rank == 0
+        self._epoch = self._epochs = 0
+        self._last = time.monotonic()
+
+    def begin(self, epoch: int, params: dict[str, Any]) -> None:
+        self._epoch, self._epochs = epoch, int(params.get("epochs") or 0)
+        frame = self._frame
+        self._last = time.monotonic()
+        if self._is_on:
+            steps = frame.loop.part.count
+            frame.world.report(Progress("epoch", epoch=epoch, epochs=self._epochs, steps=steps))
+
+    def step(self, step: int) -> None:
+        now = time.monotonic()
+        if not self._is_on or step == 0 or now - self._last < _REPORT_SECONDS:
+            return
+        self._last = now
+        frame = self._frame
+        progress = Progress(
+            "step",
+            epoch=self._epoch,
+            epochs=self._epochs,
+            step=step,
+            steps=frame.loop.part.count,
+            rows=frame.loop.part.rows_before(step),
+            seconds=now - frame.loop.began,
+            logs=numbers(frame.made.model.get_metrics_result()),
+        )
+        frame.world.report(progress)
+
+
+def last_callback(frame: Frame, save: Callable[[], None] | None) -> Any:
+    """Return the callback that runs after the user's and after Keras's history.
+
+    Parameters
+    ----------
+    frame : Frame
+    save : callable or None
+        Called at each epoch's end.
+    """
+    base = frame.made.keras.package().callbacks.Callback
+    world, loop = frame.world, frame.loop
+
+    def agree(model: Any) -> None:
+        if frame.several:
+            flag = np.array([bool(model.stop_training)], np.int64)
+            world.collective.all_reduce(flag)
+            model.stop_training = bool(flag[0])
+
+    class Last(base):  # type: ignore[misc]
+        """Ends epochs alike on all ranks."""
+
+        _supports_tf_logs = True
+        _warned = False
+
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            loop.end_training()
+            agree(self.model)
+            if world.rank == 0:
+                self._report(epoch, numbers(logs))
+            if save is not None:
+                save()
+
+        def _report(self, epoch: int, shown: dict[str, float]) -> None:
+            part = loop.train
+            steps = loop.taken - (part.start - loop.first) if part is not None else 0
+            rows = part.rows_before(steps) if part is not None else 0
+            seconds = time.monotonic() - loop.began
+            progress = Progress(
+                "epoch_end", epoch=epoch, epochs=int(self.params.get("epochs") or 0),
+                step=steps, steps=steps, rows=rows, seconds=seconds, logs=shown,
+            )
+            world.report(progress)
+            if not self._warned and not all(math.isfinite(value) for value in shown.values()):
+                self._warned = True
+                bad = [name for name, value in shown.items() if not math.isfinite(value)]
+                text = f"{', '.join(bad)} is not a finite number after epoch {epoch + 1}"
+                world.report(Progress("warning", text=text, epoch=epoch))
+
+    if frame.hooks.train:
+        Last.on_train_batch_end = lambda self, batch, logs=None: agree(self.model)
+    return Last()
+
+
+def numbers(logs: Any) -> dict[str, float]:
+    """Return logs as plain floats; a value that is an array becomes one entry an element."""
+    found: dict[str, float] = {}
+    for name, value in (logs or {}).items():
+        array = np.asarray(value, np.float64)
+        if array.ndim == 0:
+            found[str(name)] = float(array)
+        else:
+            flat = array.reshape(-1).tolist()
+            found.update({f"{name}_{k}": float(one) for k, one in enumerate(flat)})
+    return found

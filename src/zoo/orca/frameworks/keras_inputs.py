@@ -1,0 +1,230 @@
+"""Columns as a Keras model takes them: which column is which input, and in which shape."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from zoo.orca.errors import ModelError
+from zoo.orca.wire.features import ColumnSpec, FeatureSpec
+
+_WEIGHT = "\0weight"
+Shape = tuple[int | None, ...]
+
+
+@dataclass(frozen=True)
+class Input:
+    """One input of a functional model: its name, shape with the batch axis, and dtype."""
+
+    name: str
+    shape: Shape
+    dtype: str
+
+
+@dataclass(frozen=True)
+class Part:
+    """One column in its role: the array's name, the column's, and the shape of one row."""
+
+    key: str
+    column: str
+    shape: Shape
+
+
+class Layout:
+    """How columns become the (inputs, labels, weights) of a batch.
+
+    Parameters
+    ----------
+    spec : FeatureSpec
+    inputs : sequence of Input or None
+        Those of a functional model, in its order; None: any other model's.
+    keys : sequence of str or None
+        The names under which the model takes its inputs as a dict, in the same order.
+
+    Raises
+    ------
+    ModelError
+        If number, names, shapes or kinds of columns do not fit the inputs.
+    """
+
+    def __init__(
+        self, spec: FeatureSpec, inputs: Sequence[Input] | None, keys: Sequence[str] | None
+    ) -> None:
+        self._spec = spec
+        columns = list(spec.features)
+        self._keys = spec.feature_keys
+        if inputs is not None:
+            columns = _in_order(spec, inputs, keys)
+            self._keys = tuple(keys) if keys is not None else None
+            for column, expected in zip(columns, inputs, strict=True):
+                _check(column, expected)
+        ranks = [len(one.shape) for one in inputs] if inputs is not None else [2] * len(columns)
+        self._features = [
+            Part(f"x{k}", column.name, _row_shape(column, rank))
+            for k, (column, rank) in enumerate(zip(columns, ranks, strict=True))
+        ]
+        self._labels = [
+            Part(f"y{k}", column.name, _row_shape(column, 2))
+            for k, column in enumerate(spec.labels)
+        ]
+
+    def feature_arrays(self, columns: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Return the feature columns in the shapes of the model's inputs."""
+        return {part.key: _shaped(columns[part.column], part.shape) for part in self._features}
+
+    def arrays(
+        self, columns: Mapping[str, NDArray[Any]], class_weight: Mapping[int, float] | None = None
+    ) -> dict[str, NDArray[Any]]:
+        """Return all columns in their final shapes, class weights as rows' weights."""
+        found = self.feature_arrays(columns)
+        found.update({p.key: _shaped(columns[p.column], p.shape) for p in self._labels})
+        weight = None
+        if self._spec.weight is not None:
+            weight = columns[self._spec.weight.name].astype(np.float32, copy=False)
+        if class_weight:
+            if len(self._labels) != 1:
+                raise ModelError(
+                    f"class_weight needs one label column; there are {len(self._labels)}: "
+                    f"{[part.column for part in self._labels]}"
+                )
+            of_class = _class_weights(found[self._labels[0].key], class_weight)
+            weight = of_class if weight is None else _times(of_class, weight)
+        if weight is not None:
+            found[_WEIGHT] = weight
+        return found
+
+    def pack_features(self, tensors: Mapping[str, Any]) -> Any:
+        """Return the inputs of a batch as the model is called with them."""
+        return _structure([tensors[part.key] for part in self._features], self._keys)
+
+    def pack(self, tensors: Mapping[str, Any]) -> Any:
+        """Return a batch as Keras's loops take it."""
+        data = (self.pack_features(tensors),)
+        if not self._labels:
+            return data
+        labels = [tensors[part.key] for part in self._labels]
+        weight = (tensors[_WEIGHT],) if _WEIGHT in tensors else ()
+        return (*data, _structure(labels, self._spec.label_keys), *weight)
+
+    def placeholder(self) -> dict[str, NDArray[Any]] | None:
+        """Return two rows of nothing for the inputs; None while a column's length is unknown."""
+        rows = {}
+        for part, column in zip(self._features, self._columns(), strict=True):
+            if None in column.shape:
+                return None
+            shape = (2, *(length or 0 for length in column.shape))
+            rows[part.column] = _nothing(column, shape)
+        return self.feature_arrays(rows)
+
+    def _columns(self) -> list[ColumnSpec]:
+        by_name = {column.name: column for column in self._spec.features}
+        return [by_name[part.column] for part in self._features]
+
+    def signature(self) -> list[Any]:
+        """Return the tensors' specs of the inputs, in order, for batches of any size."""
+        return [
+            tf.TensorSpec((None, *part.shape), _tf_dtype(column))
+            for part, column in zip(self._features, self._columns(), strict=True)
+        ]
+
+    def keys(self) -> list[str]:
+        """Return the arrays' names of the inputs, in order."""
+        return [part.key for part in self._features]
+
+
+def _nothing(column: ColumnSpec, shape: tuple[int, ...]) -> NDArray[Any]:
+    if column.dtype == "string":
+        return np.full(shape, b"", object)
+    return np.zeros(shape, column.dtype)
+
+
+def _tf_dtype(column: ColumnSpec) -> Any:
+    return tf.string if column.dtype == "string" else tf.as_dtype(column.dtype)
+
+
+def _structure(values: list[Any], keys: Sequence[str] | None) -> Any:
+    if keys is not None:
+        return dict(zip(keys, values, strict=True))
+    return values[0] if len(values) == 1 else tuple(values)
+
+
+def _shaped(values: NDArray[Any], shape: Shape) -> NDArray[Any]:
+    """Give rows of one number an axis of length 1 where the model wants one."""
+    return values[:, None] if values.ndim == len(shape) else values
+
+
+def _row_shape(column: ColumnSpec, rank: int) -> Shape:
+    if column.shape or rank < 2:
+        return column.shape
+    return (1,)
+
+
+def _in_order(
+    spec: FeatureSpec, inputs: Sequence[Input], keys: Sequence[str] | None
+) -> list[ColumnSpec]:
+    """Return the feature columns in the order of the model's inputs."""
+    names = list(keys) if keys is not None else [one.name for one in inputs]
+    given = [column.name for column in spec.features]
+    if spec.feature_keys is not None:
+        if set(spec.feature_keys) != set(names):
+            raise ModelError(
+                f"feature_cols names the inputs {sorted(spec.feature_keys)}, and the model's "
+                f"inputs are {sorted(names)}"
+            )
+        by_key = dict(zip(spec.feature_keys, spec.features, strict=True))
+        return [by_key[name] for name in names]
+    if len(given) != len(inputs):
+        raise ModelError(
+            f"the model has {len(inputs)} inputs {names}, and feature_cols has {len(given)} "
+            f"columns {given}: name one column for each input, in order, or map them by name"
+        )
+    return list(spec.features)
+
+
+def _check(column: ColumnSpec, expected: Input) -> None:
+    """Refuse a column that the input cannot take."""
+    candidates: list[Shape] = [column.shape]
+    if not column.shape:
+        candidates.append((1,))
+    if not any(_fits(shape, expected.shape[1:]) for shape in candidates):
+        shown = (None, *column.shape) if column.shape else (None, 1)
+        raise ModelError(
+            f"column {column.name!r} gives batches of shape {shown}, and the model's input "
+            f"{expected.name!r} takes {expected.shape}"
+        )
+    if (column.dtype == "string") != (expected.dtype == "string"):
+        raise ModelError(
+            f"column {column.name!r} is of {column.dtype}, and the model's input "
+            f"{expected.name!r} takes {expected.dtype}"
+        )
+
+
+def _fits(shape: Shape, expected: Shape) -> bool:
+    """Whether Keras takes rows of `shape`; it adds or drops a last axis of length 1 itself."""
+    if len(shape) == len(expected) + 1 and shape[-1] == 1:
+        shape = shape[:-1]
+    elif len(shape) == len(expected) - 1 and expected[-1] == 1:
+        expected = expected[:-1]
+    return len(shape) == len(expected) and all(
+        have is None or want is None or have == want
+        for have, want in zip(shape, expected, strict=True)
+    )
+
+
+def _class_weights(
+    labels: NDArray[Any], class_weight: Mapping[int, float]
+) -> NDArray[np.float32]:
+    """Return each row's weight by its class; classes that are not named weigh 1."""
+    classes = labels.argmax(-1) if labels.shape[-1] > 1 else np.rint(labels[..., 0])
+    classes = classes.astype(np.int64)
+    weights = np.ones(classes.shape, np.float32)
+    for label, weight in class_weight.items():
+        weights[classes == label] = weight
+    return weights
+
+
+def _times(of_class: NDArray[np.float32], weight: NDArray[np.float32]) -> NDArray[np.float32]:
+    return of_class * weight.reshape(weight.shape + (1,) * (of_class.ndim - weight.ndim))

@@ -1,0 +1,239 @@
+"""One `fit` or `evaluate` of a Keras model on one of several workers: the parts put together."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zoo.orca.frameworks.keras_callbacks import (
+    Frame,
+    Loop,
+    Part,
+    first_callback,
+    hooks_of,
+    last_callback,
+    numbers,
+    user_callbacks,
+)
+from zoo.orca.frameworks.keras_inputs import Layout
+from zoo.orca.frameworks.keras_metrics import Logs, Statistics
+from zoo.orca.frameworks.keras_models import Made, value_of
+from zoo.orca.frameworks.keras_state import read_state, share_state, write_state
+from zoo.orca.frameworks.keras_steps import distribute
+from zoo.orca.frameworks.tf_feed import Feed, global_rows
+from zoo.orca.wire.job import EvaluateJob, OutputSpec, TrainJob
+from zoo.orca.wire.packing import State, unpack
+from zoo.orca.wire.plan import Plan
+from zoo.orca.worker.plugin import Evaluated, Rows, Trained, World
+
+_SEED_STRIDE = 0x9E3779B1
+
+
+class Session:
+    """A built model with a job's state, ready for a loop; made on all ranks.
+
+    Attributes
+    ----------
+    made : Made
+    outputs : tuple of OutputSpec
+    """
+
+    def __init__(self, made: Made, rows: Rows, job: TrainJob | EvaluateJob, world: World) -> None:
+        self.made, self._world = made, world
+        self._class_weight = job.class_weight if isinstance(job, TrainJob) else None
+        self._weighted = rows.spec.weight is not None or bool(self._class_weight)
+        self.layout = made.layout(rows.spec)
+        self.feed = self.feed_of(rows, self._class_weight)
+        sample = self.feed.sample()
+        self.outputs: tuple[OutputSpec, ...] = made.build(sample[0])
+        self.state = State.from_bytes(job.state) if job.state is not None else None
+        if self.state is not None:
+            write_state(made, self.state, optimizers=isinstance(job, TrainJob))
+        else:
+            share_state(made, world.collective)
+        if world.size > 1:
+            distribute(made, world.collective, weighted=self._weighted, batch=sample)
+
+    def feed_of(self, rows: Rows, class_weight: Mapping[int, float] | None = None) -> Feed:
+        """Return the feed of one data set."""
+        arrays = self.layout.arrays(rows.columns, class_weight)
+        several = self._world.size > 1
+        return Feed(rows.plan, self._world.rank, arrays, self.layout.pack, counted=several)
+
+    def frame(self, loop: Loop, plans: Mapping[str, Plan], callbacks: Sequence[Any]) -> Frame:
+        """Return what callbacks share; from here on epochs' logs are those of all workers.
+
+        Parameters
+        ----------
+        loop : Loop
+        plans : dict of str to Plan
+            Of "train" and "test".
+        callbacks : sequence
+            All the user's, also those of other ranks.
+        """
+        made, world = self.made, self._world
+        base = made.keras.package().callbacks.Callback
+        hooks = hooks_of(callbacks, base)
+        idle = {phase: _someone_idles(plan) for phase, plan in plans.items()}
+        if any(idle.values()):
+            made.keras.limit_steps_per_execution(made.model)
+        loop.watched = {
+            "train": idle.get("train", False) or hooks.train,
+            "test": idle.get("test", False) or (hooks.test and world.size > 1),
+        }
+        original = getattr(made.model, made.keras.RESULTS)
+        logs = Logs(made, world.collective, original)
+        if world.size > 1:
+            self._make_logs_global(loop, plans, logs, original)
+        return Frame(made, world, loop, hooks, lambda s, share: numbers(logs.of_step(s, share)))
+
+    def _make_logs_global(
+        self, loop: Loop, plans: Mapping[str, Plan], logs: Logs, original: Any
+    ) -> None:
+        statistics = None
+        if "train" in plans:
+            plan = plans["train"]
+            weight = plan.counts[self._world.rank] / plan.rows
+            statistics = Statistics(self.made, self._world.collective, weight)
+
+        def results(step_logs: Any) -> Any:
+            if not loop.phase:  # an evaluation that a user's callback has begun
+                return original(step_logs)
+            if loop.phase == "train" and statistics is not None:
+                # Now, and not at the epoch's end: validation comes first, with one model for all.
+                statistics.average()
+            return logs.of_epoch(step_logs, loop.end())
+
+        object.__setattr__(self.made.model, self.made.keras.RESULTS, results)
+
+
+def train(made: Made, job: TrainJob, rows: Rows, validation: Rows | None, world: World) -> Trained:
+    """Run `Model.fit`; called on all ranks."""
+    session = Session(made, rows, job, world)
+    plan, plans = rows.plan, {"train": rows.plan}
+    steps = job.steps_per_epoch or plan.steps_per_pass
+    first = first_step(session.state, plan)
+    loop = Loop(_part(plan, world.rank, steps), None, first)
+    data = session.feed.steps(lambda: loop.first + loop.taken, steps)
+    validation_data = None
+    if validation is not None:
+        count = _limited(job.validation_steps, validation.plan)
+        loop.test = _part(validation.plan, world.rank, count)
+        plans["test"] = validation.plan
+        validation_data = session.feed_of(validation).steps(lambda: 0, count)
+    if world.size > 1 or first:
+        _scatter_randomness(made, job.seed, world.rank, first)
+    history = made.keras.package().callbacks.History()
+    progress = _Progress(made, session.state, job, plan, loop, history)
+    users = list(unpack(job.callbacks)) if job.callbacks is not None else []
+    running = user_callbacks(made, users, world)
+    frame = session.frame(loop, plans, users)
+    save = (lambda: progress.save(world)) if world.checkpoint is not None else None
+    made.model.fit(
+        data,
+        epochs=job.initial_epoch + job.epochs,
+        initial_epoch=job.initial_epoch,
+        verbose=0,
+        callbacks=[first_callback(frame), *running, history, last_callback(frame, save)],
+        validation_data=validation_data,
+        validation_freq=job.validation_freq,
+    )
+    return Trained(progress.history(), progress.state(), session.outputs)
+
+
+def evaluate(made: Made, job: EvaluateJob, rows: Rows, world: World) -> Evaluated:
+    """Run `Model.evaluate`; called on all ranks."""
+    session = Session(made, rows, job, world)
+    count = _limited(job.steps, rows.plan)
+    loop = Loop(None, _part(rows.plan, world.rank, count))
+    users = list(unpack(job.callbacks)) if job.callbacks is not None else []
+    running = user_callbacks(made, users, world)
+    frame = session.frame(loop, {"test": rows.plan}, users)
+    metrics = made.model.evaluate(
+        session.feed.steps(lambda: 0, count),
+        verbose=0,
+        callbacks=[first_callback(frame), *running],
+        return_dict=True,
+    )
+    return Evaluated(numbers(metrics), session.outputs)
+
+
+@dataclass
+class _Progress:
+    """What a `fit` has to show so far: its history and its state."""
+
+    made: Made
+    begun: State | None
+    job: TrainJob
+    plan: Plan
+    loop: Loop
+    records: Any
+
+    def history(self) -> dict[str, list[float]]:
+        """Return one list of floats for each of Keras's names."""
+        found: dict[str, list[float]] = {}
+        for name, values in self.records.history.items():
+            for value in values:
+                for key, one in numbers({name: value}).items():
+                    found.setdefault(key, []).append(one)
+        return found
+
+    def state(self) -> State:
+        """Return the state as it is now, with the place in the rows to go on from."""
+        done = self.begun.meta.get("step", 0) if self.begun is not None else 0
+        pass_index, step = divmod(self.loop.first + self.loop.taken, self.plan.steps_per_pass)
+        cursor = {
+            "pass": pass_index,
+            "step": step,
+            "rows": self.plan.rows,
+            "batch_size": self.plan.batch_size,
+        }
+        epoch = self.job.initial_epoch + len(self.records.epoch)
+        meta = {"epoch": epoch, "step": done + self.loop.taken, "cursor": cursor}
+        return read_state(self.made, meta)
+
+    def save(self, world: World) -> None:
+        """Offer the state for a checkpoint."""
+        if world.checkpoint is not None:
+            world.checkpoint(self.state, self.history())
+
+
+def first_step(state: State | None, plan: Plan) -> int:
+    """Return the step to begin with: the very next one, or a new pass if the rows are others."""
+    cursor = state.meta.get("cursor") if state is not None else None
+    if cursor is None:
+        return 0
+    if (cursor["rows"], cursor["batch_size"]) == (plan.rows, plan.batch_size):
+        return int(cursor["pass"]) * plan.steps_per_pass + int(cursor["step"])
+    return (int(cursor["pass"]) + bool(cursor["step"])) * plan.steps_per_pass
+
+
+def _part(plan: Plan, rank: int, count: int) -> Part:
+    return Part(plan.shares(rank), global_rows(plan, 0, plan.steps_per_pass), count)
+
+
+def _limited(steps: int | None, plan: Plan) -> int:
+    return min(steps or plan.steps_per_pass, plan.steps_per_pass)
+
+
+def _someone_idles(plan: Plan) -> bool:
+    """Whether any rank has a step without rows."""
+    if len(plan.counts) == 1:
+        return False
+    shares: NDArray[np.int64] = np.diff(plan.ends(), axis=0, prepend=0)
+    return bool((shares == 0).any())
+
+
+def _scatter_randomness(made: Made, seed: int, rank: int, first: int) -> None:
+    """Give each rank its own dropout masks, and each `fit` others than the last one's."""
+    mixed = np.random.SeedSequence([seed, rank, first]).generate_state(1)[0]
+    made.keras.make_random(int(mixed) >> 1)
+    for variable in made.keras.random_states(made.model):
+        value = value_of(variable)
+        if rank and value.dtype.kind in "iu":
+            shifted = value.copy()
+            # The seed is the first number, the second counts how often it was used.
+            shifted.flat[0] = (int(value.flat[0]) + rank * _SEED_STRIDE) % (1 << 31)
+            variable.assign(shifted)

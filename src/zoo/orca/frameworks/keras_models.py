@@ -1,0 +1,167 @@
+"""The user's model: made by the creator, told which Keras it is of, built, and asked about."""
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from zoo.orca.errors import ModelError
+from zoo.orca.frameworks.keras_inputs import Input, Layout
+from zoo.orca.wire.features import FeatureSpec
+from zoo.orca.wire.job import Job, OutputSpec
+from zoo.orca.wire.packing import unpack
+
+
+def kinds() -> list[Any]:
+    """Return the modules of this package for the Kerases that this process has imported."""
+    found = []
+    if "tf_keras" in sys.modules:
+        from zoo.orca.frameworks import keras2
+
+        found.append(keras2)
+    if "keras" in sys.modules:
+        from zoo.orca.frameworks import keras3
+
+        # Not if `keras` is a stub of TensorFlow's, or itself of version 2.
+        if hasattr(keras3.package(), "KerasTensor") and hasattr(keras3.package(), "ops"):
+            found.append(keras3)
+    return found
+
+
+def begin(seed: int) -> None:
+    """Make this process like a fresh one: the child is used again for job after job."""
+    tf.config.run_functions_eagerly(False)
+    tf.random.set_seed(seed)
+    for keras in kinds():
+        keras.begin()
+        keras.make_random(seed)
+
+
+class Made:
+    """A model that a job's creator made.
+
+    Attributes
+    ----------
+    model : object
+        The `Model` of Keras 2 or 3.
+    keras : module
+        `zoo.orca.frameworks.keras2` or `keras3`, whichever it is of.
+    """
+
+    def __init__(self, job: Job) -> None:
+        begin(job.seed)
+        config = unpack(job.model.config)
+        creator = unpack(job.model.creator)
+        self.model = creator(config)
+        self.keras = _kind_of(self.model)
+        if job.model.compile_args is not None:
+            self.model.compile(**unpack(job.model.compile_args)(config))
+
+    def require_compiled(self, what: str) -> None:
+        """Raise unless the model is compiled.
+
+        Raises
+        ------
+        ModelError
+            With the two ways to compile it.
+        """
+        if not self.keras.is_compiled(self.model):
+            raise ModelError(
+                f"the model is not compiled, and {what} needs it to be: call model.compile(...) "
+                "in model_creator, or pass compile_args_creator"
+            )
+
+    def layout(self, spec: FeatureSpec) -> Layout:
+        """Return how columns become this model's batches; refuses columns that do not fit."""
+        structure = self.keras.input_structure(self.model)
+        if structure is None:
+            return Layout(spec, None, None)
+        tensors = tf.nest.flatten(structure)
+        inputs = [
+            Input(self.keras.input_name(t), tuple(t.shape), tf.as_dtype(t.dtype).name)
+            for t in tensors
+        ]
+        keys = None
+        if isinstance(structure, dict):
+            keys = list(tf.nest.flatten({key: key for key in structure}))
+        return Layout(spec, inputs, keys)
+
+    @property
+    def is_static(self) -> bool:
+        """Whether the model knows its inputs, and so is built, before it sees a batch."""
+        return self.keras.input_structure(self.model) is not None
+
+    def build(self, features: Any) -> tuple[OutputSpec, ...]:
+        """Build a model that is built by its first batch; return the outputs' specification."""
+        if self.is_static:
+            return self.outputs()
+        return _described(self.model(features), None)
+
+    def outputs(self) -> tuple[OutputSpec, ...]:
+        """Return the outputs' specification of a functional model."""
+        structure = getattr(self.model, "_nested_outputs", None)
+        if isinstance(structure, dict):
+            return _described(structure, None)
+        names = getattr(self.model, "output_names", None)
+        return _described(self.model.outputs, names)
+
+    def optimizers(self) -> dict[str, Any]:
+        """Return every optimizer by its place: "" is the compiled one, else an attribute."""
+        found: dict[str, Any] = {}
+        seen: set[int] = set()
+        places = [("", getattr(self.model, "optimizer", None))]
+        for number, layer in enumerate(self.model._flatten_layers()):
+            prefix = f"{number}." if number else ""
+            places += [(f"{prefix}{name}", value) for name, value in vars(layer).items()]
+        for name, value in places:
+            members = tf.nest.flatten(value) if isinstance(value, (list, tuple, dict)) else [value]
+            for k, member in enumerate(members):
+                if id(member) not in seen and self.keras.is_optimizer(member):
+                    seen.add(id(member))
+                    found[name if len(members) == 1 else f"{name}.{k}"] = member
+        return found
+
+    def metric_variables(self) -> list[Any]:
+        """Return the variables of all metrics that exist by now."""
+        return [variable for metric in self.model.metrics for variable in metric.variables]
+
+    def statistics(self) -> list[Any]:
+        """Return floating-point variables that training changes without gradients."""
+        metrics = {id(variable) for variable in self.metric_variables()}
+        return [
+            variable
+            for variable in self.model.non_trainable_variables
+            if tf.as_dtype(variable.dtype).is_floating and id(variable) not in metrics
+        ]
+
+
+def _kind_of(model: Any) -> Any:
+    for keras in kinds():
+        if isinstance(model, keras.package().Model):
+            if keras.VERSION == "3":
+                keras.check_backend()
+            return keras
+    kind = f"{type(model).__module__}.{type(model).__qualname__}"
+    raise ModelError(
+        f"model_creator must return a Keras model, of tf_keras (Keras 2) or keras (Keras 3), and "
+        f"returned {'None: is a return missing?' if model is None else f'a {kind}'}"
+    )
+
+
+def _described(outputs: Any, names: Sequence[str] | None) -> tuple[OutputSpec, ...]:
+    if names is None and isinstance(outputs, dict):
+        names = tf.nest.flatten({key: str(key) for key in outputs})
+    flat = tf.nest.flatten(outputs)
+    if names is None or len(names) != len(flat):
+        names = [f"output_{number}" for number in range(len(flat))]
+    return tuple(
+        OutputSpec(str(name), tf.as_dtype(tensor.dtype).name, len(tensor.shape))
+        for name, tensor in zip(names, flat, strict=True)
+    )
+
+
+def value_of(variable: Any) -> Any:
+    """Return a variable's value as a numpy array."""
+    return np.asarray(variable.numpy())

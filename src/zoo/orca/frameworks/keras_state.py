@@ -1,0 +1,125 @@
+"""A model's state as named tensors, and back."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from zoo.orca.errors import StateError
+from zoo.orca.frameworks.keras_models import Made, value_of
+from zoo.orca.wire.packing import State
+from zoo.orca.worker.collective import Collective
+
+_OPTIMIZERS = "optimizers"
+
+
+def read_state(made: Made, meta: dict[str, Any]) -> State:
+    """Return weights, random states and the variables of optimizers that were built.
+
+    Names carry each tensor's number, which makes them unique and keeps their order.
+    """
+    tensors = _named("weights", made.model.weights, made)
+    tensors.update(_named("random", made.keras.random_states(made.model), made))
+    built = {}
+    for place, optimizer in made.optimizers().items():
+        trained = made.keras.optimized(optimizer, made.model.trainable_variables)
+        if trained is not None:
+            variables = made.keras.optimizer_variables(optimizer)
+            tensors.update(_named(_prefix(place), variables, made))
+            built[place] = trained
+    fixed = {"framework": "tf2", "keras": made.keras.VERSION, _OPTIMIZERS: built}
+    return State(tensors, {**meta, **fixed})
+
+
+def write_state(made: Made, state: State, *, optimizers: bool) -> None:
+    """Give a built model the values of a state.
+
+    Parameters
+    ----------
+    made : Made
+    state : State
+    optimizers : bool
+        Whether optimizers get theirs too, for training.
+
+    Raises
+    ------
+    StateError
+        If a tensor does not fit the model; names the first one.
+    """
+    random_states = made.keras.random_states(made.model)
+    _assign(made, made.model.weights, _members(state, "weights"), "the model's weights")
+    saved = _members(state, "random")
+    if saved:  # a state of Keras 2, or of weights alone, has none
+        _assign(made, random_states, saved, "the model's random generators")
+    if not optimizers:
+        return
+    found = made.optimizers()
+    for place, trained in state.meta.get(_OPTIMIZERS, {}).items():
+        if place not in found:
+            raise StateError(
+                f"the state has an optimizer {place or 'of compile'!r}, and the model has none"
+            )
+        trainable = made.model.trainable_variables
+        if max(trained, default=-1) >= len(trainable):
+            raise StateError("the state's optimizer trained more variables than the model has")
+        made.keras.build_optimizer(found[place], [trainable[number] for number in trained])
+        variables = made.keras.optimizer_variables(found[place])
+        _assign(made, variables, _members(state, _prefix(place)), "the optimizer's variables")
+
+
+def share_state(made: Made, collective: Collective) -> None:
+    """Give every rank the state of rank 0; called on all ranks."""
+    if collective.size == 1:
+        return
+    own = read_state(made, {}).to_bytes() if collective.rank == 0 else None
+    received = collective.broadcast(own)
+    if collective.rank != 0:
+        write_state(made, State.from_bytes(bytes(received)), optimizers=True)
+
+
+def _prefix(place: str) -> str:
+    return f"optimizer/{place}" if place else "optimizer"
+
+
+def _named(prefix: str, variables: Iterable[Any], made: Made) -> dict[str, NDArray[Any]]:
+    return {
+        f"{prefix}/{number}:{made.keras.name_of(variable)}": _portable(value_of(variable))
+        for number, variable in enumerate(variables)
+    }
+
+
+def _portable(value: NDArray[Any]) -> NDArray[Any]:
+    """Return bfloat16 and its like, which numpy alone does not know, as float32."""
+    return value.astype(np.float32) if value.dtype.kind == "V" or value.dtype.isbuiltin != 1 else value
+
+
+def _members(state: State, prefix: str) -> list[tuple[str, NDArray[Any]]]:
+    """Return the tensors under exactly this prefix, in order."""
+    start = f"{prefix}/"
+    return [
+        (name, value)
+        for name, value in state.tensors.items()
+        if name.startswith(start) and name[len(start) :].partition(":")[0].isdigit()
+    ]
+
+
+def _assign(
+    made: Made, variables: Sequence[Any], saved: list[tuple[str, NDArray[Any]]], what: str
+) -> None:
+    for variable, (name, value) in zip(variables, saved, strict=False):
+        if tuple(variable.shape) != value.shape:
+            raise StateError(
+                f"{what} do not fit the state: {name} has shape {value.shape}, and "
+                f"{made.keras.name_of(variable)} has {tuple(variable.shape)}"
+            )
+    if len(variables) != len(saved):
+        more_saved = len(saved) > len(variables)
+        extra = saved[len(variables)][0] if more_saved else made.keras.name_of(variables[len(saved)])
+        raise StateError(
+            f"{what} do not fit the state: it has {len(saved)} tensors, the model "
+            f"{len(variables)}; the first without a partner is {extra}"
+        )
+    for variable, (_, value) in zip(variables, saved, strict=True):
+        variable.assign(value.astype(tf.as_dtype(variable.dtype).as_numpy_dtype, copy=False))

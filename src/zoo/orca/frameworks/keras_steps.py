@@ -1,0 +1,182 @@
+"""What a model's steps need on several workers; with one worker nothing here is used.
+
+The loop stays Keras's own. On the instances, not their classes:
+
+* `train_step` and `test_step` are told how many rows of the step are this rank's;
+* every optimizer sums gradients over ranks before it applies them;
+* losses that are sums, not means, are stretched so that weighing by rows gives the sum again.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+from zoo.orca.errors import ModelError
+from zoo.orca.frameworks.keras_models import Made
+from zoo.orca.frameworks.tf_exchange import FusedSum, GradientSpec, exchanged
+from zoo.orca.frameworks.tf_feed import Counted
+from zoo.orca.worker.collective import Collective
+
+
+class Step:
+    """The step that is traced or run at the moment: its rows here and everywhere.
+
+    Attributes
+    ----------
+    rows, of : tensor
+    exchanges : int
+        Calls of optimizers so far.
+    """
+
+    def __init__(self, workers: int) -> None:
+        # Gradients that are applied outside of any step count for the same on all ranks.
+        self._none = (tf.constant(1, tf.int64), tf.constant(workers, tf.int64))
+        self.exchanges = 0
+        self.leave()
+
+    def enter(self, rows: Any, of: Any) -> None:
+        """Begin a step."""
+        self.rows, self.of = rows, of
+
+    def leave(self) -> None:
+        """End it."""
+        self.rows, self.of = self._none
+
+    def stretch(self) -> Any:
+        """Return by what to multiply a sum over own rows, which will be weighed by rows."""
+        return tf.cast(self.of, tf.float32) / tf.cast(tf.maximum(self.rows, 1), tf.float32)
+
+    def share(self) -> Any:
+        """Return this rank's part of the step's rows."""
+        return tf.cast(self.rows, tf.float32) / tf.cast(self.of, tf.float32)
+
+
+def distribute(made: Made, collective: Collective, *, weighted: bool, batch: Any) -> None:
+    """Make a model's steps those of one of several workers.
+
+    Parameters
+    ----------
+    made : Made
+    collective : Collective
+    weighted : bool
+        Whether rows have weights.
+    batch : structure
+        A small batch, by which parts are built that must exist before the first step.
+
+    Raises
+    ------
+    ModelError
+        If the model's loss cannot be put together from the workers' parts.
+    """
+    step = Step(collective.size)
+    made.keras.run_on_several(made.model)
+    _check_losses(made, weighted)
+    for loss in made.keras.loss_objects(made.model):
+        if getattr(loss, "reduction", None) == "sum":
+            _stretch(loss, step)
+    for tracker in made.keras.loss_trackers(made.model, batch):
+        _weigh_batches(tracker, step)
+    for optimizer in made.optimizers().values():
+        _meet(made, optimizer, collective, step)
+    _count(made.model, "train_step", step, _all_met(made, step))
+    _count(made.model, "test_step", step, lambda: None)
+
+
+def _override(owner: Any, name: str, value: Any) -> None:
+    """Set an attribute of an instance past Keras's tracking, which would save or delegate it."""
+    object.__setattr__(owner, name, value)
+
+
+def _count(model: Any, name: str, step: Step, check: Callable[[], None]) -> None:
+    original = getattr(model, name)
+
+    def counted_step(data: Any) -> Any:
+        # A user's callback may evaluate the model on data of its own.
+        if not isinstance(data, Counted):
+            return original(data)
+        step.enter(data.rows, data.of)
+        result = original(data.data)
+        step.leave()
+        check()
+        return result
+
+    _override(model, name, counted_step)
+
+
+def _all_met(made: Made, step: Step) -> Callable[[], None]:
+    def check() -> None:
+        if step.exchanges == 0 and made.model.trainable_variables:
+            raise ModelError(
+                "train_step applied gradients with no optimizer that Orca knows, so the workers' "
+                "models would differ: make optimizers attributes of the model, or pass them to "
+                "compile"
+            )
+
+    return check
+
+
+def _meet(made: Made, optimizer: Any, collective: Collective, step: Step) -> None:
+    """Let gradients meet in the optimizer's outermost method."""
+    original = getattr(optimizer, made.keras.APPLY)
+    keep_rows = made.keras.clips(optimizer)
+    fused: dict[tuple[GradientSpec, ...], FusedSum] = {}
+
+    def make(specs: tuple[GradientSpec, ...]) -> FusedSum:
+        return FusedSum(collective, specs, keep_rows=keep_rows)
+
+    def summed(gradients: list[Any], variables: list[Any]) -> list[Any]:
+        step.exchanges += 1
+        return exchanged(gradients, variables, step.rows, step.of, fused, make)
+
+    def apply_gradients(grads_and_vars: Any, *args: Any, **kwargs: Any) -> Any:
+        pairs = list(grads_and_vars)
+        variables = [variable for _, variable in pairs]
+        gradients = summed([gradient for gradient, _ in pairs], variables)
+        return original(list(zip(gradients, variables, strict=True)), *args, **kwargs)
+
+    def apply(grads: Any, trainable_variables: Any = None) -> Any:
+        variables = trainable_variables
+        if variables is None:
+            variables = optimizer._trainable_variables
+        return original(summed(list(grads), list(variables)), trainable_variables)
+
+    _override(optimizer, made.keras.APPLY, {"apply": apply}.get(made.keras.APPLY, apply_gradients))
+
+
+def _check_losses(made: Made, weighted: bool) -> None:
+    for loss in made.keras.loss_objects(made.model):
+        reduction = getattr(loss, "reduction", "")
+        if reduction in made.keras.UNDIVIDED_REDUCTIONS:
+            raise ModelError(
+                f"the loss {getattr(loss, 'name', loss)!r} has reduction {reduction!r}, which "
+                "several workers cannot put together: use 'sum_over_batch_size' or 'sum'"
+            )
+        if reduction == "mean_with_sample_weight" and weighted:
+            raise ModelError(
+                f"the loss {getattr(loss, 'name', loss)!r} has reduction "
+                "'mean_with_sample_weight', which several workers cannot put together when rows "
+                "have weights: use 'sum_over_batch_size'"
+            )
+
+
+def _stretch(loss: Any, step: Step) -> None:
+    """Make a loss that sums its rows' losses larger by as much as weighing makes it smaller."""
+    kind = type(loss)
+
+    def stretched(self: Any, *args: Any, **kwargs: Any) -> Any:
+        value = kind.__call__(self, *args, **kwargs)
+        return value * tf.cast(step.stretch(), value.dtype)
+
+    # Python looks for __call__ in the class only, so this instance gets a class of its own.
+    loss.__class__ = type(kind.__name__, (kind,), {"__call__": stretched, "__doc__": kind.__doc__})
+
+
+def _weigh_batches(tracker: Any, step: Step) -> None:
+    """Make a mean over batches one over the workers' parts of batches."""
+    original = tracker.update_state
+
+    def update_state(values: Any, sample_weight: Any = None) -> Any:
+        return original(values, sample_weight=step.share())
+
+    _override(tracker, "update_state", update_state)
