@@ -99,10 +99,9 @@ def run(options: argparse.Namespace) -> None:
     predictions = predict_five(est, test_data, options.seed)
     est.shutdown()
 
-    print(f"\n{epochs_table(stats.history)}\n")
-    print(evaluation_table(evaluation, ratings), "\n")
-    print(table(["user", "item", "predicted rating", "true rating"], predictions), "\n")
-    print(f"The trained model: {saved}")
+    five = table(["user", "item", "predicted rating", "true rating"], predictions)
+    print("", epochs_table(stats.history), evaluation_table(evaluation, ratings), five, sep="\n\n")
+    print(f"\nThe trained model: {saved}")
     print(draw_curves(stats.history, options.output / "learning_curves.png"))
 
 

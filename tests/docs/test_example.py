@@ -200,7 +200,7 @@ def test_the_whole_example(tmp_path):
     given.write_text((tmp_path / "colons").read_text().replace(":", "::"))
     output = tmp_path / "output"
     ran = run_example(
-        *("--ratings", str(given), "--epochs", "2", "--batch-size", "250", "--workers", "2"),
+        *("--ratings", str(given), "--epochs", "2", "--batch-size", "125", "--workers", "2"),
         *("--output", str(output)),
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr

@@ -8,7 +8,7 @@ import threading
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -34,6 +34,7 @@ def assert_same(one, other):
         assert other.tensors[name].tobytes() == tensor.tobytes()
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.text(max_size=20), tensors, max_size=5))
 def test_a_state_comes_back(found):
     state = State(found, {"framework": "tf2", "epoch": 3, "nested": [1, {"a": None}]})
@@ -70,6 +71,7 @@ def test_a_state_cut_short_is_refused():
         State.from_bytes(data[:-1])
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200), st.integers(1, 50))
 def test_split_and_join(data, size):
     pieces = list(split(data, size))

@@ -39,11 +39,12 @@ def steps_of(plan, rank, number, start=0):
 
 
 @given(plans)
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 def test_ends_are_those_of_the_merged_rows(plan):
     assert plan.ends().tolist() == ends_by_brute_force(plan)
 
 
+@settings(deadline=None)
 @given(plans)
 def test_shares_add_up_to_the_batch(plan):
     shares = np.stack([plan.shares(rank) for rank in range(len(plan.counts))])
@@ -55,13 +56,28 @@ def test_shares_add_up_to_the_batch(plan):
 
 
 @given(plans)
+@settings(max_examples=300, deadline=None)
 def test_shares_are_proportional(plan):
-    """After each step every worker is as far as whole rows allow."""
+    """Within a row where workers are equal; else the workers' rounding may add up, to W / 2 rows.
+
+    Up to a place `t` of the merged rows each worker has `t * c` rows to within half a row, so the
+    place that belongs to a step's end is off by W / (2 N) at most.
+    """
+    counts, workers = np.array(plan.counts), len(plan.counts)
     used = np.minimum(np.arange(1, plan.steps_per_pass + 1) * plan.batch_size, plan.rows)
-    ideal = used[:, None] * np.array(plan.counts) / plan.rows
-    assert (np.abs(plan.ends() - ideal) <= 1).all()
+    ideal = used[:, None] * counts / plan.rows
+    bound = 0.5 + counts * workers / (2 * plan.rows)
+    assert (np.abs(plan.ends() - ideal) <= bound + 1e-9).all()
 
 
+@settings(deadline=None)
+@given(st.integers(1, 200), st.integers(1, 8), st.integers(1, 90))
+def test_equal_workers_are_within_a_row(count, workers, batch_size):
+    ends = Plan((count,) * workers, batch_size).ends()
+    assert (ends.max(axis=1) - ends.min(axis=1) <= 1).all()
+
+
+@settings(deadline=None)
 @given(plans, st.integers(0, 3))
 def test_a_pass_takes_every_row_once(plan, pass_index):
     start = pass_index * plan.steps_per_pass
@@ -70,6 +86,7 @@ def test_a_pass_takes_every_row_once(plan, pass_index):
         assert sorted(rows) == list(range(count))
 
 
+@settings(deadline=None)
 @given(plans)
 def test_the_same_seed_gives_the_same_order(plan):
     again = Plan(plan.counts, plan.batch_size, plan.seed, plan.shuffle)
@@ -78,6 +95,7 @@ def test_the_same_seed_gives_the_same_order(plan):
         assert steps_of(plan, rank, number) == steps_of(again, rank, number)
 
 
+@settings(deadline=None)
 @given(plans, st.integers(0, 300))
 def test_a_start_in_the_middle_goes_on_with_the_very_next_rows(plan, start):
     for rank in range(len(plan.counts)):

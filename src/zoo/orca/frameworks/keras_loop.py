@@ -136,6 +136,7 @@ def train(made: Made, job: TrainJob, rows: Rows, validation: Rows | None, world:
         epochs=job.initial_epoch + job.epochs,
         initial_epoch=job.initial_epoch,
         verbose=0,
+        shuffle=False,  # the data set has the plan's order; Keras 3 warns when it is asked for more
         callbacks=[first_callback(frame), *running, history, last_callback(frame, save)],
         validation_data=validation_data,
         validation_freq=job.validation_freq,

@@ -50,8 +50,9 @@ class Made:
         `zoo.orca.frameworks.keras2` or `keras3`, whichever it is of.
     """
 
-    def __init__(self, job: Job) -> None:
-        begin(job.seed)
+    def __init__(self, job: Job, *, fresh_process: bool = True) -> None:
+        if fresh_process:
+            begin(job.seed)
         config = unpack(job.model.config)
         creator = unpack(job.model.creator)
         self.model = creator(config)
@@ -116,7 +117,7 @@ class Made:
             prefix = f"{number}." if number else ""
             places += [(f"{prefix}{name}", value) for name, value in vars(layer).items()]
         for name, value in places:
-            members = tf.nest.flatten(value) if isinstance(value, (list, tuple, dict)) else [value]
+            members = _members(value)
             for k, member in enumerate(members):
                 if id(member) not in seen and self.keras.is_optimizer(member):
                     seen.add(id(member))
@@ -135,6 +136,13 @@ class Made:
             for variable in self.model.non_trainable_variables
             if tf.as_dtype(variable.dtype).is_floating and id(variable) not in metrics
         ]
+
+
+def _members(value: Any) -> list[Any]:
+    """Return what an attribute holds: optimizers come alone, in lists or in dicts."""
+    if isinstance(value, dict):
+        return list(value.values())
+    return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
 def _kind_of(model: Any) -> Any:

@@ -17,7 +17,7 @@ from zoo.orca.driver.stage import Outcome, StageSettings, run_stage
 from zoo.orca.driver.storage import load_state, save_state
 from zoo.orca.errors import InvalidInputError, StateError
 from zoo.orca.learn.results import TrainingStats
-from zoo.orca.wire.features import FeatureSpec
+from zoo.orca.wire.features import ColumnSpec, FeatureSpec
 from zoo.orca.wire.job import (
     BuildJob,
     EvaluateJob,
@@ -30,6 +30,9 @@ from zoo.orca.wire.job import (
 from zoo.orca.wire.packing import State
 
 AnyJob = TypeVar("AnyJob", bound=Job)
+
+#: Where a state's header keeps the feature columns, with the shapes that rows turned out to have.
+_FEATURES = "features"
 
 #: Columns by position (one name, or several), or the model's input names to columns.
 ColumnNames = str | Sequence[str] | Mapping[str, str]
@@ -124,9 +127,7 @@ class BaseEstimator:
             raise StateError(
                 f"{path} was saved by framework {framework!r}, not {self._model.framework!r}"
             )
-        self._state = state
-        # How many outputs the model has is asked of the model when it is needed.
-        self._outputs = ()
+        self._adopt(state)
 
     def shutdown(self) -> None:
         """Let go of what is held on the cluster; saving, loading and predicting still work.
@@ -138,8 +139,7 @@ class BaseEstimator:
     def _train(self, data: DataFrame, validation: DataFrame | None, job: TrainJob) -> TrainingStats:
         frame = self._frame(data, job, validation)
         outcome = self._run(frame, job, job.verbose, "fit")
-        self._state = State.from_bytes(outcome.state)
-        self._outputs = outcome.outputs
+        self._adopt(State.from_bytes(outcome.state), outcome)
         return TrainingStats(outcome.values["history"])
 
     def _evaluate(self, data: DataFrame, job: EvaluateJob) -> dict[str, float]:
@@ -177,9 +177,21 @@ class BaseEstimator:
         frame = prepare(data.limit(1), spec, 1, self._options.seed)
         settings = replace(self._settings(verbose=0), workers=1)
         outcome = run_stage(frame, job, settings, "build")
-        if self._state is None:
-            self._state = State.from_bytes(outcome.state)
-        self._outputs = outcome.outputs
+        self._adopt(self._state or State.from_bytes(outcome.state), outcome)
+
+    def _adopt(self, state: State, outcome: Outcome | None = None) -> None:
+        """Go on with `state`; what a stage has learnt about columns and outputs goes along."""
+        # How many outputs a loaded model has is asked of the model when it is needed.
+        self._outputs = outcome.outputs if outcome else ()
+        if outcome:
+            state.meta[_FEATURES] = outcome.values["features"]
+        self._state = state
+
+    def _driver_job(self) -> Job:
+        """Return a job for this process: no rows, but the columns that the model has seen."""
+        seen = self._state.meta.get(_FEATURES, []) if self._state else []
+        columns = tuple(ColumnSpec(name, dtype, tuple(shape)) for name, dtype, shape in seen)
+        return self._job(Job, FeatureSpec(columns))
 
     def _frame(self, data: DataFrame, job: Job, validation: DataFrame | None) -> DataFrame:
         return prepare(data, job.columns, self.num_workers, job.seed, validation)

@@ -7,8 +7,9 @@ take the same number of steps and no step waits for a rank that has no more.
 A *pass* uses each row of the job exactly once. Step `s` of a pass takes the rows from
 ``s * batch_size`` to ``(s + 1) * batch_size`` of one merged sequence in which each worker's rows
 are spread evenly: row `i` of a worker with `c` rows stands at ``(i + 1/2) / c``. So what a
-worker gives to a step is as close to its part of all rows as whole rows allow, and equal inputs
-give equal shares. The last step of a pass may be smaller.
+worker has given by the end of a step is its part of all rows to within a row where workers are
+equal, and to within half a row for each worker at worst; equal inputs give equal shares. The last
+step of a pass may be smaller.
 """
 
 from collections.abc import Iterator

@@ -24,8 +24,16 @@ from typing import Any, cast
 
 from zoo.orca.errors import DataError, MissingPackageError, OrcaError, PeerLostError
 from zoo.orca.wire.faults import agree
-from zoo.orca.wire.features import fill_shapes
-from zoo.orca.wire.job import BuildJob, EvaluateJob, Failure, Job, Progress, TrainJob
+from zoo.orca.wire.features import FeatureSpec, fill_shapes
+from zoo.orca.wire.job import (
+    BuildJob,
+    EvaluateJob,
+    Failure,
+    Job,
+    OutputSpec,
+    Progress,
+    TrainJob,
+)
 from zoo.orca.wire.packing import unpack
 from zoo.orca.wire.plan import Plan
 from zoo.orca.worker.collective import Alone, Collective
@@ -232,7 +240,7 @@ def _train(
     trained: Trained = framework.train(resumable.job, rows, validation, resumable.world)
     done = {
         "history": resumable.whole(trained.history),
-        "outputs": [asdict(output) for output in trained.outputs],
+        **_learnt(rows.spec, trained.outputs),
         "rows": rows.plan.rows,
     }
     return done, resumable.finish(trained.state)
@@ -243,8 +251,8 @@ def _evaluate(
 ) -> tuple[dict[str, Any], bytes]:
     rows, _ = _rows(job, start, world)
     evaluated: Evaluated = framework.evaluate(cast(EvaluateJob, job), rows, world)
-    outputs = [asdict(output) for output in evaluated.outputs]
-    return {"metrics": evaluated.metrics, "outputs": outputs, "rows": rows.plan.rows}, b""
+    learnt = _learnt(rows.spec, evaluated.outputs)
+    return {"metrics": evaluated.metrics, **learnt, "rows": rows.plan.rows}, b""
 
 
 def _build(
@@ -257,7 +265,13 @@ def _build(
     spec = fill_shapes(job.columns, shapes)
     sample = open_rows(start["files"]["train"], spec) if spooled["rows"]["train"] else None
     built = framework.build(job, sample)
-    return {"outputs": [asdict(output) for output in built.outputs]}, built.state.to_bytes()
+    return _learnt(spec, built.outputs), built.state.to_bytes()
+
+
+def _learnt(spec: FeatureSpec, outputs: tuple[OutputSpec, ...]) -> dict[str, Any]:
+    """Return what the driver keeps about the model, beside its state."""
+    features = [(column.name, column.dtype, column.shape) for column in spec.features]
+    return {"features": features, "outputs": [asdict(output) for output in outputs]}
 
 
 _RUN: dict[type[Job], Callable[..., tuple[dict[str, Any], bytes]]] = {

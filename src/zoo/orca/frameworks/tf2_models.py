@@ -1,0 +1,70 @@
+"""Keras models in the caller's own process: `get_model`, and Keras's own file formats.
+
+Unlike a job in a child, nothing here resets this process: its seeds, policies and other models
+are the caller's.
+"""
+
+from typing import Any
+
+import tensorflow as tf
+
+from zoo.orca.errors import ModelError, StateError
+from zoo.orca.frameworks.keras_models import Made
+from zoo.orca.frameworks.keras_state import read_state, write_state
+from zoo.orca.wire.job import Job
+from zoo.orca.wire.packing import State
+
+
+def restore(job: Job) -> Any:
+    """Return the model of `job`, built, with the job's state where it has one."""
+    return _restored(job).model
+
+
+def save_model(job: Job, path: str) -> None:
+    """Write the model in the format that the ending of `path` names: .keras or .h5."""
+    _restored(job).model.save(path)
+
+
+def save_weights(job: Job, path: str) -> None:
+    """Write the weights alone, in Keras's format."""
+    _restored(job).model.save_weights(path)
+
+
+def load_weights(job: Job, path: str) -> State:
+    """Return the state of a model with the weights of a .keras or .h5 file; no optimizer's.
+
+    The file's weights alone are read: whatever else is in it, nothing of it is executed.
+
+    Raises
+    ------
+    StateError
+        If the file is not Keras's, or its weights do not fit the model.
+    """
+    made = _built(job)
+    try:
+        made.model.load_weights(path)
+    except (ValueError, OSError, KeyError) as error:
+        raise StateError(f"{path} does not hold weights of this model: {error}") from error
+    return read_state(made, {"epoch": 0, "step": 0})
+
+
+def _restored(job: Job) -> Made:
+    made = _built(job)
+    if job.state is not None:
+        write_state(made, State.from_bytes(job.state), optimizers=True)
+    return made
+
+
+def _built(job: Job) -> Made:
+    made = Made(job, fresh_process=False)
+    if not made.is_static:
+        layout = made.layout(job.columns)
+        placeholder = layout.placeholder()
+        if placeholder is None:
+            raise ModelError(
+                "the model is built by its first batch, and no batch was seen yet: fit, evaluate "
+                "or predict first, or give its inputs shapes (keras.Input)"
+            )
+        tensors = {name: tf.convert_to_tensor(values) for name, values in placeholder.items()}
+        made.build(layout.pack_features(tensors))
+    return made

@@ -1,0 +1,72 @@
+"""Models and weights in Keras's own formats, at local paths or URLs.
+
+TensorFlow is imported when one of these is called, and not before: saving a state, training and
+predicting need none on the driver.
+"""
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from zoo.orca.errors import InvalidInputError, MissingPackageError
+from zoo.orca.files import read_bytes, write_bytes
+from zoo.orca.wire.job import Job
+from zoo.orca.wire.packing import State
+
+#: Endings that name a format of Keras's.
+ENDINGS = (".keras", ".h5")
+
+
+def is_keras_path(path: str) -> bool:
+    """Whether the ending of `path` names one of Keras's formats."""
+    return path.endswith(ENDINGS)
+
+
+def get_model(job: Job) -> Any:
+    """Return the model with the job's state, in this process."""
+    return _models("get_model").restore(job)
+
+
+def save_model(job: Job, path: str) -> None:
+    """Write the model to `path` in the format its ending names."""
+    _written(_models("save").save_model, job, path)
+
+
+def save_weights(job: Job, path: str, overwrite: bool) -> None:
+    """Write the weights to `path`, which ends in .h5 (Keras 3: in .weights.h5)."""
+    if not path.endswith(".h5"):
+        raise InvalidInputError(f"weights are saved to a path that ends in .weights.h5, not {path}")
+    if not overwrite and "://" not in path and Path(path).exists():
+        raise InvalidInputError(f"{path} is there already, and overwrite is False")
+    _written(_models("save_weights").save_weights, job, path)
+
+
+def load_weights(job: Job, path: str) -> State:
+    """Return the state of the model with the weights at `path`."""
+    models = _models("load_weights")
+    with tempfile.TemporaryDirectory(prefix="orca-keras-") as directory:
+        local = Path(directory, path.rpartition("/")[2])
+        local.write_bytes(read_bytes(path))
+        state: State = models.load_weights(job, str(local))
+        return state
+
+
+def _written(write: Callable[[Job, str], None], job: Job, path: str) -> None:
+    # Keras writes to local files only, and piece by piece.
+    with tempfile.TemporaryDirectory(prefix="orca-keras-") as directory:
+        local = Path(directory, path.rpartition("/")[2])
+        write(job, str(local))
+        write_bytes(path, local.read_bytes())
+
+
+def _models(what: str) -> ModuleType:
+    try:
+        from zoo.orca.frameworks import tf2_models
+    except ModuleNotFoundError as error:
+        raise MissingPackageError(
+            f"{what} needs the framework on the driver, and {error.name!r} is not installed "
+            "here: pip install 'zoo-orca[tf2]'"
+        ) from error
+    return tf2_models
