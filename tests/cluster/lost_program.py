@@ -43,7 +43,9 @@ def main():
         },
     )
     spark = SparkSession.builder.getOrCreate()
-    rows = spark.range(0, 1000, 1, 7).selectExpr("cast(id as float) / 1000 x", "cast(id as float) y")
+    rows = spark.range(0, 1000, 1, 7).selectExpr(
+        "cast(id as float) / 1000 x", "cast(id as float) y"
+    )
     answers = []
     for run in ("lost", "unbroken"):
         estimator = FakeEstimator.of(creator, 2)

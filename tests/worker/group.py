@@ -54,7 +54,8 @@ class Group:
             spool = Spool(str(directory / str(rank)), job.columns, False)
             x = pa.array(rows[rank], pa.float32())
             y = pa.array([3 * value for value in rows[rank]], pa.float32())
-            spool.add(pa.RecordBatch.from_arrays([x, y], ["c0", "c1"]))
+            origin = pa.array([0] * len(x), pa.int32())
+            spool.add(pa.RecordBatch.from_arrays([x, y, origin], ["c0", "c1", "origin"]))
             spooled = spool.finish()
             child.send("start", spooled=spooled.to_json(), files=spooled.files)
         return self._last_words()
@@ -73,7 +74,9 @@ class Group:
             except Exception as error:
                 found[rank] = Message("lost", {"error": type(error).__name__, "text": str(error)})
 
-        threads = [threading.Thread(target=wait, args=(rank,)) for rank in range(len(self.children))]
+        threads = [
+            threading.Thread(target=wait, args=(rank,)) for rank in range(len(self.children))
+        ]
         for thread in threads:
             thread.start()
         for thread in threads:

@@ -36,8 +36,8 @@ def spec_of(**columns):
     return FeatureSpec(tuple(ColumnSpec(name, *pair) for name, pair in pairs.items()))
 
 
-def batch_of(spec, rows, marker=None):
-    """A batch as Spark sends it; `rows` are tuples of values."""
+def batch_of(spec, rows, marker=None, origin=0):
+    """A batch as Spark sends it, of one partition; `rows` are tuples of values."""
     arrays = [
         pa.array([row[index] for row in rows], arrow_type(column))
         for index, column in enumerate(spec.columns)
@@ -46,6 +46,8 @@ def batch_of(spec, rows, marker=None):
     if marker is not None:
         arrays.append(pa.array(marker, pa.bool_()))
         names.append("validation")
+    arrays.append(pa.array([origin] * len(rows), pa.int32()))
+    names.append("origin")
     return pa.RecordBatch.from_arrays(arrays, names)
 
 

@@ -85,7 +85,8 @@ def test_strings_are_bytes(tmp_path):
     spec = spec_of(s="string", t=("string", (None,)))
     text = pa.array(["größe", ""], pa.string())
     lists = pa.array([["a", "b"], ["", "日本"]], pa.list_(pa.string()))
-    batch = pa.RecordBatch.from_arrays([text, lists], ["c0", "c1"])
+    origin = pa.array([0, 0], pa.int32())
+    batch = pa.RecordBatch.from_arrays([text, lists, origin], ["c0", "c1", "origin"])
     done = spool(tmp_path, spec, [batch])
     for columns in (
         open_rows(done.files["train"], filled(spec, done)),

@@ -1,7 +1,6 @@
 """Spooling: rows to files, faults to findings."""
 
 import json
-import time
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +11,6 @@ from hypothesis import strategies as st
 from tests.worker.rows import batch_of, filled, nested, problem_of, spec_of, spool
 from zoo.orca.wire.faults import OTHER_LENGTHS
 from zoo.orca.worker.dataset import open_rows
-from zoo.orca.worker.spool import Spool
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -205,17 +203,3 @@ def test_slices_count_only_their_own_rows(tmp_path_factory, rows, data):
     done = spool(tmp_path_factory.mktemp("spool"), spec, [whole.slice(3, len(rows))])
     read = open_rows(done.files["train"], filled(spec, done))
     assert read["v"].tolist() == rows
-
-
-def test_speed_of_clean_rows(tmp_path):
-    """10M rows of 3 ints in batches of 10,000: 0.3 s measured; here a tenth, with room to spare."""
-    spec = spec_of(a="int32", b="int32", c="int32")
-    array = pa.array(np.arange(10_000, dtype=np.int32))
-    batch = pa.RecordBatch.from_arrays([array] * 3, ["c0", "c1", "c2"])
-    spooling = Spool(str(tmp_path), spec, False)
-    start = time.perf_counter()
-    for _ in range(100):
-        spooling.add(batch)
-    spent = time.perf_counter() - start
-    assert spooling.finish().rows["train"] == 1_000_000
-    assert spent < 0.5

@@ -19,6 +19,9 @@ from zoo.orca.wire.features import ColumnSpec, FeatureSpec
 #: The last column of a frame that carries validation rows: true for those.
 MARKER = "validation"
 
+#: The very last column: the partition that the row came from.
+ORIGIN = "origin"
+
 #: Columns by position (one name, or several), or the model's input names to columns.
 ColumnNames = str | Sequence[str] | Mapping[str, str]
 
@@ -75,8 +78,8 @@ def prepare(
     """Return the frame of a stage: a partition for each worker, rows placed at random by `seed`.
 
     Its columns are those of ``spec.columns``, named by position (``c0``, ``c1``, ...) and already
-    of the Arrow types that the workers expect; with `validation`, rows of both frames and a last
-    column `MARKER` that tells them apart.
+    of the Arrow types that the workers expect; with `validation`, rows of both frames and a column
+    `MARKER` that tells them apart; last `ORIGIN`.
 
     Raises
     ------
@@ -88,6 +91,9 @@ def prepare(
         columns = _named_by_position(_validation_columns(validation, spec))
         other = validation.select(*columns, F.lit(True).alias(MARKER))
         frame = frame.withColumn(MARKER, F.lit(False)).unionAll(other)
+    # Blocks of an exchange arrive in whatever order the network brings them; with this the workers
+    # put them in the same order every time.
+    frame = frame.withColumn(ORIGIN, F.spark_partition_id())
     # A number that is given is kept by adaptive execution. Plain repartition(n) would sort first.
     return frame.repartition(workers, F.rand(seed))
 

@@ -17,7 +17,6 @@ from zoo.orca.frameworks.keras_callbacks import (
     numbers,
     user_callbacks,
 )
-from zoo.orca.frameworks.keras_inputs import Layout
 from zoo.orca.frameworks.keras_metrics import Logs, Statistics
 from zoo.orca.frameworks.keras_models import Made, value_of
 from zoo.orca.frameworks.keras_state import read_state, share_state, write_state

@@ -30,13 +30,21 @@ def kinds() -> list[Any]:
     return found
 
 
-def begin(seed: int) -> None:
-    """Make this process like a fresh one: the child is used again for job after job."""
+def begin(seed: int) -> list[Any]:
+    """Make this process like a fresh one, the child being used again for job after job.
+
+    Returns
+    -------
+    list
+        The Kerases that were seeded.
+    """
     tf.config.run_functions_eagerly(False)
     tf.random.set_seed(seed)
-    for keras in kinds():
+    known = kinds()
+    for keras in known:
         keras.begin()
         keras.make_random(seed)
+    return known
 
 
 class Made:
@@ -52,10 +60,15 @@ class Made:
 
     def __init__(self, job: Job, *, fresh_process: bool = True) -> None:
         if fresh_process:
-            begin(job.seed)
-        config = unpack(job.model.config)
+            config = unpack(job.model.config)
         creator = unpack(job.model.creator)
+        known = begin(job.seed)
         self.model = creator(config)
+        if kinds() != known:
+            # The creator imported a Keras that could not be seeded before: make it as warm
+            # children will, so that equal seeds are equal models.
+            begin(job.seed)
+            self.model = creator(config)
         self.keras = _kind_of(self.model)
         if job.model.compile_args is not None:
             self.model.compile(**unpack(job.model.compile_args)(config))

@@ -95,7 +95,7 @@ def _count(model: Any, name: str, step: Step, check: Callable[[], None]) -> None
         # A user's callback may evaluate the model on data of its own.
         if not isinstance(data, Counted):
             return original(data)
-        step.enter(data.rows, data.of)
+        step.enter(*data.rows)
         result = original(data.data)
         step.leave()
         check()

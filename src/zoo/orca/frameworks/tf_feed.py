@@ -20,13 +20,13 @@ _AHEAD = 8
 class Counted(NamedTuple):
     """One step's batch on one of several workers.
 
-    `rows` is 0 where the batch is a single row that stands for none: every worker takes part in
-    every step.
+    `rows` are this rank's rows of the step and all ranks' rows. This rank's are 0 where the batch
+    is a single row that stands for none: every worker takes part in every step.
     """
 
+    # Two fields: Keras 2 takes any tuple of three for inputs, labels and weights.
     data: Any
-    rows: Any
-    of: Any
+    rows: tuple[Any, Any]
 
 
 class Blocks:
@@ -143,6 +143,6 @@ class Feed:
             numbers = order[first:end]
             found = {name: tf.gather(values, numbers) for name, values in self._tensors.items()}
             data = self._pack(found)
-            return Counted(data, rows, of) if self._counted else data
+            return Counted(data, (rows, of)) if self._counted else data
 
         return tf.data.Dataset.from_tensor_slices((starts, ends, rows, of)).map(batch)

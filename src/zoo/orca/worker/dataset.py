@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from zoo.orca.errors import DataError
 from zoo.orca.wire.faults import Finding, null_message, ragged_message
 from zoo.orca.wire.features import ColumnSpec, FeatureSpec
+from zoo.orca.worker.blocks import in_order
 from zoo.orca.worker.columns import null_rows, rows_by_length, show_row, take_apart, to_numpy
 
 _NUMPY: dict[str, np.dtype[Any]] = {
@@ -42,6 +43,7 @@ def open_rows(path: str, spec: FeatureSpec) -> dict[str, NDArray[Any]]:
         reader = pa.ipc.open_file(source)
         batches = [reader.get_batch(index) for index in range(reader.num_record_batches)]
     rows = sum(batch.num_rows for batch in batches)
+    batches = in_order(batches, path)
     flat = _one_after_another(batches, spec, f"{path}.columns")
     return {
         column.name: values.reshape(rows, *(length or 0 for length in column.shape))
@@ -94,7 +96,7 @@ def _one_after_another(
 def _stored(batch: pa.RecordBatch, index: int, dtype: str) -> NDArray[Any]:
     values = batch.column(index)
     if isinstance(values, pa.FixedSizeListArray):
-        values = values.values
+        values = values.flatten()  # and not .values, which knows nothing of slices
     if dtype == "string":
         return to_numpy(values, dtype)
     return values.to_numpy().view(_NUMPY[dtype])  # type: ignore[no-any-return]

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from zoo.orca.wire.faults import OTHER_LENGTHS, Finding
 from zoo.orca.wire.features import ColumnSpec, FeatureSpec
+from zoo.orca.worker.blocks import Blocks
 from zoo.orca.worker.columns import Parts, null_rows, rows_by_length, show_row, take_apart
 
 #: Rows are held in memory until they are so many bytes, then written as one record batch.
@@ -65,7 +66,7 @@ class Spool:
         Where the files go.
     spec : FeatureSpec
     validate : bool
-        Whether the batches' last column tells validation rows (true) from training rows.
+        Whether the batches' last column but one tells validation rows (true) from training rows.
     """
 
     def __init__(self, directory: str, spec: FeatureSpec, validate: bool) -> None:
@@ -76,11 +77,11 @@ class Spool:
         self._validate = validate
 
     def add(self, batch: pa.RecordBatch) -> None:
-        """Write the rows of one batch, whose columns are those of ``spec.columns``."""
+        """Write the rows of one batch: ``spec.columns``, a marker if any, the origin."""
         if not self._validate:
             self._sets["train"].add(batch)
             return
-        marker = batch.column(batch.num_columns - 1)
+        marker = batch.column(batch.num_columns - 2)
         marked = marker.true_count
         if marked in (0, batch.num_rows):  # most batches come from one frame only
             self._sets["validation" if marked else "train"].add(batch)
@@ -118,6 +119,7 @@ class _DataSet:
         self._name = name
         self._specs = specs
         self._file = _BlockFile(path, specs)
+        self._blocks = Blocks()
         self._shapes: list[tuple[int | None, ...] | None] = [None] * len(specs)
         self._tallies: dict[_Key, _Tally] = {}
         self._distinct = [0] * len(specs)
@@ -128,6 +130,7 @@ class _DataSet:
         if not batch.num_rows:
             return
         self.rows += batch.num_rows
+        self._blocks.add(batch.column(batch.num_columns - 1).to_numpy())
         columns = [batch.column(index) for index in range(len(self._specs))]
         parts = [take_apart(a, len(s.shape)) for a, s in zip(columns, self._specs, strict=True)]
         for index, part in enumerate(parts):
@@ -138,6 +141,7 @@ class _DataSet:
     def close(self) -> None:
         """Write what is held back and close the file."""
         self._file.close()
+        self._blocks.save(self.path)
 
     def findings(self) -> list[Finding]:
         """Return what was found so far."""

@@ -1,0 +1,57 @@
+"""The order of a worker's rows: by the partition they came from, however they arrived.
+
+An exchange brings a worker one block of rows from each partition, in an order that depends on the
+network. Rows of one block keep theirs. So remembering where each block lies is enough to give a
+worker's rows the same order in every run and after every retry, and with it every batch.
+"""
+
+import os
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+
+class Blocks:
+    """Notes where each block of rows begins, as rows arrive."""
+
+    def __init__(self) -> None:
+        self._origins: list[int] = []
+        self._starts: list[int] = []
+        self._rows = 0
+
+    def add(self, origins: NDArray[np.int32]) -> None:
+        """Note the partitions that the next rows came from."""
+        changes = np.flatnonzero(origins[1:] != origins[:-1]) + 1
+        for start in (0, *changes.tolist()) if len(origins) else ():
+            origin = int(origins[start])
+            if not self._origins or self._origins[-1] != origin:
+                self._origins.append(origin)
+                self._starts.append(self._rows + start)
+        self._rows += len(origins)
+
+    def save(self, path: str) -> None:
+        """Write the blocks in their order beside the rows' file, if they did not arrive in it."""
+        if self._origins != sorted(self._origins):
+            ends = [*self._starts[1:], self._rows]
+            order = np.argsort(self._origins, kind="stable")
+            np.save(_beside(path), np.array([self._starts, ends], np.int64)[:, order])
+
+
+def in_order(batches: list[pa.RecordBatch], path: str) -> list[pa.RecordBatch]:
+    """Return the rows of `batches`, those of the file at `path`, block by block in order."""
+    if not os.path.exists(_beside(path)):
+        return batches
+    firsts = np.cumsum([0, *(batch.num_rows for batch in batches)])
+    found = []
+    for start, end in np.load(_beside(path)).T.tolist():
+        number = int(np.searchsorted(firsts, start, "right")) - 1
+        while start < end:  # a block may reach over several batches
+            stop = min(end, int(firsts[number + 1]))
+            found.append(batches[number].slice(start - int(firsts[number]), stop - start))
+            start, number = stop, number + 1
+    return found
+
+
+def _beside(path: str) -> str:
+    return f"{path}.blocks.npy"

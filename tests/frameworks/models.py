@@ -1,0 +1,157 @@
+"""Model creators of the tests; `config["keras"]` says which Keras."""
+
+from typing import Any
+
+
+def keras_of(config: dict[str, Any]) -> Any:
+    """The Keras of this number."""
+    if config["keras"] == 2:
+        from tensorflow import keras
+    else:
+        import keras
+    return keras
+
+
+def optimizer_of(config: dict[str, Any]) -> Any:
+    """The optimizer by name and arguments."""
+    keras = keras_of(config)
+    name, *rest = config.get("optimizer", ("SGD", {"learning_rate": 0.1}))
+    legacy = name.startswith("legacy.")
+    owner = keras.optimizers.legacy if legacy else keras.optimizers
+    return getattr(owner, name.removeprefix("legacy."))(**(rest[0] if rest else {}))
+
+
+def embedded(config: dict[str, Any]) -> Any:
+    """Numbers and an embedding, one output; sparse gradients."""
+    keras = keras_of(config)
+    x = keras.Input((4,), name="x")
+    u = keras.Input((1,), dtype="int32", name="u")
+    table = keras.layers.Embedding(
+        config.get("vocabulary", 500), 3, embeddings_regularizer=config.get("table_regularizer")
+    )
+    hidden = keras.layers.Dense(8, activation="relu", kernel_regularizer=config.get("regularizer"))
+    both = keras.layers.Concatenate()([hidden(x), keras.layers.Flatten()(table(u))])
+    model = keras.Model([x, u], keras.layers.Dense(1, name="out")(both))
+    model.compile(
+        optimizer_of(config),
+        config.get("loss", "mse"),
+        metrics=["mae"],
+        weighted_metrics=["mse"] if config.get("weighted") else None,
+        run_eagerly=config.get("eager", False),
+        steps_per_execution=config.get("per_execution", 1),
+    )
+    return model
+
+
+def classifier(config: dict[str, Any]) -> Any:
+    """Three classes."""
+    keras = keras_of(config)
+    x = keras.Input((4,), name="x")
+    hidden = keras.layers.Dense(6, activation="tanh")(x)
+    model = keras.Model(x, keras.layers.Dense(3, activation="softmax")(hidden))
+    model.compile(optimizer_of(config), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
+def two_outputs(config: dict[str, Any]) -> Any:
+    """Two inputs, two outputs, weights of losses."""
+    keras = keras_of(config)
+    a, b = keras.Input((4,), name="a"), keras.Input((1,), name="b")
+    hidden = keras.layers.Dense(5, activation="tanh")(keras.layers.Concatenate()([a, b]))
+    first = keras.layers.Dense(1, name="first")(hidden)
+    second = keras.layers.Dense(1, activation="sigmoid", name="second")(hidden)
+    model = keras.Model([a, b], [first, second])
+    model.compile(
+        optimizer_of(config),
+        {"first": "mse", "second": "binary_crossentropy"},
+        loss_weights={"first": 1.0, "second": 0.5},
+        metrics={"first": ["mae"], "second": ["accuracy"]},
+    )
+    return model
+
+
+def normalised(config: dict[str, Any]) -> Any:
+    """With batch normalisation."""
+    keras = keras_of(config)
+    model = keras.Sequential(
+        [
+            keras.Input((4,)),
+            keras.layers.BatchNormalization(momentum=0.5),
+            keras.layers.Dense(4),
+            keras.layers.Dense(1),
+        ]
+    )
+    model.compile(optimizer_of(config), "mse")
+    return model
+
+
+def deferred(config: dict[str, Any]) -> Any:
+    """Built by its first batch."""
+    keras = keras_of(config)
+    model = keras.Sequential(
+        [keras.layers.Dense(5, activation="tanh"), keras.layers.Dense(1)]
+    )
+    model.compile(optimizer_of(config), "mse", metrics=["mae"])
+    return model
+
+
+def subclassed(config: dict[str, Any]) -> Any:
+    """A model of the user's own class, with a custom step, that adds up the rows it has seen."""
+    import tensorflow as tf
+
+    keras = keras_of(config)
+
+    class Sum(keras.metrics.Metric):
+        def __init__(self, name: str) -> None:
+            super().__init__(name=name)
+            self.total = self.add_weight(name="total", shape=(), initializer="zeros")
+
+        def update_state(self, values: Any, sample_weight: Any = None) -> None:
+            self.total.assign_add(tf.reduce_sum(tf.cast(values, tf.float32)))
+
+        def result(self) -> Any:
+            return self.total
+
+        def reset_state(self) -> None:
+            self.total.assign(0.0)
+
+    class Model(keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.hidden = keras.layers.Dense(5, activation="tanh")
+            self.out = keras.layers.Dense(1)
+            self.seen = Sum("seen")
+            self.squares = Sum("squares")
+            self.other = keras.optimizers.SGD(0.01)
+
+        @property
+        def metrics(self) -> list[Any]:
+            return [self.seen, self.squares]
+
+        def call(self, inputs: Any) -> Any:
+            x, _ = inputs
+            return self.out(self.hidden(x))
+
+        def train_step(self, data: Any) -> Any:
+            (x, number), y = data
+            with tf.GradientTape(persistent=True) as tape:
+                predicted = self((x, number))
+                loss = tf.reduce_mean((predicted - y) ** 2)
+            if loss > 1e9:  # needs AutoGraph, which Keras 2 gives to steps
+                loss = loss * 2.0 if config["keras"] == 2 else loss
+            hidden, out = self.hidden.trainable_variables, self.out.trainable_variables
+            self.optimizer.apply_gradients(
+                zip(tape.gradient(loss, hidden), hidden, strict=True)
+            )
+            self.other.apply_gradients(zip(tape.gradient(loss, out), out, strict=True))
+            self.seen.update_state(number)
+            self.squares.update_state(number**2)
+            return {"seen": self.seen.result(), "squares": self.squares.result(), "raw": loss}
+
+    model = Model()
+    if config["keras"] == 3:
+        step = model.train_step
+        # Keras 3 runs steps without AutoGraph.
+        model.train_step = tf.autograph.to_graph(step.__func__).__get__(model)
+    model.compile(optimizer_of(config), "mse")
+    return model
