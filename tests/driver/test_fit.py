@@ -1,6 +1,7 @@
 """fit, evaluate and predict through Spark with a framework in numpy: the engine's own equalities."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -66,6 +67,18 @@ def test_fit_goes_on_after_fit_and_after_load(rows: DataFrame, tmp_path) -> None
     loaded.fit(rows, epochs=2)
     np.testing.assert_array_equal(broken.weights, unbroken.weights)
     np.testing.assert_array_equal(loaded.weights, unbroken.weights)
+
+
+def test_a_state_too_large_for_the_results_goes_through_model_dir(
+    rows: DataFrame, tmp_path: Path
+) -> None:
+    plain, routed = FakeEstimator.of(linear(1), 2), FakeEstimator.of(linear(1), 2)
+    with pytest.raises(StateError, match=r"spark.driver.maxResultSize.*model_dir"):
+        plain.fit(rows, max_state_bytes=1000)
+    plain.fit(rows)
+    routed.fit(rows, max_state_bytes=1000, model_dir=str(tmp_path), run="r")
+    np.testing.assert_array_equal(routed.weights, plain.weights)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_stats_have_orcas_names_and_kerass_history(rows: DataFrame) -> None:

@@ -102,21 +102,21 @@ def subclassed(config: dict[str, Any]) -> Any:
     keras = keras_of(config)
 
     class Sum(keras.metrics.Metric):
-        def __init__(self, name: str) -> None:
+        def __init__(self, name):
             super().__init__(name=name)
             self.total = self.add_weight(name="total", shape=(), initializer="zeros")
 
-        def update_state(self, values: Any, sample_weight: Any = None) -> None:
+        def update_state(self, values, sample_weight=None):
             self.total.assign_add(tf.reduce_sum(tf.cast(values, tf.float32)))
 
-        def result(self) -> Any:
+        def result(self):
             return self.total
 
-        def reset_state(self) -> None:
+        def reset_state(self):
             self.total.assign(0.0)
 
     class Model(keras.Model):
-        def __init__(self) -> None:
+        def __init__(self):
             super().__init__()
             self.hidden = keras.layers.Dense(5, activation="tanh")
             self.out = keras.layers.Dense(1)
@@ -125,20 +125,18 @@ def subclassed(config: dict[str, Any]) -> Any:
             self.other = keras.optimizers.SGD(0.01)
 
         @property
-        def metrics(self) -> list[Any]:
+        def metrics(self):
             return [self.seen, self.squares]
 
-        def call(self, inputs: Any) -> Any:
+        def call(self, inputs):
             x, _ = inputs
             return self.out(self.hidden(x))
 
-        def train_step(self, data: Any) -> Any:
+        def train_step(self, data):
             (x, number), y = data
             with tf.GradientTape(persistent=True) as tape:
                 predicted = self((x, number))
                 loss = tf.reduce_mean((predicted - y) ** 2)
-            if loss > 1e9:  # needs AutoGraph, which Keras 2 gives to steps
-                loss = loss * 2.0 if config["keras"] == 2 else loss
             hidden, out = self.hidden.trainable_variables, self.out.trainable_variables
             self.optimizer.apply_gradients(
                 zip(tape.gradient(loss, hidden), hidden, strict=True)
@@ -149,9 +147,5 @@ def subclassed(config: dict[str, Any]) -> Any:
             return {"seen": self.seen.result(), "squares": self.squares.result(), "raw": loss}
 
     model = Model()
-    if config["keras"] == 3:
-        step = model.train_step
-        # Keras 3 runs steps without AutoGraph.
-        model.train_step = tf.autograph.to_graph(step.__func__).__get__(model)
     model.compile(optimizer_of(config), "mse")
     return model

@@ -59,7 +59,7 @@ def check(ranks, creator, data, config, *, epochs=2, inputs=("x", "u"), labels=(
     steps = epochs * data.plan(BATCH).steps_per_pass
     expected = ranks.alone(
         one_worker,
-        job_of(TrainJob, creator, data.spec, config=config),
+        job_of(TrainJob, creator, data.spec, config={**config, "per_execution": 1}),
         data.batches(BATCH, steps),
         inputs,
         labels,
@@ -74,9 +74,11 @@ def check(ranks, creator, data, config, *, epochs=2, inputs=("x", "u"), labels=(
 
 
 @each_keras
-@pytest.mark.parametrize("counts", [(50, 53), (30, 40, 33)])
-@pytest.mark.parametrize("optimizer", [SGD, MOMENTUM, ADAM])
-def test_optimizers_and_sparse_gradients(ranks, keras, counts, optimizer):
+@pytest.mark.parametrize(
+    ("optimizer", "counts"),
+    [(SGD, (50, 53)), (MOMENTUM, (30, 40, 33)), (ADAM, (50, 53)), (ADAM, (30, 40, 33))],
+)
+def test_optimizers_and_sparse_gradients(ranks, keras, optimizer, counts):
     data = Data.of(columns(), counts, features=("x", "u"))
     check(ranks, models.embedded, data, {"keras": keras, "optimizer": optimizer})
 
@@ -94,8 +96,7 @@ def test_sparse_gradients_of_many_rows_travel_dense(ranks, keras):
     check(ranks, models.embedded, data, {"keras": keras, "vocabulary": 7, "optimizer": ADAM})
 
 
-@each_keras
-@pytest.mark.parametrize("clip", ["clipnorm", "global_clipnorm", "clipvalue"])
+@pytest.mark.parametrize(("keras", "clip"), [(2, "global_clipnorm"), (2, "clipvalue"), (3, "clipnorm")])
 def test_clipping(ranks, keras, clip):
     optimizer = ("SGD", {"learning_rate": 0.1, clip: 0.01})
     data = Data.of({**columns(), "u": columns()["u"] % 7}, (50, 53), features=("x", "u"))
@@ -135,7 +136,7 @@ def test_several_inputs_and_outputs(ranks, keras):
 
 
 @each_keras
-@pytest.mark.parametrize("counts", [(100, 3), (103, 0), (2, 0, 1)])
+@pytest.mark.parametrize("counts", [(100, 3), (2, 0, 1)])
 def test_steps_without_rows_of_some_rank(ranks, keras, counts):
     data = Data.of(columns(sum(counts)), counts, features=("x", "u"))
     config = {"keras": keras, "optimizer": ADAM, "per_execution": 4}

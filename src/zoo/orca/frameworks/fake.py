@@ -17,7 +17,16 @@ from zoo.orca.errors import ModelError
 from zoo.orca.wire.features import FeatureSpec
 from zoo.orca.wire.job import EvaluateJob, Job, OutputSpec, Progress, TrainJob
 from zoo.orca.wire.packing import State, unpack
-from zoo.orca.worker.plugin import Built, Columns, Evaluated, Predictor, Rows, Trained, World
+from zoo.orca.worker.plugin import (
+    Built,
+    Columns,
+    Evaluated,
+    Predictor,
+    Rows,
+    Trained,
+    World,
+    check_state_size,
+)
 
 _OUTPUTS = (OutputSpec("prediction", "float32", 1),)
 
@@ -54,6 +63,7 @@ class FakeFramework:
     def train(self, job: TrainJob, rows: Rows, validation: Rows | None, world: World) -> Trained:
         """Take the same steps as one worker would, up to the order of additions."""
         model = _model(job)
+        check_state_size(model.weights.nbytes, job)
         step = _step(job)
         steps = job.steps_per_epoch or rows.plan.steps_per_pass
         order = rows.plan.steps(world.rank, step)

@@ -72,8 +72,11 @@ def is_optimizer(value: Any) -> bool:
     return isinstance(value, kinds)
 
 
-def clips(optimizer: Any) -> bool:
-    """Whether the optimizer clips gradients."""
+def needs_every_row(optimizer: Any) -> bool:
+    """Whether rows of sparse gradients must not be added up before the optimizer gets them.
+
+    Clipping looks at each of them, and comes first.
+    """
     inner = getattr(optimizer, "inner_optimizer", optimizer)
     names = ("clipnorm", "clipvalue", "global_clipnorm")
     return any(getattr(inner, name, None) is not None for name in names)
@@ -126,7 +129,7 @@ def run_on_several(model: Any) -> None:
         model._jit_compile = False
 
 
-def loss_trackers(model: Any, batch: Any) -> list[Any]:
+def loss_trackers(model: Any, batch: Any, outputs: int) -> list[Any]:
     """Return metrics of losses that count batches instead of rows: none, Keras 2 counts rows."""
     return []
 

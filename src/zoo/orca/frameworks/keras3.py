@@ -79,11 +79,12 @@ def is_optimizer(value: Any) -> bool:
     return isinstance(value, package().optimizers.Optimizer)
 
 
-def clips(optimizer: Any) -> bool:
-    """Whether the optimizer clips gradients."""
-    inner = getattr(optimizer, "inner_optimizer", optimizer)
-    names = ("clipnorm", "clipvalue", "global_clipnorm")
-    return any(getattr(inner, name, None) is not None for name in names)
+def needs_every_row(optimizer: Any) -> bool:
+    """Whether rows of sparse gradients must not be added up before the optimizer gets them.
+
+    Keras 3 does not add them up itself: Adam, for one, squares each of them.
+    """
+    return True
 
 
 def build_optimizer(optimizer: Any, variables: Sequence[Any]) -> None:
@@ -117,15 +118,16 @@ def run_on_several(model: Any) -> None:
     model.jit_compile = False
 
 
-def loss_trackers(model: Any, batch: Any) -> list[Any]:
+def loss_trackers(model: Any, batch: Any, outputs: int) -> list[Any]:
     """Return metrics of losses that count batches instead of rows, built by `batch`.
 
-    With several outputs Keras 3 averages each output's loss over batches, whatever their sizes.
+    With several outputs Keras 3 averages each output's loss over batches, whatever their sizes,
+    as long as those are not fixed.
     """
     container = model._compile_loss
     if container is None:
         return []
-    if not container.built and len(model.outputs or ()) > 1:
+    if not container.built and outputs > 1:
         model._symbolic_build(data_batch=batch)
     return list(container.metrics)
 

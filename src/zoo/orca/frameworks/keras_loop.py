@@ -19,13 +19,13 @@ from zoo.orca.frameworks.keras_callbacks import (
 )
 from zoo.orca.frameworks.keras_metrics import Logs, Statistics
 from zoo.orca.frameworks.keras_models import Made, value_of
-from zoo.orca.frameworks.keras_state import read_state, share_state, write_state
-from zoo.orca.frameworks.keras_steps import distribute
+from zoo.orca.frameworks.keras_state import expected_bytes, read_state, share_state, write_state
+from zoo.orca.frameworks.keras_steps import Step, distribute
 from zoo.orca.frameworks.tf_feed import Feed, global_rows
 from zoo.orca.wire.job import EvaluateJob, OutputSpec, TrainJob
 from zoo.orca.wire.packing import State, unpack
 from zoo.orca.wire.plan import Plan
-from zoo.orca.worker.plugin import Evaluated, Rows, Trained, World
+from zoo.orca.worker.plugin import Evaluated, Rows, Trained, World, check_state_size
 
 _SEED_STRIDE = 0x9E3779B1
 
@@ -52,14 +52,30 @@ class Session:
             write_state(made, self.state, optimizers=isinstance(job, TrainJob))
         else:
             share_state(made, world.collective)
+        self._step: Step | None = None
         if world.size > 1:
-            distribute(made, world.collective, weighted=self._weighted, batch=sample)
+            self._step = distribute(
+                made,
+                world.collective,
+                weighted=self._weighted,
+                batch=sample,
+                outputs=len(self.outputs),
+            )
 
     def feed_of(self, rows: Rows, class_weight: Mapping[int, float] | None = None) -> Feed:
         """Return the feed of one data set."""
         arrays = self.layout.arrays(rows.columns, class_weight)
         several = self._world.size > 1
         return Feed(rows.plan, self._world.rank, arrays, self.layout.pack, counted=several)
+
+    def fit(self, *args: Any, **kwargs: Any) -> None:
+        """Run `Model.fit`; an error of Orca's comes out as itself."""
+        try:
+            self.made.model.fit(*args, **kwargs)
+        except Exception as error:
+            if self._step is not None and self._step.problem is not None:
+                raise self._step.problem from error
+            raise
 
     def frame(self, loop: Loop, plans: Mapping[str, Plan], callbacks: Sequence[Any]) -> Frame:
         """Return what callbacks share; from here on epochs' logs are those of all workers.
@@ -130,7 +146,7 @@ def train(made: Made, job: TrainJob, rows: Rows, validation: Rows | None, world:
     running = user_callbacks(made, users, world)
     frame = session.frame(loop, plans, users)
     save = (lambda: progress.save(world)) if world.checkpoint is not None else None
-    made.model.fit(
+    session.fit(
         data,
         epochs=job.initial_epoch + job.epochs,
         initial_epoch=job.initial_epoch,

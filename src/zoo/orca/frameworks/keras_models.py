@@ -1,7 +1,7 @@
 """The user's model: made by the creator, told which Keras it is of, built, and asked about."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -56,19 +56,19 @@ class Made:
         The `Model` of Keras 2 or 3.
     keras : module
         `zoo.orca.frameworks.keras2` or `keras3`, whichever it is of.
+
+    Parameters
+    ----------
+    job : Job
+    fresh_process : bool
+        Whether this process is a child's, to be made like new first; the caller's own is left
+        as it is.
     """
 
     def __init__(self, job: Job, *, fresh_process: bool = True) -> None:
-        if fresh_process:
-            config = unpack(job.model.config)
+        config = unpack(job.model.config)
         creator = unpack(job.model.creator)
-        known = begin(job.seed)
-        self.model = creator(config)
-        if kinds() != known:
-            # The creator imported a Keras that could not be seeded before: make it as warm
-            # children will, so that equal seeds are equal models.
-            begin(job.seed)
-            self.model = creator(config)
+        self.model = _create(creator, config, job.seed) if fresh_process else creator(config)
         self.keras = _kind_of(self.model)
         if job.model.compile_args is not None:
             self.model.compile(**unpack(job.model.compile_args)(config))
@@ -128,7 +128,11 @@ class Made:
         places = [("", getattr(self.model, "optimizer", None))]
         for number, layer in enumerate(self.model._flatten_layers()):
             prefix = f"{number}." if number else ""
-            places += [(f"{prefix}{name}", value) for name, value in vars(layer).items()]
+            places += [
+                (f"{prefix}{name}", value)
+                for name, value in vars(layer).items()
+                if not name.startswith("_self_")  # TensorFlow's books about the same objects
+            ]
         for name, value in places:
             members = _members(value)
             for k, member in enumerate(members):
@@ -149,6 +153,17 @@ class Made:
             for variable in self.model.non_trainable_variables
             if tf.as_dtype(variable.dtype).is_floating and id(variable) not in metrics
         ]
+
+
+def _create(creator: Callable[[Any], Any], config: Any, seed: int) -> Any:
+    known = begin(seed)
+    model = creator(config)
+    if kinds() == known:
+        return model
+    # The creator imported a Keras that could not be seeded before: make the model again, as warm
+    # children will, so that equal seeds are equal models.
+    begin(seed)
+    return creator(config)
 
 
 def _members(value: Any) -> list[Any]:

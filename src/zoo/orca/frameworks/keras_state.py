@@ -79,6 +79,15 @@ def share_state(made: Made, collective: Collective) -> None:
         write_state(made, State.from_bytes(bytes(received)), optimizers=True)
 
 
+def expected_bytes(made: Made) -> int:
+    """Return the size of the state after training, with all slots of the compiled optimizer."""
+    optimizer, trainable = made.model.optimizer, made.model.trainable_variables
+    if trainable and made.keras.optimized(optimizer, trainable) is None:
+        # What its first update would do; now it is still time to say that it is too large.
+        made.keras.build_optimizer(optimizer, trainable)
+    return read_state(made, {}).nbytes
+
+
 def _prefix(place: str) -> str:
     return f"optimizer/{place}" if place else "optimizer"
 

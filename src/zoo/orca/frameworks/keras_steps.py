@@ -8,7 +8,7 @@ The loop stays Keras's own. On the instances, not their classes:
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import tensorflow as tf
 
@@ -27,12 +27,16 @@ class Step:
     rows, of : tensor
     exchanges : int
         Calls of optimizers so far.
+    problem : ModelError or None
+        Why the model cannot be trained here. Raised inside a step, it would come out of TensorFlow
+        as another error, so who runs the loop raises it again.
     """
 
     def __init__(self, workers: int) -> None:
         # Gradients that are applied outside of any step count for the same on all ranks.
         self._none = (tf.constant(1, tf.int64), tf.constant(workers, tf.int64))
         self.exchanges = 0
+        self.problem: ModelError | None = None
         self.leave()
 
     def enter(self, rows: Any, of: Any) -> None:
@@ -43,17 +47,20 @@ class Step:
         """End it."""
         self.rows, self.of = self._none
 
+    def refuse(self, problem: ModelError) -> NoReturn:
+        """Raise, and remember what."""
+        self.problem = problem
+        raise problem
+
     def stretch(self) -> Any:
         """Return by what to multiply a sum over own rows, which will be weighed by rows."""
         return tf.cast(self.of, tf.float32) / tf.cast(tf.maximum(self.rows, 1), tf.float32)
 
-    def share(self) -> Any:
-        """Return this rank's part of the step's rows."""
-        return tf.cast(self.rows, tf.float32) / tf.cast(self.of, tf.float32)
 
-
-def distribute(made: Made, collective: Collective, *, weighted: bool, batch: Any) -> None:
-    """Make a model's steps those of one of several workers.
+def distribute(
+    made: Made, collective: Collective, *, weighted: bool, batch: Any, outputs: int
+) -> Step:
+    """Make a model's steps those of one of several workers; return where they stand.
 
     Parameters
     ----------
@@ -63,6 +70,8 @@ def distribute(made: Made, collective: Collective, *, weighted: bool, batch: Any
         Whether rows have weights.
     batch : structure
         A small batch, by which parts are built that must exist before the first step.
+    outputs : int
+        The model's outputs.
 
     Raises
     ------
@@ -75,12 +84,13 @@ def distribute(made: Made, collective: Collective, *, weighted: bool, batch: Any
     for loss in made.keras.loss_objects(made.model):
         if getattr(loss, "reduction", None) == "sum":
             _stretch(loss, step)
-    for tracker in made.keras.loss_trackers(made.model, batch):
-        _weigh_batches(tracker, step)
+    for tracker in made.keras.loss_trackers(made.model, batch, outputs):
+        _count_rows(tracker, step)
     for optimizer in made.optimizers().values():
         _meet(made, optimizer, collective, step)
     _count(made.model, "train_step", step, _all_met(made, step))
     _count(made.model, "test_step", step, lambda: None)
+    return step
 
 
 def _override(owner: Any, name: str, value: Any) -> None:
@@ -107,11 +117,12 @@ def _count(model: Any, name: str, step: Step, check: Callable[[], None]) -> None
 def _all_met(made: Made, step: Step) -> Callable[[], None]:
     def check() -> None:
         if step.exchanges == 0 and made.model.trainable_variables:
-            raise ModelError(
+            problem = ModelError(
                 "train_step applied gradients with no optimizer that Orca knows, so the workers' "
                 "models would differ: make optimizers attributes of the model, or pass them to "
                 "compile"
             )
+            step.refuse(problem)
 
     return check
 
@@ -119,7 +130,7 @@ def _all_met(made: Made, step: Step) -> Callable[[], None]:
 def _meet(made: Made, optimizer: Any, collective: Collective, step: Step) -> None:
     """Let gradients meet in the optimizer's outermost method."""
     original = getattr(optimizer, made.keras.APPLY)
-    keep_rows = made.keras.clips(optimizer)
+    keep_rows = made.keras.needs_every_row(optimizer)
     fused: dict[tuple[GradientSpec, ...], FusedSum] = {}
 
     def make(specs: tuple[GradientSpec, ...]) -> FusedSum:
@@ -127,6 +138,14 @@ def _meet(made: Made, optimizer: Any, collective: Collective, step: Step) -> Non
 
     def summed(gradients: list[Any], variables: list[Any]) -> list[Any]:
         step.exchanges += 1
+        for gradient, variable in zip(gradients, variables, strict=True):
+            if gradient is not None and not tf.as_dtype(gradient.dtype).is_floating:
+                problem = ModelError(
+                    f"the gradient of the variable {variable.name!r} is of "
+                    f"{tf.as_dtype(gradient.dtype).name}; several workers can train "
+                    "floating-point variables only"
+                )
+                step.refuse(problem)
         return exchanged(gradients, variables, step.rows, step.of, fused, make)
 
     def apply_gradients(grads_and_vars: Any, *args: Any, **kwargs: Any) -> Any:
@@ -172,11 +191,11 @@ def _stretch(loss: Any, step: Step) -> None:
     loss.__class__ = type(kind.__name__, (kind,), {"__call__": stretched, "__doc__": kind.__doc__})
 
 
-def _weigh_batches(tracker: Any, step: Step) -> None:
-    """Make a mean over batches one over the workers' parts of batches."""
+def _count_rows(tracker: Any, step: Step) -> None:
+    """Make a mean over batches one over rows: workers' batches differ in size."""
     original = tracker.update_state
 
     def update_state(values: Any, sample_weight: Any = None) -> Any:
-        return original(values, sample_weight=step.share())
+        return original(values, sample_weight=tf.cast(step.rows, tf.float32))
 
     _override(tracker, "update_state", update_state)

@@ -4,6 +4,7 @@ Unlike a job in a child, nothing here resets this process: its seeds, policies a
 are the caller's.
 """
 
+import warnings
 from typing import Any
 
 import tensorflow as tf
@@ -22,7 +23,10 @@ def restore(job: Job) -> Any:
 
 def save_model(job: Job, path: str) -> None:
     """Write the model in the format that the ending of `path` names: .keras or .h5."""
-    _restored(job).model.save(path)
+    with warnings.catch_warnings():
+        # Who names a path .h5 has chosen the format that Keras calls legacy.
+        warnings.filterwarnings("ignore", "You are saving your model as an HDF5 file", UserWarning)
+        _restored(job).model.save(path)
 
 
 def save_weights(job: Job, path: str) -> None:
@@ -31,7 +35,9 @@ def save_weights(job: Job, path: str) -> None:
 
 
 def load_weights(job: Job, path: str) -> State:
-    """Return the state of a model with the weights of a .keras or .h5 file; no optimizer's.
+    """Return the state of a model with the weights of a .keras or .h5 file.
+
+    Of a .keras or .weights.h5 file the optimizer's variables are read too, where it has them.
 
     The file's weights alone are read: whatever else is in it, nothing of it is executed.
 
@@ -41,6 +47,9 @@ def load_weights(job: Job, path: str) -> State:
         If the file is not Keras's, or its weights do not fit the model.
     """
     made = _built(job)
+    if path.endswith((".keras", ".weights.h5")) and made.keras.is_compiled(made.model):
+        # Such a file may hold the optimizer's variables, which need a place to go to.
+        made.keras.build_optimizer(made.model.optimizer, made.model.trainable_variables)
     try:
         made.model.load_weights(path)
     except (ValueError, OSError, KeyError) as error:

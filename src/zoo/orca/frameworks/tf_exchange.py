@@ -22,7 +22,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.orca.errors import ModelError
 from zoo.orca.worker.collective import Collective
 
 Array = NDArray[Any]
@@ -313,10 +312,4 @@ def _spec(gradient: Any, variable: Any) -> GradientSpec:
     import tensorflow as tf
 
     dtype = np.dtype(tf.as_dtype(gradient.dtype).as_numpy_dtype)
-    if not tf.as_dtype(gradient.dtype).is_floating:
-        raise ModelError(
-            f"the gradient of the variable {variable.name!r} has dtype {dtype.name}; several "
-            "workers can train floating-point variables only"
-        )
-    sparse = isinstance(gradient, tf.IndexedSlices)
-    return GradientSpec(tuple(variable.shape), dtype, sparse)
+    return GradientSpec(tuple(variable.shape), dtype, isinstance(gradient, tf.IndexedSlices))

@@ -16,6 +16,7 @@ from zoo.orca.driver.source import prepare
 from zoo.orca.driver.stage import Outcome, StageSettings, run_stage
 from zoo.orca.driver.storage import load_state, save_state
 from zoo.orca.errors import InvalidInputError, StateError
+from zoo.orca.files import read_bytes, remove_directory
 from zoo.orca.learn.results import TrainingStats
 from zoo.orca.wire.features import ColumnSpec, FeatureSpec
 from zoo.orca.wire.job import (
@@ -57,6 +58,8 @@ class EngineOptions:
         A directory that driver and workers reach, for checkpoints.
     environment : dict
         Variables the framework must find before it is imported.
+    noise : tuple of str
+        What log lines contain that the framework prints at every start.
     """
 
     num_workers: int | None = None
@@ -66,6 +69,7 @@ class EngineOptions:
     cpu_binding: bool = False
     model_dir: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
+    noise: tuple[str, ...] = ()
 
 
 class BaseEstimator:
@@ -139,7 +143,7 @@ class BaseEstimator:
     def _train(self, data: DataFrame, validation: DataFrame | None, job: TrainJob) -> TrainingStats:
         frame = self._frame(data, job, validation)
         outcome = self._run(frame, job, job.verbose, "fit")
-        self._adopt(State.from_bytes(outcome.state), outcome)
+        self._adopt(State.from_bytes(_state_of(outcome)), outcome)
         return TrainingStats(outcome.values["history"])
 
     def _evaluate(self, data: DataFrame, job: EvaluateJob) -> dict[str, float]:
@@ -185,6 +189,8 @@ class BaseEstimator:
         self._outputs = outcome.outputs if outcome else ()
         if outcome:
             state.meta[_FEATURES] = outcome.values["features"]
+        elif self._state and _FEATURES in self._state.meta:
+            state.meta.setdefault(_FEATURES, self._state.meta[_FEATURES])
         self._state = state
 
     def _driver_job(self) -> Job:
@@ -211,6 +217,7 @@ class BaseEstimator:
             seed=self._options.seed,
             threads=0,
             environment=dict(self._options.environment),
+            noise=self._options.noise,
             **fields,
         )
 
@@ -218,6 +225,16 @@ class BaseEstimator:
         if self._state is None:
             raise StateError(f"there is nothing to {what} yet: fit or load first")
         return self._state
+
+
+def _state_of(outcome: Outcome) -> bytes:
+    """Return the state that came with the rows, or through `model_dir` for its size."""
+    path = outcome.values["state_at"]
+    if not path:
+        return outcome.state
+    data = read_bytes(path)
+    remove_directory(path.rpartition("/")[0])
+    return data
 
 
 def checked_frame(data: Any, argument: str) -> DataFrame:

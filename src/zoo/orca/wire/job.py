@@ -49,6 +49,9 @@ class Job:
         Processor threads each worker may use; 0 leaves the framework's own choice.
     environment : dict
         Environment variables a child must have before it imports the framework.
+    noise : tuple of str
+        Log lines that contain one of these are what the framework prints at every start, and are
+        kept from the user.
     """
 
     model: ModelSpec
@@ -57,6 +60,7 @@ class Job:
     seed: int
     threads: int
     environment: dict[str, str] = field(default_factory=dict)
+    noise: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

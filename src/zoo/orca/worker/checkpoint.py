@@ -43,6 +43,12 @@ class Checkpoints:
         data = bytes(collective.broadcast(found if collective.rank == 0 else None))
         return State.from_bytes(data) if data else None
 
+    def keep(self, state: State) -> str:
+        """Write the final state for the driver to read and remove; return its path."""
+        path = f"{self._directory}/final{_SUFFIX}"
+        write_bytes(path, state.to_bytes())
+        return path
+
     def clear(self) -> None:
         """Remove them all; called on rank 0 alone."""
         if self._directory:

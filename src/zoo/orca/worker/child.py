@@ -45,6 +45,7 @@ class Child:
         self.on_log: Callable[[str], None] = lambda line: None
         self.on_progress: Callable[[dict[str, Any]], None] = lambda values: None
         self._messages: queue.Queue[Message | None] = queue.Queue()
+        self.noise: tuple[str, ...] = ()
         self.failed = False
         self._last_beat = time.monotonic()
         read_end, write_end = os.pipe()
@@ -168,6 +169,8 @@ class Child:
         with cast("IO[bytes]", self._process.stdout) as stream:
             for raw in stream:
                 line = raw.decode(errors="replace").rstrip()
+                if any(word in line for word in self.noise):
+                    continue
                 self.log.append(line)
                 self.on_log(line)
 

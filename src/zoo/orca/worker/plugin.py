@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from zoo.orca.errors import StateError
 from zoo.orca.wire.features import FeatureSpec
 from zoo.orca.wire.job import EvaluateJob, Job, OutputSpec, Progress, TrainJob
 from zoo.orca.wire.packing import State
@@ -86,6 +87,28 @@ class Built:
 
     state: State
     outputs: tuple[OutputSpec, ...]
+
+
+def is_too_large(nbytes: int, job: TrainJob) -> bool:
+    """Whether a state of that many bytes cannot come back through the stage's result rows."""
+    # The header and Spark's own framing of rows come on top.
+    return bool(job.max_state_bytes) and 1.05 * nbytes + 65536 > job.max_state_bytes
+
+
+def check_state_size(nbytes: int, job: TrainJob) -> None:
+    """Refuse, before training, a state that could not come back after it.
+
+    Raises
+    ------
+    StateError
+        Names the setting, and `model_dir`, through which a state of any size comes back.
+    """
+    if is_too_large(nbytes, job) and job.model_dir is None:
+        raise StateError(
+            f"the model's state weighs {nbytes / 2**20:,.1f} MiB, and Spark lets results weigh "
+            f"{job.max_state_bytes / 2**20:,.1f} MiB: raise spark.driver.maxResultSize, or give "
+            "the estimator a model_dir that driver and workers reach"
+        )
 
 
 #: Maps one batch of feature columns to the model's outputs, each of shape (rows, ...).

@@ -63,6 +63,7 @@ def make_predict_task(
 def _start(job: PredictJob, packed: bytes, heartbeat: float) -> Child:
     threads = job.threads or 1
     child = children.acquire({**job.environment, "OMP_NUM_THREADS": str(threads)})
+    child.noise = job.noise
     child.send("predict", packed)
     try:
         ready = child.wait("ready", "failed", heartbeat=heartbeat)

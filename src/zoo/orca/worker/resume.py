@@ -6,7 +6,7 @@ from dataclasses import replace
 from zoo.orca.wire.job import TrainJob
 from zoo.orca.wire.packing import State
 from zoo.orca.worker.checkpoint import Checkpoints
-from zoo.orca.worker.plugin import World
+from zoo.orca.worker.plugin import World, check_state_size, is_too_large
 
 _HISTORY = "history"
 
@@ -42,12 +42,28 @@ class Resumable:
         """Return the history of all attempts together."""
         return {name: self._past.get(name, []) + list(values) for name, values in history.items()}
 
-    def finish(self, state: State) -> bytes:
-        """Return the final state on rank 0 and drop the checkpoints; empty on the other ranks."""
+    def finish(self, state: State) -> tuple[bytes, str]:
+        """Drop the checkpoints; return the final state on rank 0, or the path it was written to.
+
+        Returns
+        -------
+        bytes
+            The state; empty on other ranks, and where it is too large for the stage's rows.
+        str
+            Where it is in that case: in `model_dir`.
+
+        Raises
+        ------
+        StateError
+            If it is too large and there is no `model_dir`.
+        """
         if not self._is_root:
-            return b""
+            return b"", ""
         self._checkpoints.clear()
-        return state.to_bytes()
+        check_state_size(state.nbytes, self.job)
+        if not is_too_large(state.nbytes, self.job):
+            return state.to_bytes(), ""
+        return b"", self._checkpoints.keep(state)
 
     def _save(self, state: Callable[[], State], history: Mapping[str, list[float]]) -> None:
         now = state()

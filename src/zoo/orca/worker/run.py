@@ -238,12 +238,14 @@ def _train(
     rows, validation = _rows(job, start, world)
     resumable = Resumable(cast(TrainJob, job), world)
     trained: Trained = framework.train(resumable.job, rows, validation, resumable.world)
+    blob, path = resumable.finish(trained.state)
     done = {
         "history": resumable.whole(trained.history),
         **_learnt(rows.spec, trained.outputs),
         "rows": rows.plan.rows,
+        "state_at": path,
     }
-    return done, resumable.finish(trained.state)
+    return done, blob
 
 
 def _evaluate(

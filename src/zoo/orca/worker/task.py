@@ -113,6 +113,7 @@ class _Task:
 
     def _run_child(self, batches: Iterator[pa.RecordBatch]) -> tuple[Child, Message]:
         child = children.acquire(self._environment())
+        child.noise = self._job.noise
         child.on_progress = self._reporter.send
         if self._options.log_to_driver:
             child.on_log = self._reporter.log

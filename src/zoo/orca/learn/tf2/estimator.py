@@ -25,6 +25,9 @@ from zoo.orca.wire.packing import pack
 #: Names of engines that the original had; one engine does the work of all of them here.
 _BACKENDS = ("tf2", "ray", "horovod", "spark")
 
+#: What TensorFlow prints on a machine without a GPU, before any log level counts.
+_NOISE = ("before absl::InitializeLog()", "cudart_stub.cc", "cuda_platform.cc")
+
 
 class Estimator(KerasFiles):
     """Trains a Keras model on Spark DataFrames. Make one with `from_keras`."""
@@ -106,6 +109,7 @@ class Estimator(KerasFiles):
             cpu_binding,
             model_dir,
             {"TF_USE_LEGACY_KERAS": legacy, "TF_CPP_MIN_LOG_LEVEL": "2"},
+            _NOISE,
         )
         return cls(model, options)
 

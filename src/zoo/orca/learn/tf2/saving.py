@@ -53,7 +53,8 @@ class KerasFiles(BaseEstimator):
         """Read what `save` wrote.
 
         A state restores everything, so that `fit` goes on as if it were the same session. Of a
-        ``.keras`` or ``.h5`` file the weights are read, and nothing in it is executed.
+        ``.keras`` file weights and optimizer are read, of an ``.h5`` file the weights; nothing in
+        either is executed, and epochs count from 0 again.
 
         Raises
         ------
@@ -90,7 +91,7 @@ class KerasFiles(BaseEstimator):
         files.save_weights(self._driver_job(), str(filepath), overwrite)
 
     def load_weights(self, filepath: str, by_name: bool = False) -> None:
-        """Read the weights of a ``.keras`` or ``.h5`` file; the optimizer starts anew.
+        """Read the weights of a ``.keras`` or ``.h5`` file.
 
         Parameters
         ----------
