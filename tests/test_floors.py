@@ -11,13 +11,14 @@ CONTEXT_FLOOR = ("context", "clusters", "java", "request")
 # Area -> the areas it may import from, besides itself.
 FLOORS = {
     "orca": {"context"},
-    "learn": {"driver", "data", "context", "wire", "errors"},
-    "driver": {"data", "context", "wire", "errors"},
+    "learn": {"driver", "data", "context", "wire", "files", "errors"},
+    "driver": {"data", "context", "wire", "files", "errors"},
     "data": {"context", "wire", "errors"},
     "context": {"errors"},
     "frameworks": {"worker", "wire", "errors"},
-    "worker": {"wire", "errors"},
+    "worker": {"wire", "files", "errors"},
     "wire": {"errors"},
+    "files": {"errors"},
     "errors": set(),
 }
 

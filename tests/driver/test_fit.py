@@ -1,4 +1,4 @@
-"""fit, evaluate and predict through Spark with a framework in numpy: the engine's own equalities."""
+"""fit, evaluate and predict through Spark with a framework in numpy: the engine's equalities."""
 
 import math
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What goes wrong on one worker ends the whole job within seconds with one error, and leaves nothing.
+"""What goes wrong on one worker ends the job within seconds, with one error, and leaves nothing.
 
 Everything here runs through Spark with the framework in numpy; the faults are the processes', not
 the model's.

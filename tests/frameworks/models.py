@@ -88,9 +88,7 @@ def normalised(config: dict[str, Any]) -> Any:
 def deferred(config: dict[str, Any]) -> Any:
     """Built by its first batch."""
     keras = keras_of(config)
-    model = keras.Sequential(
-        [keras.layers.Dense(5, activation="tanh"), keras.layers.Dense(1)]
-    )
+    model = keras.Sequential([keras.layers.Dense(5, activation="tanh"), keras.layers.Dense(1)])
     model.compile(optimizer_of(config), "mse", metrics=["mae"])
     return model
 
@@ -138,9 +136,7 @@ def subclassed(config: dict[str, Any]) -> Any:
                 predicted = self((x, number))
                 loss = tf.reduce_mean((predicted - y) ** 2)
             hidden, out = self.hidden.trainable_variables, self.out.trainable_variables
-            self.optimizer.apply_gradients(
-                zip(tape.gradient(loss, hidden), hidden, strict=True)
-            )
+            self.optimizer.apply_gradients(zip(tape.gradient(loss, hidden), hidden, strict=True))
             self.other.apply_gradients(zip(tape.gradient(loss, out), out, strict=True))
             self.seen.update_state(number)
             self.squares.update_state(number**2)

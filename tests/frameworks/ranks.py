@@ -150,8 +150,7 @@ class Data:
         spec = FeatureSpec(
             tuple(specs[name] for name in names),
             tuple(
-                specs[name]
-                for name in (labels.values() if isinstance(labels, Mapping) else labels)
+                specs[name] for name in (labels.values() if isinstance(labels, Mapping) else labels)
             ),
             tuple(features) if by_name else None,
             tuple(labels) if isinstance(labels, Mapping) else None,

@@ -52,9 +52,7 @@ def one_worker(job, batches, inputs, labels, weight=None, class_weight=None):
 def check(ranks, creator, data, config, *, epochs=2, inputs=("x", "u"), labels=("y",), **fields):
     """Train on several workers and on one."""
     weight = data.spec.weight.name if data.spec.weight else None
-    ran = train(
-        ranks, creator, data, batch_size=BATCH, epochs=epochs, config=config, **fields
-    )
+    ran = train(ranks, creator, data, batch_size=BATCH, epochs=epochs, config=config, **fields)
     same_on_all(ran)
     steps = epochs * data.plan(BATCH).steps_per_pass
     expected = ranks.alone(
@@ -96,7 +94,9 @@ def test_sparse_gradients_of_many_rows_travel_dense(ranks, keras):
     check(ranks, models.embedded, data, {"keras": keras, "vocabulary": 7, "optimizer": ADAM})
 
 
-@pytest.mark.parametrize(("keras", "clip"), [(2, "global_clipnorm"), (2, "clipvalue"), (3, "clipnorm")])
+@pytest.mark.parametrize(
+    ("keras", "clip"), [(2, "global_clipnorm"), (2, "clipvalue"), (3, "clipnorm")]
+)
 def test_clipping(ranks, keras, clip):
     optimizer = ("SGD", {"learning_rate": 0.1, clip: 0.01})
     data = Data.of({**columns(), "u": columns()["u"] % 7}, (50, 53), features=("x", "u"))
@@ -121,8 +121,13 @@ def test_class_weights(ranks, keras):
     weights = {0: 0.5, 1: 2.0, 2: 1.0}
     config = {"keras": keras}
     check(
-        ranks, models.classifier, data, config,
-        inputs=("x",), labels=("label",), class_weight=weights,
+        ranks,
+        models.classifier,
+        data,
+        config,
+        inputs=("x",),
+        labels=("label",),
+        class_weight=weights,
     )
 
 
@@ -130,8 +135,12 @@ def test_class_weights(ranks, keras):
 def test_several_inputs_and_outputs(ranks, keras):
     data = Data.of(columns(), (30, 40, 33), features=("x", "w"), labels=("y", "flag"))
     check(
-        ranks, models.two_outputs, data, {"keras": keras},
-        inputs=("x", "w"), labels=("y", "flag"),
+        ranks,
+        models.two_outputs,
+        data,
+        {"keras": keras},
+        inputs=("x", "w"),
+        labels=("y", "flag"),
     )
 
 

@@ -47,7 +47,11 @@ def test_not_compiled(ranks, keras):
     config = {"keras": keras}
     assert "not compiled" in refused(ranks, creator, of(), config=config)
     ran = train(
-        ranks, creator, of(), batch_size=20, config=config,
+        ranks,
+        creator,
+        of(),
+        batch_size=20,
+        config=config,
         compile_args=lambda config: {"optimizer": "sgd", "loss": "mse"},
     )
     assert np.isfinite(ran[0].trained.history["loss"][0])

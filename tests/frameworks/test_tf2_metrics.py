@@ -22,9 +22,14 @@ def judged(config):
         "sgd",
         "binary_crossentropy",
         metrics=[
-            "accuracy", "mae", m.AUC(name="auc"), m.Precision(name="precision"),
-            m.Recall(name="recall"), m.RootMeanSquaredError(name="rmse"),
-            m.BinaryIoU(name="iou"), m.SensitivityAtSpecificity(0.5, name="sas"),
+            "accuracy",
+            "mae",
+            m.AUC(name="auc"),
+            m.Precision(name="precision"),
+            m.Recall(name="recall"),
+            m.RootMeanSquaredError(name="rmse"),
+            m.BinaryIoU(name="iou"),
+            m.SensitivityAtSpecificity(0.5, name="sas"),
             m.TruePositives(name="tp"),
         ],
         weighted_metrics=[m.MeanSquaredError(name="wmse")],
@@ -44,7 +49,8 @@ def many(config):
         "sgd",
         "sparse_categorical_crossentropy",
         metrics=[
-            "accuracy", m.SparseTopKCategoricalAccuracy(2, name="top2"),
+            "accuracy",
+            m.SparseTopKCategoricalAccuracy(2, name="top2"),
             m.MeanIoU(3, sparse_y_pred=False, name="iou"),
         ],
     )
@@ -63,7 +69,10 @@ def plain(job, columns, labels, weight, batch_size):
     logs = model.evaluate(
         inputs[0] if len(inputs) == 1 else tuple(inputs),
         found[0] if len(found) == 1 else tuple(found),
-        batch_size=batch_size, verbose=0, return_dict=True, **more,
+        batch_size=batch_size,
+        verbose=0,
+        return_dict=True,
+        **more,
     )
     return {name: float(value) for name, value in logs.items()}
 
@@ -173,16 +182,20 @@ def test_validation_and_batch_logs_are_global(ranks, keras):
         return [Watch()]
 
     ran = train(
-        ranks, judged, data, validation=data, batch_size=20, epochs=2, config=config,
+        ranks,
+        judged,
+        data,
+        validation=data,
+        batch_size=20,
+        epochs=2,
+        config=config,
         make_callbacks=watching,
     )
     same_on_all(ran)
     history = ran[0].trained.history
     assert history["last"] == history["loss"]
     assert history["count"] == [6, 12]
-    after = evaluate(
-        ranks, judged, data, batch_size=20, config=config, state=ran[0].trained.state
-    )
+    after = evaluate(ranks, judged, data, batch_size=20, config=config, state=ran[0].trained.state)
     assert {f"val_{k}": v for k, v in after[0].items()} == pytest.approx(
         {k: v[-1] for k, v in history.items() if k.startswith("val_")}, rel=1e-6
     )

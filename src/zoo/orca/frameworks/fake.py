@@ -4,6 +4,7 @@ It stands in for a real framework wherever the engine is tested, and shows in on
 plug-in is. Its models are `LinearModel`; `model_creator(config)` returns one.
 """
 
+import functools
 import itertools
 import math
 from collections.abc import Callable
@@ -83,7 +84,7 @@ class FakeFramework:
             _tell(world, "epoch_end", epoch, job, steps, {k: v[-1] for k, v in history.items()})
             state = _state(model, epoch + 1, step)
             if world.checkpoint is not None:
-                world.checkpoint(lambda state=state: state, history)
+                world.checkpoint(functools.partial(_state, model, epoch + 1, step), history)
         return Trained(history, state, _OUTPUTS)
 
     def evaluate(self, job: EvaluateJob, rows: Rows, world: World) -> Evaluated:

@@ -86,8 +86,12 @@ def build_optimizer(optimizer: Any, variables: Sequence[Any]) -> None:
     """Create the optimizer's variables for these trainable variables."""
     if hasattr(optimizer, "_create_all_weights"):
         optimizer._create_all_weights(variables)
-    else:
+    elif hasattr(optimizer, "inner_optimizer"):
         optimizer.build(variables)
+    else:
+        # As `apply_gradients` does, so that the variables get the names they would have then.
+        with tf.name_scope(optimizer.name or "optimizer"):
+            optimizer.build(variables)
 
 
 def optimizer_variables(optimizer: Any) -> list[Any]:

@@ -11,7 +11,7 @@
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from zoo.orca.errors import ModelError
 from zoo.orca.frameworks.keras_metrics import restore
 from zoo.orca.frameworks.keras_models import Made, value_of
+from zoo.orca.frameworks.keras_position import Loop
 from zoo.orca.wire.job import Progress
 from zoo.orca.worker.plugin import World
 
@@ -27,101 +28,6 @@ _WRITERS = ("ModelCheckpoint", "TensorBoard", "CSVLogger", "RemoteMonitor", "Swa
 _BATCH_HOOKS = ("on_batch_begin", "on_batch_end", "on_train_batch_begin", "on_train_batch_end")
 _TEST_HOOKS = ("on_test_batch_begin", "on_test_batch_end")
 _REPORT_SECONDS = 0.2
-Int64 = NDArray[np.int64]
-
-
-@dataclass
-class Part:
-    """The steps of training, or of validation, as the callbacks must know them.
-
-    Attributes
-    ----------
-    rows, of : array
-        This rank's and all ranks' rows of each step of a pass.
-    start : int
-        The step, over all passes, with which the current epoch begins.
-    count : int
-        Steps of an epoch.
-    """
-
-    rows: Int64
-    of: Int64
-    count: int
-    start: int = 0
-
-    def share(self, step: int) -> float:
-        """Return this rank's part of the rows of an epoch's step."""
-        place = (self.start + step) % len(self.of)
-        return float(self.rows[place] / self.of[place])
-
-    def rows_before(self, step: int) -> int:
-        """Return the rows of all ranks in an epoch's steps up to `step`."""
-        passes, rest = divmod(self.start % len(self.of) + step, len(self.of))
-        whole = passes * int(self.of.sum()) + int(self.of[:rest].sum())
-        return whole - int(self.of[: self.start % len(self.of)].sum())
-
-
-@dataclass
-class Loop:
-    """Where Keras's loop stands.
-
-    Attributes
-    ----------
-    train, test : Part or None
-    first : int
-        The step, over all passes, with which training begins.
-    watched : dict of str to bool
-        For "train" and "test", whether a hook tells when a step is done.
-    phase : str
-        "train" or "test" while steps of this job run, "" between them.
-    step : int
-        The step of the epoch that was begun last, or is done where a hook tells.
-    taken : int
-        Training steps in all epochs that have ended.
-    """
-
-    train: Part | None
-    test: Part | None
-    first: int = 0
-    watched: dict[str, bool] = field(default_factory=dict)
-    phase: str = ""
-    step: int = 0
-    taken: int = 0
-    began: float = 0.0
-
-    @property
-    def part(self) -> Part:
-        """The steps of the current phase."""
-        part = self.test if self.phase == "test" else self.train
-        if part is None:
-            raise RuntimeError(f"this job has no steps to {self.phase}")
-        return part
-
-    @property
-    def epoch_steps(self) -> int:
-        """Steps of the epoch, once its steps are over; fewer if a callback stopped it."""
-        whole = self.part.count
-        return min(self.step + 1, whole) if self.watched.get(self.phase or "train") else whole
-
-    def begin(self, phase: str) -> None:
-        """Begin an epoch's steps, of training or testing."""
-        self.phase, self.step = phase, 0
-        if phase == "train":
-            self.part.start = self.first + self.taken
-            self.began = time.monotonic()
-
-    def end(self) -> float:
-        """End an epoch's steps; return this rank's part of the last step's rows."""
-        share = self.part.share(self.epoch_steps - 1)
-        if self.phase == "train":
-            self.taken += self.epoch_steps
-        self.phase = ""
-        return share
-
-    def end_training(self) -> None:
-        """End an epoch's training steps unless that was done when its logs were made global."""
-        if self.phase == "train":
-            self.end()
 
 
 @dataclass(frozen=True)
@@ -240,7 +146,7 @@ def first_callback(frame: Frame) -> Any:
     reporter = _Reporter(frame)
     watch_train, watch_test = loop.watched["train"], loop.watched["test"]
 
-    class First(base):  # type: ignore[misc]
+    class First(base):  # type: ignore[misc, valid-type]
         """Follows the loop."""
 
         _supports_tf_logs = True
@@ -267,7 +173,18 @@ def first_callback(frame: Frame) -> Any:
         def on_test_end(self, logs: Any = None) -> None:
             loop.phase = ""
 
-    def end(batch: int, logs: Any, wanted: bool) -> None:
+    if watch_train:
+        First.on_train_batch_end = _step_end(frame, no_rows, frame.hooks.train)
+    if watch_test:
+        First.on_test_batch_end = _step_end(frame, no_rows, frame.hooks.test)
+    return First()
+
+
+def _step_end(frame: Frame, no_rows: _NoRows, wanted: bool) -> Callable[..., None]:
+    """Return a callback's method for the end of a step."""
+    loop = frame.loop
+
+    def on_batch_end(self: Any, batch: int, logs: Any = None) -> None:
         loop.step = batch
         no_rows.end()
         if wanted and frame.several and loop.phase:
@@ -276,11 +193,7 @@ def first_callback(frame: Frame) -> Any:
             logs.clear()
             logs.update(merged)
 
-    if watch_train:
-        First.on_train_batch_end = lambda self, batch, logs=None: end(batch, logs, frame.hooks.train)
-    if watch_test:
-        First.on_test_batch_end = lambda self, batch, logs=None: end(batch, logs, frame.hooks.test)
-    return First()
+    return on_batch_end
 
 
 class _Reporter:
@@ -329,47 +242,64 @@ def last_callback(frame: Frame, save: Callable[[], None] | None) -> Any:
         Called at each epoch's end.
     """
     base = frame.made.keras.package().callbacks.Callback
-    world, loop = frame.world, frame.loop
+    ends = _EpochEnds(frame)
 
-    def agree(model: Any) -> None:
-        if frame.several:
-            flag = np.array([bool(model.stop_training)], np.int64)
-            world.collective.all_reduce(flag)
-            model.stop_training = bool(flag[0])
-
-    class Last(base):  # type: ignore[misc]
+    class Last(base):  # type: ignore[misc, valid-type]
         """Ends epochs alike on all ranks."""
 
         _supports_tf_logs = True
-        _warned = False
 
         def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-            loop.end_training()
-            agree(self.model)
-            if world.rank == 0:
-                self._report(epoch, numbers(logs))
+            frame.loop.end_training()
+            _agree(frame, self.model)
+            if frame.world.rank == 0:
+                ends.report(epoch, int(self.params.get("epochs") or 0), numbers(logs))
             if save is not None:
                 save()
 
-        def _report(self, epoch: int, shown: dict[str, float]) -> None:
-            part = loop.train
-            steps = loop.taken - (part.start - loop.first) if part is not None else 0
-            rows = part.rows_before(steps) if part is not None else 0
-            seconds = time.monotonic() - loop.began
-            progress = Progress(
-                "epoch_end", epoch=epoch, epochs=int(self.params.get("epochs") or 0),
-                step=steps, steps=steps, rows=rows, seconds=seconds, logs=shown,
-            )
-            world.report(progress)
-            if not self._warned and not all(math.isfinite(value) for value in shown.values()):
-                self._warned = True
-                bad = [name for name, value in shown.items() if not math.isfinite(value)]
-                text = f"{', '.join(bad)} is not a finite number after epoch {epoch + 1}"
-                world.report(Progress("warning", text=text, epoch=epoch))
-
-    if frame.hooks.train:
-        Last.on_train_batch_end = lambda self, batch, logs=None: agree(self.model)
+    if frame.hooks.train and frame.several:
+        Last.on_train_batch_end = lambda self, batch, logs=None: _agree(frame, self.model)
     return Last()
+
+
+def _agree(frame: Frame, model: Any) -> None:
+    """Stop on all ranks if any wants to; called on all ranks."""
+    if frame.several:
+        flag = np.array([bool(model.stop_training)], np.int64)
+        frame.world.collective.all_reduce(flag)
+        model.stop_training = bool(flag[0])
+
+
+class _EpochEnds:
+    """Tells the driver how epochs ended."""
+
+    def __init__(self, frame: Frame) -> None:
+        self._frame = frame
+        self._warned = False
+
+    def report(self, epoch: int, epochs: int, logs: dict[str, float]) -> None:
+        """Report one epoch; a value that is not finite is a warning, once."""
+        loop, world = self._frame.loop, self._frame.world
+        part = loop.train
+        if part is None:
+            return
+        steps = loop.first + loop.taken - part.start
+        progress = Progress(
+            "epoch_end",
+            epoch=epoch,
+            epochs=epochs,
+            step=steps,
+            steps=steps,
+            rows=part.rows_before(steps),
+            seconds=time.monotonic() - loop.began,
+            logs=logs,
+        )
+        world.report(progress)
+        bad = [name for name, value in logs.items() if not math.isfinite(value)]
+        if bad and not self._warned:
+            self._warned = True
+            text = f"{', '.join(bad)} is not a finite number after epoch {epoch + 1}"
+            world.report(Progress("warning", text=text, epoch=epoch))
 
 
 def numbers(logs: Any) -> dict[str, float]:

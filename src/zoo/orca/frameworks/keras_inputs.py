@@ -214,9 +214,7 @@ def _fits(shape: Shape, expected: Shape) -> bool:
     )
 
 
-def _class_weights(
-    labels: NDArray[Any], class_weight: Mapping[int, float]
-) -> NDArray[np.float32]:
+def _class_weights(labels: NDArray[Any], class_weight: Mapping[int, float]) -> NDArray[np.float32]:
     """Return each row's weight by its class; classes that are not named weigh 1."""
     classes = labels.argmax(-1) if labels.shape[-1] > 1 else np.rint(labels[..., 0])
     classes = classes.astype(np.int64)

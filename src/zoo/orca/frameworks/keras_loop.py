@@ -9,8 +9,6 @@ from numpy.typing import NDArray
 
 from zoo.orca.frameworks.keras_callbacks import (
     Frame,
-    Loop,
-    Part,
     first_callback,
     hooks_of,
     last_callback,
@@ -19,6 +17,7 @@ from zoo.orca.frameworks.keras_callbacks import (
 )
 from zoo.orca.frameworks.keras_metrics import Logs, Statistics
 from zoo.orca.frameworks.keras_models import Made, value_of
+from zoo.orca.frameworks.keras_position import Loop, Part
 from zoo.orca.frameworks.keras_state import expected_bytes, read_state, share_state, write_state
 from zoo.orca.frameworks.keras_steps import Step, distribute
 from zoo.orca.frameworks.tf_feed import Feed, global_rows
@@ -127,6 +126,8 @@ class Session:
 def train(made: Made, job: TrainJob, rows: Rows, validation: Rows | None, world: World) -> Trained:
     """Run `Model.fit`; called on all ranks."""
     session = Session(made, rows, job, world)
+    if job.max_state_bytes:
+        check_state_size(expected_bytes(made), job)
     plan, plans = rows.plan, {"train": rows.plan}
     steps = job.steps_per_epoch or plan.steps_per_pass
     first = first_step(session.state, plan)

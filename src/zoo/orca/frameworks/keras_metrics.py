@@ -40,9 +40,7 @@ class Logs:
         Keras's own function from a step's logs to an epoch's.
     """
 
-    def __init__(
-        self, made: Made, collective: Collective, original: Callable[[Any], Any]
-    ) -> None:
+    def __init__(self, made: Made, collective: Collective, original: Callable[[Any], Any]) -> None:
         self._made, self._collective, self._original = made, collective, original
 
     def of_epoch(self, logs: Any, share: float) -> Any:

@@ -101,7 +101,7 @@ def _named(prefix: str, variables: Iterable[Any], made: Made) -> dict[str, NDArr
 
 def _portable(value: NDArray[Any]) -> NDArray[Any]:
     """Return bfloat16 and its like, which numpy alone does not know, as float32."""
-    return value.astype(np.float32) if value.dtype.kind == "V" or value.dtype.isbuiltin != 1 else value
+    return value if value.dtype.isbuiltin == 1 else value.astype(np.float32)
 
 
 def _members(state: State, prefix: str) -> list[tuple[str, NDArray[Any]]]:
@@ -124,11 +124,11 @@ def _assign(
                 f"{made.keras.name_of(variable)} has {tuple(variable.shape)}"
             )
     if len(variables) != len(saved):
-        more_saved = len(saved) > len(variables)
-        extra = saved[len(variables)][0] if more_saved else made.keras.name_of(variables[len(saved)])
+        names = [name for name, _ in saved[len(variables) :]]
+        names += [made.keras.name_of(variable) for variable in variables[len(saved) :]]
         raise StateError(
             f"{what} do not fit the state: it has {len(saved)} tensors, the model "
-            f"{len(variables)}; the first without a partner is {extra}"
+            f"{len(variables)}; the first without a partner is {names[0]}"
         )
     for variable, (_, value) in zip(variables, saved, strict=True):
         variable.assign(value.astype(tf.as_dtype(variable.dtype).as_numpy_dtype, copy=False))

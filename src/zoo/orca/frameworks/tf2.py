@@ -8,7 +8,7 @@
     keras_inputs     columns as inputs        tf_feed          steps as a tf.data.Dataset
     keras_steps      what steps need          tf_exchange      where gradients meet
     keras_metrics    global logs              keras_callbacks  the user's and Orca's own
-    keras_state      tensors with names
+    keras_position   the loop's place         keras_state      tensors with names
 
 The loop is Keras's own. With one worker nothing is added to it but a callback for progress.
 """
@@ -140,7 +140,8 @@ class _Predict:
             self._step(*_tensors(arrays, start, start + self._rows).values())
             for start in range(0, max(rows, 1), self._rows)
         ]
-        return [np.concatenate([np.asarray(one) for one in parts]) for parts in zip(*pieces, strict=True)]
+        by_output = zip(*pieces, strict=True)
+        return [np.concatenate([np.asarray(one) for one in parts]) for parts in by_output]
 
     def _predict(self, *features: Any) -> list[Any]:
         batch = dict(zip(self._layout.keys(), features, strict=True))

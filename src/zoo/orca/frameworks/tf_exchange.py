@@ -50,6 +50,11 @@ class GradientSpec:
         """Bytes of one row of a sparse gradient and of its number."""
         return prod(self.shape[1:]) * self.wire.itemsize + _INDEX.itemsize
 
+    @property
+    def dense_bytes(self) -> int:
+        """Bytes of a sparse gradient in the flat buffer, with marks of the rows touched."""
+        return (prod(self.shape) + self.shape[0]) * self.wire.itemsize
+
 
 class _Flat:
     """Places of arrays in one aligned buffer, and buffers to put them in.
@@ -67,7 +72,8 @@ class _Flat:
     def add(self, shape: tuple[int, ...]) -> int:
         """Make room for an array; return its number."""
         self.places.append((self.length, shape))
-        self.length += -(-prod(shape) * self.dtype.itemsize // _ALIGN) * _ALIGN // self.dtype.itemsize
+        step = _ALIGN // self.dtype.itemsize
+        self.length += -(-prod(shape) // step) * step
         return len(self.places) - 1
 
     def buffer(self) -> Array:
@@ -147,8 +153,8 @@ class FusedSum:
         self._collective.all_reduce(counts)
         self._travels = []
         for spec, count in zip(self._specs, counts.tolist(), strict=True):
-            dense_bytes = (prod(spec.shape) + spec.shape[0]) * spec.wire.itemsize if spec.sparse else 0
-            as_rows = spec.sparse and (self._keep_rows or count * spec.row_bytes < dense_bytes)
+            fewer = spec.sparse and count * spec.row_bytes < spec.dense_bytes
+            as_rows = spec.sparse and (self._keep_rows or fewer)
             self._travels.append(as_rows)
             if as_rows:
                 self._slots.append(None)
@@ -214,7 +220,10 @@ class FusedSum:
             cursor = _Cursor(message)
             for flat in flats:
                 theirs = cursor.take(flat.dtype, len(flat))
-                np.copyto(flat, theirs) if rank == 0 else np.add(flat, theirs, out=flat)
+                if rank == 0:
+                    np.copyto(flat, theirs)
+                else:
+                    np.add(flat, theirs, out=flat)
             counts = cursor.take(_INDEX, len(wanted)).tolist()
             for place, (k, count) in enumerate(zip(wanted, counts, strict=True)):
                 spec = self._specs[k]

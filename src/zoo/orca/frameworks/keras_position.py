@@ -1,0 +1,103 @@
+"""Where Keras's loop stands among the plan's steps."""
+
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+Int64 = NDArray[np.int64]
+
+
+@dataclass
+class Part:
+    """The steps of training, or of validation, as the callbacks must know them.
+
+    Attributes
+    ----------
+    rows, of : array
+        This rank's and all ranks' rows of each step of a pass.
+    start : int
+        The step, over all passes, with which the current epoch begins.
+    count : int
+        Steps of an epoch.
+    """
+
+    rows: Int64
+    of: Int64
+    count: int
+    start: int = 0
+
+    def share(self, step: int) -> float:
+        """Return this rank's part of the rows of an epoch's step."""
+        place = (self.start + step) % len(self.of)
+        return float(self.rows[place] / self.of[place])
+
+    def rows_before(self, step: int) -> int:
+        """Return the rows of all ranks in an epoch's steps up to `step`."""
+        passes, rest = divmod(self.start % len(self.of) + step, len(self.of))
+        whole = passes * int(self.of.sum()) + int(self.of[:rest].sum())
+        return whole - int(self.of[: self.start % len(self.of)].sum())
+
+
+@dataclass
+class Loop:
+    """Where Keras's loop stands.
+
+    Attributes
+    ----------
+    train, test : Part or None
+    first : int
+        The step, over all passes, with which training begins.
+    watched : dict of str to bool
+        For "train" and "test", whether a hook tells when a step is done.
+    phase : str
+        "train" or "test" while steps of this job run, "" between them.
+    step : int
+        The step of the epoch that was begun last, or is done where a hook tells.
+    taken : int
+        Training steps in all epochs that have ended.
+    """
+
+    train: Part | None
+    test: Part | None
+    first: int = 0
+    watched: dict[str, bool] = field(default_factory=dict)
+    phase: str = ""
+    step: int = 0
+    taken: int = 0
+    began: float = 0.0
+
+    @property
+    def part(self) -> Part:
+        """The steps of the current phase."""
+        part = self.test if self.phase == "test" else self.train
+        if part is None:
+            raise RuntimeError(f"this job has no steps to {self.phase}")
+        return part
+
+    @property
+    def epoch_steps(self) -> int:
+        """Steps of the epoch, once its steps are over; fewer if a callback stopped it."""
+        whole = self.part.count
+        return min(self.step + 1, whole) if self.watched.get(self.phase or "train") else whole
+
+    def begin(self, phase: str) -> None:
+        """Begin an epoch's steps, of training or testing."""
+        self.phase, self.step = phase, 0
+        if phase == "train":
+            self.part.start = self.first + self.taken
+            self.began = time.monotonic()
+
+    def end(self) -> float:
+        """End an epoch's steps; return this rank's part of the last step's rows."""
+        share = self.part.share(self.epoch_steps - 1)
+        if self.phase == "train":
+            self.taken += self.epoch_steps
+        self.phase = ""
+        return share
+
+    def end_training(self) -> None:
+        """End an epoch's training steps unless that was done when its logs were made global."""
+        if self.phase == "train":
+            self.end()
