@@ -250,6 +250,15 @@ class TestWhatGoesWrong:
         rows = spark.range(9).selectExpr("1.0 as user", "array(1.0, 2.0) as label")
         assert "do not fit" in self.failed(est, rows, StateError, feature_cols=["user"])
 
+    def test_a_state_that_could_not_come_back(
+        self, ratings: DataFrame, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        limit = "zoo.orca.learn.tf2.estimator.max_result_bytes"
+        monkeypatch.setattr(limit, lambda spark: 70_000)
+        est = Estimator.from_keras(model_creator=ncf, num_workers=2)
+        text = self.failed(est, ratings, StateError)
+        assert "spark.driver.maxResultSize" in text and "model_dir" in text
+
     def test_nan_is_a_warning_and_training_goes_on(
         self, spark: SparkSession, capfd: pytest.CaptureFixture[str]
     ) -> None:

@@ -51,6 +51,8 @@ class Session:
             write_state(made, self.state, optimizers=isinstance(job, TrainJob))
         else:
             share_state(made, world.collective)
+        if isinstance(job, TrainJob):
+            check_state_size(expected_bytes(made), job)
         self._step: Step | None = None
         if world.size > 1:
             self._step = distribute(

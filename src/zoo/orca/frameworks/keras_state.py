@@ -1,6 +1,7 @@
 """A model's state as named tensors, and back."""
 
 from collections.abc import Iterable, Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -85,7 +86,10 @@ def expected_bytes(made: Made) -> int:
     if trainable and made.keras.optimized(optimizer, trainable) is None:
         # What its first update would do; now it is still time to say that it is too large.
         made.keras.build_optimizer(optimizer, trainable)
-    return read_state(made, {}).nbytes
+    variables = [*made.model.weights, *made.keras.random_states(made.model)]
+    for one in made.optimizers().values():
+        variables += made.keras.optimizer_variables(one)
+    return sum(prod(variable.shape) * tf.as_dtype(variable.dtype).size for variable in variables)
 
 
 def _prefix(place: str) -> str:

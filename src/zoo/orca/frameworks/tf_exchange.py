@@ -30,6 +30,8 @@ _RIDE_BYTES = 128 << 10
 #: TensorFlow takes numpy's memory without a copy where it is aligned to this.
 _ALIGN = 64
 _INDEX = np.dtype(np.int64)
+_PROBE = [object()]
+_HELD_BY_LIST = sys.getrefcount(_PROBE[0])
 
 
 @dataclass(frozen=True)
@@ -78,9 +80,9 @@ class _Flat:
 
     def buffer(self) -> Array:
         """Return a buffer that nobody holds; its gaps are zeros, its values are old."""
-        for index, raw in enumerate(self._buffers):
-            # Held by the list, by `raw` and by the call; views keep the array that owns memory.
-            if sys.getrefcount(raw) == 3:
+        for index in range(len(self._buffers)):
+            # Views keep the array that owns the memory, so they count.
+            if sys.getrefcount(self._buffers[index]) == _HELD_BY_LIST:
                 return self._aligned(self._buffers[index])
         self._buffers.append(np.zeros(self.length * self.dtype.itemsize + _ALIGN, np.uint8))
         return self._aligned(self._buffers[-1])
