@@ -220,7 +220,8 @@ def _stop_warm() -> None:
 def _environment(extra: dict[str, str]) -> dict[str, str]:
     # This package may have come with the job (a zip on sys.path), as may the user's own modules:
     # the child looks where this process looks, this package first.
-    root = str(Path(zoo.orca.__file__).parents[2])
+    # Made absolute, because on executors it may be relative to where this process started.
+    root = str(Path(zoo.orca.__file__).absolute().parents[2])
     paths = [root, *(path for path in sys.path if path and path != root)]
     return {
         **os.environ,
