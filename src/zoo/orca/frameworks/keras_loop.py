@@ -128,8 +128,6 @@ class Session:
 def train(made: Made, job: TrainJob, rows: Rows, validation: Rows | None, world: World) -> Trained:
     """Run `Model.fit`; called on all ranks."""
     session = Session(made, rows, job, world)
-    if job.max_state_bytes:
-        check_state_size(expected_bytes(made), job)
     plan, plans = rows.plan, {"train": rows.plan}
     steps = job.steps_per_epoch or plan.steps_per_pass
     first = first_step(session.state, plan)
