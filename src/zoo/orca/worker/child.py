@@ -26,6 +26,14 @@ from zoo.orca.worker.pipes import Message, Sender, receive
 
 _LOG_LINES = 40
 _STOP_SECONDS = 5.0
+#: Lets glibc's malloc keep what a training step frees. Left to itself it may give the same few
+#: hundred kilobytes back to the kernel and fetch them anew in every step: a thousand page faults a
+#: step of the quick start's model, a third of its time. Other C libraries read none of this.
+_KEEP_MEMORY = {
+    "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
+    "MALLOC_TRIM_THRESHOLD_": str(512 << 20),
+    "MALLOC_TOP_PAD_": str(64 << 20),
+}
 
 _warm: "Child | None" = None
 
@@ -224,6 +232,7 @@ def _environment(extra: dict[str, str]) -> dict[str, str]:
     root = str(Path(zoo.orca.__file__).absolute().parents[2])
     paths = [root, *(path for path in sys.path if path and path != root)]
     return {
+        **_KEEP_MEMORY,
         **os.environ,
         "PYTHONPATH": os.pathsep.join(paths),
         "PYTHONUNBUFFERED": "1",
