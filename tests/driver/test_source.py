@@ -272,7 +272,7 @@ def test_odd_names_work(spark):
 def test_a_column_in_several_roles_travels_once(spark):
     df = numbers(spark, 5)
     spec = read_spec(df, ["x", "x"], ["x"])
-    assert prepare(df, spec, 1, 1).columns == ["c0"]
+    assert prepare(df, spec, 1, 1).columns == ["c0", "origin"]
 
 
 @pytest.mark.parametrize("kind", ["string", "binary", "array<string>"])
