@@ -183,23 +183,15 @@ class Estimator(KerasFiles):
         """
         frame = checked_frame(data, "data")
         _ignore_data_config(data_config)
-        for name, value, optional in (
-            ("epochs", epochs, False),
-            ("batch_size", batch_size, False),
-            ("steps_per_epoch", steps_per_epoch, True),
-            ("validation_steps", validation_steps, True),
-        ):
-            positive(name, value, optional)
+        positive("epochs", epochs)
+        positive("batch_size", batch_size)
+        positive("steps_per_epoch", steps_per_epoch, optional=True)
+        positive("validation_steps", validation_steps, optional=True)
         spec = read_spec(frame, feature_cols, label_cols, sample_weight_col)
         validation = None
         if validation_data is not None:
             validation = checked_frame(validation_data, "validation_data")
-        first = initial_epoch if initial_epoch is not None else self._epoch
-        last = epochs if initial_epoch is not None else first + epochs
-        if last <= first:
-            raise InvalidInputError(
-                f"epochs={epochs} ends before initial_epoch={initial_epoch} begins"
-            )
+        first, last = self._epochs(epochs, initial_epoch)
         job = self._job(
             TrainJob,
             spec,
@@ -333,9 +325,16 @@ class Estimator(KerasFiles):
         positive("batch_size", size)
         return self._predict(frame, read_spec(frame, feature_cols), size, output_cols)
 
-    @property
-    def _epoch(self) -> int:
-        return int(self._state.meta.get("epoch", 0)) if self._state else 0
+    def _epochs(self, epochs: int, initial_epoch: int | None) -> tuple[int, int]:
+        """Return the number of the first epoch and of the one after the last."""
+        if initial_epoch is None:
+            first = int(self._state.meta.get("epoch", 0)) if self._state else 0
+            return first, first + epochs
+        if epochs <= initial_epoch:
+            raise InvalidInputError(
+                f"epochs={epochs} ends before initial_epoch={initial_epoch} begins"
+            )
+        return initial_epoch, epochs
 
 
 def _frequency(value: int | Sequence[int]) -> int | tuple[int, ...]:
