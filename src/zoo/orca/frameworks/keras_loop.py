@@ -20,10 +20,10 @@ from zoo.orca.frameworks.keras_models import Made, value_of
 from zoo.orca.frameworks.keras_position import Loop, Part
 from zoo.orca.frameworks.keras_state import expected_bytes, read_state, share_state, write_state
 from zoo.orca.frameworks.keras_steps import Step, distribute
-from zoo.orca.frameworks.tf_feed import Feed, global_rows
+from zoo.orca.frameworks.tf_feed import Feed
 from zoo.orca.wire.job import EvaluateJob, OutputSpec, TrainJob
 from zoo.orca.wire.packing import State, unpack
-from zoo.orca.wire.plan import Plan
+from zoo.orca.wire.plan import Plan, global_rows
 from zoo.orca.worker.plugin import Evaluated, Rows, Trained, World, check_state_size
 
 _SEED_STRIDE = 0x9E3779B1
@@ -65,9 +65,14 @@ class Session:
 
     def feed_of(self, rows: Rows, class_weight: Mapping[int, float] | None = None) -> Feed:
         """Return the feed of one data set."""
-        arrays = self.layout.arrays(rows.columns, class_weight)
-        several = self._world.size > 1
-        return Feed(rows.plan, self._world.rank, arrays, self.layout.pack, counted=several)
+        return Feed(
+            rows.plan,
+            self._world.rank,
+            rows.columns,
+            lambda columns: self.layout.arrays(columns, class_weight),
+            self.layout.pack,
+            counted=self._world.size > 1,
+        )
 
     def fit(self, *args: Any, **kwargs: Any) -> None:
         """Run `Model.fit`; an error of Orca's comes out as itself."""

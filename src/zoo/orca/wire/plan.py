@@ -116,6 +116,12 @@ class Plan:
             pass_index, step = pass_index + 1, 0
 
 
+def global_rows(plan: Plan, start: int, count: int) -> Int64:
+    """Return the rows of all ranks together in steps from `start` on, over all passes."""
+    steps = np.arange(start, start + count) % plan.steps_per_pass
+    return np.minimum(plan.batch_size, plan.rows - steps * plan.batch_size)
+
+
 def _places(positions: NDArray[np.float64], counts: Int64) -> NDArray[np.float64]:
     with np.errstate(divide="ignore", invalid="ignore"):
         return positions / counts
