@@ -1,4 +1,4 @@
-"""Steps are the plan's, gathered a few at a time; a rank without rows has one that counts as none."""
+"""Steps are those of the plan, gathered a few at a time; a step without rows has one, uncounted."""
 
 import itertools
 

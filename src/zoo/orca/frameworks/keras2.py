@@ -82,6 +82,18 @@ def needs_every_row(optimizer: Any) -> bool:
     return any(getattr(inner, name, None) is not None for name in names)
 
 
+def plain_adam(optimizer: Any) -> Any:
+    """Return the Adam, wrapped or not, whose update is the published rule; None: it is another.
+
+    A subclass may update otherwise, and XLA would compile the update as a whole.
+    """
+    kinds = (package().optimizers.Adam, package().optimizers.AdamW)
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    if type(inner) not in kinds or inner.jit_compile:
+        return None
+    return None if inner.amsgrad or getattr(inner, "adaptive_epsilon", False) else inner
+
+
 def build_optimizer(optimizer: Any, variables: Sequence[Any]) -> None:
     """Create the optimizer's variables for these trainable variables."""
     if hasattr(optimizer, "_create_all_weights"):
@@ -141,6 +153,25 @@ def loss_trackers(model: Any, batch: Any, outputs: int) -> list[Any]:
 def limit_steps_per_execution(model: Any) -> None:
     """Run one step at a time."""
     model._configure_steps_per_execution(1)
+
+
+def steps_variable(model: Any, *, begin: int) -> Any:
+    """Return the variable with the steps of one call, set to `begin`; None: they must stay as is.
+
+    They must where the user has chosen them, or wrote a step: one that can be run once can not
+    always be put into a loop of a graph.
+    """
+    base = package().Model
+    own = any(
+        getattr(type(model), name) is not getattr(base, name)
+        for name in ("train_step", "test_step", "make_train_function", "make_test_function")
+    )
+    if own or model.run_eagerly or model.autotune_steps_per_execution:
+        return None
+    if int(model.steps_per_execution.numpy()) != 1:
+        return None
+    model._configure_steps_per_execution(begin)
+    return model._steps_per_execution
 
 
 def own_merge(metric: Any) -> bool:

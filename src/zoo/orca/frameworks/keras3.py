@@ -87,6 +87,11 @@ def needs_every_row(optimizer: Any) -> bool:
     return True
 
 
+def plain_adam(optimizer: Any) -> Any:
+    """Return None: Keras 3 updates with operations of its own."""
+    return None
+
+
 def build_optimizer(optimizer: Any, variables: Sequence[Any]) -> None:
     """Create the optimizer's variables for these trainable variables."""
     if not optimizer.built:
@@ -145,3 +150,8 @@ def own_merge(metric: Any) -> bool:
 def clone_metric(metric: Any) -> Any:
     """Return a fresh metric of the same configuration."""
     return type(metric).from_config(metric.get_config())
+
+
+def steps_variable(model: Any, *, begin: int) -> Any:
+    """Return None: the steps of one call are a constant in Keras 3."""
+    return None

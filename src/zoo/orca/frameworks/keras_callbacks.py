@@ -99,6 +99,8 @@ class Frame:
     ----------
     step_logs : callable
         From a step's logs and this rank's share to global ones.
+    pacing : list
+        The callback that sets how many steps a call runs, where one may.
     """
 
     made: Made
@@ -106,6 +108,7 @@ class Frame:
     loop: Loop
     hooks: Hooks
     step_logs: Callable[[Any, float], dict[str, float]]
+    pacing: list[Any]
 
     @property
     def several(self) -> bool:

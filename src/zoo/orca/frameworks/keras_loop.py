@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from zoo.orca.frameworks import keras_executions
 from zoo.orca.frameworks.keras_callbacks import (
     Frame,
     first_callback,
@@ -20,6 +21,7 @@ from zoo.orca.frameworks.keras_models import Made, value_of
 from zoo.orca.frameworks.keras_position import Loop, Part
 from zoo.orca.frameworks.keras_state import expected_bytes, read_state, share_state, write_state
 from zoo.orca.frameworks.keras_steps import Step, distribute
+from zoo.orca.frameworks.keras_updates import fuse_updates
 from zoo.orca.frameworks.tf_feed import Feed
 from zoo.orca.wire.job import EvaluateJob, OutputSpec, TrainJob
 from zoo.orca.wire.packing import State, unpack
@@ -53,6 +55,7 @@ class Session:
             share_state(made, world.collective)
         if isinstance(job, TrainJob):
             check_state_size(expected_bytes(made), job)
+            fuse_updates(made)
         self._step: Step | None = None
         if world.size > 1:
             self._step = distribute(
@@ -98,8 +101,12 @@ class Session:
         base = made.keras.package().callbacks.Callback
         hooks = hooks_of(callbacks, base)
         idle = {phase: _someone_idles(plan) for phase, plan in plans.items()}
+        pacing = []
         if any(idle.values()):
             made.keras.limit_steps_per_execution(made.model)
+        elif not hooks.train and not hooks.test:
+            steps = made.keras.steps_variable(made.model, begin=keras_executions.BEGIN)
+            pacing = [keras_executions.pace(base, steps)] if steps is not None else []
         loop.watched = {
             "train": idle.get("train", False) or hooks.train,
             "test": idle.get("test", False) or (hooks.test and world.size > 1),
@@ -108,7 +115,9 @@ class Session:
         logs = Logs(made, world.collective, original)
         if world.size > 1:
             self._make_logs_global(loop, plans, logs, original)
-        return Frame(made, world, loop, hooks, lambda s, share: numbers(logs.of_step(s, share)))
+        return Frame(
+            made, world, loop, hooks, lambda s, share: numbers(logs.of_step(s, share)), pacing
+        )
 
     def _make_logs_global(
         self, loop: Loop, plans: Mapping[str, Plan], logs: Logs, original: Any
@@ -158,7 +167,13 @@ def train(made: Made, job: TrainJob, rows: Rows, validation: Rows | None, world:
         initial_epoch=job.initial_epoch,
         verbose=0,
         shuffle=False,  # the data set has the plan's order; Keras 3 warns when it is asked for more
-        callbacks=[first_callback(frame), *running, history, last_callback(frame, save)],
+        callbacks=[
+            first_callback(frame),
+            *frame.pacing,
+            *running,
+            history,
+            last_callback(frame, save),
+        ],
         validation_data=validation_data,
         validation_freq=job.validation_freq,
     )
@@ -176,7 +191,7 @@ def evaluate(made: Made, job: EvaluateJob, rows: Rows, world: World) -> Evaluate
     metrics = made.model.evaluate(
         session.feed.steps(lambda: 0, count),
         verbose=0,
-        callbacks=[first_callback(frame), *running],
+        callbacks=[first_callback(frame), *frame.pacing, *running],
         return_dict=True,
     )
     return Evaluated(numbers(metrics), session.outputs)
