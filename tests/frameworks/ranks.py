@@ -21,6 +21,7 @@ from zoo.orca.wire.packing import pack
 from zoo.orca.wire.plan import Plan
 from zoo.orca.worker.collective import Alone, Collective
 from zoo.orca.worker.plugin import Evaluated, Rows, Trained, World
+from zoo.orca.worker.profile import Profile
 from zoo.orca.worker.ring import Listener, Ring
 
 SECONDS = 120
@@ -220,6 +221,7 @@ class Ran:
 
     trained: Trained
     progress: list[Progress]
+    profile: Profile | None = None
 
     def weights(self) -> dict[str, np.ndarray]:
         """The weights alone."""
@@ -232,10 +234,11 @@ def _train(job: Any, rows: Rows, validation: Rows | None, collective: Collective
 
     job = _unpacked(job)
     progress: list[Progress] = []
-    world = World(collective, progress.append)
+    profile = Profile() if job.profile else None
+    world = World(collective, progress.append, profile=profile)
     plugin = framework()
     plugin.prepare(job, world)
-    return Ran(plugin.train(job, rows, validation, world), progress)
+    return Ran(plugin.train(job, rows, validation, world), progress, profile)
 
 
 def _evaluate(job: Any, rows: Rows, collective: Collective) -> Evaluated:

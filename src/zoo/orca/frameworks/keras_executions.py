@@ -28,7 +28,7 @@ def pace(base: type, steps: Any) -> Any:
     """
     meter = _Meter(steps)
 
-    class Pace(base):  # type: ignore[misc, valid-type]
+    class Pace(base):  # type: ignore[misc]
         """Measures calls from end to end; the first of each kind begins to count at its end."""
 
         # Without it Keras turns the logs of every call into numbers.

@@ -19,6 +19,7 @@ from zoo.orca.frameworks.keras_callbacks import (
 from zoo.orca.frameworks.keras_metrics import Logs, Statistics
 from zoo.orca.frameworks.keras_models import Made, value_of
 from zoo.orca.frameworks.keras_position import Loop, Part
+from zoo.orca.frameworks.keras_profile import StepClock
 from zoo.orca.frameworks.keras_state import expected_bytes, read_state, share_state, write_state
 from zoo.orca.frameworks.keras_steps import Step, distribute
 from zoo.orca.frameworks.keras_updates import fuse_updates
@@ -65,6 +66,16 @@ class Session:
                 batch=sample,
                 outputs=len(self.outputs),
             )
+
+    def clocks(self) -> tuple[list[Any], list[Any]]:
+        """Return the callbacks before and after all others that time steps, if they are wanted."""
+        if self._world.profile is None:
+            return [], []
+        step = self._step
+        clock = StepClock(self._world.profile, lambda: step.exchange_seconds if step else 0.0)
+        clock.watch(self.made.model)
+        before, after = clock.callbacks(self.made.keras.package().callbacks.Callback)
+        return [before], [after]
 
     def feed_of(self, rows: Rows, class_weight: Mapping[int, float] | None = None) -> Feed:
         """Return the feed of one data set."""
@@ -160,6 +171,7 @@ def train(made: Made, job: TrainJob, rows: Rows, validation: Rows | None, world:
     users = list(unpack(job.callbacks)) if job.callbacks is not None else []
     running = user_callbacks(made, users, world)
     frame = session.frame(loop, plans, users)
+    before, after = session.clocks()
     save = (lambda: progress.save(world)) if world.checkpoint is not None else None
     session.fit(
         data,
@@ -168,11 +180,13 @@ def train(made: Made, job: TrainJob, rows: Rows, validation: Rows | None, world:
         verbose=0,
         shuffle=False,  # the data set has the plan's order; Keras 3 warns when it is asked for more
         callbacks=[
+            *before,
             first_callback(frame),
             *frame.pacing,
             *running,
             history,
             last_callback(frame, save),
+            *after,
         ],
         validation_data=validation_data,
         validation_freq=job.validation_freq,

@@ -7,6 +7,7 @@ The loop stays Keras's own. On the instances, not their classes:
 * losses that are sums, not means, are stretched so that weighing by rows gives the sum again.
 """
 
+import time
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -27,6 +28,8 @@ class Step:
     rows, of : tensor
     exchanges : int
         Calls of optimizers so far.
+    exchange_seconds : float
+        Spent so far on summing gradients over workers.
     problem : ModelError or None
         Why the model cannot be trained here. Raised inside a step, it would come out of TensorFlow
         as another error, so who runs the loop raises it again.
@@ -36,6 +39,7 @@ class Step:
         # Gradients that are applied outside of any step count for the same on all ranks.
         self._none = (tf.constant(1, tf.int64), tf.constant(workers, tf.int64))
         self.exchanges = 0
+        self.exchange_seconds = 0.0
         self.problem: ModelError | None = None
         self.leave()
 
@@ -51,6 +55,17 @@ class Step:
         """Raise, and remember what."""
         self.problem = problem
         raise problem
+
+    def timed(self, exchange: Callable[..., Any]) -> Callable[..., Any]:
+        """Return the function with its time counted."""
+
+        def run(*arguments: Any) -> Any:
+            began = time.perf_counter()
+            result = exchange(*arguments)
+            self.exchange_seconds += time.perf_counter() - began
+            return result
+
+        return run
 
     def stretch(self) -> Any:
         """Return by what to multiply a sum over own rows, which will be weighed by rows."""
@@ -131,10 +146,10 @@ def _meet(made: Made, optimizer: Any, collective: Collective, step: Step) -> Non
     """Let gradients meet in the optimizer's outermost method."""
     original = getattr(optimizer, made.keras.APPLY)
     keep_rows = made.keras.needs_every_row(optimizer)
-    fused: dict[tuple[GradientSpec, ...], FusedSum] = {}
+    fused: dict[tuple[GradientSpec, ...], Callable[..., Any]] = {}
 
-    def make(specs: tuple[GradientSpec, ...]) -> FusedSum:
-        return FusedSum(collective, specs, keep_rows=keep_rows)
+    def make(specs: tuple[GradientSpec, ...]) -> Callable[..., Any]:
+        return step.timed(FusedSum(collective, specs, keep_rows=keep_rows))
 
     def summed(gradients: list[Any], variables: list[Any]) -> list[Any]:
         step.exchanges += 1

@@ -14,7 +14,7 @@ of ranks or by the collective, so all ranks end with the same bits.
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -275,8 +275,8 @@ def exchanged(
     variables: Sequence[Any],
     rows: Any,
     of: Any,
-    fused: dict[tuple[GradientSpec, ...], FusedSum],
-    make: Any,
+    fused: dict[tuple[GradientSpec, ...], Callable[..., Any]],
+    make: Callable[[tuple[GradientSpec, ...]], Callable[..., Any]],
 ) -> list[Any]:
     """Return the gradients of the global batch, in a graph or eagerly.
 
@@ -289,7 +289,7 @@ def exchanged(
     fused : dict
         Keeps the sums that were agreed on, by their specs.
     make : callable
-        Returns a `FusedSum` for specs.
+        Returns a `FusedSum`, or what calls it, for specs.
     """
     import tensorflow as tf
 

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from pyspark.sql import DataFrame
 
 from zoo.orca.driver.predict import predict_lazily
+from zoo.orca.driver.profiles import describe
 from zoo.orca.driver.slots import default_nodes, threads_per_task
 from zoo.orca.driver.source import prepare
 from zoo.orca.driver.stage import Outcome, StageSettings, run_stage
@@ -144,7 +145,10 @@ class BaseEstimator:
         frame = self._frame(data, job, validation)
         outcome = self._run(frame, job, job.verbose, "fit")
         self._adopt(State.from_bytes(_state_of(outcome)), outcome)
-        return TrainingStats(outcome.values["history"])
+        profiles = outcome.values["profiles"]
+        if profiles:
+            print(describe(profiles))
+        return TrainingStats(outcome.values["history"], profiles)
 
     def _evaluate(self, data: DataFrame, job: EvaluateJob) -> dict[str, float]:
         outcome = self._run(self._frame(data, job, None), job, job.verbose, "evaluate")

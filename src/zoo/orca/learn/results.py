@@ -1,6 +1,7 @@
 """What `fit` returns."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 
 class TrainingStats(dict[str, float]):
@@ -13,10 +14,16 @@ class TrainingStats(dict[str, float]):
     ----------
     history : dict of str to list of float
         One value an epoch, by Keras's names.
+    profiles : list of dict
+        With ``fit(profile=True)``, for each worker by rank: ``phases``, seconds by name; and
+        ``parts``, seconds by name over all of the ``steps`` that were timed. Else empty.
     """
 
-    def __init__(self, history: Mapping[str, list[float]]) -> None:
+    def __init__(
+        self, history: Mapping[str, list[float]], profiles: Sequence[dict[str, Any]] = ()
+    ) -> None:
         super().__init__(
             {f"train_{name}": values[-1] for name, values in history.items() if values}
         )
         self.history = {name: list(values) for name, values in history.items()}
+        self.profiles = list(profiles)

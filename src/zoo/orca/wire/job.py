@@ -91,6 +91,8 @@ class TrainJob(Job):
         A directory that driver and workers reach, for checkpoints.
     run : str
         The name of this `fit`, the same for every attempt at it.
+    profile : bool
+        Whether to find out where the time goes.
     """
 
     batch_size: int = 32
@@ -106,6 +108,7 @@ class TrainJob(Job):
     max_state_bytes: int = 0
     model_dir: str | None = None
     run: str = ""
+    profile: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,7 @@ from zoo.orca.worker.dataset import open_rows
 from zoo.orca.worker.pipes import Message, Sender
 from zoo.orca.worker.plugin import Evaluated, Framework, Rows, Trained, World
 from zoo.orca.worker.predicting import serve_predictions
+from zoo.orca.worker.profile import Profile
 from zoo.orca.worker.resume import Resumable
 from zoo.orca.worker.ring import Listener, Ring
 
@@ -103,14 +104,18 @@ class Runner:
         self._sender.send("listening", address=self._meeting.address)
         self._meeting.begin(self._commands)
         world = World(Alone(), self._report)
+        profile = Profile()
         framework = load_framework(job)
         self._report(Progress("phase", text=f"importing {job.model.framework}"))
         _prepare(framework, job, world)
+        profile.end("importing the framework")
         self._collective = self._meeting.end()
         start = self._commands.get()
         if start.kind != "start":
             raise PeerLostError("the task ended this job")
-        world = World(self._collective, self._report)
+        profile.end("waiting for rows and peers")
+        wanted = isinstance(job, TrainJob) and job.profile
+        world = World(self._collective, self._report, profile=profile if wanted else None)
         done, blob = _RUN[type(job)](framework, job, start.values, world)
         # The barrier keeps an early finisher's closed socket from looking like a loss.
         self._collective.barrier()
@@ -239,7 +244,13 @@ def _train(
     resumable = Resumable(cast(TrainJob, job), world)
     trained: Trained = framework.train(resumable.job, rows, validation, resumable.world)
     blob, path = resumable.finish(trained.state)
+    profiles: list[Any] = []
+    if world.profile is not None:
+        world.profile.end("taking the state")
+        told = world.collective.all_gather(json.dumps(world.profile.to_json()).encode())
+        profiles = [json.loads(bytes(message)) for message in told]
     done = {
+        "profiles": profiles,
         "history": resumable.whole(trained.history),
         **_learnt(rows.spec, trained.outputs),
         "rows": rows.plan.rows,

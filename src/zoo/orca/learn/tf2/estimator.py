@@ -131,6 +131,7 @@ class Estimator(KerasFiles):
         *,
         sample_weight_col: str | None = None,
         initial_epoch: int | None = None,
+        profile: bool = False,
     ) -> TrainingStats:
         """Train the model; a second `fit` goes on where the first ended.
 
@@ -166,6 +167,9 @@ class Estimator(KerasFiles):
             A column of weights, one number a row.
         initial_epoch : int, optional
             The number of the first epoch; by default where the last `fit` ended.
+        profile : bool
+            Whether to print where the time goes on each worker: the phases of the job, and what
+            a step is made of. The figures are in ``.profiles`` of the result, too.
 
         Returns
         -------
@@ -208,6 +212,7 @@ class Estimator(KerasFiles):
             max_state_bytes=max_result_bytes(frame.sparkSession),
             model_dir=self._options.model_dir,
             run=f"fit-{uuid.uuid4().hex[:12]}",
+            profile=profile,
         )
         return self._train(frame, validation, job)
 

@@ -1,0 +1,49 @@
+"""Where one worker's time goes: the phases of a job, and what its steps are made of."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+#: What a step's time is made of, in the order in which it is shown.
+PARTS = ("feed", "compute", "exchange", "callbacks")
+
+
+class Profile:
+    """A stopwatch for one job on one worker.
+
+    Parameters
+    ----------
+    clock : callable
+        Returns seconds.
+
+    Attributes
+    ----------
+    phases : dict of str to float
+        Seconds of each phase of the job, in the order in which they ended first.
+    steps : int
+        Training steps that `parts` are the sums over.
+    parts : dict of str to float
+        Seconds spent on each of `PARTS`: waiting for rows; computing; summing gradients over
+        workers, which includes waiting for the slowest; in callbacks and between steps.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._clock = clock
+        self._since = clock()
+        self.phases: dict[str, float] = {}
+        self.steps = 0
+        self.parts: dict[str, float] = dict.fromkeys(PARTS, 0.0)
+
+    def end(self, phase: str) -> None:
+        """Add the time since the last call to a phase."""
+        now = self._clock()
+        self.add(phase, now - self._since)
+        self._since = now
+
+    def add(self, phase: str, seconds: float) -> None:
+        """Add time to a phase that went on beside others."""
+        self.phases[phase] = self.phases.get(phase, 0.0) + seconds
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the figures as JSON values."""
+        return {"phases": self.phases, "steps": self.steps, "parts": self.parts}
