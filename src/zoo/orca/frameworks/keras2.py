@@ -138,6 +138,36 @@ def loss_objects(model: Any) -> list[Any]:
     return tf.nest.flatten(container._user_losses) if container is not None else []
 
 
+def is_rowwise(model: Any) -> bool:
+    """Whether loss and metrics of an evaluation are known not to depend on how rows are batched.
+
+    They are where all parts are Keras's own, apart from those that count valid steps, not rows.
+    """
+    keras = package()
+    if type(model).test_step is not keras.Model.test_step or model.compiled_loss is None:
+        return False
+    metrics = model.compiled_metrics
+    given = [model.compiled_loss._user_losses]
+    given += [metrics._user_metrics, metrics._user_weighted_metrics] if metrics else []
+    if not all(_is_own(one) for one in tf.nest.flatten(given) if one is not None):
+        return False
+    kinds = (keras.layers.Lambda, keras.layers.Masking)
+    return all(
+        _is_own(layer) and not isinstance(layer, kinds) and not getattr(layer, "mask_zero", False)
+        for layer in model._flatten_layers(include_self=False)
+    )
+
+
+def _is_own(part: Any) -> bool:
+    """Whether a loss, metric or layer, or the function that it wraps, is Keras's own."""
+    function = getattr(part, "_fn", getattr(part, "fn", part))
+    return all(
+        isinstance(one, str)
+        or (getattr(one, "__module__", None) or type(one).__module__).startswith("tf_keras.")
+        for one in (part, function)
+    )
+
+
 def run_on_several(model: Any) -> None:
     """Set what a model needs to run on several workers."""
     # XLA cannot call back into Python, and that is where gradients meet.

@@ -155,3 +155,8 @@ def clone_metric(metric: Any) -> Any:
 def steps_variable(model: Any, *, begin: int) -> Any:
     """Return None: the steps of one call are a constant in Keras 3."""
     return None
+
+
+def is_rowwise(model: Any) -> bool:
+    """Return False: of Keras 3 it is not known."""
+    return False

@@ -8,8 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.orca.frameworks import keras_executions
+from zoo.orca.frameworks.keras_batches import with_large_batches
 from zoo.orca.frameworks.keras_callbacks import (
     Frame,
+    Hooks,
     first_callback,
     hooks_of,
     last_callback,
@@ -110,7 +112,7 @@ class Session:
         """
         made, world = self.made, self._world
         base = made.keras.package().callbacks.Callback
-        hooks = hooks_of(callbacks, base)
+        hooks = _hooks(made, callbacks)
         idle = {phase: _someone_idles(plan) for phase, plan in plans.items()}
         pacing = []
         if any(idle.values()):
@@ -152,6 +154,7 @@ class Session:
 
 def train(made: Made, job: TrainJob, rows: Rows, validation: Rows | None, world: World) -> Trained:
     """Run `Model.fit`; called on all ranks."""
+    users = list(unpack(job.callbacks)) if job.callbacks is not None else []
     session = Session(made, rows, job, world)
     plan, plans = rows.plan, {"train": rows.plan}
     steps = job.steps_per_epoch or plan.steps_per_pass
@@ -160,6 +163,8 @@ def train(made: Made, job: TrainJob, rows: Rows, validation: Rows | None, world:
     data = session.feed.steps(lambda: loop.first + loop.taken, steps)
     validation_data = None
     if validation is not None:
+        if job.validation_steps is None and not _hooks(made, users).test:
+            validation = with_large_batches(made, validation)
         count = _limited(job.validation_steps, validation.plan)
         loop.test = _part(validation.plan, world.rank, count)
         plans["test"] = validation.plan
@@ -168,7 +173,6 @@ def train(made: Made, job: TrainJob, rows: Rows, validation: Rows | None, world:
         _scatter_randomness(made, job.seed, world.rank, first)
     history = made.keras.package().callbacks.History()
     progress = _Progress(made, session.state, job, plan, loop, history)
-    users = list(unpack(job.callbacks)) if job.callbacks is not None else []
     running = user_callbacks(made, users, world)
     frame = session.frame(loop, plans, users)
     before, after = session.clocks()
@@ -196,10 +200,12 @@ def train(made: Made, job: TrainJob, rows: Rows, validation: Rows | None, world:
 
 def evaluate(made: Made, job: EvaluateJob, rows: Rows, world: World) -> Evaluated:
     """Run `Model.evaluate`; called on all ranks."""
+    users = list(unpack(job.callbacks)) if job.callbacks is not None else []
+    if job.steps is None and not _hooks(made, users).test:
+        rows = with_large_batches(made, rows)
     session = Session(made, rows, job, world)
     count = _limited(job.steps, rows.plan)
     loop = Loop(None, _part(rows.plan, world.rank, count))
-    users = list(unpack(job.callbacks)) if job.callbacks is not None else []
     running = user_callbacks(made, users, world)
     frame = session.frame(loop, {"test": rows.plan}, users)
     metrics = made.model.evaluate(
@@ -249,6 +255,10 @@ class _Progress:
         """Offer the state for a checkpoint."""
         if world.checkpoint is not None:
             world.checkpoint(self.state, self.history())
+
+
+def _hooks(made: Made, callbacks: Sequence[Any]) -> Hooks:
+    return hooks_of(callbacks, made.keras.package().callbacks.Callback)
 
 
 def first_step(state: State | None, plan: Plan) -> int:
