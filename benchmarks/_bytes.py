@@ -9,6 +9,9 @@ distinct row that the worker's share of the step touched, as float32 and without
 to every other worker.
 """
 
+# Annotations inside functions that travel to the workers must not be looked up there.
+from __future__ import annotations
+
 import json
 import os
 from pathlib import Path
@@ -24,22 +27,22 @@ class Counting:
     """A collective that counts what is handed to it."""
 
     def __init__(self, collective: Any, totals: dict[str, float]) -> None:
-        self._collective, self._totals = collective, totals
+        self.collective, self._totals = collective, totals
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._collective, name)
+        return getattr(self.collective, name)
 
     def all_reduce(self, array: Any) -> None:
-        self._totals["sent"] += _reduced(array.nbytes, self._collective.size)
-        self._collective.all_reduce(array)
+        self._totals["sent"] += _reduced(array.nbytes, self.collective.size)
+        self.collective.all_reduce(array)
 
     def all_gather(self, data: Any) -> Any:
-        self._totals["sent"] += memoryview(data).nbytes * (self._collective.size - 1)
-        return self._collective.all_gather(data)
+        self._totals["sent"] += memoryview(data).nbytes * (self.collective.size - 1)
+        return self.collective.all_gather(data)
 
 
 def make_counter(directory: str | os.PathLike[str]) -> Any:
-    """Return a callback that counts what its worker's gradients send, and writes it to a file."""
+    """Return a callback that counts what its worker's gradients send in the first epoch."""
     import tensorflow as tf
 
     directory = os.fspath(directory)
@@ -51,8 +54,11 @@ def make_counter(directory: str | os.PathLike[str]) -> Any:
             self.totals = dict.fromkeys(BYTES_OF_RUN, 0.0)
             self.restore = count_sums(self.totals)
 
-        def on_train_end(self, logs: Any = None) -> None:
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            # Counting takes time, and the first epoch is the one that is never timed.
             self.restore()
+
+        def on_train_end(self, logs: Any = None) -> None:
             with open(os.path.join(directory, f"{os.getpid()}.json"), "w") as file:
                 json.dump(self.totals, file)
 
@@ -64,10 +70,12 @@ def count_sums(totals: dict[str, float]) -> Any:
     from zoo.orca.frameworks.tf_exchange import FusedSum
 
     original = FusedSum.__call__
+    counting = []
 
     def counted(self: Any, rows: int, of: int, *arrays: Any) -> Any:
         if not isinstance(self._collective, Counting):
             self._collective = Counting(self._collective, totals)
+            counting.append(self)
         dense, touched = least_of(arrays)
         totals["calls"] += 1
         totals["rows"] += touched
@@ -79,6 +87,9 @@ def count_sums(totals: dict[str, float]) -> Any:
 
     def restore() -> None:
         FusedSum.__call__ = original  # type: ignore[method-assign]
+        while counting:
+            one = counting.pop()
+            one._collective = one._collective.collective
 
     return restore
 

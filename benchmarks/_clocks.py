@@ -4,6 +4,9 @@ They have no hooks for batches, and leave logs as they are: nothing is done for 
 step. Each process writes what it saw to a file of its own in a directory that all of them reach.
 """
 
+# Annotations inside functions that travel to the workers must not be looked up there.
+from __future__ import annotations
+
 import json
 import os
 import time

@@ -105,7 +105,7 @@ def orca(options: argparse.Namespace) -> Iterator[Found]:
     from zoo.orca import OrcaContext, init_orca_context, stop_orca_context
 
     estimator = importlib.import_module(f"zoo.orca.learn.{options.framework}").Estimator
-    init_orca_context("local", cores=max(options.workers, len(affinity())), memory="2g")
+    init_orca_context("local", cores=max(options.workers, len(affinity())), memory="4g")
     spark = OrcaContext.get_spark_session()
     for name, fit in fits(options):
         paths = [str(path) for path in (fit.train, fit.validation) if path]
