@@ -14,8 +14,8 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from _ncf import save
 from _report import race, table, write
+from _split import save
 from ratings import read_ratings
 
 CONTESTANTS = {
@@ -33,9 +33,9 @@ def train(ratings: Path, options: argparse.Namespace) -> dict[str, list[dict[str
         with tempfile.TemporaryDirectory(prefix="orca-movielens-") as directory:
             save(table_of_ratings, Path(directory), seed)
             for name, (contestant, *more) in CONTESTANTS.items():
-                arguments = [*more, "--epochs", options.epochs, "--batch-size", options.batch_size]
-                arguments += ["--seeds", seed, "--validate"]
-                (run,) = race("_ncf.py", contestant, directory, *arguments)["runs"]
+                arguments = [*more, "--epochs", options.epochs, "--seeds", seed]
+                arguments += ["--fits", f"train:{options.batch_size}", "--validation", "test"]
+                (run,) = race("_train.py", contestant, "ncf", directory, *arguments)["runs"]
                 results[name].append(run["history"])
                 loss, accuracy = run["history"]["val_loss"][-1], run["history"]["val_accuracy"][-1]
                 print(f"seed {seed}: {name}: {loss:.4f}, {accuracy:.4f}", flush=True)

@@ -1,140 +1,130 @@
-"""How fast the quick start trains: Orca beside plain Keras and beside TensorFlow's own strategy.
+"""The quick start as a whole program: Orca beside plain Keras after `toPandas()`.
 
-python benchmarks/quickstart.py [--rounds N]
+python benchmarks/quickstart.py [--rounds N] [--rows N]
 
-Rows a second of the second epoch (the first one traces the model) on 80 % of a million generated
-ratings. The contestants take turns, each in a cold process with the same two processors. Fails
-when one worker falls below 0.9 of plain Keras, or two workers below 4 times the strategy.
+Both programs start a Spark session, read a million generated ratings, of which they train on 80 %,
+validate after each of two epochs, save, and evaluate; each in a cold process with the same two
+processors, in turns. The page has the time of each phase, the rows a second of the last epoch, and
+the memory of all processes together.
 """
 
 import argparse
+import json
+import os
 import sys
 import tempfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from _ncf import save
-from _report import race, table, write
+from _models import MODELS
+from _report import (
+    Goal,
+    Run,
+    conclude,
+    race,
+    ratio,
+    spread,
+    table,
+    take_turns,
+    values,
+    write,
+)
+from _split import save
 from ratings import MOVIELENS_1M, generate, scaled
 
-CONTESTANTS = {
-    "plain": "plain tf_keras, one process",
-    "orca-1": "Orca, 1 worker",
-    "orca-2": "Orca, 2 workers of 1 thread",
-    "mirrored": "MultiWorkerMirroredStrategy, 2 processes",
+PLAIN, ONE, TWO = "plain tf_keras", "Orca, 1 worker", "Orca, 2 workers"
+PROGRAMS: dict[str, list[object]] = {
+    PLAIN: ["plain"],
+    ONE: ["orca", "--workers", 1],
+    TWO: ["orca", "--workers", 2],
 }
-LEAST_OF_PLAIN = 0.9
-LEAST_OF_MIRRORED = 4.0
+#: Figures of a run that are no phase of it.
+OTHERS = ("rows/s", "peak memory, MB", "val_loss")
 
 
-def run(name: str, directory: str, train_rows: int, options: argparse.Namespace) -> dict[str, Any]:
-    """Run one contestant; return its second epoch: seconds, rows a second, loss."""
-    rows, batch = train_rows, options.batch_size
-    arguments: list[object] = ["--batch-size", batch]
-    if name.startswith("orca"):
-        arguments += ["--workers", name.rpartition("-")[2]]
-    if name == "mirrored":
-        steps = min(rows // batch, options.mirrored_steps)
-        rows = steps * batch
-        arguments += ["--steps", steps]
-    (result,) = race("_ncf.py", name.partition("-")[0], directory, *arguments)["runs"]
-    seconds = result["seconds"][1]
-    return {
-        "seconds": seconds,
-        "rows_per_s": rows / seconds,
-        "ms_per_step": 1000 * seconds * batch / rows,
-        "loss": result["history"]["loss"][1],
-    }
+def run(program: list[object], directory: str, more: list[object]) -> dict[str, float]:
+    """Run one program; return the seconds of its phases, and what else was measured."""
+    name, *settings = program
+    found: dict[str, Any] = race("_quickstart.py", name, directory, *settings, *more, memory=True)
+    others = (found["rows_per_s"], found["peak_memory"] / 1e6, found["val_loss"])
+    return found["phases"] | dict(zip(OTHERS, others, strict=True))
 
 
-def take_turns(
-    directory: str, train_rows: int, options: argparse.Namespace
-) -> dict[str, list[dict[str, Any]]]:
-    """Let the contestants run in turns; return the runs of each."""
-    results: dict[str, list[dict[str, Any]]] = {name: [] for name in CONTESTANTS}
-    for number in range(1, options.rounds + 1):
-        for name, runs in results.items():
-            runs.append(run(name, directory, train_rows, options))
-            rate = runs[-1]["rows_per_s"]
-            print(f"round {number}: {CONTESTANTS[name]}: {rate:,.0f} rows/s", flush=True)
-    return results
+def phases_table(runs: Sequence[Run]) -> str:
+    """Return the median seconds of each phase, by program, and the total with its spread."""
+    phases = list(dict.fromkeys(name for run in runs for name in run.figures))
+    rows = []
+    for phase in [name for name in phases if name not in ("total", *OTHERS)]:
+        found = [values(runs, name, phase) for name in PROGRAMS]
+        rows.append([phase, *(f"{median(one):.2f}" if one else "–" for one in found)])
+    rows.append(["**total**", *(spread(values(runs, name, "total")) for name in PROGRAMS)])
+    return table(["seconds, median", *PROGRAMS], rows)
 
 
-def summary(results: dict[str, list[dict[str, Any]]]) -> str:
-    """Return the medians and spreads as a table."""
-    lines = []
-    for name, runs in results.items():
-        rates = [run["rows_per_s"] for run in runs]
-        lines.append(
-            [
-                CONTESTANTS[name],
-                f"{median(rates):,.0f}",
-                f"{min(rates):,.0f} - {max(rates):,.0f}",
-                f"{median(run['ms_per_step'] for run in runs):.2f}",
-                f"{median(run['loss'] for run in runs):.4f}",
-            ]
-        )
-    return table(["second epoch", "rows/s", "min - max", "ms/step", "loss"], lines)
+def others_table(runs: Sequence[Run]) -> str:
+    """Return rows a second of the last epoch, memory and loss, by program."""
+    rows = [[name, *(spread(values(runs, name, key)) for key in OTHERS)] for name in PROGRAMS]
+    return table(["last epoch: median (min–max)", *OTHERS], rows)
 
 
-def ratios(results: dict[str, list[dict[str, Any]]]) -> tuple[str, bool]:
-    """Return what the medians' ratios are and must be, and whether they are that."""
-
-    def rate(name: str) -> float:
-        return median(run["rows_per_s"] for run in results[name])
-
-    of_plain = rate("orca-1") / rate("plain")
-    of_mirrored = rate("orca-2") / rate("mirrored")
-    text = table(
-        ["ratio of medians", "measured", "must be"],
-        [
-            ["Orca 1 worker / plain tf_keras", f"{of_plain:.2f}", f"{LEAST_OF_PLAIN} or more"],
-            ["Orca 2 workers / strategy", f"{of_mirrored:.2f}", f"{LEAST_OF_MIRRORED} or more"],
-        ],
-    )
-    return text, of_plain >= LEAST_OF_PLAIN and of_mirrored >= LEAST_OF_MIRRORED
-
-
-def raw(results: dict[str, list[dict[str, Any]]]) -> str:
-    """Return every run as a table."""
-    lines = [
-        [number, CONTESTANTS[name], f"{run['seconds']:.3f}", f"{run['rows_per_s']:,.0f}"]
-        for number, round_ in enumerate(zip(*results.values(), strict=True), 1)
-        for name, run in zip(results, round_, strict=True)
-    ]
-    return table(["round", "contestant", "seconds", "rows/s"], lines)
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rows", type=int, help="generated ratings, a million by default")
+    parser.add_argument("--batch", type=int, default=1280)
+    parser.add_argument("--epochs", type=int, default=2)
+    options = parser.parse_args(arguments)
+    if options.epochs < 2:
+        parser.error("what the first epoch costs beyond a later one is seen with two or more")
+    return options
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark; return the exit code."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--rows", type=int, help="generated ratings, a million by default")
-    parser.add_argument("--batch-size", type=int, default=1280)
-    parser.add_argument(
-        "--mirrored-steps", type=int, default=250, help="of an epoch, to spare the strategy's time"
-    )
-    options = parser.parse_args(arguments)
+    options = parse(arguments)
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])
     shape = MOVIELENS_1M if options.rows is None else scaled(options.rows)
     with tempfile.TemporaryDirectory(prefix="orca-quickstart-") as directory:
-        train_rows, _ = save(generate(shape), Path(directory), seed=0)
-        results = take_turns(directory, train_rows, options)
-    shown, good = ratios(results)
-    setting = (
-        f"{train_rows:,} generated ratings to train on, batch {options.batch_size} over "
-        f"all workers, {options.rounds} rounds; each contestant in a cold process with two "
-        f"processors. The strategy's epoch is cut to {options.mirrored_steps} steps of the same "
-        "work, because it is slow, and its loss is of fewer steps."
-    )
-    path = write(
-        "quickstart",
-        "Speed of the quick start",
-        {"": setting, "Medians": f"{summary(results)}\n\n{shown}", "Every run": raw(results)},
-    )
-    print(f"\n{summary(results)}\n\n{shown}\n\n{path}")
-    return 0 if good else 1
+        rows, _ = save(generate(shape), Path(directory), seed=0)
+        files = [Path(directory) / f"{name}.parquet" for name in ("train", "test")]
+        config = json.dumps(MODELS["ncf"].config(*files))
+        more: list[object] = ["--rows", rows, "--config", config]
+        more += ["--batch", options.batch, "--epochs", options.epochs]
+        programs = {
+            name: partial(run, program, directory, more) for name, program in PROGRAMS.items()
+        }
+        runs = take_turns(programs, options.rounds, "s")
+    totals = {name: values(runs, name, "total") for name in PROGRAMS}
+    reached = []
+    for name, must, reach in ((ONE, 1.05, 0.85), (TWO, 1.05, 0.85)):
+        value, within = ratio(totals[name], totals[PLAIN])
+        reached.append(
+            Goal(f"{name} ÷ plain, whole program", value, must, reach, at_most=True, detail=within)
+        )
+    sections = {
+        "": SETTING.format(options=options, rows=rows),
+        "Phases": phases_table(runs),
+        "Last epoch, memory": others_table(runs),
+    }
+    path = write("quickstart", "The quick start", sections, runs=runs, goals=reached)
+    return conclude(path, list(sections.values())[1:], reached)
+
+
+SETTING = """\
+{rows:,} generated ratings to train on, batch {options.batch} over all workers, {options.epochs} \
+epochs; {options.rounds} rounds, in turns, each program in a cold process with two processors. \
+Plain is one script: Spark reads, `toPandas()` with Arrow, `model.fit` on numpy arrays.
+
+"first step" is what the first epoch took beyond the last one: tracing and warming up. In plain, \
+what happens until training begins is to build the model; in Orca the rows go to the workers, the \
+workers start and import the framework, all at the same time, and build the model. "after \
+training" is Orca's way back, of the state through Spark. Memory is resident memory of all \
+processes of the program at its peak, where pages that they share count for each."""
 
 
 if __name__ == "__main__":

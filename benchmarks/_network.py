@@ -1,0 +1,128 @@
+"""Hosts on one switch, each a network namespace of this machine, with links of a chosen speed."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from _report import HERE, environment
+
+from zoo.orca.worker.child import _KEEP_MEMORY
+
+HOSTS = ["10.78.0.1", "10.78.0.2"]
+CARD = "eth0"
+
+
+def why_not() -> str:
+    """Return why no namespaces can be had here; nothing if they can."""
+    for program in ("ip", "tc"):
+        if shutil.which(program) is None:
+            return f"needs the program `{program}` (iproute2)"
+    return "" if os.geteuid() == 0 else "needs root, to create network namespaces"
+
+
+def run(*command: str) -> None:
+    """Run a program; its message is the error's."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise OSError(f"{' '.join(command)}: {done.stderr.strip()}")
+
+
+class Network:
+    """Namespaces with one host each; a context, which takes everything down again."""
+
+    def __init__(self) -> None:
+        self._switch = f"bench{os.getpid()}switch"
+        self.spaces = [f"bench{os.getpid()}host{rank}" for rank in range(len(HOSTS))]
+
+    def __enter__(self) -> "Network":
+        try:
+            self._build()
+        except OSError:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        for space in (*self.spaces, self._switch):
+            subprocess.run(["ip", "netns", "delete", space], capture_output=True, check=False)
+
+    def limit(self, gigabits: float | None) -> None:
+        """Let every host send so many Gbit/s at most; None is as fast as the machine can."""
+        for space in self.spaces:
+            remove = ["tc", "-n", space, "qdisc", "del", "dev", CARD, "root"]
+            subprocess.run(remove, capture_output=True, check=False)
+            if gigabits is not None:
+                # The bucket must hold what comes between two ticks of the kernel's clock.
+                burst = f"{max(128, int(400 * gigabits))}kb"
+                shape = ["tbf", "rate", f"{gigabits}gbit", "burst", burst, "latency", "50ms"]
+                run("tc", "-n", space, "qdisc", "add", "dev", CARD, "root", *shape)
+
+    def _build(self) -> None:
+        run("ip", "netns", "add", self._switch)
+        run("ip", "-n", self._switch, "link", "add", "bridge", "type", "bridge")
+        run("ip", "-n", self._switch, "link", "set", "bridge", "up")
+        for rank, (space, host) in enumerate(zip(self.spaces, HOSTS, strict=True)):
+            run("ip", "netns", "add", space)
+            ends = ["type", "veth", "peer", "name", f"port{rank}", "netns", self._switch]
+            run("ip", "-n", space, "link", "add", CARD, *ends)
+            run("ip", "-n", space, "address", "add", f"{host}/24", "dev", CARD)
+            run("ip", "-n", space, "link", "set", "lo", "up")
+            run("ip", "-n", space, "link", "set", CARD, "up")
+            run("ip", "-n", self._switch, "link", "set", f"port{rank}", "master", "bridge", "up")
+
+
+class Ranks:
+    """A worker on each host, for one model; a context, which ends them.
+
+    Each has one thread and one processor of its own, as far as there are enough.
+    """
+
+    def __init__(self, network: Network, arguments: Sequence[object]) -> None:
+        self._network, self._arguments = network, arguments
+        self._processes: list[subprocess.Popen[str]] = []
+
+    def __enter__(self) -> "Ranks":
+        cpus = sorted(os.sched_getaffinity(0))
+        for rank, space in enumerate(self._network.spaces):
+            command = ["ip", "netns", "exec", space, "taskset", "-c", str(cpus[rank % len(cpus)])]
+            command += [sys.executable, str(HERE / "_rank.py"), str(rank), HOSTS[rank]]
+            self._processes.append(
+                subprocess.Popen(
+                    command + [str(argument) for argument in self._arguments],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    text=True,
+                    # As the children of Orca's tasks have it.
+                    env=_KEEP_MEMORY | environment() | {"OMP_NUM_THREADS": "1"},
+                )
+            )
+        ports = [int(self._hear(process)) for process in self._processes]
+        self._say(json.dumps(list(zip(HOSTS, ports, strict=True))))
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        for process in self._processes:
+            process.kill()
+            process.communicate()
+
+    def train(self) -> list[dict[str, Any]]:
+        """Train once more; return what each rank saw."""
+        self._say("train")
+        return [json.loads(self._hear(process)) for process in self._processes]
+
+    def _say(self, line: str) -> None:
+        for process in self._processes:
+            assert process.stdin is not None
+            process.stdin.write(line + "\n")
+            process.stdin.flush()
+
+    def _hear(self, process: "subprocess.Popen[str]") -> str:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        if not line:
+            raise SystemExit("a rank has ended: see what it printed above")
+        return line

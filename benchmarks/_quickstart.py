@@ -1,0 +1,169 @@
+"""The quick start as a whole program, in Orca or in plain Keras, with the time of each phase.
+
+python benchmarks/_quickstart.py plain|orca DIRECTORY [--workers N] [--batch N] [--epochs N]
+
+DIRECTORY has train.parquet and test.parquet. Both programs start a Spark session, read both, train
+with a validation after each epoch, save, and evaluate. The last line is a JSON object with the
+seconds of each phase; they add up to `total`, which begins with the first import.
+"""
+
+import time
+
+BEGAN = time.time()
+
+import argparse  # noqa: E402
+import json  # noqa: E402
+import os  # noqa: E402
+import tempfile  # noqa: E402
+from collections.abc import Callable  # noqa: E402
+from pathlib import Path  # noqa: E402
+from typing import Any  # noqa: E402
+
+from _clocks import (  # noqa: E402
+    Seen,
+    ShippedClock,
+    epoch_seconds,
+    make_clock,
+    read_seen,
+    validation_seconds,
+)
+
+COLUMNS = ["user", "item", "label"]
+
+
+class Phases:
+    """Seconds by phase; each begins where the one before it ended."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = BEGAN
+
+    def end(self, name: str) -> None:
+        """Give a phase the time since the last one."""
+        now = time.time()
+        self.seconds[name] = now - self._last
+        self._last = now
+
+    def trained(self, seen: list[Seen]) -> None:
+        """Split what has passed into what the workers saw of it."""
+        began = max(worker["began"] for worker in seen)
+        ended = max(worker["ended"] for worker in seen)
+        epochs, validations = epoch_seconds(seen), validation_seconds(seen)
+        self.seconds["until training begins"] = began - self._last
+        steady = epochs[-1]
+        # What the first epoch costs beyond a later one: tracing, the first step, caches.
+        self.seconds["first step"] = max(0.0, epochs[0] - steady)
+        self.seconds["epochs"] = sum(epochs) - self.seconds["first step"]
+        self.seconds["validation"] = sum(validations)
+        self.seconds["between epochs"] = ended - began - sum(epochs) - sum(validations)
+        self.seconds["after training"] = time.time() - ended
+        self._last = time.time()
+
+    def result(self, rows: int, last_epoch: float, value: float) -> dict[str, Any]:
+        """Return what the program prints."""
+        self.seconds["total"] = self._last - BEGAN
+        return {"phases": self.seconds, "rows_per_s": rows / last_epoch, "val_loss": value}
+
+
+def plain(options: argparse.Namespace) -> dict[str, Any]:
+    """Collect the rows, then train with Keras alone."""
+    phases = Phases()
+    from pyspark.sql import SparkSession
+
+    session = SparkSession.builder.master("local[2]").config("spark.driver.memory", "2g")
+    session = session.config("spark.ui.enabled", "false")
+    # Rows come as Arrow: without it, `toPandas` pickles them one by one.
+    spark = session.config("spark.sql.execution.arrow.pyspark.enabled", "true").getOrCreate()
+    phases.end("session")
+    frames = [spark.read.parquet(str(path)) for path in options.files]
+    phases.end("read")
+    (features, labels), test = (_arrays(frame.toPandas()) for frame in frames)
+    phases.end("rows")
+    import tensorflow as tf
+
+    tf.keras.Model  # noqa: B018  Keras is loaded when it is first asked for.
+    phases.end("framework import")
+    tf.keras.utils.set_random_seed(0)
+    model = _creator()(options.config)
+    with tempfile.TemporaryDirectory() as clocks:
+        history = model.fit(
+            features,
+            labels,
+            batch_size=options.batch,
+            epochs=options.epochs,
+            validation_data=test,
+            verbose=0,
+            callbacks=[make_clock(clocks)],
+        ).history
+        seen = read_seen(clocks)
+    phases.trained(seen)
+    model.save(options.directory / "plain.keras")
+    phases.end("save")
+    model.evaluate(*test, batch_size=options.batch, verbose=0)
+    phases.end("evaluate")
+    return phases.result(len(labels), epoch_seconds(seen)[-1], history["val_loss"][-1])
+
+
+def orca(options: argparse.Namespace) -> dict[str, Any]:
+    """Train on the DataFrames."""
+    phases = Phases()
+    from zoo.orca import OrcaContext, init_orca_context
+    from zoo.orca.learn.tf2 import Estimator
+
+    init_orca_context("local", cores=2, memory="2g")
+    spark = OrcaContext.get_spark_session()
+    phases.end("session")
+    train, test = (spark.read.parquet(str(path)) for path in options.files)
+    phases.end("read")
+    est = Estimator.from_keras(
+        model_creator=_creator(), config=options.config, num_workers=options.workers
+    )
+    columns = {"feature_cols": COLUMNS[:2], "label_cols": COLUMNS[2:]}
+    with tempfile.TemporaryDirectory() as clocks:
+        stats = est.fit(
+            train,
+            epochs=options.epochs,
+            batch_size=options.batch,
+            validation_data=test,
+            verbose=0,
+            callbacks=[ShippedClock(clocks)],
+            **columns,
+        )
+        seen = read_seen(clocks)
+    phases.trained(seen)
+    est.save(os.path.join(options.directory, "orca.safetensors"))
+    phases.end("save")
+    est.evaluate(test, batch_size=options.batch, verbose=0, **columns)
+    phases.end("evaluate")
+    last = epoch_seconds(seen)[-1]
+    return phases.result(options.rows, last, stats.history["val_loss"][-1])
+
+
+def _creator() -> Callable[[dict[str, Any]], Any]:
+    from movielens_ncf import model_creator
+
+    return model_creator
+
+
+def _arrays(table: Any) -> tuple[list[Any], Any]:
+    user, item, label = (table[name].to_numpy().reshape(-1, 1) for name in COLUMNS)
+    return [user, item], label
+
+
+def main() -> None:
+    """Run one program."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("program", choices=["plain", "orca"])
+    parser.add_argument("directory", type=Path)
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--batch", type=int, default=1280)
+    parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--rows", type=int, required=True, help="in train.parquet")
+    parser.add_argument("--config", type=json.loads, required=True)
+    options = parser.parse_args()
+    options.files = [options.directory / f"{name}.parquet" for name in ("train", "test")]
+    print(json.dumps({"plain": plain, "orca": orca}[options.program](options)))
+
+
+if __name__ == "__main__":
+    main()
