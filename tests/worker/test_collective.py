@@ -375,7 +375,7 @@ def test_interrupted_in_mid_operation_is_the_end(monkeypatch: pytest.MonkeyPatch
         def interrupt(*args: Any) -> None:
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(rings[0]._loop, "run", interrupt)
+        monkeypatch.setattr(rings[0]._transport, "barrier", interrupt)
         with pytest.raises(KeyboardInterrupt):
             rings[0].barrier()
         assert "KeyboardInterrupt" in lost(in_threads([rings[0].barrier])[0])
