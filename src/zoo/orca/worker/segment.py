@@ -46,6 +46,7 @@ _WORDS_BYTES: Final = 4096
 _SIZE: Final = _WORDS_BYTES + 2 * HALF_BYTES
 _TOKEN_BYTES: Final = 32
 _YES: Final = b"yes"
+_NOTHING: Final = memoryview(b"")
 
 
 class Segment:
@@ -63,6 +64,9 @@ class Segment:
 
     def __init__(self, memory: int, bell: int, ear: int = -1) -> None:
         self.ear = ear
+        self.words = self.token = _NOTHING
+        self.headers: list[memoryview] = []
+        self.halves: list[memoryview] = []
         self._memory, self._bell = memory, bell
         try:
             whole = memoryview(mmap.mmap(memory, _SIZE))
@@ -134,7 +138,9 @@ class Segment:
             os.read(self.ear, mmap.PAGESIZE)
 
     def close(self) -> None:
-        """Close the descriptors; the memory goes with the last view of it. May be repeated."""
+        """Let go of everything; the memory goes with the last view of it. May be repeated."""
+        self.words = self.token = _NOTHING
+        self.headers, self.halves = [], []
         for fd in (self._memory, self._bell, self.ear):
             if fd >= 0:
                 os.close(fd)

@@ -111,7 +111,6 @@ class SharedMemory:
         """Let go of the memory and the bells."""
         for segment in self._segments:
             segment.close()
-        self._segments, self._peers = [], []
 
     def _sum_directly(self, header: bytes, flat: NDArray[Any]) -> None:
         """Let every rank add all that was published."""
