@@ -24,7 +24,7 @@ from tests.worker.ring_processes import (
     thread_ring,
 )
 from tests.worker.test_collective import DTYPES, lost, reduce_values, values
-from zoo.orca.worker import loop, segment
+from zoo.orca.worker import loop, segment, shared
 from zoo.orca.worker.ring import Ring
 from zoo.orca.worker.segment import HALF_BYTES, Segment
 
@@ -35,15 +35,17 @@ HALF = HALF_BYTES // 8
 COUNTS = st.one_of(
     st.integers(0, 6000),
     st.sampled_from([HALF // 2 - 1, HALF // 2, HALF // 2 + 1, HALF - 1, HALF, HALF + 1]),
-    st.integers(HALF, 5 * HALF),
+    st.integers(HALF, 3 * HALF),
 )
 
 
-@pytest.fixture(scope="module")
-def rings():
-    """Rings of 2, 3 and 4 threads: over memory, and over sockets."""
-    with thread_ring(2) as two, thread_ring(3) as three, thread_ring(4) as four:
-        yield {2: two, 3: three, 4: four}
+@pytest.fixture(scope="module", params=[8, 2], ids=["whole", "sliced"])
+def rings(request):
+    """Rings of 2, 3 and 4 threads; three and four add in slices, as many ranks do, or do not."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shared, "_SLICED_RANKS", request.param)
+        with thread_ring(2) as two, thread_ring(3) as three, thread_ring(4) as four:
+            yield {2: two, 3: three, 4: four}
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +61,7 @@ def socket_rings():
 # --- values ------------------------------------------------------------------------------------
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(size=st.sampled_from([2, 3, 4]), count=COUNTS, dtype=st.sampled_from(DTYPES))
 def test_every_sum_is_made_in_rank_order(rings, size: int, count: int, dtype: str) -> None:
     expected = values(0, count, dtype)
@@ -87,7 +89,7 @@ def test_memory_and_sockets_give_the_same_bits(
 
 
 @settings(max_examples=30, deadline=None)
-@given(lengths=st.lists(st.integers(0, 3 * HALF_BYTES), min_size=4, max_size=4))
+@given(lengths=st.lists(st.integers(0, 2 * HALF_BYTES + 9), min_size=4, max_size=4))
 def test_gather_in_several_steps(rings, lengths: list[int]) -> None:
     random = np.random.default_rng(0)
     data = [random.bytes(length) for length in lengths]
@@ -107,7 +109,7 @@ def test_what_was_gathered_outlives_the_next_operations(rings) -> None:
 
 
 @settings(max_examples=20, deadline=None)
-@given(length=st.integers(0, 3 * HALF_BYTES), root=st.integers(0, 3))
+@given(length=st.integers(0, 2 * HALF_BYTES + 9), root=st.integers(0, 3))
 def test_broadcast_in_several_steps(rings, length: int, root: int) -> None:
     data = np.random.default_rng(1).bytes(length)
     results = on_all(rings[4], lambda r: r.broadcast(data if r.rank == root else None, root))

@@ -11,8 +11,8 @@ finds a peer's secret token in the place the peer named has found the peer's mem
 ::
 
     words     which publication is in, whether this rank sleeps, headers    4 KiB
-    half 0    data of the even publications                                 HALF_BYTES
-    half 1    data of the odd ones                                          HALF_BYTES
+    half 0    data of the even publications                                 2 MiB
+    half 1    data of the odd ones                                          2 MiB
 
 The size is fixed. Larger data goes through piece by piece, each of which stays in the processor's
 cache; and all the memory is there from the beginning: where it is short, writing to it later would
@@ -35,8 +35,8 @@ from zoo.orca.worker.collective import Buffer
 
 _log = logging.getLogger(__name__)
 
-#: What one publication can carry; measured, see benchmarks/allreduce.py.
-HALF_BYTES: Final = 1 << 20
+#: What one publication can carry. Measured: in smaller pieces, ranks wait for each other oftener.
+HALF_BYTES: Final = 2 << 20
 #: Numbers of 8-byte words, each in a cache line of its own: how many publications there were, and
 #: the rank that this one sleeps for, plus one; 0 while it is awake.
 TURN: Final = 8
