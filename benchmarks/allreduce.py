@@ -59,7 +59,7 @@ def main() -> None:
         rounds = measure(processes, arguments.rounds)
         text = "\n\n".join([summary(rounds), f"Load average before: {before:.1f}.", raw(rounds)])
         sections[f"{processes} processes on one host"] = text
-        print(processes, "processes", summary(rounds), sep="\n\n", end="\n\n", flush=True)
+        print(f"{processes} processes\n\n{summary(rounds)}\n", flush=True)
     write("allreduce", "One all-reduce of float32", sections)
 
 

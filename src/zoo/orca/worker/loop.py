@@ -4,6 +4,7 @@ A task does what it can without waiting, then yields: :data:`MOVED` to be called
 :data:`LATER` to be called again when another task has moved, or what it awaits of which link.
 """
 
+import os
 import select
 import time
 from collections.abc import Collection, Generator, Iterable, Sequence
@@ -106,6 +107,9 @@ class Loop:
                 spin_until = time.monotonic() + self.spin
             elif time.monotonic() >= spin_until:
                 self._sleep(wants)
+            else:
+                # The peer may be waiting for this very processor.
+                os.sched_yield()
 
     def _sleep(self, wants: list[Want]) -> None:
         """Wait for one of `wants`; a peer that nothing is awaited from may still be found lost."""
