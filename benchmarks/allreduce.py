@@ -1,24 +1,23 @@
-"""One all-reduce: Orca's ring against gloo (torch.distributed), in turns in one run.
+"""One all-reduce: Orca's over shared memory and over sockets, gloo, and a plain copy, in turns.
 
-    python benchmarks/allreduce.py [--processes 2] [--rounds 9] [--output FILE]
+    python benchmarks/allreduce.py [--processes 2 3 4] [--rounds 7]
 
-Both contestants live in the same processes and take turns, round by round, so that whatever else
-the machine does disturbs both. A round's figure is its median over many calls; a line of the table
-is the median, least and greatest of the rounds. gloo comes with torch, which nothing else here
-needs; without it only our own times are printed.
+All contestants live in the same processes and take turns, round by round, so that whatever else
+the machine does disturbs all of them. A round's figure is its median over many calls; a line of the
+table is the median, least and greatest of the rounds. "copy" is numpy copying the same bytes once
+from one array to another in each process: what it would cost to do nothing but pass them on. gloo
+comes with torch, which nothing else here needs; without it the others race alone.
 """
 
 import argparse
 import importlib.util
 import multiprocessing
 import os
-import platform
 import socket
 import statistics
 import sys
 import time
 from collections.abc import Callable
-from datetime import date
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -28,12 +27,21 @@ SOURCES = Path(__file__).resolve().parents[1] / "src"
 if SOURCES.is_dir():
     sys.path.insert(0, str(SOURCES))
 
+from _report import table, write  # noqa: E402
+
 from zoo.orca.worker.ring import Listener, Ring  # noqa: E402
 
-SIZES = {"256 B": 256, "164 KB": 164_000, "1.28 MB": 1_280_000, "12.8 MB": 12_800_000}
+SIZES = {
+    "256 B": 256,
+    "16 KB": 16_000,
+    "164 KB": 164_000,
+    "1.28 MB": 1_280_000,
+    "12.8 MB": 12_800_000,
+    "64 MB": 64_000_000,
+}
 #: Seconds of one round of one contestant, roughly; calls are counted from it.
-ROUND_SECONDS = 0.4
-CALLS = (9, 1000)
+ROUND_SECONDS = 0.3
+CALLS = (5, 1000)
 SECRET = b"only a benchmark".ljust(32, b".")
 
 Contestants = dict[str, Callable[[np.ndarray], None]]
@@ -41,29 +49,26 @@ Rounds = dict[str, dict[str, list[float]]]
 
 
 def main() -> None:
-    """Measure, print a table, write it to a file."""
+    """Measure, print tables, write them to a file."""
     arguments = parse()
     if importlib.util.find_spec("torch") is None:
         print("torch is not installed: gloo does not take part (pip install torch)")
-    rounds = measure(arguments.processes, arguments.rounds)
-    lines = [*machine(arguments), "", *table(rounds), "", *raw(rounds)]
-    text = "\n".join(lines) + "\n"
-    print(text)
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    arguments.output.write_text(text)
+    sections = {}
+    for processes in arguments.processes:
+        before = os.getloadavg()[0]
+        rounds = measure(processes, arguments.rounds)
+        text = "\n\n".join([summary(rounds), f"Load average before: {before:.1f}.", raw(rounds)])
+        sections[f"{processes} processes on one host"] = text
+        print(f"{processes} processes\n\n{summary(rounds)}\n", flush=True)
+    write("allreduce", "One all-reduce of float32", sections)
 
 
 def parse() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--output", type=Path)
-    arguments = parser.parse_args()
-    if arguments.output is None:
-        suffix = "" if arguments.processes == 2 else f"_{arguments.processes}"
-        arguments.output = Path(__file__).parent / "results" / f"allreduce{suffix}.md"
-    return arguments
+    parser.add_argument("--processes", type=int, nargs="+", default=[2, 3, 4])
+    parser.add_argument("--rounds", type=int, default=7)
+    return parser.parse_args()
 
 
 def measure(processes: int, rounds: int) -> Rounds:
@@ -89,22 +94,42 @@ def measure(processes: int, rounds: int) -> Rounds:
 
 
 def run_rank(rank: int, size: int, rounds: int, store_port: int, pipe: Connection) -> None:
-    """Be one rank of both contestants."""
-    listener = Listener()
-    pipe.send(listener.address)
-    ring = Ring.connect(listener, rank, pipe.recv(), SECRET)
-    contestants: Contestants = {"orca": ring.all_reduce, **gloo(rank, size, store_port)}
+    """Be one rank of all contestants."""
+    listeners = [Listener(), Listener()]
+    pipe.send([listener.address for listener in listeners])
+    both = list(zip(*pipe.recv(), strict=True))
+    memory, ring = (
+        Ring.connect(listener, rank, addresses, SECRET, share_memory=share)
+        for listener, addresses, share in zip(listeners, both, (True, False), strict=True)
+    )
+    ours: Contestants = {"memory": memory.all_reduce, "sockets": ring.all_reduce}
+    contestants = {**ours, **gloo(rank, size, store_port), "copy": copier()}
     results: Rounds = {}
     for name, nbytes in SIZES.items():
         array = np.empty(nbytes // 4, np.float32)
         calls = count_calls(ring, contestants, array)
         results[name] = {contestant: [] for contestant in contestants}
         for _ in range(rounds):
-            for contestant, all_reduce in contestants.items():
+            for contestant, work in contestants.items():
                 ring.barrier()
-                results[name][contestant].append(one_round(all_reduce, array, calls, size, rank))
+                total = 0 if contestant == "copy" else size * (size + 1) // 2
+                results[name][contestant].append(one_round(work, array, calls, rank + 1, total))
     pipe.send(results)
+    memory.close()
     ring.close()
+
+
+def copier() -> Callable[[np.ndarray], None]:
+    """Return what copies an array to one that stays, as the buffers of all others do."""
+    kept: dict[int, np.ndarray] = {}
+
+    def copy(array: np.ndarray) -> None:
+        if array.size not in kept:
+            kept.clear()
+            kept[array.size] = np.empty_like(array)
+        np.copyto(kept[array.size], array)
+
+    return copy
 
 
 def gloo(rank: int, size: int, store_port: int) -> Contestants:
@@ -141,68 +166,47 @@ def count_calls(ring: Ring, contestants: Contestants, array: np.ndarray) -> int:
 
 
 def one_round(
-    all_reduce: Callable[[np.ndarray], None], array: np.ndarray, calls: int, size: int, rank: int
+    work: Callable[[np.ndarray], None], array: np.ndarray, calls: int, mine: int, total: int
 ) -> float:
-    """Return the median seconds of one call; check the sums."""
+    """Return the median seconds of one call; check the sums, where sums are made."""
     times = []
     for _ in range(calls):
-        array.fill(rank + 1)
+        array.fill(mine)
         begin = time.perf_counter()
-        all_reduce(array)
+        work(array)
         times.append(time.perf_counter() - begin)
-        if array[0] != size * (size + 1) / 2 or array[-1] != array[0]:
+        if total and (array[0] != total or array[-1] != total):
             raise ValueError(f"a wrong sum: {array[0]}, {array[-1]}")
     return statistics.median(times)
 
 
-def machine(arguments: argparse.Namespace) -> list[str]:
-    """Say what was run, and where."""
-    versions = f"Python {platform.python_version()}, numpy {np.__version__}"
-    if importlib.util.find_spec("torch") is not None:
-        import torch
-
-        versions += f", torch {torch.__version__}"
-    load = ", ".join(f"{value:.2f}" for value in os.getloadavg())
-    command = f"python benchmarks/allreduce.py --processes {arguments.processes}"
-    return [
-        "# One all-reduce of float32",
-        "",
-        f"`{command} --rounds {arguments.rounds}`, {date.today()}",
-        "",
-        f"{versions}; {platform.system()} {platform.release()} on {platform.machine()}, "
-        f"{os.cpu_count()} processors, {arguments.processes} processes on one host, "
-        f"load average afterwards {load}",
-    ]
-
-
-def table(rounds: Rounds) -> list[str]:
-    """Return the median, least and greatest round of each, and how much faster we are."""
-    lines = ["| size | orca, ms (min-max) | gloo, ms (min-max) | gloo / orca |"]
-    lines.append("|---|---|---|---|")
+def summary(rounds: Rounds) -> str:
+    """Return the median, least and greatest round of each, and how much faster memory is."""
+    names = list(next(iter(rounds.values())))
+    rivals = [name for name in names if name != "memory"]
+    rows = []
     for size, contestants in rounds.items():
-        ours = contestants["orca"]
-        theirs = contestants.get("gloo")
-        ratio = f"{statistics.median(theirs) / statistics.median(ours):.1f}" if theirs else "-"
-        lines.append(f"| {size} | {spread(ours)} | {spread(theirs)} | {ratio} |")
-    return lines
+        ours = statistics.median(contestants["memory"])
+        ratios = [f"{statistics.median(contestants[name]) / ours:.2f}" for name in rivals]
+        rows.append([size, *(spread(contestants[name]) for name in names), *ratios])
+    heads = [f"{name}, ms (min-max)" for name in names]
+    return table(["size", *heads, *(f"{name} / memory" for name in rivals)], rows)
 
 
-def spread(values: list[float] | None) -> str:
+def spread(values: list[float]) -> str:
     """Return ``median (least-greatest)`` in milliseconds."""
-    if not values:
-        return "-"
     middle = statistics.median(values)
     return f"{middle * 1e3:.3f} ({min(values) * 1e3:.3f}-{max(values) * 1e3:.3f})"
 
 
-def raw(rounds: Rounds) -> list[str]:
+def raw(rounds: Rounds) -> str:
     """Return every round's median."""
     lines = ["Median of each round, ms:", ""]
     for size, contestants in rounds.items():
         for contestant, values in contestants.items():
             figures = " ".join(f"{value * 1e3:.3f}" for value in values)
             lines.append(f"- {size}, {contestant}: {figures}")
-    return lines
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,10 @@ from typing import Any
 
 from zoo.orca.errors import PeerLostError
 from zoo.orca.worker.ring import Listener, Ring
+from zoo.orca.worker.shared import SharedMemory
 
+#: Which transport the rings of `thread_ring` and `process_ring` have.
+SHARE_MEMORY = True
 SECRET = b"the secret of the tests".ljust(32, b".")
 
 
@@ -46,13 +49,20 @@ def connect_all(listeners: Sequence[Listener], **options: Any) -> list[Any]:
 @contextmanager
 def thread_ring(size: int, **options: Any) -> Iterator[list[Ring]]:
     """Rings of `size` threads of this process, connected with each other."""
-    rings = connect_all([Listener() for _ in range(size)], **options)
+    given = {"share_memory": SHARE_MEMORY, **options}
+    rings = connect_all([Listener() for _ in range(size)], **given)
     assert all(isinstance(ring, Ring) for ring in rings), rings
+    assert [shares_memory(ring) for ring in rings] == [given["share_memory"]] * size
     try:
         yield rings
     finally:
         for ring in rings:
             ring.close()
+
+
+def shares_memory(ring: Ring) -> bool:
+    """Whether data goes through memory."""
+    return isinstance(ring._transport, SharedMemory)
 
 
 def on_all(rings: Sequence[Ring], function: Callable[..., Any], *args: Any) -> list[Any]:
@@ -63,10 +73,10 @@ def on_all(rings: Sequence[Ring], function: Callable[..., Any], *args: Any) -> l
 class Rank:
     """One process of a ring; `start` a function there, then take its `result`."""
 
-    def __init__(self, rank: int) -> None:
+    def __init__(self, rank: int, options: dict[str, Any]) -> None:
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(rank, theirs), daemon=True)
+        self.process = context.Process(target=_serve, args=(rank, options, theirs), daemon=True)
         self.process.start()
         theirs.close()
 
@@ -91,9 +101,10 @@ class Rank:
 
 
 @contextmanager
-def process_ring(size: int) -> Iterator[list[Rank]]:
+def process_ring(size: int, **options: Any) -> Iterator[list[Rank]]:
     """Processes that are connected as one ring."""
-    ranks = [Rank(number) for number in range(size)]
+    given = {"share_memory": SHARE_MEMORY, **options}
+    ranks = [Rank(number, given) for number in range(size)]
     try:
         addresses = [rank.result() for rank in ranks]
         for rank in ranks:
@@ -112,10 +123,11 @@ def everywhere(ranks: Sequence[Rank], function: Callable[..., Any], *args: Any) 
     return [rank.result() for rank in ranks]
 
 
-def _serve(number: int, pipe: Connection) -> None:
+def _serve(number: int, options: dict[str, Any], pipe: Connection) -> None:
     listener = Listener()
     pipe.send(listener.address)
-    ring = Ring.connect(listener, number, pipe.recv(), SECRET, timeout=40)
+    ring = Ring.connect(listener, number, pipe.recv(), SECRET, timeout=40, **options)
+    assert shares_memory(ring) == (options["share_memory"] and ring.size > 1)
     pipe.send("connected")
     while True:
         try:

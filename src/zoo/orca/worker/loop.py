@@ -4,9 +4,10 @@ A task does what it can without waiting, then yields: :data:`MOVED` to be called
 :data:`LATER` to be called again when another task has moved, or what it awaits of which link.
 """
 
+import os
 import select
 import time
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Collection, Generator, Iterable, Sequence
 from typing import Any, Final, TypeAlias
 
 from zoo.orca.errors import PeerLostError
@@ -22,6 +23,8 @@ LATER: Final[Want] = (None, 2)
 _PEER_CLOSED: Final[int] = getattr(select, "POLLRDHUP", 0)
 _BROKEN: Final = select.POLLERR | select.POLLHUP | select.POLLNVAL
 _LONGEST_POLL_SECONDS: Final = 86400.0
+#: A bell that rings for shared memory is looked after so often at least, rung or not.
+_LONGEST_BELL_SECONDS: Final = 1.0
 
 
 def push(link: Link, view: memoryview) -> Task:
@@ -63,7 +66,7 @@ class Loop:
 
     def __init__(self, links: Sequence[Link], spin: float) -> None:
         self._links = {link.fd: link for link in links}
-        self._spin = spin
+        self.spin = spin
         self._name = ""
         self._seconds = 0.0
         self._deadline = 0.0
@@ -101,9 +104,12 @@ class Loop:
             if moved:
                 spin_until = 0.0
             elif not spin_until:
-                spin_until = time.monotonic() + self._spin
+                spin_until = time.monotonic() + self.spin
             elif time.monotonic() >= spin_until:
                 self._sleep(wants)
+            else:
+                # The peer may be waiting for this very processor.
+                os.sched_yield()
 
     def _sleep(self, wants: list[Want]) -> None:
         """Wait for one of `wants`; a peer that nothing is awaited from may still be found lost."""
@@ -116,12 +122,27 @@ class Loop:
             raise self._timed_out(awaited)
         self._look(awaited, min(rest, _LONGEST_POLL_SECONDS))
 
+    def wait(self, bell: int, link: Link) -> None:
+        """Sleep until the descriptor `bell` is readable, or a peer leaves.
+
+        Raises
+        ------
+        PeerLostError
+            Any peer is gone, or the operation's time is over while `link` is awaited.
+        """
+        rest = self._deadline - time.monotonic()
+        if rest <= 0:
+            raise self._timed_out([link.fd])
+        self._look({}, min(rest, _LONGEST_BELL_SECONDS), bell)
+
     def look_for_lost(self) -> None:
         """Raise if a peer is known to be gone; does not wait."""
         self._look({}, 0.0)
 
-    def _look(self, awaited: dict[int, int], seconds: float) -> None:
+    def _look(self, awaited: dict[int, int], seconds: float, bell: int = -1) -> None:
         poller = select.poll()
+        if bell >= 0:
+            poller.register(bell, select.POLLIN)
         for fd, link in self._links.items():
             # Errors are always reported, so that a silent host is found even while this rank
             # waits for another, healthy one that computes for an hour.
@@ -129,6 +150,8 @@ class Loop:
             if fd in awaited or not link.at_ease:
                 poller.register(fd, awaited.get(fd, 0) | end)
         for fd, event in poller.poll(seconds * 1000):
+            if fd == bell:
+                continue
             link = self._links[fd]
             if event & awaited.get(fd, 0):
                 continue  # the task finds out by itself, after the data that came before
@@ -144,7 +167,7 @@ class Loop:
         link.departed = True
         link.at_ease = words == GOODBYE
 
-    def _timed_out(self, awaited: dict[int, int]) -> PeerLostError:
+    def _timed_out(self, awaited: Collection[int]) -> PeerLostError:
         links = [self._links[fd] for fd in awaited]
         names = ", ".join(f"{link.rank} at {link.address[0]}" for link in links)
         return PeerLostError(

@@ -1,0 +1,214 @@
+"""Operations through memory that all ranks of one host share.
+
+All that happens is one step, again and again: every rank writes what it has to say into its own
+segment, publishes it by counting up its turn, and waits until all others have published theirs.
+Then each reads what it needs of the others' segments.
+
+A segment has two halves, used in turns. A rank writes to a half again only in the next step but
+one, and so after all others have published the step between, which each does when it has done with
+reading. So nobody needs to tell that it has read.
+
+========== ======================================================================================
+all_reduce piece by piece, each in one step: all read all, and all add all
+ many ranks each rank adds one slice of what all have published, and publishes the sums in the next
+           step, together with its next piece: each number is read and added on one rank only
+all_gather, broadcast, barrier
+           each rank copies what is meant for it
+========== ======================================================================================
+
+All of them add in rank order, from rank 0 up. A rank whose peer is not there yet asks again and
+again for some microseconds, and then sleeps until the peer rings its bell or a link says that
+somebody is lost: the links stay the only judge of that.
+"""
+
+import os
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zoo.orca.worker.calls import GOODBYE, check, length_in
+from zoo.orca.worker.collective import Buffer
+from zoo.orca.worker.loop import Loop
+from zoo.orca.worker.segment import ASLEEP, HALF_BYTES, TURN, Segment
+from zoo.orca.worker.sockets import Link
+
+#: More ranks than this add in slices, if the data is worth its second step. Measured: up to four,
+#: adding everything everywhere takes half the time, because ranks wait half as often; with eight,
+#: both are alike.
+_SLICED_RANKS: Final = 8
+_SLICED_BYTES: Final = 256 << 10
+#: A half holds a piece of the data, and after it this rank's slice of the sums of the last piece.
+_PIECE_BYTES: Final = HALF_BYTES // 2
+#: How often at least to ask whether a peer is there before going to sleep, which costs more.
+_LEAST_TRIES: Final = 20
+_NOTHING: Final = memoryview(b"")
+
+
+class SharedMemory:
+    """The transport between ranks of one host.
+
+    Parameters
+    ----------
+    rank : int
+    links : sequence of Link
+        To all other ranks, in rank order.
+    loop : Loop
+        Watches the links.
+    segments : sequence of Segment
+        Of all ranks, in rank order.
+    """
+
+    def __init__(
+        self, rank: int, links: Sequence[Link], loop: Loop, segments: Sequence[Segment]
+    ) -> None:
+        self._rank = rank
+        self._loop = loop
+        self._segments = list(segments)
+        self._mine = segments[rank]
+        self._peers = [(link, segments[link.rank]) for link in links]
+        self._turn = 0
+        self._header = b""
+        self._lock = threading.Lock()
+
+    def all_reduce(self, header: bytes, flat: NDArray[Any]) -> None:
+        """Replace `flat` by the sum over ranks, added in rank order."""
+        # Overflow and NaN are the training's business; which rank adds them must not matter.
+        with np.errstate(all="ignore"):
+            if len(self._segments) > _SLICED_RANKS and flat.nbytes > _SLICED_BYTES:
+                self._sum_in_slices(header, flat)
+            else:
+                self._sum_directly(header, flat)
+
+    def all_gather(self, header: bytes, data: memoryview) -> dict[int, Buffer]:
+        """Return the other ranks' data by rank."""
+        self._begin(header)
+        half = self._publish(data[:HALF_BYTES])
+        self._check_headers(half)
+        sizes = [length_in(segment.headers[half]) for segment in self._segments]
+        gathered = {link.rank: np.empty(sizes[link.rank], np.uint8).data for link, _ in self._peers}
+        for start in range(0, max(sizes), HALF_BYTES):
+            if start:
+                half = self._publish(data[start : start + HALF_BYTES])
+            for rank, theirs in gathered.items():
+                part = theirs[start : start + HALF_BYTES]
+                part[:] = self._segments[rank].halves[half][: len(part)]
+        return {**gathered}
+
+    def give(self, header: bytes, data: memoryview) -> None:
+        """Broadcast as the root."""
+        self.all_gather(header, data)
+
+    def take(self, header: bytes, root: int) -> Buffer:
+        """Broadcast as another rank: return the root's data."""
+        return self.all_gather(header, _NOTHING)[root]
+
+    def barrier(self, header: bytes) -> None:
+        """Return once every rank has called it."""
+        self._begin(header)
+        self._check_headers(self._publish())
+
+    def close(self) -> None:
+        """Let go of the memory and the bells."""
+        for segment in self._segments:
+            segment.close()
+
+    def _sum_directly(self, header: bytes, flat: NDArray[Any]) -> None:
+        """Let every rank add all that was published."""
+        self._begin(header)
+        length = HALF_BYTES // flat.itemsize
+        for start in range(0, max(1, len(flat)), length):
+            piece = flat[start : start + length]
+            half = self._publish(piece.view(np.uint8).data)
+            if not start:
+                self._check_headers(half)
+            self._add(half, 0, piece)
+
+    def _sum_in_slices(self, header: bytes, flat: NDArray[Any]) -> None:
+        """Let every rank add its slice of each piece, and publish it with the piece after that."""
+        self._begin(header)
+        length = _PIECE_BYTES // flat.itemsize
+        pieces = [flat[start : start + length] for start in range(0, len(flat), length)]
+        slices: list[NDArray[Any]] = []
+        half = 0
+        for piece in [*pieces, flat[:0]]:
+            if slices:
+                place = self._mine.halves[1 - half]
+                before = sum(map(len, slices[: self._rank])) * flat.itemsize
+                count = len(slices[self._rank])
+                self._add(half, before, np.frombuffer(place, flat.dtype, count, _PIECE_BYTES))
+            half = self._publish(piece.view(np.uint8).data)
+            if not slices:
+                self._check_headers(half)
+            for segment, part in zip(self._segments, slices, strict=False):
+                sums = segment.halves[half][_PIECE_BYTES : _PIECE_BYTES + part.nbytes]
+                part.view(np.uint8).data[:] = sums
+            slices = np.array_split(piece, len(self._segments))
+
+    def _add(self, half: int, offset: int, out: NDArray[Any]) -> None:
+        """Write the sum of what all ranks published at `offset` to `out`."""
+        first, second, *others = [
+            np.frombuffer(segment.halves[half], out.dtype, len(out), offset)
+            for segment in self._segments
+        ]
+        np.add(first, second, out=out)
+        for part in others:
+            np.add(out, part, out=out)
+
+    def _begin(self, header: bytes) -> None:
+        """Let the next publication carry the header of a call."""
+        self._header = header
+        self._mine.headers[(self._turn + 1) & 1][:] = header
+
+    def _check_headers(self, half: int) -> None:
+        for link, segment in self._peers:
+            check(link, segment.headers[half].tobytes(), self._header)
+
+    def _publish(self, data: memoryview = _NOTHING) -> int:
+        """Publish this rank's data, wait for everybody's, and return the half where they are."""
+        self._turn += 1
+        half = self._turn & 1
+        self._mine.halves[half][: len(data)] = data
+        self._order_memory()
+        self._mine.words[TURN] = self._turn
+        self._order_memory()
+        for _, segment in self._peers:
+            if segment.words[ASLEEP] == self._rank + 1:
+                segment.ring()
+        for link, segment in self._peers:
+            if segment.words[TURN] < self._turn:
+                self._wait(link, segment.words)
+        self._order_memory()
+        return half
+
+    def _wait(self, link: Link, theirs: memoryview) -> None:
+        """Return once the peer has published its part of this step."""
+        until = time.monotonic() + self._loop.spin
+        tries = 0
+        while tries < _LEAST_TRIES or time.monotonic() < until:
+            # The peer may be waiting for this very processor.
+            os.sched_yield()
+            if theirs[TURN] >= self._turn:
+                return
+            tries += 1
+        self._mine.words[ASLEEP] = link.rank + 1
+        self._order_memory()
+        while theirs[TURN] < self._turn:
+            # It publishes before it leaves, so it has left without.
+            if link.departed:
+                check(link, GOODBYE, self._header)
+            self._loop.wait(self._mine.ear, link)
+            self._mine.hush()
+        self._mine.words[ASLEEP] = 0
+
+    def _order_memory(self) -> None:
+        """Make what was written before visible before what is written, and read, after this."""
+        # Taking a lock keeps what follows behind it, releasing one keeps before it what preceded,
+        # and a taking never overtakes a release: twice, nothing gets past in either direction.
+        with self._lock:
+            pass
+        with self._lock:
+            pass

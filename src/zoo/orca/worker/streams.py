@@ -1,0 +1,196 @@
+"""Operations over TCP: one thread, non-blocking sockets, numpy.
+
+Every operation begins with a header from every rank to every other one. Nobody sends more than
+`EAGER_BYTES` to a rank that has not shown up, because its window must stay open (see
+`zoo.orca.worker.sockets`). Small data rides along with the header: an all-reduce of it is one
+round trip.
+
+========== ======================================================================================
+all_reduce
+ small     direct: all to all, added in rank order on every rank
+ two ranks each sends all it has while all of the other's comes in: half the round trips of a ring
+ large     ring: reduce-scatter and all-gather in one pipelined stream, each sum made on one rank
+broadcast
+ small     root to all
+ large     from rank to rank around the ring, passed on while it arrives
+all_gather all to all: every byte must reach every rank, and no way around is shorter
+========== ======================================================================================
+"""
+
+import select
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zoo.orca.worker import pipeline
+from zoo.orca.worker.calls import HEADER_BYTES, check, length_in
+from zoo.orca.worker.collective import Buffer
+from zoo.orca.worker.loop import MOVED, Loop, Task, pull, push, push_call
+from zoo.orca.worker.pipeline import Gate, pass_on, segments, take_in
+from zoo.orca.worker.sockets import EAGER_BYTES, Link
+from zoo.orca.worker.sums import add_in_rank_order
+
+#: Three and more ranks send all they have to every other one while each so receives no more than
+#: this; measured, see benchmarks/allreduce.py. Above it, the ring's fewer bytes win.
+_DIRECT_BYTES: Final = 1 << 20
+_NOTHING: Final = memoryview(b"")
+
+
+class Streams:
+    """The transport between any hosts: a stream of bytes to each peer and one from it.
+
+    Parameters
+    ----------
+    rank : int
+    links : sequence of Link
+        To all other ranks, in rank order.
+    loop : Loop
+        Runs this transport's tasks over the same links.
+    """
+
+    def __init__(self, rank: int, links: Sequence[Link], loop: Loop) -> None:
+        self._rank = rank
+        self._size = len(links) + 1
+        self._links = list(links)
+        self._by_rank = {link.rank: link for link in self._links}
+        self._headers = {link.rank: memoryview(bytearray(HEADER_BYTES)) for link in self._links}
+        self._loop = loop
+        self._scratch = np.empty(pipeline.SEGMENT_BYTES, np.uint8)
+        self._slots: dict[int, NDArray[np.uint8]] = {}
+        self._slot_size = -1
+
+    def all_reduce(self, header: bytes, flat: NDArray[Any]) -> None:
+        """Replace `flat` by the sum over ranks, by the way that its size asks for."""
+        if self._size == 2 and flat.nbytes > EAGER_BYTES:
+            self._sum_with_the_other(header, flat)
+        elif flat.nbytes * len(self._links) > _DIRECT_BYTES:
+            self._sum_around(header, flat)
+        else:
+            self._sum_directly(header, flat)
+
+    def all_gather(self, header: bytes, data: memoryview) -> dict[int, Buffer]:
+        """Return the other ranks' data by rank."""
+        sizes = self._meet(header, self._links, data)
+        # Not zeroed first, as a bytearray would be: all of it is written anyway.
+        gathered: dict[int, Buffer] = {r: np.empty(n, np.uint8).data for r, n in sizes.items()}
+        tasks = [push(link, data[EAGER_BYTES:]) for link in self._links]
+        tasks += [pull(link, memoryview(gathered[link.rank])) for link in self._links]
+        self._loop.run(tasks)
+        return gathered
+
+    def barrier(self, header: bytes) -> None:
+        """Return once every rank has called it."""
+        self._meet(header)
+
+    def close(self) -> None:
+        """Have nothing to let go of: the links are the ring's."""
+
+    def give(self, header: bytes, data: memoryview) -> None:
+        """Broadcast as the root."""
+        if len(data) <= EAGER_BYTES or not self._links:
+            self._meet(header, self._links, data)
+            return
+        self._meet(header)
+        self._loop.run([push(self._neighbours()[1], data)])
+
+    def take(self, header: bytes, root: int) -> Buffer:
+        """Broadcast as another rank; large data comes around the ring and is passed on."""
+        data = np.empty(self._meet(header)[root], np.uint8)
+        if data.nbytes <= EAGER_BYTES:
+            self._loop.run([pull(self._by_rank[root], data.data)])
+            return data.data
+        left, right = self._neighbours()
+        parts, gate = segments(data), Gate(0)
+        tasks = [take_in(left, parts, gate, self._scratch, 0)]
+        if right.rank != root:
+            tasks.append(pass_on(right, parts, gate))
+        self._loop.run(tasks)
+        return data.data
+
+    def _meet(
+        self, header: bytes, eager_to: Sequence[Link] = (), data: memoryview = _NOTHING
+    ) -> dict[int, int]:
+        """Exchange headers, some with the first of the data; return the others' lengths.
+
+        From here on every rank is in this operation and reads: data may flow without a limit.
+        """
+        eager = data[:EAGER_BYTES]
+        tasks = [push_call(k, header, eager if k in eager_to else _NOTHING) for k in self._links]
+        tasks += [self._hear(k, header, self._headers[k.rank]) for k in self._links]
+        self._loop.run(tasks)
+        return {rank: length_in(theirs) for rank, theirs in self._headers.items()}
+
+    def _hear(self, link: Link, header: bytes, view: memoryview) -> Task:
+        """Fill `view` with the peer's header and maybe data; look at the header once it is there.
+
+        At once, because a peer in another operation may never send as much as `view` waits for.
+        """
+        missing = view
+        checked = False
+        while missing:
+            count = link.receive(missing)
+            missing = missing[count:]
+            if not checked and len(view) - len(missing) >= HEADER_BYTES:
+                check(link, view[:HEADER_BYTES], header)
+                checked = True
+            if missing:
+                yield MOVED if count else (link, select.POLLIN)
+
+    def _sum_directly(self, header: bytes, flat: NDArray[Any]) -> None:
+        """Send all to all; add in rank order, so that every rank gets the same bits."""
+        slots = self._slots_for(flat.nbytes)
+        data = flat.view(np.uint8).data
+        if flat.nbytes <= EAGER_BYTES:
+            tasks = [push_call(link, header, data) for link in self._links]
+            hear = [self._hear(k, header, slots[k.rank].data) for k in self._links]
+            self._loop.run(tasks + hear)
+        else:
+            self._meet(header, self._links, data)
+            tasks = [push(link, data[EAGER_BYTES:]) for link in self._links]
+            pulls = [pull(k, slots[k.rank].data[HEADER_BYTES:]) for k in self._links]
+            self._loop.run(tasks + pulls)
+        parts = [slots[link.rank][HEADER_BYTES:].view(flat.dtype) for link in self._links]
+        add_in_rank_order(flat, self._rank, parts)
+
+    def _sum_with_the_other(self, header: bytes, flat: NDArray[Any]) -> None:
+        """Between two ranks: send all of ours while all of theirs comes in."""
+        (link,) = self._links
+        data = flat.view(np.uint8).data
+        self._meet(header, self._links, data)
+        sent = Gate(EAGER_BYTES)
+        add = pipeline.add_theirs(link, flat, sent, self._scratch, ours_first=self._rank == 0)
+        with np.errstate(all="ignore"):
+            self._loop.run([pipeline.push_counted(link, data, sent), add])
+
+    def _slots_for(self, size: int) -> dict[int, NDArray[np.uint8]]:
+        """Return a buffer per peer for header and `size` bytes; training asks for one size only."""
+        if self._slot_size != size:
+            self._slots = {k.rank: np.empty(HEADER_BYTES + size, np.uint8) for k in self._links}
+            self._slot_size = size
+        return self._slots
+
+    def _sum_around(self, header: bytes, flat: NDArray[Any]) -> None:
+        """Reduce-scatter, then all-gather, as one stream from the left to the right neighbour.
+
+        The stream carries chunk r, r-1, ... of rank r: partial sums for the first `size - 1`
+        chunks, finished ones after that. What a rank sends after its first chunk is what it
+        received one chunk earlier, so it may send as soon as that much has come in.
+        """
+        self._meet(header)
+        chunks = [segments(part) for part in np.array_split(flat, self._size)]
+        order = [chunks[(self._rank - step) % self._size] for step in range(2 * self._size - 1)]
+        incoming = [segment for chunk in order[1:] for segment in chunk]
+        partial = sum(len(chunk) for chunk in order[1 : self._size])
+        outgoing = [segment for chunk in order[:-1] for segment in chunk]
+        gate = Gate(len(order[0]))
+        left, right = self._neighbours()
+        receive = take_in(left, incoming, gate, self._scratch, partial)
+        with np.errstate(all="ignore"):
+            self._loop.run([pass_on(right, outgoing, gate), receive])
+
+    def _neighbours(self) -> tuple[Link, Link]:
+        """Return the links to the rank before and the rank after this one."""
+        size = self._size
+        return self._by_rank[(self._rank - 1) % size], self._by_rank[(self._rank + 1) % size]
