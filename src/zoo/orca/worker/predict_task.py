@@ -8,7 +8,7 @@ and Spark works on the rows that were answered.
 import os
 import pickle
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import pyarrow as pa
 
@@ -29,7 +29,7 @@ Group = list[pa.RecordBatch]
 
 
 def make_predict_task(
-    job: bytes, inputs: int, heartbeat: float
+    job: bytes, kept: int, inputs: Sequence[int], heartbeat: float
 ) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     """Return the function for `mapInArrow` that appends predictions.
 
@@ -37,8 +37,10 @@ def make_predict_task(
     ----------
     job : bytes
         A pickled `zoo.orca.wire.job.PredictJob`.
-    inputs : int
-        How many of the last columns of each batch are the model's; all others are kept.
+    kept : int
+        How many of the first columns of each batch are passed on.
+    inputs : sequence of int
+        Where the model's columns are, in the order of the job's.
     heartbeat : float
         Seconds of silence after which the child counts as frozen.
     """
@@ -48,7 +50,8 @@ def make_predict_task(
         try:
             for number, group in enumerate(grouped(batches)):
                 if calls is None:  # an empty partition starts nothing
-                    calls = _Calls(_start(pickle.loads(job), job, heartbeat), inputs, heartbeat)
+                    child = _start(pickle.loads(job), job, heartbeat)
+                    calls = _Calls(child, kept, inputs, heartbeat)
                 calls.ask(group)
                 # The first batch is answered before another is taken: limit() often wants no more.
                 while calls.waiting > (_AHEAD if number else 0):
@@ -86,8 +89,9 @@ def grouped(batches: Iterator[pa.RecordBatch]) -> Iterator[Group]:
 class _Calls:
     """What a task has asked of its child and not been answered yet, in order."""
 
-    def __init__(self, child: Child, inputs: int, heartbeat: float) -> None:
-        self._child, self._inputs, self._heartbeat = child, inputs, heartbeat
+    def __init__(self, child: Child, kept: int, inputs: Sequence[int], heartbeat: float) -> None:
+        self._child, self._heartbeat = child, heartbeat
+        self._columns, self._inputs = list(range(kept)), list(inputs)
         self._kept: deque[Group] = deque()
         # False while something went wrong: the child may hold half a message, or no life.
         self._clean = True
@@ -100,10 +104,8 @@ class _Calls:
     def ask(self, group: Group) -> None:
         """Send the model's columns of a group; the others stay here."""
         self._clean = False
-        cut = group[0].num_columns - self._inputs
-        features = (batch.select(range(cut, batch.num_columns)) for batch in group)
-        self._child.send("batches", encode(features))
-        self._kept.append([batch.select(range(cut)) for batch in group])
+        self._child.send("batches", encode([batch.select(self._inputs) for batch in group]))
+        self._kept.append([batch.select(self._columns) for batch in group])
         self._clean = True
 
     def answer(self) -> Iterator[pa.RecordBatch]:
