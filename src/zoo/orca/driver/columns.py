@@ -97,17 +97,18 @@ def column_spec(field: T.StructField, where: str) -> ColumnSpec:
     return ColumnSpec(field.name, dtype, (None,) * depth)
 
 
+def is_converted(field: T.StructField, spec: ColumnSpec) -> bool:
+    """Whether a column is not yet of the Arrow type of its spec."""
+    return _is_vector(field.dataType) or field.dataType.simpleString() != _target(spec)
+
+
 def converted(field: T.StructField, spec: ColumnSpec) -> Column:
     """Return the expression that brings a column into the Arrow type of its spec, on the JVM."""
     column = F.col(_backticked(field.name))
-    kind = field.dataType
-    if _is_vector(kind):
+    if _is_vector(field.dataType):
         # vector_to_array raises for a null; the worker's error names the column and the row.
         return F.when(column.isNotNull(), vector_to_array(column, "float32"))
-    target = _SQL[spec.dtype]
-    for _ in spec.shape:
-        target = f"array<{target}>"
-    return column if kind.simpleString() == target else column.cast(target)
+    return column.cast(_target(spec)) if is_converted(field, spec) else column
 
 
 def check_castable(field: T.StructField, spec: ColumnSpec, where: str) -> None:
@@ -142,6 +143,13 @@ def _classify(kind: T.DataType) -> tuple[str, int] | None:
     # A collated string is a StringType too; a user-defined type is nothing but itself.
     dtype = next((d for known, d in _DTYPES.items() if isinstance(kind, known)), None)
     return None if dtype is None else (dtype, depth)
+
+
+def _target(spec: ColumnSpec) -> str:
+    target = _SQL[spec.dtype]
+    for _ in spec.shape:
+        target = f"array<{target}>"
+    return target
 
 
 def _is_vector(kind: T.DataType) -> bool:

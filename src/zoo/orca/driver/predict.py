@@ -3,7 +3,7 @@
 import pickle
 from collections.abc import Sequence
 
-from pyspark.ml.functions import array_to_vector
+from pyspark.ml.linalg import VectorUDT
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import (
@@ -15,6 +15,7 @@ from pyspark.sql.types import (
     YearMonthIntervalType,
 )
 
+from zoo.orca.driver.columns import is_converted
 from zoo.orca.driver.settings import heartbeat_seconds
 from zoo.orca.driver.shipping import ship_package
 from zoo.orca.driver.source import feature_columns
@@ -35,28 +36,26 @@ def predict_lazily(
     """
     _check_names(df, names)
     ship_package(df.sparkSession)
-    inputs = feature_columns(df, job.columns)
+    places, added = _inputs(df, job)
     # Names of our own, by position: the user's may repeat, or differ in nothing but case.
     kept = [f"k{index}" for index in range(len(df.columns))]
     raw = [f"p{index}" for index in range(len(outputs))]
-    widened = df.select("*", *inputs).toDF(*kept, *(f"c{i}" for i in range(len(inputs))))
+    widened = df.select("*", *added).toDF(*kept, *(f"c{i}" for i in range(len(added))))
     schema = StructType(
         [
             *(StructField(n, f.dataType) for n, f in zip(kept, df.schema.fields, strict=True)),
             *(StructField(n, _type(o.rank)) for n, o in zip(raw, outputs, strict=True)),
         ]
     )
-    task = make_predict_task(pickle.dumps(job), len(inputs), heartbeat_seconds(df.sparkSession))
+    heartbeat = heartbeat_seconds(df.sparkSession)
+    task = make_predict_task(pickle.dumps(job), len(kept), places, heartbeat)
     predicted = widened.mapInArrow(task, schema)
     return predicted.select(
         *(
             F.col(name).alias(field.name, metadata=field.metadata)
             for name, field in zip(kept, df.schema.fields, strict=True)
         ),
-        *(
-            _finished(F.col(source), output.rank).alias(name)
-            for source, output, name in zip(raw, outputs, names, strict=True)
-        ),
+        *(F.col(source).alias(name) for source, name in zip(raw, names, strict=True)),
     )
 
 
@@ -76,14 +75,28 @@ def _check_names(df: DataFrame, names: Sequence[str]) -> None:
             )
 
 
+def _inputs(df: DataFrame, job: PredictJob) -> tuple[list[int], list[Column]]:
+    """Return where each of the model's columns will be, and the columns to add for that.
+
+    One that is of the right type already is not sent twice: rows cost Spark by the column.
+    """
+    fields = {field.name: (place, field) for place, field in enumerate(df.schema.fields)}
+    places: list[int] = []
+    added: list[Column] = []
+    for spec, column in zip(job.columns.columns, feature_columns(df, job.columns), strict=True):
+        place, field = fields[spec.name]
+        if is_converted(field, spec):
+            place = len(df.columns) + len(added)
+            added.append(column)
+        places.append(place)
+    return places, added
+
+
 def _type(rank: int) -> DataType:
     """Return the type in which an output of that rank, batch axis counted, leaves Python."""
+    if rank == 2:
+        return VectorUDT()
     found: DataType = FloatType()
     for _ in range(rank - 1):
         found = ArrayType(found)
     return found
-
-
-def _finished(column: Column, rank: int) -> Column:
-    # Vectors are made on the JVM: there they cost nothing, in Python an object for each row.
-    return array_to_vector(column) if rank == 2 else column

@@ -10,11 +10,13 @@
     keras_updates    fused updates            keras_executions several steps a call
     keras_metrics    global logs              keras_callbacks  the user's and Orca's own
     keras_position   the loop's place         keras_state      tensors with names
+    tf_memory        how many rows a model can take at once
 
 The loop is Keras's own. With one worker nothing is added to it but a callback for progress.
 """
 
 import contextlib
+import functools
 import importlib.util
 import os
 from typing import Any
@@ -38,6 +40,7 @@ from zoo.orca.frameworks.base import (
 from zoo.orca.frameworks.keras_inputs import Layout
 from zoo.orca.frameworks.keras_models import Made
 from zoo.orca.frameworks.keras_state import read_state, write_state
+from zoo.orca.frameworks.tf_memory import rows_at_once
 from zoo.orca.wire.job import EvaluateJob, Job, OutputSpec, PredictJob, TrainJob
 from zoo.orca.wire.packing import State
 
@@ -115,7 +118,7 @@ class _Predict:
 
     def __init__(self, made: Made, layout: Layout, job: Job) -> None:
         self._made, self._layout = made, layout
-        self._rows = job.batch_size if isinstance(job, PredictJob) else 32
+        self._most = job.batch_size if isinstance(job, PredictJob) else None
         self._state = State.from_bytes(job.state) if job.state is not None else None
         self.outputs: tuple[OutputSpec, ...] = ()
         self._ready = made.is_static
@@ -124,25 +127,34 @@ class _Predict:
             self._give_state()
         # One trace for batches of any size.
         self._step = tf.function(self._predict, reduce_retracing=True)
+        self._is_traceable = False
         if getattr(made.model, "run_eagerly", False):
             self._step = self._predict
         elif made.is_static or layout.placeholder() is not None:
             self._step = tf.function(self._predict, input_signature=layout.signature())
+            self._is_traceable = True
 
     def __call__(self, columns: Columns) -> list[NDArray[np.generic]]:
-        """Return the outputs for these rows, in pieces of the job's batch size."""
+        """Return the outputs for these rows, computed for so many at once as suit the model."""
         arrays = self._layout.feature_arrays(columns)
         if not self._ready:
             self._made.build(self._layout.pack_features(_tensors(arrays, 0, 2)))
             self._give_state()
             self._ready = True
-        rows = len(next(iter(arrays.values())))
+        rows, most = len(next(iter(arrays.values()))), self._rows_at_once
         pieces = [
-            self._step(*_tensors(arrays, start, start + self._rows).values())
-            for start in range(0, max(rows, 1), self._rows)
+            [np.asarray(output) for output in self._step(*_tensors(arrays, start, most).values())]
+            for start in range(0, max(rows, 1), most)
         ]
-        by_output = zip(*pieces, strict=True)
-        return [np.concatenate([np.asarray(one) for one in parts]) for parts in by_output]
+        if len(pieces) == 1:
+            return pieces[0]
+        return [np.concatenate(parts) for parts in zip(*pieces, strict=True)]
+
+    @functools.cached_property
+    def _rows_at_once(self) -> int:
+        if self._most is not None:
+            return self._most
+        return rows_at_once(self._step.get_concrete_function() if self._is_traceable else None)
 
     def _predict(self, *features: Any) -> list[Any]:
         batch = dict(zip(self._layout.keys(), features, strict=True))
@@ -155,5 +167,6 @@ class _Predict:
             write_state(self._made, self._state, optimizers=False)
 
 
-def _tensors(arrays: Any, start: int, end: int) -> dict[str, Any]:
-    return {name: tf.convert_to_tensor(values[start:end]) for name, values in arrays.items()}
+def _tensors(arrays: Any, start: int, rows: int) -> dict[str, Any]:
+    cut = slice(start, start + rows)
+    return {name: tf.convert_to_tensor(values[cut]) for name, values in arrays.items()}

@@ -155,7 +155,11 @@ class BaseEstimator:
         return {f"validation_{name}": value for name, value in outcome.values["metrics"].items()}
 
     def _predict(
-        self, data: DataFrame, spec: FeatureSpec, batch_size: int, names: Sequence[str] | None
+        self,
+        data: DataFrame,
+        spec: FeatureSpec,
+        batch_size: int | None,
+        names: Sequence[str] | None,
     ) -> DataFrame:
         if self._state is None or not self._outputs:
             self._build(data, spec)

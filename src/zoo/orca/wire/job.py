@@ -128,9 +128,9 @@ class BuildJob(Job):
 
 @dataclass(frozen=True, slots=True)
 class PredictJob(Job):
-    """Predict batches of at most `batch_size` rows."""
+    """Predict; the model sees at most `batch_size` rows at once, None: as many as suit it."""
 
-    batch_size: int = 32
+    batch_size: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ with this process, because then its standard input closes.
 
 import atexit
 import contextlib
+import fcntl
 import os
 import queue
 import signal
@@ -16,13 +17,13 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
 
 import zoo.orca
 from zoo.orca.errors import WorkerDiedError, WorkerFrozenError
-from zoo.orca.worker.pipes import Message, Sender, receive
+from zoo.orca.worker.pipes import PIPE_BYTES, Blob, Message, Sender, receive
 
 _LOG_LINES = 40
 _STOP_SECONDS = 5.0
@@ -68,7 +69,10 @@ class Child:
             start_new_session=True,
         )
         os.close(write_end)
-        self._sender = Sender(cast("BinaryIO", self._process.stdin))
+        commands = cast("BinaryIO", self._process.stdin)
+        _widen(commands.fileno())
+        _widen(read_end)
+        self._sender = Sender(commands)
         self._results = os.fdopen(read_end, "rb")
         self._threads = [
             threading.Thread(target=read, daemon=True)
@@ -87,7 +91,7 @@ class Child:
         """Whether the process is still there."""
         return self._process.poll() is None
 
-    def send(self, kind: str, blob: bytes = b"", /, **values: Any) -> None:
+    def send(self, kind: str, blob: Blob | Sequence[Blob] = b"", /, **values: Any) -> None:
         """Send a message; a dead child is noticed by the next `wait`, not here."""
         try:
             self._sender.send(kind, blob, **values)
@@ -223,6 +227,13 @@ def _stop_warm() -> None:
     child, _warm = _warm, None
     if child is not None:
         child.stop()
+
+
+def _widen(pipe: int) -> None:
+    command = getattr(fcntl, "F_SETPIPE_SZ", None)
+    if command is not None:
+        with contextlib.suppress(OSError):  # a user may own only so many bytes of pipes
+            fcntl.fcntl(pipe, command, PIPE_BYTES)
 
 
 def _environment(extra: dict[str, str]) -> dict[str, str]:

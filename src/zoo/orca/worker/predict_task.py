@@ -1,8 +1,14 @@
-"""The task of a lazy prediction: each batch of a partition through this Python worker's child."""
+"""The task of a lazy prediction: the batches of a partition through this Python worker's child.
+
+Spark's batches are small, and a model is called best with many rows: several batches go to the
+child together. While it computes, the task already takes the next ones from Spark and sends them,
+and Spark works on the rows that were answered.
+"""
 
 import os
 import pickle
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 
 import pyarrow as pa
 
@@ -10,11 +16,20 @@ from zoo.orca.errors import OrcaError, error_class
 from zoo.orca.wire.job import Failure, PredictJob
 from zoo.orca.worker import child as children
 from zoo.orca.worker.child import Child
-from zoo.orca.worker.predicting import decode, encode
+from zoo.orca.worker.predicting import encode, read_outputs, split, to_arrow
+
+#: A group of batches is sent when it has so many rows or bytes, the columns that are only kept
+#: counted too.
+_GROUP_ROWS = 1 << 16
+_GROUP_BYTES = 16 << 20
+#: Groups that may be under way when another one is sent.
+_AHEAD = 1
+
+Group = list[pa.RecordBatch]
 
 
 def make_predict_task(
-    job: bytes, inputs: int, heartbeat: float
+    job: bytes, kept: int, inputs: Sequence[int], heartbeat: float
 ) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     """Return the function for `mapInArrow` that appends predictions.
 
@@ -22,42 +37,102 @@ def make_predict_task(
     ----------
     job : bytes
         A pickled `zoo.orca.wire.job.PredictJob`.
-    inputs : int
-        How many of the last columns of each batch are the model's; all others are kept.
+    kept : int
+        How many of the first columns of each batch are passed on.
+    inputs : sequence of int
+        Where the model's columns are, in the order of the job's.
     heartbeat : float
         Seconds of silence after which the child counts as frozen.
     """
 
     def task(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        child: Child | None = None
-        idle = False
+        calls: _Calls | None = None
         try:
-            for batch in batches:
-                if child is None:  # an empty partition starts nothing
+            for number, group in enumerate(grouped(batches)):
+                if calls is None:  # an empty partition starts nothing
                     child = _start(pickle.loads(job), job, heartbeat)
-                kept = batch.num_columns - inputs
-                features = batch.select(list(range(kept, batch.num_columns)))
-                child.send("batch", encode(features))
-                answer = child.wait("predictions", "failed", heartbeat=heartbeat)
-                if answer.kind == "failed":
-                    raise _error(answer.values, child)
-                predictions = decode(answer.blob)
-                columns = [*batch.columns[:kept], *predictions.columns]
-                names = [*batch.schema.names[:kept], *predictions.schema.names]
-                idle = True
-                yield pa.RecordBatch.from_arrays(columns, names)
-                idle = False
-            idle = True
+                    calls = _Calls(child, kept, inputs, heartbeat)
+                calls.ask(group)
+                # The first batch is answered before another is taken: limit() often wants no more.
+                while calls.waiting > (_AHEAD if number else 0):
+                    yield from calls.answer()
+            while calls is not None and calls.waiting:
+                yield from calls.answer()
         finally:
-            # An action like limit() ends the generator between two batches, where the child is
-            # as good as new; anywhere else its pipe may hold half an answer.
-            if child is not None and idle:
-                child.send("end")
-                children.release(child)
-            elif child is not None:
-                child.kill()
+            if calls is not None:
+                calls.end()
 
     return task
+
+
+def grouped(batches: Iterator[pa.RecordBatch]) -> Iterator[Group]:
+    """Yield the batches in groups: one, two, four, ..., each within `_GROUP_ROWS` and bytes."""
+    group: Group = []
+    rows = size = 0
+    most = 1
+    for batch in batches:
+        nbytes = batch.nbytes
+        if group and (rows + batch.num_rows > _GROUP_ROWS or size + nbytes > _GROUP_BYTES):
+            yield group
+            group, rows, size = [], 0, 0
+            most *= 2
+        group.append(batch)
+        rows, size = rows + batch.num_rows, size + nbytes
+        if len(group) >= most:
+            yield group
+            group, rows, size = [], 0, 0
+            most *= 2
+    if group:
+        yield group
+
+
+class _Calls:
+    """What a task has asked of its child and not been answered yet, in order."""
+
+    def __init__(self, child: Child, kept: int, inputs: Sequence[int], heartbeat: float) -> None:
+        self._child, self._heartbeat = child, heartbeat
+        self._columns, self._inputs = list(range(kept)), list(inputs)
+        self._kept: deque[Group] = deque()
+        # False while something went wrong: the child may hold half a message, or no life.
+        self._clean = True
+
+    @property
+    def waiting(self) -> int:
+        """Groups that are under way."""
+        return len(self._kept)
+
+    def ask(self, group: Group) -> None:
+        """Send the model's columns of a group; the others stay here."""
+        self._clean = False
+        self._child.send("batches", encode([batch.select(self._inputs) for batch in group]))
+        self._kept.append([batch.select(self._columns) for batch in group])
+        self._clean = True
+
+    def answer(self) -> Iterator[pa.RecordBatch]:
+        """Wait for the oldest group and yield its batches, predictions appended."""
+        self._clean = False
+        answer = self._child.wait("predictions", "failed", heartbeat=self._heartbeat)
+        if answer.kind == "failed":
+            raise _error(answer.values, self._child)
+        group = self._kept.popleft()
+        self._clean = True
+        parts = split(read_outputs(answer), (batch.num_rows for batch in group))
+        for batch, outputs in zip(group, parts, strict=True):
+            names = [*batch.schema.names, *(f"p{index}" for index in range(len(outputs)))]
+            columns = [*batch.columns, *map(to_arrow, outputs)]
+            yield pa.RecordBatch.from_arrays(columns, names)
+
+    def end(self) -> None:
+        """Keep the child for the next task if it is as good as new.
+
+        An action like limit() ends a task between two batches. Where others are under way nobody
+        waits for them: Spark ends the Python worker of such a task too.
+        """
+        if self._clean and not self._kept:
+            self._child.send("end")
+            children.release(self._child)
+        else:
+            self._child.kill()
 
 
 def _start(job: PredictJob, packed: bytes, heartbeat: float) -> Child:

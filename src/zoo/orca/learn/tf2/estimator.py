@@ -283,7 +283,7 @@ class Estimator(KerasFiles):
     def predict(
         self,
         data: DataFrame,
-        batch_size: int | None = 32,
+        batch_size: int | None = None,
         verbose: int = 1,
         steps: None = None,
         callbacks: None = None,
@@ -300,7 +300,9 @@ class Estimator(KerasFiles):
         ----------
         data : DataFrame
         batch_size : int, optional
-            Rows the model sees at once; results do not depend on it.
+            The most rows the model sees at once, where memory asks for a bound. By default Orca
+            chooses: up to 65,536, fewer for a model whose rows need much memory. Results do not
+            depend on it.
         verbose : int
             Accepted as in Orca; a lazy call has nothing to show.
         steps, callbacks : None
@@ -326,9 +328,9 @@ class Estimator(KerasFiles):
                 "predict takes neither steps nor callbacks: it is lazy and covers every row; use "
                 "data.limit(n) for fewer rows"
             )
-        size = 32 if batch_size is None else batch_size
-        positive("batch_size", size)
-        return self._predict(frame, read_spec(frame, feature_cols), size, output_cols)
+        if batch_size is not None:
+            positive("batch_size", batch_size)
+        return self._predict(frame, read_spec(frame, feature_cols), batch_size, output_cols)
 
     def _epochs(self, epochs: int, initial_epoch: int | None) -> tuple[int, int]:
         """Return the number of the first epoch and of the one after the last."""

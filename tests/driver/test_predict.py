@@ -1,0 +1,108 @@
+"""Predictions through Spark with a framework in numpy: rows, order, early ends, faults."""
+
+import itertools
+import os
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from pyspark.ml.linalg import SparseVector, Vectors
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from tests.fake_estimator import FakeEstimator, linear
+from zoo.orca.frameworks.fake import LinearModel
+
+pytestmark = pytest.mark.timeout(120)
+
+_ARROW_ROWS = "spark.sql.execution.arrow.maxRecordsPerBatch"
+
+
+@pytest.fixture
+def arrow_rows(spark: SparkSession) -> Iterator[Any]:
+    """Set how many rows an Arrow batch has, for one test."""
+    before = spark.conf.get(_ARROW_ROWS)
+    yield lambda rows: spark.conf.set(_ARROW_ROWS, rows)
+    spark.conf.set(_ARROW_ROWS, before)
+
+
+@pytest.fixture(scope="module")
+def estimator(spark: SparkSession) -> FakeEstimator:
+    """Predicts a little more than nothing for each x."""
+    rows = spark.range(101).select((F.col("id") / 100).alias("x"), F.col("id").alias("y"))
+    trained = FakeEstimator.of(linear())
+    trained.fit(rows)
+    return trained
+
+
+def numbered(spark: SparkSession, rows: int, partitions: int = 1) -> DataFrame:
+    """Rows with their number as `id` and as the feature `x`, a float already."""
+    return spark.range(0, rows, 1, partitions).select("id", F.col("id").cast("float").alias("x"))
+
+
+@pytest.mark.parametrize(("size", "rows"), [(1, 40), (7, 1000), (1000, 3001), (0, 3001)])
+def test_any_arrow_batch_gives_the_same_in_order(
+    spark: SparkSession, estimator: FakeEstimator, arrow_rows: Any, size: int, rows: int
+) -> None:
+    arrow_rows(size)
+    found = estimator.predict(numbered(spark, rows, 2)).toPandas()
+    np.testing.assert_array_equal(found["id"], np.arange(rows))
+    expected = (np.arange(rows) * float(estimator.weights[0])).astype(np.float32)
+    np.testing.assert_allclose(found["prediction"], expected, rtol=1e-6)
+
+
+def test_limit_and_then_everything(
+    spark: SparkSession, estimator: FakeEstimator, arrow_rows: Any
+) -> None:
+    arrow_rows(50)
+    predicted = estimator.predict(numbered(spark, 5000, 2))
+    for few in (1, 60, 700):
+        assert [row.id for row in predicted.limit(few).collect()] == list(range(few))
+    taken = itertools.islice(predicted.toLocalIterator(), 3)
+    assert [row.id for row in taken] == [0, 1, 2]
+    assert predicted.count() == 5000
+    assert predicted.selectExpr("sum(prediction)").first()[0] > 0
+
+
+def test_a_null_in_a_later_batch_is_named(
+    spark: SparkSession, estimator: FakeEstimator, arrow_rows: Any
+) -> None:
+    arrow_rows(100)
+    frame = numbered(spark, 5000).withColumn("x", F.expr("if(id = 4321, null, x)"))
+    with pytest.raises(Exception, match=r"DataError.*'x'"):
+        estimator.predict(frame).collect()
+    assert estimator.predict(numbered(spark, 10)).count() == 10
+
+
+def test_a_child_killed_while_it_predicts(spark: SparkSession, arrow_rows: Any) -> None:
+    arrow_rows(10)
+
+    class Fatal(LinearModel):
+        """Its process ends when the weights are asked for the fourth time."""
+
+        asked = 0
+
+        def __getattribute__(self, name: str) -> Any:
+            if name == "weights":
+                self.asked += 1
+                if self.asked == 4:
+                    os.kill(os.getpid(), signal.SIGKILL)
+            return super().__getattribute__(name)
+
+    predicted = FakeEstimator.of(lambda config: Fatal(1)).predict(numbered(spark, 5000))
+    with pytest.raises(Exception, match=r"WorkerDiedError.*SIGKILL"):
+        predicted.collect()
+
+
+def test_kept_vectors_and_features_that_are_converted(
+    spark: SparkSession, estimator: FakeEstimator
+) -> None:
+    vectors = [(Vectors.sparse(3, {1: 2.0}), 1.5), (Vectors.dense(1, 2, 3), 2.5)]
+    predicted = estimator.predict(spark.createDataFrame(vectors, ["v", "x"]))
+    assert predicted.columns == ["v", "x", "prediction"]
+    first, second = predicted.collect()
+    assert isinstance(first.v, SparseVector)
+    assert (first.x, second.x) == (1.5, 2.5)
+    assert second.prediction == pytest.approx(2.5 * float(estimator.weights[0]), rel=1e-6)
