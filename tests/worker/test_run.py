@@ -67,9 +67,7 @@ def test_a_killed_peer(pair: Group, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("memory", [0, 160], ids=["all in memory", "ten rows in memory"])
-def test_an_attempt_that_was_lost_is_gone_on_with(
-    pair: Group, tmp_path: Path, memory: int
-) -> None:
+def test_an_attempt_that_was_lost_is_gone_on_with(pair: Group, tmp_path: Path, memory: int) -> None:
     stop = tmp_path / "stop"
 
     def on_step(rank: int, step: int) -> None:
