@@ -113,6 +113,17 @@ def test_a_file_outlives_its_name(tmp_path):
     assert columns["x"].sum() == 499500
 
 
+def test_rows_are_not_on_the_disk_twice(tmp_path, monkeypatch):
+    monkeypatch.setattr(spool_module, "BLOCK_BYTES", 1)
+    spec = spec_of(x="int32", s="string")
+    batch = batch_of(spec, [(1, b"a"), (2, b"b")])
+    done = spool(tmp_path, spec, [batch, batch])
+    columns = open_rows(done.files["train"], filled(spec, done))
+    assert [path.name for path in tmp_path.iterdir()] == ["train.arrow.columns"]
+    assert columns["x"].tolist() == [1, 2, 1, 2]
+    assert columns["s"].tolist() == [b"a", b"b", b"a", b"b"]
+
+
 def test_nulls_in_a_batch_name_column_count_and_row():
     spec = spec_of(x="int32", y="float32")
     batch = batch_of(spec, [(1, 0.5), (None, 0.1), (None, 2.0)])

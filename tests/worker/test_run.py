@@ -66,14 +66,21 @@ def test_a_killed_peer(pair: Group, tmp_path: Path) -> None:
     assert time.monotonic() - started < 15
 
 
-def test_an_attempt_that_was_lost_is_gone_on_with(pair: Group, tmp_path: Path) -> None:
+@pytest.mark.parametrize("memory", [0, 160], ids=["all in memory", "ten rows in memory"])
+def test_an_attempt_that_was_lost_is_gone_on_with(pair: Group, tmp_path: Path, memory: int) -> None:
     stop = tmp_path / "stop"
 
     def on_step(rank: int, step: int) -> None:
         if rank == 1 and step == 16 and stop.exists():  # in the third epoch
             raise OSError("executor lost")
 
-    job = train_job(linear(on_step=on_step), epochs=5, run="fit-1", model_dir=str(tmp_path / "m"))
+    job = train_job(
+        linear(on_step=on_step),
+        epochs=5,
+        run="fit-1",
+        model_dir=str(tmp_path / "m"),
+        data_memory=memory,
+    )
     unbroken = pair.run(job, ROWS, tmp_path / "1")
     stop.touch()
     broken = pair.run(job, ROWS, tmp_path / "2")

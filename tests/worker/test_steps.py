@@ -35,9 +35,10 @@ def taken(steps, start, count):
 @pytest.mark.parametrize("counts", [(23,), (24, 24), (17, 30), (20, 0, 3), (2, 1, 0)])
 @pytest.mark.parametrize("batch_size", [1, 4, 50])
 @pytest.mark.parametrize("chunk_bytes", [0, 100, 1 << 20])
-def test_steps_follow_the_plan(counts, batch_size, chunk_bytes, monkeypatch):
+@pytest.mark.parametrize(("window", "shuffle"), [(None, True), (7, True), (7, False)])
+def test_steps_follow_the_plan(counts, batch_size, chunk_bytes, window, shuffle, monkeypatch):
     monkeypatch.setattr(steps_module, "_CHUNK_BYTES", chunk_bytes)
-    plan = Plan(counts, batch_size, seed=3)
+    plan = Plan(counts, batch_size, seed=3, shuffle=shuffle, window=window)
     for rank in range(len(counts)):
         steps, expected = make(plan, rank), plan.steps(rank)
         position = 0

@@ -1,6 +1,14 @@
-"""Orca's own settings in the Spark session: ``spark.orca.*``, each with its default."""
+"""Orca's own settings in the Spark session: ``spark.orca.*``, each with its default.
+
+Beside them those of Spark's that say how much fits where.
+"""
+
+import re
 
 from pyspark.sql import SparkSession
+
+from zoo.orca.driver.slots import is_local
+from zoo.orca.errors import InvalidInputError
 
 
 def heartbeat_seconds(spark: SparkSession) -> float:
@@ -15,3 +23,35 @@ def connect_seconds(spark: SparkSession) -> float:
 
 def _seconds(spark: SparkSession, key: str, default: float) -> float:
     return float(spark.conf.get(key, str(default)) or default)
+
+
+def data_memory(spark: SparkSession) -> int:
+    """Return ``spark.orca.data.memory``: bytes of rows that a worker may hold in memory.
+
+    By default a quarter of an executor's memory; in local mode the driver is the executor.
+
+    Raises
+    ------
+    InvalidInputError
+        If it is not a size that Spark would read as one.
+    """
+    key = "spark.orca.data.memory"
+    if given := spark.conf.get(key, ""):
+        return max(1, _bytes(key, given))
+    key = "spark.driver.memory" if is_local(spark) else "spark.executor.memory"
+    return _bytes(key, spark.conf.get(key, "1g") or "1g", "m") // 4
+
+
+def max_result_bytes(spark: SparkSession) -> int:
+    """Return what Spark lets a job's results weigh, 0 for no limit."""
+    key = "spark.driver.maxResultSize"
+    return _bytes(key, spark.conf.get(key, "1g") or "1g")
+
+
+def _bytes(key: str, text: str, unit: str = "") -> int:
+    """Read a size as Spark does; `unit` is that of a bare number."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)(?:([kmgtp])b?|b?)", text.strip().lower())
+    if found is None:
+        raise InvalidInputError(f"{key}={text!r} is not a size such as 256m or 2g")
+    bare = found[0] == found[1]
+    return int(float(found[1]) * 1024 ** " kmgtp".index(found[2] or (unit if bare else "") or " "))

@@ -85,11 +85,3 @@ def threads_per_task(spark: SparkSession) -> int:
     if is_local(spark):
         return max(1, len(os.sched_getaffinity(0)) // max(1, _slots(spark) or 1))
     return int(spark.conf.get("spark.task.cpus", "1") or 1)
-
-
-def max_result_bytes(spark: SparkSession) -> int:
-    """Return what Spark lets a job's results weigh, 0 for no limit."""
-    text = (spark.conf.get("spark.driver.maxResultSize", "1g") or "1g").strip().lower()
-    number = text.rstrip("bkmgtp")
-    unit = text[len(number) :].rstrip("b")
-    return int(float(number) * 1024 ** " kmgtp".index(unit or " "))

@@ -3,7 +3,7 @@
 import json
 import pickle
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pyspark.errors import PySparkException
@@ -11,7 +11,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from zoo.orca.driver.failures import raise_failure, translate
 from zoo.orca.driver.progress import ProgressServer, display_for
-from zoo.orca.driver.settings import connect_seconds, heartbeat_seconds
+from zoo.orca.driver.settings import connect_seconds, data_memory, heartbeat_seconds
 from zoo.orca.driver.shipping import ship_package
 from zoo.orca.driver.slots import check_slots, executor_cores, is_connect, is_local
 from zoo.orca.errors import DataError
@@ -71,6 +71,7 @@ def run_stage(frame: DataFrame, job: Job, settings: StageSettings, title: str) -
         What went wrong on a worker; for several, the cause rather than its consequences.
     """
     spark = frame.sparkSession
+    job = replace(job, data_memory=data_memory(spark))
     check_slots(spark, settings.workers)
     ship_package(spark)
     with ProgressServer(spark, display_for(settings.verbose, title)) as progress:

@@ -152,9 +152,14 @@ def _train_step(
 
 
 def _mean_squared_error(model: LinearModel, rows: Rows, steps: int | None, world: World) -> float:
-    shares = rows.plan.shares(world.rank)[:steps]
-    _, errors = _errors(model, rows, slice(0, int(shares.sum())))
-    sums = np.array([errors @ errors, len(errors)])
+    left, sums = min(steps or rows.plan.steps_per_pass, rows.plan.steps_per_pass), np.zeros(2)
+    for order, ends in rows.plan.passes(world.rank):
+        taken = ends[:left]
+        _, errors = _errors(model, rows, order[: taken[-1]])
+        sums += (errors @ errors, len(errors))
+        left -= len(taken)
+        if not left:
+            break
     world.collective.all_reduce(sums)
     return float(sums[0] / sums[1])
 

@@ -10,7 +10,6 @@ from dataclasses import replace
 import numpy as np
 
 from zoo.orca.frameworks.keras_models import Made
-from zoo.orca.wire.plan import Plan
 from zoo.orca.worker.plugin import Rows
 
 _MOST_ROWS = 8192
@@ -32,8 +31,7 @@ def with_large_batches(made: Made, rows: Rows) -> Rows:
     fitting = min(_MOST_BYTES // max(_row_bytes(rows), 1), _MOST_ROWS) * len(rows.plan.counts)
     if fitting <= rows.plan.batch_size:
         return rows
-    plan = rows.plan
-    return replace(rows, plan=Plan(plan.counts, fitting, plan.seed, plan.shuffle))
+    return replace(rows, plan=replace(rows.plan, batch_size=fitting))
 
 
 def _row_bytes(rows: Rows) -> int:

@@ -246,6 +246,7 @@ class _Progress:
             "step": step,
             "rows": self.plan.rows,
             "batch_size": self.plan.batch_size,
+            "window": self.plan.window,
         }
         epoch = self.job.initial_epoch + len(self.records.epoch)
         meta = {"epoch": epoch, "step": done + self.loop.taken, "cursor": cursor}
@@ -266,7 +267,8 @@ def first_step(state: State | None, plan: Plan) -> int:
     cursor = state.meta.get("cursor") if state is not None else None
     if cursor is None:
         return 0
-    if (cursor["rows"], cursor["batch_size"]) == (plan.rows, plan.batch_size):
+    here = {"rows": plan.rows, "batch_size": plan.batch_size, "window": plan.window}
+    if all(cursor.get(name) == value for name, value in here.items()):
         return int(cursor["pass"]) * plan.steps_per_pass + int(cursor["step"])
     return (int(cursor["pass"]) + bool(cursor["step"])) * plan.steps_per_pass
 

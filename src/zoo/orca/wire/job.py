@@ -52,6 +52,8 @@ class Job:
     noise : tuple of str
         Log lines that contain one of these are what the framework prints at every start, and are
         kept from the user.
+    data_memory : int
+        Bytes of rows that a worker may hold; of more it takes them window by window. 0: no limit.
     """
 
     model: ModelSpec
@@ -61,6 +63,7 @@ class Job:
     threads: int
     environment: dict[str, str] = field(default_factory=dict)
     noise: tuple[str, ...] = ()
+    data_memory: int = 0
 
 
 @dataclass(frozen=True, slots=True)

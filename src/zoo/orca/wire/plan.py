@@ -12,13 +12,20 @@ equal, and to within half a row for each worker at worst; equal inputs give equa
 step of a pass may be smaller.
 """
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from zoo.orca.wire.order import by_windows, in_sequence, permutation
+
 Int64 = NDArray[np.int64]
+
+#: Entries of the table of steps and ranks that are computed at a time: what caches hold.
+_TABLE_ENTRIES = 1 << 17
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,18 +42,24 @@ class Plan:
         Fixes every order.
     shuffle : bool
         Whether each pass is a new permutation of each worker's rows, or the rows as they lie.
+    window : int or None
+        Rows of a worker that memory holds; None: any number. A worker that has more takes them in
+        the two-level order of `zoo.orca.wire.order`.
     """
 
     counts: tuple[int, ...]
     batch_size: int
     seed: int = 0
     shuffle: bool = True
+    window: int | None = None
 
     def __post_init__(self) -> None:
         if not self.counts or min(self.counts) < 0 or sum(self.counts) == 0:
             raise ValueError(f"a plan needs at least one row, got counts {self.counts}")
         if self.batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {self.batch_size}")
+        if self.window is not None and self.window < 1:
+            raise ValueError(f"a window has at least one row, got {self.window}")
 
     @property
     def rows(self) -> int:
@@ -65,34 +78,15 @@ class Plan:
         -------
         array of shape (steps_per_pass, workers)
         """
-        counts = np.asarray(self.counts, np.int64)
-        used = np.minimum(np.arange(1, self.steps_per_pass + 1) * self.batch_size, self.rows)
-        # The rows at or before the place used / rows, then the few by which that misses `used`.
-        ends = (2 * used[:, None] * counts + self.rows) // (2 * self.rows)
-        np.minimum(ends, counts, out=ends)
-        while (short := used > ends.sum(axis=1)).any():
-            place = _places(ends[short] + 0.5, counts)
-            place[ends[short] >= counts] = np.inf
-            ends[np.flatnonzero(short), place.argmin(axis=1)] += 1
-        while (over := used < ends.sum(axis=1)).any():
-            place = _places(ends[over] - 0.5, counts)
-            place[ends[over] == 0] = -np.inf
-            # The last of the equals goes first: the reverse of the order in which they came.
-            last = place.shape[1] - 1 - place[:, ::-1].argmax(axis=1)
-            ends[np.flatnonzero(over), last] -= 1
-        return ends
+        return np.concatenate(list(_tables(self.counts, self.batch_size)))
 
     def shares(self, rank: int) -> Int64:
         """Return the rows that `rank` takes in each step of a pass; zero is possible."""
-        return np.diff(self.ends()[:, rank], prepend=0)
+        return np.diff(_ends_of(self.counts, self.batch_size, rank), prepend=0)
 
     def order(self, rank: int, pass_index: int) -> Int64:
         """Return the order of `rank`'s rows in one pass, a permutation of its row numbers."""
-        count = self.counts[rank]
-        if not self.shuffle:
-            return np.arange(count, dtype=np.int64)
-        source = np.random.SeedSequence([self.seed, rank, pass_index])
-        return np.random.Generator(np.random.PCG64(source)).permutation(count)
+        return np.concatenate([np.empty(0, np.int64), *self._rows(rank, pass_index, 0)])
 
     def steps(self, rank: int, start: int = 0) -> Iterator[Int64]:
         """Yield `rank`'s row numbers for one step after another, without end, from step `start`.
@@ -103,17 +97,29 @@ class Plan:
             yield from np.split(order, ends[:-1])
 
     def passes(self, rank: int, start: int = 0) -> Iterator[tuple[Int64, Int64]]:
-        """Yield, pass by pass from step `start` on, `rank`'s row numbers and its steps' ends.
+        """Yield pieces of passes from step `start` on: `rank`'s row numbers and its steps' ends.
 
-        The first pair begins at step `start`, in the middle of a pass or not; the ends count from
-        the first row of the pair.
+        A piece is one or more whole steps of one pass; its ends count from its own first row. The
+        first one begins at step `start`, in the middle of a pass or not. Where memory holds the
+        worker's rows, a piece is all that is left of the pass; else it is as short as steps allow.
         """
-        ends = self.ends()[:, rank]
+        ends = _ends_of(self.counts, self.batch_size, rank)
         pass_index, step = divmod(start, self.steps_per_pass)
         while True:
             first = int(ends[step - 1]) if step else 0
-            yield self.order(rank, pass_index)[first:], ends[step:] - first
+            yield from _whole_steps(self._rows(rank, pass_index, first), ends[step:] - first)
             pass_index, step = pass_index + 1, 0
+
+    def _rows(self, rank: int, pass_index: int, start: int) -> Iterator[Int64]:
+        """Yield `rank`'s row numbers from place `start` of a pass on, all at once if it can."""
+        count, key = self.counts[rank], (self.seed, rank, pass_index)
+        if self.window is None or count <= self.window:
+            whole = permutation(count, key) if self.shuffle else np.arange(count, dtype=np.int64)
+            yield whole[start:]
+        elif self.shuffle:
+            yield from by_windows(count, self.window, key, start)
+        else:
+            yield from in_sequence(count, start)
 
 
 def global_rows(plan: Plan, start: int, count: int) -> Int64:
@@ -122,6 +128,84 @@ def global_rows(plan: Plan, start: int, count: int) -> Int64:
     return np.minimum(plan.batch_size, plan.rows - steps * plan.batch_size)
 
 
-def _places(positions: NDArray[np.float64], counts: Int64) -> NDArray[np.float64]:
+def _whole_steps(rows: Iterator[Int64], ends: Int64) -> Iterator[tuple[Int64, Int64]]:
+    """Cut rows that come in any portions where steps end; what fills no step yet is kept."""
+    held: list[Int64] = []
+    step = before = reached = 0
+    for portion in rows:
+        held.append(portion)
+        reached += len(portion)
+        stop = int(np.searchsorted(ends, reached, "right"))
+        if stop > step:
+            together = held[0] if len(held) == 1 else np.concatenate(held)
+            size = int(ends[stop - 1]) - before
+            yield together[:size], ends[step:stop] - before
+            held, before, step = [together[size:]], before + size, stop
+    if step < len(ends):  # this rank has no rows left, and its steps none
+        yield np.empty(0, np.int64), ends[step:] - before
+
+
+@functools.lru_cache(maxsize=4)
+def _ends_of(counts: tuple[int, ...], batch_size: int, rank: int) -> Int64:
+    """Return one rank's column of `Plan.ends`; every data set is asked for it several times."""
+    ends = np.concatenate([table[:, rank] for table in _tables(counts, batch_size)])
+    ends.flags.writeable = False
+    return ends
+
+
+def _tables(counts: tuple[int, ...], batch_size: int) -> Iterator[Int64]:
+    """Yield the rows of `Plan.ends`, some steps at a time."""
+    rows, at_once = sum(counts), max(1, _TABLE_ENTRIES // len(counts)) * batch_size
+    for first in range(0, rows, at_once):
+        used = np.arange(first, min(first + at_once, rows), batch_size) + batch_size
+        yield _table(np.asarray(counts, np.int64), np.minimum(used, rows), rows)
+
+
+def _table(counts: Int64, used: Int64, rows: int) -> Int64:
+    """Return the rows of each rank among the first `used` of all."""
+    if (counts == counts[0]).all():  # they take turns
+        turns: Int64 = (used[:, None] + np.arange(len(counts))[::-1]) // len(counts)
+        return turns
+    # The rows at or before the place used / rows, then the few by which that misses `used`.
+    ends: Int64 = (2 * used[:, None] * counts + rows) // (2 * rows)
+    np.minimum(ends, counts, out=ends)
+    missing = used - ends.sum(axis=1)
+    _give(ends, counts, missing)
+    _take(ends, counts, -missing)
+    return ends
+
+
+def _give(ends: Int64, counts: Int64, missing: Int64) -> None:
+    """Add to each step the `missing` rows that come next."""
+    steps = np.flatnonzero(missing > 0)
+    place = _places(ends[steps] + 0.5, counts)
+    place[ends[steps] >= counts] = np.inf
+    while len(steps):
+        rank = place.argmin(axis=1)
+        ends[steps, rank] += 1
+        missing[steps] -= 1
+        now, of = ends[steps, rank], counts[rank]
+        place[np.arange(len(steps)), rank] = np.where(now < of, (now + 0.5) / of, np.inf)
+        more = missing[steps] > 0
+        steps, place = steps[more], place[more]
+
+
+def _take(ends: Int64, counts: Int64, over: Int64) -> None:
+    """Take from each step the rows that came last, `over` of them."""
+    steps = np.flatnonzero(over > 0)
+    place = _places(ends[steps] - 0.5, counts)
+    place[ends[steps] == 0] = -np.inf
+    while len(steps):
+        # The last of the equals goes first: the reverse of the order in which they came.
+        rank = len(counts) - 1 - place[:, ::-1].argmax(axis=1)
+        ends[steps, rank] -= 1
+        over[steps] -= 1
+        now = ends[steps, rank]
+        place[np.arange(len(steps)), rank] = np.where(now > 0, (now - 0.5) / counts[rank], -np.inf)
+        more = over[steps] > 0
+        steps, place = steps[more], place[more]
+
+
+def _places(positions: NDArray[np.floating[Any]], counts: Int64) -> NDArray[Any]:
     with np.errstate(divide="ignore", invalid="ignore"):
         return positions / counts

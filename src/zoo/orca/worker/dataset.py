@@ -25,7 +25,10 @@ _NOTHING = np.empty(0, np.uint8)
 
 
 def open_rows(path: str, spec: FeatureSpec) -> dict[str, NDArray[Any]]:
-    """Return the rows of a file that `zoo.orca.worker.spool.Spool` wrote.
+    """Return the rows of a file that `zoo.orca.worker.spool.Spool` wrote, and take it over.
+
+    A file of several batches is put together anew and removed, so that rows are not on the disk
+    twice while they are worked with; it is opened once.
 
     Parameters
     ----------
@@ -37,7 +40,8 @@ def open_rows(path: str, spec: FeatureSpec) -> dict[str, NDArray[Any]]:
     -------
     dict of str to array
         By the user's column names, of shape (rows, *row shape), read-only. Numbers are mapped, not
-        read: memory does not bound them. Strings are object arrays of bytes, in memory.
+        read: memory does not bound them. Strings are object arrays of bytes, all of them in memory
+        whatever the data budget says: turn large columns of strings into numbers with Spark.
     """
     with pa.memory_map(path) as source:
         reader = pa.ipc.open_file(source)
@@ -45,6 +49,8 @@ def open_rows(path: str, spec: FeatureSpec) -> dict[str, NDArray[Any]]:
     rows = sum(batch.num_rows for batch in batches)
     batches = in_order(batches, path)
     flat = _one_after_another(batches, spec, f"{path}.columns")
+    if len(batches) > 1:
+        os.remove(path)  # what is still mapped of it goes with the last array that needs it
     return {
         column.name: values.reshape(rows, *(length or 0 for length in column.shape))
         for column, values in zip(spec.columns, flat, strict=True)

@@ -34,6 +34,7 @@ from zoo.orca.wire.job import (
     Progress,
     TrainJob,
 )
+from zoo.orca.wire.order import window_rows
 from zoo.orca.wire.packing import unpack
 from zoo.orca.wire.plan import Plan
 from zoo.orca.worker.collective import Alone, Collective
@@ -230,11 +231,19 @@ def _rows(job: Job, start: dict[str, Any], world: World) -> tuple[Rows, Rows | N
         if kind == "train" and not sum(counts):
             raise DataError("the DataFrame has no rows: there is nothing to work on")
         if sum(counts):
-            plan = Plan(counts, cast(Any, job).batch_size, job.seed, shuffle)
+            plan = Plan(
+                counts, cast(Any, job).batch_size, job.seed, shuffle, _window(job, spec, counts)
+            )
             sets.append(Rows(spec, open_rows(start["files"][kind], spec), plan))
     if isinstance(job, TrainJob) and job.validate and len(sets) == 1:
         raise DataError("validation_data has no rows; leave it out, or give it some")
     return sets[0], sets[1] if len(sets) > 1 else None
+
+
+def _window(job: Job, spec: FeatureSpec, counts: tuple[int, ...]) -> int | None:
+    """Return the rows of a window; None where all workers' rows fit into the budget."""
+    rows = window_rows(spec, job.data_memory) if job.data_memory else None
+    return rows if rows is not None and rows < max(counts) else None
 
 
 def _train(

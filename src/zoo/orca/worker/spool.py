@@ -93,6 +93,8 @@ class Spool:
         """Close the files and tell what was found."""
         for data in self._sets.values():
             data.close()
+        # The task waits for its child from now on, perhaps for hours, and needs none of it.
+        pa.default_memory_pool().release_unused()
         rows = {"train": 0, "validation": 0} | {n: d.rows for n, d in self._sets.items()}
         findings = tuple(found for data in self._sets.values() for found in data.findings())
         return Spooled(rows, findings, {name: data.path for name, data in self._sets.items()})

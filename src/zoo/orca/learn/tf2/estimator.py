@@ -8,7 +8,7 @@ from typing import Any
 
 from pyspark.sql import DataFrame
 
-from zoo.orca.driver.slots import max_result_bytes
+from zoo.orca.driver.settings import max_result_bytes
 from zoo.orca.driver.source import read_spec
 from zoo.orca.errors import InvalidInputError
 from zoo.orca.learn.estimator import (
