@@ -131,6 +131,7 @@ class Estimator(KerasFiles):
         *,
         sample_weight_col: str | None = None,
         initial_epoch: int | None = None,
+        shuffle: bool | None = None,
     ) -> TrainingStats:
         """Train the model; a second `fit` goes on where the first ended.
 
@@ -166,6 +167,10 @@ class Estimator(KerasFiles):
             A column of weights, one number a row.
         initial_epoch : int, optional
             The number of the first epoch; by default where the last `fit` ended.
+        shuffle : True, optional
+            Place the rows on the workers at random, by `seed`, even if `data` already has a
+            partition for each worker; by default such a DataFrame stays as it is. For partitions
+            that differ much in what they hold. The order within each epoch is random either way.
 
         Returns
         -------
@@ -209,7 +214,7 @@ class Estimator(KerasFiles):
             model_dir=self._options.model_dir,
             run=f"fit-{uuid.uuid4().hex[:12]}",
         )
-        return self._train(frame, validation, job)
+        return self._train(frame, validation, job, shuffle=shuffle)
 
     def evaluate(
         self,
