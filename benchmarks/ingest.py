@@ -116,7 +116,7 @@ def take_turns(df: DataFrame, rows: int, rounds: int) -> dict[str, list[float]]:
 def session(directory: str) -> SparkSession:
     """Start Spark with a slot for each worker, and this package on the workers' path."""
     os.environ["PYSPARK_PYTHON"] = sys.executable
-    paths = [str(HERE.parent / "src"), os.environ.get("PYTHONPATH", "")]
+    paths = [str(HERE.parent / "src"), str(HERE), os.environ.get("PYTHONPATH", "")]
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
     sys.path.insert(0, paths[0])
     builder = SparkSession.builder.master(f"local[{WORKERS}]").appName("ingest")

@@ -31,9 +31,9 @@ def model_creator(config: dict[str, Any]) -> Any:
     """Return a small dense model of two inputs."""
     import tensorflow as tf
 
-    model = tf.keras.Sequential(
-        [tf.keras.layers.Dense(16, activation="relu"), tf.keras.layers.Dense(1)]
-    )
+    inputs = [tf.keras.Input((1,), name=name) for name in "ab"]
+    hidden = tf.keras.layers.Dense(16, activation="relu")(tf.keras.layers.concatenate(inputs))
+    model = tf.keras.Model(inputs, tf.keras.layers.Dense(1)(hidden))
     model.compile("sgd", "mse")
     return model
 
