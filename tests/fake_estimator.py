@@ -36,6 +36,7 @@ class FakeEstimator(BaseEstimator):
         batch_size: int = 8,
         validation: DataFrame | None = None,
         verbose: int = 0,
+        shuffle: bool | None = None,
         **fields: Any,
     ) -> TrainingStats:
         first = int(self._state.meta["epoch"]) if self._state else 0
@@ -49,7 +50,7 @@ class FakeEstimator(BaseEstimator):
             verbose=verbose,
             **fields,
         )
-        return self._train(data, validation, job)
+        return self._train(data, validation, job, shuffle=shuffle)
 
     def evaluate(self, data: DataFrame, features: Any = ("x",), **fields: Any) -> dict[str, float]:
         job = self._job(EvaluateJob, read_spec(data, features, ["y"]), verbose=0, **fields)

@@ -17,6 +17,7 @@ from typing import Any, Protocol, Self
 
 from pyspark.sql import SparkSession
 
+from zoo.orca.driver.meeting import MeetingPlace
 from zoo.orca.driver.slots import is_connect, is_local
 from zoo.orca.errors import OrcaError
 from zoo.orca.wire.handshake import accept, drive
@@ -161,7 +162,8 @@ def display_for(verbose: int, title: str) -> Display:
 class ProgressServer:
     """Listens for the workers' reports and hands them to a display, in threads.
 
-    That it cannot listen costs the progress, never the job.
+    On the same line the workers meet. That it cannot listen costs the progress and a second of
+    waiting, never the job.
     """
 
     def __init__(self, spark: SparkSession, display: Display) -> None:
@@ -169,10 +171,9 @@ class ProgressServer:
         self._secret = secrets.token_bytes(32)
         self._lock = threading.Lock()
         self._lines: list[threading.Thread] = []
+        self._meeting = MeetingPlace()
         self._listener: socket.socket | None = None
         self.report_to: ReportTo | None = None
-        if isinstance(display, Silent):
-            return
         host = _reachable_host(spark)
         try:
             self._listener = socket.create_server((host, 0), backlog=128)
@@ -212,13 +213,21 @@ class ProgressServer:
 
     def _read(self, connection: socket.socket) -> None:
         with connection, contextlib.suppress(OSError, OrcaError):
-            connection.settimeout(_HANDSHAKE_SECONDS)
-            stream = connection.makefile("rb")
-            drive(accept(self._secret, purpose=REPORT_PURPOSE), connection.sendall, stream.read)
-            connection.settimeout(None)
-            for line in stream:
-                with self._lock:
-                    self._display.show(json.loads(line))
+            self._listen(connection)
+        self._meeting.leave(connection.sendall)
+
+    def _listen(self, connection: socket.socket) -> None:
+        connection.settimeout(_HANDSHAKE_SECONDS)
+        stream = connection.makefile("rb")
+        drive(accept(self._secret, purpose=REPORT_PURPOSE), connection.sendall, stream.read)
+        connection.settimeout(None)
+        for line in stream:
+            report = json.loads(line)
+            if report["kind"] == "address":
+                self._meeting.join(report, connection.sendall)
+                continue
+            with self._lock:
+                self._display.show(report)
 
 
 def _reachable_host(spark: SparkSession) -> str:

@@ -13,13 +13,14 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import StructField
 
 from zoo.orca.driver.columns import check_castable, column_spec, converted
+from zoo.orca.driver.partitions import known_partitions
 from zoo.orca.errors import ColumnError
 from zoo.orca.wire.features import ColumnSpec, FeatureSpec
 
 #: The last column of a frame that carries validation rows: true for those.
 MARKER = "validation"
 
-#: The very last column: the partition that the row came from.
+#: The very last column of a frame that is exchanged: the partition that the row came from.
 ORIGIN = "origin"
 
 #: Columns by position (one name, or several), or the model's input names to columns.
@@ -74,12 +75,16 @@ def prepare(
     workers: int,
     seed: int,
     validation: DataFrame | None = None,
+    *,
+    shuffle: bool = False,
 ) -> DataFrame:
-    """Return the frame of a stage: a partition for each worker, rows placed at random by `seed`.
+    """Return the frame of a stage: a partition for each worker.
 
     Its columns are those of ``spec.columns``, named by position (``c0``, ``c1``, ...) and already
     of the Arrow types that the workers expect; with `validation`, rows of both frames and a column
-    `MARKER` that tells them apart; last `ORIGIN`.
+    `MARKER` that tells them apart. Rows are placed at random by `seed`, and then `ORIGIN` comes
+    last; but where `train` is known to have a partition for each worker already, its rows stay
+    where they are, unless `shuffle` asks for the exchange.
 
     Raises
     ------
@@ -91,6 +96,9 @@ def prepare(
         columns = _named_by_position(_validation_columns(validation, spec))
         other = validation.select(*columns, F.lit(True).alias(MARKER))
         frame = frame.withColumn(MARKER, F.lit(False)).unionAll(other)
+    # A union has the partitions of both frames, and a barrier stage cannot put them together.
+    elif not shuffle and known_partitions(frame) == workers:
+        return frame
     # Blocks of an exchange arrive in whatever order the network brings them; with this the workers
     # put them in the same order every time.
     frame = frame.withColumn(ORIGIN, F.spark_partition_id())

@@ -141,8 +141,21 @@ class BaseEstimator:
         minute after their last task, or with the session.
         """
 
-    def _train(self, data: DataFrame, validation: DataFrame | None, job: TrainJob) -> TrainingStats:
-        frame = self._frame(data, job, validation)
+    def _train(
+        self,
+        data: DataFrame,
+        validation: DataFrame | None,
+        job: TrainJob,
+        *,
+        shuffle: bool | None = None,
+    ) -> TrainingStats:
+        if shuffle is False:
+            raise InvalidInputError(
+                "shuffle=False: every epoch takes the rows in a new order, always; shuffle=True "
+                "places them on the workers at random, and without it a DataFrame that has one "
+                "partition for each worker stays as it is"
+            )
+        frame = self._frame(data, job, validation, shuffle=bool(shuffle))
         outcome = self._run(frame, job, job.verbose, "fit")
         self._adopt(State.from_bytes(_state_of(outcome)), outcome)
         profiles = outcome.values["profiles"]
@@ -207,8 +220,11 @@ class BaseEstimator:
         columns = tuple(ColumnSpec(name, dtype, tuple(shape)) for name, dtype, shape in seen)
         return self._job(Job, FeatureSpec(columns))
 
-    def _frame(self, data: DataFrame, job: Job, validation: DataFrame | None) -> DataFrame:
-        return prepare(data, job.columns, self.num_workers, job.seed, validation)
+    def _frame(
+        self, data: DataFrame, job: Job, validation: DataFrame | None, *, shuffle: bool = False
+    ) -> DataFrame:
+        workers = self.num_workers
+        return prepare(data, job.columns, workers, job.seed, validation, shuffle=shuffle)
 
     def _run(self, frame: DataFrame, job: Job, verbose: int, title: str) -> Outcome:
         return run_stage(frame, job, self._settings(verbose), title)

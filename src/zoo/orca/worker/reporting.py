@@ -1,6 +1,7 @@
 """A worker's line to the driver: progress and log lines, as JSON, over an authenticated socket.
 
 Losing this line loses a progress bar, never a job: every failure here ends the reporting alone.
+On the same line the driver tells each worker where the others are, if it hears of all of them.
 """
 
 import contextlib
@@ -9,7 +10,8 @@ import logging
 import queue
 import socket
 import threading
-from typing import Any
+from collections.abc import Callable
+from typing import Any, BinaryIO
 
 from zoo.orca.errors import OrcaError
 from zoo.orca.wire.handshake import drive, initiate
@@ -32,6 +34,7 @@ class Reporter:
     def __init__(self, to: ReportTo | None, rank: int) -> None:
         self._to, self._rank = to, rank
         self._queue: queue.Queue[dict[str, Any] | None] = queue.Queue(10_000)
+        self._on_met: Callable[[list[Any]], None] = lambda addresses: None
         self._thread = threading.Thread(target=self._run, daemon=True)
         if to is not None:
             self._thread.start()
@@ -50,6 +53,11 @@ class Reporter:
         """Report one line of the child's log."""
         self.send({"kind": "log", "text": line})
 
+    def meet(self, task: int, size: int, address: Any, on_met: Callable[[list[Any]], None]) -> None:
+        """Tell the driver where this worker is; `on_met` is called, perhaps, with all addresses."""
+        self._on_met = on_met
+        self.send({"kind": "address", "task": task, "size": size, "address": address})
+
     def close(self) -> None:
         """Send what is queued, for a moment, and hang up."""
         if self._to is not None and self._thread.is_alive():
@@ -64,10 +72,18 @@ class Reporter:
             with socket.create_connection((self._to.host, self._to.port), _CONNECT_SECONDS) as line:
                 hello = json.dumps({"rank": self._rank}).encode()
                 greeting = initiate(self._to.secret, hello, purpose=REPORT_PURPOSE)
-                drive(greeting, line.sendall, line.makefile("rb").read)
+                stream = line.makefile("rb")
+                drive(greeting, line.sendall, stream.read)
                 line.settimeout(None)
+                threading.Thread(target=self._listen, args=(stream,), daemon=True).start()
                 while (values := self._queue.get()) is not None:
                     line.sendall(json.dumps(values).encode() + b"\n")
+                line.shutdown(socket.SHUT_WR)  # the listening thread ends when the driver hangs up
         except (OSError, OrcaError) as error:
             _logger.warning("no progress from rank %d: the driver's %s", self._rank, error)
             self._to = None
+
+    def _listen(self, stream: BinaryIO) -> None:
+        with stream, contextlib.suppress(OSError):
+            for line in stream:
+                self._on_met(json.loads(line)["addresses"])

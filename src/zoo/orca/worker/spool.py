@@ -66,22 +66,24 @@ class Spool:
         Where the files go.
     spec : FeatureSpec
     validate : bool
-        Whether the batches' last column but one tells validation rows (true) from training rows.
+        Whether a column after those of `spec` tells validation rows (true) from training rows.
     """
 
     def __init__(self, directory: str, spec: FeatureSpec, validate: bool) -> None:
+        self._marker = len(spec.columns)
+        self._validate = validate
+        origin = self._marker + validate
         self._sets = {
-            name: _DataSet(os.path.join(directory, f"{name}.arrow"), name, spec.columns)
+            name: _DataSet(os.path.join(directory, f"{name}.arrow"), name, spec.columns, origin)
             for name in (("train", "validation") if validate else ("train",))
         }
-        self._validate = validate
 
     def add(self, batch: pa.RecordBatch) -> None:
-        """Write the rows of one batch: ``spec.columns``, a marker if any, the origin."""
+        """Write the rows of one batch: ``spec.columns``, then a marker and an origin if any."""
         if not self._validate:
             self._sets["train"].add(batch)
             return
-        marker = batch.column(batch.num_columns - 2)
+        marker = batch.column(self._marker)
         marked = marker.true_count
         if marked in (0, batch.num_rows):  # most batches come from one frame only
             self._sets["validation" if marked else "train"].add(batch)
@@ -113,13 +115,17 @@ class _Tally:
 
 
 class _DataSet:
-    """The rows of one data set: looked at, then written."""
+    """The rows of one data set: looked at, then written.
 
-    def __init__(self, path: str, name: str, specs: tuple[ColumnSpec, ...]) -> None:
+    `origin` is where a batch has the partitions that its rows came from, if they were exchanged.
+    """
+
+    def __init__(self, path: str, name: str, specs: tuple[ColumnSpec, ...], origin: int) -> None:
         self.path = path
         self.rows = 0
         self._name = name
         self._specs = specs
+        self._origin = origin
         self._file = _BlockFile(path, specs)
         self._blocks = Blocks()
         self._shapes: list[tuple[int | None, ...] | None] = [None] * len(specs)
@@ -132,7 +138,8 @@ class _DataSet:
         if not batch.num_rows:
             return
         self.rows += batch.num_rows
-        self._blocks.add(batch.column(batch.num_columns - 1).to_numpy())
+        if batch.num_columns > self._origin:
+            self._blocks.add(batch.column(self._origin).to_numpy())
         columns = [batch.column(index) for index in range(len(self._specs))]
         parts = [take_apart(a, len(s.shape)) for a, s in zip(columns, self._specs, strict=True)]
         for index, part in enumerate(parts):

@@ -94,6 +94,7 @@ class _Task:
         self._options = options
         self._job = replace(job, threads=job.threads or self._threads())
         self._reporter = Reporter(options.report_to, self._rank)
+        self._meeting: _Rendezvous | None = None
         self._directory = tempfile.mkdtemp(prefix="orca-", dir=_local_directory())
 
     def run(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -108,6 +109,8 @@ class _Task:
         except OrcaError as error:
             yield from self._rows({"failure": self._failure(error).to_json()})
         finally:
+            if self._meeting is not None:
+                self._meeting.close()
             self._reporter.close()
             shutil.rmtree(self._directory, ignore_errors=True)
 
@@ -141,7 +144,8 @@ class _Task:
             rank=self._rank,
             size=len(self._places),
         )
-        meeting = _Rendezvous(self._context, child, self._options)
+        meeting = _Rendezvous(self._context, child, self._options, self._reporter)
+        self._meeting = meeting
         spool = Spool(self._directory, self._job.columns, self._validates())
         self._reporter.phase("moving rows")
         for batch in batches:
@@ -203,43 +207,78 @@ class _ChildFailed(Exception):
 
 
 class _Rendezvous:
-    """The stage's one `allGather`, in a thread while rows are spooled: it polls once a second.
+    """How the children learn each other's addresses, in a thread while rows are spooled.
 
-    Every task takes part, whatever has gone wrong on it: a barrier that one task never enters is
-    waited for by all others.
+    The driver tells them as soon as it has heard of all. Only the stage's one `allGather` is sure,
+    but it looks for its answer once a second. Every task takes part in it, whatever has gone wrong
+    there: a barrier that one task never enters is waited for by all others.
     """
 
-    def __init__(self, context: BarrierTaskContext, child: Child, options: TaskOptions) -> None:
+    def __init__(
+        self, context: BarrierTaskContext, child: Child, options: TaskOptions, reporter: Reporter
+    ) -> None:
         self._context, self._child, self._options = context, child, options
+        self._reporter = reporter
+        self._size = len(context.getTaskInfos())
         self._error: Exception | None = None
+        self._told = threading.Event()
+        self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
     def end(self) -> None:
         """Return once the peers' addresses are with the child; raise what went wrong here."""
-        self._thread.join()
+        self._told.wait()
         if self._error is not None:
             raise self._error
 
+    def close(self) -> None:
+        """Wait for the `allGather`: Spark must not see the task end before its answer is read."""
+        self._thread.join()
+
     def _run(self) -> None:
-        mine: dict[str, Any] = {}
+        try:
+            self._meet(self._listening())
+        except Exception as error:  # whatever Spark's own calls raise must reach the task
+            self._error = self._error or error
+        finally:
+            self._told.set()
+
+    def _listening(self) -> Any:
         try:
             listening = self._child.wait("listening", "failed", heartbeat=self._options.heartbeat)
-            if listening.kind == "failed":
-                self._error = _ChildFailed(Failure.from_json(listening.values))
-            mine = {"address": listening.values.get("address")}
         except OrcaError as error:
             self._error = error
-        told = [json.loads(text) for text in self._context.allGather(json.dumps(mine))]
-        addresses = [message.get("address") for message in told]
-        if self._error is None and None in addresses and len(addresses) > 1:
+            return None
+        if listening.kind == "failed":
+            self._error = _ChildFailed(Failure.from_json(listening.values))
+        return listening.values.get("address")
+
+    def _meet(self, address: Any) -> None:
+        if self._size == 1:
+            self._tell([address])
+            return
+        if address is not None:
+            task = self._context.taskAttemptId()
+            self._reporter.meet(task, self._size, address, self._tell)
+        told = self._context.allGather(json.dumps({"address": address}))
+        addresses = [json.loads(text)["address"] for text in told]
+        if self._error is None and None in addresses:
             self._error = PeerLostError(f"rank {addresses.index(None)} did not come up")
-        self._child.send(
-            "connect",
-            addresses=addresses,
-            secret=self._options.secret.hex(),
-            timeout=self._options.connect_timeout,
-        )
+        self._tell(addresses)
+
+    def _tell(self, addresses: list[Any]) -> None:
+        """Pass the addresses on, the first time they come."""
+        with self._lock:
+            if self._told.is_set():
+                return
+            self._child.send(
+                "connect",
+                addresses=addresses,
+                secret=self._options.secret.hex(),
+                timeout=self._options.connect_timeout,
+            )
+            self._told.set()
 
 
 def _local_directory() -> str:

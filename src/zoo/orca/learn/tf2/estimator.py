@@ -132,6 +132,7 @@ class Estimator(KerasFiles):
         sample_weight_col: str | None = None,
         initial_epoch: int | None = None,
         profile: bool = False,
+        shuffle: bool | None = None,
     ) -> TrainingStats:
         """Train the model; a second `fit` goes on where the first ended.
 
@@ -170,6 +171,10 @@ class Estimator(KerasFiles):
         profile : bool
             Whether to print where the time goes on each worker: the phases of the job, and what
             a step is made of. The figures are in ``.profiles`` of the result, too.
+        shuffle : True, optional
+            Place the rows on the workers at random, by `seed`, even if `data` already has a
+            partition for each worker; by default such a DataFrame stays as it is. For partitions
+            that differ much in what they hold. The order within each epoch is random either way.
 
         Returns
         -------
@@ -214,7 +219,7 @@ class Estimator(KerasFiles):
             run=f"fit-{uuid.uuid4().hex[:12]}",
             profile=profile,
         )
-        return self._train(frame, validation, job)
+        return self._train(frame, validation, job, shuffle=shuffle)
 
     def evaluate(
         self,

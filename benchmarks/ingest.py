@@ -1,0 +1,195 @@
+"""How fast rows get from a DataFrame to the workers' files, beside the least that Spark can do.
+
+python benchmarks/ingest.py [--rounds N] [--rows N ...] [--array-rows N]
+
+The rows are read from Parquet files written once, a file for each of 2 workers. The contestants
+take turns in one session, after one round that does not count:
+
+* Orca's exchange: the prepared frame, spooled to files by a barrier stage;
+* the bare exchange: repartition(n, rand(seed)), a barrier stage that only counts;
+* Orca without an exchange: the same files, which already have a partition for each worker;
+* toArrow(): all rows in the driver's memory.
+
+No framework runs, and nothing is trained.
+"""
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import pyarrow as pa
+from _report import HERE, table, write
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+WORKERS = 2
+SEED = 7
+MOST_OF_EXCHANGE = 1.25
+MOST_OF_TO_ARROW = 1.6
+CONTESTANTS = {
+    "exchanged": "Orca, exchanged",
+    "bare": "bare repartition and count",
+    "as it is": "Orca, as it is",
+    "toArrow": "toArrow()",
+}
+
+
+def count(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Count the rows: the least that a task can do with them."""
+    rows = sum(batch.num_rows for batch in batches)
+    yield pa.RecordBatch.from_pydict({"rows": [rows]})
+
+
+def spooling(spec: Any) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    """Return a task that writes its rows as a worker's task does."""
+
+    def task(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        from zoo.orca.worker.spool import Spool
+
+        with tempfile.TemporaryDirectory(prefix="orca-ingest-") as directory:
+            spool = Spool(directory, spec, False)
+            for batch in batches:
+                spool.add(batch)
+            rows = spool.finish().rows["train"]
+        yield pa.RecordBatch.from_pydict({"rows": [rows]})
+
+    return task
+
+
+def contestants(df: DataFrame) -> dict[str, Callable[[], int]]:
+    """Return one function for each contestant, which moves all rows and returns their number."""
+    from zoo.orca.driver.source import prepare, read_spec
+
+    spec = read_spec(df, df.columns)
+
+    def counted(frame: DataFrame, task: Any) -> int:
+        done = frame.mapInArrow(task, "rows long", barrier=True).collect()
+        assert len(done) == WORKERS
+        return sum(row.rows for row in done)
+
+    return {
+        "exchanged": lambda: counted(
+            prepare(df, spec, WORKERS, SEED, shuffle=True), spooling(spec)
+        ),
+        "bare": lambda: counted(df.repartition(WORKERS, F.rand(SEED)), count),
+        "as it is": lambda: counted(prepare(df, spec, WORKERS, SEED), spooling(spec)),
+        "toArrow": lambda: df.toArrow().num_rows,
+    }
+
+
+def written(spark: SparkSession, directory: str, kind: str, rows: int) -> tuple[DataFrame, int]:
+    """Return a frame of that many rows, read from files, and the bytes of one row's values."""
+    path = str(Path(directory) / f"{kind}-{rows}")
+    base = spark.range(0, rows, 1, WORKERS)
+    if kind == "ints":
+        columns = [(F.rand(n) * 10_000).cast("int").alias(f"x{n}") for n in range(3)]
+    else:
+        columns = [F.array(*(F.rand(n).cast("float") for n in range(100))).alias("x")]
+    base.select(*columns).write.parquet(path)
+    # However large the files are, each is one partition.
+    spark.conf.set("spark.sql.files.maxPartitionBytes", 1 << 40)
+    return spark.read.parquet(path), 4 * (3 if kind == "ints" else 100)
+
+
+def take_turns(df: DataFrame, rows: int, rounds: int) -> dict[str, list[float]]:
+    """Return the seconds of each contestant's rounds."""
+    seconds: dict[str, list[float]] = {name: [] for name in CONTESTANTS}
+    for number in range(rounds + 1):
+        for name, move in contestants(df).items():
+            start = time.perf_counter()
+            moved = move()
+            passed = time.perf_counter() - start
+            if moved != rows:
+                raise SystemExit(f"{name} moved {moved:,} of {rows:,} rows")
+            if number:  # the first round compiles Spark's code
+                seconds[name].append(passed)
+                print(f"round {number}: {CONTESTANTS[name]}: {passed:.2f} s", flush=True)
+    return seconds
+
+
+def session(directory: str) -> SparkSession:
+    """Start Spark with a slot for each worker, and this package on the workers' path."""
+    os.environ["PYSPARK_PYTHON"] = sys.executable
+    paths = [str(HERE.parent / "src"), str(HERE), os.environ.get("PYTHONPATH", "")]
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
+    sys.path.insert(0, paths[0])
+    builder = SparkSession.builder.master(f"local[{WORKERS}]").appName("ingest")
+    for key, value in {
+        "spark.driver.memory": "2g",
+        "spark.driver.maxResultSize": "0",
+        "spark.local.dir": directory,
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+    }.items():
+        builder = builder.config(key, value)
+    spark = builder.getOrCreate()
+    spark.sparkContext.setLogLevel("ERROR")
+    return spark
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the benchmark; return the exit code."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rows", type=int, nargs="*", default=[1_000_000, 10_000_000, 30_000_000])
+    parser.add_argument("--array-rows", type=int, default=1_000_000, help="0: no arrays")
+    options = parser.parse_args(arguments)
+    sizes = [("ints", rows) for rows in options.rows]
+    sizes += [("arrays", options.array_rows)] if options.array_rows else []
+    lines, ratios, raw = [], [], []
+    good = True
+    with tempfile.TemporaryDirectory(prefix="orca-ingest-") as directory:
+        spark = session(directory)
+        for kind, rows in sizes:
+            df, width = written(spark, directory, kind, rows)
+            title = f"{rows:,} x {'3 ints' if kind == 'ints' else '100 floats in an array'}"
+            seconds = take_turns(df, rows, options.rounds)
+            middle = {name: median(found) for name, found in seconds.items()}
+            for name, found in seconds.items():
+                lines.append(
+                    [
+                        title,
+                        CONTESTANTS[name],
+                        f"{middle[name]:.2f}",
+                        f"{min(found):.2f} - {max(found):.2f}",
+                        f"{rows / middle[name]:,.0f}",
+                        f"{rows * width / middle[name] / 1e6:,.0f}",
+                    ]
+                )
+                raw += [[title, CONTESTANTS[name], n, f"{s:.3f}"] for n, s in enumerate(found, 1)]
+            exchange = middle["exchanged"] / middle["bare"]
+            as_it_is = middle["as it is"] / middle["toArrow"]
+            if (kind, rows) == ("ints", 10_000_000):
+                good = exchange <= MOST_OF_EXCHANGE and as_it_is <= MOST_OF_TO_ARROW
+            ratios.append([title, f"{exchange:.2f}", f"{as_it_is:.2f}"])
+        spark.stop()
+    names = ["rows", "contestant", "seconds", "min - max", "rows/s", "MB/s"]
+    limits = [["must be, at 10,000,000 x 3 ints", f"{MOST_OF_EXCHANGE}", f"{MOST_OF_TO_ARROW}"]]
+    shown = table(
+        ["ratio of medians", "exchanged / bare", "as it is / toArrow"], [*ratios, *limits]
+    )
+    setting = (
+        f"{WORKERS} workers in one local session, {options.rounds} rounds after one that does not "
+        "count; MB/s of the values alone (4 bytes each)."
+    )
+    path = write(
+        "ingest",
+        "Rows to the workers",
+        {
+            "": setting,
+            "Medians": f"{table(names, lines)}\n\n{shown}",
+            "Every run": table(["rows", "contestant", "round", "seconds"], raw),
+        },
+    )
+    print(f"\n{table(names, lines)}\n\n{shown}\n\n{path}")
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
