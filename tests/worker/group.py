@@ -57,7 +57,7 @@ class Group:
             origin = pa.array([0] * len(x), pa.int32())
             spool.add(pa.RecordBatch.from_arrays([x, y, origin], ["c0", "c1", "origin"]))
             spooled = spool.finish()
-            child.send("start", spooled=spooled.to_json(), files=spooled.files)
+            child.send("start", spooled=spooled.to_json(), files=spooled.files, moved=0.0)
         return self._last_words()
 
     def close(self) -> None:

@@ -65,11 +65,11 @@ class Lines:
         kind = report["kind"]
         if kind == "phase" and report["text"] not in self._phases:
             self._phases.add(report["text"])
-            _print(f"{self._title}: {report['text']}")
+            say(f"{self._title}: {report['text']}")
         elif kind == "epoch":
-            _print(f"Epoch {report['epoch'] + 1}/{report['epochs']}")
+            say(f"Epoch {report['epoch'] + 1}/{report['epochs']}")
         elif kind == "epoch_end":
-            _print(epoch_line(report))
+            say(epoch_line(report))
         else:
             _show_text(report)
 
@@ -120,7 +120,7 @@ class Bars:
     def _begin(self, report: Mapping[str, Any]) -> None:
         self.close()
         with tqdm.external_write_mode():
-            _print(f"Epoch {report['epoch'] + 1}/{report['epochs']}")
+            say(f"Epoch {report['epoch'] + 1}/{report['epochs']}")
         self._bar = tqdm(
             total=report["steps"],
             unit="step",
@@ -138,7 +138,7 @@ class Bars:
     def _end(self, report: Mapping[str, Any]) -> None:
         self.close()
         with tqdm.external_write_mode():
-            _print(epoch_line(report))
+            say(epoch_line(report))
 
 
 def epoch_line(report: Mapping[str, Any]) -> str:
@@ -255,10 +255,11 @@ def _shown(logs: Mapping[str, float]) -> list[str]:
 
 def _show_text(report: Mapping[str, Any]) -> None:
     if report["kind"] == "log":
-        _print(f"[rank {report['rank']}] {report['text']}")
+        say(f"[rank {report['rank']}] {report['text']}")
     elif report["kind"] == "warning":
-        _print(f"warning: {report['text']}")
+        say(f"warning: {report['text']}")
 
 
-def _print(text: str) -> None:
+def say(text: str) -> None:
+    """Print lines where the progress goes."""
     print(text, flush=True)

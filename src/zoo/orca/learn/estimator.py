@@ -12,6 +12,7 @@ from pyspark.sql import DataFrame
 
 from zoo.orca.driver.predict import predict_lazily
 from zoo.orca.driver.profiles import describe
+from zoo.orca.driver.progress import say
 from zoo.orca.driver.slots import default_nodes, threads_per_task
 from zoo.orca.driver.source import prepare
 from zoo.orca.driver.stage import Outcome, StageSettings, run_stage
@@ -160,7 +161,7 @@ class BaseEstimator:
         self._adopt(State.from_bytes(_state_of(outcome)), outcome)
         profiles = outcome.values["profiles"]
         if profiles:
-            print(describe(profiles))
+            say(describe(profiles))
         return TrainingStats(outcome.values["history"], profiles)
 
     def _evaluate(self, data: DataFrame, job: EvaluateJob) -> dict[str, float]:

@@ -115,6 +115,7 @@ class Runner:
         if start.kind != "start":
             raise PeerLostError("the task ended this job")
         profile.end("waiting for rows and peers")
+        profile.add("moving rows, beside the import", start.values["moved"])
         wanted = isinstance(job, TrainJob) and job.profile
         world = World(self._collective, self._report, profile=profile if wanted else None)
         done, blob = _RUN[type(job)](framework, job, start.values, world)

@@ -12,6 +12,7 @@ import pickle
 import shutil
 import tempfile
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -148,13 +149,15 @@ class _Task:
         self._meeting = meeting
         spool = Spool(self._directory, self._job.columns, self._validates())
         self._reporter.phase("moving rows")
+        began = time.perf_counter()
         for batch in batches:
             spool.add(batch)
             if child.failed:  # a framework that is not there need not wait for all rows
                 break
         spooled = spool.finish()
+        moved = time.perf_counter() - began
         meeting.end()
-        child.send("start", spooled=spooled.to_json(), files=spooled.files)
+        child.send("start", spooled=spooled.to_json(), files=spooled.files, moved=moved)
         message = child.wait("done", "failed", heartbeat=self._options.heartbeat)
         if message.kind == "failed":
             failure = Failure.from_json(message.values)
