@@ -4,6 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
+# Before any test of this process imports TensorFlow: it fixes which Keras `tf.keras` is.
+import zoo.orca.learn.tf2  # noqa: F401
 from tests.frameworks.ranks import Ranks
 
 

@@ -23,10 +23,12 @@ from typing import IO, Any, BinaryIO, cast
 
 import zoo.orca
 from zoo.orca.errors import WorkerDiedError, WorkerFrozenError
-from zoo.orca.worker.pipes import PIPE_BYTES, Blob, Message, Sender, receive
+from zoo.orca.worker.pipes import END_OF_LOG, PIPE_BYTES, Blob, Message, Sender, receive
 
 _LOG_LINES = 40
 _STOP_SECONDS = 5.0
+#: A process of the user's that a job started may hold up the child's output.
+_LOG_SECONDS = 1.0
 #: Lets glibc's malloc keep what a training step frees. Left to itself it may give the same few
 #: hundred kilobytes back to the kernel and fetch them anew in every step: a thousand page faults a
 #: step of the quick start's model, a third of its time. Other C libraries read none of this.
@@ -51,6 +53,7 @@ class Child:
     def __init__(self, environment: dict[str, str]) -> None:
         self.environment = environment
         self.log: deque[str] = deque(maxlen=_LOG_LINES)
+        self._log_ended = threading.Event()
         self.on_log: Callable[[str], None] = lambda line: None
         self.on_progress: Callable[[dict[str, Any]], None] = lambda values: None
         self._messages: queue.Queue[Message | None] = queue.Queue()
@@ -132,10 +135,16 @@ class Child:
     def renew(self) -> None:
         """Forget what the last job left behind."""
         self.log.clear()
+        self._log_ended.clear()
         self.failed = False
         with contextlib.suppress(queue.Empty):
             while True:
                 self._messages.get_nowait()
+
+    def last_words(self) -> tuple[str, ...]:
+        """Return the last lines of a job that failed, once they are all there."""
+        self._log_ended.wait(_LOG_SECONDS)
+        return tuple(self.log)
 
     def stop(self) -> None:
         """Let the child end by itself; kill it if it does not."""
@@ -181,6 +190,11 @@ class Child:
         with cast("IO[bytes]", self._process.stdout) as stream:
             for raw in stream:
                 line = raw.decode(errors="replace").rstrip()
+                if line.endswith(END_OF_LOG):  # what comes before it lacked an end of line
+                    self._log_ended.set()
+                    line = line.removesuffix(END_OF_LOG)
+                    if not line:
+                        continue
                 if any(word in line for word in self.noise):
                     continue
                 self.log.append(line)

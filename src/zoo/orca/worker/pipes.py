@@ -16,6 +16,10 @@ _LENGTHS = struct.Struct("<IQ")
 #: 64 KiB the two sides take turns a hundred times for one batch of predictions.
 PIPE_BYTES = 1 << 20
 
+#: The line on the child's standard output after which a job that failed prints nothing more: its
+#: messages take another way, and may be there first.
+END_OF_LOG = "\0the log of this job ends"
+
 #: What one message carries: bytes, or anything that shows its memory as bytes.
 Blob = bytes | memoryview
 

@@ -11,10 +11,12 @@ The order of events, with the task on the left and the child on the right::
 Between jobs the child waits. A message "abort", or a peer that is lost, ends the job at once.
 """
 
+import contextlib
 import importlib
 import json
 import os
 import socket
+import sys
 import threading
 import traceback
 from collections.abc import Callable
@@ -39,7 +41,7 @@ from zoo.orca.wire.packing import unpack
 from zoo.orca.wire.plan import Plan
 from zoo.orca.worker.collective import Alone, Collective
 from zoo.orca.worker.dataset import open_rows
-from zoo.orca.worker.pipes import Message, Sender
+from zoo.orca.worker.pipes import END_OF_LOG, Message, Sender
 from zoo.orca.worker.plugin import Evaluated, Framework, Rows, Trained, World
 from zoo.orca.worker.predicting import serve_predictions
 from zoo.orca.worker.profile import Profile
@@ -73,6 +75,7 @@ class Runner:
         try:
             handler(message)
         except BaseException as error:  # SystemExit from user code must not end a warm child
+            _end_log()
             self._sender.send("failed", **describe(error).to_json())
         finally:
             self._close()
@@ -134,6 +137,15 @@ class Runner:
         if meeting is not None:
             meeting.abort()
         self.directory = ""
+
+
+def _end_log() -> None:
+    """Mark the end of what this job prints; the user's code may have done anything to `sys`."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):
+            stream.flush()
+    with contextlib.suppress(OSError):
+        os.write(1, f"{END_OF_LOG}\n".encode())
 
 
 class _Meeting:

@@ -125,7 +125,7 @@ class _Task:
             return child, self._converse(child, batches)
         except _ChildFailed as failed:
             children.release(child)
-            log = tuple(child.log)
+            log = child.last_words()
             failure = replace(failed.failure, rank=self._rank, host=self._host, log=log)
             raise _ChildFailed(failure) from failed
         except OrcaError as error:
