@@ -80,7 +80,8 @@ class Feed:
         )
         # Steps themselves are not fetched ahead: to hand one over costs more than to slice it.
         steps = chunks.prefetch(_AHEAD).flat_map(self._cut)
-        return steps.apply(tf.data.experimental.assert_cardinality(count))
+        steps = steps.apply(tf.data.experimental.assert_cardinality(count))
+        return steps.with_options(_options())
 
     def _cut(self, arrays: dict[str, Any], rows: Any, of: Any) -> Any:
         """Return a chunk's steps."""
@@ -96,6 +97,15 @@ class Feed:
     def _batch(self, arrays: dict[str, Any], rows: Any, of: Any) -> Any:
         data = self._pack(arrays)
         return Counted(data, (rows, of)) if self._counted else data
+
+
+def _options() -> Any:
+    options = tf.data.Options()
+    # There is nothing to tune, and to end the thread that would takes up to a second an epoch.
+    options.autotune.enabled = False
+    # In a pool of its own: the common one may have one thread, which is busy with the step.
+    options.threading.private_threadpool_size = 1
+    return options
 
 
 def _dtype(values: NDArray[Any]) -> Any:
