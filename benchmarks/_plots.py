@@ -9,6 +9,7 @@ NAME. What has no results yet stays as it is. Needs matplotlib (pip install 'zoo
 
 import json
 import re
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +22,7 @@ from _report import RESULTS
 PAGE = ROOT / "docs" / "performance.md"
 IMAGES = ROOT / "docs" / "images"
 BLOCK = re.compile(r"(<!-- (results|plot): ([^>]+?) -->\n).*?(<!-- end -->)", re.DOTALL)
+PICTURE = re.compile(r"\]\(([\w-]+\.png)\)")
 Results = dict[str, Any]
 
 
@@ -32,6 +34,8 @@ def fill(page: str, results: dict[str, Results]) -> str:
         name, _, section = what.partition(" / ")
         if name not in results:
             return match[0]
+        if kind == "results" and section not in results[name].get("sections", {}):
+            return f"{opening}{end}"  # the last run measured less than all
         inside = shown(results[name], section) if kind == "results" else picture(name)
         return f"{opening}{inside}\n{end}"
 
@@ -39,14 +43,12 @@ def fill(page: str, results: dict[str, Results]) -> str:
 
 
 def shown(result: Results, section: str) -> str:
-    """Return a section, and where it comes from.
-
-    Raises
-    ------
-    KeyError
-        If the results have no section of that name.
-    """
-    return f"\n{result['sections'][section]}\n\n*`{result['command']}`. {result['machine']}*\n"
+    """Return a section, and where it comes from; its pictures move into the documentation."""
+    text = result["sections"][section]
+    for picture_name in PICTURE.findall(text):
+        shutil.copy(RESULTS / picture_name, IMAGES / picture_name)
+    text = PICTURE.sub(r"](images/\1)", text)
+    return f"\n{text}\n\n*`{result['command']}`. {result['machine']}*\n"
 
 
 def picture(name: str) -> str:
