@@ -43,16 +43,17 @@ def rows(spark: SparkSession) -> DataFrame:
 @pytest.fixture(autouse=True)
 def nothing_stays_behind(spark: SparkSession) -> Iterator[None]:
     """Check that no spooled row is left; processes are checked by each test, and at the end."""
+    before = _spools(spark)  # of other programs of this machine
     yield
     deadline = time.monotonic() + 10
-    while (left := _spools(spark)) and time.monotonic() < deadline:
+    while (left := _spools(spark) - before) and time.monotonic() < deadline:
         time.sleep(0.2)
-    assert left == []
+    assert not left
 
 
-def _spools(spark: SparkSession) -> list[Path]:
+def _spools(spark: SparkSession) -> set[Path]:
     roots = {tempfile.gettempdir(), spark.conf.get("spark.local.dir", "") or tempfile.gettempdir()}
-    return [path for root in roots for path in Path(root).rglob("orca-*") if path.is_dir()]
+    return {path for root in roots for path in Path(root).rglob("orca-*") if path.is_dir()}
 
 
 def _fit(creator: Callable[[Any], Any], rows: DataFrame, workers: int = 3) -> tuple[Any, float]:
