@@ -37,19 +37,25 @@ def data_memory(spark: SparkSession) -> int:
     """
     key = "spark.orca.data.memory"
     if given := spark.conf.get(key, ""):
-        return max(1, _bytes(key, given))
+        return max(1, read_bytes_setting(key, given))
     key = "spark.driver.memory" if is_local(spark) else "spark.executor.memory"
-    return _bytes(key, spark.conf.get(key, "1g") or "1g", "m") // 4
+    return read_bytes_setting(key, spark.conf.get(key, "1g") or "1g", "m") // 4
 
 
 def max_result_bytes(spark: SparkSession) -> int:
     """Return what Spark lets a job's results weigh, 0 for no limit."""
     key = "spark.driver.maxResultSize"
-    return _bytes(key, spark.conf.get(key, "1g") or "1g")
+    return read_bytes_setting(key, spark.conf.get(key, "1g") or "1g")
 
 
-def _bytes(key: str, text: str, unit: str = "") -> int:
-    """Read a size as Spark does; `unit` is that of a bare number."""
+def read_bytes_setting(key: str, text: str, unit: str = "") -> int:
+    """Return the bytes that a setting's text means to Spark; `unit` is that of a bare number.
+
+    Raises
+    ------
+    InvalidInputError
+        If the text is no size.
+    """
     found = re.fullmatch(r"(\d+(?:\.\d+)?)(?:([kmgtp])b?|b?)", text.strip().lower())
     if found is None:
         raise InvalidInputError(f"{key}={text!r} is not a size such as 256m or 2g")

@@ -9,6 +9,7 @@ from typing import Any
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 
+from zoo.orca.driver.batches import uncounted_batches
 from zoo.orca.driver.failures import raise_failure, translate
 from zoo.orca.driver.progress import ProgressServer, display_for
 from zoo.orca.driver.settings import connect_seconds, data_memory, heartbeat_seconds
@@ -74,7 +75,8 @@ def run_stage(frame: DataFrame, job: Job, settings: StageSettings, title: str) -
     job = replace(job, data_memory=data_memory(spark))
     check_slots(spark, settings.workers)
     ship_package(spark)
-    with ProgressServer(spark, display_for(settings.verbose, title)) as progress:
+    display = display_for(settings.verbose, title)
+    with uncounted_batches(frame) as restore, ProgressServer(spark, display, restore) as progress:
         options = TaskOptions(
             secret=secrets.token_bytes(32),
             report_to=progress.report_to,
