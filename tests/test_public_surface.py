@@ -21,6 +21,7 @@ ERRORS = [
     "PeerLostError",
     "SlotsError",
     "StateError",
+    "UnevenRowsError",
     "WorkerDiedError",
     "WorkerError",
     "WorkerFrozenError",

@@ -8,6 +8,7 @@ from tests.driver.test_source import WORKERS, column_of, numbers, spool_stage
 from tests.fake_estimator import FakeEstimator, linear
 from zoo.orca.driver.partitions import known_partitions
 from zoo.orca.driver.source import ORIGIN, prepare, read_spec
+from zoo.orca.driver.stage import run_stage
 from zoo.orca.errors import InvalidInputError
 
 pytestmark = pytest.mark.timeout(120)
@@ -133,3 +134,23 @@ def test_shuffle_cannot_be_turned_off(spark):
     df = numbers(spark, 10, 1).withColumn("y", F.col("x"))
     with pytest.raises(InvalidInputError, match="shuffle=False"):
         FakeEstimator.of(linear(1), 1).fit(df, shuffle=False)
+
+
+@pytest.mark.parametrize(("first", "stages"), [(15, 1), (30, 2)])
+def test_rows_that_lie_too_unevenly_are_placed_anew(spark, monkeypatch, first, stages):
+    """Three partitions of twenty rows, of which the first loses some."""
+    df = numbers(spark, 60, WORKERS).where(f"x < 5 or x >= {first - 10}")
+    df = df.select((F.col("x") / 60).alias("x"), (F.col("x") / 30).alias("y"))
+    exchanged = []
+
+    def run(frame, *rest):
+        exchanged.append(ORIGIN in frame.columns)
+        return run_stage(frame, *rest)
+
+    monkeypatch.setattr("zoo.orca.learn.estimator.run_stage", run)
+    est = FakeEstimator.of(linear(1), WORKERS)
+    est.fit(df, batch_size=100)
+    assert exchanged == [False, True][:stages]
+    exchanged.clear()
+    est.evaluate(df)
+    assert exchanged == [False, True][:stages]

@@ -66,6 +66,7 @@ def test_what_is_slow_is_named(ranks):
     data = Data.of(columns(), (103,), features=("x",))
     (ran,) = train(ranks, slow, data, batch_size=10, epochs=2, config={"keras": 2}, profile=True)
     assert ran.profile.parts["compute"] >= 0.9 * PAUSE * ran.profile.steps
+    assert ran.profile.parts["feed"] <= 0.2 * PAUSE * ran.profile.steps
     common = {"batch_size": 10, "epochs": 2, "config": {"keras": 2}, "profile": True}
     (ran,) = train(ranks, models.normalised, data, make_callbacks=sleepy, **common)
     assert ran.profile.parts["callbacks"] >= 0.9 * PAUSE * ran.profile.steps

@@ -11,6 +11,7 @@
     |   +-- SlotsError                      more workers than the cluster has slots
     +-- MissingPackageError (ImportError)   a framework that is not installed, here or there
     +-- DataError (ValueError)              nulls, ragged arrays, no rows: found while rows move
+    |   +-- UnevenRowsError                 rows that must be dealt anew; caught, never seen
     +-- WorkerError (RuntimeError)          something went wrong on one worker
         +-- ModelError                      the model does not fit the columns or the call
         +-- WorkerDiedError                 a worker's process was killed or crashed
@@ -56,6 +57,10 @@ class MissingPackageError(OrcaError, ImportError):
 
 class DataError(OrcaError, ValueError):
     """Rows that cannot be used: nulls, ragged arrays, or none at all."""
+
+
+class UnevenRowsError(DataError):
+    """Rows lie unevenly where they are; the stage is run again with them placed at random."""
 
 
 class WorkerError(OrcaError, RuntimeError):

@@ -41,6 +41,12 @@ class StepClock:
             with tf.control_dependencies(_tensors(data)):
                 begin = tf.timestamp()
             self._feed.assign_add(tf.maximum(begin - self._last, 0.0))
+            # Operations run as soon as their inputs are there: those of the step get theirs from
+            # the clock, or they would run before it.
+            with tf.control_dependencies([begin]):
+                data = tf.nest.map_structure(
+                    lambda one: tf.identity(one) if tf.is_tensor(one) else one, data
+                )
             result = original(data)
             updated = [tf.identity(variable) for variable in model.trainable_variables]
             with tf.control_dependencies([*_tensors(result), *updated]):

@@ -14,10 +14,10 @@ from zoo.orca.driver.predict import predict_lazily
 from zoo.orca.driver.profiles import describe
 from zoo.orca.driver.progress import say
 from zoo.orca.driver.slots import default_nodes, threads_per_task
-from zoo.orca.driver.source import prepare
+from zoo.orca.driver.source import ORIGIN, prepare
 from zoo.orca.driver.stage import Outcome, StageSettings, run_stage
 from zoo.orca.driver.storage import load_state, save_state
-from zoo.orca.errors import InvalidInputError, StateError
+from zoo.orca.errors import InvalidInputError, StateError, UnevenRowsError
 from zoo.orca.files import read_bytes, remove_directory
 from zoo.orca.learn.results import TrainingStats
 from zoo.orca.wire.features import ColumnSpec, FeatureSpec
@@ -156,8 +156,7 @@ class BaseEstimator:
                 "places them on the workers at random, and without it a DataFrame that has one "
                 "partition for each worker stays as it is"
             )
-        frame = self._frame(data, job, validation, shuffle=bool(shuffle))
-        outcome = self._run(frame, job, job.verbose, "fit")
+        outcome = self._run(data, job, validation, bool(shuffle), "fit")
         self._adopt(State.from_bytes(_state_of(outcome)), outcome)
         profiles = outcome.values["profiles"]
         if profiles:
@@ -165,7 +164,7 @@ class BaseEstimator:
         return TrainingStats(outcome.values["history"], profiles)
 
     def _evaluate(self, data: DataFrame, job: EvaluateJob) -> dict[str, float]:
-        outcome = self._run(self._frame(data, job, None), job, job.verbose, "evaluate")
+        outcome = self._run(data, job, None, False, "evaluate")
         return {f"validation_{name}": value for name, value in outcome.values["metrics"].items()}
 
     def _predict(
@@ -221,14 +220,25 @@ class BaseEstimator:
         columns = tuple(ColumnSpec(name, dtype, tuple(shape)) for name, dtype, shape in seen)
         return self._job(Job, FeatureSpec(columns))
 
-    def _frame(
-        self, data: DataFrame, job: Job, validation: DataFrame | None, *, shuffle: bool = False
-    ) -> DataFrame:
-        workers = self.num_workers
-        return prepare(data, job.columns, workers, job.seed, validation, shuffle=shuffle)
-
-    def _run(self, frame: DataFrame, job: Job, verbose: int, title: str) -> Outcome:
-        return run_stage(frame, job, self._settings(verbose), title)
+    def _run(
+        self,
+        data: DataFrame,
+        job: TrainJob | EvaluateJob,
+        validation: DataFrame | None,
+        shuffle: bool,
+        title: str,
+    ) -> Outcome:
+        """Run a stage over the rows; those that stayed where they were must lie evenly there."""
+        workers, settings = self.num_workers, self._settings(job.verbose)
+        frame = prepare(data, job.columns, workers, job.seed, validation, shuffle=shuffle)
+        if ORIGIN in frame.columns:
+            return run_stage(frame, job, settings, title)
+        try:
+            return run_stage(frame, replace(job, even=True), settings, title)
+        except UnevenRowsError:
+            # One large row group of a file is enough: nobody knows before the rows were read.
+            frame = prepare(data, job.columns, workers, job.seed, validation, shuffle=True)
+            return run_stage(frame, job, settings, title)
 
     def _settings(self, verbose: int) -> StageSettings:
         options = self._options

@@ -54,6 +54,8 @@ class Job:
         kept from the user.
     data_memory : int
         Bytes of rows that a worker may hold; of more it takes them window by window. 0: no limit.
+    even : bool
+        Whether to refuse rows that lie unevenly on the workers, because they can be placed anew.
     """
 
     model: ModelSpec
@@ -64,6 +66,7 @@ class Job:
     environment: dict[str, str] = field(default_factory=dict)
     noise: tuple[str, ...] = ()
     data_memory: int = 0
+    even: bool = False
 
 
 @dataclass(frozen=True, slots=True)

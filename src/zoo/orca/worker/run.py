@@ -24,7 +24,13 @@ from dataclasses import asdict
 from queue import Queue
 from typing import Any, cast
 
-from zoo.orca.errors import DataError, MissingPackageError, OrcaError, PeerLostError
+from zoo.orca.errors import (
+    DataError,
+    MissingPackageError,
+    OrcaError,
+    PeerLostError,
+    UnevenRowsError,
+)
 from zoo.orca.wire.faults import agree
 from zoo.orca.wire.features import FeatureSpec, fill_shapes
 from zoo.orca.wire.job import (
@@ -48,6 +54,9 @@ from zoo.orca.worker.profile import Profile
 from zoo.orca.worker.resume import Resumable
 from zoo.orca.worker.ring import Listener, Ring
 
+#: Rows of the fullest worker over those of the average one. All wait in each step for the one with
+#: the largest share, so more than this costs a few epochs as much as to deal the rows anew.
+_MOST_UNEVEN = 1.25
 #: Beats of the heartbeat's thread between a peer's loss and this process's end.
 _PATIENCE_BEATS = 4
 
@@ -231,6 +240,8 @@ def _rows(job: Job, start: dict[str, Any], world: World) -> tuple[Rows, Rows | N
     ------
     DataError
         The same on every rank, if any rank found rows that cannot be used.
+    UnevenRowsError
+        The same on every rank, if the job wants even rows and one rank has far too many.
     """
     told = world.collective.all_gather(json.dumps(start["spooled"]).encode())
     spooled = [json.loads(bytes(message)) for message in told]
@@ -243,6 +254,8 @@ def _rows(job: Job, start: dict[str, Any], world: World) -> tuple[Rows, Rows | N
         counts = tuple(int(rank["rows"][kind]) for rank in spooled)
         if kind == "train" and not sum(counts):
             raise DataError("the DataFrame has no rows: there is nothing to work on")
+        if job.even and max(counts) * len(counts) > _MOST_UNEVEN * sum(counts):
+            raise UnevenRowsError(f"the workers have {list(counts)} rows")
         if sum(counts):
             plan = Plan(
                 counts, cast(Any, job).batch_size, job.seed, shuffle, _window(job, spec, counts)
