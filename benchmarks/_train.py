@@ -116,6 +116,7 @@ def orca(options: argparse.Namespace) -> Iterator[Found]:
                 config=fit.config,
                 num_workers=options.workers,
                 seed=fit.seed,
+                cpu_binding=options.bind,
             )
             counters = [make_counter(counts)] if options.count_bytes else []
             stats = est.fit(
@@ -223,6 +224,7 @@ def parse() -> argparse.Namespace:
     add("--steps-per-execution", type=int, default=1, help="of the plain contestant")
     add("--steps", type=int, help="of an epoch of mirrored")
     add("--cpus", type=int, nargs="+", help="by their place among those there are; two by default")
+    add("--bind", action="store_true", help="keep each of Orca's workers to processors of its own")
     add("--meet", type=Path, help="a directory where plain waits for others before it is timed")
     add("--together", type=int, default=2, help="how many meet")
     add("--count-bytes", action="store_true")

@@ -13,6 +13,7 @@ that are in the page cache.
 """
 
 import argparse
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -22,7 +23,7 @@ from statistics import median
 from typing import Any
 
 import matplotlib
-from _report import RESULTS, race, table, write
+from _report import RESULTS, Goal, conclude, race, table, write
 
 matplotlib.use("Agg")  # there may be no screen
 from matplotlib import pyplot  # noqa: E402
@@ -129,8 +130,8 @@ def watched(rows: int, options: argparse.Namespace) -> tuple[Watch, list[float]]
 
 def describe(
     big: tuple[Watch, list[float]], base: tuple[Watch, list[float]], options: argparse.Namespace
-) -> tuple[str, bool]:
-    """Return a table of the memory, and whether it is as it must be."""
+) -> tuple[str, list[Goal]]:
+    """Return a table of the memory, and what it must be."""
     rows = []
     for kinds in (*((kind,) for kind in OURS), OURS, ("JVM",)):
         cells = ["all of these" if len(kinds) > 1 else kinds[0]]
@@ -155,7 +156,11 @@ def describe(
         f"took {max(training):,.0f} MB: {early:,.0f} MB in its second quarter, {late:,.0f} MB in "
         "its last.\n\n![Anonymous memory over time](memory.png)"
     )
-    return text, max(training) <= limit and late <= MARGIN * early
+    goals = [
+        Goal("MB ÷ (base + budget)", max(training) / (least + allowed), MARGIN, at_most=True),
+        Goal("last quarter ÷ second quarter", late / early, MARGIN, at_most=True),
+    ]
+    return text, goals
 
 
 def draw(watch: Watch, moments: list[float], options: argparse.Namespace) -> None:
@@ -181,8 +186,8 @@ def draw(watch: Watch, moments: list[float], options: argparse.Namespace) -> Non
     figure.savefig(RESULTS / "memory.png", dpi=110)
 
 
-def speed(options: argparse.Namespace) -> tuple[str, bool]:
-    """Return a table of the speed, and whether it is as it must be."""
+def speed(options: argparse.Namespace) -> tuple[str, Goal]:
+    """Return a table of the speed, and what it must be."""
     rows = options.speed_rows
     eighth = str(rows // options.workers // 8 * ROW_BYTES)
     # Pairs in turns: whoever is first in one round is second in the next.
@@ -211,7 +216,7 @@ def speed(options: argparse.Namespace) -> tuple[str, bool]:
         f"within the budget: {median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f}); "
         f"it must be {LEAST_SPEED} or more."
     )
-    return text, median(ratios) >= LEAST_SPEED
+    return text, Goal("rows/s in windows ÷ within the budget", median(ratios), LEAST_SPEED)
 
 
 def main() -> None:
@@ -230,13 +235,13 @@ def main() -> None:
     big = watched(options.rows, options)
     RESULTS.mkdir(exist_ok=True)
     draw(*big, options)
-    memory, flat = describe(big, base, options)
+    memory, goals = describe(big, base, options)
     print(memory)
     rates, fast = speed(options)
-    print(rates)
-    write("memory", "More rows than memory is to hold", {"Memory": memory, "Speed": rates})
-    if not (flat and fast):
-        raise SystemExit("memory or speed is not as it must be")
+    goals = [*goals, fast]
+    sections = {"Memory": memory, "Speed": rates}
+    path = write("memory", "More rows than memory is to hold", sections, goals=goals)
+    sys.exit(conclude(path, [rates], goals))
 
 
 if __name__ == "__main__":

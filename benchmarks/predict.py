@@ -7,7 +7,7 @@ Plain Keras collects the rows (`toArrow`) and calls `model.predict`; the two oth
 the rows are, and their rows go to Spark's noop sink. Contestants take turns, each in a process of
 its own, because Spark hands one's Python workers to the next; and each predicts a fifth of the rows
 before its time is taken: no start of a framework is in it.
-Fails when Orca's median is above 1.5 of plain Keras with its collecting.
+Fails when Orca's median of 10,000,000 rows is above 1.5 of plain Keras with its collecting.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from _report import race, table, write
+from _report import Goal, conclude, race, table, write
 from pyarrow import parquet
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
@@ -38,7 +38,9 @@ FEATURES = ["user", "item"]
 CONFIG = {"max_user_id": 6040, "max_item_id": 3952}
 #: Of plain Keras. With two threads it is quicker than 8,192, which is the usual large number.
 BATCH_SIZE = 32768
-MOST_OF_PLAIN = 1.5
+#: Must, and reach for, at so many rows.
+OF_PLAIN = (1.5, 1.0)
+GOAL_AT = 10_000_000
 ROW_GROUP = 250_000
 
 
@@ -186,7 +188,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])
         print(json.dumps(measure(options.measure, options.contestant)))
         return 0
-    sections, worst = {}, 0.0
+    sections, goals = {}, []
     for rows in options.rows:
         with tempfile.TemporaryDirectory(prefix="orca-predict-") as directory:
             path = Path(directory) / "rows.parquet"
@@ -195,15 +197,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         shown, ratio = summary(rows, results)
         print(f"\n{shown}", flush=True)
         sections[f"{rows:,} rows"] = f"{shown}\n\n{raw(results)}"
-        worst = max(worst, ratio)
+        if rows == GOAL_AT:
+            goals.append(Goal(f"{rows:,} rows: Orca ÷ plain", ratio, *OF_PLAIN, at_most=True))
     setting = (
         f"Each contestant {options.rounds} times in turns, each time in a process of its own with "
         f"two processors, after a fifth of the rows. model.predict gets batches of "
-        f"{BATCH_SIZE:,} rows. Orca over plain Keras must be {MOST_OF_PLAIN} or less: {worst:.2f} "
-        "at most."
+        f"{BATCH_SIZE:,} rows."
     )
-    print(f"\n{write('predict', 'Speed of predictions', {'': setting, **sections})}")
-    return 0 if worst <= MOST_OF_PLAIN else 1
+    path = write("predict", "Speed of predictions", {"": setting, **sections}, goals=goals)
+    return conclude(path, [], goals)
 
 
 if __name__ == "__main__":

@@ -3,9 +3,9 @@
 python benchmarks/scaling.py [--rounds N] [--models ncf dense] [--scale X] [--no-network]
 
 Two workers have twice the rows and twice the batch, so each has the same rows in each step as the
-one worker, which is pinned to one processor. Beside it, what the machine itself makes of two
-processors: two plain trainings at the same time that have nothing to do with each other, against
-one alone. Then workers in network namespaces of their own, with links of 10 and 1 Gbit/s.
+one worker. Each worker is kept to a processor of its own. Beside it, what the machine itself makes
+of two processors: two plain trainings at the same time that have nothing to do with each other,
+against one alone. Then workers in network namespaces of their own, with links of 10 and 1 Gbit/s.
 """
 
 import argparse
@@ -71,7 +71,8 @@ class Contest:
         """Train with Orca, on as many processors as workers."""
         fit = f"{self.file(workers)}:{self.batch * workers}"
         arguments = [*self.epochs, "--fits", fit, "--workers", workers]
-        arguments += ["--cpus", *range(workers)]
+        # One worker has a processor to itself and cannot leave it, so nor may two.
+        arguments += ["--cpus", *range(workers), "--bind"]
         (run,) = race("_train.py", "orca", self.model, self.directory, *arguments)["runs"]
         return {self.model: rate(run["seconds"], self.rows * workers)}
 

@@ -15,12 +15,7 @@ import tensorflow as tf
 
 from zoo.orca.errors import ModelError
 from zoo.orca.frameworks.keras_models import Made
-from zoo.orca.frameworks.tf_exchange import (
-    FusedSum,
-    GradientSpec,
-    exchanged,
-    summed_tables,
-)
+from zoo.orca.frameworks.tf_exchange import FusedSum, GradientSpec, exchanged
 from zoo.orca.frameworks.tf_feed import Counted
 from zoo.orca.worker.collective import Collective
 
@@ -151,10 +146,6 @@ def _meet(made: Made, optimizer: Any, collective: Collective, step: Step) -> Non
     """Let gradients meet in the optimizer's outermost method."""
     original = getattr(optimizer, made.keras.APPLY)
     keep_rows = made.keras.needs_every_row(optimizer)
-    # Its update goes over whole tables anyway, and takes the sum of a table's rows as well.
-    sums_tables = (
-        collective.shares_memory and not keep_rows and made.keras.plain_adam(optimizer) is not None
-    )
     fused: dict[tuple[GradientSpec, ...], Callable[..., Any]] = {}
 
     def make(specs: tuple[GradientSpec, ...]) -> Callable[..., Any]:
@@ -170,8 +161,7 @@ def _meet(made: Made, optimizer: Any, collective: Collective, step: Step) -> Non
                     "floating-point variables only"
                 )
                 step.refuse(problem)
-        given = summed_tables(gradients, variables) if sums_tables else gradients
-        return exchanged(given, variables, step.rows, step.of, fused, make)
+        return exchanged(gradients, variables, step.rows, step.of, fused, make)
 
     def apply_gradients(grads_and_vars: Any, *args: Any, **kwargs: Any) -> Any:
         pairs = list(grads_and_vars)

@@ -6,13 +6,11 @@
     dense                        one flat buffer, summed             dense
     sparse (IndexedSlices)       rows, one after another by rank     sparse, all ranks' rows
     sparse, of many rows         part of the flat buffer             sparse, the rows touched
-    sparse, summed_tables        one flat buffer, summed             dense
 
 Each rank weighs its gradients by its share of the step's rows, so the sum is the gradient of the
-mean over the global batch. Optimizers treat sparse gradients differently from dense ones, so kinds
-change on the way only where an optimizer is known to do the same with both. Numpy only, but for
-:func:`exchanged` and :func:`summed_tables`; every sum is made in the order of ranks or by the
-collective, so all ranks end with the same bits.
+mean over the global batch. Kinds never change on the way: optimizers treat sparse gradients
+differently from dense ones. Numpy only, but for :func:`exchanged`; every sum is made in the order
+of ranks or by the collective, so all ranks end with the same bits.
 """
 
 import sys
@@ -29,8 +27,6 @@ from zoo.orca.worker.collective import Collective
 Array = NDArray[Any]
 #: Below so many bytes to receive, dense gradients ride along with the sparse ones' rows.
 _RIDE_BYTES = 128 << 10
-#: Tables up to this size are summed as a whole where memory is shared: about a processor's cache.
-_TABLE_BYTES = 8 << 20
 #: TensorFlow takes numpy's memory without a copy where it is aligned to this.
 _ALIGN = 64
 _INDEX = np.dtype(np.int64)
@@ -50,11 +46,6 @@ class GradientSpec:
     def wire(self) -> np.dtype[Any]:
         """The dtype in which it is summed: half precisions travel as float32."""
         return np.dtype(np.float64 if self.dtype == np.float64 else np.float32)
-
-    @property
-    def is_small_table(self) -> bool:
-        """Whether the whole gradient goes through memory in no time."""
-        return prod(self.shape) * self.wire.itemsize <= _TABLE_BYTES
 
     @property
     def row_bytes(self) -> int:
@@ -326,23 +317,6 @@ def exchanged(
             values.set_shape(spec.shape)
             summed[k] = values
     return summed
-
-
-def summed_tables(gradients: Sequence[Any], variables: Sequence[Any]) -> list[Any]:
-    """Return gradients with those of small tables dense: rows that come twice added up.
-
-    For workers that share memory and optimizers that do this themselves. All ranks' rows one after
-    another are twice as many for two workers, and to add them up costs each of them more than to
-    exchange its own sums, which take no longer to make than with one worker.
-    """
-    import tensorflow as tf
-
-    return [
-        tf.math.unsorted_segment_sum(gradient.values, gradient.indices, variable.shape[0])
-        if isinstance(gradient, tf.IndexedSlices) and _spec(gradient, variable).is_small_table
-        else gradient
-        for gradient, variable in zip(gradients, variables, strict=True)
-    ]
 
 
 def _spec(gradient: Any, variable: Any) -> GradientSpec:

@@ -24,13 +24,6 @@ class Collective(Protocol):
     def size(self) -> int:
         """Number of processes."""
 
-    @property
-    def shares_memory(self) -> bool:
-        """Whether all ranks are on one host and exchange through its memory.
-
-        There a byte more costs next to nothing; on a network, bytes are what counts.
-        """
-
     def all_reduce(self, array: NDArray[Any]) -> None:
         """Replace `array` (C-contiguous) on every rank by the element-wise sum over ranks.
 
@@ -60,7 +53,6 @@ class Alone:
 
     rank = 0
     size = 1
-    shares_memory = True
 
     def all_reduce(self, array: NDArray[Any]) -> None:
         """Leave `array` as it is: it is already the sum over one rank."""

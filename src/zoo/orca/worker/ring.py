@@ -133,11 +133,6 @@ class Ring:
         """Number of processes."""
         return len(self._links) + 1
 
-    @property
-    def shares_memory(self) -> bool:
-        """Whether all ranks exchange through the memory of one host."""
-        return isinstance(self._transport, SharedMemory)
-
     def all_reduce(self, array: NDArray[Any]) -> None:
         """Replace `array` on every rank by the sum over ranks; see :class:`Collective`.
 
