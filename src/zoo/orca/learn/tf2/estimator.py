@@ -26,7 +26,12 @@ from zoo.orca.wire.packing import pack
 _BACKENDS = ("tf2", "ray", "horovod", "spark")
 
 #: What TensorFlow prints on a machine without a GPU, before any log level counts.
-_NOISE = ("before absl::InitializeLog()", "cudart_stub.cc", "cuda_platform.cc")
+_NOISE = (
+    "before absl::InitializeLog()",
+    "cudart_stub.cc",
+    "cuda_platform.cc",
+    "oneDNN custom operations are on",
+)
 
 
 class Estimator(KerasFiles):
