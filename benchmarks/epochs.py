@@ -167,7 +167,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     add = parser.add_argument
-    add("--rounds", type=int, default=3)
+    add("--rounds", type=int, default=2)
     add("--models", nargs="+", choices=list(MODELS), default=list(MODELS))
     add("--frameworks", nargs="+", default=["tf2"])
     add("--batches", nargs="+", type=int, choices=[256, 1280, 8192], default=[256, 1280, 8192])

@@ -47,7 +47,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     sizes = [1_000_000, 3_000_000, 10_000_000, 30_000_000]
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--rows", type=int, nargs="+", default=sizes, metavar="N")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--batch", type=int, default=65_536)

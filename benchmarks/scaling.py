@@ -172,7 +172,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     add = parser.add_argument
-    add("--rounds", type=int, default=3)
+    add("--rounds", type=int, default=2)
     add("--models", nargs="+", choices=list(STEPS), default=list(STEPS))
     add("--batch", type=int, default=1280, help="rows of a worker and step")
     add("--epochs", type=int, default=5, help="of each training; the first does not count")
