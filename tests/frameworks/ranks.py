@@ -1,8 +1,9 @@
-"""Ranks as processes of their own: TensorFlow's seeds, policies and graphs are one per process.
+"""Ranks as processes of their own: a framework's seeds, policies and graphs are one per process.
 
 They stay warm for the whole run, as the children of Spark's workers do.
 """
 
+import importlib
 import itertools
 import multiprocessing
 import os
@@ -28,9 +29,13 @@ SECONDS = 120
 SEED = 7
 
 
-def _serve(connection: Any, legacy: bool) -> None:
+#: What TensorFlow must find before it is imported: which Keras `tf.keras` is.
+TF2_ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_USE_LEGACY_KERAS": "1"}
+
+
+def _serve(connection: Any, environment: Mapping[str, str]) -> None:
     """Run what is sent, over a ring of as many ranks as each call says."""
-    os.environ.update(TF_CPP_MIN_LOG_LEVEL="3", TF_USE_LEGACY_KERAS=str(int(legacy)))
+    os.environ.update(environment)
     while True:
         try:
             rank, size, secret, function = cloudpickle.loads(connection.recv_bytes())
@@ -63,8 +68,9 @@ class Failed(Exception):
 
 @dataclass
 class Ranks:
-    """Up to three warm processes."""
+    """Up to three warm processes; `environment` is there before they import a framework."""
 
+    environment: Mapping[str, str] = field(default_factory=lambda: dict(TF2_ENVIRONMENT))
     _processes: list[Any] = field(default_factory=list)
     _connections: list[Any] = field(default_factory=list)
 
@@ -94,7 +100,7 @@ class Ranks:
         return answers
 
     def alone(self, function: Callable[..., Any], *args: Any) -> Any:
-        """Return what a function returns in a process that has TensorFlow."""
+        """Return what a function returns in a process that has the framework."""
         return self.run([lambda collective: function(*args)])[0]
 
     def close(self) -> None:
@@ -109,7 +115,7 @@ class Ranks:
         context = multiprocessing.get_context("spawn")
         while len(self._processes) < size:
             ours, theirs = context.Pipe()
-            process = context.Process(target=_serve, args=(theirs, True), daemon=True)
+            process = context.Process(target=_serve, args=(theirs, self.environment), daemon=True)
             process.start()
             theirs.close()
             self._processes.append(process)
@@ -200,11 +206,12 @@ def job_of(
     state: Any = None,
     compile_args: Any = None,
     callbacks: Any = None,
+    framework: str = "tf2",
     **fields: Any,
 ) -> Any:
     """A job as the driver makes it."""
     model = ModelSpec(
-        "tf2",
+        framework,
         pack(creator, "model_creator"),
         pack(config or {}, "config"),
         pack(compile_args, "compile_args_creator") if compile_args else None,
@@ -230,24 +237,26 @@ class Ran:
 
 
 def _train(job: Any, rows: Rows, validation: Rows | None, collective: Collective) -> Ran:
-    from zoo.orca.frameworks.tf2 import framework
-
     job = _unpacked(job)
     progress: list[Progress] = []
     profile = Profile() if job.profile else None
     world = World(collective, progress.append, profile=profile)
-    plugin = framework()
+    plugin = plugin_of(job)
     plugin.prepare(job, world)
     return Ran(plugin.train(job, rows, validation, world), progress, profile)
 
 
 def _evaluate(job: Any, rows: Rows, collective: Collective) -> Evaluated:
-    from zoo.orca.frameworks.tf2 import framework
-
+    job = _unpacked(job)
     world = World(collective, lambda progress: None)
-    plugin = framework()
+    plugin = plugin_of(job)
     plugin.prepare(job, world)
-    return plugin.evaluate(_unpacked(job), rows, world)
+    return plugin.evaluate(job, rows, world)
+
+
+def plugin_of(job: Any) -> Any:
+    """The plug-in that a job names."""
+    return importlib.import_module(f"zoo.orca.frameworks.{job.model.framework}").framework()
 
 
 def _unpacked(job: Any) -> Any:
