@@ -67,9 +67,9 @@ def make_counter(directory: str | os.PathLike[str]) -> Any:
 
 def count_sums(totals: dict[str, float]) -> Any:
     """Count every sum of gradients from here on in this process; return what ends it."""
-    from zoo.orca.frameworks.tf_exchange import FusedSum
+    from zoo.orca.frameworks.gradient_sum import FusedSum
 
-    original = FusedSum.__call__
+    original = FusedSum.packed
     counting = []
 
     def counted(self: Any, rows: int, of: int, *arrays: Any) -> Any:
@@ -83,10 +83,10 @@ def count_sums(totals: dict[str, float]) -> Any:
         totals["least"] += _reduced(dense, size) + touched * (size - 1)
         return original(self, rows, of, *arrays)
 
-    FusedSum.__call__ = counted  # type: ignore[method-assign]
+    FusedSum.packed = counted  # type: ignore[method-assign]
 
     def restore() -> None:
-        FusedSum.__call__ = original  # type: ignore[method-assign]
+        FusedSum.packed = original  # type: ignore[method-assign]
         while counting:
             one = counting.pop()
             one._collective = one._collective.collective

@@ -1,145 +1,68 @@
-"""The fused sum of gradients, over threads that stand for ranks."""
-
-import threading
+"""What TensorFlow makes of the buffer in which sums come back, whatever the shapes and dtypes."""
 
 import numpy as np
 import pytest
 
-from zoo.orca.frameworks.tf_exchange import FusedSum, GradientSpec
+from tests.frameworks.ranks import Ranks
 
 pytestmark = pytest.mark.timeout(300)
 
-F16, F32, F64 = (np.dtype(name) for name in ("float16", "float32", "float64"))
+SHAPES = [(3, 5), (), (16,), (7,), (2, 2, 4), (0, 3)]
+TABLES = [((50, 16), [3, 3, 49]), ((9, 3), [0]), ((20, 5), []), ((6, 2), [1, 2, 3, 4, 5, 1, 0])]
 
 
-class Threads:
-    """A collective of threads: everybody's data meets at a barrier."""
+def sums(dtypes, in_graph):
+    """Gradients of three of four rows, and what comes back; the other rank's are the same."""
+    import tensorflow as tf
 
-    def __init__(self, size):
-        self.size, self.calls = size, []
-        self._slots = [None] * size
-        self._barrier = threading.Barrier(size)
+    from zoo.orca.frameworks.gradient_sum import FusedSum
+    from zoo.orca.frameworks.tf_exchange import exchanged
 
-    def member(self, rank):
-        return Member(self, rank)
-
-    def meet(self, rank, data):
-        self._slots[rank] = data
-        self._barrier.wait(30)
-        found = list(self._slots)
-        self._barrier.wait(30)
-        return found
-
-
-class Member:
-    def __init__(self, group, rank):
-        self.group, self.rank, self.size = group, rank, group.size
-        self.calls = []
-
-    def all_reduce(self, array):
-        self.calls.append("all_reduce")
-        total = sum(self.group.meet(self.rank, array.copy()))
-        array[...] = total
-
-    def all_gather(self, data):
-        self.calls.append("all_gather")
-        return self.group.meet(self.rank, bytes(data))
-
-
-def exchange(specs, shares, arrays, *, keep_rows=False, repeat=1):
-    """What each rank's sum returns, and the calls it made in its last step."""
-    group, results = Threads(len(shares)), [None] * len(shares)
-
-    def run(rank):
-        member = group.member(rank)
-        fused = FusedSum(member, specs, keep_rows=keep_rows)
-        for _ in range(repeat):
-            member.calls.clear()
-            results[rank] = fused(shares[rank], sum(shares), *arrays[rank]), list(member.calls)
-
-    threads = [threading.Thread(target=run, args=(rank,)) for rank in range(len(shares))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    for found, _ in results[1:]:
-        for ours, theirs in zip(results[0][0], found, strict=True):
-            np.testing.assert_array_equal(ours, theirs)
-    return results[0]
-
-
-@pytest.mark.parametrize("size", [1, 2, 3])
-def test_dense_gradients_are_weighed_by_rows(size):
-    random = np.random.default_rng(0)
-    specs = [GradientSpec((3, 5), F32, False), GradientSpec((7,), F64, False)]
-    specs += [GradientSpec((), F32, False), GradientSpec((2, 2), F16, False)]
-    shares = [5, 2, 1][:size]
-    arrays = [[random.normal(size=s.shape).astype(s.dtype) for s in specs] for _ in shares]
-    found, calls = exchange(specs, shares, arrays, repeat=3)
-    for k, spec in enumerate(specs):
-        expected = sum(a[k].astype(F64) * n for a, n in zip(arrays, shares, strict=True))
-        assert found[k].dtype == spec.dtype
-        tolerance = 1e-3 if spec.dtype == F16 else 1e-6
-        np.testing.assert_allclose(found[k], expected / sum(shares), tolerance, tolerance)
-    assert calls == ["all_reduce", "all_reduce"]
-
-
-def test_rank_without_rows_gives_nothing_not_even_nan():
-    specs = [GradientSpec((3,), F32, False), GradientSpec((9, 2), F32, True)]
-    good = [np.ones(3, F32), np.ones((1, 2), F32), np.array([4])]
-    bad = [np.full(3, np.nan, F32), np.full((1, 2), np.nan, F32), np.array([0])]
-    (dense, values, indices), _ = exchange(specs, [2, 0], [good, bad], keep_rows=True)
-    np.testing.assert_array_equal(dense, np.ones(3))
-    np.testing.assert_array_equal(values, np.ones((1, 2)))
-    assert indices.tolist() == [4]
-
-
-def dense_of(values, indices, shape):
-    found = np.zeros(shape)
-    np.add.at(found, indices, values)
-    return found
-
-
-@pytest.mark.parametrize(
-    ("rows", "keep", "as_rows"), [(4, False, True), (90, False, False), (90, True, True)]
-)
-def test_sparse_gradients_travel_as_the_fewer_bytes(rows, keep, as_rows):
-    random = np.random.default_rng(0)
-    specs = [GradientSpec((50, 3), F32, True), GradientSpec((4,), F32, False)]
-    arrays = [
-        [
-            random.normal(size=(rows + k, 3)).astype(F32),
-            random.integers(0, 40, rows + k).astype(np.int32),
-            random.normal(size=4).astype(F32),
-        ]
-        for k in range(2)
-    ]
-    (values, indices, dense), calls = exchange(specs, [3, 1], arrays, keep_rows=keep, repeat=2)
-    expected = sum(
-        dense_of(a[0], a[1], (50, 3)) * w for a, w in zip(arrays, (0.75, 0.25), strict=True)
-    )
-    np.testing.assert_allclose(dense_of(values, indices, (50, 3)), expected, 1e-5, 1e-5)
-    np.testing.assert_allclose(dense, arrays[0][2] * 0.75 + arrays[1][2] * 0.25, rtol=1e-6)
-    touched = set(arrays[0][1].tolist()) | set(arrays[1][1].tolist())
-    assert set(indices.tolist()) == touched
-    assert len(indices) == (2 * rows + 1 if as_rows else len(touched))
-    # One round trip: a small dense gradient rides along with the rows.
-    assert calls == (["all_gather"] if as_rows else ["all_reduce"])
-
-
-def test_results_are_not_overwritten_while_somebody_holds_them():
-    class Alone:
-        rank, size = 0, 1
+    class Twice:
+        rank, size = 0, 2
 
         def all_reduce(self, array):
-            pass
+            array *= 2
 
-    fused = FusedSum(Alone(), [GradientSpec((4,), F32, False)], keep_rows=False)
-    (first,) = fused(1, 1, np.ones(4, F32))
-    (second,) = fused(1, 1, np.zeros(4, F32))
-    assert first.tolist() == [1.0] * 4 and second.tolist() == [0.0] * 4
-    assert first.ctypes.data % 64 == 0
-    place = first.ctypes.data
-    del first
-    (third,) = fused(1, 1, np.full(4, 2, F32))
-    assert third.ctypes.data == place
+        def all_gather(self, data):
+            return [data, data]
+
+    random = np.random.default_rng(0)
+    given, variables = [], []
+    for dtype in dtypes:
+        for shape in SHAPES:
+            given.append(tf.constant(random.normal(size=shape), dtype))
+            variables.append(tf.zeros(shape, dtype))
+        for shape, rows in TABLES:
+            values = tf.constant(random.normal(size=(len(rows), *shape[1:])), dtype)
+            given.append(tf.IndexedSlices(values, tf.constant(rows, tf.int32), shape))
+            variables.append(tf.zeros(shape, dtype))
+    given.insert(2, None)
+    variables.insert(2, tf.zeros(1))
+    rows, of = tf.constant(3, tf.int64), tf.constant(4, tf.int64)
+
+    def step():
+        return exchanged(
+            given, variables, rows, of, {}, lambda s: FusedSum(Twice(), s, keep_rows=False),
+            lambda call: call,
+        )  # fmt: skip
+
+    found = (tf.function(step) if in_graph else step)()
+    pairs = []
+    for one, two in zip(given, found, strict=True):
+        if one is None:
+            assert two is None
+            continue
+        assert type(one) is type(two) and one.dtype == two.dtype
+        if isinstance(one, tf.IndexedSlices):
+            assert two.indices.dtype == tf.int32
+        pairs.append([tf.convert_to_tensor(tf.cast(x, tf.float64)).numpy() for x in (one, two)])
+    return pairs
+
+
+@pytest.mark.parametrize("in_graph", [True, False])
+@pytest.mark.parametrize("dtypes", [["float32"], ["float64", "float32"], ["float16", "float32"]])
+def test_each_gradient_is_the_sum_in_its_own_shape(ranks: Ranks, dtypes, in_graph):
+    for one, two in ranks.alone(sums, dtypes, in_graph):
+        assert one.shape == two.shape
+        np.testing.assert_allclose(two, 1.5 * one, 2e-3 if "float16" in dtypes else 1e-6, 1e-6)

@@ -14,8 +14,9 @@ from typing import Any, NoReturn
 import tensorflow as tf
 
 from zoo.orca.errors import ModelError
+from zoo.orca.frameworks.gradient_sum import FusedSum, GradientSpec
 from zoo.orca.frameworks.keras_models import Made
-from zoo.orca.frameworks.tf_exchange import FusedSum, GradientSpec, exchanged
+from zoo.orca.frameworks.tf_exchange import exchanged
 from zoo.orca.frameworks.tf_feed import Counted
 from zoo.orca.worker.collective import Collective
 
@@ -146,10 +147,10 @@ def _meet(made: Made, optimizer: Any, collective: Collective, step: Step) -> Non
     """Let gradients meet in the optimizer's outermost method."""
     original = getattr(optimizer, made.keras.APPLY)
     keep_rows = made.keras.needs_every_row(optimizer)
-    fused: dict[tuple[GradientSpec, ...], Callable[..., Any]] = {}
+    fused: dict[tuple[GradientSpec, ...], FusedSum] = {}
 
-    def make(specs: tuple[GradientSpec, ...]) -> Callable[..., Any]:
-        return step.timed(FusedSum(collective, specs, keep_rows=keep_rows))
+    def make(specs: tuple[GradientSpec, ...]) -> FusedSum:
+        return FusedSum(collective, specs, keep_rows=keep_rows)
 
     def summed(gradients: list[Any], variables: list[Any]) -> list[Any]:
         step.exchanges += 1
@@ -161,7 +162,7 @@ def _meet(made: Made, optimizer: Any, collective: Collective, step: Step) -> Non
                     "floating-point variables only"
                 )
                 step.refuse(problem)
-        return exchanged(gradients, variables, step.rows, step.of, fused, make)
+        return exchanged(gradients, variables, step.rows, step.of, fused, make, step.timed)
 
     def apply_gradients(grads_and_vars: Any, *args: Any, **kwargs: Any) -> Any:
         pairs = list(grads_and_vars)

@@ -7,6 +7,7 @@
     keras_models     the creator's model      keras2, keras3   what differs between the two
     keras_inputs     columns as inputs        tf_feed          steps as a tf.data.Dataset
     keras_steps      what steps need          tf_exchange      where gradients meet
+    gradient_sum     the sum in numpy
     keras_updates    fused updates            keras_executions several steps a call
     keras_metrics    global logs              keras_callbacks  the user's and Orca's own
     keras_position   the loop's place         keras_state      tensors with names
