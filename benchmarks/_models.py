@@ -20,7 +20,7 @@ from typing import Any
 import _paths  # noqa: F401
 import numpy as np
 import pyarrow as pa
-from movielens_ncf import model_creator
+from models_tf2 import ncf
 from pyarrow import parquet
 from ratings import MOVIELENS_1M, generate
 
@@ -122,7 +122,7 @@ def _matrix(column: pa.ChunkedArray) -> np.ndarray:
 CLASSES = {"loss": "sparse_categorical_crossentropy", "metrics": ["accuracy"]}
 MODELS = {
     "ncf": Model(
-        {"tf2": model_creator},
+        {"tf2": ncf},
         ["user", "item"],
         "label",
         {"optimizer": "adam", **CLASSES},

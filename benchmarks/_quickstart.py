@@ -140,9 +140,9 @@ def orca(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _creator() -> Callable[[dict[str, Any]], Any]:
-    from movielens_ncf import model_creator
+    from models_tf2 import ncf
 
-    return model_creator
+    return ncf
 
 
 def _arrays(table: Any) -> tuple[list[Any], Any]:

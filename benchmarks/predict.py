@@ -83,7 +83,7 @@ def make_pandas_udf(weights: Any) -> Any:
 
 def contestants(path: Path) -> Iterator[dict[str, Callable[[Any], dict[str, float]]]]:
     """Yield what each contestant does with a frame; the session lives until the next step."""
-    from movielens_ncf import model_creator
+    from models_tf2 import ncf
 
     from zoo.orca import init_orca_context, stop_orca_context
     from zoo.orca.learn.tf2 import Estimator

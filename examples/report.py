@@ -1,8 +1,10 @@
-"""What a run came to, for people: tables of text, and a picture of the learning curves."""
+"""What a run came to, for people: tables of text, and pictures of curves."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+_MISSING = 'without matplotlib: pip install "zoo-orca[demo]"'
 
 
 def table(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
@@ -26,18 +28,18 @@ def epochs_table(history: Mapping[str, Sequence[float]]) -> str:
 
 
 def draw_curves(history: Mapping[str, Sequence[float]], path: Path) -> str:
-    """Draw loss and accuracy over the epochs; return the line that says where, or what is missing.
+    """Draw loss and metric over the epochs; return the line that says where, or what is missing.
 
     Reading a file shows whether somebody learned; nothing here needs a screen.
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        return 'No picture of the learning curves without matplotlib: pip install "zoo-orca[demo]"'
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
-    FigureCanvasAgg(figure)
-    for axes, metric in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+    figure = _figure()
+    if figure is None:
+        return f"No picture of the learning curves {_MISSING}"
+    # Frameworks name their metrics each in its own way.
+    metrics = [name for name in history if not name.startswith("val_") and name != "lr"][:2]
+    for axes, metric in zip(
+        figure.subplots(1, len(metrics), squeeze=False)[0], metrics, strict=True
+    ):
         for name, label in ((metric, "training"), (f"val_{metric}", "validation")):
             values = history.get(name, [])
             axes.plot(range(1, len(values) + 1), values, marker="o", label=label)
@@ -47,6 +49,33 @@ def draw_curves(history: Mapping[str, Sequence[float]], path: Path) -> str:
         axes.legend()
     figure.savefig(path, dpi=120)
     return f"Learning curves: {path}"
+
+
+def draw_roc(false: Sequence[float], true: Sequence[float], area: float, path: Path) -> str:
+    """Draw a ROC curve, shares of false and true alarms; return the line that says where."""
+    figure = _figure(5.0, 4.6)
+    if figure is None:
+        return f"No picture of the ROC curve {_MISSING}"
+    axes = figure.subplots()
+    axes.plot(false, true, label=f"area {area:.3f}")
+    axes.plot([0, 1], [0, 1], linestyle=":", color="grey", label="chance, 0.5")
+    axes.set(xlabel="false alarms among the good", ylabel="found among the failing", title="ROC")
+    axes.grid(alpha=0.3)
+    axes.legend(loc="lower right")
+    figure.savefig(path, dpi=120)
+    return f"ROC curve: {path}"
+
+
+def _figure(width: float = 9.0, height: float = 3.6) -> Any:
+    """Return an empty figure, None without matplotlib."""
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError:
+        return None
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
 
 
 def _text(value: Any) -> str:

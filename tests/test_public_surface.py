@@ -14,6 +14,7 @@ ERRORS = [
     "ContextError",
     "CreatorError",
     "DataError",
+    "DeviceError",
     "InvalidInputError",
     "MissingPackageError",
     "ModelError",

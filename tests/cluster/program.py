@@ -15,7 +15,8 @@ SOURCE, EXAMPLES, MASTER, DIRECTORY, PART = sys.argv[1:]
 # Not by PYTHONPATH: Spark would pass that on.
 sys.path[:0] = [SOURCE, EXAMPLES]
 
-from movielens_ncf import batches, highest, model_creator, predict_five, read  # noqa: E402
+from models_tf2 import ncf  # noqa: E402
+from movielens_ncf import highest, predict_five, read  # noqa: E402
 from ratings import MOVIELENS_100K, generate, write_colons  # noqa: E402
 
 from zoo.orca import init_orca_context, stop_orca_context  # noqa: E402
@@ -42,9 +43,13 @@ def make_witness():
     return WhereAmI()
 
 
+def batches(rows, batch_size):
+    return int(rows) // batch_size
+
+
 def make_estimator(ratings, workers):
     return Estimator.from_keras(
-        model_creator=model_creator,
+        model_creator=ncf,
         config={"max_user_id": highest(ratings, "user"), "max_item_id": highest(ratings, "item")},
         num_workers=workers,
     )

@@ -57,9 +57,10 @@ class Cluster:
 
 
 @contextmanager
-def running(directory: Path) -> Iterator[Cluster]:
-    """Start a cluster; kill all of it in the end."""
-    cluster = Cluster(directory, _environment(directory))
+def running(directory: Path, worker_options: str = "") -> Iterator[Cluster]:
+    """Start a cluster, its workers' JVMs with these options; kill all of it in the end."""
+    environment = _environment(directory) | {"SPARK_WORKER_OPTS": worker_options}
+    cluster = Cluster(directory, environment)
     try:
         master = _start(cluster, "master", "master.Master", "--port", "0", "--webui-port", "0")
         cluster.url = _found(master, r"Starting Spark master at (spark://\S+)")

@@ -15,6 +15,10 @@ sys.path.insert(0, str(EXAMPLES))
 
 import ratings  # noqa: E402
 import report  # noqa: E402
+import tabular  # noqa: E402
+
+#: What the examples are run with.
+FRAMEWORKS = ["tf2"]
 
 LINES = ((1, 1193, 5, 978300760), (1, 661, 3, 978302109), (2, 1193, 4, 978298413))
 
@@ -181,10 +185,12 @@ def test_without_matplotlib_it_says_how_to_get_it(monkeypatch, tmp_path):
     assert "pip install" in line and not list(tmp_path.iterdir())
 
 
-def run_example(*arguments: str) -> subprocess.CompletedProcess[str]:
+def run_example(
+    *arguments: str, program: str = "movielens_ncf"
+) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"PYTHONPATH": str(EXAMPLES.parent / "src")}
     return subprocess.run(
-        [sys.executable, str(EXAMPLES / "movielens_ncf.py"), *arguments],
+        [sys.executable, str(EXAMPLES / f"{program}.py"), *arguments],
         capture_output=True,
         text=True,
         timeout=240,
@@ -193,7 +199,8 @@ def run_example(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.slow
-def test_the_whole_example(tmp_path):
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_the_whole_example(tmp_path, framework):
     table = ratings.generate(ratings.scaled(20_000), seed=2)
     ratings.write_colons(table, tmp_path / "colons")
     given = tmp_path / "ratings.dat"
@@ -201,17 +208,18 @@ def test_the_whole_example(tmp_path):
     output = tmp_path / "output"
     ran = run_example(
         *("--ratings", str(given), "--epochs", "2", "--batch-size", "125", "--workers", "2"),
-        *("--output", str(output)),
+        *("--output", str(output), "--framework", framework),
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
     lines = ran.stdout.splitlines()
     heading = next(i for i, line in enumerate(lines) if line.startswith("epoch"))
-    names = lines[heading].split()
-    assert names == ["epoch", "loss", "accuracy", "val_loss", "val_accuracy"]
+    names = [name.lower() for name in lines[heading].split()]
+    assert sorted(names[1:]) == ["accuracy", "loss", "val_accuracy", "val_loss"]
     epochs = [list(map(float, line.split())) for line in lines[heading + 2 : heading + 4]]
-    assert epochs[1][1] < epochs[0][1]
-    assert epochs[1][4] > max(ratings.STARS)
-    assert any(line.startswith("validation_accuracy") for line in lines)
+    loss, accuracy = names.index("loss"), names.index("val_accuracy")
+    assert epochs[1][loss] < epochs[0][loss]
+    assert epochs[1][accuracy] > max(ratings.STARS)
+    assert any(line.lower().startswith("validation_accuracy") for line in lines)
     five = next(i for i, line in enumerate(lines) if "predicted rating" in line)
     for line in lines[five + 2 : five + 7]:
         user, item, predicted, true = map(int, line.split())
@@ -228,3 +236,42 @@ def test_failure_is_an_exit_code(tmp_path):
     assert ran.returncode == 1
     assert "separated by" in ran.stderr and "Traceback" not in ran.stderr
     assert run_example("--ratings", str(tmp_path / "nothing")).returncode == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_the_example_on_a_table(tmp_path, framework):
+    ran = run_example(
+        *("--rows", "12000", "--epochs", "3", "--batch-size", "64", "--workers", "2"),
+        *("--output", str(tmp_path), "--framework", framework),
+        program="tabular",
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    lines = ran.stdout.splitlines()
+    figures = dict(line.lower().rsplit(None, 1) for line in lines if len(line.split()) > 1)
+    exact = float(figures["area under the roc curve, exactly"])
+    assert exact > 0.7
+    # What the workers found from their thresholds, and the rows' own scores, are one figure.
+    assert float(figures["validation_auc"]) == pytest.approx(exact, abs=0.005)
+    alarms = next(i for i, line in enumerate(lines) if line.startswith("alarms"))
+    shares = [float(line.split()[2]) for line in lines[alarms + 2 : alarms + 7]]
+    assert shares == sorted(shares) and shares[-1] > 0.7
+    picture = tmp_path / f"roc_{framework}.png"
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert f"ROC curve: {picture}" in lines
+
+
+def test_the_curve_of_known_scores():
+    labels, scores = np.array([1, 0, 1, 0]), np.array([0.9, 0.7, 0.7, 0.1])
+    false, true, area = tabular.roc(labels, scores)
+    assert false.tolist() == [0, 0, 0.5, 1] and true.tolist() == [0, 0.5, 1, 1]
+    assert area == pytest.approx(0.875)
+
+
+def test_every_framework_has_both_models():
+    import ast
+
+    for framework in tabular.FRAMEWORKS:
+        tree = ast.parse((EXAMPLES / f"models_{framework}.py").read_text())
+        names = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+        assert {"ncf", "tabular", "ncf_estimator", "tabular_estimator"} <= names

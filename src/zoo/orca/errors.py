@@ -9,6 +9,7 @@
     |   +-- StateError                      a saved state that does not fit, or is not one
     +-- ContextError (RuntimeError)         no Java, no session, a cluster that cannot be reached
     |   +-- SlotsError                      more workers than the cluster has slots
+    |   +-- DeviceError                     GPUs that executors, or this machine, do not have
     +-- MissingPackageError (ImportError)   a framework that is not installed, here or there
     +-- DataError (ValueError)              nulls, ragged arrays, no rows: found while rows move
     |   +-- UnevenRowsError                 rows that must be dealt anew; caught, never seen
@@ -49,6 +50,10 @@ class ContextError(OrcaError, RuntimeError):
 
 class SlotsError(ContextError):
     """More workers were asked for than the cluster can run at the same time."""
+
+
+class DeviceError(ContextError):
+    """GPUs were asked for that the executors, or the machine in local mode, do not have."""
 
 
 class MissingPackageError(OrcaError, ImportError):

@@ -16,6 +16,7 @@ from pyspark.sql.types import (
 )
 
 from zoo.orca.driver.columns import is_converted
+from zoo.orca.driver.gpus import gpu_profile
 from zoo.orca.driver.settings import heartbeat_seconds
 from zoo.orca.driver.shipping import ship_package
 from zoo.orca.driver.source import feature_columns
@@ -33,6 +34,8 @@ def predict_lazily(
     ------
     ColumnError
         If an output's column is there already, or a column cannot pass through Python.
+    DeviceError
+        If the executors do not have the GPUs that the job needs.
     """
     _check_names(df, names)
     ship_package(df.sparkSession)
@@ -49,7 +52,7 @@ def predict_lazily(
     )
     heartbeat = heartbeat_seconds(df.sparkSession)
     task = make_predict_task(pickle.dumps(job), len(kept), places, heartbeat)
-    predicted = widened.mapInArrow(task, schema)
+    predicted = widened.mapInArrow(task, schema, profile=gpu_profile(df.sparkSession, job.gpus))
     return predicted.select(
         *(
             F.col(name).alias(field.name, metadata=field.metadata)

@@ -7,6 +7,7 @@ log line; here the answer comes within seconds and names the numbers.
 import os
 import time
 
+from pyspark.resource import ResourceProfile
 from pyspark.sql import SparkSession
 
 from zoo.orca.errors import SlotsError
@@ -15,8 +16,8 @@ from zoo.orca.errors import SlotsError
 _PATIENCE_SECONDS = 10.0
 
 
-def check_slots(spark: SparkSession, workers: int) -> None:
-    """Return if `workers` tasks can run at the same time.
+def check_slots(spark: SparkSession, workers: int, profile: ResourceProfile | None = None) -> None:
+    """Return if `workers` tasks, of `profile` if it is given, can run at the same time.
 
     Raises
     ------
@@ -24,9 +25,9 @@ def check_slots(spark: SparkSession, workers: int) -> None:
         If they cannot, after a wait of some seconds for executors that are still starting.
     """
     deadline = time.monotonic() + (0 if is_local(spark) else _PATIENCE_SECONDS)
-    while (slots := _slots(spark)) is not None and slots < workers:
+    while (slots := _slots(spark, profile)) is not None and slots < workers:
         if time.monotonic() >= deadline:
-            raise SlotsError(_describe(spark, workers, slots))
+            raise SlotsError(_describe(spark, workers, slots, profile))
         time.sleep(0.2)
 
 
@@ -47,17 +48,23 @@ def executor_cores(spark: SparkSession) -> int:
     return int(spark.conf.get("spark.executor.cores", "0") or 0)
 
 
-def _slots(spark: SparkSession) -> int | None:
+def _slots(spark: SparkSession, profile: ResourceProfile | None = None) -> int | None:
     """Return the tasks that can run at once now; None where the session cannot tell."""
     if is_connect(spark):
         return None  # the server's own check answers, later
     # Public Python API knows only defaultParallelism, which a setting can override.
     scala = spark.sparkContext._jsc.sc()
-    profile = scala.resourceProfileManager().defaultResourceProfile()
-    return int(scala.maxNumConcurrentTasks(profile))
+    manager = scala.resourceProfileManager()
+    if profile is None:
+        return int(scala.maxNumConcurrentTasks(manager.defaultResourceProfile()))
+    # Spark counts the slots of profiles that it knows; it would come to know it with the stage.
+    manager.addResourceProfile(profile._java_resource_profile)
+    return int(scala.maxNumConcurrentTasks(profile._java_resource_profile))
 
 
-def _describe(spark: SparkSession, workers: int, slots: int) -> str:
+def _describe(
+    spark: SparkSession, workers: int, slots: int, profile: ResourceProfile | None
+) -> str:
     master = spark.conf.get("spark.master", "")
     if is_local(spark):
         way = f"local[{workers}] (init_orca_context(cores={workers}))"
@@ -68,7 +75,19 @@ def _describe(spark: SparkSession, workers: int, slots: int) -> str:
     return (
         f"{workers} workers need {workers} slots at the same time, and {master} has {slots}: ask "
         f"for fewer workers (num_workers={slots}) or raise {way}; spark.task.cpus is "
-        f"{spark.conf.get('spark.task.cpus', '1')}"
+        f"{spark.conf.get('spark.task.cpus', '1')}{_gpus(spark, profile)}"
+    )
+
+
+def _gpus(spark: SparkSession, profile: ResourceProfile | None) -> str:
+    """Return what workers need beside a slot, for the error."""
+    if profile is None:
+        return ""
+    wanted = {name: f"{one.amount:g}" for name, one in profile.taskResources.items()}
+    there = spark.conf.get("spark.executor.resource.gpu.amount", "0")
+    return (
+        f". Each of these workers takes {wanted['gpu']} GPUs and {wanted['cpus']} cores, and each "
+        f"executor has {there} GPUs"
     )
 
 

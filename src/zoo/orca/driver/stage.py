@@ -11,6 +11,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from zoo.orca.driver.batches import uncounted_batches
 from zoo.orca.driver.failures import raise_failure, translate
+from zoo.orca.driver.gpus import gpu_profile
 from zoo.orca.driver.progress import ProgressServer, display_for
 from zoo.orca.driver.settings import connect_seconds, data_memory, heartbeat_seconds
 from zoo.orca.driver.shipping import ship_package
@@ -35,12 +36,15 @@ class StageSettings:
         Whether lines that workers print are shown.
     cpu_binding : bool
         Whether each worker keeps to its own cores.
+    gpus : int
+        GPUs that each worker needs for itself.
     """
 
     workers: int
     verbose: int = 1
     log_to_driver: bool = True
     cpu_binding: bool = False
+    gpus: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +72,15 @@ def run_stage(frame: DataFrame, job: Job, settings: StageSettings, title: str) -
     ------
     SlotsError
         Before anything starts, if the cluster cannot run all workers at the same time.
+    DeviceError
+        Before anything starts, if the executors do not have the GPUs that workers need.
     OrcaError
         What went wrong on a worker; for several, the cause rather than its consequences.
     """
     spark = frame.sparkSession
-    job = replace(job, data_memory=data_memory(spark))
-    check_slots(spark, settings.workers)
+    job = replace(job, data_memory=data_memory(spark), gpus=settings.gpus)
+    profile = gpu_profile(spark, settings.gpus)
+    check_slots(spark, settings.workers, profile)
     ship_package(spark)
     display = display_for(settings.verbose, title)
     with uncounted_batches(frame) as restore, ProgressServer(spark, display, restore) as progress:
@@ -87,7 +94,7 @@ def run_stage(frame: DataFrame, job: Job, settings: StageSettings, title: str) -
             cpu_binding=settings.cpu_binding,
         )
         task = make_task(pickle.dumps(job), options)
-        results = frame.mapInArrow(task, RESULT_SCHEMA, barrier=True)
+        results = frame.mapInArrow(task, RESULT_SCHEMA, barrier=True, profile=profile)
         if not is_local(spark):
             # Spark starts a barrier stage again after a lost executor only if an exchange follows
             # it; as a job's last stage it is given up at once. Locally there is none to lose.

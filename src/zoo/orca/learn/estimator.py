@@ -62,6 +62,8 @@ class EngineOptions:
         Variables the framework must find before it is imported.
     noise : tuple of str
         What log lines contain that the framework prints at every start.
+    num_gpus_per_worker : int
+        GPUs that each worker, and each task of `predict`, has to itself.
     """
 
     num_workers: int | None = None
@@ -72,6 +74,7 @@ class EngineOptions:
     model_dir: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     noise: tuple[str, ...] = ()
+    num_gpus_per_worker: int = 0
 
 
 class BaseEstimator:
@@ -85,6 +88,11 @@ class BaseEstimator:
             value = getattr(options, name)
             if value is not None and (not isinstance(value, int) or value < 1):
                 raise InvalidInputError(f"{name} must be a whole number from 1, got {value!r}")
+        gpus = options.num_gpus_per_worker
+        if not isinstance(gpus, int) or isinstance(gpus, bool) or gpus < 0:
+            raise InvalidInputError(
+                f"num_gpus_per_worker must be a whole number from 0, got {gpus!r}"
+            )
         self._model = model
         self._options = options
         self._state: State | None = None
@@ -180,7 +188,7 @@ class BaseEstimator:
         job = self._job(PredictJob, spec, batch_size=batch_size)
         return predict_lazily(
             data,
-            replace(job, threads=threads),
+            replace(job, threads=threads, gpus=self._options.num_gpus_per_worker),
             self._outputs,
             self._prediction_names(names),
         )
@@ -242,7 +250,13 @@ class BaseEstimator:
 
     def _settings(self, verbose: int) -> StageSettings:
         options = self._options
-        return StageSettings(self.num_workers, verbose, options.log_to_driver, options.cpu_binding)
+        return StageSettings(
+            self.num_workers,
+            verbose,
+            options.log_to_driver,
+            options.cpu_binding,
+            options.num_gpus_per_worker,
+        )
 
     def _job(self, kind: Callable[..., AnyJob], spec: FeatureSpec, **fields: Any) -> AnyJob:
         return kind(

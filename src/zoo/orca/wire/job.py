@@ -56,6 +56,9 @@ class Job:
         Bytes of rows that a worker may hold; of more it takes them window by window. 0: no limit.
     even : bool
         Whether to refuse rows that lie unevenly on the workers, because they can be placed anew.
+    gpus : int
+        GPUs that the worker has, numbered from 0 as the framework sees them; 0: it was promised
+        none.
     """
 
     model: ModelSpec
@@ -67,6 +70,7 @@ class Job:
     noise: tuple[str, ...] = ()
     data_memory: int = 0
     even: bool = False
+    gpus: int = 0
 
 
 @dataclass(frozen=True, slots=True)

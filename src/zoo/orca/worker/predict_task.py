@@ -16,6 +16,7 @@ from zoo.orca.errors import OrcaError, error_class
 from zoo.orca.wire.job import Failure, PredictJob
 from zoo.orca.worker import child as children
 from zoo.orca.worker.child import Child
+from zoo.orca.worker.devices import device_environment
 from zoo.orca.worker.predicting import encode, read_outputs, split, to_arrow
 
 #: A group of batches is sent when it has so many rows or bytes, the columns that are only kept
@@ -137,7 +138,9 @@ class _Calls:
 
 def _start(job: PredictJob, packed: bytes, heartbeat: float) -> Child:
     threads = job.threads or 1
-    child = children.acquire({**job.environment, "OMP_NUM_THREADS": str(threads)})
+    child = children.acquire(
+        {**job.environment, "OMP_NUM_THREADS": str(threads), **_devices(job.gpus)}
+    )
     child.noise = job.noise
     child.send("predict", packed)
     try:
@@ -149,6 +152,16 @@ def _start(job: PredictJob, packed: bytes, heartbeat: float) -> Child:
         child.kill()
         raise _error(ready.values, child)
     return child
+
+
+def _devices(gpus: int) -> dict[str, str]:
+    """Return the variables that show this task's GPUs to the child."""
+    if not gpus:
+        return {}
+    from zoo.orca.worker.task import gpu_addresses
+
+    # Without Spark's word the choice holds for this Python worker: a warm child serves its tasks.
+    return device_environment(gpus, gpu_addresses(), os.getpid(), os.environ)
 
 
 def _error(values: dict[str, object], child: Child) -> OrcaError:

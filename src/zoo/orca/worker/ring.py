@@ -53,10 +53,13 @@ class Ring:
     ----------
     timeout : float
         Seconds that one operation may take, the wait for the slowest rank included.
+    host : str
+        The interface of this host that the other ranks reach.
     """
 
     def __init__(self, rank: int, links: Sequence[Link], *, timeout: float, spin: bool) -> None:
         self.timeout = timeout
+        self.host = "127.0.0.1"
         self._rank = rank
         self._links = list(links)
         self._loop = Loop(self._links, _SPIN_SECONDS if spin else 0.0)
@@ -115,6 +118,7 @@ class Ring:
         if together == len(addresses) > 1:
             ring._share_memory(share_memory)
         ring.timeout = operation_timeout
+        ring.host = addresses[rank][0]
         return ring
 
     def _share_memory(self, willing: bool) -> None:

@@ -19,14 +19,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
-from pyspark import BarrierTaskContext
+from pyspark import BarrierTaskContext, TaskContext
 
-from zoo.orca.errors import OrcaError, PeerLostError
+from zoo.orca.errors import DeviceError, OrcaError, PeerLostError
 from zoo.orca.wire.job import Failure, Job, TrainJob
 from zoo.orca.wire.packing import split
 from zoo.orca.wire.report import ReportTo
 from zoo.orca.worker import child as children
 from zoo.orca.worker.child import Child
+from zoo.orca.worker.devices import device_environment
 from zoo.orca.worker.pipes import Message
 from zoo.orca.worker.reporting import Reporter
 from zoo.orca.worker.spool import Spool
@@ -84,6 +85,13 @@ def make_task(
     return task
 
 
+def gpu_addresses() -> list[str]:
+    """Return the GPUs that Spark gave this task; none where Spark does not schedule them."""
+    context = TaskContext.get()
+    given = context.resources().get("gpu") if context is not None else None
+    return list(given.addresses) if given is not None else []
+
+
 class _Task:
     """One worker's part of a stage, from its first event to its last row."""
 
@@ -116,7 +124,7 @@ class _Task:
             shutil.rmtree(self._directory, ignore_errors=True)
 
     def _run_child(self, batches: Iterator[pa.RecordBatch]) -> tuple[Child, Message]:
-        child = children.acquire(self._environment())
+        child = children.acquire(self._checked_environment())
         child.noise = self._job.noise
         child.on_progress = self._reporter.send
         if self._options.log_to_driver:
@@ -190,12 +198,23 @@ class _Task:
         cores = self._options.executor_cores or len(os.sched_getaffinity(0))
         return max(1, cores // len(self._neighbours()))
 
+    def _checked_environment(self) -> dict[str, str]:
+        try:
+            return self._environment()
+        except DeviceError as error:
+            if len(self._places) > 1:
+                # The others wait in the `allGather` until every task has entered it.
+                self._context.allGather(json.dumps({"address": None}))
+            raise DeviceError(f"rank {self._rank} on {self._host}: {error}") from error
+
     def _environment(self) -> dict[str, str]:
+        place = self._neighbours().index(self._rank)
         environment = dict(self._job.environment)
         environment["OMP_NUM_THREADS"] = str(self._job.threads)
+        environment |= device_environment(self._job.gpus, gpu_addresses(), place, os.environ)
         if self._options.cpu_binding:
             cpus = sorted(os.sched_getaffinity(0))
-            first = self._neighbours().index(self._rank) * self._job.threads
+            first = place * self._job.threads
             mine = [cpus[i % len(cpus)] for i in range(first, first + self._job.threads)]
             environment["ORCA_CPUS"] = ",".join(map(str, mine))
         return environment

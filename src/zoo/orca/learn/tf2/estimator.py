@@ -52,6 +52,7 @@ class Estimator(KerasFiles):
         log_to_driver: bool = True,
         num_workers: int | None = None,
         seed: int = 0,
+        num_gpus_per_worker: int = 0,
     ) -> "Estimator":
         """Return an estimator for the model that `model_creator` returns.
 
@@ -81,6 +82,8 @@ class Estimator(KerasFiles):
             Workers in all; by default `workers_per_node` on each node, one on a single machine.
         seed : int
             Fixes where rows are placed, their order, and the initial weights.
+        num_gpus_per_worker : int
+            GPUs that each worker, and each task of `predict`, has to itself.
 
         Raises
         ------
@@ -115,6 +118,7 @@ class Estimator(KerasFiles):
             model_dir,
             {"TF_USE_LEGACY_KERAS": legacy, "TF_CPP_MIN_LOG_LEVEL": "2"},
             _NOISE,
+            num_gpus_per_worker,
         )
         return cls(model, options)
 

@@ -1,0 +1,235 @@
+"""The third member of the collective: sums of tensors that stay on their GPUs, through NCCL.
+
+::
+
+    Nccl
+      torch.distributed      sums tensors where they are
+      Ring, or Alone         everything else: arrays, bytes, barriers; how the ranks find each
+                             other for the above; and whether everybody is still there
+
+NCCL's own connections are not authenticated and cannot be: it wants a network that only trusted
+machines reach, as it does under every launcher. What is ours to protect is how its ranks find each
+other. The store for that listens on the one interface that the ring uses; where it is, and a
+prefix of all its keys that nobody can guess, go through the ring, whose links are authenticated.
+
+A rank that dies while others wait inside NCCL closes its links of the ring as well. The thread that
+sends heartbeats sees that and ends the process (`zoo.orca.worker.run`), so nothing hangs for as
+long as NCCL would wait.
+"""
+
+import json
+import os
+import secrets
+import socket
+import time
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from numpy.typing import NDArray
+
+from zoo.orca.errors import ModelError, PeerLostError
+from zoo.orca.worker.collective import Buffer, Collective
+from zoo.orca.worker.devices import VISIBLE
+from zoo.orca.worker.ring import Ring
+
+_CONNECT_SECONDS = 60.0
+#: A peer's end reaches the ring's links at about the time that it reaches torch's.
+_NOTICE_SECONDS = 2.0
+_POLL_SECONDS = 50e-6
+
+
+class Nccl:
+    """A collective that also sums tensors where they are; made by :meth:`connect`.
+
+    It is the base's in all else, and closing it leaves the base open. Operations must be called
+    from one thread at a time; `abort` may be called from any.
+    """
+
+    def __init__(self, base: Collective, group: Any) -> None:
+        self._base = base
+        self._group = group
+        self._failed = False
+
+    @classmethod
+    def connect(
+        cls, base: Collective, *, backend: str = "nccl", timeout: float = _CONNECT_SECONDS
+    ) -> "Nccl":
+        """Let the ranks of `base` meet again on their GPUs; must be called on all ranks.
+
+        This is torch.distributed's default group while it lasts, so that modules which look for
+        one, such as `torch.nn.SyncBatchNorm`, find it. Where several ranks have the same GPU, which
+        NCCL does not do, and for one rank alone there is no group: sums go through the base.
+
+        Parameters
+        ----------
+        base : Collective
+            A ring, or `Alone`.
+        backend : str
+            A backend of torch.distributed; "gloo" sums tensors on processors.
+        timeout : float
+            Seconds to wait for the last rank. Operations may take as long as the ring's.
+
+        Raises
+        ------
+        PeerLostError
+            A rank did not come in time.
+        ModelError
+            The model's code has made a default group of its own.
+        """
+        if not isinstance(base, Ring) or (backend == "nccl" and _same_gpu_twice(base)):
+            return cls(base, None)
+        import torch
+        from torch import distributed
+
+        if distributed.is_initialized():
+            raise ModelError(
+                "torch.distributed has a default group already: the model's code must not call "
+                "init_process_group, because the workers are Orca's"
+            )
+        try:
+            distributed.init_process_group(
+                backend,
+                store=_store(base, timeout),
+                rank=base.rank,
+                world_size=base.size,
+                timeout=timedelta(seconds=base.timeout),
+                # With a device NCCL connects now, not in the first step.
+                device_id=torch.device("cuda", 0) if backend == "nccl" else None,
+            )
+        except RuntimeError as error:
+            base.abort(f"torch.distributed: {error}")
+            raise PeerLostError(f"rank {base.rank} could not join {backend}: {error}") from error
+        return cls(base, distributed.group.WORLD)
+
+    @property
+    def rank(self) -> int:
+        """The number of this process, from 0 to ``size - 1``."""
+        return self._base.rank
+
+    @property
+    def size(self) -> int:
+        """Number of processes."""
+        return self._base.size
+
+    @property
+    def direct(self) -> bool:
+        """Whether tensors are summed where they are, not through this process's memory."""
+        return self._group is not None
+
+    def all_reduce_tensor(self, tensor: Any) -> None:
+        """Replace `tensor` (contiguous) on every rank by the element-wise sum over ranks.
+
+        Must be called on all ranks. On a GPU it is in order with the work of the current stream
+        and may return before it is done, as any operation there.
+
+        Raises
+        ------
+        PeerLostError
+            A peer is gone.
+        """
+        if self._group is None:
+            self._through_the_base(tensor)
+            return
+        from torch import distributed
+
+        try:
+            work = distributed.all_reduce(tensor, group=self._group, async_op=True)
+            while not (tensor.is_cuda or work.is_completed() or self._failed):
+                time.sleep(_POLL_SECONDS)  # gloo's own wait heeds no abort
+            if self._failed:
+                raise RuntimeError("this rank has left the group")
+            work.wait()
+        except RuntimeError as error:
+            lost = self._lost()
+            self.abort(f"torch.distributed: {error}")
+            if lost is None:  # not a peer's fault: no memory, a type that cannot be summed
+                raise
+            raise PeerLostError(str(lost)) from error
+
+    def all_reduce(self, array: NDArray[Any]) -> None:
+        """Replace `array` on every rank by the sum over ranks, through the base."""
+        self._base.all_reduce(array)
+
+    def all_gather(self, data: Buffer) -> Sequence[Buffer]:
+        """Return every rank's `data` in rank order. Called on all ranks."""
+        return self._base.all_gather(data)
+
+    def broadcast(self, data: Buffer | None, root: int = 0) -> Buffer:
+        """Return `root`'s `data` on every rank; the others pass None. Called on all ranks."""
+        return self._base.broadcast(data, root)
+
+    def barrier(self) -> None:
+        """Return once every rank has called it; work on GPUs may still be under way."""
+        self._base.barrier()
+
+    def abort(self, reason: str = "aborted by this process") -> None:
+        """Make the operation under way, in whatever thread, and all later ones fail promptly."""
+        self._failed = True
+        if isinstance(self._base, Ring):
+            self._base.abort(reason)
+        if self._group is not None:
+            self._group.abort()
+
+    def close(self) -> None:
+        """Leave the group, so that the next job can make one; the base stays open."""
+        group, self._group = self._group, None
+        if group is None:
+            return
+        from torch import distributed
+
+        if self._failed or self._lost(0.0) is not None:
+            group.abort()  # an orderly end waits for operations that nobody will finish
+        distributed.destroy_process_group()
+
+    def _lost(self, seconds: float = _NOTICE_SECONDS) -> PeerLostError | None:
+        """Return why the ring has failed, if it does within so many seconds."""
+        deadline = time.monotonic() + seconds
+        while isinstance(self._base, Ring):
+            if (lost := self._base.lost_peer()) is not None or time.monotonic() >= deadline:
+                return lost
+            time.sleep(0.02)
+        return None
+
+    def _through_the_base(self, tensor: Any) -> None:
+        if self.size == 1:
+            return
+        import torch
+
+        # numpy has no bfloat16, and float16 loses more in each addition than it saves in bytes.
+        half = tensor.dtype in (torch.float16, torch.bfloat16)
+        host = tensor.detach().to("cpu", torch.float32 if half else tensor.dtype, copy=True)
+        self._base.all_reduce(host.numpy())
+        with torch.no_grad():
+            tensor.copy_(host)
+
+
+def _same_gpu_twice(ring: Ring) -> bool:
+    """Whether ranks share a GPU, as they may in local mode; called on all ranks."""
+    first = os.environ.get(VISIBLE, "0").partition(",")[0]
+    told = ring.all_gather(json.dumps([ring.host, first]).encode())
+    return len({bytes(place) for place in told}) < ring.size
+
+
+def _store(ring: Ring, timeout: float) -> Any:
+    """Return the store through which torch's ranks find each other; called on all ranks."""
+    from torch import distributed
+
+    token = bytes(ring.broadcast(secrets.token_hex(32).encode() if ring.rank == 0 else None))
+    place = None
+    if ring.rank == 0:
+        listener = socket.create_server((ring.host, 0))
+        place = [ring.host, listener.getsockname()[1]]
+        ring.broadcast(json.dumps(place).encode())
+        handle = listener.detach()  # the store's from here on
+    else:
+        place, handle = json.loads(bytes(ring.broadcast(None))), None
+    store = distributed.TCPStore(
+        place[0],
+        place[1],
+        world_size=ring.size,
+        is_master=ring.rank == 0,
+        timeout=timedelta(seconds=timeout),
+        master_listen_fd=handle,
+    )
+    return distributed.PrefixStore(token.decode(), store)

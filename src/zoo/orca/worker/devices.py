@@ -1,0 +1,129 @@
+"""Which GPUs a worker's child sees: CUDA_VISIBLE_DEVICES, fixed before the child is started.
+
+A framework looks at the variable once, when it first asks for a device, so it cannot be changed in
+a running child. That it is part of the child's environment also keeps a warm child from serving a
+task that was given other GPUs.
+
+Spark gives addresses where it schedules GPUs. In local mode it does not; there the workers share
+out those that this process sees.
+"""
+
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from zoo.orca.errors import DeviceError
+
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+
+_QUERY = ("nvidia-smi", "--query-gpu=index", "--format=csv,noheader")
+_QUERY_SECONDS = 20.0
+#: Set beside the devices, unless they are set already.
+_BESIDE = {
+    # Addresses are nvidia-smi's, which counts in the order of the bus; CUDA counts by speed.
+    "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+    # A warm child that waits must leave the memory it does not use to the next task's child.
+    "TF_FORCE_GPU_ALLOW_GROWTH": "true",
+    "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+}
+
+
+def device_environment(
+    gpus: int, addresses: Sequence[str], place: int, inherited: Mapping[str, str]
+) -> dict[str, str]:
+    """Return the variables that show a child its GPUs and no others; none if it asked for none.
+
+    Parameters
+    ----------
+    gpus : int
+        How many the worker was promised.
+    addresses : sequence of str
+        Those that Spark gave the task; none where Spark does not schedule GPUs.
+    place : int
+        Number of this worker among those that share the host's GPUs, from 0.
+    inherited : mapping
+        This process's environment.
+
+    Raises
+    ------
+    DeviceError
+        If there are fewer GPUs than were asked for; names the setting.
+    """
+    if not gpus:
+        return {}
+    devices = given(addresses, inherited) if addresses else shared(gpus, place, inherited)
+    if len(devices) < gpus:
+        raise DeviceError(
+            f"num_gpus_per_worker={gpus}, and Spark gave this worker {len(devices)} GPUs "
+            f"({', '.join(devices)}): set spark.task.resource.gpu.amount={gpus}"
+        )
+    beside = {name: value for name, value in _BESIDE.items() if name not in inherited}
+    return {VISIBLE: ",".join(devices[:gpus]), **beside}
+
+
+def given(addresses: Sequence[str], inherited: Mapping[str, str]) -> list[str]:
+    """Return Spark's addresses as CUDA's names, numbers counted within an inherited list.
+
+    Raises
+    ------
+    DeviceError
+        If an address is not among those that the executor may use.
+    """
+    there = _listed(inherited)
+    if there is None or not all(address.isdecimal() for address in addresses):
+        return list(addresses)
+    if all(int(address) < len(there) for address in addresses):
+        return [there[int(address)] for address in addresses]
+    if set(addresses) <= set(there):  # found by a script that does not heed the variable
+        return list(addresses)
+    raise DeviceError(
+        f"Spark gave this worker the GPUs {', '.join(addresses)}, and the executor may use only "
+        f"{VISIBLE}={inherited[VISIBLE]!r}: take the variable out of the executors' environment, "
+        "or let spark.executor.resource.gpu.discoveryScript find only what it lists"
+    )
+
+
+def shared(gpus: int, place: int, inherited: Mapping[str, str]) -> list[str]:
+    """Return this worker's part of the GPUs that this process sees; one may serve several workers.
+
+    Raises
+    ------
+    DeviceError
+        If this process sees fewer than one worker needs.
+    """
+    there = _listed(inherited)
+    seen = installed() if there is None else there
+    if len(seen) < gpus:
+        where = "this machine has" if there is None else f"{VISIBLE}={inherited[VISIBLE]!r} shows"
+        raise DeviceError(
+            f"num_gpus_per_worker={gpus}, and {where} {len(seen)} GPUs. Ask for fewer, or train on "
+            "processors with num_gpus_per_worker=0"
+        )
+    return [seen[(place * gpus + i) % len(seen)] for i in range(gpus)]
+
+
+def installed() -> list[str]:
+    """Return the numbers of this machine's GPUs, by the driver's tool or by its device files."""
+    if shutil.which(_QUERY[0]):
+        try:
+            asked = subprocess.run(
+                _QUERY, capture_output=True, text=True, timeout=_QUERY_SECONDS, check=True
+            )
+            return asked.stdout.split()
+        except (OSError, subprocess.SubprocessError):
+            return []  # the tool is there and finds no driver
+    files = [path for path in Path("/dev").glob("nvidia*") if re.fullmatch(r"nvidia\d+", path.name)]
+    # In a container the files keep the host's numbers, and CUDA counts from 0.
+    return [str(number) for number in range(len(files))]
+
+
+def _listed(inherited: Mapping[str, str]) -> list[str] | None:
+    """Return the devices that an inherited variable lists; None where there is no variable."""
+    if VISIBLE not in inherited:
+        return None
+    listed = [name.strip() for name in inherited[VISIBLE].split(",")]
+    # CUDA takes the list up to the first name that is none, such as -1.
+    ends = next((i for i, name in enumerate(listed) if name in ("", "-1")), len(listed))
+    return listed[:ends]
