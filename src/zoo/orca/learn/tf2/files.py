@@ -63,10 +63,10 @@ def _written(write: Callable[[Job, str], None], job: Job, path: str) -> None:
 
 def _models(what: str) -> ModuleType:
     try:
-        from zoo.orca.frameworks import tf2_models
+        from zoo.orca.frameworks import keras_files
     except ModuleNotFoundError as error:
         raise MissingPackageError(
             f"{what} needs the framework on the driver, and {error.name!r} is not installed "
             "here: pip install 'zoo-orca[tf2]'"
         ) from error
-    return tf2_models
+    return keras_files
