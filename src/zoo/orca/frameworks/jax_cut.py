@@ -15,7 +15,7 @@ from typing import Any
 import jax
 import numpy as np
 from jax.experimental import io_callback
-from jax.extend.core import Literal, Primitive
+from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, Primitive, jaxpr_as_fun
 from jax.interpreters import mlir
 from numpy.typing import NDArray
 
@@ -121,11 +121,12 @@ class _Piece:
         kept = [v for v in self.needs if v not in set(worn)]
         self._worn, self._kept = worn, kept
 
-        def compute(worn_values: list[Any], kept_values: list[Any]) -> list[Any]:
-            values = dict(zip(worn, worn_values, strict=True))
-            values.update(zip(kept, kept_values, strict=True))
-            _evaluate(self.equations, values)
-            return [values[v] for v in self._gives]
+        effects = frozenset().union(*(equation.effects for equation in self.equations))
+        piece = Jaxpr((), [*worn, *kept], self._gives, self.equations, effects)
+        function = jaxpr_as_fun(ClosedJaxpr(piece, ()))
+
+        def compute(worn_values: list[Any], kept_values: list[Any]) -> Any:
+            return function(*worn_values, *kept_values)
 
         self._compiled = jax.jit(compute, donate_argnums=0)
 
@@ -171,12 +172,3 @@ def _unbound(equations: list[Any]) -> list[Any]:
         found.update(dict.fromkeys(v for v in _read(equation) if v not in made))
         made.update(equation.outvars)
     return list(found)
-
-
-def _evaluate(equations: list[Any], values: dict[Any, Any]) -> None:
-    for equation in equations:
-        inputs = [v.val if isinstance(v, Literal) else values[v] for v in equation.invars]
-        functions, parameters = equation.primitive.get_bind_params(equation.params)
-        results = equation.primitive.bind(*functions, *inputs, **parameters)
-        results = results if equation.primitive.multiple_results else [results]
-        values.update(zip(equation.outvars, results, strict=True))
