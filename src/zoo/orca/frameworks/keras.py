@@ -4,6 +4,7 @@ import importlib
 import importlib.util
 import os
 import socket
+import sys
 
 from zoo.orca.errors import MissingPackageError
 from zoo.orca.frameworks.base import Framework, World
@@ -31,7 +32,7 @@ class Keras(KerasPlugin):
                     f"the package {name!r} is not installed on the worker {socket.gethostname()}: "
                     f"pip install 'zoo-orca[{extras}]' into its Python"
                 )
-        if backend == "jax" and job.threads == 1:
+        if backend == "jax" and job.threads == 1 and "jax" not in sys.modules:
             # Read when JAX is imported. XLA's pools cost more than they bring on one processor.
             own = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
             os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {own}".strip()

@@ -1,6 +1,5 @@
 """What is particular to Keras 3, on any backend; `keras2` answers the same for Keras 2."""
 
-import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -53,7 +52,7 @@ def to_numpy(tensor: Any) -> Any:
     return package().ops.convert_to_numpy(tensor)
 
 
-def check_backend(framework: str) -> None:
+def check_backend(framework: str, wanted: str | None) -> None:
     """Refuse another backend than the job's, or one that spreads the model by itself."""
     backend = package().backend.backend()
     if package().distribution.distribution() is not None:
@@ -68,8 +67,7 @@ def check_backend(framework: str) -> None:
             "TensorFlow: set the environment variable KERAS_BACKEND=tensorflow on the workers, or "
             "use zoo.orca.learn.keras"
         )
-    wanted = os.environ.get("KERAS_BACKEND")
-    if framework != "tf2" and backend != wanted:
+    if wanted and backend != wanted:
         raise ModelError(
             f"the model is of the backend {backend!r}, and this estimator's is {wanted!r}: pass "
             f"keras_backend={backend!r} to from_keras"

@@ -1,4 +1,4 @@
-"""Clocks around steps that Python runs one by one, on JAX and torch; `keras_profile` has TensorFlow's.
+"""Clocks around steps that Python runs one by one, on JAX and torch.
 
 What is neither waiting for a batch nor the exchange with other workers counts as computing: on JAX
 a step may still run when Python goes on, so callbacks cannot be told from it.

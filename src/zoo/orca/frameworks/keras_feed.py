@@ -95,7 +95,9 @@ class ArrayFeed:
     def _batches(self, start: Callable[[], int], count: int) -> Iterator[Any]:
         for arrays, rows, of in self._timed(_ahead(self._steps.take(start(), count))):
             tensors = {name: self._tensor(values) for name, values in arrays.items()}
-            for step, (mine, all_of_them) in enumerate(zip(rows.tolist(), of.tolist(), strict=True)):
+            for step, (mine, all_of_them) in enumerate(
+                zip(rows.tolist(), of.tolist(), strict=True)
+            ):
                 batch = {name: values[step] for name, values in tensors.items()}
                 if self._steps.is_ragged:
                     batch = {name: values[: max(mine, 1)] for name, values in batch.items()}

@@ -7,7 +7,6 @@ are the caller's.
 import warnings
 from typing import Any
 
-
 from zoo.orca.errors import ModelError, StateError
 from zoo.orca.frameworks.keras_models import Made
 from zoo.orca.frameworks.keras_state import read_state, write_state

@@ -1,6 +1,7 @@
 """The user's model: made by the creator, told which Keras it is of, built, and asked about."""
 
 import importlib
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -74,7 +75,8 @@ class Made:
         creator = unpack(job.model.creator)
         self.model = _create(creator, config, job.seed) if fresh_process else creator(config)
         self.framework = job.model.framework
-        self.keras = _kind_of(self.model, self.framework)
+        wanted = os.environ.get("KERAS_BACKEND") if fresh_process else None
+        self.keras = _kind_of(self.model, self.framework, wanted)
         self.backend: Any = importlib.import_module(self.keras.backend_module())
         if job.model.compile_args is not None:
             self.model.compile(**unpack(job.model.compile_args)(config))
@@ -165,7 +167,8 @@ class Made:
 
     def numpy_dtype(self, variable: Any) -> np.dtype[Any]:
         """Return the numpy dtype of a variable; bfloat16 and its like are of ml_dtypes."""
-        return np.dtype(self.keras.dtype_name(variable))
+        found: np.dtype[Any] = np.dtype(self.keras.dtype_name(variable))
+        return found
 
     def _described(self, outputs: Any, names: Sequence[str] | None) -> tuple[OutputSpec, ...]:
         flatten = self.keras.flatten
@@ -198,11 +201,11 @@ def _members(value: Any) -> list[Any]:
     return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
-def _kind_of(model: Any, framework: str) -> Any:
+def _kind_of(model: Any, framework: str, wanted: str | None) -> Any:
     for keras in kinds():
         if isinstance(model, keras.package().Model):
             if keras.VERSION == "3":
-                keras.check_backend(framework)
+                keras.check_backend(framework, wanted if framework == "keras" else None)
             elif framework != "tf2":
                 raise ModelError(
                     "the model is of Keras 2 (tf_keras), and zoo.orca.learn.keras trains Keras 3: "

@@ -167,7 +167,11 @@ def _meet(made: Made, optimizer: Any, collective: Collective, step: Step) -> Non
         gradients = summed(list(grads), list(optimizer._trainable_variables))
         return original(state, gradients, trainable)
 
-    ways = {"apply": apply, "apply_gradients": apply_gradients, "stateless_apply": stateless_apply}
+    ways: dict[str, Callable[..., Any]] = {
+        "apply": apply,
+        "apply_gradients": apply_gradients,
+        "stateless_apply": stateless_apply,
+    }
     name = made.keras.apply_name(optimizer)
     _override(optimizer, name, functools.partial(ways[name], getattr(optimizer, name)))
 

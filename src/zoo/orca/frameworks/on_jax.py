@@ -83,9 +83,7 @@ def counted(original: Callable[..., Any], step: Any, check: Callable[[], None]) 
 
 
 def _where(condition: Any, new: list[Any], old: list[Any]) -> list[Any]:
-    return [
-        a if a is b else jnp.where(condition, a, b) for a, b in zip(new, old, strict=True)
-    ]
+    return [a if a is b else jnp.where(condition, a, b) for a, b in zip(new, old, strict=True)]
 
 
 def meeting(made: Any, optimizer: Any, collective: Collective, step: Any) -> Callable[..., Any]:
