@@ -95,15 +95,14 @@ class ArrayFeed:
     def _batches(self, start: Callable[[], int], count: int) -> Iterator[Any]:
         for arrays, rows, of in self._timed(_ahead(self._steps.take(start(), count))):
             tensors = {name: self._tensor(values) for name, values in arrays.items()}
-            for step, (mine, all_of_them) in enumerate(
-                zip(rows.tolist(), of.tolist(), strict=True)
-            ):
+            counts = zip(rows.tolist(), of.tolist(), strict=True)
+            for step, (mine, everyones) in enumerate(counts):
                 batch = {name: values[step] for name, values in tensors.items()}
                 if self._steps.is_ragged:
                     batch = {name: values[: max(mine, 1)] for name, values in batch.items()}
                 data = self._pack(batch)
                 if self._counted:
-                    data = Counted(data, (self._scalar(mine), self._scalar(all_of_them)))
+                    data = Counted(data, (self._scalar(mine), self._scalar(everyones)))
                 yield data
 
     def _timed(self, chunks: Iterator[Chunk]) -> Iterator[Chunk]:
