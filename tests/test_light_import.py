@@ -23,6 +23,6 @@ def test_import_of_the_package_imports_nothing_heavy():
     assert not loaded_by("zoo.orca") & HEAVY
 
 
-@pytest.mark.parametrize("module", ["zoo.orca.learn.tf2"])
+@pytest.mark.parametrize("module", ["zoo.orca.learn.keras", "zoo.orca.learn.tf2"])
 def test_import_of_an_estimator_imports_no_framework(module):
     assert not loaded_by(module) & FRAMEWORKS

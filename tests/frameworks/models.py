@@ -53,6 +53,33 @@ def classifier(config: dict[str, Any]) -> Any:
     return model
 
 
+def ncf(config: dict[str, Any]) -> Any:
+    """Matrix factorization beside a small perceptron, with the weights that the config has."""
+    keras = keras_of(config)
+    layers, weights = keras.layers, config["weights"]
+    user, item = (keras.Input((1,), dtype="int32", name=name) for name in ("user", "item"))
+    flat = {
+        name: layers.Flatten()(layers.Embedding(*table.shape, name=name)(ids))
+        for (name, table), ids in zip(list(weights.items())[:4], (user, item) * 2, strict=True)
+    }
+    product = layers.Multiply()([flat["gmf_user"], flat["gmf_item"]])
+    hidden = layers.Concatenate()([flat["mlp_user"], flat["mlp_item"]])
+    hidden = layers.Dense(8, activation="relu", name="hidden")(hidden)
+    out = layers.Dense(5, activation="softmax", name="out")
+    model = keras.Model([user, item], out(layers.Concatenate()([product, hidden])))
+    for name, kernel in weights.items():
+        layer = model.get_layer(name)
+        layer.set_weights([kernel, *(0 * one for one in layer.get_weights()[1:])])
+    model.compile(optimizer_of(config), "sparse_categorical_crossentropy")
+    return model
+
+
+def summed(config: dict[str, Any]) -> Any:
+    """The embedded model with a loss that is a sum over rows."""
+    keras = keras_of(config)
+    return embedded({**config, "loss": keras.losses.MeanSquaredError(reduction="sum")})
+
+
 def two_outputs(config: dict[str, Any]) -> Any:
     """Two inputs, two outputs, weights of losses."""
     keras = keras_of(config)

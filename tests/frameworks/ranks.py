@@ -186,6 +186,12 @@ class Data:
             for k in range(steps)
         ]
 
+    def in_order(self, batch_size: int, steps: int) -> "Data":
+        """The global batches of the first steps as rows of one rank, to be taken unshuffled."""
+        batches = self.batches(batch_size, steps)
+        columns = {n: np.concatenate([batch[n] for batch in batches]) for n in self.shards[0]}
+        return Data([columns], self.spec)
+
     def merged(self) -> "Data":
         """The same rows on one rank."""
         columns = {n: np.concatenate([s[n] for s in self.shards]) for n in self.shards[0]}
@@ -271,6 +277,7 @@ def train(
     validation: Data | None = None,
     batch_size: int = 32,
     make_callbacks: Callable[[], list[Any]] | None = None,
+    shuffle: bool = True,
     **fields: Any,
 ) -> list[Ran]:
     """Train on all ranks; `make_callbacks` runs where Keras is."""
@@ -279,7 +286,7 @@ def train(
     )
 
     def function(rank: int) -> Callable[[Collective], Ran]:
-        rows = data.rows(rank, batch_size)
+        rows = data.rows(rank, batch_size, shuffle=shuffle)
         seen = validation.rows(rank, batch_size, shuffle=False) if validation else None
 
         def run(collective: Collective) -> Ran:

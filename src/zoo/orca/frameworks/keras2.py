@@ -3,14 +3,13 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from zoo.orca.errors import ModelError
 
 #: What state and messages call it.
 VERSION = "2"
-#: The method of an optimizer in which gradients meet, the outermost that every loop calls.
-APPLY = "apply_gradients"
 #: Called by `fit` and `evaluate`, and by nothing else, once their steps are done.
 RESULTS = "_validate_and_get_metrics_result"
 #: Kinds of loss reduction that workers cannot put together from their parts.
@@ -34,6 +33,26 @@ def begin() -> None:
 def make_random(seed: int) -> None:
     """Seed Python, numpy, TensorFlow and Keras."""
     package().utils.set_random_seed(seed)
+
+
+def backend_module() -> str:
+    """Return the module of this package for its backend."""
+    return "zoo.orca.frameworks.on_tensorflow"
+
+
+def flatten(structure: Any) -> list[Any]:
+    """Return what is in nested lists, tuples and dicts."""
+    return list(tf.nest.flatten(structure))
+
+
+def dtype_name(tensor: Any) -> str:
+    """Return the name of the dtype of a tensor, symbolic or not, or a variable."""
+    return str(tf.as_dtype(tensor.dtype).name)
+
+
+def to_numpy(tensor: Any) -> Any:
+    """Return a tensor's value as an array."""
+    return np.asarray(tensor)
 
 
 def is_compiled(model: Any) -> bool:
@@ -92,6 +111,15 @@ def plain_adam(optimizer: Any) -> Any:
     if type(inner) not in kinds or inner.jit_compile:
         return None
     return None if inner.amsgrad or getattr(inner, "adaptive_epsilon", False) else inner
+
+
+def apply_name(optimizer: Any) -> str:
+    """Return the method in which gradients meet, the outermost that every loop calls."""
+    return "apply_gradients"
+
+
+def sync(model: Any) -> None:
+    """Have nothing to do: variables always have their values."""
 
 
 def build_optimizer(optimizer: Any, variables: Sequence[Any]) -> None:

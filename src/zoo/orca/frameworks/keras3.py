@@ -1,4 +1,4 @@
-"""What is particular to Keras 3 on TensorFlow; `keras2` answers the same for Keras 2."""
+"""What is particular to Keras 3, on any backend; `keras2` answers the same for Keras 2."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,8 +7,6 @@ from zoo.orca.errors import ModelError
 
 #: What state and messages call it.
 VERSION = "3"
-#: The method of an optimizer in which gradients meet, the outermost that every loop calls.
-APPLY = "apply"
 #: Called by `fit` and `evaluate`, and by nothing else, once their steps are done.
 RESULTS = "_get_metrics_result_or_logs"
 #: Kinds of loss reduction that workers cannot put together from their parts.
@@ -34,14 +32,45 @@ def make_random(seed: int) -> None:
     package().utils.set_random_seed(seed)
 
 
-def check_backend() -> None:
-    """Refuse another backend than TensorFlow."""
+def backend_module() -> str:
+    """Return the module of this package for the backend that this process has."""
+    return f"zoo.orca.frameworks.on_{package().backend.backend()}"
+
+
+def flatten(structure: Any) -> list[Any]:
+    """Return what is in nested lists, tuples and dicts."""
+    return list(package().tree.flatten(structure))
+
+
+def dtype_name(tensor: Any) -> str:
+    """Return the name of the dtype of a tensor, symbolic or not, or a variable."""
+    return str(package().backend.standardize_dtype(tensor.dtype))
+
+
+def to_numpy(tensor: Any) -> Any:
+    """Return a tensor's value as an array."""
+    return package().ops.convert_to_numpy(tensor)
+
+
+def check_backend(framework: str, wanted: str | None) -> None:
+    """Refuse another backend than the job's, or one that spreads the model by itself."""
     backend = package().backend.backend()
-    if backend != "tensorflow":
+    if package().distribution.distribution() is not None:
+        raise ModelError(
+            "keras.distribution is set, and would spread batches and gradients itself: call "
+            "keras.distribution.set_distribution(None) in model_creator; Orca's workers are the "
+            "only distribution there may be"
+        )
+    if framework == "tf2" and backend != "tensorflow":
         raise ModelError(
             f"the model is of Keras 3 on the backend {backend!r}; zoo.orca.learn.tf2 needs "
             "TensorFlow: set the environment variable KERAS_BACKEND=tensorflow on the workers, or "
             "use zoo.orca.learn.keras"
+        )
+    if wanted and backend != wanted:
+        raise ModelError(
+            f"the model is of the backend {backend!r}, and this estimator's is {wanted!r}: pass "
+            f"keras_backend={backend!r} to from_keras"
         )
 
 
@@ -92,6 +121,20 @@ def plain_adam(optimizer: Any) -> Any:
     return None
 
 
+def apply_name(optimizer: Any) -> str:
+    """Return the method in which gradients meet, the outermost that every loop calls."""
+    keras = package()
+    wrapped = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+    # On JAX the wrapper calls the inner optimizer's, and looks for infinities before.
+    return "stateless_apply" if wrapped and keras.backend.backend() == "jax" else "apply"
+
+
+def sync(model: Any) -> None:
+    """Give variables their values, which JAX's loop keeps elsewhere while it runs."""
+    if hasattr(model, "jax_state_sync"):
+        model.jax_state_sync()
+
+
 def build_optimizer(optimizer: Any, variables: Sequence[Any]) -> None:
     """Create the optimizer's variables for these trainable variables."""
     if not optimizer.built:
@@ -119,8 +162,10 @@ def loss_objects(model: Any) -> list[Any]:
 
 def run_on_several(model: Any) -> None:
     """Set what a model needs to run on several workers."""
-    # XLA cannot call back into Python, and that is where gradients meet.
-    model.jit_compile = False
+    # On TensorFlow XLA cannot call back into Python, and that is where gradients meet; torch's
+    # compiler would be broken there. On JAX the step is cut where they meet, and stays compiled.
+    if package().backend.backend() != "jax":
+        model.jit_compile = False
 
 
 def loss_trackers(model: Any, batch: Any, outputs: int) -> list[Any]:

@@ -222,6 +222,7 @@ class _Reporter:
             return
         self._last = now
         frame = self._frame
+        frame.made.keras.sync(frame.made.model)
         progress = Progress(
             "step",
             epoch=self._epoch,

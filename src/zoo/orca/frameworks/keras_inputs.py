@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from zoo.orca.errors import ModelError
@@ -123,10 +122,10 @@ class Layout:
         by_name = {column.name: column for column in self._spec.features}
         return [by_name[part.column] for part in self._features]
 
-    def signature(self) -> list[Any]:
-        """Return the tensors' specs of the inputs, in order, for batches of any size."""
+    def signature(self) -> list[tuple[Shape, str]]:
+        """Return shape and dtype of the inputs, in order, for batches of any size."""
         return [
-            tf.TensorSpec((None, *part.shape), _tf_dtype(column))
+            ((None, *part.shape), column.dtype)
             for part, column in zip(self._features, self._columns(), strict=True)
         ]
 
@@ -139,10 +138,6 @@ def _nothing(column: ColumnSpec, shape: tuple[int, ...]) -> NDArray[Any]:
     if column.dtype == "string":
         return np.full(shape, b"", object)
     return np.zeros(shape, column.dtype)
-
-
-def _tf_dtype(column: ColumnSpec) -> Any:
-    return tf.string if column.dtype == "string" else tf.as_dtype(column.dtype)
 
 
 def _structure(values: list[Any], keys: Sequence[str] | None) -> Any:

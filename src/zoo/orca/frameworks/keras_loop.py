@@ -21,11 +21,8 @@ from zoo.orca.frameworks.keras_callbacks import (
 from zoo.orca.frameworks.keras_metrics import Logs, Statistics
 from zoo.orca.frameworks.keras_models import Made, value_of
 from zoo.orca.frameworks.keras_position import Loop, Part
-from zoo.orca.frameworks.keras_profile import StepClock
 from zoo.orca.frameworks.keras_state import expected_bytes, read_state, share_state, write_state
 from zoo.orca.frameworks.keras_steps import Step, distribute
-from zoo.orca.frameworks.keras_updates import fuse_updates
-from zoo.orca.frameworks.tf_feed import Feed
 from zoo.orca.wire.job import EvaluateJob, OutputSpec, TrainJob
 from zoo.orca.wire.packing import State, unpack
 from zoo.orca.wire.plan import Plan, global_rows
@@ -56,9 +53,10 @@ class Session:
             write_state(made, self.state, optimizers=isinstance(job, TrainJob))
         else:
             share_state(made, world.collective)
+        training = isinstance(job, TrainJob)
         if isinstance(job, TrainJob):
             check_state_size(expected_bytes(made), job)
-            fuse_updates(made)
+        made.backend.ready(made, sample, training=training)
         self._step: Step | None = None
         if world.size > 1:
             self._step = distribute(
@@ -74,14 +72,16 @@ class Session:
         if self._world.profile is None:
             return [], []
         step = self._step
-        clock = StepClock(self._world.profile, lambda: step.exchange_seconds if step else 0.0)
+        clock = self.made.backend.step_clock(
+            self._world.profile, lambda: step.exchange_seconds if step else 0.0, self.feed
+        )
         clock.watch(self.made.model)
         before, after = clock.callbacks(self.made.keras.package().callbacks.Callback)
         return [before], [after]
 
-    def feed_of(self, rows: Rows, class_weight: Mapping[int, float] | None = None) -> Feed:
+    def feed_of(self, rows: Rows, class_weight: Mapping[int, float] | None = None) -> Any:
         """Return the feed of one data set."""
-        return Feed(
+        return self.made.backend.Feed(
             rows.plan,
             self._world.rank,
             rows.columns,
@@ -113,7 +113,10 @@ class Session:
         made, world = self.made, self._world
         base = made.keras.package().callbacks.Callback
         hooks = _hooks(made, callbacks)
-        idle = {phase: _someone_idles(plan) for phase, plan in plans.items()}
+        idle = {
+            phase: not made.backend.UNDOES_EMPTY_STEPS and _someone_idles(plan)
+            for phase, plan in plans.items()
+        }
         pacing = []
         if any(idle.values()):
             made.keras.limit_steps_per_execution(made.model)

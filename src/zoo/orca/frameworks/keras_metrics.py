@@ -58,6 +58,7 @@ class Logs:
 
     def of_step(self, logs: Mapping[str, Any], share: float) -> dict[str, Any]:
         """Return the logs up to this step; metrics go on as they were."""
+        self._made.keras.sync(self._made.model)
         with kept(self._made.metric_variables):
             self._merge()
             return dict(self._result(dict(logs), share))
@@ -93,7 +94,7 @@ class Logs:
             return found
         # Of a user's own step: some values are metrics, the others are this rank's last batch's.
         raw = [name for name in logs if name not in known]
-        own = [np.asarray(logs[name], np.float64) for name in raw]
+        own = [np.asarray(self._made.keras.to_numpy(logs[name]), np.float64) for name in raw]
         weighted = [value * share if share else np.zeros_like(value) for value in own]
         means = dict(zip(raw, sum_arrays(self._collective, weighted), strict=True))
         return {name: means[name] if name in means else known[name] for name in logs}

@@ -1,11 +1,12 @@
 """The user's model: made by the creator, told which Keras it is of, built, and asked about."""
 
+import importlib
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from zoo.orca.errors import ModelError
 from zoo.orca.frameworks.keras_inputs import Input, Layout
@@ -38,9 +39,9 @@ def begin(seed: int) -> list[Any]:
     list
         The Kerases that were seeded.
     """
-    tf.config.run_functions_eagerly(False)
-    tf.random.set_seed(seed)
     known = kinds()
+    for module in {keras.backend_module() for keras in known}:
+        importlib.import_module(module).begin(seed)
     for keras in known:
         keras.begin()
         keras.make_random(seed)
@@ -56,6 +57,10 @@ class Made:
         The `Model` of Keras 2 or 3.
     keras : module
         `zoo.orca.frameworks.keras2` or `keras3`, whichever it is of.
+    backend : module
+        `zoo.orca.frameworks.on_tensorflow`, `on_jax` or `on_torch`, whichever it computes with.
+    framework : str
+        The plug-in that the job names.
 
     Parameters
     ----------
@@ -69,7 +74,10 @@ class Made:
         config = unpack(job.model.config)
         creator = unpack(job.model.creator)
         self.model = _create(creator, config, job.seed) if fresh_process else creator(config)
-        self.keras = _kind_of(self.model)
+        self.framework = job.model.framework
+        wanted = os.environ.get("KERAS_BACKEND") if fresh_process else None
+        self.keras = _kind_of(self.model, self.framework, wanted)
+        self.backend: Any = importlib.import_module(self.keras.backend_module())
         if job.model.compile_args is not None:
             self.model.compile(**unpack(job.model.compile_args)(config))
 
@@ -92,14 +100,13 @@ class Made:
         structure = self.keras.input_structure(self.model)
         if structure is None:
             return Layout(spec, None, None)
-        tensors = tf.nest.flatten(structure)
         inputs = [
-            Input(self.keras.input_name(t), tuple(t.shape), tf.as_dtype(t.dtype).name)
-            for t in tensors
+            Input(self.keras.input_name(t), tuple(t.shape), self.keras.dtype_name(t))
+            for t in self.keras.flatten(structure)
         ]
         keys = None
         if isinstance(structure, dict):
-            keys = list(tf.nest.flatten({key: key for key in structure}))
+            keys = list(self.keras.flatten({key: key for key in structure}))
         return Layout(spec, inputs, keys)
 
     @property
@@ -111,15 +118,15 @@ class Made:
         """Build a model that is built by its first batch; return the outputs' specification."""
         if self.is_static:
             return self.outputs()
-        return _described(self.model(features), None)
+        return self._described(self.model(features), None)
 
     def outputs(self) -> tuple[OutputSpec, ...]:
         """Return the outputs' specification of a functional model."""
         structure = getattr(self.model, "_nested_outputs", None)
         if isinstance(structure, dict):
-            return _described(structure, None)
+            return self._described(structure, None)
         names = getattr(self.model, "output_names", None)
-        return _described(self.model.outputs, names)
+        return self._described(self.model.outputs, names)
 
     def optimizers(self) -> dict[str, Any]:
         """Return every optimizer by its place: "" is the compiled one, else an attribute."""
@@ -151,8 +158,29 @@ class Made:
         return [
             variable
             for variable in self.model.non_trainable_variables
-            if tf.as_dtype(variable.dtype).is_floating and id(variable) not in metrics
+            if self.is_floating(variable) and id(variable) not in metrics
         ]
+
+    def is_floating(self, variable: Any) -> bool:
+        """Whether a variable or tensor holds floating-point numbers of any width."""
+        return "float" in str(self.keras.dtype_name(variable))
+
+    def numpy_dtype(self, variable: Any) -> np.dtype[Any]:
+        """Return the numpy dtype of a variable; bfloat16 and its like are of ml_dtypes."""
+        found: np.dtype[Any] = np.dtype(self.keras.dtype_name(variable))
+        return found
+
+    def _described(self, outputs: Any, names: Sequence[str] | None) -> tuple[OutputSpec, ...]:
+        flatten = self.keras.flatten
+        if names is None and isinstance(outputs, dict):
+            names = flatten({key: str(key) for key in outputs})
+        flat = flatten(outputs)
+        if names is None or len(names) != len(flat):
+            names = [f"output_{number}" for number in range(len(flat))]
+        return tuple(
+            OutputSpec(str(name), self.keras.dtype_name(tensor), len(tensor.shape))
+            for name, tensor in zip(names, flat, strict=True)
+        )
 
 
 def _create(creator: Callable[[Any], Any], config: Any, seed: int) -> Any:
@@ -173,28 +201,21 @@ def _members(value: Any) -> list[Any]:
     return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
-def _kind_of(model: Any) -> Any:
+def _kind_of(model: Any, framework: str, wanted: str | None) -> Any:
     for keras in kinds():
         if isinstance(model, keras.package().Model):
             if keras.VERSION == "3":
-                keras.check_backend()
+                keras.check_backend(framework, wanted if framework == "keras" else None)
+            elif framework != "tf2":
+                raise ModelError(
+                    "the model is of Keras 2 (tf_keras), and zoo.orca.learn.keras trains Keras 3: "
+                    "make it with `import keras`, or use zoo.orca.learn.tf2"
+                )
             return keras
     kind = f"{type(model).__module__}.{type(model).__qualname__}"
     raise ModelError(
         f"model_creator must return a Keras model, of tf_keras (Keras 2) or keras (Keras 3), and "
         f"returned {'None: is a return missing?' if model is None else f'a {kind}'}"
-    )
-
-
-def _described(outputs: Any, names: Sequence[str] | None) -> tuple[OutputSpec, ...]:
-    if names is None and isinstance(outputs, dict):
-        names = tf.nest.flatten({key: str(key) for key in outputs})
-    flat = tf.nest.flatten(outputs)
-    if names is None or len(names) != len(flat):
-        names = [f"output_{number}" for number in range(len(flat))]
-    return tuple(
-        OutputSpec(str(name), tf.as_dtype(tensor.dtype).name, len(tensor.shape))
-        for name, tensor in zip(names, flat, strict=True)
     )
 
 

@@ -5,7 +5,6 @@ from math import prod
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from zoo.orca.errors import StateError
@@ -30,7 +29,7 @@ def read_state(made: Made, meta: dict[str, Any]) -> State:
             variables = made.keras.optimizer_variables(optimizer)
             tensors.update(_named(_prefix(place), variables, made))
             built[place] = trained
-    fixed = {"framework": "tf2", "keras": made.keras.VERSION, _OPTIMIZERS: built}
+    fixed = {"framework": made.framework, "keras": made.keras.VERSION, _OPTIMIZERS: built}
     return State(tensors, {**meta, **fixed})
 
 
@@ -89,7 +88,7 @@ def expected_bytes(made: Made) -> int:
     variables = [*made.model.weights, *made.keras.random_states(made.model)]
     for one in made.optimizers().values():
         variables += made.keras.optimizer_variables(one)
-    return sum(prod(variable.shape) * tf.as_dtype(variable.dtype).size for variable in variables)
+    return sum(prod(one.shape) * made.numpy_dtype(one).itemsize for one in variables)
 
 
 def _prefix(place: str) -> str:
@@ -135,4 +134,4 @@ def _assign(
             f"{len(variables)}; the first without a partner is {names[0]}"
         )
     for variable, (_, value) in zip(variables, saved, strict=True):
-        variable.assign(value.astype(tf.as_dtype(variable.dtype).as_numpy_dtype, copy=False))
+        variable.assign(value.astype(made.numpy_dtype(variable), copy=False))

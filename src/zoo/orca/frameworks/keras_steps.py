@@ -7,17 +7,13 @@ The loop stays Keras's own. On the instances, not their classes:
 * losses that are sums, not means, are stretched so that weighing by rows gives the sum again.
 """
 
+import functools
 import time
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-import tensorflow as tf
-
-from zoo.orca.errors import ModelError
-from zoo.orca.frameworks.gradient_sum import FusedSum, GradientSpec
+from zoo.orca.errors import ModelError, OrcaError
 from zoo.orca.frameworks.keras_models import Made
-from zoo.orca.frameworks.tf_exchange import exchanged
-from zoo.orca.frameworks.tf_feed import Counted
 from zoo.orca.worker.collective import Collective
 
 
@@ -31,17 +27,18 @@ class Step:
         Calls of optimizers so far.
     exchange_seconds : float
         Spent so far on summing gradients over workers.
-    problem : ModelError or None
-        Why the model cannot be trained here. Raised inside a step, it would come out of TensorFlow
-        as another error, so who runs the loop raises it again.
+    problem : Exception or None
+        Why the model cannot be trained here. Raised inside a step, it would come out of the
+        framework as another error, so who runs the loop raises it again.
     """
 
-    def __init__(self, workers: int) -> None:
+    def __init__(self, workers: int, backend: Any) -> None:
         # Gradients that are applied outside of any step count for the same on all ranks.
-        self._none = (tf.constant(1, tf.int64), tf.constant(workers, tf.int64))
+        self._none = (backend.scalar(1), backend.scalar(workers))
+        self._backend = backend
         self.exchanges = 0
         self.exchange_seconds = 0.0
-        self.problem: ModelError | None = None
+        self.problem: Exception | None = None
         self.leave()
 
     def enter(self, rows: Any, of: Any) -> None:
@@ -62,15 +59,23 @@ class Step:
 
         def run(*arguments: Any) -> Any:
             began = time.perf_counter()
-            result = exchange(*arguments)
+            try:
+                result = exchange(*arguments)
+            except OrcaError as error:
+                self.problem = error
+                raise
             self.exchange_seconds += time.perf_counter() - began
             return result
 
         return run
 
-    def stretch(self) -> Any:
-        """Return by what to multiply a sum over own rows, which will be weighed by rows."""
-        return tf.cast(self.of, tf.float32) / tf.cast(tf.maximum(self.rows, 1), tf.float32)
+    def stretched(self, value: Any) -> Any:
+        """Return a sum over own rows so much larger that weighing it by rows is undone."""
+        return self._backend.stretched(value, self.rows, self.of)
+
+    def weight(self) -> Any:
+        """Return this rank's rows as a number to weigh with."""
+        return self._backend.as_float(self.rows)
 
 
 def distribute(
@@ -94,7 +99,7 @@ def distribute(
     ModelError
         If the model's loss cannot be put together from the workers' parts.
     """
-    step = Step(collective.size)
+    step = Step(collective.size, made.backend)
     made.keras.run_on_several(made.model)
     _check_losses(made, weighted)
     for loss in made.keras.loss_objects(made.model):
@@ -104,30 +109,16 @@ def distribute(
         _count_rows(tracker, step)
     for optimizer in made.optimizers().values():
         _meet(made, optimizer, collective, step)
-    _count(made.model, "train_step", step, _all_met(made, step))
-    _count(made.model, "test_step", step, lambda: None)
+    for name, check in (("train_step", _all_met(made, step)), ("test_step", lambda: None)):
+        counted = made.backend.counted(getattr(made.model, name), step, check)
+        _override(made.model, name, counted)
+    made.backend.finish(made.model)
     return step
 
 
 def _override(owner: Any, name: str, value: Any) -> None:
     """Set an attribute of an instance past Keras's tracking, which would save or delegate it."""
     object.__setattr__(owner, name, value)
-
-
-def _count(model: Any, name: str, step: Step, check: Callable[[], None]) -> None:
-    original = getattr(model, name)
-
-    def counted_step(data: Any) -> Any:
-        # A user's callback may evaluate the model on data of its own.
-        if not isinstance(data, Counted):
-            return original(data)
-        step.enter(*data.rows)
-        result = original(data.data)
-        step.leave()
-        check()
-        return result
-
-    _override(model, name, counted_step)
 
 
 def _all_met(made: Made, step: Step) -> Callable[[], None]:
@@ -145,38 +136,44 @@ def _all_met(made: Made, step: Step) -> Callable[[], None]:
 
 def _meet(made: Made, optimizer: Any, collective: Collective, step: Step) -> None:
     """Let gradients meet in the optimizer's outermost method."""
-    original = getattr(optimizer, made.keras.APPLY)
-    keep_rows = made.keras.needs_every_row(optimizer)
-    fused: dict[tuple[GradientSpec, ...], FusedSum] = {}
-
-    def make(specs: tuple[GradientSpec, ...]) -> FusedSum:
-        return FusedSum(collective, specs, keep_rows=keep_rows)
+    meet = made.backend.meeting(made, optimizer, collective, step)
 
     def summed(gradients: list[Any], variables: list[Any]) -> list[Any]:
         step.exchanges += 1
         for gradient, variable in zip(gradients, variables, strict=True):
-            if gradient is not None and not tf.as_dtype(gradient.dtype).is_floating:
+            if gradient is not None and not made.is_floating(gradient):
                 problem = ModelError(
                     f"the gradient of the variable {variable.name!r} is of "
-                    f"{tf.as_dtype(gradient.dtype).name}; several workers can train "
+                    f"{made.keras.dtype_name(gradient)}; several workers can train "
                     "floating-point variables only"
                 )
                 step.refuse(problem)
-        return exchanged(gradients, variables, step.rows, step.of, fused, make, step.timed)
+        found: list[Any] = meet(gradients, variables)
+        return found
 
-    def apply_gradients(grads_and_vars: Any, *args: Any, **kwargs: Any) -> Any:
+    def apply_gradients(original: Any, grads_and_vars: Any, *args: Any, **kwargs: Any) -> Any:
         pairs = list(grads_and_vars)
         variables = [variable for _, variable in pairs]
         gradients = summed([gradient for gradient, _ in pairs], variables)
         return original(list(zip(gradients, variables, strict=True)), *args, **kwargs)
 
-    def apply(grads: Any, trainable_variables: Any = None) -> Any:
+    def apply(original: Any, grads: Any, trainable_variables: Any = None) -> Any:
         variables = trainable_variables
         if variables is None:
             variables = optimizer._trainable_variables
         return original(summed(list(grads), list(variables)), trainable_variables)
 
-    _override(optimizer, made.keras.APPLY, {"apply": apply}.get(made.keras.APPLY, apply_gradients))
+    def stateless_apply(original: Any, state: Any, grads: Any, trainable: Any) -> Any:
+        gradients = summed(list(grads), list(optimizer._trainable_variables))
+        return original(state, gradients, trainable)
+
+    ways: dict[str, Callable[..., Any]] = {
+        "apply": apply,
+        "apply_gradients": apply_gradients,
+        "stateless_apply": stateless_apply,
+    }
+    name = made.keras.apply_name(optimizer)
+    _override(optimizer, name, functools.partial(ways[name], getattr(optimizer, name)))
 
 
 def _check_losses(made: Made, weighted: bool) -> None:
@@ -201,7 +198,7 @@ def _stretch(loss: Any, step: Step) -> None:
 
     def stretched(self: Any, *args: Any, **kwargs: Any) -> Any:
         value = kind.__call__(self, *args, **kwargs)
-        return value * tf.cast(step.stretch(), value.dtype)
+        return step.stretched(value)
 
     # Python looks for __call__ in the class only, so this instance gets a class of its own.
     loss.__class__ = type(kind.__name__, (kind,), {"__call__": stretched, "__doc__": kind.__doc__})
@@ -212,6 +209,6 @@ def _count_rows(tracker: Any, step: Step) -> None:
     original = tracker.update_state
 
     def update_state(values: Any, sample_weight: Any = None) -> Any:
-        return original(values, sample_weight=tf.cast(step.rows, tf.float32))
+        return original(values, sample_weight=step.weight())
 
     _override(tracker, "update_state", update_state)

@@ -5,29 +5,14 @@ into single steps runs in TensorFlow, so no Python runs per step.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from zoo.orca.frameworks.keras_feed import AHEAD, Counted, rows_or_one
 from zoo.orca.wire.plan import Plan
 from zoo.orca.worker.steps import Arrays, Steps
-
-#: Chunks that are gathered before they are asked for.
-_AHEAD = 2
-
-
-class Counted(NamedTuple):
-    """One step's batch on one of several workers.
-
-    `rows` are this rank's rows of the step and all ranks' rows. This rank's are 0 where the batch
-    is a single row that stands for none: every worker takes part in every step.
-    """
-
-    # Two fields: Keras 2 takes any tuple of three for inputs, labels and weights.
-    data: Any
-    rows: tuple[Any, Any]
 
 
 class Feed:
@@ -57,7 +42,7 @@ class Feed:
         *,
         counted: bool,
     ) -> None:
-        some = {name: _some(values) for name, values in columns.items()}
+        some = {name: rows_or_one(values) for name, values in columns.items()}
         self._steps = Steps(plan, rank, some, shape)
         self._pack = pack
         self._counted = counted
@@ -79,7 +64,7 @@ class Feed:
             output_signature=(arrays, numbers, numbers),
         )
         # Steps themselves are not fetched ahead: to hand one over costs more than to slice it.
-        steps = chunks.prefetch(_AHEAD).flat_map(self._cut)
+        steps = chunks.prefetch(AHEAD).flat_map(self._cut)
         steps = steps.apply(tf.data.experimental.assert_cardinality(count))
         return steps.with_options(_options())
 
@@ -110,11 +95,3 @@ def _options() -> Any:
 
 def _dtype(values: NDArray[Any]) -> Any:
     return tf.string if values.dtype == object else tf.as_dtype(values.dtype)
-
-
-def _some(values: NDArray[Any]) -> NDArray[Any]:
-    """Return rows; where a rank has none, one of zeros."""
-    if len(values):
-        return values
-    empty: Any = b"" if values.dtype == object else 0
-    return np.full((1, *values.shape[1:]), empty, values.dtype)

@@ -12,8 +12,8 @@ MOST_ROWS: Final = 1 << 16
 #: What Keras takes at once by itself, and so a number that fits where nothing is known.
 FEWEST_ROWS: Final = 32
 #: Bytes of all tensors of one call. Few of them live at the same time.
-_BUDGET: Final = 256 << 20
-_ELEMENT_BYTES: Final = 4
+BUDGET: Final = 256 << 20
+ELEMENT_BYTES: Final = 4
 
 
 def rows_at_once(traced: Any) -> int:
@@ -35,7 +35,7 @@ def rows_at_once(traced: Any) -> int:
     elements = sum(known) + (len(sizes) - len(known)) * max(known, default=0)
     if not elements:
         return FEWEST_ROWS
-    return max(FEWEST_ROWS, min(MOST_ROWS, _BUDGET // (elements * _ELEMENT_BYTES)))
+    return max(FEWEST_ROWS, min(MOST_ROWS, BUDGET // (elements * ELEMENT_BYTES)))
 
 
 def _elements_of_a_row(shape: Any) -> int | None:

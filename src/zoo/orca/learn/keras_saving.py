@@ -3,8 +3,8 @@
 from typing import Any
 
 from zoo.orca.errors import InvalidInputError
+from zoo.orca.learn import keras_files as files
 from zoo.orca.learn.estimator import BaseEstimator
-from zoo.orca.learn.tf2 import files
 
 
 class KerasFiles(BaseEstimator):
@@ -19,7 +19,7 @@ class KerasFiles(BaseEstimator):
         Raises
         ------
         MissingPackageError
-            If TensorFlow is not installed on the driver.
+            If the framework is not installed on the driver.
         """
         return files.get_model(self._driver_job())
 
@@ -30,7 +30,7 @@ class KerasFiles(BaseEstimator):
         ----------
         path : str
             A local path or URL. One that ends in ``.keras`` or ``.h5`` gets the whole model as
-            Keras writes it, which needs TensorFlow on the driver; any other the estimator's
+            Keras writes it, which needs the framework on the driver; any other the estimator's
             state: weights, optimizer, epoch and step.
 
         Returns

@@ -7,8 +7,6 @@ are the caller's.
 import warnings
 from typing import Any
 
-import tensorflow as tf
-
 from zoo.orca.errors import ModelError, StateError
 from zoo.orca.frameworks.keras_models import Made
 from zoo.orca.frameworks.keras_state import read_state, write_state
@@ -74,6 +72,6 @@ def _built(job: Job) -> Made:
                 "the model is built by its first batch, and no batch was seen yet: fit, evaluate "
                 "or predict first, or give its inputs shapes (keras.Input)"
             )
-        tensors = {name: tf.convert_to_tensor(values) for name, values in placeholder.items()}
+        tensors = {name: made.backend.tensor(values) for name, values in placeholder.items()}
         made.build(layout.pack_features(tensors))
     return made

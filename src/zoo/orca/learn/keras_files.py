@@ -1,9 +1,11 @@
 """Models and weights in Keras's own formats, at local paths or URLs.
 
-TensorFlow is imported when one of these is called, and not before: saving a state, training and
+The framework is imported when one of these is called, and not before: saving a state, training and
 predicting need none on the driver.
 """
 
+import importlib
+import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +17,8 @@ from zoo.orca.files import read_bytes, write_bytes
 from zoo.orca.wire.job import Job
 from zoo.orca.wire.packing import State
 
+#: What brings each backend of Keras 3, and Keras 2.
+_EXTRAS = {"": "tf2", "jax": "keras", "tensorflow": "keras,tf2", "torch": "keras,torch"}
 #: Endings that name a format of Keras's.
 ENDINGS = (".keras", ".h5")
 
@@ -26,12 +30,12 @@ def is_keras_path(path: str) -> bool:
 
 def get_model(job: Job) -> Any:
     """Return the model with the job's state, in this process."""
-    return _models("get_model").restore(job)
+    return _models("get_model", job).restore(job)
 
 
 def save_model(job: Job, path: str) -> None:
     """Write the model to `path` in the format its ending names."""
-    _written(_models("save").save_model, job, path)
+    _written(_models("save", job).save_model, job, path)
 
 
 def save_weights(job: Job, path: str, overwrite: bool) -> None:
@@ -40,12 +44,12 @@ def save_weights(job: Job, path: str, overwrite: bool) -> None:
         raise InvalidInputError(f"weights are saved to a path that ends in .weights.h5, not {path}")
     if not overwrite and "://" not in path and Path(path).exists():
         raise InvalidInputError(f"{path} is there already, and overwrite is False")
-    _written(_models("save_weights").save_weights, job, path)
+    _written(_models("save_weights", job).save_weights, job, path)
 
 
 def load_weights(job: Job, path: str) -> State:
     """Return the state of the model with the weights at `path`."""
-    models = _models("load_weights")
+    models = _models("load_weights", job)
     with tempfile.TemporaryDirectory(prefix="orca-keras-") as directory:
         local = Path(directory, path.rpartition("/")[2])
         local.write_bytes(read_bytes(path))
@@ -61,12 +65,28 @@ def _written(write: Callable[[Job, str], None], job: Job, path: str) -> None:
         write_bytes(path, local.read_bytes())
 
 
-def _models(what: str) -> ModuleType:
+def _models(what: str, job: Job) -> ModuleType:
+    backend = job.environment.get("KERAS_BACKEND", "")
     try:
-        from zoo.orca.frameworks import tf2_models
+        if job.model.framework == "keras":
+            _import_keras(backend)
+        from zoo.orca.frameworks import keras_files
     except ModuleNotFoundError as error:
         raise MissingPackageError(
             f"{what} needs the framework on the driver, and {error.name!r} is not installed "
-            "here: pip install 'zoo-orca[tf2]'"
+            f"here: pip install 'zoo-orca[{_EXTRAS[backend]}]'"
         ) from error
-    return tf2_models
+    return keras_files
+
+
+def _import_keras(backend: str) -> None:
+    """Import Keras 3 with a backend, unless this process has one already."""
+    before = os.environ.get("KERAS_BACKEND")
+    os.environ["KERAS_BACKEND"] = backend
+    try:
+        importlib.import_module("keras")
+    finally:
+        if before is None:
+            del os.environ["KERAS_BACKEND"]
+        else:
+            os.environ["KERAS_BACKEND"] = before

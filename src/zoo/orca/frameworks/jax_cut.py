@@ -1,0 +1,174 @@
+"""A step of JAX that is cut where workers meet: compiled before, compiled after.
+
+XLA can call back into Python in the middle of a compiled step, but that costs as much as a small
+model's step: arrays are copied to and fro, through threads that the step itself needs. So the step
+is traced as a whole, whoever wrote it, and what it computes is dealt to pieces: before the first
+meeting, between the first and the second, and so on. Each piece is compiled by itself. Between two
+of them, the other workers' numbers are added in place to the memory in which XLA left this
+worker's.
+"""
+
+import ctypes
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.experimental import io_callback
+from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, Primitive, jaxpr_as_fun
+from jax.interpreters import mlir
+from numpy.typing import NDArray
+
+_meet = Primitive("orca_meet")
+_meet.def_impl(lambda flat, *, exchange: _exchanged(flat, exchange))
+_meet.def_abstract_eval(lambda flat, *, exchange: flat)
+
+
+def meet_here(flat: Any, exchange: Callable[[NDArray[Any]], None]) -> Any:
+    """Return a vector after `exchange` has changed its values on the host, in place."""
+    return _meet.bind(flat, exchange=exchange)
+
+
+def _called_back(flat: Any, *, exchange: Callable[[NDArray[Any]], None]) -> Any:
+    """Meet inside of a compiled function, where a user's own one hides the place for a cut."""
+
+    def host(values: Any) -> NDArray[Any]:
+        own = np.array(values)
+        exchange(own)
+        return own
+
+    return io_callback(host, jax.ShapeDtypeStruct(flat.shape, flat.dtype), flat, ordered=True)
+
+
+mlir.register_lowering(_meet, mlir.lower_fun(_called_back, multiple_results=False))
+
+
+def _exchanged(flat: Any, exchange: Callable[[NDArray[Any]], None]) -> Any:
+    """Exchange the values of an array that nobody else holds."""
+    if next(iter(flat.devices())).platform != "cpu":
+        own = np.array(flat)
+        exchange(own)
+        return jax.device_put(own, flat.sharding)
+    flat.block_until_ready()
+    # JAX hands out its memory for reading only. This array was made for the exchange and is read
+    # by the next piece alone, so its memory may be written to; two copies of it would cost a
+    # tenth of a small model's step.
+    memory = (ctypes.c_char * flat.nbytes).from_address(flat.unsafe_buffer_pointer())
+    exchange(np.frombuffer(memory, flat.dtype))
+    return flat
+
+
+class CutStep:
+    """A function from state and batch to logs and state, in compiled pieces.
+
+    Parameters
+    ----------
+    step : callable
+        ``step(state, data) -> (logs, state)``, of arrays.
+    """
+
+    def __init__(self, step: Callable[[Any, Any], Any]) -> None:
+        self._step = step
+        self._cuts: dict[Any, _Cut] = {}
+
+    def __call__(self, state: Any, data: Any) -> Any:
+        """Run one step; the arrays of `state` must not be used afterwards."""
+        leaves = jax.tree_util.tree_leaves(data)
+        key = tuple((np.shape(leaf), leaf.dtype) for leaf in leaves)
+        cut = self._cuts.get(key)
+        if cut is None:
+            # Batches have few sizes: all of a pass but the last, and one row more or less.
+            cut = self._cuts[key] = _Cut(self._step, state, data)
+        return cut([*jax.tree_util.tree_leaves(state), *leaves])
+
+
+class _Cut:
+    """The pieces of a step for batches of one shape."""
+
+    def __init__(self, step: Callable[[Any, Any], Any], state: Any, data: Any) -> None:
+        closed, shape = jax.make_jaxpr(step, return_shape=True)(state, data)
+        self._out_tree = jax.tree_util.tree_structure(shape)
+        jaxpr = closed.jaxpr
+        self._constants = dict(zip(jaxpr.constvars, closed.consts, strict=True))
+        self._inputs, self._outputs = jaxpr.invars, jaxpr.outvars
+        held = len(jax.tree_util.tree_leaves(state))
+        after = jaxpr.outvars[len(jaxpr.outvars) - len(jax.tree_util.tree_leaves(shape[1])) :]
+        replaced = dict(zip(jaxpr.invars[:held], after, strict=True))
+        self._pieces = _pieces(jaxpr, replaced)
+
+    def __call__(self, leaves: Sequence[Any]) -> Any:
+        known = {**self._constants, **dict(zip(self._inputs, leaves, strict=True))}
+        for piece in self._pieces:
+            piece.run(known)
+        values = [v.val if isinstance(v, Literal) else known[v] for v in self._outputs]
+        return jax.tree_util.tree_unflatten(self._out_tree, values)
+
+
+class _Piece:
+    """Equations that run together, and the meetings that follow them."""
+
+    def __init__(self, equations: list[Any], meetings: list[Any]) -> None:
+        self.equations, self.meetings = equations, meetings
+        self.needs = _unbound(equations)
+        self.makes = [v for equation in equations for v in equation.outvars]
+
+    def compile(self, later: set[Any], replaced: dict[Any, Any]) -> None:
+        """Compile; `later` are the variables that are read after this piece."""
+        self._gives = [v for v in self.makes if v in later]
+        given = set(self._gives)
+        # The memory of the old state becomes that of the new one.
+        worn = [v for v in self.needs if v not in later and replaced.get(v) in given]
+        kept = [v for v in self.needs if v not in set(worn)]
+        self._worn, self._kept = worn, kept
+
+        effects = frozenset().union(*(equation.effects for equation in self.equations))
+        piece = Jaxpr((), [*worn, *kept], self._gives, self.equations, effects)
+        function = jaxpr_as_fun(ClosedJaxpr(piece, ()))
+
+        def compute(worn_values: list[Any], kept_values: list[Any]) -> Any:
+            return function(*worn_values, *kept_values)
+
+        self._compiled = jax.jit(compute, donate_argnums=0)
+
+    def run(self, known: dict[Any, Any]) -> None:
+        """Compute what later pieces and the caller need, then meet."""
+        found = self._compiled([known[v] for v in self._worn], [known[v] for v in self._kept])
+        known.update(zip(self._gives, found, strict=True))
+        for meeting in self.meetings:
+            flat = known.pop(meeting.invars[0])
+            known[meeting.outvars[0]] = _exchanged(flat, meeting.params["exchange"])
+
+
+def _pieces(jaxpr: Any, replaced: dict[Any, Any]) -> list[_Piece]:
+    """Deal equations to pieces: each to the first in which all it reads is known."""
+    level: dict[Any, int] = {}
+    dealt: list[tuple[list[Any], list[Any]]] = [([], [])]
+    for equation in jaxpr.eqns:
+        place = max((level.get(v, 0) for v in _read(equation)), default=0)
+        while place >= len(dealt):
+            dealt.append(([], []))
+        is_meeting = equation.primitive is _meet
+        dealt[place][is_meeting].append(equation)
+        for variable in equation.outvars:
+            level[variable] = place + is_meeting
+    pieces = [_Piece(equations, meetings) for equations, meetings in dealt]
+    later = {v for v in jaxpr.outvars if not isinstance(v, Literal)}
+    for piece in reversed(pieces):
+        later.update(v for meeting in piece.meetings for v in _read(meeting))
+        piece.compile(later, replaced)
+        later = later | set(piece.needs)
+    return pieces
+
+
+def _read(equation: Any) -> list[Any]:
+    return [v for v in equation.invars if not isinstance(v, Literal)]
+
+
+def _unbound(equations: list[Any]) -> list[Any]:
+    """Return the variables that equations read and none of them makes, in order."""
+    made: set[Any] = set()
+    found: dict[Any, None] = {}
+    for equation in equations:
+        found.update(dict.fromkeys(v for v in _read(equation) if v not in made))
+        made.update(equation.outvars)
+    return list(found)

@@ -1,0 +1,79 @@
+"""What the plug-ins for Keras have in common; `tf2` and `keras` prepare for different ones.
+
+::
+
+    keras_loop       one `Model.fit` or `Model.evaluate` among several workers
+    keras_models     the creator's model      keras2, keras3   what differs between the two
+    keras_inputs     columns as inputs        keras_predict    predictions, batch by batch
+    keras_steps      what steps need          keras_executions several steps a call
+    keras_metrics    global logs              keras_callbacks  the user's and Orca's own
+    keras_position   the loop's place         keras_state      tensors with names
+    keras_files      models in the caller's own process
+
+    on_tensorflow    tf_feed, tf_exchange, tf_memory, keras_updates, keras_profile
+    on_jax           keras_feed, jax_cut, keras_rows, keras_clock
+    on_torch         keras_feed, tf_exchange's sums, keras_rows, keras_clock
+
+The loop is Keras's own. With one worker nothing is added to it but a callback for progress.
+"""
+
+from typing import Any
+
+from zoo.orca.errors import ModelError
+from zoo.orca.frameworks import keras_loop
+from zoo.orca.frameworks.base import Built, Columns, Evaluated, Predictor, Rows, Trained, World
+from zoo.orca.frameworks.keras_inputs import Layout
+from zoo.orca.frameworks.keras_models import Made
+from zoo.orca.frameworks.keras_predict import Predictions
+from zoo.orca.frameworks.keras_state import read_state, write_state
+from zoo.orca.wire.job import EvaluateJob, Job, OutputSpec, TrainJob
+from zoo.orca.wire.packing import State
+
+
+class KerasPlugin:
+    """All of `zoo.orca.worker.plugin.Framework` but `prepare`."""
+
+    def train(self, job: TrainJob, rows: Rows, validation: Rows | None, world: World) -> Trained:
+        """Run `Model.fit`."""
+        made = Made(job)
+        made.require_compiled("fit")
+        return keras_loop.train(made, job, rows, validation, world)
+
+    def evaluate(self, job: EvaluateJob, rows: Rows, world: World) -> Evaluated:
+        """Run `Model.evaluate`."""
+        made = Made(job)
+        made.require_compiled("evaluate")
+        return keras_loop.evaluate(made, job, rows, world)
+
+    def build(self, job: Job, sample: Columns | None) -> Built:
+        """Build the model, by `sample` if it is built by its first batch."""
+        made = Made(job)
+        layout = made.layout(job.columns)
+        if made.is_static:
+            outputs = made.outputs()
+        else:
+            outputs = made.build(_features(made, layout, sample))
+        if job.state is not None:
+            write_state(made, State.from_bytes(job.state), optimizers=False)
+        return Built(read_state(made, {"epoch": 0, "step": 0}), outputs)
+
+    def predictor(self, job: Job) -> tuple[Predictor, tuple[OutputSpec, ...]]:
+        """Return a function from feature columns to the model's outputs."""
+        made = Made(job)
+        predict = Predictions(made, made.layout(job.columns), job)
+        return predict, predict.outputs
+
+
+def _features(made: Made, layout: Layout, sample: Columns | None) -> Any:
+    """Return a small batch of inputs, of rows that exist or of zeros."""
+    if sample is not None:
+        arrays = layout.feature_arrays({name: values[:2] for name, values in sample.items()})
+    else:
+        placeholder = layout.placeholder()
+        if placeholder is None:
+            raise ModelError(
+                "the model is built by its first batch, and there is no row to build it with: "
+                "give its inputs shapes (keras.Input), or pass rows"
+            )
+        arrays = placeholder
+    return layout.pack_features({name: made.backend.tensor(a) for name, a in arrays.items()})

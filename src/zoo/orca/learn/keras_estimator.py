@@ -1,0 +1,311 @@
+"""What the estimators of Keras models have in common: Orca's `fit`, `evaluate` and `predict`."""
+
+import uuid
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from pyspark.sql import DataFrame
+
+from zoo.orca.driver.settings import max_result_bytes
+from zoo.orca.driver.source import read_spec
+from zoo.orca.errors import InvalidInputError
+from zoo.orca.learn.estimator import ColumnNames, checked_frame, positive
+from zoo.orca.learn.keras_saving import KerasFiles
+from zoo.orca.learn.results import TrainingStats
+from zoo.orca.wire.job import EvaluateJob, ModelSpec, TrainJob
+from zoo.orca.wire.packing import pack
+
+#: Names of engines that the original had; one engine does the work of all of them here.
+_BACKENDS = ("tf2", "ray", "horovod", "spark")
+
+#: What TensorFlow prints on a machine without a GPU, before any log level counts.
+NOISE = (
+    "before absl::InitializeLog()",
+    "cudart_stub.cc",
+    "cuda_platform.cc",
+    "oneDNN custom operations are on",
+)
+
+
+def keras_model(
+    framework: str,
+    model_creator: Callable[[dict[str, Any]], Any],
+    config: Mapping[str, Any] | None,
+    compile_args_creator: Callable[[dict[str, Any]], dict[str, Any]] | None,
+    backend: str,
+) -> ModelSpec:
+    """Return what travels to the workers of the arguments of `from_keras`.
+
+    Raises
+    ------
+    CreatorError, InvalidInputError
+        As `from_keras`.
+    """
+    if not callable(model_creator):
+        raise InvalidInputError(
+            f"model_creator must be a function of config that returns a model, got "
+            f"{type(model_creator).__qualname__}"
+        )
+    if backend not in _BACKENDS:
+        raise InvalidInputError(f"backend must be one of {_BACKENDS}, got {backend!r}")
+    settings = dict(config or {})
+    if "batch_size" in settings:
+        raise InvalidInputError("batch_size belongs to fit(batch_size=...), not to config")
+    return ModelSpec(
+        framework,
+        pack(model_creator, "model_creator"),
+        pack(settings, "config"),
+        pack(compile_args_creator, "compile_args_creator") if compile_args_creator else None,
+    )
+
+
+class KerasEstimator(KerasFiles):
+    """Trains Keras models of any version, and says so in Keras's words."""
+
+    def fit(
+        self,
+        data: DataFrame,
+        epochs: int = 1,
+        batch_size: int = 32,
+        verbose: int = 1,
+        callbacks: Sequence[Any] | None = None,
+        validation_data: DataFrame | None = None,
+        class_weight: Mapping[int, float] | None = None,
+        steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
+        validation_freq: int | Sequence[int] = 1,
+        data_config: Mapping[str, Any] | None = None,
+        feature_cols: ColumnNames | None = None,
+        label_cols: ColumnNames | None = None,
+        *,
+        sample_weight_col: str | None = None,
+        initial_epoch: int | None = None,
+        profile: bool = False,
+        shuffle: bool | None = None,
+    ) -> TrainingStats:
+        """Train the model; a second `fit` goes on where the first ended.
+
+        Parameters
+        ----------
+        data : DataFrame
+            The rows to train on.
+        epochs : int
+            Epochs to train. With `initial_epoch`, as in Keras, the number of the last one.
+        batch_size : int
+            Rows of one step over all workers together.
+        verbose : int
+            0 shows nothing; anything else shows progress.
+        callbacks : list, optional
+            Callbacks of the model's own Keras. They run on every worker and see the same logs
+            there; those that write files do so on rank 0.
+        validation_data : DataFrame, optional
+            Has the same feature and label columns as `data`.
+        class_weight : dict of int to float, optional
+        steps_per_epoch : int, optional
+            Global batches an epoch; by default one exact pass: every row once.
+        validation_steps : int, optional
+            Global batches of each validation; by default one exact pass.
+        validation_freq : int or list of int
+            Validate every so many epochs, or after the epochs listed (counted from 1).
+        data_config : dict, optional
+            Belongs to Orca's data creators; without meaning for a DataFrame.
+        feature_cols : list of str, str or dict
+            The model's inputs, by position, or ``{"input name": "column"}``.
+        label_cols : list of str, str or dict
+            The labels, by position, or ``{"output name": "column"}``.
+        sample_weight_col : str, optional
+            A column of weights, one number a row.
+        initial_epoch : int, optional
+            The number of the first epoch; by default where the last `fit` ended.
+        profile : bool
+            Whether to print where the time goes on each worker: the phases of the job, and what
+            a step is made of. The figures are in ``.profiles`` of the result, too.
+        shuffle : True, optional
+            Place the rows on the workers at random, by `seed`, even if `data` already has a
+            partition for each worker; by default such a DataFrame stays as it is. For partitions
+            that differ much in what they hold. The order within each epoch is random either way.
+
+        Returns
+        -------
+        TrainingStats
+            A dict of the last epoch's values with `train_` names, with `.history` of all.
+
+        Raises
+        ------
+        ColumnError
+            If a column is missing or cannot be an input; before anything starts.
+        DataError
+            If rows hold nulls or ragged arrays, or there are none.
+        WorkerError
+            If something goes wrong on a worker; has its rank, host, traceback and log.
+        """
+        frame = checked_frame(data, "data")
+        _ignore_data_config(data_config)
+        positive("epochs", epochs)
+        positive("batch_size", batch_size)
+        positive("steps_per_epoch", steps_per_epoch, optional=True)
+        positive("validation_steps", validation_steps, optional=True)
+        spec = read_spec(frame, feature_cols, label_cols, sample_weight_col)
+        validation = None
+        if validation_data is not None:
+            validation = checked_frame(validation_data, "validation_data")
+        first, last = self._epochs(epochs, initial_epoch)
+        job = self._job(
+            TrainJob,
+            spec,
+            batch_size=batch_size,
+            epochs=last - first,
+            initial_epoch=first,
+            steps_per_epoch=steps_per_epoch,
+            validate=validation is not None,
+            validation_steps=validation_steps,
+            validation_freq=_frequency(validation_freq),
+            class_weight=dict(class_weight) if class_weight else None,
+            callbacks=pack(list(callbacks), "callbacks") if callbacks else None,
+            verbose=verbose,
+            max_state_bytes=max_result_bytes(frame.sparkSession),
+            model_dir=self._options.model_dir,
+            run=f"fit-{uuid.uuid4().hex[:12]}",
+            profile=profile,
+        )
+        return self._train(frame, validation, job, shuffle=shuffle)
+
+    def evaluate(
+        self,
+        data: DataFrame,
+        batch_size: int = 32,
+        num_steps: int | None = None,
+        verbose: int = 1,
+        sample_weight: None = None,
+        callbacks: Sequence[Any] | None = None,
+        data_config: Mapping[str, Any] | None = None,
+        feature_cols: ColumnNames | None = None,
+        label_cols: ColumnNames | None = None,
+        *,
+        sample_weight_col: str | None = None,
+    ) -> dict[str, float]:
+        """Evaluate the model over all rows, each exactly once, or over the first batches.
+
+        Parameters
+        ----------
+        data : DataFrame
+        batch_size : int
+            Rows of one batch over all workers together.
+        num_steps : int, optional
+            Global batches from the first row; by default one exact pass.
+        verbose : int
+            0 shows nothing.
+        sample_weight : None
+            Only `sample_weight_col` can give weights to a DataFrame's rows.
+        callbacks : list, optional
+        data_config : dict, optional
+            Without meaning for a DataFrame.
+        feature_cols, label_cols : list of str, str or dict
+            As in `fit`.
+        sample_weight_col : str, optional
+
+        Returns
+        -------
+        dict of str to float
+            Loss and metrics with `validation_` names.
+
+        Raises
+        ------
+        ColumnError, DataError, WorkerError
+            As `fit`.
+        """
+        frame = checked_frame(data, "data")
+        _ignore_data_config(data_config)
+        positive("batch_size", batch_size)
+        positive("num_steps", num_steps, optional=True)
+        if sample_weight is not None:
+            raise InvalidInputError(
+                "sample_weight: an array cannot be matched to a DataFrame's rows; name a column "
+                "with sample_weight_col"
+            )
+        spec = read_spec(frame, feature_cols, label_cols, sample_weight_col)
+        job = self._job(
+            EvaluateJob,
+            spec,
+            batch_size=batch_size,
+            steps=num_steps,
+            callbacks=pack(list(callbacks), "callbacks") if callbacks else None,
+            verbose=verbose,
+        )
+        return self._evaluate(frame, job)
+
+    def predict(
+        self,
+        data: DataFrame,
+        batch_size: int | None = None,
+        verbose: int = 1,
+        steps: None = None,
+        callbacks: None = None,
+        data_config: Mapping[str, Any] | None = None,
+        feature_cols: ColumnNames | None = None,
+        output_cols: str | Sequence[str] | None = None,
+    ) -> DataFrame:
+        """Return `data` with the model's outputs appended; nothing runs until an action.
+
+        Before any `fit` or `load` the model is built once, in a small job over one row, and its
+        weights are those every task predicts with.
+
+        Parameters
+        ----------
+        data : DataFrame
+        batch_size : int, optional
+            The most rows the model sees at once, where memory asks for a bound. By default Orca
+            chooses: up to 65,536, fewer for a model whose rows need much memory. Results do not
+            depend on it.
+        verbose : int
+            Accepted as in Orca; a lazy call has nothing to show.
+        steps, callbacks : None
+            Accepted as in Orca only as None: rows are never left out of a prediction.
+        data_config : dict, optional
+            Without meaning for a DataFrame.
+        feature_cols : list of str, str or dict
+            As in `fit`.
+        output_cols : str or list of str, optional
+            Names for the outputs' columns; by default ``prediction``, or ``prediction_0``, … for
+            several outputs.
+
+        Returns
+        -------
+        DataFrame
+            All columns of `data`, and each row's slice of each output: float for an output of
+            rank 1, a Vector for rank 2, nested arrays of float above.
+        """
+        frame = checked_frame(data, "data")
+        _ignore_data_config(data_config)
+        if steps is not None or callbacks is not None:
+            raise InvalidInputError(
+                "predict takes neither steps nor callbacks: it is lazy and covers every row; use "
+                "data.limit(n) for fewer rows"
+            )
+        if batch_size is not None:
+            positive("batch_size", batch_size)
+        return self._predict(frame, read_spec(frame, feature_cols), batch_size, output_cols)
+
+    def _epochs(self, epochs: int, initial_epoch: int | None) -> tuple[int, int]:
+        """Return the number of the first epoch and of the one after the last."""
+        if initial_epoch is None:
+            first = int(self._state.meta.get("epoch", 0)) if self._state else 0
+            return first, first + epochs
+        if epochs <= initial_epoch:
+            raise InvalidInputError(
+                f"epochs={epochs} ends before initial_epoch={initial_epoch} begins"
+            )
+        return initial_epoch, epochs
+
+
+def _frequency(value: int | Sequence[int]) -> int | tuple[int, ...]:
+    return value if isinstance(value, int) else tuple(value)
+
+
+def _ignore_data_config(data_config: Mapping[str, Any] | None) -> None:
+    if data_config is not None:
+        warnings.warn(
+            "data_config belongs to data creators; a DataFrame needs none, so it is not used",
+            stacklevel=3,
+        )

@@ -1,0 +1,82 @@
+"""The frameworks that the equalities hold for; a new one joins with an entry.
+
+Creators take ``config["optimizer"]``, a name and arguments as of Keras ("SGD", "Adam"), and what
+the entry's own `config` has.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.frameworks import models
+from tests.frameworks.ranks import TF2_ENVIRONMENT
+
+Creator = Callable[[dict[str, Any]], Any]
+
+
+@dataclass(frozen=True)
+class Family:
+    """How one framework is tested.
+
+    Parameters
+    ----------
+    framework : str
+        The plug-in's name.
+    environment : dict
+        What ranks must find before they import it.
+    config : dict
+        For all creators.
+    embedding : callable
+        Inputs x (4 floats) and u (an id below 500), label y; mean squared error.
+    summed : callable
+        The same with the sum of squared errors.
+    classifier : callable
+        Input x, label of three classes.
+    batchnorm : callable
+        Input x, label y, batch normalisation first.
+    two_inputs : callable
+        Inputs x and w, labels y and flag, two losses.
+    ncf : callable
+        Inputs user and item, label of five classes; starts with ``config["weights"]``: tables
+        gmf_user, gmf_item, mlp_user, mlp_item, then kernels hidden and out; biases are zeros.
+    class_weights : bool
+        Whether jobs may have them.
+    """
+
+    framework: str
+    environment: Mapping[str, str]
+    embedding: Creator
+    summed: Creator
+    classifier: Creator
+    batchnorm: Creator
+    two_inputs: Creator
+    ncf: Creator
+    config: Mapping[str, Any] = field(default_factory=dict)
+    class_weights: bool = True
+
+
+def _keras(framework: str, version: int, environment: Mapping[str, str]) -> Family:
+    return Family(
+        framework,
+        environment,
+        models.embedded,
+        models.summed,
+        models.classifier,
+        models.normalised,
+        models.two_outputs,
+        models.ncf,
+        {"keras": version},
+    )
+
+
+def _keras3(backend: str) -> Family:
+    return _keras("keras", 3, {"KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"})
+
+
+FAMILIES = {
+    "tf2": _keras("tf2", 2, TF2_ENVIRONMENT),
+    "keras-tensorflow": _keras3("tensorflow"),
+    "keras-jax": _keras3("jax"),
+    "keras-torch": _keras3("torch"),
+    # PyTorch's own entry goes here: "pytorch": Family("torch", {}, ...).
+}

@@ -1,0 +1,233 @@
+"""What holds for every framework: n workers equal one, and a job that goes on an unbroken one."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.frameworks.families import FAMILIES, Family
+from tests.frameworks.ranks import (
+    Data,
+    Ran,
+    Ranks,
+    evaluate,
+    plugin_of,
+    predict_job,
+    same_on_all,
+    train,
+)
+
+pytestmark = pytest.mark.timeout(300)
+
+BATCH, ROWS, EPOCHS = 20, 100, 2
+SGD = ("SGD", {"learning_rate": 0.1})
+MOMENTUM = ("SGD", {"learning_rate": 0.05, "momentum": 0.9})
+ADAM = ("Adam", {"learning_rate": 0.01})
+
+
+class Bench:
+    """One framework's ranks, and how they are asked."""
+
+    def __init__(self, family: Family) -> None:
+        self.family = family
+        self.ranks = Ranks(environment=family.environment)
+
+    def config(self, optimizer: Any = ADAM, **more: Any) -> dict[str, Any]:
+        """What creators are called with."""
+        return {**self.family.config, "optimizer": optimizer, **more}
+
+    def train(self, creator: Any, data: Data, **fields: Any) -> list[Ran]:
+        """Train on as many ranks as the data has."""
+        fields.setdefault("config", self.config())
+        fields.setdefault("batch_size", BATCH)
+        return train(self.ranks, creator, data, framework=self.family.framework, **fields)
+
+    def check(self, creator: Any, data: Data, **fields: Any) -> list[Ran]:
+        """Train on several ranks, and on one that gets the same global batches."""
+        ran = self.train(creator, data, epochs=EPOCHS, **fields)
+        same_on_all(ran)
+        steps = data.plan(BATCH).steps_per_pass
+        alone = self.train(
+            creator,
+            data.in_order(BATCH, EPOCHS * steps),
+            epochs=EPOCHS,
+            steps_per_epoch=steps,
+            shuffle=False,
+            **fields,
+        )[0]
+        close(ran[0].weights(), alone.weights())
+        for name, values in alone.trained.history.items():
+            np.testing.assert_allclose(ran[0].trained.history[name], values, rtol=2e-5, atol=1e-6)
+        return ran
+
+
+def close(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) -> None:
+    """Every tensor equals its namesake to 1e-5."""
+    assert list(ours) == list(theirs)
+    for name, value in theirs.items():
+        np.testing.assert_allclose(ours[name], value, rtol=1e-5, atol=1e-5, err_msg=name)
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
+    made = Bench(FAMILIES[request.param])
+    yield made
+    made.ranks.close()
+
+
+def columns(rows: int = ROWS) -> dict[str, np.ndarray]:
+    random = np.random.default_rng(1)
+    x = random.normal(size=(rows, 4)).astype(np.float32)
+    return {
+        "x": x,
+        "u": random.integers(0, 500, rows).astype(np.int32),
+        "label": random.integers(0, 3, rows).astype(np.int32),
+        "flag": random.integers(0, 2, rows).astype(np.int32),
+        "y": (x.sum(axis=1) + random.normal(size=rows)).astype(np.float32),
+        "w": random.uniform(0.1, 3.0, rows).astype(np.float32),
+    }
+
+
+def embedded(counts: tuple[int, ...], **more: Any) -> Data:
+    return Data.of(columns(sum(counts)), counts, features=("x", "u"), **more)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "counts"),
+    [(SGD, (47, 53)), (MOMENTUM, (50, 50)), (ADAM, (47, 53)), (ADAM, (30, 41, 29))],
+)
+def test_workers_equal_one(bench, optimizer, counts):
+    bench.check(bench.family.embedding, embedded(counts), config=bench.config(optimizer))
+
+
+def test_a_rank_without_rows_in_some_steps(bench):
+    bench.check(bench.family.embedding, embedded((97, 3)))
+
+
+def test_weights_of_rows(bench):
+    bench.check(bench.family.embedding, embedded((47, 53), weight="w"))
+
+
+def test_weights_of_classes(bench):
+    if not bench.family.class_weights:
+        pytest.skip("this framework's jobs have no class weights")
+    data = Data.of(columns(), (47, 53), features=("x",), labels=("label",))
+    bench.check(bench.family.classifier, data, class_weight={0: 0.5, 1: 2.0, 2: 1.0})
+
+
+def test_loss_that_is_a_sum(bench):
+    config = bench.config(("SGD", {"learning_rate": 0.001}))
+    ran = bench.check(bench.family.summed, embedded((47, 53)), config=config)
+    assert ran[0].trained.history["loss"][0] > 20
+
+
+def test_two_inputs_and_two_outputs(bench):
+    data = Data.of(columns(), (47, 53), features=("x", "w"), labels=("y", "flag"))
+    bench.check(bench.family.two_inputs, data, config=bench.config(SGD))
+
+
+def test_statistics_are_equal_on_all_ranks(bench):
+    data = Data.of(columns(), (97, 3), features=("x",))
+    ran = bench.train(bench.family.batchnorm, data, validation=data, epochs=2)
+    same_on_all(ran)
+    moved = [v for n, v in ran[0].weights().items() if "mean" in n and v.shape == (4,)]
+    assert moved and np.abs(moved[0]).max() > 1e-3
+    assert np.isfinite(ran[0].trained.history["loss"]).all()
+
+
+def test_evaluate_is_exact(bench):
+    data = embedded((80, 23))
+    state = bench.train(bench.family.embedding, data)[0].trained.state
+    common = {
+        "batch_size": BATCH,
+        "config": bench.config(),
+        "state": state,
+        "framework": bench.family.framework,
+    }
+    found = evaluate(bench.ranks, bench.family.embedding, data, **common)
+    assert found[0] == found[1]
+    alone = evaluate(bench.ranks, bench.family.embedding, data.merged(), **common)[0]
+    assert list(found[0]) == list(alone)
+    np.testing.assert_allclose(list(found[0].values()), list(alone.values()), rtol=1e-5)
+
+
+@pytest.mark.parametrize("counts", [(47, 53), (100,)])
+def test_a_fit_goes_on_where_the_last_one_ended(bench, counts):
+    data = embedded(counts)
+    whole = bench.train(bench.family.embedding, data, epochs=3)[0].trained
+    first = bench.train(bench.family.embedding, data, epochs=1)[0].trained
+    second = bench.train(
+        bench.family.embedding, data, epochs=2, initial_epoch=1, state=first.state
+    )[0].trained
+    for name, value in whole.state.tensors.items():
+        np.testing.assert_array_equal(second.state.tensors[name], value, err_msg=name)
+    assert second.state.meta == whole.state.meta
+    joined = {name: first.history[name] + values for name, values in second.history.items()}
+    assert joined == whole.history
+
+
+def test_predictions_do_not_depend_on_batches(bench):
+    data = embedded((100,))
+    state = bench.train(bench.family.embedding, data)[0].trained.state
+    spec = type(data.spec)(data.spec.features)
+    job = predict_job(
+        bench.family.embedding,
+        spec,
+        state=state,
+        config=bench.config(),
+        framework=bench.family.framework,
+    )
+    whole, pieces = bench.ranks.alone(predictions, job, data.shards[0])
+    assert whole.shape[0] == ROWS
+    np.testing.assert_allclose(pieces, whole, rtol=1e-5, atol=1e-6)
+
+
+def predictions(job, columns):
+    predict, _ = plugin_of(job).predictor(job)
+    cuts = (slice(0, 7), slice(7, 70), slice(70, None))
+    pieces = [predict({name: values[cut] for name, values in columns.items()})[0] for cut in cuts]
+    return predict(columns)[0], np.concatenate(pieces)
+
+
+STEPS = 200
+
+
+@pytest.fixture(scope="module")
+def curves() -> dict[str, list[float]]:
+    """The curve of each framework that has run."""
+    return {}
+
+
+def test_ncf_has_the_same_loss_curve_in_every_framework(bench, curves):
+    """Of Adam, from the same weights, over the same 200 batches: to one part in ten thousand.
+
+    No id comes twice in a batch: Keras 3 on TensorFlow squares the gradient of each occurrence by
+    itself, the others that of their sum.
+    """
+    random = np.random.default_rng(3)
+    ids = {
+        name: np.concatenate([random.permutation(64)[:32] for _ in range(STEPS)]).astype(np.int32)
+        for name in ("user", "item")
+    }
+    label = ((ids["user"] * 7 + ids["item"]) % 5).astype(np.int32)
+    shapes = {n: (64, 4) for n in ("gmf_user", "gmf_item", "mlp_user", "mlp_item")}
+    shapes |= {"hidden": (8, 8), "out": (12, 5)}
+    weights = {n: random.normal(0, 0.3, s).astype(np.float32) for n, s in shapes.items()}
+    data = Data.of(
+        {**ids, "label": label}, (32 * STEPS,), features=("user", "item"), labels=("label",)
+    )
+    ran = bench.train(
+        bench.family.ncf,
+        data,
+        batch_size=32,
+        epochs=STEPS,
+        steps_per_epoch=1,
+        shuffle=False,
+        config=bench.config(weights=weights),
+    )
+    curve = ran[0].trained.history["loss"]
+    assert len(curve) == STEPS and curve[-1] < curve[0]
+    for name, other in curves.items():
+        np.testing.assert_allclose(curve, other, rtol=1e-4, err_msg=name)
+    curves[bench.family.framework + str(bench.family.environment)] = curve
