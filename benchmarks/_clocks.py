@@ -16,17 +16,15 @@ from typing import Any
 Seen = dict[str, Any]
 
 
-def make_clock(directory: str | os.PathLike[str]) -> Any:
+def make_clock(directory: str | os.PathLike[str], framework: str = "tf2") -> Any:
     """Return a callback that writes when each epoch and each validation began and ended.
 
     What it writes is in seconds since the epoch of the system's clock, so that it can be laid
     beside the driver's own times.
     """
-    import tensorflow as tf
-
     directory = os.fspath(directory)
 
-    class Clock(tf.keras.callbacks.Callback):
+    class Clock(_callback(framework)):  # type: ignore[misc]
         _supports_tf_logs = True
 
         def on_train_begin(self, logs: Any = None) -> None:
@@ -45,6 +43,9 @@ def make_clock(directory: str | os.PathLike[str]) -> Any:
         def on_test_end(self, logs: Any = None) -> None:
             self.validation[1] = time.time()
 
+        # Orca's names in PyTorch.
+        on_val_begin, on_val_end = on_test_begin, on_test_end
+
         def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
             self.epoch[1] = self.epoch[1] or time.time()
 
@@ -57,14 +58,25 @@ def make_clock(directory: str | os.PathLike[str]) -> Any:
     return Clock()
 
 
+def _callback(framework: str) -> type:
+    """Return the class of a framework's callbacks."""
+    if framework == "pytorch":
+        from zoo.orca.learn.pytorch.callbacks import Callback
+    elif framework == "tf2":
+        from tensorflow.keras.callbacks import Callback
+    else:
+        from keras.callbacks import Callback
+    return Callback  # type: ignore[no-any-return]
+
+
 class ShippedClock:
     """Becomes a clock where it is unpickled, on a worker: the driver needs no TensorFlow for it."""
 
-    def __init__(self, directory: str | os.PathLike[str]) -> None:
-        self._directory = os.fspath(directory)
+    def __init__(self, directory: str | os.PathLike[str], framework: str = "tf2") -> None:
+        self._made_of = os.fspath(directory), framework
 
     def __reduce__(self) -> Any:
-        return make_clock, (self._directory,)
+        return make_clock, self._made_of
 
 
 def read_seen(directory: str | os.PathLike[str]) -> list[Seen]:

@@ -4,13 +4,17 @@
 ncf       the example's: embeddings of 16, three small layers; two ids a row      Adam
 dense     100 floats -> 512 -> 512 -> 1                                           Adam
 embedding 4 ids a row -> a table of 1,000,000 x 64 -> their mean -> 1             Adagrad
+wide      as many floats as its four square layers are wide -> 1; PyTorch only    SGD
 ========= =====================================================================  =======
 
 The large table has Adagrad, because its update touches only the rows that a step saw. Adam's, and
 with tf_keras SGD's too, goes over all 64 million numbers in every step, in plain Keras as well:
 that would measure the machine's memory and nothing else.
+
+Each framework's are in a file of their own: _models_tf2.py, _models_keras.py, _models_pytorch.py.
 """
 
+import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -20,33 +24,10 @@ from typing import Any
 import _paths  # noqa: F401
 import numpy as np
 import pyarrow as pa
-from models_tf2 import ncf
 from pyarrow import parquet
 from ratings import MOVIELENS_1M, generate
 
 Config = dict[str, Any]
-
-
-def dense_creator(config: Config) -> Any:
-    """Return a small perceptron."""
-    from tensorflow import keras
-
-    layers = [keras.Input((100,))]
-    layers += [keras.layers.Dense(512, activation="relu") for _ in range(2)]
-    model = keras.Sequential([*layers, keras.layers.Dense(1)])
-    model.compile(**config["compile"])
-    return model
-
-
-def embedding_creator(config: Config) -> Any:
-    """Return a linear model of the mean of embeddings in a large table."""
-    from tensorflow import keras
-
-    ids = keras.Input((4,), dtype="int32")
-    mean = keras.layers.GlobalAveragePooling1D()(keras.layers.Embedding(1_000_000, 64)(ids))
-    model = keras.Model(ids, keras.layers.Dense(1)(mean))
-    model.compile(**config["compile"])
-    return model
 
 
 def ncf_rows(rows: int, seed: int) -> pa.Table:
@@ -63,11 +44,11 @@ def _ratings() -> pa.Table:
     return generate(MOVIELENS_1M)
 
 
-def dense_rows(rows: int, seed: int) -> pa.Table:
-    """Return rows of 100 floats, and a label that depends on them."""
+def dense_rows(rows: int, seed: int, width: int = 100) -> pa.Table:
+    """Return rows of so many floats, and a label that depends on them."""
     rng = np.random.default_rng(seed)
-    x = rng.standard_normal((rows, 100), dtype=np.float32)
-    y = x @ rng.standard_normal(100, dtype=np.float32) / 10
+    x = rng.standard_normal((rows, width), dtype=np.float32)
+    y = x @ rng.standard_normal(width, dtype=np.float32) / np.float32(width**0.5)
     return pa.table([_lists(x), pa.array(y)], names=["x", "y"])
 
 
@@ -86,17 +67,30 @@ def _lists(array: np.ndarray) -> pa.Array:
 
 @dataclass(frozen=True)
 class Model:
-    """A model: creators by framework, its columns, what it is compiled with, and its rows."""
+    """A model: its name, its columns, what Keras compiles it with, and its rows."""
 
-    creators: dict[str, Callable[[Config], Any]]
+    name: str
     features: list[str]
     label: str
     compiled: Config
     rows: Callable[[int, int], pa.Table]
 
+    @property
+    def is_classes(self) -> bool:
+        """Whether labels are numbers of classes."""
+        return "metrics" in self.compiled
+
+    def creator(self, framework: str) -> Callable[[Config], Any]:
+        """Return the model's creator; of Keras 3 there is one for all backends."""
+        module = importlib.import_module(f"_models_{framework.partition('-')[0]}")
+        found: Callable[[Config], Any] = getattr(module, self.name)
+        return found
+
     def config(self, *files: Path) -> Config:
         """Return what the creator needs to know, with the largest ids of the files' rows."""
         config: Config = {"compile": self.compiled}
+        if self.name == "wide":
+            config["width"] = len(parquet.read_table(files[0], columns=["x"])["x"][0])
         if self.features == ["user", "item"]:
             tables = [parquet.read_table(file, columns=self.features) for file in files]
             for name in self.features:
@@ -121,23 +115,12 @@ def _matrix(column: pa.ChunkedArray) -> np.ndarray:
 
 CLASSES = {"loss": "sparse_categorical_crossentropy", "metrics": ["accuracy"]}
 MODELS = {
-    "ncf": Model(
-        {"tf2": ncf},
-        ["user", "item"],
-        "label",
-        {"optimizer": "adam", **CLASSES},
-        ncf_rows,
-    ),
-    "dense": Model(
-        {"tf2": dense_creator}, ["x"], "y", {"optimizer": "adam", "loss": "mse"}, dense_rows
-    ),
+    "ncf": Model("ncf", ["user", "item"], "label", {"optimizer": "adam", **CLASSES}, ncf_rows),
+    "dense": Model("dense", ["x"], "y", {"optimizer": "adam", "loss": "mse"}, dense_rows),
     "embedding": Model(
-        {"tf2": embedding_creator},
-        ["ids"],
-        "y",
-        {"optimizer": "adagrad", "loss": "mse"},
-        embedding_rows,
+        "embedding", ["ids"], "y", {"optimizer": "adagrad", "loss": "mse"}, embedding_rows
     ),
+    "wide": Model("wide", ["x"], "y", {}, dense_rows),
 }
 
 

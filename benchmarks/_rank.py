@@ -58,7 +58,7 @@ def train(model: Model, rows: Rows, ring: Collective, config: Any, epochs: int) 
             make_card_reader(places["card"], CARD),
             make_counter(places["counter"]),
         ]
-        creator = pack(model.creators["tf2"], "model_creator")
+        creator = pack(model.creator("tf2"), "model_creator")
         job = TrainJob(
             ModelSpec("tf2", creator, pack(config, "config")),
             rows.spec,

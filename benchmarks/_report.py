@@ -226,6 +226,11 @@ def write(
     return path
 
 
+def result_name(benchmark: str, frameworks: Sequence[str]) -> str:
+    """Return the name of the results for these frameworks; those of tf2 have no suffix."""
+    return benchmark if list(frameworks) == ["tf2"] else "-".join([benchmark, *frameworks])
+
+
 def conclude(path: Path, shown: Sequence[str], goals: Sequence[Goal]) -> int:
     """Print what a benchmark came to; return its exit code: 1 if a must was missed."""
     print("", *shown, *([goals_table(goals)] if goals else []), path, sep="\n\n")
@@ -235,7 +240,7 @@ def conclude(path: Path, shown: Sequence[str], goals: Sequence[Goal]) -> int:
 def machine() -> str:
     """Describe what a result depends on: processors, memory, versions, and what else runs."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    packages = ("tensorflow", "tf-keras", "pyspark", "pyarrow", "numpy")
+    packages = ("tensorflow", "tf-keras", "keras", "jax", "torch", "pyspark", "pyarrow", "numpy")
     versions = [f"Python {platform.python_version()}"]
     versions += [f"{name} {_version(name)}" for name in packages]
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())

@@ -1,6 +1,6 @@
 """One contestant: trains a model on rows of a file, several times over, and prints one JSON line.
 
-python benchmarks/_train.py plain|orca|mirrored MODEL DIRECTORY --fits FILE:BATCH ... [options]
+python benchmarks/_train.py plain|orca|mirrored|ddp MODEL DIRECTORY --fits FILE:BATCH ... [options]
 
 DIRECTORY has FILE.parquet. The line has, for each fit and seed, the history and the seconds of
 each epoch, validation left out, as a callback sees them; of several workers, of the slowest.
@@ -60,12 +60,16 @@ def plain(options: argparse.Namespace) -> Iterator[Found]:
         yield {"fit": name, "seed": fit.seed, **train(fit, options)}
 
 
-def plain_tf2(fit: Fit, options: argparse.Namespace) -> Found:
-    """Train with Keras 2: `model.fit` on numpy arrays."""
-    import tensorflow as tf
-
-    tf.keras.utils.set_random_seed(fit.seed)
-    model = fit.model.creators["tf2"](fit.config)
+def plain_keras(fit: Fit, options: argparse.Namespace) -> Found:
+    """Train with Keras alone: `model.fit` on numpy arrays."""
+    if options.framework == "tf2":
+        from tensorflow import keras
+    else:
+        # Keras 3 looks at it when it is imported, and never again.
+        os.environ["KERAS_BACKEND"] = options.framework.partition("-")[2]
+        import keras
+    keras.utils.set_random_seed(fit.seed)
+    model = fit.model.creator(options.framework)(fit.config)
     if options.steps_per_execution > 1:
         model.compile(**fit.model.compiled, steps_per_execution=options.steps_per_execution)
     features, labels = fit.model.arrays(fit.train)
@@ -81,10 +85,33 @@ def plain_tf2(fit: Fit, options: argparse.Namespace) -> Found:
             labels,
             epochs=options.epochs,
             validation_data=validation,
-            callbacks=[make_clock(clocks)],
+            callbacks=[make_clock(clocks, options.framework)],
             **settings,
         )
         return {"history": history.history, "seconds": epoch_seconds(read_seen(clocks))}
+
+
+def plain_pytorch(fit: Fit, options: argparse.Namespace) -> Found:
+    """Train with a loop in PyTorch, on tensors."""
+    import torch
+    from _loop_pytorch import tensors, train
+    from _models_pytorch import OPTIMIZERS
+
+    name = fit.model.name
+    torch.manual_seed(fit.seed)
+    torch.set_num_threads(len(affinity()))
+    model = fit.model.creator("pytorch")(fit.config)
+    optimizer = OPTIMIZERS[name](model, fit.config)
+    called = torch.compile(model) if options.compile else model
+    columns = tensors(name, fit.train)
+    validation = tensors(name, fit.validation) if fit.validation else None
+    if options.meet:
+        train(name, called, optimizer, columns, fit.batch, 1)
+        meet(options.meet, options.together)
+    history, spans, _ = train(
+        name, called, optimizer, columns, fit.batch, options.epochs, validation
+    )
+    return {"history": history, "seconds": [end - began for began, end in spans]}
 
 
 def meet(directory: Path, processes: int) -> None:
@@ -97,37 +124,57 @@ def meet(directory: Path, processes: int) -> None:
         time.sleep(0.002)
 
 
-PLAIN: dict[str, Callable[[Fit, argparse.Namespace], Found]] = {"tf2": plain_tf2}
+KERAS = ("keras-jax", "keras-tensorflow", "keras-torch")
+PLAIN: dict[str, Callable[[Fit, argparse.Namespace], Found]] = {
+    "tf2": plain_keras,
+    **dict.fromkeys(KERAS, plain_keras),
+    "pytorch": plain_pytorch,
+}
+
+
+def make_estimator(fit: Fit, options: argparse.Namespace) -> Any:
+    """Return Orca's estimator of a framework."""
+    framework, _, backend = options.framework.partition("-")
+    estimator = importlib.import_module(f"zoo.orca.learn.{framework}").Estimator
+    creator = fit.model.creator(options.framework)
+    settings: dict[str, Any] = {"config": fit.config, "num_workers": options.workers}
+    settings |= {"seed": fit.seed, "cpu_binding": options.bind}
+    if framework == "pytorch":
+        from _models_pytorch import LOSSES, OPTIMIZERS
+
+        from zoo.orca.learn.metrics import Accuracy
+
+        name = fit.model.name
+        metrics = [Accuracy()] if fit.model.is_classes else None
+        settings |= {"optimizer": OPTIMIZERS[name], "loss": LOSSES[name](), "metrics": metrics}
+        return estimator.from_torch(model=creator, **settings)
+    if backend:
+        settings["keras_backend"] = backend
+    return estimator.from_keras(model_creator=creator, **settings)
 
 
 def orca(options: argparse.Namespace) -> Iterator[Found]:
     """Train with Orca on DataFrames."""
     from zoo.orca import OrcaContext, init_orca_context, stop_orca_context
 
-    estimator = importlib.import_module(f"zoo.orca.learn.{options.framework}").Estimator
     init_orca_context("local", cores=max(options.workers, len(affinity())), memory="4g")
     spark = OrcaContext.get_spark_session()
     for name, fit in fits(options):
         paths = [str(path) for path in (fit.train, fit.validation) if path]
         frames = [spark.read.parquet(path) for path in paths]
+        quiet = {} if options.framework == "pytorch" else {"verbose": 0}
         with tempfile.TemporaryDirectory() as clocks, tempfile.TemporaryDirectory() as counts:
-            est = estimator.from_keras(
-                model_creator=fit.model.creators[options.framework],
-                config=fit.config,
-                num_workers=options.workers,
-                seed=fit.seed,
-                cpu_binding=options.bind,
-            )
+            est = make_estimator(fit, options)
             counters = [make_counter(counts)] if options.count_bytes else []
             stats = est.fit(
                 frames[0],
                 epochs=options.epochs,
                 batch_size=fit.batch,
-                verbose=0,
-                callbacks=[ShippedClock(clocks), *counters],
+                callbacks=[ShippedClock(clocks, options.framework), *counters],
                 validation_data=frames[1] if fit.validation else None,
                 feature_cols=fit.model.features,
                 label_cols=[fit.model.label],
+                **quiet,
             )
             est.shutdown()
             found = {"history": stats.history, "seconds": epoch_seconds(read_seen(clocks))}
@@ -135,6 +182,22 @@ def orca(options: argparse.Namespace) -> Iterator[Found]:
                 found["bytes"] = read_counts(counts)
             yield {"fit": name, "seed": fit.seed, **found}
     stop_orca_context()
+
+
+def ddp(options: argparse.Namespace) -> Iterator[Found]:
+    """Train with DistributedDataParallel, two processes under pyspark's `TorchDistributor`."""
+    from _loop_pytorch import train_rank
+    from pyspark.ml.torch.distributor import TorchDistributor
+    from pyspark.sql import SparkSession
+
+    session = SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false")
+    spark = session.getOrCreate()
+    for name, fit in fits(options):
+        distributor = TorchDistributor(num_processes=2, local_mode=True, use_gpu=False)
+        settings = (str(fit.train), fit.batch, options.epochs, fit.seed)
+        found = distributor.run(train_rank, fit.model.name, fit.config, *settings)
+        yield {"fit": name, "seed": fit.seed, **found}
+    spark.stop()
 
 
 def mirrored(options: argparse.Namespace) -> Iterator[Found]:
@@ -187,7 +250,7 @@ def mirrored_worker(options: argparse.Namespace) -> Iterator[Found]:
 
     tf.keras.utils.set_random_seed(fit.seed)
     with strategy.scope():
-        model = fit.model.creators["tf2"](fit.config)
+        model = fit.model.creator("tf2")(fit.config)
     with tempfile.TemporaryDirectory() as clocks:
         history = model.fit(
             strategy.distribute_datasets_from_function(dataset),
@@ -212,7 +275,7 @@ def parse() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser()
     add = parser.add_argument
-    add("contestant", choices=["plain", "orca", "mirrored"])
+    add("contestant", choices=["plain", "orca", "mirrored", "ddp"])
     add("model", choices=list(MODELS))
     add("directory", type=Path)
     add("--fits", nargs="+", required=True, metavar="FILE:BATCH")
@@ -222,6 +285,7 @@ def parse() -> argparse.Namespace:
     add("--seeds", type=int, nargs="+", default=[0])
     add("--validation", metavar="FILE")
     add("--steps-per-execution", type=int, default=1, help="of the plain contestant")
+    add("--compile", action="store_true", help="plain PyTorch with torch.compile")
     add("--steps", type=int, help="of an epoch of mirrored")
     add("--cpus", type=int, nargs="+", help="by their place among those there are; two by default")
     add("--bind", action="store_true", help="keep each of Orca's workers to processors of its own")
@@ -239,7 +303,7 @@ def main() -> None:
     if hasattr(os, "sched_setaffinity") and options.rank is None:
         there = affinity()
         os.sched_setaffinity(0, [there[i % len(there)] for i in options.cpus or (0, 1)])
-    contestants = {"plain": plain, "orca": orca, "mirrored": mirrored}
+    contestants = {"plain": plain, "orca": orca, "mirrored": mirrored, "ddp": ddp}
     run = contestants[options.contestant] if options.rank is None else mirrored_worker
     print(json.dumps({"runs": list(run(options))}))
 

@@ -54,14 +54,14 @@ def generate(path: Path, rows: int) -> None:
 
 def make_pandas_udf(weights: Any) -> Any:
     """Return the UDF that a careful user writes: one model for each task, large batches."""
-    import movielens_ncf
+    import models_tf2
     import pandas as pd
     from pyspark import cloudpickle
     from pyspark.sql.functions import pandas_udf
 
     # Python workers do not find the example's module.
-    cloudpickle.register_pickle_by_value(movielens_ncf)
-    creator, config = movielens_ncf.model_creator, CONFIG
+    cloudpickle.register_pickle_by_value(models_tf2)
+    creator, config = models_tf2.ncf, CONFIG
 
     def predict(batches: Iterator[tuple[pd.Series, pd.Series]]) -> Iterator[pd.Series]:
         import tensorflow as tf
@@ -89,7 +89,7 @@ def contestants(path: Path) -> Iterator[dict[str, Callable[[Any], dict[str, floa
     from zoo.orca.learn.tf2 import Estimator
 
     init_orca_context("local", cores=2, memory="2g")
-    est = Estimator.from_keras(model_creator=model_creator, config=CONFIG)
+    est = Estimator.from_keras(model_creator=ncf, config=CONFIG)
 
     def plain(frame: Any) -> dict[str, float]:
         began = time.perf_counter()

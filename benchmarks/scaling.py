@@ -1,6 +1,7 @@
 """Two workers of one thread against one: how much of the second processor is training.
 
-python benchmarks/scaling.py [--rounds N] [--models ncf dense] [--scale X] [--no-network]
+python benchmarks/scaling.py [--framework tf2|keras-jax|...|pytorch] [--rounds N]
+                             [--models ncf dense] [--scale X] [--no-network]
 
 Two workers have twice the rows and twice the batch, so each has the same rows in each step as the
 one worker. Each worker is kept to a processor of its own. Beside it, what the machine itself makes
@@ -27,6 +28,7 @@ from _report import (
     race,
     race_together,
     ratio,
+    result_name,
     spread,
     table,
     take_turns,
@@ -37,6 +39,7 @@ from _report import (
 #: Steps of an epoch.
 STEPS = {"ncf": 200, "dense": 40}
 GOALS = {"ncf": (0.80, 0.90), "dense": (0.90, 0.97)}
+FRAMEWORKS = ("tf2", "keras-jax", "keras-tensorflow", "keras-torch", "pytorch")
 ONE, TWO = "1 worker", "2 workers"
 ALONE, TOGETHER = "plain, alone", "plain, two at once"
 LINKS: dict[str, float | None] = {"no limit": None, "10 Gbit/s": 10.0, "1 Gbit/s": 1.0}
@@ -54,7 +57,7 @@ class Contest:
         self.model, self.options, self.directory = model, options, directory
         self.batch = options.batch
         self.rows = self.batch * max(4, int(STEPS[model] * options.scale))
-        self.epochs = ["--epochs", options.epochs]
+        self.epochs = ["--epochs", options.epochs, "--framework", options.framework]
 
     def contestants(self) -> Iterator[tuple[str, Any]]:
         """Yield each with its name."""
@@ -77,7 +80,7 @@ class Contest:
         return {self.model: rate(run["seconds"], self.rows * workers)}
 
     def plain(self, processes: int) -> dict[str, float]:
-        """Train with plain Keras, in processes that start to be timed together; the slower's."""
+        """Train with the framework alone, in processes that start to be timed together; the slower's."""
         arguments = [*self.epochs, "--fits", f"{self.file(1)}:{self.batch}"]
         arguments += ["--together", processes]
         with tempfile.TemporaryDirectory() as place:
@@ -158,6 +161,8 @@ def links_table(runs: Sequence[Run], local: dict[str, float]) -> str:
 def over_links(contests: dict[str, Contest], options: argparse.Namespace) -> tuple[list[Run], str]:
     """Train in network namespaces; return the runs, or none and why not."""
     reason = "left out by --no-network" if options.no_network else why_not()
+    if options.framework != "tf2":
+        reason = "the ranks in namespaces of their own run tf2 alone"
     if reason:
         return [], f"Not measured: {reason}."
     try:
@@ -172,6 +177,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     add = parser.add_argument
+    add("--framework", choices=FRAMEWORKS, default=FRAMEWORKS[0])
     add("--rounds", type=int, default=2)
     add("--models", nargs="+", choices=list(STEPS), default=list(STEPS))
     add("--batch", type=int, default=1280, help="rows of a worker and step")
@@ -197,7 +203,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     over = over or f"{LINKS_SETTING}\n\n{links_table(linked, local)}"
     sections = {"": SETTING.format(options=options), "Efficiency": efficiencies, "Over links": over}
     title = "Two workers against one"
-    path = write("scaling", title, sections, runs=[*runs, *linked], goals=reached)
+    path = write(
+        result_name("scaling", [options.framework]),
+        title,
+        sections,
+        runs=[*runs, *linked],
+        goals=reached,
+    )
     return conclude(path, [efficiencies, over], reached)
 
 

@@ -5,8 +5,6 @@ The backend is that of the variable KERAS_BACKEND or of Keras's own configuratio
 
 from typing import Any
 
-from zoo.orca.learn.keras import Estimator
-
 Config = dict[str, Any]
 
 
@@ -52,13 +50,17 @@ def tabular(config: Config) -> Any:
     return model
 
 
-def ncf_estimator(config: Config, workers: int | None, seed: int) -> Estimator:
+def ncf_estimator(config: Config, workers: int | None, seed: int) -> Any:
     """Return an estimator of ratings."""
+    from zoo.orca.learn.keras import Estimator
+
     return Estimator.from_keras(model_creator=ncf, config=config, num_workers=workers, seed=seed)
 
 
-def tabular_estimator(config: Config, workers: int | None, seed: int) -> Estimator:
+def tabular_estimator(config: Config, workers: int | None, seed: int) -> Any:
     """Return an estimator of machines that fail."""
+    from zoo.orca.learn.keras import Estimator
+
     return Estimator.from_keras(
         model_creator=tabular, config=config, num_workers=workers, seed=seed
     )

@@ -5,9 +5,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from zoo.orca.learn.metrics import AUC, Accuracy
-from zoo.orca.learn.pytorch import Estimator
-
 Config = dict[str, Any]
 
 
@@ -81,8 +78,11 @@ def adam(model: nn.Module, config: Config) -> torch.optim.Optimizer:
     return torch.optim.Adam(model.parameters(), lr=1e-3)
 
 
-def ncf_estimator(config: Config, workers: int | None, seed: int) -> Estimator:
+def ncf_estimator(config: Config, workers: int | None, seed: int) -> Any:
     """Return an estimator of ratings."""
+    from zoo.orca.learn.metrics import Accuracy
+    from zoo.orca.learn.pytorch import Estimator
+
     return Estimator.from_torch(
         model=ncf,
         optimizer=adam,
@@ -94,8 +94,11 @@ def ncf_estimator(config: Config, workers: int | None, seed: int) -> Estimator:
     )
 
 
-def tabular_estimator(config: Config, workers: int | None, seed: int) -> Estimator:
+def tabular_estimator(config: Config, workers: int | None, seed: int) -> Any:
     """Return an estimator of machines that fail."""
+    from zoo.orca.learn.metrics import AUC
+    from zoo.orca.learn.pytorch import Estimator
+
     return Estimator.from_torch(
         model=tabular,
         optimizer=adam,

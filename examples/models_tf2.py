@@ -2,8 +2,6 @@
 
 from typing import Any
 
-from zoo.orca.learn.tf2 import Estimator
-
 Config = dict[str, Any]
 
 
@@ -60,13 +58,17 @@ def tabular(config: Config) -> Any:
     return model
 
 
-def ncf_estimator(config: Config, workers: int | None, seed: int) -> Estimator:
+def ncf_estimator(config: Config, workers: int | None, seed: int) -> Any:
     """Return an estimator of ratings."""
+    from zoo.orca.learn.tf2 import Estimator
+
     return Estimator.from_keras(model_creator=ncf, config=config, num_workers=workers, seed=seed)
 
 
-def tabular_estimator(config: Config, workers: int | None, seed: int) -> Estimator:
+def tabular_estimator(config: Config, workers: int | None, seed: int) -> Any:
     """Return an estimator of machines that fail."""
+    from zoo.orca.learn.tf2 import Estimator
+
     return Estimator.from_keras(
         model_creator=tabular, config=config, num_workers=workers, seed=seed
     )

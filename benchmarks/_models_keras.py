@@ -1,0 +1,31 @@
+"""The benchmarks' models in Keras 3, on whichever backend it runs."""
+
+from typing import Any
+
+from models_keras import ncf
+
+Config = dict[str, Any]
+
+__all__ = ["dense", "embedding", "ncf"]
+
+
+def dense(config: Config) -> Any:
+    """Return a small perceptron."""
+    import keras
+
+    layers = [keras.Input((100,))]
+    layers += [keras.layers.Dense(512, activation="relu") for _ in range(2)]
+    model = keras.Sequential([*layers, keras.layers.Dense(1)])
+    model.compile(**config["compile"])
+    return model
+
+
+def embedding(config: Config) -> Any:
+    """Return a linear model of the mean of embeddings in a large table."""
+    import keras
+
+    ids = keras.Input((4,), dtype="int32")
+    mean = keras.layers.GlobalAveragePooling1D()(keras.layers.Embedding(1_000_000, 64)(ids))
+    model = keras.Model(ids, keras.layers.Dense(1)(mean))
+    model.compile(**config["compile"])
+    return model
