@@ -1,6 +1,7 @@
-"""The quick start as a whole program, in Orca or in plain Keras, with the time of each phase.
+"""The quick start as a whole program, in Orca or the framework alone, with the time of each phase.
 
-python benchmarks/_quickstart.py plain|orca DIRECTORY [--workers N] [--batch N] [--epochs N]
+python benchmarks/_quickstart.py plain|orca DIRECTORY [--framework NAME] [--workers N] [--batch N]
+                                 [--epochs N]
 
 DIRECTORY has train.parquet and test.parquet. Both programs start a Spark session, read both, train
 with a validation after each epoch, save, and evaluate. The last line is a JSON object with the
@@ -12,10 +13,10 @@ import time
 BEGAN = time.time()
 
 import argparse  # noqa: E402
+import importlib  # noqa: E402
 import json  # noqa: E402
 import os  # noqa: E402
 import tempfile  # noqa: E402
-from collections.abc import Callable  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
@@ -27,6 +28,7 @@ from _clocks import (  # noqa: E402
     read_seen,
     validation_seconds,
 )
+from _models import MODELS  # noqa: E402
 
 COLUMNS = ["user", "item", "label"]
 
@@ -66,7 +68,7 @@ class Phases:
 
 
 def plain(options: argparse.Namespace) -> dict[str, Any]:
-    """Collect the rows, then train with Keras alone."""
+    """Collect the rows, then train with the framework alone."""
     phases = Phases()
     from pyspark.sql import SparkSession
 
@@ -79,70 +81,113 @@ def plain(options: argparse.Namespace) -> dict[str, Any]:
     phases.end("read")
     (features, labels), test = (_arrays(frame.toPandas()) for frame in frames)
     phases.end("rows")
-    import tensorflow as tf
+    if options.framework == "pytorch":
+        value, last = train_pytorch(options, phases, [*features, labels], [*test[0], test[1]])
+    else:
+        value, last = train_keras(options, phases, (features, labels), test)
+    phases.end("evaluate")
+    return phases.result(len(labels), last, value)
 
-    tf.keras.Model  # noqa: B018  Keras is loaded when it is first asked for.
+
+def train_keras(
+    options: argparse.Namespace, phases: Phases, train: Any, test: Any
+) -> tuple[float, float]:
+    """Train, save and evaluate with Keras; return the validation loss and the last epoch's time."""
+    if options.framework == "tf2":
+        from tensorflow import keras
+    else:
+        # Keras 3 looks at it when it is imported, and never again.
+        os.environ["KERAS_BACKEND"] = options.framework.partition("-")[2]
+        import keras
+    keras.Model  # noqa: B018  TensorFlow loads Keras when it is first asked for.
     phases.end("framework import")
-    tf.keras.utils.set_random_seed(0)
-    model = _creator()(options.config)
+    keras.utils.set_random_seed(0)
+    model = MODELS["ncf"].creator(options.framework)(options.config)
     with tempfile.TemporaryDirectory() as clocks:
         history = model.fit(
-            features,
-            labels,
+            *train,
             batch_size=options.batch,
             epochs=options.epochs,
             validation_data=test,
             verbose=0,
-            callbacks=[make_clock(clocks)],
+            callbacks=[make_clock(clocks, options.framework)],
         ).history
         seen = read_seen(clocks)
     phases.trained(seen)
     model.save(options.directory / "plain.keras")
     phases.end("save")
     model.evaluate(*test, batch_size=options.batch, verbose=0)
-    phases.end("evaluate")
-    return phases.result(len(labels), epoch_seconds(seen)[-1], history["val_loss"][-1])
+    return history["val_loss"][-1], epoch_seconds(seen)[-1]
+
+
+def train_pytorch(
+    options: argparse.Namespace, phases: Phases, train: list[Any], test: list[Any]
+) -> tuple[float, float]:
+    """Train, save and evaluate with PyTorch; as `train_keras`."""
+    import torch
+    from _loop_pytorch import evaluate
+    from _loop_pytorch import train as train_model
+    from _models_pytorch import OPTIMIZERS
+
+    phases.end("framework import")
+    torch.manual_seed(0)
+    columns, validation = (
+        [torch.from_numpy(array[:, 0].copy()) for array in arrays] for arrays in (train, test)
+    )
+    columns[-1], validation[-1] = columns[-1].long(), validation[-1].long()
+    model = MODELS["ncf"].creator("pytorch")(options.config)
+    optimizer = OPTIMIZERS["ncf"](model, options.config)
+    began = time.time()
+    settings = (options.batch, options.epochs, validation)
+    history, epochs, validations = train_model("ncf", model, optimizer, columns, *settings)
+    seen: Seen = {"began": began, "epochs": epochs, "validations": validations}
+    phases.trained([seen | {"ended": time.time()}])
+    torch.save(model.state_dict(), options.directory / "plain.pt")
+    phases.end("save")
+    evaluate("ncf", model, validation)
+    return history["val_loss"][-1], epochs[-1][1] - epochs[-1][0]
 
 
 def orca(options: argparse.Namespace) -> dict[str, Any]:
     """Train on the DataFrames."""
     phases = Phases()
     from zoo.orca import OrcaContext, init_orca_context
-    from zoo.orca.learn.tf2 import Estimator
 
     init_orca_context("local", cores=2, memory="2g")
     spark = OrcaContext.get_spark_session()
     phases.end("session")
     train, test = (spark.read.parquet(str(path)) for path in options.files)
     phases.end("read")
-    est = Estimator.from_keras(
-        model_creator=_creator(), config=options.config, num_workers=options.workers
-    )
+    est = make_estimator(options)
     columns = {"feature_cols": COLUMNS[:2], "label_cols": COLUMNS[2:]}
+    quiet = {} if options.framework == "pytorch" else {"verbose": 0}
     with tempfile.TemporaryDirectory() as clocks:
         stats = est.fit(
             train,
             epochs=options.epochs,
             batch_size=options.batch,
             validation_data=test,
-            verbose=0,
-            callbacks=[ShippedClock(clocks)],
+            callbacks=[ShippedClock(clocks, options.framework)],
             **columns,
+            **quiet,
         )
         seen = read_seen(clocks)
     phases.trained(seen)
     est.save(os.path.join(options.directory, "orca.safetensors"))
     phases.end("save")
-    est.evaluate(test, batch_size=options.batch, verbose=0, **columns)
+    est.evaluate(test, batch_size=options.batch, **columns, **quiet)
     phases.end("evaluate")
     last = epoch_seconds(seen)[-1]
     return phases.result(options.rows, last, stats.history["val_loss"][-1])
 
 
-def _creator() -> Callable[[dict[str, Any]], Any]:
-    from models_tf2 import ncf
-
-    return ncf
+def make_estimator(options: argparse.Namespace) -> Any:
+    """Return Orca's estimator, as the example makes it."""
+    framework, _, backend = options.framework.partition("-")
+    if backend:
+        os.environ["KERAS_BACKEND"] = backend
+    models = importlib.import_module(f"models_{framework}")
+    return models.ncf_estimator(options.config, options.workers, 0)
 
 
 def _arrays(table: Any) -> tuple[list[Any], Any]:
@@ -155,6 +200,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("program", choices=["plain", "orca"])
     parser.add_argument("directory", type=Path)
+    parser.add_argument("--framework", default="tf2")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--batch", type=int, default=1280)
     parser.add_argument("--epochs", type=int, default=2)

@@ -1,6 +1,6 @@
-"""The quick start as a whole program: Orca beside plain Keras after `toPandas()`.
+"""The quick start as a whole program: Orca beside the framework alone after `toPandas()`.
 
-python benchmarks/quickstart.py [--rounds N] [--rows N]
+python benchmarks/quickstart.py [--framework tf2|keras-jax|...|pytorch] [--rounds N] [--rows N]
 
 Both programs start a Spark session, read a million generated ratings, of which they train on 80 %,
 validate after each of two epochs, save, and evaluate; each in a cold process with the same two
@@ -26,6 +26,7 @@ from _report import (
     conclude,
     race,
     ratio,
+    result_name,
     spread,
     table,
     take_turns,
@@ -35,7 +36,8 @@ from _report import (
 from _split import save
 from ratings import MOVIELENS_1M, generate, scaled
 
-PLAIN, ONE, TWO = "plain tf_keras", "Orca, 1 worker", "Orca, 2 workers"
+FRAMEWORKS = ("tf2", "keras-jax", "keras-tensorflow", "keras-torch", "pytorch")
+PLAIN, ONE, TWO = "plain", "Orca, 1 worker", "Orca, 2 workers"
 PROGRAMS: dict[str, list[object]] = {
     PLAIN: ["plain"],
     ONE: ["orca", "--workers", 1],
@@ -73,6 +75,7 @@ def others_table(runs: Sequence[Run]) -> str:
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--framework", choices=FRAMEWORKS, default=FRAMEWORKS[0])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--rows", type=int, help="generated ratings, a million by default")
     parser.add_argument("--batch", type=int, default=1280)
@@ -95,6 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         config = json.dumps(MODELS["ncf"].config(*files))
         more: list[object] = ["--rows", rows, "--config", config]
         more += ["--batch", options.batch, "--epochs", options.epochs]
+        more += ["--framework", options.framework]
         programs = {
             name: partial(run, program, directory, more) for name, program in PROGRAMS.items()
         }
@@ -111,14 +115,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "Phases": phases_table(runs),
         "Last epoch, memory": others_table(runs),
     }
-    path = write("quickstart", "The quick start", sections, runs=runs, goals=reached)
+    name = result_name("quickstart", [options.framework])
+    path = write(name, f"The quick start, {options.framework}", sections, runs=runs, goals=reached)
     return conclude(path, list(sections.values())[1:], reached)
 
 
 SETTING = """\
 {rows:,} generated ratings to train on, batch {options.batch} over all workers, {options.epochs} \
 epochs; {options.rounds} rounds, in turns, each program in a cold process with two processors. \
-Plain is one script: Spark reads, `toPandas()` with Arrow, `model.fit` on numpy arrays.
+Plain is one script: Spark reads, `toPandas()` with Arrow, then `model.fit` on numpy arrays, or in \
+PyTorch a loop on tensors.
 
 "first step" is what the first epoch took beyond the last one: tracing and warming up. In plain, \
 what happens until training begins is to build the model; in Orca the rows go to the workers, the \

@@ -80,7 +80,7 @@ class Contest:
         return {self.model: rate(run["seconds"], self.rows * workers)}
 
     def plain(self, processes: int) -> dict[str, float]:
-        """Train with the framework alone, in processes that start to be timed together; the slower's."""
+        """Train with the framework alone, in processes timed together; the slower's."""
         arguments = [*self.epochs, "--fits", f"{self.file(1)}:{self.batch}"]
         arguments += ["--together", processes]
         with tempfile.TemporaryDirectory() as place:
