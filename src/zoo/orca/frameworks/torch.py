@@ -31,8 +31,8 @@ from zoo.orca.frameworks.base import (
     Trained,
     World,
 )
-from zoo.orca.frameworks.torch_feed import Batch, Layout, tensors_of
 from zoo.orca.frameworks.torch_device import moved
+from zoo.orca.frameworks.torch_feed import Batch, Layout, tensors_of
 from zoo.orca.frameworks.torch_models import Made
 from zoo.orca.frameworks.torch_predict import Predict
 from zoo.orca.frameworks.torch_session import Session

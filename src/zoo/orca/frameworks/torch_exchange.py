@@ -177,7 +177,9 @@ class _Sparse:
 
     def __init__(self, parameters: list[Any], collective: Collective) -> None:
         self._parameters = parameters
-        self._dtypes = [torch.float64 if p.dtype == torch.float64 else torch.float32 for p in parameters]
+        self._dtypes = [
+            torch.float64 if p.dtype == torch.float64 else torch.float32 for p in parameters
+        ]
         specs = [
             GradientSpec(tuple(p.shape), np.dtype(str(d).removeprefix("torch.")), True)
             for p, d in zip(parameters, self._dtypes, strict=True)

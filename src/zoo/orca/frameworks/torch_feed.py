@@ -213,5 +213,3 @@ def _zeros(column: ColumnSpec) -> NDArray[Any]:
 def tensors_of(layout: Layout, columns: Mapping[str, NDArray[Any]]) -> list[torch.Tensor]:
     """Return the tensors of the features of some columns."""
     return [torch.from_numpy(_own(values)) for values in layout.features(columns).values()]
-
-

@@ -267,4 +267,3 @@ class _Reporter:
             logs=logs,
         )
         self._world.report(progress)
-

@@ -98,18 +98,21 @@ def _merge(metrics: Mapping[str, Metric], collective: Collective) -> None:
     parts = [part for metric in metrics.values() for part in _parts(metric)]
     tensors: dict[str, Any] = {}
     own = [
-        {name: getattr(part, name) for name in part._reductions} | {"count": part._update_count}
+        [{name: getattr(part, name) for name in part._reductions}, part._update_count]
         for part in parts
     ]
     coded = encode(own, "m", tensors)
     gathered = collective.all_gather(State(tensors, {"m": coded}).to_bytes())
-    states = [State.from_bytes(bytes(message)) for message in gathered]
-    told = [decode(state.meta["m"], state.tensors) for state in states]
+    told = []
+    for message in gathered:
+        state = State.from_bytes(bytes(message))
+        told.append(decode(state.meta["m"], state.tensors))
     for number, part in enumerate(parts):
         theirs = [one[number] for one in told]
         for name, reduction in part._reductions.items():
-            setattr(part, name, _reduced([one[name] for one in theirs], reduction, part.device))
-        part._update_count = sum(one["count"] for one in theirs)
+            values = [states[name] for states, _ in theirs]
+            setattr(part, name, _reduced(values, reduction, part.device))
+        part._update_count = sum(count for _, count in theirs)
         part._computed = None
 
 

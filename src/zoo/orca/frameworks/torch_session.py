@@ -156,4 +156,3 @@ def _for(state: State, training: bool) -> State:
     if training:
         return state
     return State(state.tensors, {**state.meta, "optimizers": [], "schedulers": []})
-

@@ -141,7 +141,9 @@ class _Normalised(torch.autograd.Function):
         if sync.idle:
             dx = torch.zeros_like(dy)
         else:
-            shared = (total[:channels].view(shape) + hat * total[channels:].view(shape)) / sync.scale
+            shared = (
+                total[:channels].view(shape) + hat * total[channels:].view(shape)
+            ) / sync.scale
             dx = (factor.view(shape) * (wide - shared)).to(dy.dtype)
         if weight is None:
             return dx, None, None, None, None, None

@@ -238,9 +238,7 @@ class OperatorSteps:
     Gradients meet in every optimizer's `step`.
     """
 
-    def __init__(
-        self, runner: Runner, operator: TrainingOperator, sync: Sync | None
-    ) -> None:
+    def __init__(self, runner: Runner, operator: TrainingOperator, sync: Sync | None) -> None:
         if int(runner.options.get("gradient_accumulation") or 1) > 1:
             raise ModelError(
                 "gradient_accumulation belongs to the default steps: leave it out, and accumulate "
