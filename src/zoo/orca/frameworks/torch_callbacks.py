@@ -1,9 +1,10 @@
 """Callbacks under Orca's names; they run on every worker and see the same numbers there.
 
-PyTorch is imported only where it is used: on the driver a user's class has these bases without it.
+PyTorch is imported only where it is used: a user's class has these bases on the driver without it.
 A method gets the runner, which has: ``model``, ``models``, ``optimizers``, ``schedulers``,
-``config``, ``rank``, ``world_size``, ``epoch``, ``global_step``, ``batch_idx``, ``batch``, ``loss``,
-``logs`` (numbers over all workers) and ``stop``, to be set to True to end training everywhere.
+``config``, ``rank``, ``world_size``, ``epoch``, ``global_step``, ``batch_idx``, ``batch``,
+``loss``, ``logs`` (numbers over all workers) and ``stop``, which set to True ends training
+everywhere.
 """
 
 import io

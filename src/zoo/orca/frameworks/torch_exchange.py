@@ -85,7 +85,8 @@ class Gradients:
 
     def _agree(self) -> None:
         """Find out with all ranks, once, which gradients are sparse."""
-        seen = [known or _is_sparse(p.grad) for p, known in zip(self._all, self._known_sparse)]
+        pairs = zip(self._all, self._known_sparse, strict=True)
+        seen = [known or _is_sparse(p.grad) for p, known in pairs]
         marks = np.array(seen, np.int64)
         self._collective.all_reduce(marks)
         groups: dict[torch.dtype, list[Any]] = {torch.float32: []}

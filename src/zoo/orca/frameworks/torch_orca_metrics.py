@@ -13,7 +13,7 @@ from zoo.orca.errors import ModelError
 Values = Callable[[Any, Any], Any]
 
 
-class MeanOfRows(Metric):
+class MeanOfRows(Metric):  # type: ignore[misc]
     """The mean of one value for each row, or for each element where rows have several.
 
     Parameters
@@ -42,7 +42,7 @@ class MeanOfRows(Metric):
         return self.total / self.count
 
 
-class Scores(Metric):
+class Scores(Metric):  # type: ignore[misc]
     """A metric of torchmetrics on scores and classes that are laid out as Orca's outputs are."""
 
     full_state_update = False

@@ -66,9 +66,8 @@ class Session:
         kind = made.operator_class()
         self.operator = kind(self.runner)
         if self.state is not None:
-            runner = self.runner
-            trained = (runner.optimizers, runner.schedulers) if is_training else ((), ())
-            write_training(_for(self.state, is_training), *trained, self.operator)
+            state, runner = _for(self.state, is_training), self.runner
+            write_training(state, runner.optimizers, runner.schedulers, self.operator)
         self.has_own_steps = self.runner.main_callback is not None or overrides(
             kind, "train_epoch", "train_batch", "forward_batch"
         )

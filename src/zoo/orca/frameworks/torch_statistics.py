@@ -85,7 +85,7 @@ class Sync:
 def _forward_with(sync: Sync) -> Any:
     def forward(self: Any, input: torch.Tensor) -> torch.Tensor:
         if not self.training:
-            return type(self).forward(self, input)  # type: ignore[no-any-return]
+            return type(self).forward(self, input)
         result: torch.Tensor = _Normalised.apply(
             input, self.weight, self.bias, self.eps, sync, self
         )
@@ -94,11 +94,11 @@ def _forward_with(sync: Sync) -> Any:
     return forward
 
 
-class _Normalised(torch.autograd.Function):
+class _Normalised(torch.autograd.Function):  # type: ignore[misc]
     """Normalises by the mean and variance over all ranks' rows."""
 
     @staticmethod
-    def forward(  # type: ignore[no-untyped-def]
+    def forward(
         ctx: Any, x: Any, weight: Any, bias: Any, eps: float, sync: Sync, module: Any
     ) -> Any:
         """Sum counts, values and squares over ranks; normalise this rank's rows."""
@@ -125,7 +125,7 @@ class _Normalised(torch.autograd.Function):
         return normal * weight.view(shape).to(x.dtype) + bias.view(shape).to(x.dtype)
 
     @staticmethod
-    def backward(ctx: Any, dy: Any) -> Any:  # type: ignore[no-untyped-def]
+    def backward(ctx: Any, dy: Any) -> Any:
         """Sum over ranks what each channel's gradient depends on."""
         normal, inverse, weight = ctx.saved_tensors
         sync, shape, channels = ctx.sync, ctx.shape, ctx.shape[1]

@@ -32,11 +32,11 @@ class Steps(Protocol):
 
     @property
     def loss_so_far(self) -> float | None:
-        """This rank's loss of the epoch so far."""
+        """The epoch's loss so far, of this rank."""
 
     @property
     def own(self) -> tuple[float, float]:
-        """This rank's part of the epoch's loss: a sum, and what to divide it by."""
+        """The epoch's loss of this rank: a sum, and what to divide it by."""
 
 
 def exchanges_of(runner: Runner) -> list[Gradients]:
@@ -185,13 +185,13 @@ class PlainSteps:
 
     @property
     def loss_so_far(self) -> float | None:
-        """This rank's loss of the epoch so far."""
+        """The epoch's loss so far, of this rank."""
         value, count = self._totals.pair()
         return value / count if count else None
 
     @property
     def own(self) -> tuple[float, float]:
-        """This rank's part of the epoch's loss."""
+        """The epoch's loss of this rank, and its weight."""
         return self._totals.pair()
 
 
@@ -336,6 +336,6 @@ class OperatorSteps:
 
     @property
     def own(self) -> tuple[float, float]:
-        """This rank's part of the epoch's loss."""
+        """The epoch's loss of this rank, and its weight."""
         value = float(self._values.get("train_loss", np.nan))
         return value * self._rows, float(self._rows)
