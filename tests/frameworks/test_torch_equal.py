@@ -254,6 +254,19 @@ def test_synchronised_batch_normalisation(torch_ranks, counts):
     check(torch_ranks, Normalised, data, step, parts={"sync_stats": True})
 
 
+def test_single_rows_are_normalised_by_the_global_batch(torch_ranks):
+    data = Data.of(columns(42), (21, 21), features=("x",))
+    ran = train(torch_ranks, of(Normalised), data, batch_size=3, framework="torch")
+    same_on_all(ran)
+    step = lambda model, batch: F.mse_loss(model(batch["x"]), batch["y"])  # noqa: E731
+    expected = torch_ranks.alone(plain, Normalised, data.batches(3, 14), step)
+    close(ran[0].weights(), expected)
+    # One row in all: nothing to normalise by, and nothing to fail for.
+    alone = Data.of(columns(41), (41,), features=("x",))
+    ran = train(torch_ranks, of(Normalised), alone, batch_size=20, framework="torch")
+    assert np.isfinite(ran[0].trained.history["loss"][0])
+
+
 class TwoOutputs(nn.Module):
     """Two inputs by keyword, two outputs."""
 

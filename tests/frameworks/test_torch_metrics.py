@@ -129,7 +129,7 @@ def test_regression_and_torchmetrics_of_every_kind_of_state(torch_ranks, counts)
         "mae": orca.MAE,
         "r2": torchmetrics.R2Score(),
         "pearson": torchmetrics.PearsonCorrCoef,
-        "spearman": torchmetrics.SpearmanCorrCoef(),
+        "spearman": torchmetrics.SpearmanCorrCoef,
     }
     check(torch_ranks, Embedded, data, rows, compute, metrics=given)
 

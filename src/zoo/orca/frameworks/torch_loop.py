@@ -16,7 +16,7 @@ from zoo.orca.frameworks.torch_models import seed_all
 from zoo.orca.frameworks.torch_runner import Totals, reduced
 from zoo.orca.frameworks.torch_session import Session
 from zoo.orca.frameworks.torch_state import read_state, training_bytes
-from zoo.orca.frameworks.torch_statistics import Buffers, Sync
+from zoo.orca.frameworks.torch_statistics import Buffers, Sync, batch_norms
 from zoo.orca.frameworks.torch_steps import OperatorSteps, PlainSteps, Steps
 from zoo.orca.wire.job import EvaluateJob, Progress, TrainJob
 from zoo.orca.wire.packing import State
@@ -58,10 +58,12 @@ class _Fit:
         self._reporter = _Reporter(world, job, rows)
 
     def _sync(self) -> Sync | None:
-        session = self._session
-        if self._world.size == 1 or not session.made.part("sync_stats"):
+        made = self._session.made
+        modules = batch_norms(made.model)
+        if not modules:
             return None
-        return Sync(session.made.model, self._world.collective)
+        wanted = bool(made.part("sync_stats")) and self._world.size > 1
+        return Sync(modules, self._world.collective, self._plan, wanted)
 
     def run(self) -> Trained:
         """Run the epochs."""

@@ -1,13 +1,16 @@
 """Statistics of batch normalisation on several workers: averaged, or those of the global batch."""
 
+import contextlib
 import types
 import zlib
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import torch
 
 from zoo.orca.frameworks.torch_state import to_numpy
+from zoo.orca.wire.plan import Plan
 from zoo.orca.worker.collective import Collective
 
 
@@ -57,23 +60,37 @@ class Buffers:
 class Sync:
     """Makes batch normalisation use the statistics of the global batch.
 
+    In all steps, if that is wanted; else in those in which some rank has fewer than two rows, and
+    so no statistics of its own: all ranks know from the plan which these are.
+
     Attributes
     ----------
+    active : bool
+        Whether the current step does.
     idle : bool
         Whether this rank's batch is a row that does not count.
     scale : float
         By what this rank's gradients will be multiplied when they are summed.
     """
 
-    def __init__(self, model: Any, collective: Collective) -> None:
+    def __init__(
+        self, modules: list[Any], collective: Collective, plan: Plan, wanted: bool
+    ) -> None:
         self.collective = collective
+        self.active = wanted
         self.idle = False
         self.scale = 1.0
-        for module in model.modules():
-            if isinstance(module, torch.nn.modules.batchnorm._BatchNorm) and not isinstance(
-                module, torch.nn.modules.instancenorm._InstanceNorm
-            ):
-                module.forward = types.MethodType(_forward_with(self), module)
+        self._wanted = wanted
+        shares = np.diff(plan.ends(), axis=0, prepend=0)
+        self._lonely = shares.min(axis=1) < 2
+        for module in modules:
+            module.forward = types.MethodType(_forward_with(self), module)
+
+    def begin(self, step: int, rows: int, scale: float) -> None:
+        """Begin a step, numbered over all passes, with so many rows of this rank's."""
+        self.active = self._wanted or bool(self._lonely[step % len(self._lonely)])
+        self.idle = rows == 0
+        self.scale = scale
 
     def sum(self, values: torch.Tensor) -> torch.Tensor:
         """Return the sums over ranks; called on all ranks in the same order."""
@@ -82,9 +99,30 @@ class Sync:
         return torch.from_numpy(array).to(values.device)
 
 
+def batch_norms(model: Any) -> list[Any]:
+    """Return a model's modules of batch normalisation."""
+    kind = torch.nn.modules.batchnorm._BatchNorm
+    return [module for module in model.modules() if isinstance(module, kind)]
+
+
+@contextlib.contextmanager
+def undisturbed(model: Any, wanted: bool) -> Iterator[None]:
+    """Undo, if wanted, what a row that does not count does to a model's buffers.
+
+    Statistics of batch normalisation are not touched: in such a step they are the global batch's.
+    """
+    kept: list[tuple[Any, Any]] = []
+    if wanted:
+        own = {id(buffer) for module in batch_norms(model) for buffer in module.buffers()}
+        kept = [(one, one.clone()) for one in model.buffers() if id(one) not in own]
+    yield
+    for buffer, value in kept:
+        buffer.copy_(value)
+
+
 def _forward_with(sync: Sync) -> Any:
     def forward(self: Any, input: torch.Tensor) -> torch.Tensor:
-        if not self.training:
+        if not (self.training and sync.active):
             return type(self).forward(self, input)
         result: torch.Tensor = _Normalised.apply(
             input, self.weight, self.bias, self.eps, sync, self

@@ -13,7 +13,7 @@ from zoo.orca.frameworks.torch_exchange import Gradients, clip_norm
 from zoo.orca.frameworks.torch_feed import Batch
 from zoo.orca.frameworks.torch_operator import TrainingOperator
 from zoo.orca.frameworks.torch_runner import Runner, Totals, groups, reduced
-from zoo.orca.frameworks.torch_statistics import Sync
+from zoo.orca.frameworks.torch_statistics import Sync, undisturbed
 from zoo.orca.wire.plan import Plan, global_rows
 from zoo.orca.worker.profile import Profile
 
@@ -107,7 +107,14 @@ class PlainSteps:
                 if watched:
                     runner.batch, runner.batch_idx = batch, done
                     runner.tell("before_train_iter")
-                self._backward(batch, of or batch.of)
+                if self._sync is not None:
+                    # Losses are weighed before they run backward: gradients come weighed.
+                    self._sync.begin(start + done, batch.rows, 1.0)
+                if batch.rows:
+                    self._backward(batch, of or batch.of)
+                elif self._sync is not None:
+                    with undisturbed(runner.model, True):
+                        self._backward(batch, of or batch.of)
                 idle = idle and batch.rows == 0
                 done += 1
             self._update(idle)
@@ -123,10 +130,6 @@ class PlainSteps:
 
     def _backward(self, batch: Batch, of: int) -> None:
         rows = batch.rows
-        if rows == 0 and self._sync is None:
-            return
-        if self._sync is not None:
-            self._sync.idle = rows == 0
         if self._autocast is None:
             output = self._runner.call_model(batch.features)
             value, divisor = self._loss(output, batch.target, batch.weight)
@@ -260,15 +263,17 @@ class OperatorSteps:
         def meet(optimizer: Any, args: Any, kwargs: Any) -> None:
             batch: Batch = self._runner.batch
             self._updates += 1
-            if exchange is not None and self._runner.loss_function is not None:
-                scale = self._runner.loss_function.seed(batch.rows, batch.of)
-                exchange(idle=batch.rows == 0, scale=scale)
-            elif exchange is not None:
-                exchange(idle=batch.rows == 0, scale=batch.rows / batch.of)
+            if exchange is not None:
+                exchange(idle=batch.rows == 0, scale=self._scale(batch))
             if clip is not None:
                 clip_norm([p for g in optimizer.param_groups for p in g["params"]], clip)
 
         return meet
+
+    def _scale(self, batch: Batch) -> float:
+        """Return by what this rank's gradients count."""
+        loss = self._runner.loss_function
+        return batch.rows / batch.of if loss is None else loss.seed(batch.rows, batch.of)
 
     def epoch(self, batches: Iterator[Batch], start: int, count: int, tick: Tick) -> int:
         """Hand an epoch's batches to the operator."""
@@ -276,7 +281,9 @@ class OperatorSteps:
         self._updates = self._rows = 0
         done = [0]
         info = {**(runner.options.get("info") or {}), "epoch_idx": runner.epoch}
-        values = self._operator.train_epoch(self._watched(batches, count, tick, done), info) or {}
+        values = (
+            self._operator.train_epoch(self._watched(batches, start, count, tick, done), info) or {}
+        )
         if done[0] < count and not runner.stop:
             raise ModelError(
                 f"train_epoch has used {done[0]} of the epoch's {count} batches: it must use all, "
@@ -291,7 +298,7 @@ class OperatorSteps:
         return done[0]
 
     def _watched(
-        self, batches: Iterator[Batch], count: int, tick: Tick, done: list[int]
+        self, batches: Iterator[Batch], start: int, count: int, tick: Tick, done: list[int]
     ) -> Iterator[Any]:
         runner = self._runner
         for batch in islice(batches, count):
@@ -299,12 +306,9 @@ class OperatorSteps:
             if runner.watched["train"]:
                 runner.tell("before_train_iter")
             if self._sync is not None:
-                self._sync.idle = batch.rows == 0
-                self._sync.scale = batch.rows / batch.of or 1.0
-            kept = None if batch.rows else [b.clone() for b in runner.model.buffers()]
-            yield batch.flat()
-            for buffer, value in zip(runner.model.buffers(), kept or (), strict=bool(kept)):
-                buffer.copy_(value)
+                self._sync.begin(start + done[0], batch.rows, self._scale(batch) or 1.0)
+            with undisturbed(runner.model, batch.rows == 0):
+                yield batch.flat()
             done[0] += 1
             self._rows += batch.rows
             runner.global_step += 1
