@@ -17,6 +17,8 @@ The loop is a plain one over tensors. With one worker nothing is added to it but
 
 import contextlib
 import logging
+from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 
@@ -31,6 +33,7 @@ from zoo.orca.frameworks.base import (
     Trained,
     World,
 )
+from zoo.orca.frameworks.nccl import Nccl
 from zoo.orca.frameworks.torch_device import moved
 from zoo.orca.frameworks.torch_feed import Batch, Layout, tensors_of
 from zoo.orca.frameworks.torch_models import Made
@@ -55,11 +58,13 @@ class Torch:
 
     def train(self, job: TrainJob, rows: Rows, validation: Rows | None, world: World) -> Trained:
         """Run the epochs."""
-        return torch_loop.train(Session(job, rows, world), job, rows, validation, world)
+        with _meeting(job, world) as world:
+            return torch_loop.train(Session(job, rows, world), job, rows, validation, world)
 
     def evaluate(self, job: EvaluateJob, rows: Rows, world: World) -> Evaluated:
         """Run one pass."""
-        return torch_loop.evaluate(Session(job, rows, world), job, rows)
+        with _meeting(job, world) as world:
+            return torch_loop.evaluate(Session(job, rows, world), job, rows)
 
     def build(self, job: Job, sample: Columns | None) -> Built:
         """Make the model, and call it once for its outputs."""
@@ -79,6 +84,21 @@ class Torch:
     def predictor(self, job: Job) -> tuple[Predictor, tuple[OutputSpec, ...]]:
         """Return a function from feature columns to the model's outputs."""
         return Predict(job), ()
+
+
+@contextlib.contextmanager
+def _meeting(job: Job, world: World) -> Iterator[World]:
+    """Let workers that were given GPUs meet there, for as long as a job lasts."""
+    if not job.gpus or not torch.cuda.is_available():
+        yield world
+        return
+    group = Nccl.connect(world.collective)
+    try:
+        yield replace(world, collective=group)
+    finally:
+        group.close()
+        # A warm child that waits must not keep memory from the GPU's next user.
+        torch.cuda.empty_cache()
 
 
 def framework() -> Framework:

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from zoo.orca.errors import ModelError
-from zoo.orca.frameworks.tf_exchange import FusedSum, GradientSpec
+from zoo.orca.frameworks.gradient_sum import FusedSum, GradientSpec
 from zoo.orca.worker.collective import Collective
 
 _HALVES = (torch.float16, torch.bfloat16)

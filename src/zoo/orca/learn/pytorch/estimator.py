@@ -54,6 +54,7 @@ class Estimator(TorchFiles):
         log_to_driver: bool = True,
         cpu_binding: bool = False,
         seed: int = 0,
+        num_gpus_per_worker: int = 0,
     ) -> "Estimator":
         """Return an estimator for a PyTorch model.
 
@@ -103,6 +104,8 @@ class Estimator(TorchFiles):
             Whether each worker keeps to its own cores.
         seed : int
             Fixes where rows are placed, their order, the initial weights and dropout.
+        num_gpus_per_worker : int
+            GPUs that each worker, and each task of `predict`, has to itself.
 
         Raises
         ------
@@ -129,7 +132,13 @@ class Estimator(TorchFiles):
         )
         spec = ModelSpec("torch", pack(parts, "model"), pack(settings, "config"))
         options = EngineOptions(
-            num_workers, workers_per_node, seed, log_to_driver, cpu_binding, model_dir
+            num_workers,
+            workers_per_node,
+            seed,
+            log_to_driver,
+            cpu_binding,
+            model_dir,
+            num_gpus_per_worker=num_gpus_per_worker,
         )
         return cls(spec, options)
 
