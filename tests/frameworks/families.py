@@ -1,7 +1,7 @@
 """The frameworks that the equalities hold for; a new one joins with an entry.
 
-Creators, and PyTorch's recipes, take ``config["optimizer"]``, a name and arguments as of Keras ("SGD",
-"Adam"), and what the entry's own `config` has.
+Creators, and PyTorch's recipes, take ``config["optimizer"]``, a name and arguments as of Keras
+("SGD", "Adam"), and what the entry's own `config` has.
 """
 
 from collections.abc import Callable, Mapping
