@@ -6,6 +6,35 @@ import pytest
 
 PUBLIC = {
     "zoo.orca": ["OrcaContext", "init_orca_context", "stop_orca_context"],
+    "zoo.orca.learn.metrics": [
+        "AUC",
+        "AUROC",
+        "Accuracy",
+        "BinaryAccuracy",
+        "BinaryCrossEntropy",
+        "CategoricalAccuracy",
+        "CategoricalCrossEntropy",
+        "F1Score",
+        "KLDivergence",
+        "MAE",
+        "MSE",
+        "Metric",
+        "Poisson",
+        "Precision",
+        "Recall",
+        "SparseCategoricalAccuracy",
+        "SparseCategoricalCrossEntropy",
+        "Top5Accuracy",
+    ],
+    "zoo.orca.learn.pytorch": ["Estimator", "TrainingOperator"],
+    "zoo.orca.learn.pytorch.callbacks": [
+        "Callback",
+        "MainCallback",
+        "MaxstepsCallback",
+        "ModelCheckpoint",
+        "TensorBoardCallback",
+        "TqdmCallback",
+    ],
     "zoo.orca.learn.tf2": ["Estimator"],
 }
 
