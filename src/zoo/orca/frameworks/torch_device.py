@@ -4,10 +4,26 @@ from typing import Any
 
 import torch
 
+from zoo.orca.errors import DeviceError
 
-def device() -> torch.device:
-    """Return the device to train and predict on: the GPU that this process may see, or the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+def device(gpus: int) -> torch.device:
+    """Return the device to train and predict on: the first of the worker's GPUs, or the CPU.
+
+    Raises
+    ------
+    DeviceError
+        PyTorch sees none of the worker's GPUs.
+    """
+    if not gpus:
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise DeviceError(
+            f"num_gpus_per_worker={gpus}, and PyTorch {torch.__version__} sees no GPU on this "
+            "worker: install a build of torch for CUDA there, or train on processors with "
+            "num_gpus_per_worker=0"
+        )
+    return torch.device("cuda", 0)
 
 
 def moved(value: Any, target: torch.device) -> Any:

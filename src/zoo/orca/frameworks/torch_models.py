@@ -46,7 +46,7 @@ class Made:
     def __init__(self, job: Job, *, fresh_process: bool = True) -> None:
         self._recipe: dict[str, Any] = unpack(job.model.creator)
         self.config: dict[str, Any] = unpack(job.model.config)
-        self.device = device() if fresh_process else torch.device("cpu")
+        self.device = device(job.gpus) if fresh_process else torch.device("cpu")
         if fresh_process:
             seed_all(job.seed)
         made = self._call_model()
