@@ -1,5 +1,8 @@
 """PyTorch's models for the equalities of all frameworks; PyTorch is imported on ranks alone."""
 
+# Annotations inside functions that travel to the workers must not be looked up there.
+from __future__ import annotations
+
 from typing import Any
 
 from zoo.orca.learn.pytorch.recipe import recipe

@@ -182,7 +182,7 @@ def _evaluate_step(session: Session, batch: Batch, totals: Totals) -> None:
         output = runner.call_model(batch.features)
         if loss is not None:
             value, divisor = loss(output, batch.target, batch.weight)
-            totals.add(value, divisor, loss.count(batch.rows, batch.of))
+            totals.add(value, divisor, loss.count(batch.rows, batch.of), batch.rows)
     update(session.metrics, output, batch.target)
     if runner.watched["val"]:
         runner.tell("after_val_iter")

@@ -169,11 +169,14 @@ class Totals:
         self._divisor = torch.zeros((), dtype=torch.float64, device=device)
         self._count = 0.0
 
-    def add(self, value: Any, divisor: Any, count: float) -> None:
-        """Add a step's value, which counts so much, or is divided by `divisor`."""
+    def add(self, value: Any, divisor: Any, count: float, rows: int) -> None:
+        """Add a step's value of this rank's `rows`, which counts so much.
+
+        It is divided by `divisor`, or by the rows: those of all ranks make up the step's.
+        """
         if divisor is None:
             self._value.add_(value.detach(), alpha=count)
-            self._count += count
+            self._count += rows
         else:
             self._value.add_(value.detach())
             self._divisor.add_(divisor)

@@ -140,7 +140,7 @@ class PlainSteps:
         seed = self._loss.seed(rows, of) if rows else 0.0
         value.backward(None if seed == 1.0 else self._seed(seed, value))
         if rows:
-            self._totals.add(value, divisor, self._loss.count(rows, batch.of))
+            self._totals.add(value, divisor, self._loss.count(rows, batch.of), rows)
             if divisor is not None:
                 self._divisor = divisor if self._divisor is None else self._divisor + divisor
         elif divisor is not None and self._divisor is None:
