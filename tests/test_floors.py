@@ -15,7 +15,7 @@ FLOORS = {
     "driver": {"data", "context", "wire", "files", "errors"},
     "data": {"context", "wire", "errors"},
     "context": {"errors"},
-    "frameworks": {"worker", "wire", "errors"},
+    "frameworks": {"worker", "wire", "files", "errors"},
     "worker": {"wire", "files", "errors"},
     "wire": {"errors"},
     "files": {"errors"},

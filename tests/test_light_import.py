@@ -23,6 +23,15 @@ def test_import_of_the_package_imports_nothing_heavy():
     assert not loaded_by("zoo.orca") & HEAVY
 
 
-@pytest.mark.parametrize("module", ["zoo.orca.learn.keras", "zoo.orca.learn.tf2"])
+@pytest.mark.parametrize(
+    "module",
+    [f"zoo.orca.learn.{name}" for name in ("keras", "tf2", "pytorch", "metrics")],
+)
 def test_import_of_an_estimator_imports_no_framework(module):
     assert not loaded_by(module) & FRAMEWORKS
+
+
+def test_bases_of_a_users_classes_import_no_framework():
+    bases = "from zoo.orca.learn.pytorch import TrainingOperator"
+    callbacks = "from zoo.orca.learn.pytorch.callbacks import Callback"
+    assert not loaded_by(f"zoo.orca; {bases}; {callbacks}") & FRAMEWORKS

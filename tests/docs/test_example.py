@@ -18,7 +18,7 @@ import report  # noqa: E402
 import tabular  # noqa: E402
 
 #: What the examples are run with.
-FRAMEWORKS = ["tf2"]
+FRAMEWORKS = ["tf2", "keras", "pytorch"]
 
 LINES = ((1, 1193, 5, 978300760), (1, 661, 3, 978302109), (2, 1193, 4, 978298413))
 

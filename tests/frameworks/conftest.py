@@ -14,3 +14,10 @@ def ranks() -> Iterator[Ranks]:
     warm = Ranks()
     yield warm
     warm.close()
+
+
+@pytest.fixture(scope="session")
+def torch_ranks() -> Iterator[Ranks]:
+    warm = Ranks({})
+    yield warm
+    warm.close()

@@ -1,17 +1,17 @@
 """The frameworks that the equalities hold for; a new one joins with an entry.
 
-Creators take ``config["optimizer"]``, a name and arguments as of Keras ("SGD", "Adam"), and what
-the entry's own `config` has.
+Creators, and PyTorch's recipes, take ``config["optimizer"]``, a name and arguments as of Keras
+("SGD", "Adam"), and what the entry's own `config` has.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.frameworks import models
+from tests.frameworks import models, torch_family
 from tests.frameworks.ranks import TF2_ENVIRONMENT
 
-Creator = Callable[[dict[str, Any]], Any]
+Creator = Callable[[dict[str, Any]], Any] | dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -78,5 +78,15 @@ FAMILIES = {
     "keras-tensorflow": _keras3("tensorflow"),
     "keras-jax": _keras3("jax"),
     "keras-torch": _keras3("torch"),
-    # PyTorch's own entry goes here: "pytorch": Family("torch", {}, ...).
+    "pytorch": Family(
+        "torch",
+        {},
+        torch_family.embedding,
+        torch_family.summed,
+        torch_family.classifier,
+        torch_family.batchnorm,
+        torch_family.two_inputs,
+        torch_family.ncf,
+        class_weights=False,
+    ),
 }

@@ -103,6 +103,8 @@ class TrainJob(Job):
         The name of this `fit`, the same for every attempt at it.
     profile : bool
         Whether to find out where the time goes.
+    options : dict
+        What one framework alone knows; plain values by the names of its own arguments.
     """
 
     batch_size: int = 32
@@ -119,6 +121,7 @@ class TrainJob(Job):
     model_dir: str | None = None
     run: str = ""
     profile: bool = False
+    options: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +132,7 @@ class EvaluateJob(Job):
     steps: int | None = None
     callbacks: bytes | None = None
     verbose: int = 1
+    options: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

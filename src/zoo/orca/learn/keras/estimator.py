@@ -27,6 +27,7 @@ class Estimator(KerasEstimator):
         num_workers: int | None = None,
         seed: int = 0,
         keras_backend: str | None = None,
+        num_gpus_per_worker: int = 0,
     ) -> "Estimator":
         """Return an estimator for the model that `model_creator` returns.
 
@@ -60,6 +61,8 @@ class Estimator(KerasEstimator):
         keras_backend : str, optional
             "jax", "tensorflow" or "torch"; by default the one Keras itself is set to on the
             driver, by KERAS_BACKEND or ``~/.keras/keras.json``. Workers need no other framework.
+        num_gpus_per_worker : int
+            GPUs that each worker, and each task of `predict`, has to itself.
 
         Raises
         ------
@@ -79,5 +82,6 @@ class Estimator(KerasEstimator):
             model_dir,
             {"KERAS_BACKEND": chosen, "TF_CPP_MIN_LOG_LEVEL": "2"},
             NOISE,
+            num_gpus_per_worker,
         )
         return cls(model, options)

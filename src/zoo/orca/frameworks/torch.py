@@ -1,0 +1,106 @@
+"""The plug-in for PyTorch.
+
+::
+
+    torch            the protocol: prepare, train, evaluate, build, predictor
+    torch_loop       epochs, validation, progress       torch_steps      single steps
+    torch_session    a model ready for a loop           torch_models     what creators make
+    torch_runner     what callbacks and operators see   torch_operator   the user's hooks
+    torch_callbacks  callbacks, Orca's names            torch_feed       rows as tensors
+    torch_exchange   where gradients meet               torch_losses     losses that add up
+    torch_statistics batch normalisation                torch_metrics    metrics from their states
+    torch_state      tensors with names, and JSON       torch_predict    predictions
+    torch_driver     models in the caller's process     torch_device     which device
+
+The loop is a plain one over tensors. With one worker nothing is added to it but progress.
+"""
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from dataclasses import replace
+
+import torch
+
+from zoo.orca.frameworks import torch_loop
+from zoo.orca.frameworks.base import (
+    Built,
+    Columns,
+    Evaluated,
+    Framework,
+    Predictor,
+    Rows,
+    Trained,
+    World,
+)
+from zoo.orca.frameworks.nccl import Nccl
+from zoo.orca.frameworks.torch_device import moved
+from zoo.orca.frameworks.torch_feed import Batch, Layout, tensors_of
+from zoo.orca.frameworks.torch_models import Made
+from zoo.orca.frameworks.torch_predict import Predict
+from zoo.orca.frameworks.torch_session import Session
+from zoo.orca.frameworks.torch_state import read_state, write_weights
+from zoo.orca.wire.job import EvaluateJob, Job, OutputSpec, TrainJob
+from zoo.orca.wire.packing import State
+
+
+class Torch:
+    """Implements `zoo.orca.worker.plugin.Framework`."""
+
+    def prepare(self, job: Job, world: World) -> None:
+        """Set threads while rows move."""
+        if job.threads:
+            torch.set_num_threads(job.threads)
+            # Fixed once anything has run in parallel: a warm child keeps its first job's setting.
+            with contextlib.suppress(RuntimeError):
+                torch.set_num_interop_threads(1)
+        logging.getLogger("torch").setLevel(logging.WARNING)
+
+    def train(self, job: TrainJob, rows: Rows, validation: Rows | None, world: World) -> Trained:
+        """Run the epochs."""
+        with _meeting(job, world) as world:
+            return torch_loop.train(Session(job, rows, world), job, rows, validation, world)
+
+    def evaluate(self, job: EvaluateJob, rows: Rows, world: World) -> Evaluated:
+        """Run one pass."""
+        with _meeting(job, world) as world:
+            return torch_loop.evaluate(Session(job, rows, world), job, rows)
+
+    def build(self, job: Job, sample: Columns | None) -> Built:
+        """Make the model, and call it once for its outputs."""
+        made = Made(job)
+        layout = Layout(job.columns)
+        if sample is not None and len(next(iter(sample.values()))):
+            some = {name: values[:2] for name, values in sample.items()}
+            tensors = moved(tensors_of(layout, some), made.device)
+            batch = Batch(layout.pack_features(tensors), None, None, 2, 2)
+        else:
+            batch = made.placeholder(layout)
+        outputs = made.outputs(batch)
+        if job.state is not None:
+            write_weights(made.model, State.from_bytes(job.state))
+        return Built(read_state(made.model, {"epoch": 0, "step": 0}), outputs)
+
+    def predictor(self, job: Job) -> tuple[Predictor, tuple[OutputSpec, ...]]:
+        """Return a function from feature columns to the model's outputs."""
+        return Predict(job), ()
+
+
+@contextlib.contextmanager
+def _meeting(job: Job, world: World) -> Iterator[World]:
+    """Let workers that were given GPUs meet there, for as long as a job lasts."""
+    if not job.gpus:
+        yield world
+        return
+    group = Nccl.connect(world.collective)
+    try:
+        yield replace(world, collective=group)
+    finally:
+        group.close()
+        # A warm child that waits must not keep memory from the GPU's next user.
+        torch.cuda.empty_cache()
+
+
+def framework() -> Framework:
+    """Return the plug-in."""
+    return Torch()

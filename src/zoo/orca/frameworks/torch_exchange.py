@@ -1,0 +1,227 @@
+"""Where gradients meet: one sum over all workers for each update.
+
+::
+
+    gradients of one rank     travel as                          come out as
+    dense                     one flat buffer, summed in place   views of the buffer
+    sparse                    rows, or part of a buffer          sparse, all ranks' rows
+
+The buffer ends with a mark for each parameter: one that no rank used keeps no gradient, so that
+its optimizer leaves it alone, and one that some rank used gets that rank's.
+"""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from zoo.orca.errors import ModelError
+from zoo.orca.frameworks.gradient_sum import FusedSum, GradientSpec
+from zoo.orca.worker.collective import Collective
+
+_HALVES = (torch.float16, torch.bfloat16)
+
+
+class Gradients:
+    """Sums the gradients of some parameters over ranks; made and called on all ranks.
+
+    Parameters
+    ----------
+    parameters : sequence of torch.nn.Parameter
+    sparse : sequence of bool
+        For each, whether its gradient is known to be sparse.
+    collective : Collective
+
+    Attributes
+    ----------
+    seconds : float
+        Spent so far, the wait for the slowest rank included.
+
+    Raises
+    ------
+    ModelError
+        If a parameter is of a kind that cannot be summed.
+    """
+
+    def __init__(
+        self, parameters: Sequence[Any], sparse: Sequence[bool], collective: Collective
+    ) -> None:
+        self._all = list(parameters)
+        self._known_sparse = list(sparse)
+        self._collective = collective
+        for parameter in self._all:
+            if parameter.is_complex():
+                raise ModelError("several workers can train real parameters only, not complex ones")
+        self._dense: list[_Dense] | None = None
+        self._sparse: _Sparse | None = None
+        self.seconds = 0.0
+
+    def __call__(self, *, idle: bool, scale: float = 1.0, divisor: Any = None) -> None:
+        """Replace every parameter's gradient by the sum over ranks.
+
+        Parameters
+        ----------
+        idle : bool
+            Whether this rank had no rows: its gradients, if there are some, do not count.
+        scale : float
+            By what this rank's gradients are multiplied first.
+        divisor : scalar tensor or None
+            This rank's part of what the sum is to be divided by; None on all ranks or none.
+        """
+        began = time.perf_counter()
+        if idle:
+            for parameter in self._all:
+                parameter.grad = None
+        if self._dense is None:
+            self._agree()
+        for group in self._dense or ():
+            group.exchange(scale, divisor)
+        if self._sparse is not None:
+            by = self._dense[0].divided_by if self._dense and divisor is not None else 1.0
+            self._sparse.exchange(scale / by)
+        self.seconds += time.perf_counter() - began
+
+    def _agree(self) -> None:
+        """Find out with all ranks, once, which gradients are sparse."""
+        pairs = zip(self._all, self._known_sparse, strict=True)
+        seen = [known or _is_sparse(p.grad) for p, known in pairs]
+        marks = np.array(seen, np.int64)
+        self._collective.all_reduce(marks)
+        groups: dict[torch.dtype, list[Any]] = {torch.float32: []}
+        rows = []
+        for parameter, sparse in zip(self._all, marks.tolist(), strict=True):
+            if sparse:
+                rows.append(parameter)
+            else:
+                wire = torch.float32 if parameter.dtype in _HALVES else parameter.dtype
+                groups.setdefault(wire, []).append(parameter)
+        # The first group is there even if it is empty: it carries the divisor.
+        self._dense = [_Dense(ps, wire, self._collective) for wire, ps in groups.items()]
+        self._sparse = _Sparse(rows, self._collective) if rows else None
+
+
+def _is_sparse(gradient: Any) -> bool:
+    return gradient is not None and gradient.is_sparse
+
+
+class _Dense:
+    """Gradients that travel in one buffer: values, marks, divisor."""
+
+    def __init__(self, parameters: list[Any], dtype: torch.dtype, collective: Collective) -> None:
+        self._parameters, self._collective = parameters, collective
+        count = sum(parameter.numel() for parameter in parameters)
+        device = parameters[0].device if parameters else torch.device("cpu")
+        self._flat = torch.zeros(count + len(parameters) + 1, dtype=dtype, device=device)
+        self._host = self._flat if device.type == "cpu" else self._flat.cpu().pin_memory()
+        self._values = self._flat[:count]
+        self._marks = self._flat[count:-1]
+        self._host_marks = self._host[count:-1].numpy()
+        pieces = self._values.split([parameter.numel() for parameter in parameters])
+        self._views = [v.view(p.shape) for v, p in zip(pieces, parameters, strict=True)]
+        self._is_plain = all(parameter.dtype == dtype for parameter in parameters)
+        self._reduce_tensor = getattr(collective, "all_reduce_tensor", None)
+
+    @property
+    def divided_by(self) -> float:
+        """What the last sums were divided by."""
+        return float(self._flat[-1])
+
+    def exchange(self, scale: float, divisor: Any) -> None:
+        """Sum and hand out."""
+        gradients = [parameter.grad for parameter in self._parameters]
+        missing = [k for k, gradient in enumerate(gradients) if gradient is None]
+        self._put(gradients, missing)
+        if scale != 1.0:
+            self._values.mul_(scale)
+        self._flat[-1] = 0.0 if divisor is None else divisor
+        self._sum()
+        if divisor is not None:
+            self._values.div_(self._flat[-1])
+        absent = self._host_marks == 0
+        some = bool(absent.any())
+        for k, (parameter, view) in enumerate(zip(self._parameters, self._views, strict=True)):
+            if some and absent[k]:
+                parameter.grad = None
+            else:
+                parameter.grad = view if self._is_plain else view.to(parameter.dtype)
+
+    def _put(self, gradients: list[Any], missing: list[int]) -> None:
+        views = self._views
+        self._marks.fill_(1.0)
+        if missing:
+            views = [view for k, view in enumerate(views) if k not in set(missing)]
+            gradients = [gradient for gradient in gradients if gradient is not None]
+            for k in missing:
+                self._views[k].zero_()
+                self._marks[k] = 0.0
+        if gradients:
+            dense = [g.to_dense() if g.is_sparse else g for g in gradients]
+            torch._foreach_copy_(views, dense)
+
+    def _sum(self) -> None:
+        if self._reduce_tensor is not None:
+            self._reduce_tensor(self._flat)
+            if self._host is not self._flat:
+                self._host.copy_(self._flat)
+        elif self._host is self._flat:
+            self._collective.all_reduce(self._flat.numpy())
+        else:
+            self._host.copy_(self._flat)
+            self._collective.all_reduce(self._host.numpy())
+            self._flat.copy_(self._host)
+
+
+class _Sparse:
+    """Gradients that travel as rows with their numbers."""
+
+    def __init__(self, parameters: list[Any], collective: Collective) -> None:
+        self._parameters = parameters
+        self._dtypes = [
+            torch.float64 if p.dtype == torch.float64 else torch.float32 for p in parameters
+        ]
+        specs = [
+            GradientSpec(tuple(p.shape), np.dtype(str(d).removeprefix("torch.")), True)
+            for p, d in zip(parameters, self._dtypes, strict=True)
+        ]
+        self._fused = FusedSum(collective, specs, keep_rows=False)
+
+    def exchange(self, scale: float) -> None:
+        """Sum and hand out; a parameter that no rank used gets a gradient without rows."""
+        arrays: list[Any] = []
+        for parameter, dtype in zip(self._parameters, self._dtypes, strict=True):
+            values, indices = _rows(parameter, dtype)
+            arrays += [(values * scale).numpy(), indices.numpy()]
+        summed = self._fused(1, 1, *arrays)
+        for k, parameter in enumerate(self._parameters):
+            values = torch.from_numpy(summed[2 * k]).to(parameter.device, parameter.dtype)
+            indices = torch.from_numpy(summed[2 * k + 1]).to(parameter.device)
+            parameter.grad = torch.sparse_coo_tensor(indices[None], values, parameter.shape)
+
+
+def _rows(parameter: Any, dtype: torch.dtype) -> tuple[Any, Any]:
+    """Return a gradient's rows and their numbers on this machine's side."""
+    gradient = parameter.grad
+    if gradient is None:
+        return torch.zeros(0, *parameter.shape[1:], dtype=dtype), torch.zeros(0, dtype=torch.int64)
+    if not gradient.is_sparse:
+        return gradient.to("cpu", dtype), torch.arange(len(parameter))
+    gradient = gradient.coalesce()
+    return gradient.values().to("cpu", dtype), gradient.indices()[0].cpu()
+
+
+def clip_norm(parameters: Sequence[Any], most: float) -> None:
+    """Scale gradients, sparse ones too, so that their norm together is at most `most`."""
+    given = [parameter for parameter in parameters if parameter.grad is not None]
+    if not any(parameter.grad.is_sparse for parameter in given):
+        torch.nn.utils.clip_grad_norm_(given, most)
+        return
+    for parameter in given:
+        if parameter.grad.is_sparse:
+            parameter.grad = parameter.grad.coalesce()
+    values = [p.grad.values() if p.grad.is_sparse else p.grad for p in given]
+    total = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(v) for v in values]))
+    factor = torch.clamp(most / (total + 1e-6), max=1.0)
+    for value in values:
+        value.mul_(factor)

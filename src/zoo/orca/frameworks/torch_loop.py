@@ -1,0 +1,271 @@
+"""One `fit` or `evaluate` of a PyTorch model on one of several workers: the parts put together."""
+
+import functools
+import math
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+
+from zoo.orca.frameworks.cursors import cursor, first_step
+from zoo.orca.frameworks.torch_feed import Batch, Feed
+from zoo.orca.frameworks.torch_metrics import results, update
+from zoo.orca.frameworks.torch_models import seed_all
+from zoo.orca.frameworks.torch_runner import Totals, reduced
+from zoo.orca.frameworks.torch_session import Session
+from zoo.orca.frameworks.torch_state import read_state, training_bytes
+from zoo.orca.frameworks.torch_statistics import Buffers, Sync, batch_norms
+from zoo.orca.frameworks.torch_steps import OperatorSteps, PlainSteps, Steps
+from zoo.orca.wire.job import EvaluateJob, Progress, TrainJob
+from zoo.orca.wire.packing import State
+from zoo.orca.wire.plan import global_rows
+from zoo.orca.worker.plugin import Evaluated, Rows, Trained, World, check_state_size
+
+_REPORT_SECONDS = 0.2
+
+
+def train(
+    session: Session, job: TrainJob, rows: Rows, validation: Rows | None, world: World
+) -> Trained:
+    """Train for the job's epochs; called on all ranks."""
+    return _Fit(session, job, rows, validation, world).run()
+
+
+class _Fit:
+    """One `fit`."""
+
+    def __init__(
+        self, session: Session, job: TrainJob, rows: Rows, validation: Rows | None, world: World
+    ) -> None:
+        self._session, self._job, self._world = session, job, world
+        self._runner, self._plan = session.runner, rows.plan
+        self._feed = session.feed(rows)
+        self._validation = session.feed(validation) if validation is not None else None
+        self._first = first_step(session.state, rows.plan)
+        self._taken = 0
+        self._before = int(session.state.meta.get("step", 0)) if session.state else 0
+        self._runner.global_step = self._before
+        sync = self._sync()
+        self._steps: Steps
+        if session.has_own_steps:
+            self._steps = OperatorSteps(self._runner, session.operator, sync)
+        else:
+            self._steps = PlainSteps(self._runner, rows.plan, sync)
+        self._buffers = Buffers(session.made.model, world.collective, rows.plan.counts)
+        self._history: dict[str, list[float]] = {}
+        self._reporter = _Reporter(world, job, rows)
+
+    def _sync(self) -> Sync | None:
+        made = self._session.made
+        modules = batch_norms(made.model)
+        if not modules:
+            return None
+        wanted = bool(made.part("sync_stats")) and self._world.size > 1
+        return Sync(modules, self._world.collective, self._plan, wanted)
+
+    def run(self) -> Trained:
+        """Run the epochs."""
+        job, runner = self._job, self._runner
+        if self._world.profile is not None:
+            self._world.profile.end("build")
+        count = job.steps_per_epoch or self._plan.steps_per_pass
+        left = job.options.get("max_steps") or count * job.epochs
+        batches = self._feed.take(self._first, min(count * job.epochs, left))
+        runner.tell("before_run")
+        epoch = job.initial_epoch
+        try:
+            while epoch < job.initial_epoch + job.epochs and left > self._taken:
+                runner.epoch = epoch
+                self._epoch(batches, min(count, left - self._taken))
+                epoch += 1
+                if runner.stop:
+                    break
+        finally:
+            batches.close()  # type: ignore[attr-defined]
+        runner.tell("after_run")
+        return Trained(self._history, self._state(epoch), self._session.outputs)
+
+    def _epoch(self, batches: Iterator[Batch], count: int) -> None:
+        runner, start = self._runner, self._first + self._taken
+        # Each epoch by itself, so that two fits of one epoch are one fit of two.
+        mixed = np.random.SeedSequence([self._job.seed, runner.rank, start]).generate_state(1)[0]
+        seed_all(int(mixed))
+        self._reporter.begin(runner.epoch, start, count)
+        runner.model.train()
+        runner.tell("before_train_epoch")
+        done = self._steps.epoch(batches, start, count, self._tick)
+        self._taken += done
+        found = self._steps.results()
+        if not self._job.options.get("reduce_results", True):
+            found.update(_by_worker(self._steps.own, self._world))
+        self._buffers.average()
+        if self._validation is not None and _is_due(self._job.validation_freq, runner.epoch):
+            began = time.perf_counter()
+            values = validate(self._session, self._validation, self._job.validation_steps)
+            found.update({f"val_{name}": value for name, value in values.items()})
+            if self._world.profile is not None:
+                self._world.profile.add("of which validation", time.perf_counter() - began)
+        runner.logs = dict(found)
+        runner.adjust_rate("epoch", found.get("val_loss", found.get("loss")))
+        runner.tell("after_train_epoch")
+        runner.agree_to_stop()
+        for name, value in found.items():
+            self._history.setdefault(name, []).append(value)
+        self._reporter.end(done, found)
+        if self._world.checkpoint is not None:
+            state = functools.partial(self._state, runner.epoch + 1)
+            self._world.checkpoint(state, self._history)
+
+    def _tick(self, done: int) -> None:
+        """Look up after each update: report now and then; after the first, weigh the state."""
+        if self._runner.global_step - self._before == done and done <= 1:
+            nbytes = training_bytes(self._session.made.model, self._runner.optimizers)
+            check_state_size(nbytes, self._job)
+        self._reporter.step(done, self._steps)
+
+    def _state(self, epoch: int) -> State:
+        place = cursor(self._plan, self._first + self._taken)
+        meta = {"epoch": epoch, "step": self._before + self._taken, "cursor": place}
+        runner = self._runner
+        return read_state(
+            self._session.made.model,
+            meta,
+            optimizers=runner.optimizers,
+            schedulers=runner.schedulers,
+            operator=self._session.operator.state_dict(),
+        )
+
+
+def evaluate(session: Session, job: EvaluateJob, rows: Rows) -> Evaluated:
+    """Evaluate one pass, or the first steps of it; called on all ranks."""
+    return Evaluated(validate(session, session.feed(rows), job.steps), session.outputs)
+
+
+def validate(session: Session, feed: Feed, steps: int | None) -> dict[str, float]:
+    """Return loss and metrics over all workers' rows; called on all ranks."""
+    runner, metrics = session.runner, session.metrics
+    count = min(steps or feed.plan.steps_per_pass, feed.plan.steps_per_pass)
+    collective = runner.world.collective
+    runner.model.eval()
+    runner.tell("before_val_epoch")
+    # A rank without rows in a step has nothing to do there: nobody meets inside an evaluation.
+    batches = (batch for batch in feed.take(0, count) if batch.rows)
+    if session.has_own_validation:
+        rows = [0]
+        info = dict(runner.options.get("info") or {})
+        values = session.operator.validate(_watched(session, batches, rows), info, metrics) or {}
+        named = {k.removeprefix("val_"): v for k, v in values.items() if k != "num_samples"}
+        found = reduced(named, rows[0], collective)
+    else:
+        totals = Totals(runner.device)
+        with torch.no_grad():
+            for batch in batches:
+                _evaluate_step(session, batch, totals)
+        found = {}
+        if session.evaluation_loss is not None:
+            found["loss"] = totals.mean(collective)
+    found.update(results(metrics, collective))
+    runner.logs = {**runner.logs, **{f"val_{name}": value for name, value in found.items()}}
+    runner.tell("after_val_epoch")
+    runner.model.train()
+    return found
+
+
+def _evaluate_step(session: Session, batch: Batch, totals: Totals) -> None:
+    runner, loss = session.runner, session.evaluation_loss
+    runner.batch = batch
+    if runner.watched["val"]:
+        runner.tell("before_val_iter")
+    with runner.autocast():
+        output = runner.call_model(batch.features)
+        if loss is not None:
+            value, divisor = loss(output, batch.target, batch.weight)
+            totals.add(value, divisor, loss.count(batch.rows, batch.of), batch.rows)
+    update(session.metrics, output, batch.target)
+    if runner.watched["val"]:
+        runner.tell("after_val_iter")
+
+
+def _watched(session: Session, batches: Iterator[Batch], rows: list[int]) -> Iterator[Any]:
+    runner = session.runner
+    for batch in batches:
+        runner.batch = batch
+        if runner.watched["val"]:
+            runner.tell("before_val_iter")
+        yield batch.flat()
+        rows[0] += batch.rows
+        if runner.watched["val"]:
+            runner.tell("after_val_iter")
+
+
+def _by_worker(own: tuple[float, float], world: World) -> dict[str, float]:
+    """Return each worker's own loss and rows; called on all ranks."""
+    pairs = np.zeros((world.size, 2))
+    pairs[world.rank] = own
+    world.collective.all_reduce(pairs)
+    found = {}
+    for rank, (value, rows) in enumerate(pairs.tolist()):
+        found[f"worker_{rank}_loss"] = value / rows if rows else float("nan")
+        found[f"worker_{rank}_num_samples"] = rows
+    return found
+
+
+def _is_due(frequency: int | tuple[int, ...], epoch: int) -> bool:
+    number = epoch + 1
+    return number % frequency == 0 if isinstance(frequency, int) else number in frequency
+
+
+class _Reporter:
+    """Tells the driver about steps, not often, and about the ends of epochs; on rank 0."""
+
+    def __init__(self, world: World, job: TrainJob, rows: Rows) -> None:
+        self._world, self._plan = world, rows.plan
+        self._is_on = world.rank == 0
+        self._epochs = job.initial_epoch + job.epochs
+        self._epoch = self._start = self._steps = 0
+        self._began = self._last = time.monotonic()
+        self._warned = False
+
+    def begin(self, epoch: int, start: int, steps: int) -> None:
+        """Tell of an epoch's beginning."""
+        self._epoch, self._start, self._steps = epoch, start, steps
+        self._began = self._last = time.monotonic()
+        if self._is_on:
+            told = Progress("epoch", epoch=epoch, epochs=self._epochs, steps=steps)
+            self._world.report(told)
+
+    def step(self, done: int, steps: Steps) -> None:
+        """Tell of a step if the last one told is some time ago."""
+        now = time.monotonic()
+        if not self._is_on or now - self._last < _REPORT_SECONDS:
+            return
+        self._last = now
+        loss = steps.loss_so_far
+        self._tell("step", done, {} if loss is None else {"loss": loss})
+
+    def end(self, done: int, logs: dict[str, float]) -> None:
+        """Tell of an epoch's end; a value that is not finite is a warning, once."""
+        if not self._is_on:
+            return
+        self._steps = done
+        self._tell("epoch_end", done, logs)
+        bad = [name for name, value in logs.items() if not math.isfinite(value)]
+        if bad and not self._warned:
+            self._warned = True
+            text = f"{', '.join(bad)} is not a finite number after epoch {self._epoch + 1}"
+            self._world.report(Progress("warning", text=text, epoch=self._epoch))
+
+    def _tell(self, kind: str, done: int, logs: dict[str, float]) -> None:
+        progress = Progress(
+            kind,
+            epoch=self._epoch,
+            epochs=self._epochs,
+            step=done,
+            steps=self._steps,
+            rows=int(global_rows(self._plan, self._start, done).sum()),
+            seconds=time.monotonic() - self._began,
+            logs=logs,
+        )
+        self._world.report(progress)

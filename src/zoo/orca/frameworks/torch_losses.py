@@ -1,0 +1,235 @@
+"""Losses that add up over workers: how one rank's value counts in the global batch's.
+
+::
+
+    the user's loss                       value of a rank         its gradient counts
+    a mean over rows                      that mean               by its share of the rows
+    a sum                                 that sum                as it is
+    any, and rows have weights            mean of weight x loss   by its share of the rows
+    a mean over some rows (class          the sum                 as it is; divided at the end
+    weights, labels to be ignored)                                by what all ranks divide by
+"""
+
+import copy
+import inspect
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import torch
+from torch.nn import functional as F
+
+from zoo.orca.errors import ModelError
+
+_ELEMENTWISE = (
+    torch.nn.MSELoss,
+    torch.nn.L1Loss,
+    torch.nn.SmoothL1Loss,
+    torch.nn.HuberLoss,
+    torch.nn.BCELoss,
+    torch.nn.BCEWithLogitsLoss,
+)
+_ELEMENTWISE_FUNCTIONS = (
+    F.mse_loss,
+    F.l1_loss,
+    F.smooth_l1_loss,
+    F.huber_loss,
+    F.binary_cross_entropy,
+    F.binary_cross_entropy_with_logits,
+)
+_CLASSES = (torch.nn.CrossEntropyLoss, torch.nn.NLLLoss)
+#: Functions of a loss over classes become its module, which says what it divides by.
+_CLASS_FUNCTIONS: dict[Any, type] = {
+    F.cross_entropy: torch.nn.CrossEntropyLoss,
+    F.nll_loss: torch.nn.NLLLoss,
+}
+
+
+def known_loss(function: Any) -> Any:
+    """Return the loss, in the form in which most is known about it."""
+    kind = _CLASS_FUNCTIONS.get(function) if inspect.isroutine(function) else None
+    return function if kind is None else kind()
+
+
+def is_elementwise(function: Any) -> bool:
+    """Whether a loss compares its arguments element by element, and broadcasts in silence."""
+    return isinstance(function, _ELEMENTWISE) or function in _ELEMENTWISE_FUNCTIONS
+
+
+def is_of_classes(function: Any) -> bool:
+    """Whether a loss takes the numbers of classes."""
+    return isinstance(function, _CLASSES)
+
+
+class Loss(Protocol):
+    """A loss of a batch, and how it counts."""
+
+    def __call__(self, output: Any, target: Any, weight: Any) -> tuple[Any, Any]:
+        """Return the value, a scalar, and what it is still to be divided by, or None."""
+
+    def seed(self, rows: int, of: int) -> float:
+        """Return by what the value's gradient counts in that of the global batch."""
+
+    def count(self, rows: int, of: int) -> float:
+        """Return by what the value counts in an epoch's mean."""
+
+
+class MeanLoss:
+    """A mean over the batch's rows."""
+
+    def __init__(self, function: Any) -> None:
+        self._function = function
+
+    def __call__(self, output: Any, target: Any, weight: Any) -> tuple[Any, Any]:
+        """Return the mean."""
+        value = self._function(output, target)
+        if value.dim():
+            raise ModelError(
+                f"the loss returned values of shape {tuple(value.shape)}, not one number: give it "
+                "a reduction, 'mean' or 'sum'"
+            )
+        return value, None
+
+    def seed(self, rows: int, of: int) -> float:
+        """Return the share of the rows."""
+        return rows / of
+
+    def count(self, rows: int, of: int) -> float:
+        """Return the rows."""
+        return rows
+
+
+class WeightedLoss(MeanLoss):
+    """The mean over rows of weight times loss: weights do not change what it is divided by."""
+
+    def __init__(self, function: Any) -> None:
+        super().__init__(_by_rows(function))
+
+    def __call__(self, output: Any, target: Any, weight: Any) -> tuple[Any, Any]:
+        """Return the mean."""
+        return (_of_rows(self._function(output, target), weight) * weight).mean(), None
+
+
+class SumLoss:
+    """A sum over the batch's rows, weighted where they have weights."""
+
+    def __init__(self, function: Any, weighted: bool) -> None:
+        self._function = _by_rows(function, sums=True) if weighted else function
+
+    def __call__(self, output: Any, target: Any, weight: Any) -> tuple[Any, Any]:
+        """Return the sum."""
+        value = self._function(output, target)
+        if weight is not None:
+            value = (value.reshape(len(weight), -1).sum(1) * weight).sum()
+        return value, None
+
+    def seed(self, rows: int, of: int) -> float:
+        """Return one: sums of ranks add up."""
+        return 1.0
+
+    def count(self, rows: int, of: int) -> float:
+        """Return the step's rows: an epoch's loss is the mean of steps' sums, by their rows."""
+        return of
+
+
+class SharedLoss:
+    """A mean that is divided by something else than the rows, which only all ranks know."""
+
+    def __init__(self, function: Any) -> None:
+        self._sum = copy.copy(function)
+        self._sum.reduction = "sum"
+        self._weight, self._ignored = function.weight, function.ignore_index
+
+    def __call__(self, output: Any, target: Any, weight: Any) -> tuple[Any, Any]:
+        """Return the sum, and what the mean divides it by."""
+        counted = target != self._ignored
+        if self._weight is None:
+            divisor = counted.sum()
+        else:
+            classes = torch.where(counted, target, 0)
+            divisor = (self._weight.to(target.device)[classes] * counted).sum()
+        return self._sum(output, target), divisor
+
+    def seed(self, rows: int, of: int) -> float:
+        """Return one: sums of ranks add up."""
+        return 1.0
+
+    def count(self, rows: int, of: int) -> float:
+        """Return one: sums of steps add up."""
+        return 1.0
+
+
+def loss_of(function: Any, *, weighted: bool, shared: bool) -> Loss:
+    """Return how a user's loss adds up.
+
+    Parameters
+    ----------
+    function : callable
+        ``function(output, target)``.
+    weighted : bool
+        Whether rows have weights.
+    shared : bool
+        Whether a loss over classes must not assume that each label counts the same.
+    """
+    if getattr(function, "reduction", "mean") == "sum":
+        return SumLoss(function, weighted)
+    if weighted:
+        return WeightedLoss(function)
+    return SharedLoss(function) if shared else MeanLoss(function)
+
+
+def _by_rows(function: Any, *, sums: bool = False) -> Callable[..., Any]:
+    """Return the loss without its reduction."""
+    if hasattr(function, "reduction"):
+        single = copy.copy(function)
+        single.reduction = "none"
+        return single  # type: ignore[no-any-return]
+    try:
+        takes = "reduction" in inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        takes = False
+    if takes:
+        return lambda output, target: function(output, target, reduction="none")
+    return function  # type: ignore[no-any-return]
+
+
+def _of_rows(values: Any, weight: Any) -> Any:
+    """Return one value a row."""
+    if values.dim() == 0 or len(values) != len(weight):
+        raise ModelError(
+            f"sample_weight_col needs a loss with a value for each row, and this one returned the "
+            f"shape {tuple(values.shape)} for {len(weight)} rows: use a loss of torch.nn, or a "
+            "function that returns values of shape (rows, ...)"
+        )
+    return values if values.dim() == 1 else values.flatten(1).mean(1)
+
+
+def check_shapes(function: Any, output: Any, target: Any, column: str) -> None:
+    """Refuse, by a sample, an output and labels that a loss would broadcast or not understand.
+
+    Raises
+    ------
+    ModelError
+        With the way out.
+    """
+    there, here = tuple(output.shape[1:]), tuple(target.shape[1:])
+    if is_elementwise(function) and there != here:
+        name = getattr(function, "__name__", type(function).__name__)
+        way = f"make column {column!r} an array of that length, or change the model's last layer"
+        if there == (*here, 1):
+            way = (
+                "let forward return output.squeeze(-1), or make the label an array of one number: "
+                f"df.withColumn({column!r}, F.array({column!r}))"
+            )
+        raise ModelError(
+            f"the model's output is of shape (batch{_listed(there)}) and the label {column!r} of "
+            f"shape (batch{_listed(here)}), which {name} would broadcast against each other: {way}"
+        )
+    if is_of_classes(function) and target.is_floating_point() and output.dim() == target.dim() + 1:
+        raise ModelError(
+            f"the label {column!r} holds floats, and {type(function).__name__} takes the numbers "
+            f"of classes: cast it, df.withColumn({column!r}, F.col({column!r}).cast('int'))"
+        )
+
+
+def _listed(shape: tuple[int, ...]) -> str:
+    return "".join(f", {length}" for length in shape)

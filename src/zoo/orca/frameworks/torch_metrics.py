@@ -1,0 +1,140 @@
+"""Metrics: made from what the user gave, updated by rows, reduced over workers from their state."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torchmetrics import Metric, MetricCollection
+
+from zoo.orca.errors import ModelError
+from zoo.orca.frameworks.torch_orca_metrics import make
+from zoo.orca.frameworks.torch_state import decode, encode
+from zoo.orca.wire.packing import State
+from zoo.orca.worker.collective import Collective
+
+#: How a metric of `zoo.orca.learn.metrics` says which it is.
+_DESCRIPTION = "orca_metric"
+
+
+def metrics_of(given: Any, config: dict[str, Any], device: Any) -> dict[str, Metric]:
+    """Return metrics by name.
+
+    Parameters
+    ----------
+    given : object
+        None, one metric, a list, a dict by name, or a function of `config` that returns one of
+        these. A metric is one of Orca's, or of torchmetrics: an object or a class.
+
+    Raises
+    ------
+    ModelError
+        If something among them is no metric.
+    """
+    if given is None:
+        return {}
+    if not isinstance(given, (type, Metric)) and callable(given) and not _is_described(given):
+        given = given(config)
+    if isinstance(given, MetricCollection):
+        given = dict(given.items(copy_state=False))
+    if isinstance(given, Mapping):
+        named = {str(name): _metric(one) for name, one in given.items()}
+    else:
+        named = {}
+        for one in given if isinstance(given, (list, tuple)) else [given]:
+            metric = _metric(one)
+            name = getattr(one, _DESCRIPTION, None) or type(metric).__name__
+            named[name if name not in named else f"{name}_{len(named)}"] = metric
+    for metric in named.values():
+        metric.to(device)
+        for part in _parts(metric):
+            # Orca reduces it; torchmetrics must not do so again where torch.distributed is set up.
+            part.sync_on_compute = False
+            part._to_sync = False
+    return named
+
+
+def update(metrics: Mapping[str, Metric], output: Any, target: Any) -> None:
+    """Let metrics see one batch."""
+    for metric in metrics.values():
+        metric.update(output, target)
+
+
+def results(metrics: Mapping[str, Metric], collective: Collective) -> dict[str, float]:
+    """Return the values over all workers, and begin anew; called on all ranks."""
+    found: dict[str, float] = {}
+    if collective.size > 1 and metrics:
+        _merge(metrics, collective)
+    for name, metric in metrics.items():
+        _spread(name, metric.compute(), found)
+        metric.reset()
+    return found
+
+
+def _metric(given: Any) -> Metric:
+    if _is_described(given):
+        return make(getattr(given, _DESCRIPTION), dict(given.arguments))
+    if isinstance(given, type):
+        given = given()
+        return _metric(given)
+    if isinstance(given, Metric):
+        return given
+    raise ModelError(
+        f"{given!r} is no metric: pass those of zoo.orca.learn.metrics or of torchmetrics, or a "
+        "dict of them by name"
+    )
+
+
+def _is_described(given: Any) -> bool:
+    return not isinstance(given, type) and hasattr(given, _DESCRIPTION)
+
+
+def _parts(metric: Metric) -> list[Metric]:
+    """Return a metric and those inside it, in an order that is the same on all ranks."""
+    return [part for part in metric.modules() if isinstance(part, Metric)]
+
+
+def _merge(metrics: Mapping[str, Metric], collective: Collective) -> None:
+    """Replace every metric's state by that of all ranks together."""
+    parts = [part for metric in metrics.values() for part in _parts(metric)]
+    tensors: dict[str, Any] = {}
+    own = [
+        [{name: getattr(part, name) for name in part._reductions}, part._update_count]
+        for part in parts
+    ]
+    coded = encode(own, "m", tensors)
+    gathered = collective.all_gather(State(tensors, {"m": coded}).to_bytes())
+    told = []
+    for message in gathered:
+        state = State.from_bytes(bytes(message))
+        told.append(decode(state.meta["m"], state.tensors))
+    for number, part in enumerate(parts):
+        theirs = [one[number] for one in told]
+        for name, reduction in part._reductions.items():
+            values = [states[name] for states, _ in theirs]
+            setattr(part, name, _reduced(values, reduction, part.device))
+        part._update_count = sum(count for _, count in theirs)
+        part._computed = None
+
+
+def _reduced(values: list[Any], reduction: Any, device: Any) -> Any:
+    if isinstance(values[0], list):
+        together = [tensor.to(device) for one in values for tensor in one]
+        return together if reduction is None or not together else [reduction(together)]
+    stacked = torch.stack([value.to(device) for value in values])
+    return stacked if reduction is None else reduction(stacked)
+
+
+def _spread(name: str, value: Any, found: dict[str, float]) -> None:
+    """Put a metric's value among the results: one number, or one for each of its parts."""
+    if isinstance(value, Mapping):
+        for key, one in value.items():
+            _spread(f"{name}_{key}", one, found)
+    elif isinstance(value, (list, tuple)):
+        for key, one in enumerate(value):
+            _spread(f"{name}_{key}", one, found)
+    else:
+        flat = torch.as_tensor(value).reshape(-1).tolist()
+        if len(flat) == 1:
+            found[name] = float(flat[0])
+        else:
+            found.update({f"{name}_{k}": float(one) for k, one in enumerate(flat)})

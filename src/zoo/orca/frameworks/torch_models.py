@@ -1,0 +1,234 @@
+"""What the user's creators make: model, optimizers, schedules, loss, metrics."""
+
+import inspect
+import random
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from zoo.orca.errors import ModelError
+from zoo.orca.frameworks.torch_device import device, flat_tensors, moved
+from zoo.orca.frameworks.torch_feed import Batch, Layout
+from zoo.orca.frameworks.torch_losses import known_loss
+from zoo.orca.frameworks.torch_operator import TrainingOperator
+from zoo.orca.wire.job import Job, OutputSpec
+from zoo.orca.wire.packing import unpack
+
+
+def seed_all(seed: int) -> None:
+    """Seed every generator that a creator may use."""
+    torch.manual_seed(seed)
+    random.seed(seed)
+    np.random.seed(seed % (1 << 32))
+
+
+class Made:
+    """A model that a job's recipe makes, and what belongs to it.
+
+    Attributes
+    ----------
+    models : list of torch.nn.Module
+        One, unless the creator returns several for the user's own operator.
+    model : torch.nn.Module
+        The only one, or all in a `ModuleList`.
+    config : dict
+    device : torch.device
+
+    Parameters
+    ----------
+    job : Job
+    fresh_process : bool
+        Whether this process is a child's, whose generators may be seeded.
+    """
+
+    def __init__(self, job: Job, *, fresh_process: bool = True) -> None:
+        self._recipe: dict[str, Any] = unpack(job.model.creator)
+        self.config: dict[str, Any] = unpack(job.model.config)
+        self.device = device(job.gpus) if fresh_process else torch.device("cpu")
+        if fresh_process:
+            seed_all(job.seed)
+        made = self._call_model()
+        found = list(made) if isinstance(made, (list, tuple)) else [made]
+        for one in found:
+            if not isinstance(one, torch.nn.Module):
+                kind = f"{type(one).__module__}.{type(one).__qualname__}"
+                shown = "None: is a return missing?" if one is None else f"a {kind}"
+                raise ModelError(f"model must make a torch.nn.Module, and made {shown}")
+        self.models = [one.to(self.device) for one in found]
+        self.model = found[0] if len(found) == 1 else torch.nn.ModuleList(self.models)
+
+    def part(self, name: str) -> Any:
+        """Return one part of the recipe as the user gave it; None if it was not given."""
+        packed = self._recipe.get(name)
+        return packed if not isinstance(packed, bytes) else unpack(packed)
+
+    def _call_model(self) -> Any:
+        hook = self.part("initialization_hook")
+        if hook is not None:
+            hook()
+        given = self.part("model")
+        if isinstance(given, list) and isinstance(given[0], torch.nn.Module):
+            return given[0]  # beside it travel its classes
+        if isinstance(given, list):
+            given = given[0]
+        if isinstance(given, type):
+            return given(self.config) if _required(given) else given()
+        return given(self.config)
+
+    def optimizers(self) -> list[Any]:
+        """Return the optimizers over the model's parameters.
+
+        Raises
+        ------
+        ModelError
+            If there are none.
+        """
+        given = self.part("optimizer")
+        if given is None:
+            raise ModelError(
+                "fit needs an optimizer: pass from_torch(optimizer=...), for example a function "
+                "optimizer(model, config) that returns torch.optim.Adam(model.parameters())"
+            )
+        if isinstance(given, dict):
+            return [self._rebuilt(given)]
+        if isinstance(given, type):
+            rate = {"lr": self.config["lr"]} if "lr" in self.config else {}
+            return [given(self.model.parameters(), **rate)]
+        made = given(self.model if len(self.models) == 1 else self.models, self.config)
+        found = list(made) if isinstance(made, (list, tuple)) else [made]
+        for one in found:
+            if not isinstance(one, torch.optim.Optimizer):
+                raise ModelError(
+                    f"optimizer must make a torch.optim.Optimizer, and made a "
+                    f"{type(one).__module__}.{type(one).__qualname__}"
+                )
+        return found
+
+    def _rebuilt(self, given: dict[str, Any]) -> Any:
+        """Make the optimizer that the user had over their model's parameters over this one's."""
+        parameters = dict(self.model.named_parameters())
+        groups = [
+            {**group, "params": [parameters[name] for name in names]}
+            for names, group in zip(given["names"], given["groups"], strict=True)
+        ]
+        known = inspect.signature(given["class"].__init__).parameters
+        defaults = {name: value for name, value in given["defaults"].items() if name in known}
+        optimizer = given["class"](groups, **defaults)
+        optimizer.load_state_dict(given["state"])
+        return optimizer
+
+    def schedulers(self, optimizers: list[Any]) -> list[Any]:
+        """Return the learning-rate schedules."""
+        creator = self.part("scheduler_creator")
+        if creator is None:
+            return []
+        made = creator(optimizers[0] if len(optimizers) == 1 else optimizers, self.config)
+        found = list(made) if isinstance(made, (list, tuple)) else [made]
+        for one in found:
+            if not hasattr(one, "step"):
+                raise ModelError(
+                    f"scheduler_creator must return a schedule of torch.optim.lr_scheduler, and "
+                    f"returned a {type(one).__qualname__}: is a return missing?"
+                )
+        return found
+
+    def loss(self) -> Any:
+        """Return the loss as a function of output and target, or None."""
+        given = self.part("loss")
+        if given is None:
+            return None
+        if isinstance(given, type):
+            made = given(self.config) if _required(given) else given()
+        elif isinstance(given, torch.nn.Module) or _takes_two(given):
+            made = given
+        else:
+            made = given(self.config)
+        if not callable(made):
+            raise ModelError(f"loss must make a function of output and target, and made {made!r}")
+        return known_loss(made.to(self.device) if isinstance(made, torch.nn.Module) else made)
+
+    def operator_class(self) -> type[TrainingOperator]:
+        """Return the class whose hooks run the steps."""
+        found = self.part("training_operator_cls")
+        return TrainingOperator if found is None else found
+
+    def outputs(self, batch: Batch) -> tuple[OutputSpec, ...]:
+        """Return the outputs' specification by a sample, which also builds lazy modules.
+
+        Empty for several models: only the user's operator knows how to call them.
+        """
+        if len(self.models) != 1:
+            return ()
+        output = self.sample_output(batch)
+        return described(output)
+
+    def sample_output(self, batch: Batch) -> Any:
+        """Return what the model makes of a batch, in evaluation mode and without gradients."""
+        was = self.model.training
+        self.model.eval()
+        try:
+            with torch.no_grad():
+                return call_model(self.model, batch.features)
+        finally:
+            self.model.train(was)
+
+    def placeholder(self, layout: Layout) -> Batch:
+        """Return a batch of rows of zeros.
+
+        Raises
+        ------
+        ModelError
+            While the length of an array column is unknown.
+        """
+        arrays = layout.placeholder()
+        if arrays is None:
+            raise ModelError("there is no row to call the model with: pass rows")
+        tensors = [torch.from_numpy(values) for values in layout.features(arrays).values()]
+        features = layout.pack_features(moved(tensors, self.device))
+        return Batch(features, None, None, 2, 2)
+
+
+def call_model(model: Any, features: Any) -> Any:
+    """Call a model with features by position, or by keyword where they have names."""
+    return model(**features) if isinstance(features, Mapping) else model(*features)
+
+
+def described(output: Any) -> tuple[OutputSpec, ...]:
+    """Return the specification of a model's outputs.
+
+    Raises
+    ------
+    ModelError
+        If they are no tensors.
+    """
+    try:
+        tensors = flat_tensors(output)
+    except TypeError as error:
+        raise ModelError(f"the model must return tensors, and returned {error}") from error
+    return tuple(
+        OutputSpec(name, str(tensor.dtype).removeprefix("torch."), tensor.dim())
+        for name, tensor in tensors.items()
+    )
+
+
+def _positional(function: Any) -> int | None:
+    """Return how many arguments a function needs; None if it does not say."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return None
+    plain = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return sum(p.kind in plain and p.default is inspect.Parameter.empty for p in parameters)
+
+
+def _required(kind: type) -> bool:
+    """Whether a class must be given something."""
+    return bool(_positional(kind))
+
+
+def _takes_two(function: Any) -> bool:
+    """Whether a function is a loss itself, and not a creator of one."""
+    count = _positional(function)
+    return count is None or count >= 2

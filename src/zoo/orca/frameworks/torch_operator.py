@@ -1,0 +1,244 @@
+"""`TrainingOperator`: the hooks with which a user's class takes over steps, under Orca's names.
+
+PyTorch is imported only where it is used: on the driver a user's class has this base without it.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+
+class TrainingOperator:
+    """Trains, validates and predicts; override what should be done otherwise.
+
+    One is made on every worker for each call. In each step all workers take part with their rows
+    of the global batch; wherever ``optimizer.step()`` is called, it applies the gradient of the
+    mean loss over the rows of all workers. A worker that has no rows in a step is given one that
+    does not count.
+
+    While none of `train_epoch`, `train_batch`, `forward_batch` and `validate` is overridden, steps
+    are run without calling them, which is faster.
+
+    Parameters
+    ----------
+    runner : object
+        What runs the loop.
+
+    Attributes
+    ----------
+    config : dict
+    model : torch.nn.Module
+        The first of `models`.
+    models, optimizers, schedulers : list
+    optimizer, scheduler : object
+        The first of each; `scheduler` may be None.
+    criterion : callable
+        ``criterion(output, target)``, a scalar; weights of the batch's rows are applied.
+    world_rank, world_size : int
+    device : torch.device
+    epoch, global_step : int
+        Counted from 0.
+    """
+
+    def __init__(self, runner: Any) -> None:
+        self._runner = runner
+        self.setup(runner.config)
+
+    def setup(self, config: dict[str, Any]) -> None:
+        """Prepare what the hooks need; called once, when models and optimizers are there."""
+
+    def train_epoch(self, iterator: Iterable[Any], info: dict[str, Any]) -> dict[str, Any]:
+        """Train one epoch.
+
+        Parameters
+        ----------
+        iterator : iterable
+            This worker's batches, ``(*features, target)``; it must be used up.
+        info : dict
+            What `fit` was given, with ``epoch_idx``.
+
+        Returns
+        -------
+        dict
+            Numbers by name, each a mean over this worker's rows. Orca reduces them over workers.
+        """
+        means = Means()
+        for index, batch in enumerate(iterator):
+            batch_info = {**info, "batch_idx": index, "global_step": self.global_step}
+            values = dict(self.train_batch(batch, batch_info))
+            values.pop("num_samples", None)
+            means.add(values, self._runner.batch.rows)
+        return means.result()
+
+    def train_batch(self, batch: tuple[Any, ...], batch_info: dict[str, Any]) -> Mapping[str, Any]:
+        """Compute gradients of one batch and update the model.
+
+        Returns
+        -------
+        dict
+            ``train_loss`` and what else is to be in the results, as means over the batch's rows;
+            numbers or tensors.
+        """
+        main = self._runner.main_callback
+        if main is None:
+            _, _, loss = self.forward_batch(batch, batch_info)
+            self.optimizer.zero_grad()
+            loss.backward()
+            self.optimizer.step()
+        else:
+            main.on_train_forward(self._runner)
+            main.on_iter_backward(self._runner)
+            loss = self._runner.loss
+        self._runner.loss = loss
+        return {"train_loss": loss.detach()}
+
+    def forward_batch(
+        self, batch: tuple[Any, ...], batch_info: dict[str, Any]
+    ) -> tuple[Any, Any, Any]:
+        """Return the output, the target and the loss of one batch."""
+        *features, target = batch
+        with self._runner.autocast():
+            output = self._runner.call_model(features)
+            loss = self.criterion(output, target)
+        return output, target, loss
+
+    def validate(
+        self, val_iterator: Iterable[Any], info: dict[str, Any], metrics: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Evaluate one pass.
+
+        Parameters
+        ----------
+        val_iterator : iterable
+            This worker's batches; none if it has no rows.
+        info : dict
+        metrics : dict of str to torchmetrics.Metric
+            To be updated; Orca computes their values from the states of all workers.
+
+        Returns
+        -------
+        dict
+            ``val_loss`` and what else is to be in the results, as means over this worker's rows.
+        """
+        import torch
+
+        means = Means()
+        with torch.no_grad():
+            for index, batch in enumerate(val_iterator):
+                output, target, loss = self.forward_batch(batch, {**info, "batch_idx": index})
+                means.add({"val_loss": loss}, self._runner.batch.rows)
+                for metric in metrics.values():
+                    metric.update(output, target)
+        return means.result()
+
+    def predict(self, pred_iterator: Iterable[Any]) -> list[Any]:
+        """Return the outputs of all batches, one after another."""
+        import torch
+
+        with torch.no_grad():
+            return [self.predict_batch(batch) for batch in pred_iterator]
+
+    def predict_batch(self, batch: tuple[Any, ...]) -> Any:
+        """Return the output for a batch of features."""
+        return self._runner.call_model(batch)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what is to be saved with the model: tensors, and values that JSON can hold."""
+        return {}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take what `state_dict` returned."""
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What the creators were called with."""
+        return self._runner.config  # type: ignore[no-any-return]
+
+    @property
+    def models(self) -> list[Any]:
+        """All models."""
+        return self._runner.models  # type: ignore[no-any-return]
+
+    @property
+    def model(self) -> Any:
+        """The first model."""
+        return self._runner.models[0]
+
+    @property
+    def optimizers(self) -> list[Any]:
+        """All optimizers."""
+        return self._runner.optimizers  # type: ignore[no-any-return]
+
+    @property
+    def optimizer(self) -> Any:
+        """The first optimizer."""
+        return self._runner.optimizers[0]
+
+    @property
+    def schedulers(self) -> list[Any]:
+        """All learning-rate schedules."""
+        return self._runner.schedulers  # type: ignore[no-any-return]
+
+    @property
+    def scheduler(self) -> Any:
+        """The first schedule, or None."""
+        return self._runner.schedulers[0] if self._runner.schedulers else None
+
+    @property
+    def criterion(self) -> Any:
+        """The loss."""
+        return self._runner.criterion
+
+    @property
+    def device(self) -> Any:
+        """Where batches and models are."""
+        return self._runner.device
+
+    @property
+    def world_rank(self) -> int:
+        """The number of this worker."""
+        return self._runner.rank  # type: ignore[no-any-return]
+
+    @property
+    def world_size(self) -> int:
+        """Number of workers."""
+        return self._runner.world_size  # type: ignore[no-any-return]
+
+    @property
+    def epoch(self) -> int:
+        """The number of the epoch, from 0."""
+        return self._runner.epoch  # type: ignore[no-any-return]
+
+    @property
+    def global_step(self) -> int:
+        """Steps taken so far, over all calls of `fit`."""
+        return self._runner.global_step  # type: ignore[no-any-return]
+
+
+class Means:
+    """Means over rows of values by name; tensors stay where they are until the end."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, Any] = {}
+        self._rows: dict[str, int] = {}
+
+    def add(self, values: Mapping[str, Any], rows: int) -> None:
+        """Add means over so many rows; without rows they do not count."""
+        for name, value in values.items():
+            value = value.detach().double() if hasattr(value, "detach") else float(value)
+            if rows:
+                self._sums[name] = self._sums.get(name, 0.0) + value * rows
+            else:
+                self._sums.setdefault(name, 0.0)
+            self._rows[name] = self._rows.get(name, 0) + rows
+
+    def result(self) -> dict[str, float]:
+        """Return the means; 0 where there were no rows."""
+        return {
+            name: float(total) / self._rows[name] if self._rows[name] else 0.0
+            for name, total in self._sums.items()
+        }
+
+
+def overrides(kind: type, *names: str) -> bool:
+    """Whether a class has one of the base's hooks of its own."""
+    return any(getattr(kind, name) is not getattr(TrainingOperator, name) for name in names)

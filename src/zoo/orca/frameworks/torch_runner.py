@@ -1,0 +1,217 @@
+"""What a run consists of, as callbacks and operators see it."""
+
+import contextlib
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from zoo.orca.errors import ModelError
+from zoo.orca.frameworks.torch_callbacks import Callback, MainCallback, looks_at_steps
+from zoo.orca.frameworks.torch_losses import Loss
+from zoo.orca.frameworks.torch_models import Made, call_model
+from zoo.orca.worker.plugin import World
+
+
+class Runner:
+    """The state of one run on this rank.
+
+    Attributes
+    ----------
+    models, optimizers, schedulers : list
+    model : torch.nn.Module
+    config : dict
+    rank, world_size : int
+    device : torch.device
+    epoch, global_step, batch_idx : int
+        Counted from 0; `global_step` over all calls of `fit`.
+    batch : Batch
+    output, loss : tensor
+        Of the last step, where an operator or a callback runs it.
+    logs : dict of str to float
+        Results over all workers, the same on each.
+    stop : bool
+        Set it to end training; all workers stop if one wants to.
+    """
+
+    def __init__(
+        self, made: Made, world: World, loss: Loss | None, options: Mapping[str, Any]
+    ) -> None:
+        self.made, self.world = made, world
+        self.models, self.model = made.models, made.model
+        self.config, self.device = made.config, made.device
+        self.rank, self.world_size = world.rank, world.size
+        self.loss_function = loss
+        self.options = dict(options)
+        self.optimizers: list[Any] = []
+        self.schedulers: list[Any] = []
+        self.scheduler_step_freq = made.part("scheduler_step_freq") or "batch"
+        self.epoch = self.global_step = self.batch_idx = 0
+        self.batch: Any = None
+        self.output: Any = None
+        self.loss: Any = None
+        self.logs: dict[str, float] = {}
+        self.stop = False
+        self.main_callback: MainCallback | None = None
+        self._callbacks: list[Callback] = []
+        self.watched = {"train": False, "val": False}
+        self._callable = self.models[0]
+        if options.get("compile"):
+            self._callable = torch.compile(self.models[0])
+        self._half = options.get("precision", "fp32") == "bf16"
+
+    def use_callbacks(self, given: list[Any]) -> None:
+        """Take the user's callbacks; those that write run on rank 0 alone.
+
+        Raises
+        ------
+        ModelError
+            If one is none of Orca's, or there are several main ones.
+        """
+        for callback in given:
+            if not isinstance(callback, Callback):
+                raise ModelError(
+                    f"the callback {type(callback).__qualname__} is none of "
+                    "zoo.orca.learn.pytorch.callbacks: derive it from Callback"
+                )
+        mains = [callback for callback in given if isinstance(callback, MainCallback)]
+        if len(mains) > 1:
+            raise ModelError(f"there may be one MainCallback, and there are {len(mains)}")
+        self.main_callback = mains[0] if mains else None
+        # All ranks must know whether steps are watched, whoever watches them.
+        for phase in self.watched:
+            self.watched[phase] = any(looks_at_steps(one, phase) for one in given)
+        self._callbacks = [one for one in given if self.rank == 0 or not one.writes]
+
+    def tell(self, moment: str) -> None:
+        """Call one method of every callback."""
+        for callback in self._callbacks:
+            getattr(callback, moment)(self)
+
+    def autocast(self) -> Any:
+        """Return the context in which the forward pass runs."""
+        if not self._half:
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, dtype=torch.bfloat16)
+
+    def call_model(self, features: Any) -> Any:
+        """Call the first model with features, by position or by keyword."""
+        if isinstance(features, (list, tuple)) and len(features) == 1:
+            if isinstance(features[0], Mapping):
+                features = features[0]
+        return call_model(self._callable, features)
+
+    def criterion(self, output: Any, target: Any) -> Any:
+        """Return the loss of the current batch, a scalar.
+
+        Raises
+        ------
+        ModelError
+            If there is no loss, or one whose divisor only all ranks know.
+        """
+        if self.loss_function is None:
+            raise ModelError("there is no loss: pass from_torch(loss=...)")
+        value, divisor = self.loss_function(output, target, self.batch.weight)
+        if divisor is None:
+            return value
+        if self.world_size > 1 and self.model.training:
+            raise ModelError(
+                "a loss with class weights or ignored labels cannot be put together over workers "
+                "when an operator or a MainCallback runs the steps: use the default ones"
+            )
+        return value / divisor
+
+    def step_schedulers(self, result: float | None = None) -> None:
+        """Let the learning-rate schedules take one step."""
+        for scheduler in self.schedulers:
+            if isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
+                if result is not None:
+                    scheduler.step(result)
+            else:
+                scheduler.step()
+
+    def adjust_rate(self, moment: str, result: float | None = None) -> None:
+        """Let schedules step if `moment`, "batch" or "epoch", is when they do."""
+        if moment != self.scheduler_step_freq:
+            return
+        if self.main_callback is not None and type(self.main_callback).on_lr_adjust is not (
+            MainCallback.on_lr_adjust
+        ):
+            self.main_callback.on_lr_adjust(self)
+        else:
+            self.step_schedulers(result)
+
+    def agree_to_stop(self) -> None:
+        """Stop on all ranks if any wants to; called on all ranks."""
+        if self.world_size > 1:
+            flag = np.array([bool(self.stop)], np.int64)
+            self.world.collective.all_reduce(flag)
+            self.stop = bool(flag[0])
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything that Orca's checkpoints in PyTorch's format hold."""
+        return {
+            "epoch": self.epoch + 1,
+            "step": self.global_step,
+            "models": [model.state_dict() for model in self.models],
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "schedulers": [scheduler.state_dict() for scheduler in self.schedulers],
+        }
+
+
+class Totals:
+    """A loss over the steps of an epoch: sums of values and of what they are divided by."""
+
+    def __init__(self, device: Any) -> None:
+        self._value = torch.zeros((), dtype=torch.float64, device=device)
+        self._divisor = torch.zeros((), dtype=torch.float64, device=device)
+        self._count = 0.0
+
+    def add(self, value: Any, divisor: Any, count: float, rows: int) -> None:
+        """Add a step's value of this rank's `rows`, which counts so much.
+
+        It is divided by `divisor`, or by the rows: those of all ranks make up the step's.
+        """
+        if divisor is None:
+            self._value.add_(value.detach(), alpha=count)
+            self._count += rows
+        else:
+            self._value.add_(value.detach())
+            self._divisor.add_(divisor)
+
+    def pair(self) -> tuple[float, float]:
+        """Return the sum and what to divide it by."""
+        return float(self._value), self._count + float(self._divisor)
+
+    def mean(self, collective: Any) -> float:
+        """Return the mean over all ranks; called on all ranks."""
+        pair = np.array(self.pair())
+        collective.all_reduce(pair)
+        return float(pair[0] / pair[1]) if pair[1] else float("nan")
+
+
+def reduced(values: Mapping[str, float], rows: int, collective: Any) -> dict[str, float]:
+    """Return means over rows of what the ranks' hooks returned; called on all ranks.
+
+    Ranks without rows may lack names; those that all other ranks have count.
+    """
+    if collective.size == 1:
+        return {name: float(value) for name, value in values.items()}
+    own = json.dumps([rows, {name: float(value) for name, value in values.items()}]).encode()
+    told = [json.loads(bytes(message)) for message in collective.all_gather(own)]
+    found: dict[str, list[float]] = {}
+    for count, theirs in told:
+        for name, value in theirs.items():
+            sums = found.setdefault(name, [0.0, 0.0])
+            if count:
+                sums[0] += value * count
+                sums[1] += count
+    return {name: total / count if count else 0.0 for name, (total, count) in found.items()}
+
+
+def groups(start: int, count: int, size: int) -> Iterator[tuple[int, int]]:
+    """Yield the first step and the number of steps of each update in an epoch."""
+    for first in range(0, count, size):
+        yield start + first, min(size, count - first)

@@ -1,0 +1,157 @@
+"""A model with a job's state, its loss, metrics and operator, ready for a loop."""
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from zoo.orca.errors import ModelError
+from zoo.orca.frameworks.torch_device import flat_tensors
+from zoo.orca.frameworks.torch_feed import Batch, Feed, Layout
+from zoo.orca.frameworks.torch_losses import (
+    Loss,
+    check_shapes,
+    is_elementwise,
+    is_of_classes,
+    loss_of,
+)
+from zoo.orca.frameworks.torch_metrics import metrics_of
+from zoo.orca.frameworks.torch_models import Made, described
+from zoo.orca.frameworks.torch_operator import overrides
+from zoo.orca.frameworks.torch_runner import Runner
+from zoo.orca.frameworks.torch_state import share_weights, write_training, write_weights
+from zoo.orca.wire.job import EvaluateJob, OutputSpec, TrainJob
+from zoo.orca.wire.packing import State, unpack
+from zoo.orca.worker.plugin import Rows, World, check_state_size
+
+_INTEGERS = (torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+
+
+class Session:
+    """What a loop needs; made on all ranks.
+
+    Attributes
+    ----------
+    made : Made
+    outputs : tuple of OutputSpec
+    state : State or None
+        With which the job begins.
+    runner : Runner
+    operator : TrainingOperator
+    metrics : dict of str to Metric
+    evaluation_loss : Loss or None
+    """
+
+    def __init__(self, job: TrainJob | EvaluateJob, rows: Rows, world: World) -> None:
+        self.made = made = Made(job)
+        self._world, self._job = world, job
+        self._layout = Layout(rows.spec)
+        function = made.loss()
+        self.outputs: tuple[OutputSpec, ...] = self._fit_labels(rows, function)
+        self.state = State.from_bytes(job.state) if job.state is not None else None
+        if self.state is not None:
+            write_weights(made.model, self.state)
+        else:
+            share_weights(made.model, world.collective)
+        is_training = isinstance(job, TrainJob)
+        train_loss, self.evaluation_loss = self._losses(rows, function)
+        loss = train_loss if is_training else self.evaluation_loss
+        self.runner = Runner(made, world, loss, job.options)
+        self.runner.options["shared_divisor"] = self._shares_divisor
+        if isinstance(job, TrainJob):
+            check_state_size(_weight_bytes(made.model), job)
+            self.runner.optimizers = made.optimizers()
+            self.runner.schedulers = made.schedulers(self.runner.optimizers)
+        self.runner.use_callbacks(list(unpack(job.callbacks)) if job.callbacks else [])
+        kind = made.operator_class()
+        self.operator = kind(self.runner)
+        if self.state is not None:
+            state, runner = _for(self.state, is_training), self.runner
+            write_training(state, runner.optimizers, runner.schedulers, self.operator)
+        self.has_own_steps = self.runner.main_callback is not None or overrides(
+            kind, "train_epoch", "train_batch", "forward_batch"
+        )
+        self.has_own_validation = overrides(kind, "validate", "forward_batch")
+        self.metrics = metrics_of(made.part("metrics"), made.config, made.device)
+
+    def feed(self, rows: Rows) -> Feed:
+        """Return the feed of one data set."""
+        return Feed(rows, self._world.rank, self._layout, self.made.device)
+
+    def _fit_labels(self, rows: Rows, function: Any) -> tuple[OutputSpec, ...]:
+        """Find out by a sample what labels must be; refuse those that do not fit."""
+        sample = self.feed(rows).sample()
+        if len(self.made.models) != 1:
+            return ()
+        try:
+            output = self.made.sample_output(sample)
+        except TypeError as error:
+            raise ModelError(
+                f"the model cannot be called with the columns "
+                f"{[column.name for column in rows.spec.features]}: {error}"
+            ) from error
+        outputs = described(output)
+        tensors = list(flat_tensors(output).values())
+        targets = _members(sample)
+        for number, (column, target) in enumerate(zip(rows.spec.labels, targets, strict=True)):
+            if len(tensors) == len(targets):
+                self._fit_label(column.name, target, tensors[number], function)
+            elif target.dtype in _INTEGERS:
+                self._layout.label_dtypes[column.name] = np.int64
+        return outputs
+
+    def _fit_label(self, name: str, target: Any, output: Any, function: Any) -> None:
+        if is_elementwise(function) or is_of_classes(function):
+            check_shapes(function, output, target, name)
+        if target.dtype not in _INTEGERS:
+            return
+        if output.shape == target.shape and output.is_floating_point():
+            dtype = torch.float32 if output.dtype == torch.bfloat16 else output.dtype
+            self._layout.label_dtypes[name] = np.dtype(str(dtype).removeprefix("torch."))
+        else:
+            self._layout.label_dtypes[name] = np.dtype(np.int64)
+
+    def _losses(self, rows: Rows, function: Any) -> tuple[Loss | None, Loss | None]:
+        """Return the loss of training and that of evaluation; called on all ranks."""
+        self._shares_divisor = False
+        if function is None:
+            return None, None
+        weighted = rows.spec.weight is not None
+        shared = not weighted and self._must_share(rows, function)
+        accumulates = int(self._job.options.get("gradient_accumulation") or 1) > 1
+        self._shares_divisor = shared and (self._world.size > 1 or accumulates)
+        training = loss_of(function, weighted=weighted, shared=self._shares_divisor)
+        return training, loss_of(function, weighted=weighted, shared=shared)
+
+    def _must_share(self, rows: Rows, function: Any) -> bool:
+        """Whether labels count differently; all ranks look at all of theirs and agree."""
+        is_mean = getattr(function, "reduction", "") == "mean"
+        if not is_of_classes(function) or not is_mean or len(rows.spec.labels) != 1:
+            return False
+        labels = rows.columns[rows.spec.labels[0].name]
+        if labels.dtype.kind not in "iu":
+            return False
+        if function.weight is not None:
+            return True
+        found = np.array([bool((labels == function.ignore_index).any())], np.int64)
+        self._world.collective.all_reduce(found)
+        return bool(found[0])
+
+
+def _members(batch: Batch) -> list[Any]:
+    if isinstance(batch.target, dict):
+        return list(batch.target.values())
+    if isinstance(batch.target, tuple):
+        return list(batch.target)
+    return [] if batch.target is None else [batch.target]
+
+
+def _weight_bytes(model: Any) -> int:
+    return sum(value.numel() * value.element_size() for value in model.state_dict().values())
+
+
+def _for(state: State, training: bool) -> State:
+    """Return a state without what only training needs."""
+    if training:
+        return state
+    return State(state.tensors, {**state.meta, "optimizers": [], "schedulers": []})

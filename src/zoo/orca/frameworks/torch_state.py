@@ -1,0 +1,207 @@
+"""A model's state as named tensors and JSON, and back: nothing is pickled on the way.
+
+::
+
+    weights/NAME        the model's state_dict: parameters and buffers
+    optimizer/I/...     tensors of an optimizer's state_dict; the rest of it is in the header
+    scheduler/I/...     the same of a schedule's
+    operator/...        the same of the user's own operator's
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from zoo.orca.errors import StateError
+from zoo.orca.wire.packing import State
+from zoo.orca.worker.collective import Collective
+
+_TENSOR, _TUPLE, _PAIRS = "$tensor", "$tuple", "$pairs"
+_WEIGHTS = "weights/"
+_DTYPES = "dtypes"
+Tensors = dict[str, NDArray[Any]]
+
+
+def read_state(
+    model: Any,
+    meta: Mapping[str, Any],
+    *,
+    optimizers: Sequence[Any] = (),
+    schedulers: Sequence[Any] = (),
+    operator: Mapping[str, Any] | None = None,
+) -> State:
+    """Return the state of a model and of what trains it."""
+    tensors: Tensors = {}
+    dtypes: dict[str, str] = {}
+    for name, value in model.state_dict().items():
+        if not isinstance(value, torch.Tensor):
+            raise StateError(f"the model's state {name!r} is a {type(value).__qualname__}")
+        tensors[_WEIGHTS + name] = to_numpy(value)
+        if value.dtype == torch.bfloat16:
+            dtypes[name] = "bfloat16"
+    parts = {
+        "optimizers": [
+            encode(one.state_dict(), f"optimizer/{k}", tensors) for k, one in enumerate(optimizers)
+        ],
+        "schedulers": [
+            encode(_plain(one), f"scheduler/{k}", tensors) for k, one in enumerate(schedulers)
+        ],
+        "operator": encode(dict(operator or {}), "operator", tensors),
+    }
+    return State(tensors, {**meta, "framework": "torch", _DTYPES: dtypes, **parts})
+
+
+def write_weights(model: Any, state: State) -> None:
+    """Give a model the weights and buffers of a state.
+
+    Raises
+    ------
+    StateError
+        If they do not fit the model; names the first one.
+    """
+    own = model.state_dict()
+    saved = weights_of(state)
+    for name, value in saved.items():
+        if name not in own:
+            raise StateError(f"the state has the weights {name!r}, and the model has none of them")
+        if tuple(own[name].shape) != tuple(value.shape):
+            raise StateError(
+                f"the model's weights do not fit the state: {name!r} has shape "
+                f"{tuple(value.shape)} there and {tuple(own[name].shape)} in the model"
+            )
+    missing = [name for name in own if name not in saved]
+    if missing:
+        raise StateError(f"the state has no weights {missing[0]!r}, which the model has")
+    model.load_state_dict(saved)
+
+
+def weights_of(state: State) -> dict[str, torch.Tensor]:
+    """Return a model's state_dict."""
+    dtypes = state.meta.get(_DTYPES, {})
+    found = {}
+    for name, value in state.tensors.items():
+        if name.startswith(_WEIGHTS):
+            key = name.removeprefix(_WEIGHTS)
+            tensor = torch.from_numpy(np.array(value))
+            found[key] = tensor.to(torch.bfloat16) if dtypes.get(key) == "bfloat16" else tensor
+    return found
+
+
+def write_training(
+    state: State, optimizers: Sequence[Any], schedulers: Sequence[Any], operator: Any
+) -> None:
+    """Give what trains a model its state.
+
+    Raises
+    ------
+    StateError
+        If numbers or shapes do not fit.
+    """
+    parts = (("optimizers", "optimizer", optimizers), ("schedulers", "scheduler", schedulers))
+    for key, what, objects in parts:
+        saved = state.meta.get(key) or []
+        if not saved:  # weights alone
+            continue
+        if len(saved) != len(objects):
+            raise StateError(
+                f"the state is of {len(saved)} {key}, and this estimator has {len(objects)}"
+            )
+        for k, (one, value) in enumerate(zip(objects, saved, strict=True)):
+            try:
+                one.load_state_dict(decode(value, state.tensors))
+            except (ValueError, KeyError, RuntimeError) as error:
+                raise StateError(f"the state of {what} {k} does not fit: {error}") from error
+    own = decode(state.meta.get("operator") or {}, state.tensors)
+    if own:
+        operator.load_state_dict(own)
+
+
+def share_weights(model: Any, collective: Collective) -> None:
+    """Give every rank the weights of rank 0; called on all ranks."""
+    if collective.size == 1:
+        return
+    own = read_state(model, {}).to_bytes() if collective.rank == 0 else None
+    received = collective.broadcast(own)
+    if collective.rank != 0:
+        write_weights(model, State.from_bytes(bytes(received)))
+
+
+def training_bytes(model: Any, optimizers: Sequence[Any]) -> int:
+    """Return the bytes of the tensors of a state."""
+    values = list(model.state_dict().values())
+    for optimizer in optimizers:
+        for slots in optimizer.state.values():
+            values += [value for value in slots.values() if isinstance(value, torch.Tensor)]
+    return sum(value.numel() * value.element_size() for value in values)
+
+
+def to_numpy(value: torch.Tensor) -> NDArray[Any]:
+    """Return a copy as an array; bfloat16, which numpy does not know, as float32."""
+    value = value.detach()
+    if value.dtype == torch.bfloat16:
+        value = value.float()
+    return np.array(value.cpu().numpy(), order="C")
+
+
+def encode(value: Any, place: str, tensors: Tensors) -> Any:
+    """Return a value as JSON; its tensors go to `tensors`, by names that begin with `place`.
+
+    Raises
+    ------
+    StateError
+        If it holds anything but tensors, numbers, text, lists, tuples and dicts.
+    """
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, (torch.Tensor, np.ndarray)):
+        tensor = torch.as_tensor(value)
+        tensors[place] = to_numpy(tensor)
+        return {_TENSOR: place, "dtype": str(tensor.dtype).removeprefix("torch.")}
+    if isinstance(value, list):
+        return [encode(one, f"{place}/{k}", tensors) for k, one in enumerate(value)]
+    if isinstance(value, tuple):
+        return {_TUPLE: [encode(one, f"{place}/{k}", tensors) for k, one in enumerate(value)]}
+    if isinstance(value, Mapping):
+        coded = {key: encode(one, f"{place}/{key}", tensors) for key, one in value.items()}
+        if all(isinstance(key, str) and not key.startswith("$") for key in coded):
+            return coded
+        return {_PAIRS: [[encode(key, place, tensors), one] for key, one in coded.items()]}
+    raise StateError(
+        f"{place} holds a {type(value).__module__}.{type(value).__qualname__}, which cannot be "
+        "saved: a state is made of tensors, numbers, text, lists, tuples and dicts"
+    )
+
+
+def decode(value: Any, tensors: Mapping[str, NDArray[Any]]) -> Any:
+    """Return what `encode` was given."""
+    if isinstance(value, list):
+        return [decode(one, tensors) for one in value]
+    if not isinstance(value, dict):
+        return value
+    if _TENSOR in value:
+        tensor = torch.from_numpy(np.array(tensors[value[_TENSOR]]))
+        return tensor.to(getattr(torch, value["dtype"]))
+    if _TUPLE in value:
+        return tuple(decode(one, tensors) for one in value[_TUPLE])
+    if _PAIRS in value:
+        return {_key(decode(key, tensors)): decode(one, tensors) for key, one in value[_PAIRS]}
+    return {key: decode(one, tensors) for key, one in value.items()}
+
+
+def _key(key: Any) -> Any:
+    return tuple(key) if isinstance(key, list) else key
+
+
+def _plain(scheduler: Any) -> Any:
+    """Return a schedule's state; functions in it are the creator's business."""
+    found = {}
+    for key, value in scheduler.state_dict().items():
+        if callable(value) and not isinstance(value, (int, float, str)):
+            continue
+        found[key] = value
+    return found

@@ -1,0 +1,202 @@
+"""Statistics of batch normalisation on several workers: averaged, or those of the global batch."""
+
+import contextlib
+import types
+import zlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+
+from zoo.orca.frameworks.torch_state import to_numpy
+from zoo.orca.wire.plan import Plan
+from zoo.orca.worker.collective import Collective
+
+
+class Buffers:
+    """Keeps a model's buffers equal on all ranks, by averaging those that changed.
+
+    Made and called on all ranks, while the ranks' buffers are equal. A buffer of whole numbers
+    becomes that of the rank with the most rows.
+    """
+
+    def __init__(self, model: Any, collective: Collective, counts: tuple[int, ...]) -> None:
+        self._model, self._collective = model, collective
+        self._weight = counts[collective.rank] / sum(counts)
+        self._fullest = int(np.argmax(counts))
+        self._seen = self._marks()
+
+    def average(self) -> None:
+        """Replace changed buffers by their mean, weighted by the ranks' rows."""
+        buffers = list(self._model.buffers())
+        if self._collective.size == 1 or not buffers:
+            return
+        marks = self._marks()
+        changed = np.array([a != b for a, b in zip(marks, self._seen, strict=True)], np.int64)
+        self._collective.all_reduce(changed)
+        for buffer, count in zip(buffers, changed.tolist(), strict=True):
+            if count and buffer.is_floating_point():
+                own = to_numpy(buffer).astype(np.float64) * (self._weight or 0.0)
+                # A rank without rows has not trained; what it holds must not count, NaN or not.
+                total = own if self._weight else np.zeros(own.shape)
+                total = np.ascontiguousarray(total).reshape(-1)
+                self._collective.all_reduce(total)
+                buffer.copy_(torch.from_numpy(total.reshape(own.shape)))
+            elif count:
+                is_root = self._collective.rank == self._fullest
+                data = to_numpy(buffer).tobytes() if is_root else None
+                received = bytes(self._collective.broadcast(data, self._fullest))
+                value = np.frombuffer(received, to_numpy(buffer).dtype).reshape(buffer.shape)
+                buffer.copy_(torch.from_numpy(value.copy()))
+        self._seen = self._marks()
+
+    def _marks(self) -> list[int]:
+        if self._collective.size == 1:
+            return []
+        return [zlib.crc32(to_numpy(buffer).tobytes()) for buffer in self._model.buffers()]
+
+
+class Sync:
+    """Makes batch normalisation use the statistics of the global batch.
+
+    In all steps, if that is wanted; else in those in which some rank has fewer than two rows, and
+    so no statistics of its own: all ranks know from the plan which these are.
+
+    Attributes
+    ----------
+    active : bool
+        Whether the current step does.
+    idle : bool
+        Whether this rank's batch is a row that does not count.
+    scale : float
+        By what this rank's gradients will be multiplied when they are summed.
+    """
+
+    def __init__(
+        self, modules: list[Any], collective: Collective, plan: Plan, wanted: bool
+    ) -> None:
+        self.collective = collective
+        self.active = wanted
+        self.idle = False
+        self.scale = 1.0
+        self._wanted = wanted
+        shares = np.diff(plan.ends(), axis=0, prepend=0)
+        self._lonely = shares.min(axis=1) < 2
+        for module in modules:
+            module.forward = types.MethodType(_forward_with(self), module)
+
+    def begin(self, step: int, rows: int, scale: float) -> None:
+        """Begin a step, numbered over all passes, with so many rows of this rank's."""
+        self.active = self._wanted or bool(self._lonely[step % len(self._lonely)])
+        self.idle = rows == 0
+        self.scale = scale
+
+    def sum(self, values: torch.Tensor) -> torch.Tensor:
+        """Return the sums over ranks; called on all ranks in the same order."""
+        array = values.cpu().numpy()
+        self.collective.all_reduce(array)
+        return torch.from_numpy(array).to(values.device)
+
+
+def batch_norms(model: Any) -> list[Any]:
+    """Return a model's modules of batch normalisation."""
+    kind = torch.nn.modules.batchnorm._BatchNorm
+    return [module for module in model.modules() if isinstance(module, kind)]
+
+
+@contextlib.contextmanager
+def undisturbed(model: Any, wanted: bool) -> Iterator[None]:
+    """Undo, if wanted, what a row that does not count does to a model's buffers.
+
+    Statistics of batch normalisation are not touched: in such a step they are the global batch's.
+    """
+    kept: list[tuple[Any, Any]] = []
+    if wanted:
+        own = {id(buffer) for module in batch_norms(model) for buffer in module.buffers()}
+        kept = [(one, one.clone()) for one in model.buffers() if id(one) not in own]
+    yield
+    for buffer, value in kept:
+        buffer.copy_(value)
+
+
+def _forward_with(sync: Sync) -> Any:
+    def forward(self: Any, input: torch.Tensor) -> torch.Tensor:
+        if not (self.training and sync.active):
+            return type(self).forward(self, input)
+        result: torch.Tensor = _Normalised.apply(
+            input, self.weight, self.bias, self.eps, sync, self
+        )
+        return result
+
+    return forward
+
+
+class _Normalised(torch.autograd.Function):  # type: ignore[misc]
+    """Normalises by the mean and variance over all ranks' rows."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Any, weight: Any, bias: Any, eps: float, sync: Sync, module: Any
+    ) -> Any:
+        """Sum counts, values and squares over ranks; normalise this rank's rows."""
+        axes = [0, *range(2, x.dim())]
+        channels = x.shape[1]
+        wide = x.detach().to(torch.float64)
+        own = torch.zeros(2 * channels + 1, dtype=torch.float64, device=x.device)
+        if not sync.idle:
+            own[:channels] = wide.sum(axes)
+            own[channels:-1] = (wide * wide).sum(axes)
+            own[-1] = x.numel() // channels
+        total = sync.sum(own)
+        count = total[-1]
+        mean = total[:channels] / count
+        variance = (total[channels:-1] / count - mean * mean).clamp_min(0.0)
+        _track(module, mean, variance, float(count))
+        shape = [1, channels, *[1] * (x.dim() - 2)]
+        inverse = (variance + eps).rsqrt()
+        normal = ((wide - mean.view(shape)) * inverse.view(shape)).to(x.dtype)
+        ctx.save_for_backward(normal, inverse, weight)
+        ctx.sync, ctx.count, ctx.axes, ctx.shape = sync, count, axes, shape
+        if weight is None:
+            return normal
+        return normal * weight.view(shape).to(x.dtype) + bias.view(shape).to(x.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, dy: Any) -> Any:
+        """Sum over ranks what each channel's gradient depends on."""
+        normal, inverse, weight = ctx.saved_tensors
+        sync, shape, channels = ctx.sync, ctx.shape, ctx.shape[1]
+        wide, hat = dy.to(torch.float64), normal.to(torch.float64)
+        sums = torch.zeros(2 * channels, dtype=torch.float64, device=dy.device)
+        if not sync.idle:
+            sums[:channels] = wide.sum(ctx.axes)
+            sums[channels:] = (wide * hat).sum(ctx.axes)
+        own = sums.clone()
+        # Ranks' losses are means over their own rows; in the sum they count by their share.
+        total = sync.sum(sums * sync.scale) / ctx.count
+        factor = inverse if weight is None else inverse * weight.to(torch.float64)
+        if sync.idle:
+            dx = torch.zeros_like(dy)
+        else:
+            shared = (
+                total[:channels].view(shape) + hat * total[channels:].view(shape)
+            ) / sync.scale
+            dx = (factor.view(shape) * (wide - shared)).to(dy.dtype)
+        if weight is None:
+            return dx, None, None, None, None, None
+        gradients = own.to(weight.dtype)
+        return dx, gradients[channels:], gradients[:channels], None, None, None
+
+
+def _track(module: Any, mean: Any, variance: Any, count: float) -> None:
+    """Move the running statistics, which are the same on all ranks."""
+    if not module.track_running_stats or module.running_mean is None:
+        return
+    module.num_batches_tracked.add_(1)
+    rate = module.momentum
+    if rate is None:
+        rate = 1.0 / float(module.num_batches_tracked)
+    unbiased = variance * count / max(count - 1.0, 1.0)
+    module.running_mean.lerp_(mean.to(module.running_mean.dtype), rate)
+    module.running_var.lerp_(unbiased.to(module.running_var.dtype), rate)

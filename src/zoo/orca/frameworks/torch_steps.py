@@ -1,0 +1,345 @@
+"""Training steps of one rank: the default ones, and those that the user's hooks run."""
+
+import time
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from zoo.orca.errors import ModelError
+from zoo.orca.frameworks.torch_exchange import Gradients, clip_norm
+from zoo.orca.frameworks.torch_feed import Batch
+from zoo.orca.frameworks.torch_operator import TrainingOperator
+from zoo.orca.frameworks.torch_runner import Runner, Totals, groups, reduced
+from zoo.orca.frameworks.torch_statistics import Sync, undisturbed
+from zoo.orca.wire.plan import Plan, global_rows
+from zoo.orca.worker.profile import Profile
+
+#: Called after each step with the number of steps done.
+Tick = Callable[[int], None]
+
+
+class Steps(Protocol):
+    """A way to run the steps of an epoch."""
+
+    def epoch(self, batches: Iterator[Batch], start: int, count: int, tick: Tick) -> int:
+        """Run up to `count` steps; return how many were run, the same on all ranks."""
+
+    def results(self) -> dict[str, float]:
+        """Return the epoch's results over all workers; called on all ranks."""
+
+    @property
+    def loss_so_far(self) -> float | None:
+        """The epoch's loss so far, of this rank."""
+
+    @property
+    def own(self) -> tuple[float, float]:
+        """The epoch's loss of this rank: a sum, and what to divide it by."""
+
+
+def exchanges_of(runner: Runner) -> list[Gradients]:
+    """Return one exchange for each optimizer; none for one worker."""
+    if runner.world_size == 1:
+        return []
+    sparse = {
+        id(module.weight)
+        for module in runner.model.modules()
+        if isinstance(module, (torch.nn.Embedding, torch.nn.EmbeddingBag)) and module.sparse
+    }
+    found = []
+    for optimizer in runner.optimizers:
+        if isinstance(optimizer, torch.optim.LBFGS):
+            raise ModelError("LBFGS evaluates the model within its step: it needs one worker")
+        parameters = [
+            p for group in optimizer.param_groups for p in group["params"] if p.requires_grad
+        ]
+        marks = [id(parameter) in sparse for parameter in parameters]
+        found.append(Gradients(parameters, marks, runner.world.collective))
+    return found
+
+
+class PlainSteps:
+    """The default steps: nothing runs in Python that a hand-written loop would not run.
+
+    Parameters
+    ----------
+    runner : Runner
+    plan : Plan
+    sync : Sync or None
+        Where all ranks meet inside the model, so that one without rows must run it too.
+    """
+
+    def __init__(self, runner: Runner, plan: Plan, sync: Sync | None) -> None:
+        if len(runner.optimizers) != 1 or len(runner.models) != 1 or runner.loss_function is None:
+            raise ModelError(
+                f"the default steps need one model, one optimizer and a loss, and there are "
+                f"{len(runner.models)}, {len(runner.optimizers)} and "
+                f"{'none' if runner.loss_function is None else 'one'}: pass them, or a "
+                "training_operator_cls with a train_batch of its own"
+            )
+        self._runner, self._plan, self._sync = runner, plan, sync
+        self._loss = runner.loss_function
+        self._optimizer = runner.optimizers[0]
+        self._parameters = [p for p in runner.model.parameters() if p.requires_grad]
+        exchanges = exchanges_of(runner)
+        self._exchange = exchanges[0] if exchanges else None
+        self._clip = runner.options.get("clip_grad_norm")
+        self._group = int(runner.options.get("gradient_accumulation") or 1)
+        self._seeds: dict[tuple[float, torch.dtype], Any] = {}
+        self._autocast = runner.autocast() if runner.options.get("precision") == "bf16" else None
+        self._divisor: Any = None
+        self._profile: Profile | None = runner.world.profile
+        self._totals = Totals(runner.device)
+
+    def epoch(self, batches: Iterator[Batch], start: int, count: int, tick: Tick) -> int:
+        """Run the steps, an update for every group of them."""
+        self._totals = Totals(self._runner.device)
+        runner, done = self._runner, 0
+        watched = runner.watched["train"]
+        clock = _Clock(self._profile, self._exchange)
+        for first, size in groups(start, count, self._group):
+            of = None if size == 1 else int(global_rows(self._plan, first, size).sum())
+            idle = True
+            for batch in islice(batches, size):
+                clock.fed()
+                if watched:
+                    runner.batch, runner.batch_idx = batch, done
+                    runner.tell("before_train_iter")
+                if self._sync is not None:
+                    # Losses are weighed before they run backward: gradients come weighed.
+                    self._sync.begin(start + done, batch.rows, 1.0)
+                if batch.rows:
+                    self._backward(batch, of or batch.of)
+                elif self._sync is not None:
+                    with undisturbed(runner.model, True):
+                        self._backward(batch, of or batch.of)
+                idle = idle and batch.rows == 0
+                done += 1
+            self._update(idle)
+            runner.global_step += size
+            clock.computed(size)
+            if watched:
+                self._watch()
+            tick(done)
+            clock.called()
+            if runner.stop:
+                break
+        return done
+
+    def _backward(self, batch: Batch, of: int) -> None:
+        rows = batch.rows
+        if self._autocast is None:
+            output = self._runner.call_model(batch.features)
+            value, divisor = self._loss(output, batch.target, batch.weight)
+        else:
+            with self._autocast:
+                output = self._runner.call_model(batch.features)
+                value, divisor = self._loss(output, batch.target, batch.weight)
+        seed = self._loss.seed(rows, of) if rows else 0.0
+        value.backward(None if seed == 1.0 else self._seed(seed, value))
+        if rows:
+            self._totals.add(value, divisor, self._loss.count(rows, batch.of), rows)
+            if divisor is not None:
+                self._divisor = divisor if self._divisor is None else self._divisor + divisor
+        elif divisor is not None and self._divisor is None:
+            self._divisor = divisor * 0
+
+    def _seed(self, seed: float, value: Any) -> Any:
+        key = (seed, value.dtype)
+        if key not in self._seeds:
+            if len(self._seeds) > 256:  # ragged shares; there are few of them at a time
+                self._seeds.clear()
+            self._seeds[key] = torch.tensor(seed, dtype=value.dtype, device=value.device)
+        return self._seeds[key]
+
+    def _update(self, idle: bool) -> None:
+        divisor, self._divisor = self._divisor, None
+        if self._exchange is not None:
+            if divisor is None and self._shares_divisor:
+                divisor = torch.zeros((), device=self._runner.device)
+            self._exchange(idle=idle, divisor=divisor)
+        elif divisor is not None:
+            for parameter in self._parameters:
+                if parameter.grad is not None:
+                    parameter.grad.div_(divisor)
+        if self._clip is not None:
+            clip_norm(self._parameters, self._clip)
+        self._optimizer.step()
+        for parameter in self._parameters:
+            parameter.grad = None
+        if self._runner.schedulers:
+            self._runner.adjust_rate("batch")
+
+    @property
+    def _shares_divisor(self) -> bool:
+        return bool(self._runner.options.get("shared_divisor"))
+
+    def _watch(self) -> None:
+        """Tell callbacks of a step, with the epoch's loss over all ranks so far."""
+        self._runner.logs = {"loss": self._totals.mean(self._runner.world.collective)}
+        self._runner.tell("after_train_iter")
+        self._runner.agree_to_stop()
+
+    def results(self) -> dict[str, float]:
+        """Return the loss."""
+        return {"loss": self._totals.mean(self._runner.world.collective)}
+
+    @property
+    def loss_so_far(self) -> float | None:
+        """The epoch's loss so far, of this rank."""
+        value, count = self._totals.pair()
+        return value / count if count else None
+
+    @property
+    def own(self) -> tuple[float, float]:
+        """The epoch's loss of this rank, and its weight."""
+        return self._totals.pair()
+
+
+class _Clock:
+    """Tells a profile what steps are made of; costs nothing without one."""
+
+    def __init__(self, profile: Profile | None, exchange: Gradients | None) -> None:
+        self._profile, self._exchange = profile, exchange
+        self._last = time.perf_counter()
+        self._exchanged = exchange.seconds if exchange else 0.0
+
+    def fed(self) -> None:
+        """Note that a batch is there."""
+        if self._profile is not None:
+            self._add("feed")
+
+    def computed(self, steps: int) -> None:
+        """Note that an update is done."""
+        if self._profile is None:
+            return
+        spent = 0.0
+        if self._exchange is not None:
+            spent = self._exchange.seconds - self._exchanged
+            self._exchanged = self._exchange.seconds
+        self._add("compute", less=spent)
+        self._profile.parts["exchange"] += spent
+        self._profile.steps += steps
+
+    def called(self) -> None:
+        """Note that callbacks have run."""
+        if self._profile is not None:
+            self._add("callbacks")
+
+    def _add(self, part: str, less: float = 0.0) -> None:
+        now = time.perf_counter()
+        if self._profile is not None:
+            self._profile.parts[part] += now - self._last - less
+        self._last = now
+
+
+class OperatorSteps:
+    """Steps that the hooks of the user's operator, or their main callback, run.
+
+    Gradients meet in every optimizer's `step`.
+    """
+
+    def __init__(self, runner: Runner, operator: TrainingOperator, sync: Sync | None) -> None:
+        if int(runner.options.get("gradient_accumulation") or 1) > 1:
+            raise ModelError(
+                "gradient_accumulation belongs to the default steps: leave it out, and accumulate "
+                "in train_batch"
+            )
+        self._runner, self._operator, self._sync = runner, operator, sync
+        self._seconds = 0.0
+        self._updates = 0
+        self._rows = 0
+        self._values: dict[str, Any] = {}
+        exchanges = exchanges_of(runner)
+        for number, optimizer in enumerate(runner.optimizers):
+            exchange = exchanges[number] if exchanges else None
+            optimizer.register_step_pre_hook(self._meet(exchange, runner.options))
+
+    def _meet(self, exchange: Gradients | None, options: dict[str, Any]) -> Callable[..., None]:
+        clip = options.get("clip_grad_norm")
+
+        def meet(optimizer: Any, args: Any, kwargs: Any) -> None:
+            batch: Batch = self._runner.batch
+            self._updates += 1
+            if exchange is not None:
+                exchange(idle=batch.rows == 0, scale=self._scale(batch))
+            if clip is not None:
+                clip_norm([p for g in optimizer.param_groups for p in g["params"]], clip)
+
+        return meet
+
+    def _scale(self, batch: Batch) -> float:
+        """Return by what this rank's gradients count."""
+        loss = self._runner.loss_function
+        return batch.rows / batch.of if loss is None else loss.seed(batch.rows, batch.of)
+
+    def epoch(self, batches: Iterator[Batch], start: int, count: int, tick: Tick) -> int:
+        """Hand an epoch's batches to the operator."""
+        runner = self._runner
+        self._updates = self._rows = 0
+        done = [0]
+        info = {**(runner.options.get("info") or {}), "epoch_idx": runner.epoch}
+        values = (
+            self._operator.train_epoch(self._watched(batches, start, count, tick, done), info) or {}
+        )
+        if done[0] < count and not runner.stop:
+            raise ModelError(
+                f"train_epoch has used {done[0]} of the epoch's {count} batches: it must use all, "
+                "or workers would wait for each other"
+            )
+        if runner.world_size > 1 and not self._updates:
+            raise ModelError(
+                "no optimizer that from_torch knows has taken a step, so the workers' models "
+                "would differ: let optimizer=... make all that train_batch uses"
+            )
+        self._values = {k: v for k, v in values.items() if k not in ("epoch", "num_samples")}
+        return done[0]
+
+    def _watched(
+        self, batches: Iterator[Batch], start: int, count: int, tick: Tick, done: list[int]
+    ) -> Iterator[Any]:
+        runner = self._runner
+        for batch in islice(batches, count):
+            runner.batch, runner.batch_idx = batch, done[0]
+            if runner.watched["train"]:
+                runner.tell("before_train_iter")
+            if self._sync is not None:
+                self._sync.begin(start + done[0], batch.rows, self._scale(batch) or 1.0)
+            with undisturbed(runner.model, batch.rows == 0):
+                yield batch.flat()
+            done[0] += 1
+            self._rows += batch.rows
+            runner.global_step += 1
+            runner.adjust_rate("batch")
+            if runner.watched["train"]:
+                self._watch(batch)
+            tick(done[0])
+            if runner.stop:
+                return
+
+    def _watch(self, batch: Batch) -> None:
+        runner = self._runner
+        if runner.loss is not None:
+            values = {"loss": float(runner.loss.detach())}
+            runner.logs = reduced(values, batch.rows, runner.world.collective)
+        runner.tell("after_train_iter")
+        runner.agree_to_stop()
+
+    def results(self) -> dict[str, float]:
+        """Return what train_epoch returned, over all workers."""
+        values = {name.removeprefix("train_"): value for name, value in self._values.items()}
+        return reduced(values, self._rows, self._runner.world.collective)
+
+    @property
+    def loss_so_far(self) -> float | None:
+        """The last step's loss on this rank."""
+        loss = self._runner.loss
+        return None if loss is None else float(loss.detach())
+
+    @property
+    def own(self) -> tuple[float, float]:
+        """The epoch's loss of this rank, and its weight."""
+        value = float(self._values.get("train_loss", np.nan))
+        return value * self._rows, float(self._rows)

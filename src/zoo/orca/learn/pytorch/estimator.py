@@ -1,0 +1,387 @@
+"""`Estimator.from_torch`, with Orca's signatures."""
+
+import logging
+import math
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from pyspark.sql import DataFrame
+
+from zoo.orca.driver.settings import max_result_bytes
+from zoo.orca.driver.source import read_spec
+from zoo.orca.errors import InvalidInputError
+from zoo.orca.learn.estimator import (
+    ColumnNames,
+    EngineOptions,
+    checked_frame,
+    positive,
+)
+from zoo.orca.learn.pytorch.recipe import recipe
+from zoo.orca.learn.pytorch.saving import TorchFiles
+from zoo.orca.learn.pytorch.stats import EpochStats, by_worker
+from zoo.orca.wire.job import EvaluateJob, ModelSpec, TrainJob
+from zoo.orca.wire.packing import pack
+
+#: Names of engines that the original had; one engine does the work of all of them here.
+_BACKENDS = ("bigdl", "horovod", "torch_distributed", "spark", "ray")
+_PRECISIONS = ("fp32", "bf16")
+
+
+class Estimator(TorchFiles):
+    """Trains a PyTorch model on Spark DataFrames. Make one with `from_torch`."""
+
+    @classmethod
+    def from_torch(
+        cls,
+        *,
+        model: Any,
+        optimizer: Any = None,
+        loss: Any = None,
+        metrics: Any = None,
+        scheduler_creator: Callable[..., Any] | None = None,
+        training_operator_cls: type | None = None,
+        initialization_hook: Callable[[], Any] | None = None,
+        config: Mapping[str, Any] | None = None,
+        scheduler_step_freq: str = "batch",
+        use_tqdm: bool = False,
+        workers_per_node: int = 1,
+        num_workers: int | None = None,
+        model_dir: str | None = None,
+        backend: str = "spark",
+        sync_stats: bool = False,
+        log_level: int = logging.INFO,
+        log_to_driver: bool = True,
+        cpu_binding: bool = False,
+        seed: int = 0,
+        num_gpus_per_worker: int = 0,
+    ) -> "Estimator":
+        """Return an estimator for a PyTorch model.
+
+        Parameters
+        ----------
+        model : callable or torch.nn.Module
+            A function ``model(config)`` that runs on every worker and returns a module; a class of
+            one; or a module, which goes to the workers as it is now.
+        optimizer : callable, class or torch.optim.Optimizer, optional
+            A function ``optimizer(model, config)``; a class, which gets the model's parameters
+            (and ``config["lr"]`` where there is one); or an optimizer over the parameters of the
+            module that `model` is, which is made anew over each worker's. Needed for `fit`.
+        loss : callable, class or torch.nn.Module, optional
+            A loss of ``torch.nn``, as object or class; a function of output and target; or a
+            function ``loss(config)`` that returns one of these.
+        metrics : object, optional
+            Of `zoo.orca.learn.metrics` or torchmetrics: one, a list, a dict by name, or a function
+            of `config`. They are computed by `evaluate` and in validation.
+        scheduler_creator : callable, optional
+            ``scheduler_creator(optimizer, config)`` returns a learning-rate schedule.
+        training_operator_cls : class, optional
+            A subclass of `TrainingOperator`, whose hooks replace parts of the steps.
+        initialization_hook : callable, optional
+            Called on every worker before the model is made.
+        config : dict, optional
+            What the creators are called with. `batch_size` belongs to `fit`, not here.
+        scheduler_step_freq : "batch" or "epoch"
+            When the schedule takes a step: after each update, or after each epoch.
+        use_tqdm : bool
+            Accepted as in Orca; the driver always shows progress.
+        workers_per_node : int
+            Workers on each node of the cluster.
+        num_workers : int, optional
+            Workers in all; by default `workers_per_node` on each node, one on a single machine.
+        model_dir : str, optional
+            A directory that driver and workers reach, for checkpoints.
+        backend : str
+            "bigdl", "horovod", "torch_distributed", "spark" or "ray"; all mean the one engine.
+        sync_stats : bool
+            Whether batch normalisation uses the statistics of the global batch. By default each
+            worker uses its own rows, and running statistics are averaged after each epoch.
+        log_level : int
+            Accepted as in Orca.
+        log_to_driver : bool
+            Whether lines that workers print are shown.
+        cpu_binding : bool
+            Whether each worker keeps to its own cores.
+        seed : int
+            Fixes where rows are placed, their order, the initial weights and dropout.
+        num_gpus_per_worker : int
+            GPUs that each worker, and each task of `predict`, has to itself.
+
+        Raises
+        ------
+        CreatorError
+            If a part cannot be sent to the workers; names the object in the way.
+        InvalidInputError
+            If an argument cannot be used.
+        """
+        if backend not in _BACKENDS:
+            raise InvalidInputError(f"backend must be one of {_BACKENDS}, got {backend!r}")
+        settings = dict(config or {})
+        if "batch_size" in settings:
+            raise InvalidInputError("batch_size belongs to fit(batch_size=...), not to config")
+        parts = recipe(
+            model=model,
+            optimizer=optimizer,
+            loss=loss,
+            metrics=metrics,
+            scheduler_creator=scheduler_creator,
+            training_operator_cls=training_operator_cls,
+            initialization_hook=initialization_hook,
+            scheduler_step_freq=scheduler_step_freq,
+            sync_stats=sync_stats,
+        )
+        spec = ModelSpec("torch", pack(parts, "model"), pack(settings, "config"))
+        options = EngineOptions(
+            num_workers,
+            workers_per_node,
+            seed,
+            log_to_driver,
+            cpu_binding,
+            model_dir,
+            num_gpus_per_worker=num_gpus_per_worker,
+        )
+        return cls(spec, options)
+
+    def fit(
+        self,
+        data: DataFrame,
+        epochs: int = 1,
+        batch_size: int = 32,
+        profile: bool = False,
+        reduce_results: bool = True,
+        info: Mapping[str, Any] | None = None,
+        feature_cols: ColumnNames | None = None,
+        label_cols: ColumnNames | None = None,
+        validation_data: DataFrame | None = None,
+        callbacks: Sequence[Any] | None = None,
+        max_steps: int | None = None,
+        *,
+        steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
+        sample_weight_col: str | None = None,
+        gradient_accumulation: int = 1,
+        clip_grad_norm: float | None = None,
+        precision: str = "fp32",
+        compile: bool = False,
+        verbose: int = 1,
+        shuffle: bool | None = None,
+    ) -> Any:
+        """Train the model; a second `fit` goes on where the first ended.
+
+        Parameters
+        ----------
+        data : DataFrame
+            The rows to train on.
+        epochs : int
+            Epochs to train.
+        batch_size : int
+            Rows of one step over all workers together.
+        profile : bool
+            Whether to print where the time goes on each worker.
+        reduce_results : bool
+            False returns, for each epoch, a list of each worker's own ``train_loss`` and
+            ``num_samples``, instead of the results over all workers.
+        info : dict, optional
+            Handed to the operator's hooks.
+        feature_cols : list of str, str or dict
+            The model's inputs in order, ``model(*features)``; or ``{"keyword": "column"}``.
+            Scalars are of shape (batch,).
+        label_cols : list of str, str or dict
+            The target; several are a tuple, or a dict by name. Whole numbers of the output's shape
+            are cast to its type, others become int64.
+        validation_data : DataFrame, optional
+            Has the same feature and label columns as `data`.
+        callbacks : list, optional
+            Of `zoo.orca.learn.pytorch.callbacks`.
+        max_steps : int, optional
+            The most steps of this call, over all its epochs.
+        steps_per_epoch : int, optional
+            Global batches an epoch; by default one exact pass: every row once.
+        validation_steps : int, optional
+            Global batches of each validation; by default one exact pass.
+        sample_weight_col : str, optional
+            A column of weights, one number a row. The loss is the mean over rows of weight times
+            loss: weights do not change what it is divided by.
+        gradient_accumulation : int
+            Batches for each update, which then is that of a batch so many times as large.
+        clip_grad_norm : float, optional
+            The most that the norm of the global gradient may be.
+        precision : "fp32" or "bf16"
+            "bf16" runs the forward pass under autocast; weights and gradients stay float32.
+        compile : bool
+            Whether to use `torch.compile`, which needs a C++ compiler on the workers.
+        verbose : int
+            0 shows nothing.
+        shuffle : True, optional
+            Place the rows on the workers at random, even if `data` already has a partition for
+            each worker.
+
+        Returns
+        -------
+        EpochStats
+            A dict of the last epoch's values with `train_` names, with `.history` of all; a whole
+            number as key gives an epoch's dict.
+
+        Raises
+        ------
+        ColumnError
+            If a column is missing or cannot be an input; before anything starts.
+        DataError
+            If rows hold nulls or ragged arrays, or there are none.
+        WorkerError
+            If something goes wrong on a worker; has its rank, host, traceback and log.
+        """
+        frame = checked_frame(data, "data")
+        _check_numbers(epochs=epochs, batch_size=batch_size)
+        _check_numbers(gradient_accumulation=gradient_accumulation)
+        for name, value in (
+            ("max_steps", max_steps),
+            ("steps_per_epoch", steps_per_epoch),
+            ("validation_steps", validation_steps),
+        ):
+            positive(name, value, optional=True)
+        _check_clip(clip_grad_norm)
+        if precision not in _PRECISIONS:
+            raise InvalidInputError(f"precision must be one of {_PRECISIONS}, got {precision!r}")
+        spec = read_spec(frame, feature_cols, label_cols, sample_weight_col, strings=False)
+        validation = None
+        if validation_data is not None:
+            validation = checked_frame(validation_data, "validation_data")
+        first = int(self._state.meta.get("epoch", 0)) if self._state else 0
+        job = self._job(
+            TrainJob,
+            spec,
+            batch_size=batch_size,
+            epochs=epochs,
+            initial_epoch=first,
+            steps_per_epoch=steps_per_epoch,
+            validate=validation is not None,
+            validation_steps=validation_steps,
+            callbacks=pack(list(callbacks), "callbacks") if callbacks else None,
+            verbose=verbose,
+            max_state_bytes=max_result_bytes(frame.sparkSession),
+            model_dir=self._options.model_dir,
+            run=f"fit-{uuid.uuid4().hex[:12]}",
+            profile=profile,
+            options={
+                "reduce_results": reduce_results,
+                "info": dict(info or {}),
+                "max_steps": max_steps,
+                "gradient_accumulation": gradient_accumulation,
+                "clip_grad_norm": clip_grad_norm,
+                "precision": precision,
+                "compile": compile,
+            },
+        )
+        stats = self._train(frame, validation, job, shuffle=shuffle)
+        return EpochStats(stats, first) if reduce_results else by_worker(stats, first)
+
+    def evaluate(
+        self,
+        data: DataFrame,
+        batch_size: int = 32,
+        num_steps: int | None = None,
+        profile: bool = False,
+        info: Mapping[str, Any] | None = None,
+        feature_cols: ColumnNames | None = None,
+        label_cols: ColumnNames | None = None,
+        *,
+        sample_weight_col: str | None = None,
+        callbacks: Sequence[Any] | None = None,
+        verbose: int = 1,
+    ) -> dict[str, float]:
+        """Evaluate the model over all rows, each exactly once, or over the first batches.
+
+        Parameters
+        ----------
+        data : DataFrame
+        batch_size : int
+            Rows of one batch over all workers together.
+        num_steps : int, optional
+            Global batches from the first row; by default one exact pass.
+        profile : bool
+            Accepted as in Orca; only `fit` has a profile.
+        info : dict, optional
+            Handed to the operator's `validate`.
+        feature_cols, label_cols : list of str, str or dict
+            As in `fit`.
+        sample_weight_col : str, optional
+        callbacks : list, optional
+        verbose : int
+            0 shows nothing.
+
+        Returns
+        -------
+        dict of str to float
+            Loss and metrics with `validation_` names.
+
+        Raises
+        ------
+        ColumnError, DataError, WorkerError
+            As `fit`.
+        """
+        frame = checked_frame(data, "data")
+        _check_numbers(batch_size=batch_size)
+        positive("num_steps", num_steps, optional=True)
+        job = self._job(
+            EvaluateJob,
+            read_spec(frame, feature_cols, label_cols, sample_weight_col, strings=False),
+            batch_size=batch_size,
+            steps=num_steps,
+            callbacks=pack(list(callbacks), "callbacks") if callbacks else None,
+            verbose=verbose,
+            options={"info": dict(info or {})},
+        )
+        return self._evaluate(frame, job)
+
+    def predict(
+        self,
+        data: DataFrame,
+        batch_size: int | None = None,
+        feature_cols: ColumnNames | None = None,
+        profile: bool = False,
+        *,
+        output_cols: str | Sequence[str] | None = None,
+    ) -> DataFrame:
+        """Return `data` with the model's outputs appended; nothing runs until an action.
+
+        Parameters
+        ----------
+        data : DataFrame
+        batch_size : int, optional
+            The most rows the model sees at once, where memory asks for a bound; by default Orca
+            chooses. Results do not depend on it.
+        feature_cols : list of str, str or dict
+            As in `fit`.
+        profile : bool
+            Accepted as in Orca; a lazy call has nothing to show.
+        output_cols : str or list of str, optional
+            Names for the outputs' columns; by default ``prediction``, or ``prediction_0``, … for
+            several outputs.
+
+        Returns
+        -------
+        DataFrame
+            All columns of `data`, and each row's slice of each output: float for an output of
+            shape (batch,), a Vector for (batch, n), nested arrays of float above.
+        """
+        frame = checked_frame(data, "data")
+        positive("batch_size", batch_size, optional=True)
+        spec = read_spec(frame, feature_cols, strings=False)
+        return self._predict(frame, spec, batch_size, output_cols)
+
+    def shutdown(self, force: bool = False) -> None:
+        """Let go of what is held on the cluster; saving, loading and predicting still work."""
+        super().shutdown()
+
+
+def _check_numbers(**values: Any) -> None:
+    for name, value in values.items():
+        positive(name, value)
+
+
+def _check_clip(value: Any) -> None:
+    if value is not None and not (
+        isinstance(value, (int, float)) and math.isfinite(value) and value > 0
+    ):
+        raise InvalidInputError(f"clip_grad_norm must be a number above 0, got {value!r}")

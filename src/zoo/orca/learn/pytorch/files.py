@@ -1,0 +1,53 @@
+"""Models and state_dicts in PyTorch's own form, on the driver.
+
+PyTorch is imported when one of these is called, and not before: saving a state, training and
+predicting need none on the driver.
+"""
+
+from types import ModuleType
+from typing import Any
+
+from zoo.orca.errors import MissingPackageError
+from zoo.orca.files import read_bytes, write_bytes
+from zoo.orca.wire.job import Job
+from zoo.orca.wire.packing import State
+
+_ENDINGS = (".pt", ".pth")
+
+
+def is_torch_path(path: str) -> bool:
+    """Whether the ending of `path` names PyTorch's format."""
+    return path.endswith(_ENDINGS)
+
+
+def get_model(job: Job) -> Any:
+    """Return the model with the job's state, in this process."""
+    return _driver("get_model").restore(job)
+
+
+def state_dict(state: State) -> dict[str, Any]:
+    """Return a state in the form of Orca's checkpoints."""
+    found: dict[str, Any] = _driver("get_state_dict").checkpoint_of(state)
+    return found
+
+
+def save_weights(state: State, path: str) -> None:
+    """Write the model's state_dict."""
+    write_bytes(path, _driver("save").weights_bytes(state))
+
+
+def load(path: str) -> State:
+    """Read a state_dict, or a checkpoint of `ModelCheckpoint`."""
+    state: State = _driver("load").read_checkpoint(read_bytes(path), path)
+    return state
+
+
+def _driver(what: str) -> ModuleType:
+    try:
+        from zoo.orca.frameworks import torch_driver
+    except ModuleNotFoundError as error:
+        raise MissingPackageError(
+            f"{what} needs PyTorch on the driver, and {error.name!r} is not installed here: "
+            "pip install 'zoo-orca[torch]'"
+        ) from error
+    return torch_driver

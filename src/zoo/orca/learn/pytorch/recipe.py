@@ -1,0 +1,110 @@
+"""What `from_torch` is given, packed for the workers, part by part, so that errors name the part.
+
+Nothing here imports PyTorch: who has an instance of its classes has imported it already.
+"""
+
+import sys
+from typing import Any
+
+from zoo.orca.errors import InvalidInputError
+from zoo.orca.wire.packing import pack
+
+
+def recipe(
+    *,
+    model: Any,
+    optimizer: Any = None,
+    loss: Any = None,
+    metrics: Any = None,
+    scheduler_creator: Any = None,
+    training_operator_cls: Any = None,
+    initialization_hook: Any = None,
+    scheduler_step_freq: str = "batch",
+    sync_stats: bool = False,
+) -> dict[str, Any]:
+    """Return the parts as bytes, by name; those that were not given are missing.
+
+    Raises
+    ------
+    InvalidInputError
+        If a part is of the wrong kind.
+    CreatorError
+        If a part cannot be sent to the workers.
+    """
+    if not _is_module(model) and not callable(model):
+        raise InvalidInputError(
+            "model must be a torch.nn.Module, a class of one, or a function model(config) that "
+            f"returns one; got {type(model).__qualname__}"
+        )
+    if scheduler_step_freq not in ("batch", "epoch"):
+        raise InvalidInputError(
+            f"scheduler_step_freq must be 'batch' or 'epoch', got {scheduler_step_freq!r}"
+        )
+    parts: dict[str, Any] = {
+        "model": pack(_with_classes(model), "model"),
+        "scheduler_step_freq": scheduler_step_freq,
+        "sync_stats": bool(sync_stats),
+    }
+    if optimizer is not None:
+        parts["optimizer"] = pack(_portable(optimizer, model), "optimizer")
+    others = {
+        "loss": loss,
+        "metrics": metrics,
+        "scheduler_creator": scheduler_creator,
+        "training_operator_cls": training_operator_cls,
+        "initialization_hook": initialization_hook,
+    }
+    for name, value in others.items():
+        if value is not None:
+            parts[name] = pack(value, name)
+    return parts
+
+
+def _with_classes(model: Any) -> list[Any]:
+    """Return the model, and beside an instance the classes of its parts, which travel by value."""
+    if not _is_module(model):
+        return [model]
+    return [model, *{type(part): None for part in model.modules()}]
+
+
+def _portable(optimizer: Any, model: Any) -> Any:
+    """Return an optimizer as it can be made anew over a worker's copy of the model's parameters.
+
+    A class or a creator is that already; of an instance its class, hyperparameters and state
+    travel, and which parameters each of its groups has.
+    """
+    if not hasattr(optimizer, "param_groups"):
+        if not callable(optimizer):
+            raise InvalidInputError(
+                "optimizer must be a torch.optim optimizer, a class of one, or a function "
+                f"optimizer(model, config) that returns one; got {type(optimizer).__qualname__}"
+            )
+        return optimizer
+    if not _is_module(model):
+        raise InvalidInputError(
+            "optimizer is an instance, so it holds the parameters of one model: pass that model's "
+            "instance too, or make optimizer a function optimizer(model, config)"
+        )
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    groups, members = [], []
+    for group in optimizer.param_groups:
+        parameters = group["params"]
+        if any(id(parameter) not in names for parameter in parameters):
+            raise InvalidInputError(
+                "optimizer holds parameters that the model does not have: make it of "
+                "model.parameters()"
+            )
+        members.append([names[id(parameter)] for parameter in parameters])
+        groups.append({name: value for name, value in group.items() if name != "params"})
+    return {
+        "class": type(optimizer),
+        "defaults": dict(optimizer.defaults),
+        "groups": groups,
+        "names": members,
+        "state": optimizer.state_dict(),
+    }
+
+
+def _is_module(value: Any) -> bool:
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(value, torch.nn.Module)

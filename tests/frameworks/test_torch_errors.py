@@ -1,0 +1,167 @@
+"""What does not fit is refused, with the reason."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from tests.frameworks.ranks import Data, Failed, train
+from tests.frameworks.test_torch_equal import columns
+from tests.frameworks.torch_models import Classifier, Embedded, of
+from zoo.orca.errors import (
+    CreatorError,
+    InvalidInputError,
+    MissingPackageError,
+    ModelError,
+    StateError,
+)
+from zoo.orca.learn.pytorch.recipe import recipe
+
+pytestmark = pytest.mark.timeout(300)
+
+
+def refused(ranks, given, data, kind=ModelError, **fields):
+    """The message with which every rank refuses."""
+    with pytest.raises(Failed) as caught:
+        train(ranks, given, data, batch_size=20, framework="torch", **fields)
+    assert caught.value.kind is kind, caught.value
+    return caught.value.message
+
+
+def rows_of(features=("x", "u"), counts=(103,), **more):
+    return Data.of(columns(), counts, features=features, **more)
+
+
+class Column(Embedded):
+    """With an output of shape (batch, 1)."""
+
+    def forward(self, x, u):
+        return super().forward(x, u)[:, None]
+
+
+@pytest.mark.parametrize(("result", "names"), [(None, "None"), (3, "builtins.int")])
+def test_creator_returns_something_else(torch_ranks, result, names):
+    assert names in refused(torch_ranks, of(lambda: result), rows_of())
+
+
+@pytest.mark.parametrize("loss", [nn.MSELoss, nn.L1Loss(), F.mse_loss, nn.HuberLoss])
+def test_silent_broadcast_of_outputs_and_labels(torch_ranks, loss):
+    message = refused(torch_ranks, of(Column, loss=loss), rows_of())
+    assert "(batch, 1)" in message and "(batch)" in message
+    assert "squeeze(-1)" in message and "'y'" in message
+
+
+def test_floats_as_classes(torch_ranks):
+    message = refused(torch_ranks, of(Classifier, loss=nn.CrossEntropyLoss), rows_of(("x",)))
+    assert "cast('int')" in message and "'y'" in message
+
+
+def test_wrong_number_of_columns(torch_ranks):
+    message = refused(torch_ranks, of(Embedded), rows_of(("x",)))
+    assert "['x']" in message and "forward" in message
+
+
+def test_missing_parts(torch_ranks):
+    model = lambda config: Embedded()  # noqa: E731
+    assert "optimizer" in refused(torch_ranks, recipe(model=model, loss=nn.MSELoss), rows_of())
+    sgd = torch.optim.SGD
+    assert "a loss" in refused(torch_ranks, recipe(model=model, optimizer=sgd), rows_of())
+    given = recipe(model=model, optimizer=lambda model, config: 3, loss=nn.MSELoss)
+    assert "torch.optim.Optimizer" in refused(torch_ranks, given, rows_of())
+    given = of(Embedded, scheduler_creator=lambda optimizer, config: None)
+    assert "scheduler_creator" in refused(torch_ranks, given, rows_of())
+    given = of(Embedded, metrics=[3])
+    assert "no metric" in refused(torch_ranks, given, rows_of())
+
+
+def test_losses_without_a_value(torch_ranks):
+    given = of(Embedded, loss=lambda config: nn.MSELoss(reduction="none"))
+    assert "reduction" in refused(torch_ranks, given, rows_of())
+    given = of(Embedded, loss=lambda output, target: ((output - target) ** 2).mean())
+    message = refused(torch_ranks, given, rows_of(weight="w"))
+    assert "sample_weight_col" in message
+
+
+def test_what_needs_one_worker(torch_ranks):
+    message = refused(torch_ranks, of(Embedded, kind="LBFGS"), rows_of(counts=(50, 53)))
+    assert "one worker" in message
+
+
+def test_state_of_another_model(torch_ranks):
+    fields = {"batch_size": 20, "framework": "torch"}
+    given = of(Classifier, loss=nn.CrossEntropyLoss)
+    data = rows_of(("x",), labels=("label",))
+    state = train(torch_ranks, given, data, **fields)[0].trained.state
+    message = refused(torch_ranks, of(Embedded), rows_of(), StateError, state=state)
+    assert "layers.0.weight" in message
+    given = of(Classifier, loss=nn.CrossEntropyLoss, scheduler_creator=two_schedules)
+    state.meta["schedulers"] = [{"last_epoch": 1}]
+    message = refused(torch_ranks, given, data, StateError, state=state)
+    assert "1 schedulers" in message and "has 2" in message
+
+
+def two_schedules(optimizer, config):
+    return [torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.9) for _ in "ab"]
+
+
+def test_state_too_large_to_come_back(torch_ranks):
+    data = rows_of()
+    message = refused(torch_ranks, of(Embedded), data, StateError, max_state_bytes=70_000)
+    assert "maxResultSize" in message
+    # Weights fit; with Adam's moments, known after the first step, they do not.
+    message = refused(
+        torch_ranks, of(Embedded, kind="Adam"), data, StateError, max_state_bytes=75_000
+    )
+    assert "model_dir" in message
+
+
+def test_recipes_are_checked_on_the_driver():
+    with pytest.raises(InvalidInputError, match="model must be"):
+        recipe(model="ncf")
+    with pytest.raises(InvalidInputError, match="scheduler_step_freq"):
+        recipe(model=Embedded, scheduler_step_freq="never")
+    with pytest.raises(InvalidInputError, match="optimizer must be"):
+        recipe(model=Embedded, optimizer="adam")
+    import threading
+
+    lock = threading.Lock()
+    with pytest.raises(CreatorError, match="lock"):
+        recipe(model=lambda config: lock)
+
+
+def test_missing_torch_on_the_driver(monkeypatch):
+    import sys
+
+    from zoo.orca.learn.pytorch import files
+
+    monkeypatch.setitem(sys.modules, "zoo.orca.frameworks.torch_driver", None)
+    with pytest.raises(MissingPackageError, match=r"pip install 'zoo-orca\[torch\]'"):
+        files.get_model(None)
+
+
+def test_missing_torch_on_a_worker(monkeypatch):
+    from zoo.orca.worker.run import _missing
+
+    found = _missing(ModuleNotFoundError("no", name="torch"), "torch")
+    assert isinstance(found, MissingPackageError)
+    assert "pip install 'zoo-orca[torch]'" in str(found)
+
+
+def test_instances_keep_hyperparameters_of_their_groups(torch_ranks):
+    model = Classifier()
+    groups = [
+        {"params": [model.layers[0].weight], "lr": 0.5},
+        {"params": [model.layers[0].bias, *model.layers[2].parameters()], "weight_decay": 0.3},
+    ]
+    given = recipe(
+        model=model, optimizer=torch.optim.AdamW(groups, lr=0.01), loss=nn.CrossEntropyLoss()
+    )
+    data = rows_of(("x",), (50, 53), labels=("label",))
+    ran = train(torch_ranks, given, data, batch_size=20, framework="torch")
+    saved = ran[0].trained.state.meta["optimizers"][0]["param_groups"]
+    assert [(one["lr"], one["weight_decay"], len(one["params"])) for one in saved] == [
+        (0.5, 0.01, 1),
+        (0.01, 0.3, 3),
+    ]
+    assert np.isfinite(ran[0].trained.history["loss"][0])

@@ -1,0 +1,177 @@
+"""`zoo.orca.learn.pytorch.Estimator` through Spark: a user's day."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+from torch import nn
+
+from zoo.orca.errors import InvalidInputError, StateError
+from zoo.orca.learn.metrics import Accuracy
+from zoo.orca.learn.pytorch import Estimator, TrainingOperator
+from zoo.orca.learn.pytorch.callbacks import Callback, ModelCheckpoint
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+FEATURES, LABELS = ["user", "item"], ["label"]
+
+
+@pytest.fixture(scope="module")
+def ratings(spark: SparkSession) -> DataFrame:
+    """2,003 ratings of 40 users and 30 items."""
+    return (
+        spark.range(2003)
+        .select(
+            (F.rand(1) * 40).cast("int").alias("user"),
+            (F.rand(2) * 30).cast("long").alias("item"),
+        )
+        .withColumn("label", (F.col("user") + F.col("item")) % 5)
+        .cache()
+    )
+
+
+class NCF(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.user, self.item = nn.Embedding(40, 8), nn.Embedding(30, 8)
+        self.layers = nn.Sequential(nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 5))
+
+    def forward(self, user, item):
+        return self.layers(torch.cat([self.user(user), self.item(item)], dim=1))
+
+
+def adam(model, config):
+    return torch.optim.Adam(model.parameters(), lr=config["lr"])
+
+
+def estimator(**more) -> Estimator:
+    given = {"model": lambda config: NCF(), "optimizer": adam, "loss": nn.CrossEntropyLoss()}
+    given.update(config={"lr": 0.01}, metrics=[Accuracy()], num_workers=2)
+    return Estimator.from_torch(**{**given, **more})
+
+
+def fit(est: Estimator, ratings: DataFrame, epochs: int = 1, **more):
+    return est.fit(
+        ratings, epochs, 100, verbose=0, feature_cols=FEATURES, label_cols=LABELS, **more
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(ratings: DataFrame):
+    est = estimator()
+    return est, fit(est, ratings, 2, validation_data=ratings.limit(500))
+
+
+def test_fit_returns_orcas_names(trained) -> None:
+    _, stats = trained
+    assert set(stats) == {"train_loss", "train_val_loss", "train_val_Accuracy"}
+    assert stats.history["loss"][1] < stats.history["loss"][0]
+    assert stats[0]["epoch"] == 1 and stats[1]["train_loss"] == stats["train_loss"]
+    assert stats[-1]["val_Accuracy"] == stats.history["val_Accuracy"][-1]
+
+
+def test_get_model_evaluate_and_predict_agree(trained, ratings: DataFrame) -> None:
+    est, _ = trained
+    rows = ratings.toPandas()
+    inputs = [torch.from_numpy(rows[name].to_numpy().copy()) for name in FEATURES]
+    model = est.get_model().eval()
+    with torch.no_grad():
+        output = model(*inputs)
+    label = torch.from_numpy(rows["label"].to_numpy().copy())
+    loss = float(nn.functional.cross_entropy(output, label))
+    accuracy = float((output.argmax(1) == label).double().mean())
+    found = est.evaluate(ratings, 64, verbose=0, feature_cols=FEATURES, label_cols=LABELS)
+    assert list(found) == ["validation_loss", "validation_Accuracy"]
+    assert found["validation_loss"] == pytest.approx(loss, rel=1e-5)
+    assert found["validation_Accuracy"] == pytest.approx(accuracy)
+    predicted = est.predict(ratings.withColumn("kept", F.lit("x")), feature_cols=FEATURES)
+    assert predicted.columns == [*ratings.columns, "kept", "prediction"]
+    collected = predicted.toPandas()
+    with torch.no_grad():
+        again = model(*[torch.from_numpy(collected[n].to_numpy().copy()) for n in FEATURES])
+    guesses = np.array([row.toArray() for row in collected["prediction"]])
+    np.testing.assert_allclose(guesses, again.numpy(), atol=1e-5)
+
+
+def test_save_load_fit_goes_on_as_fit_fit(ratings: DataFrame, tmp_path: Path) -> None:
+    unbroken = estimator()
+    fit(unbroken, ratings)
+    path = str(tmp_path / "ncf.state")
+    assert unbroken.save(path) == path
+    weights = str(tmp_path / "ncf.pt")
+    unbroken.save(weights)
+    for name, value in torch.load(weights, weights_only=True).items():
+        torch.testing.assert_close(value, unbroken.get_state_dict()["models"][0][name])
+    stats = fit(unbroken, ratings)
+    loaded = estimator()
+    loaded.load(path)
+    assert fit(loaded, ratings).history == stats.history
+    mine, other = loaded.get_state_dict(), unbroken.get_state_dict()
+    for name, value in mine["models"][0].items():
+        assert torch.equal(value, other["models"][0][name])
+    bare = estimator()
+    with pytest.raises(StateError, match="nothing to save"):
+        bare.save(path)
+    bare.load(weights)
+    assert set(bare.get_model().state_dict()) == set(mine["models"][0])
+
+
+class Halved(TrainingOperator):
+    def train_batch(self, batch, batch_info):
+        values = super().train_batch(batch, batch_info)
+        return {**values, "half": 0.5 * values["train_loss"]}
+
+
+class Notes(Callback):
+    def after_train_epoch(self, runner):
+        runner.stop = runner.epoch == 1
+
+
+def test_instances_operator_and_callbacks(ratings: DataFrame, tmp_path: Path) -> None:
+    model = NCF()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    est = estimator(
+        model=model,
+        optimizer=torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9),
+        training_operator_cls=Halved,
+    )
+    path = tmp_path / "at-{epoch}.pt"
+    stats = fit(est, ratings, 5, callbacks=[Notes(), ModelCheckpoint(str(path))])
+    assert len(stats.history["loss"]) == 2
+    np.testing.assert_allclose(stats.history["half"], np.array(stats.history["loss"]) / 2)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["at-1.pt", "at-2.pt"]
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, before[name])
+    again = estimator(optimizer=lambda m, c: torch.optim.SGD(m.parameters(), 0.1, momentum=0.9))
+    again.load(str(tmp_path / "at-2.pt"))
+    assert again.get_state_dict()["epoch"] == 2
+    for name, value in again.get_state_dict()["models"][0].items():
+        assert torch.equal(value, est.get_state_dict()["models"][0][name])
+
+
+def test_results_of_each_worker(ratings: DataFrame) -> None:
+    nested = fit(estimator(), ratings, 2, reduce_results=False)
+    assert len(nested) == 2 and len(nested[0]) == 2
+    assert sum(one["num_samples"] for one in nested[1]) == 2003
+
+
+def test_what_cannot_be_used_is_refused_on_the_driver(ratings: DataFrame) -> None:
+    with pytest.raises(InvalidInputError, match="backend"):
+        estimator(backend="mxnet")
+    with pytest.raises(InvalidInputError, match="model must be"):
+        estimator(model=3)
+    with pytest.raises(InvalidInputError, match="instance"):
+        estimator(optimizer=torch.optim.SGD(NCF().parameters(), 0.1))
+    with pytest.raises(InvalidInputError, match="does not have"):
+        estimator(model=NCF(), optimizer=torch.optim.SGD(NCF().parameters(), 0.1))
+    est = estimator()
+    with pytest.raises(InvalidInputError, match="precision"):
+        fit(est, ratings, precision="fp8")
+    with pytest.raises(InvalidInputError, match="clip_grad_norm"):
+        fit(est, ratings, clip_grad_norm=-1)
+    with pytest.raises(InvalidInputError, match="StringIndexer"):
+        strings = ratings.withColumn("user", F.col("user").cast("string"))
+        fit(est, strings)
