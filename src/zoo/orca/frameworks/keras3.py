@@ -1,5 +1,6 @@
 """What is particular to Keras 3, on any backend; `keras2` answers the same for Keras 2."""
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -60,6 +61,17 @@ def check_backend(framework: str, wanted: str | None) -> None:
             "keras.distribution is set, and would spread batches and gradients itself: call "
             "keras.distribution.set_distribution(None) in model_creator; Orca's workers are the "
             "only distribution there may be"
+        )
+    torch = sys.modules.get("torch")
+    if (
+        torch is not None
+        and torch.distributed.is_available()
+        and torch.distributed.is_initialized()
+    ):
+        raise ModelError(
+            "torch.distributed has a process group, and a Keras that finds one may sum gradients "
+            "and metrics over it, which Orca's workers do already: leave init_process_group out of "
+            "model_creator"
         )
     if framework == "tf2" and backend != "tensorflow":
         raise ModelError(
