@@ -4,6 +4,7 @@ import pytest
 
 from zoo.orca import errors
 from zoo.orca.driver.failures import raise_failure, translate
+from zoo.orca.driver.stage import is_left_over
 from zoo.orca.wire.job import Failure
 
 ERRORS = [
@@ -30,6 +31,18 @@ def test_the_cause_comes_before_its_consequences() -> None:
 def test_a_loss_nobody_explains_is_told_as_it_is() -> None:
     with pytest.raises(errors.PeerLostError, match="rank 0 on a"):
         raise_failure([Failure("PeerLostError", "silent", 0, "a")])
+
+
+def test_what_an_attempt_left_over_is_not_the_jobs_end() -> None:
+    lost = Failure("PeerLostError", "rank 0 closed", 1, "b")
+    alone = Failure("PeerLostError", "alone", 0, "a", details={"incomplete": True})
+    died = Failure("WorkerDiedError", "killed", 0, "a")
+    assert is_left_over([lost], 2)
+    assert is_left_over([alone], 2) and is_left_over([alone, lost], 2)
+    # All tell of a loss: the network. One tells of a cause: that is it.
+    assert not is_left_over([lost, lost], 2)
+    assert not is_left_over([died, lost], 3)
+    assert not is_left_over([], 2)
 
 
 @pytest.mark.parametrize("kind", ERRORS, ids=lambda kind: kind.__name__)

@@ -13,7 +13,8 @@ def optimizer_of(model: Any, config: dict[str, Any]) -> Any:
     import torch
 
     name, arguments = config["optimizer"]
-    own = {"lr" if key == "learning_rate" else key: value for key, value in arguments.items()}
+    names = {"learning_rate": "lr", "epsilon": "eps"}
+    own = {names.get(key, key): value for key, value in arguments.items()}
     if name == "Adam":
         own = {"eps": 1e-7, **own}
     return getattr(torch.optim, name)(model.parameters(), **own)

@@ -19,7 +19,7 @@ from zoo.orca.driver.slots import check_slots, executor_cores, is_connect, is_lo
 from zoo.orca.errors import DataError
 from zoo.orca.wire.job import Failure, Job, OutputSpec
 from zoo.orca.wire.packing import join
-from zoo.orca.worker.task import RESULT_SCHEMA, TaskOptions, make_task
+from zoo.orca.worker.task import INCOMPLETE, RESULT_SCHEMA, TaskOptions, make_task
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +92,7 @@ def run_stage(frame: DataFrame, job: Job, settings: StageSettings, title: str) -
             executor_cores=executor_cores(spark),
             log_to_driver=settings.log_to_driver and settings.verbose > 0,
             cpu_binding=settings.cpu_binding,
+            workers=settings.workers,
         )
         task = make_task(pickle.dumps(job), options)
         results = frame.mapInArrow(task, RESULT_SCHEMA, barrier=True, profile=profile)
@@ -100,19 +101,44 @@ def run_stage(frame: DataFrame, job: Job, settings: StageSettings, title: str) -
             # it; as a job's last stage it is given up at once. Locally there is none to lose.
             results = results.repartition(1)
         with _described(spark, title):
-            try:
-                table = results.toArrow()
-            except (PySparkException, _java_error()) as error:
-                raise translate(error, settings.workers) from error
-    if table.num_rows == 0:
+            rows = _collected(results, settings.workers)
+            if is_left_over(_failures(rows), settings.workers):
+                rows = _collected(results, settings.workers)
+    if not rows:
         # Adaptive execution saw an empty exchange and left the stage out.
         raise DataError("the DataFrame has no rows: there is nothing to work on")
-    return _outcome(table.to_pylist())
+    return _outcome(rows)
+
+
+def is_left_over(failures: list[Failure], workers: int) -> bool:
+    """Whether failures are what is left of an attempt that Spark has begun again.
+
+    A worker that lost a peer says so and is done. If the peer's executor was lost, Spark begins the
+    whole stage again; but where that word comes late, Spark may keep it as this worker's result and
+    run the other workers alone. Then nobody tells of a cause, and not all workers of a failure.
+    """
+    if not all(failure.error == "PeerLostError" for failure in failures):
+        return False
+    incomplete = any(INCOMPLETE in failure.details for failure in failures)
+    return incomplete or 0 < len(failures) < workers
+
+
+def _collected(results: DataFrame, workers: int) -> list[dict[str, Any]]:
+    """Run the stage and return its rows."""
+    try:
+        rows: list[dict[str, Any]] = results.toArrow().to_pylist()
+    except (PySparkException, _java_error()) as error:
+        raise translate(error, workers) from error
+    return rows
+
+
+def _failures(rows: list[dict[str, Any]]) -> list[Failure]:
+    headers = [json.loads(row["header"]) for row in rows if row["header"] is not None]
+    return [Failure.from_json(h["failure"]) for h in headers if "failure" in h]
 
 
 def _outcome(rows: list[dict[str, Any]]) -> Outcome:
-    headers = [json.loads(row["header"]) for row in rows if row["header"] is not None]
-    failures = [Failure.from_json(h["failure"]) for h in headers if "failure" in h]
+    failures = _failures(rows)
     if failures:
         raise_failure(failures)
     pieces = sorted((row for row in rows if row["rank"] == 0), key=lambda row: int(row["piece"]))

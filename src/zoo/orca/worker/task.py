@@ -34,6 +34,8 @@ from zoo.orca.worker.spool import Spool
 
 #: The rows a task returns: a JSON header first, then the pieces of the state, if any.
 RESULT_SCHEMA = "rank int, piece int, header string, payload binary"
+#: In the details of a failure: Spark has not run all of the stage's tasks.
+INCOMPLETE = "incomplete"
 _ARROW_SCHEMA = pa.schema(
     [
         ("rank", pa.int32()),
@@ -63,6 +65,8 @@ class TaskOptions:
     log_to_driver : bool
     cpu_binding : bool
         Whether each worker keeps to its own cores.
+    workers : int
+        Tasks that the stage must have; 0: any number.
     """
 
     secret: bytes
@@ -72,6 +76,7 @@ class TaskOptions:
     executor_cores: int = 0
     log_to_driver: bool = True
     cpu_binding: bool = False
+    workers: int = 0
 
 
 def make_task(
@@ -124,6 +129,10 @@ class _Task:
             shutil.rmtree(self._directory, ignore_errors=True)
 
     def _run_child(self, batches: Iterator[pa.RecordBatch]) -> tuple[Child, Message]:
+        if len(self._places) < self._options.workers:
+            # Spark has kept another worker's word of an attempt that it has begun again since.
+            error = PeerLostError(f"Spark runs {len(self._places)} workers alone")
+            raise _ChildFailed(replace(self._failure(error), details={INCOMPLETE: True}))
         child = children.acquire(self._checked_environment())
         child.noise = self._job.noise
         child.on_progress = self._reporter.send
