@@ -43,9 +43,6 @@ def make_clock(directory: str | os.PathLike[str], framework: str = "tf2") -> Any
         def on_test_end(self, logs: Any = None) -> None:
             self.validation[1] = time.time()
 
-        # Orca's names in PyTorch.
-        on_val_begin, on_val_end = on_test_begin, on_test_end
-
         def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
             self.epoch[1] = self.epoch[1] or time.time()
 
@@ -54,6 +51,11 @@ def make_clock(directory: str | os.PathLike[str], framework: str = "tf2") -> Any
             path = os.path.join(directory, f"{os.getpid()}.json")
             with open(path, "w") as file:
                 json.dump(self.seen, file)
+
+        # Orca's names in PyTorch; each gets the runner.
+        before_run, after_run = on_train_begin, on_train_end
+        before_train_epoch, after_train_epoch = on_epoch_begin, on_epoch_end
+        before_val_epoch, after_val_epoch = on_test_begin, on_test_end
 
     return Clock()
 
