@@ -6,6 +6,7 @@ Creators, and PyTorch's recipes, take ``config["optimizer"]``, a name and argume
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from tests.frameworks import models, torch_family
@@ -39,6 +40,12 @@ class Family:
     ncf : callable
         Inputs user and item, label of five classes; starts with ``config["weights"]``: tables
         gmf_user, gmf_item, mlp_user, mlp_item, then kernels hidden and out; biases are zeros.
+    of_model : callable
+        Makes a creator of a function of the config that makes the model.
+    callback : callable
+        Makes a callback that ends each step with a call of a given function.
+    bad_label : str or None
+        Words of the error for a class that does not exist; None where it is no error.
     class_weights : bool
         Whether jobs may have them.
     """
@@ -51,11 +58,16 @@ class Family:
     batchnorm: Creator
     two_inputs: Creator
     ncf: Creator
+    of_model: Callable[[Callable[[dict[str, Any]], Any]], Creator]
+    callback: Callable[[Callable[[], None]], Any]
+    bad_label: str | None
     config: Mapping[str, Any] = field(default_factory=dict)
     class_weights: bool = True
 
 
-def _keras(framework: str, version: int, environment: Mapping[str, str]) -> Family:
+def _keras(
+    framework: str, version: int, environment: Mapping[str, str], bad_label: str | None
+) -> Family:
     return Family(
         framework,
         environment,
@@ -65,19 +77,22 @@ def _keras(framework: str, version: int, environment: Mapping[str, str]) -> Fami
         models.normalised,
         models.two_outputs,
         models.ncf,
+        lambda function: function,
+        partial(models.after_steps, version),
+        bad_label,
         {"keras": version},
     )
 
 
-def _keras3(backend: str) -> Family:
-    return _keras("keras", 3, {"KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"})
+def _keras3(backend: str, bad_label: str | None) -> Family:
+    return _keras("keras", 3, {"KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}, bad_label)
 
 
 FAMILIES = {
-    "tf2": _keras("tf2", 2, TF2_ENVIRONMENT),
-    "keras-tensorflow": _keras3("tensorflow"),
-    "keras-jax": _keras3("jax"),
-    "keras-torch": _keras3("torch"),
+    "tf2": _keras("tf2", 2, TF2_ENVIRONMENT, "label value of 7"),
+    "keras-tensorflow": _keras3("tensorflow", "label value of 7"),
+    "keras-jax": _keras3("jax", None),
+    "keras-torch": _keras3("torch", "is out of bounds"),
     "pytorch": Family(
         "torch",
         {},
@@ -87,6 +102,9 @@ FAMILIES = {
         torch_family.batchnorm,
         torch_family.two_inputs,
         torch_family.ncf,
+        torch_family.of_model,
+        torch_family.after_steps,
+        "is out of bounds",
         class_weights=False,
     ),
 }

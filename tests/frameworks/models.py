@@ -1,5 +1,6 @@
 """Model creators of the tests; `config["keras"]` says which Keras."""
 
+from collections.abc import Callable
 from typing import Any
 
 
@@ -172,3 +173,14 @@ def subclassed(config: dict[str, Any]) -> Any:
     model = Model()
     model.compile(optimizer_of(config), "mse")
     return model
+
+
+def after_steps(version: int, function: Callable[[], None]) -> Any:
+    """A callback that calls a function after each step."""
+    keras = keras_of({"keras": version})
+
+    class AfterSteps(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            function()
+
+    return AfterSteps()

@@ -3,6 +3,7 @@
 # Annotations inside functions that travel to the workers must not be looked up there.
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from zoo.orca.learn.pytorch.recipe import recipe
@@ -127,6 +128,22 @@ def _entropy(config: dict[str, Any]) -> Any:
 
 def _of(model: Any, loss: Any) -> Any:
     return recipe(model=model, optimizer=optimizer_of, loss=loss)
+
+
+def of_model(function: Callable[[dict[str, Any]], Any]) -> Any:
+    """A recipe with this model, and the mean of squared errors."""
+    return _of(function, _mean)
+
+
+def after_steps(function: Callable[[], None]) -> Any:
+    """A callback that calls a function after each step."""
+    from zoo.orca.learn.pytorch.callbacks import Callback
+
+    class AfterSteps(Callback):
+        def after_train_iter(self, runner: Any) -> None:
+            function()
+
+    return AfterSteps()
 
 
 embedding = _of(_embedded, _mean)

@@ -14,10 +14,10 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.experimental import io_callback
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, Primitive, jaxpr_as_fun
-from jax.interpreters import mlir
 from numpy.typing import NDArray
+
+from zoo.orca.errors import ModelError
 
 _meet = Primitive("orca_meet")
 _meet.def_impl(lambda flat, *, exchange: _exchanged(flat, exchange))
@@ -27,20 +27,6 @@ _meet.def_abstract_eval(lambda flat, *, exchange: flat)
 def meet_here(flat: Any, exchange: Callable[[NDArray[Any]], None]) -> Any:
     """Return a vector after `exchange` has changed its values on the host, in place."""
     return _meet.bind(flat, exchange=exchange)
-
-
-def _called_back(flat: Any, *, exchange: Callable[[NDArray[Any]], None]) -> Any:
-    """Meet inside of a compiled function, where a user's own one hides the place for a cut."""
-
-    def host(values: Any) -> NDArray[Any]:
-        own = np.array(values)
-        exchange(own)
-        return own
-
-    return io_callback(host, jax.ShapeDtypeStruct(flat.shape, flat.dtype), flat, ordered=True)
-
-
-mlir.register_lowering(_meet, mlir.lower_fun(_called_back, multiple_results=False))
 
 
 def _exchanged(flat: Any, exchange: Callable[[NDArray[Any]], None]) -> Any:
@@ -86,7 +72,7 @@ class _Cut:
     """The pieces of a step for batches of one shape."""
 
     def __init__(self, step: Callable[[Any, Any], Any], state: Any, data: Any) -> None:
-        closed, shape = jax.make_jaxpr(step, return_shape=True)(state, data)
+        closed, shape = _traced(step, state, data)
         self._out_tree = jax.tree_util.tree_structure(shape)
         jaxpr = closed.jaxpr
         self._constants = dict(zip(jaxpr.constvars, closed.consts, strict=True))
@@ -102,6 +88,32 @@ class _Cut:
             piece.run(known)
         values = [v.val if isinstance(v, Literal) else known[v] for v in self._outputs]
         return jax.tree_util.tree_unflatten(self._out_tree, values)
+
+
+def _traced(step: Callable[[Any, Any], Any], state: Any, data: Any) -> tuple[Any, Any]:
+    """Return a step's equations, with a place to cut, and the structure of what it returns.
+
+    Raises
+    ------
+    ModelError
+        If gradients meet inside of a loop or a branch.
+    """
+    trace = jax.make_jaxpr(step, return_shape=True)
+    closed, shape = trace(state, data)
+    if not _has_meeting(closed):
+        # The user's own jax.jit may hide the place: without it, its equations are the step's own.
+        with jax.disable_jit():
+            closed, shape = trace(state, data)
+    if not _has_meeting(closed):
+        raise ModelError(
+            "train_step applies gradients inside of a loop or a branch of JAX (scan, while_loop, "
+            "cond), where workers cannot meet: apply them outside of it"
+        )
+    return closed, shape
+
+
+def _has_meeting(closed: Any) -> bool:
+    return any(equation.primitive is _meet for equation in closed.jaxpr.eqns)
 
 
 class _Piece:

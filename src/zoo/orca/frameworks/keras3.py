@@ -25,6 +25,7 @@ def begin() -> None:
     """Forget what an earlier job of this process left behind."""
     keras = package()
     keras.utils.clear_session()
+    keras.distribution.set_distribution(None)
     keras.config.set_dtype_policy("float32")
 
 

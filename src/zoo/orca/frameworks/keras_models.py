@@ -18,11 +18,11 @@ from zoo.orca.wire.packing import unpack
 def kinds() -> list[Any]:
     """Return the modules of this package for the Kerases that this process has imported."""
     found = []
-    if "tf_keras" in sys.modules:
+    if sys.modules.get("tf_keras"):
         from zoo.orca.frameworks import keras2
 
         found.append(keras2)
-    if "keras" in sys.modules:
+    if sys.modules.get("keras"):
         from zoo.orca.frameworks import keras3
 
         # Not if `keras` is a stub of TensorFlow's, or itself of version 2.

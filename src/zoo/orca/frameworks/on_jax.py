@@ -121,7 +121,8 @@ def finish(model: Any) -> None:
         if model.train_function is not None and not force:
             return
         step = model.train_step
-        if model.jit_compile and not model.run_eagerly:
+        # Without anything to train there is no place to cut, and no need of speed.
+        if model.jit_compile and not model.run_eagerly and model.trainable_variables:
             step = CutStep(step)
         model.train_function = model._make_function(step)
 

@@ -1,5 +1,6 @@
 """A model with a job's state, its loss, metrics and operator, ready for a loop."""
 
+import inspect
 from typing import Any
 
 import numpy as np
@@ -86,9 +87,11 @@ class Session:
         try:
             output = self.made.sample_output(sample)
         except TypeError as error:
+            takes = list(inspect.signature(self.made.models[0].forward).parameters)
             raise ModelError(
                 f"the model cannot be called with the columns "
-                f"{[column.name for column in rows.spec.features]}: {error}"
+                f"{[column.name for column in rows.spec.features]}; its forward takes {takes}: "
+                f"{error}"
             ) from error
         outputs = described(output)
         tensors = list(flat_tensors(output).values())
