@@ -128,6 +128,53 @@ def test_main_callback(torch_ranks):
     check(torch_ranks, Embedded, data, step, tell={"callbacks": [Clipped()]}, **ADAM)
 
 
+class LossSoFar(MainCallback):
+    """The default forward pass; adds up the steps' losses over all ranks, by their rows."""
+
+    def after_train_iter(self, runner):
+        runner.config.setdefault("seen", []).append(runner.logs["loss"] * runner.batch.of / 103)
+
+    def after_run(self, runner):
+        runner.model.seen.fill_(sum(runner.config["seen"]))
+
+
+class Watched(Embedded):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("seen", torch.zeros((), dtype=torch.float64))
+
+
+@pytest.mark.parametrize("counts", [(103,), (50, 53), (90, 5, 8)])
+@pytest.mark.parametrize("tell", ["batch", "forward", "callback"])
+def test_a_sum_is_reported_as_in_the_default_steps(torch_ranks, counts, tell):
+    data = Data.of(columns(), counts, features=("x", "u"))
+    common = {"validation": data, "epochs": 2, **TORCH, "options": {"reduce_results": False}}
+
+    def fit(model=Embedded, callbacks=None, **parts):
+        parts = {"lr": 0.001, "loss": lambda config: nn.MSELoss(reduction="sum"), **parts}
+        ran = train(torch_ranks, of(model, **parts), data, callbacks=callbacks, **common)
+        same_on_all(ran)
+        return ran[0]
+
+    default = fit().trained.history
+    if tell == "callback":
+        ran = fit(Watched, [LossSoFar()])
+        assert ran.weights()["weights/seen"] == pytest.approx(sum(default["loss"]), rel=1e-5)
+    else:
+        ran = fit(training_operator_cls=OwnBatch if tell == "batch" else Summed)
+    history = ran.trained.history
+    assert set(default) <= set(history)
+    for name, values in default.items():
+        np.testing.assert_allclose(history[name], values, rtol=1e-5, err_msg=name)
+
+
+class Summed(TrainingOperator):
+    def forward_batch(self, batch, batch_info):
+        *features, target = batch
+        output = self.model(*features)
+        return output, target, self.criterion(output, target)
+
+
 class Pair(TrainingOperator):
     """Two models with an optimizer each, one of which takes steps for both losses."""
 

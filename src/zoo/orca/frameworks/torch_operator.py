@@ -59,13 +59,16 @@ class TrainingOperator:
         Returns
         -------
         dict
-            Numbers by name, each a mean over this worker's rows. Orca reduces them over workers.
+            Numbers by name, each a mean over this worker's rows, also where the loss is a sum over
+            rows. Orca reduces them over workers.
         """
         means = Means()
         for index, batch in enumerate(iterator):
             batch_info = {**info, "batch_idx": index, "global_step": self.global_step}
             values = dict(self.train_batch(batch, batch_info))
             values.pop("num_samples", None)
+            if "train_loss" in values:
+                values["train_loss"] = self._runner.of_all(values["train_loss"])
             means.add(values, self._runner.batch.rows)
         return means.result()
 
@@ -75,8 +78,8 @@ class TrainingOperator:
         Returns
         -------
         dict
-            ``train_loss`` and what else is to be in the results, as means over the batch's rows;
-            numbers or tensors.
+            ``train_loss``, as `criterion` returns it, and what else is to be in the results, as
+            means over the batch's rows; numbers or tensors.
         """
         main = self._runner.main_callback
         if main is None:
@@ -125,7 +128,7 @@ class TrainingOperator:
         with torch.no_grad():
             for index, batch in enumerate(val_iterator):
                 output, target, loss = self.forward_batch(batch, {**info, "batch_idx": index})
-                means.add({"val_loss": loss}, self._runner.batch.rows)
+                means.add({"val_loss": self._runner.of_all(loss)}, self._runner.batch.rows)
                 for metric in metrics.values():
                     metric.update(output, target)
         return means.result()

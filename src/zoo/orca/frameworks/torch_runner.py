@@ -10,7 +10,7 @@ import torch
 
 from zoo.orca.errors import ModelError
 from zoo.orca.frameworks.torch_callbacks import Callback, MainCallback, looks_at_steps
-from zoo.orca.frameworks.torch_losses import Loss
+from zoo.orca.frameworks.torch_losses import Loss, SumLoss
 from zoo.orca.frameworks.torch_models import Made, call_model
 from zoo.orca.worker.plugin import World
 
@@ -122,6 +122,17 @@ class Runner:
                 "when an operator or a MainCallback runs the steps: use the default ones"
             )
         return value / divisor
+
+    def of_all(self, value: Any) -> Any:
+        """Return a loss of this rank's rows so that its mean over rows is the global batch's.
+
+        That is a loss itself if it is a mean over rows. Sums of ranks add up: one of 3 out of 4
+        rows must be counted with 4 of them, as in the default steps.
+        """
+        batch = self.batch
+        if not isinstance(self.loss_function, SumLoss) or batch.rows in (0, batch.of):
+            return value
+        return value * (batch.of / batch.rows)
 
     def step_schedulers(self, result: float | None = None) -> None:
         """Let the learning-rate schedules take one step."""

@@ -322,7 +322,7 @@ class OperatorSteps:
     def _watch(self, batch: Batch) -> None:
         runner = self._runner
         if runner.loss is not None:
-            values = {"loss": float(runner.loss.detach())}
+            values = {"loss": float(runner.of_all(runner.loss.detach()))}
             runner.logs = reduced(values, batch.rows, runner.world.collective)
         runner.tell("after_train_iter")
         runner.agree_to_stop()
@@ -334,9 +334,9 @@ class OperatorSteps:
 
     @property
     def loss_so_far(self) -> float | None:
-        """The last step's loss on this rank."""
+        """The last step's loss, by this rank's rows."""
         loss = self._runner.loss
-        return None if loss is None else float(loss.detach())
+        return None if loss is None else float(self._runner.of_all(loss.detach()))
 
     @property
     def own(self) -> tuple[float, float]:
