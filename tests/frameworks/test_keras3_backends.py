@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from tests.frameworks import models
+from tests.frameworks.bench import ADAM, BATCH, close, columns
 from tests.frameworks.ranks import Data, Failed, Ranks, job_of, same_on_all, train
-from tests.frameworks.test_equalities import ADAM, BATCH, close, columns
 from zoo.orca.wire.job import TrainJob
 
 pytestmark = pytest.mark.timeout(300)
@@ -185,21 +185,6 @@ def test_schedule_and_early_stopping(warm):
     same_on_all(ran)
     rates = ran[0].trained.history["learning_rate"]
     assert rates == pytest.approx([0.005, 0.0025, 0.00125])
-
-
-def test_gradients_are_summed_once_beside_a_group_of_torchs(warm):
-    """Another library may have made a process group: nobody but Orca sums by it."""
-    if backend_of(warm) == "jax":
-        pytest.skip("of torch")
-    data = two()
-    plain = fit(warm, models.embedded, data)
-    try:
-        assert warm.run([grouped] * 2) == [2, 2]
-        beside = fit(warm, models.embedded, data)
-    finally:
-        warm.run([ungrouped] * 2)
-    for name, value in plain[0].weights().items():
-        np.testing.assert_array_equal(beside[0].weights()[name], value, err_msg=name)
 
 
 def grouped(collective):
