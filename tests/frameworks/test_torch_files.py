@@ -102,11 +102,7 @@ def test_model_checkpoint_by_epoch(torch_ranks, tmp_path, counts, weights_only):
     assert weights_only or (saved["epoch"], saved["step"]) == (4, 24)
     if weights_only:
         return
-<<<<<<< HEAD
-    # Training goes on from the file as from the state.
-=======
     # Training goes on from the file as from the state; the place among the rows is not in files.
->>>>>>> torch
     fields = {"epochs": 1, "initial_epoch": 4, **TORCH}
     loaded = read_checkpoint(last.read_bytes(), str(last))
     loaded = replace(loaded, meta={**loaded.meta, "cursor": ran[0].trained.state.meta["cursor"]})
