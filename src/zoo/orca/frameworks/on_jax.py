@@ -18,6 +18,7 @@ from zoo.orca.errors import DataError
 from zoo.orca.frameworks.jax_cut import CutStep, meet_here
 from zoo.orca.frameworks.keras_clock import HostClock
 from zoo.orca.frameworks.keras_feed import ArrayFeed, Counted, no_strings
+from zoo.orca.frameworks.keras_quiet import quiet
 from zoo.orca.frameworks.keras_rows import rows_by_layers
 from zoo.orca.worker.collective import Collective
 
@@ -133,6 +134,9 @@ def ready(made: Any, sample: Any, *, training: bool) -> None:
     """Let Keras build losses, metrics and optimizer now: its loop could not by `Counted`."""
     if made.keras.is_compiled(made.model):
         made.model._symbolic_build(data_batch=sample)
+
+
+callbacks = quiet
 
 
 def step_clock(profile: Any, exchanged: Callable[[], float], feed: Any) -> Any:
