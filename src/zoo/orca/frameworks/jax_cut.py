@@ -10,7 +10,7 @@ worker's.
 
 import ctypes
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
 import numpy as np
@@ -19,28 +19,31 @@ from numpy.typing import NDArray
 
 from zoo.orca.errors import ModelError
 
+#: Changes a vector's values on the host, in place, by a function of it and of this rank's rows.
+Exchange: TypeAlias = Callable[[NDArray[Any], Any], None]
+
 _meet = Primitive("orca_meet")
-_meet.def_impl(lambda flat, *, exchange: _exchanged(flat, exchange))
-_meet.def_abstract_eval(lambda flat, *, exchange: flat)
+_meet.def_impl(lambda flat, rows, *, exchange: _exchanged(flat, rows, exchange))
+_meet.def_abstract_eval(lambda flat, rows, *, exchange: flat)
 
 
-def meet_here(flat: Any, exchange: Callable[[NDArray[Any]], None]) -> Any:
-    """Return a vector after `exchange` has changed its values on the host, in place."""
-    return _meet.bind(flat, exchange=exchange)
+def meet_here(flat: Any, rows: Any, exchange: Exchange) -> Any:
+    """Return a vector after an exchange with the other workers."""
+    return _meet.bind(flat, rows, exchange=exchange)
 
 
-def _exchanged(flat: Any, exchange: Callable[[NDArray[Any]], None]) -> Any:
+def _exchanged(flat: Any, rows: Any, exchange: Exchange) -> Any:
     """Exchange the values of an array that nobody else holds."""
     if next(iter(flat.devices())).platform != "cpu":
         own = np.array(flat)
-        exchange(own)
+        exchange(own, rows)
         return jax.device_put(own, flat.sharding)
     flat.block_until_ready()
     # JAX hands out its memory for reading only. This array was made for the exchange and is read
     # by the next piece alone, so its memory may be written to; two copies of it would cost a
     # tenth of a small model's step.
     memory = (ctypes.c_char * flat.nbytes).from_address(flat.unsafe_buffer_pointer())
-    exchange(np.frombuffer(memory, flat.dtype))
+    exchange(np.frombuffer(memory, flat.dtype), rows)
     return flat
 
 
@@ -147,8 +150,8 @@ class _Piece:
         found = self._compiled([known[v] for v in self._worn], [known[v] for v in self._kept])
         known.update(zip(self._gives, found, strict=True))
         for meeting in self.meetings:
-            flat = known.pop(meeting.invars[0])
-            known[meeting.outvars[0]] = _exchanged(flat, meeting.params["exchange"])
+            flat, rows = (v.val if isinstance(v, Literal) else known[v] for v in meeting.invars)
+            known[meeting.outvars[0]] = _exchanged(flat, rows, meeting.params["exchange"])
 
 
 def _pieces(jaxpr: Any, replaced: dict[Any, Any]) -> list[_Piece]:

@@ -180,21 +180,16 @@ def train(made: Made, job: TrainJob, rows: Rows, validation: Rows | None, world:
     frame = session.frame(loop, plans, users)
     before, after = session.clocks()
     save = (lambda: progress.save(world)) if world.checkpoint is not None else None
+    own = [first_callback(frame), *frame.pacing]
+    listed = [*before, *own, *running, history, last_callback(frame, save), *after]
+    epochs = job.initial_epoch + job.epochs
     session.fit(
         data,
-        epochs=job.initial_epoch + job.epochs,
+        epochs=epochs,
         initial_epoch=job.initial_epoch,
         verbose=0,
         shuffle=False,  # the data set has the plan's order; Keras 3 warns when it is asked for more
-        callbacks=[
-            *before,
-            first_callback(frame),
-            *frame.pacing,
-            *running,
-            history,
-            last_callback(frame, save),
-            *after,
-        ],
+        callbacks=made.backend.callbacks(made, listed, epochs=epochs, steps=steps),
         validation_data=validation_data,
         validation_freq=job.validation_freq,
     )
@@ -211,10 +206,11 @@ def evaluate(made: Made, job: EvaluateJob, rows: Rows, world: World) -> Evaluate
     loop = Loop(None, _part(rows.plan, world.rank, count))
     running = user_callbacks(made, users, world)
     frame = session.frame(loop, {"test": rows.plan}, users)
+    listed = [first_callback(frame), *frame.pacing, *running]
     metrics = made.model.evaluate(
         session.feed.steps(lambda: 0, count),
         verbose=0,
-        callbacks=[first_callback(frame), *frame.pacing, *running],
+        callbacks=made.backend.callbacks(made, listed, epochs=1, steps=count),
         return_dict=True,
     )
     return Evaluated(numbers(metrics), session.outputs)

@@ -18,6 +18,7 @@ from zoo.orca.errors import DataError
 from zoo.orca.frameworks.jax_cut import CutStep, meet_here
 from zoo.orca.frameworks.keras_clock import HostClock
 from zoo.orca.frameworks.keras_feed import ArrayFeed, Counted, no_strings
+from zoo.orca.frameworks.keras_quiet import quiet
 from zoo.orca.frameworks.keras_rows import rows_by_layers
 from zoo.orca.worker.collective import Collective
 
@@ -91,7 +92,12 @@ def meeting(made: Any, optimizer: Any, collective: Collective, step: Any) -> Cal
 
     It flattens all gradients of a kind into one vector, which is where the step is cut.
     """
-    exchange = step.timed(collective.all_reduce)
+    timed = step.timed(collective.all_reduce)
+
+    def exchange(flat: NDArray[Any], rows: Any) -> None:
+        if rows == 0:
+            flat[...] = 0  # a gradient of no rows may be anything, NaN too
+        timed(flat)
 
     def meet(gradients: list[Any], variables: list[Any]) -> list[Any]:
         weight = as_float(step.rows) / as_float(step.of)
@@ -100,10 +106,11 @@ def meeting(made: Any, optimizer: Any, collective: Collective, step: Any) -> Cal
         rest = [k for k, g in enumerate(gradients) if g is not None and g.dtype != jnp.float64]
         for places, dtype in ((rest, jnp.float32), (wide, jnp.float64)):
             if places:
-                flat = jnp.concatenate([gradients[k].astype(dtype).reshape(-1) for k in places])
-                # Without rows the gradient may be anything, NaN too.
-                flat = jnp.where(step.rows > 0, flat * weight.astype(dtype), jnp.zeros((), dtype))
-                flat, start = meet_here(flat, exchange), 0
+                # Weighed before they are put together: XLA does both in one pass over memory.
+                weighed = [
+                    (gradients[k].astype(dtype) * weight.astype(dtype)).reshape(-1) for k in places
+                ]
+                flat, start = meet_here(jnp.concatenate(weighed), step.rows, exchange), 0
                 for k in places:
                     like = gradients[k]
                     part = flat[start : start + like.size]
@@ -133,6 +140,9 @@ def ready(made: Any, sample: Any, *, training: bool) -> None:
     """Let Keras build losses, metrics and optimizer now: its loop could not by `Counted`."""
     if made.keras.is_compiled(made.model):
         made.model._symbolic_build(data_batch=sample)
+
+
+callbacks = quiet
 
 
 def step_clock(profile: Any, exchanged: Callable[[], float], feed: Any) -> Any:

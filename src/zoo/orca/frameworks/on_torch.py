@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from zoo.orca.frameworks.gradient_sum import FusedSum, GradientSpec
 from zoo.orca.frameworks.keras_clock import HostClock
 from zoo.orca.frameworks.keras_feed import ArrayFeed, Counted, no_strings
+from zoo.orca.frameworks.keras_quiet import quiet
 from zoo.orca.frameworks.keras_rows import rows_by_layers
 from zoo.orca.worker.collective import Collective
 
@@ -105,6 +106,9 @@ def ready(made: Any, sample: Any, *, training: bool) -> None:
     """Let Keras build losses, metrics and optimizer now: its loop could not by `Counted`."""
     if made.keras.is_compiled(made.model):
         made.model._symbolic_build(data_batch=sample)
+
+
+callbacks = quiet
 
 
 def step_clock(profile: Any, exchanged: Callable[[], float], feed: Any) -> Any:
