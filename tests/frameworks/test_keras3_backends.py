@@ -5,7 +5,7 @@ import pytest
 
 from tests.frameworks import models
 from tests.frameworks.bench import ADAM, BATCH, close, columns
-from tests.frameworks.ranks import Data, Failed, Ranks, job_of, same_on_all, train
+from tests.frameworks.ranks import Data, Failed, Ranks, job_of, plugin_of, same_on_all, train
 from zoo.orca.wire.job import TrainJob
 
 pytestmark = pytest.mark.timeout(300)
@@ -348,3 +348,57 @@ def test_missing_packages_are_named_with_what_brings_them(monkeypatch, backend, 
     job = job_of(TrainJob, models.embedded, two().spec, config={"keras": 3}, framework="keras")
     with pytest.raises(MissingPackageError, match=f"'{missing}'.*zoo-orca.{extras}"):
         framework().prepare(job, None)
+
+
+def test_a_lost_peer_is_the_error_and_not_what_follows_from_it(warm):
+    """On JAX the state that was given away is gone by then, which Keras would complain of."""
+    from zoo.orca.errors import PeerLostError
+
+    data = two()
+    with pytest.raises(Failed, match="the user's own mistake"):
+        fit(warm, models.embedded, data, make_callbacks=failing)
+    job = job_of(
+        TrainJob,
+        models.embedded,
+        data.spec,
+        config={"keras": 3},
+        framework="keras",
+        batch_size=BATCH,
+    )
+    answers = warm.try_run([losing(job, data, rank) for rank in range(2)])
+    assert answers[0].kind is PeerLostError
+    assert "on purpose" in answers[1].message
+
+
+def losing(job, data, rank):
+    """A rank that trains; rank 1's connection ends at the third sum of gradients."""
+    rows = data.rows(rank, BATCH)
+
+    def run(collective):
+        from tests.frameworks.ranks import World
+
+        if rank == 1:
+            original, calls = collective.all_reduce, []
+
+            def all_reduce(array):
+                calls.append(array)
+                if len(calls) == 3:
+                    raise RuntimeError("on purpose")
+                original(array)
+
+            collective.all_reduce = all_reduce
+        plugin = plugin_of(job)
+        plugin.prepare(job, None)
+        return plugin.train(job, rows, None, World(collective, lambda progress: None))
+
+    return run
+
+
+def failing():
+    import keras
+
+    class Failing(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            raise ValueError("the user's own mistake")
+
+    return [Failing()]
