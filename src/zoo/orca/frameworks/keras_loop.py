@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.orca.frameworks import keras_executions
+from zoo.orca.frameworks.cursors import first_step
 from zoo.orca.frameworks.keras_batches import with_large_batches
 from zoo.orca.frameworks.keras_callbacks import (
     Frame,
@@ -259,17 +260,6 @@ class _Progress:
 
 def _hooks(made: Made, callbacks: Sequence[Any]) -> Hooks:
     return hooks_of(callbacks, made.keras.package().callbacks.Callback)
-
-
-def first_step(state: State | None, plan: Plan) -> int:
-    """Return the step to begin with: the very next one, or a new pass if the rows are others."""
-    cursor = state.meta.get("cursor") if state is not None else None
-    if cursor is None:
-        return 0
-    here = {"rows": plan.rows, "batch_size": plan.batch_size, "window": plan.window}
-    if all(cursor.get(name) == value for name, value in here.items()):
-        return int(cursor["pass"]) * plan.steps_per_pass + int(cursor["step"])
-    return (int(cursor["pass"]) + bool(cursor["step"])) * plan.steps_per_pass
 
 
 def _part(plan: Plan, rank: int, count: int) -> Part:
