@@ -43,6 +43,8 @@ PROGRAMS: dict[str, list[object]] = {
     ONE: ["orca", "--workers", 1],
     TWO: ["orca", "--workers", 2],
 }
+#: What plain Keras waits for tf.data in `fit`, or not: by chance, so that no total has it.
+WAIT = "wait for tf.data"
 #: Figures of a run that are no phase of it.
 OTHERS = ("rows/s", "peak memory, MB", "val_loss")
 
@@ -52,17 +54,18 @@ def run(program: list[object], directory: str, more: list[object]) -> dict[str, 
     name, *settings = program
     found: dict[str, Any] = race("_quickstart.py", name, directory, *settings, *more, memory=True)
     others = (found["rows_per_s"], found["peak_memory"] / 1e6, found["val_loss"])
-    return found["phases"] | dict(zip(OTHERS, others, strict=True))
+    return found["phases"] | dict(zip(OTHERS, others, strict=True)) | {WAIT: found["wait"]}
 
 
 def phases_table(runs: Sequence[Run]) -> str:
     """Return the median seconds of each phase, by program, and the total with its spread."""
     phases = list(dict.fromkeys(name for run in runs for name in run.figures))
     rows = []
-    for phase in [name for name in phases if name not in ("total", *OTHERS)]:
+    for phase in [name for name in phases if name not in ("total", WAIT, *OTHERS)]:
         found = [values(runs, name, phase) for name in PROGRAMS]
         rows.append([phase, *(f"{median(one):.2f}" if one else "–" for one in found)])
     rows.append(["**total**", *(spread(values(runs, name, "total")) for name in PROGRAMS)])
+    rows.append([f"{WAIT}, beside it", *(spread(values(runs, name, WAIT)) for name in PROGRAMS)])
     return table(["seconds, median", *PROGRAMS], rows)
 
 
@@ -129,7 +132,10 @@ PyTorch a loop on tensors.
 "first step" is what the first epoch took beyond the last one: tracing and warming up. In plain, \
 what happens until training begins is to build the model; in Orca the rows go to the workers, the \
 workers start and import the framework, all at the same time, and build the model. "after \
-training" is Orca's way back, of the state through Spark. Memory is resident memory of all \
+training" is Orca's way back, of the state through Spark. No total has the "wait for tf.data" in \
+it: Keras's `fit` on TensorFlow may end with one, about as long as the training was at the most, \
+because tf.data's autotuner can miss that its pipeline has ended. A program meets it or not, by \
+chance; Orca's pipelines have no autotuner. Memory is resident memory of all \
 processes of the program at its peak, where pages that they share count for each."""
 
 
