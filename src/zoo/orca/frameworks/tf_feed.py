@@ -86,7 +86,8 @@ class Feed:
 
 def _options() -> Any:
     options = tf.data.Options()
-    # There is nothing to tune, and to end the thread that would takes up to a second an epoch.
+    # There is nothing to tune, and the thread that would may miss the end of its data set: then the
+    # end waits for it, for as long again as the data set was in use at the most.
     options.autotune.enabled = False
     # In a pool of its own: the common one may have one thread, which is busy with the step.
     options.threading.private_threadpool_size = 1
