@@ -1,23 +1,21 @@
 """What the estimators of Keras models have in common: Orca's `fit`, `evaluate` and `predict`."""
 
-import uuid
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pyspark.sql import DataFrame
 
-from zoo.orca.driver.settings import max_result_bytes
-from zoo.orca.driver.source import read_spec
+from zoo.orca.driver.source import ColumnNames, read_spec
 from zoo.orca.errors import InvalidInputError
-from zoo.orca.learn.estimator import ColumnNames, checked_frame, positive
+from zoo.orca.learn.arguments import check_engine, checked_config, checked_frame, positive
 from zoo.orca.learn.keras_saving import KerasFiles
 from zoo.orca.learn.results import TrainingStats
-from zoo.orca.wire.job import EvaluateJob, ModelSpec, TrainJob
+from zoo.orca.wire.job import ModelSpec
 from zoo.orca.wire.packing import pack
 
-#: Names of engines that the original had; one engine does the work of all of them here.
-_BACKENDS = ("tf2", "ray", "horovod", "spark")
+#: Engines of the original.
+_ENGINES = ("tf2", "ray", "horovod", "spark")
 
 #: What TensorFlow prints on a machine without a GPU, before any log level counts.
 NOISE = (
@@ -47,15 +45,11 @@ def keras_model(
             f"model_creator must be a function of config that returns a model, got "
             f"{type(model_creator).__qualname__}"
         )
-    if backend not in _BACKENDS:
-        raise InvalidInputError(f"backend must be one of {_BACKENDS}, got {backend!r}")
-    settings = dict(config or {})
-    if "batch_size" in settings:
-        raise InvalidInputError("batch_size belongs to fit(batch_size=...), not to config")
+    check_engine(backend, _ENGINES)
     return ModelSpec(
         framework,
         pack(model_creator, "model_creator"),
-        pack(settings, "config"),
+        pack(checked_config(config), "config"),
         pack(compile_args_creator, "compile_args_creator") if compile_args_creator else None,
     )
 
@@ -142,34 +136,23 @@ class KerasEstimator(KerasFiles):
         """
         frame = checked_frame(data, "data")
         _ignore_data_config(data_config)
-        positive("epochs", epochs)
-        positive("batch_size", batch_size)
-        positive("steps_per_epoch", steps_per_epoch, optional=True)
-        positive("validation_steps", validation_steps, optional=True)
-        spec = read_spec(frame, feature_cols, label_cols, sample_weight_col)
-        validation = None
-        if validation_data is not None:
-            validation = checked_frame(validation_data, "validation_data")
         first, last = self._epochs(epochs, initial_epoch)
-        job = self._job(
-            TrainJob,
-            spec,
-            batch_size=batch_size,
+        return self._fit_frame(
+            frame,
+            read_spec(frame, feature_cols, label_cols, sample_weight_col),
+            validation_data,
             epochs=last - first,
             initial_epoch=first,
+            batch_size=batch_size,
             steps_per_epoch=steps_per_epoch,
-            validate=validation is not None,
             validation_steps=validation_steps,
             validation_freq=_frequency(validation_freq),
             class_weight=dict(class_weight) if class_weight else None,
-            callbacks=pack(list(callbacks), "callbacks") if callbacks else None,
+            callbacks=callbacks,
             verbose=verbose,
-            max_state_bytes=max_result_bytes(frame.sparkSession),
-            model_dir=self._options.model_dir,
-            run=f"fit-{uuid.uuid4().hex[:12]}",
             profile=profile,
+            shuffle=shuffle,
         )
-        return self._train(frame, validation, job, shuffle=shuffle)
 
     def evaluate(
         self,
@@ -217,23 +200,19 @@ class KerasEstimator(KerasFiles):
         """
         frame = checked_frame(data, "data")
         _ignore_data_config(data_config)
-        positive("batch_size", batch_size)
-        positive("num_steps", num_steps, optional=True)
         if sample_weight is not None:
             raise InvalidInputError(
                 "sample_weight: an array cannot be matched to a DataFrame's rows; name a column "
                 "with sample_weight_col"
             )
-        spec = read_spec(frame, feature_cols, label_cols, sample_weight_col)
-        job = self._job(
-            EvaluateJob,
-            spec,
+        return self._evaluate_frame(
+            frame,
+            read_spec(frame, feature_cols, label_cols, sample_weight_col),
             batch_size=batch_size,
-            steps=num_steps,
-            callbacks=pack(list(callbacks), "callbacks") if callbacks else None,
+            num_steps=num_steps,
+            callbacks=callbacks,
             verbose=verbose,
         )
-        return self._evaluate(frame, job)
 
     def predict(
         self,
@@ -283,15 +262,14 @@ class KerasEstimator(KerasFiles):
                 "predict takes neither steps nor callbacks: it is lazy and covers every row; use "
                 "data.limit(n) for fewer rows"
             )
-        if batch_size is not None:
-            positive("batch_size", batch_size)
+        positive("batch_size", batch_size, optional=True)
         return self._predict(frame, read_spec(frame, feature_cols), batch_size, output_cols)
 
     def _epochs(self, epochs: int, initial_epoch: int | None) -> tuple[int, int]:
         """Return the number of the first epoch and of the one after the last."""
+        positive("epochs", epochs)
         if initial_epoch is None:
-            first = int(self._state.meta.get("epoch", 0)) if self._state else 0
-            return first, first + epochs
+            return self._epochs_done, self._epochs_done + epochs
         if epochs <= initial_epoch:
             raise InvalidInputError(
                 f"epochs={epochs} ends before initial_epoch={initial_epoch} begins"
