@@ -2,13 +2,14 @@
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar, Self
 
 from pyspark.sql import DataFrame
 
 from zoo.orca.driver.source import ColumnNames, read_spec
 from zoo.orca.errors import InvalidInputError
 from zoo.orca.learn.arguments import check_engine, checked_config, checked_frame, positive
+from zoo.orca.learn.estimator import EngineOptions
 from zoo.orca.learn.keras_saving import KerasFiles
 from zoo.orca.learn.results import TrainingStats
 from zoo.orca.wire.job import ModelSpec
@@ -18,7 +19,7 @@ from zoo.orca.wire.packing import pack
 _ENGINES = ("tf2", "ray", "horovod", "spark")
 
 #: What TensorFlow prints on a machine without a GPU, before any log level counts.
-NOISE = (
+_NOISE = (
     "before absl::InitializeLog()",
     "cudart_stub.cc",
     "cuda_platform.cc",
@@ -26,36 +27,113 @@ NOISE = (
 )
 
 
-def keras_model(
-    framework: str,
-    model_creator: Callable[[dict[str, Any]], Any],
-    config: Mapping[str, Any] | None,
-    compile_args_creator: Callable[[dict[str, Any]], dict[str, Any]] | None,
-    backend: str,
-) -> ModelSpec:
-    """Return what travels to the workers of the arguments of `from_keras`.
-
-    Raises
-    ------
-    CreatorError, InvalidInputError
-        As `from_keras`.
-    """
-    if not callable(model_creator):
-        raise InvalidInputError(
-            f"model_creator must be a function of config that returns a model, got "
-            f"{type(model_creator).__qualname__}"
-        )
-    check_engine(backend, _ENGINES)
-    return ModelSpec(
-        framework,
-        pack(model_creator, "model_creator"),
-        pack(checked_config(config), "config"),
-        pack(compile_args_creator, "compile_args_creator") if compile_args_creator else None,
-    )
-
-
 class KerasEstimator(KerasFiles):
     """Trains Keras models of any version, and says so in Keras's words."""
+
+    #: The plug-in's name.
+    _framework: ClassVar[str]
+
+    @classmethod
+    def from_keras(
+        cls,
+        *,
+        model_creator: Callable[[dict[str, Any]], Any],
+        config: Mapping[str, Any] | None = None,
+        verbose: bool = False,
+        workers_per_node: int = 1,
+        compile_args_creator: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
+        backend: str = "tf2",
+        cpu_binding: bool = False,
+        model_dir: str | None = None,
+        log_to_driver: bool = True,
+        num_workers: int | None = None,
+        seed: int = 0,
+        num_gpus_per_worker: int = 0,
+    ) -> Self:
+        """Return an estimator for the model that `model_creator` returns.
+
+        Parameters
+        ----------
+        model_creator : callable
+            ``model_creator(config)`` runs on every worker and returns a Keras model, compiled for
+            `fit` and `evaluate` unless `compile_args_creator` is given. Import the framework
+            inside it.
+        config : dict, optional
+            What the creators are called with. `batch_size` belongs to `fit`, not here.
+        verbose : bool
+            Accepted as in Orca; `fit` and `evaluate` have a `verbose` of their own.
+        workers_per_node : int
+            Workers on each node of the cluster.
+        compile_args_creator : callable, optional
+            ``compile_args_creator(config)`` returns the keyword arguments for `Model.compile`.
+        backend : str
+            "tf2", "ray", "horovod" or "spark"; all mean the one engine there is.
+        cpu_binding : bool
+            Whether each worker keeps to its own cores.
+        model_dir : str, optional
+            A directory that driver and workers reach, for checkpoints.
+        log_to_driver : bool
+            Whether lines that workers print are shown.
+        num_workers : int, optional
+            Workers in all; by default `workers_per_node` on each node, one on a single machine.
+        seed : int
+            Fixes where rows are placed, their order, and the initial weights.
+        num_gpus_per_worker : int
+            GPUs that each worker, and each task of `predict`, has to itself.
+
+        Raises
+        ------
+        CreatorError
+            If a creator cannot be sent to the workers; names the object in the way.
+        InvalidInputError
+            If an argument cannot be used.
+        """
+        return cls._make(
+            cls._environment(),
+            model_creator=model_creator,
+            config=config,
+            workers_per_node=workers_per_node,
+            compile_args_creator=compile_args_creator,
+            backend=backend,
+            cpu_binding=cpu_binding,
+            model_dir=model_dir,
+            log_to_driver=log_to_driver,
+            num_workers=num_workers,
+            seed=seed,
+            num_gpus_per_worker=num_gpus_per_worker,
+        )
+
+    @classmethod
+    def _environment(cls) -> dict[str, str]:
+        """Return the variables by which Keras is chosen on the workers."""
+        return {}
+
+    @classmethod
+    def _make(
+        cls,
+        environment: Mapping[str, str],
+        *,
+        model_creator: Callable[[dict[str, Any]], Any],
+        config: Mapping[str, Any] | None,
+        compile_args_creator: Callable[[dict[str, Any]], dict[str, Any]] | None,
+        backend: str,
+        **options: Any,
+    ) -> Self:
+        """Check the arguments of `from_keras`; `options` are those of the engine."""
+        if not callable(model_creator):
+            raise InvalidInputError(
+                f"model_creator must be a function of config that returns a model, got "
+                f"{type(model_creator).__qualname__}"
+            )
+        check_engine(backend, _ENGINES)
+        model = ModelSpec(
+            cls._framework,
+            pack(model_creator, "model_creator"),
+            pack(checked_config(config), "config"),
+            pack(compile_args_creator, "compile_args_creator") if compile_args_creator else None,
+        )
+        environment = {**environment, "TF_CPP_MIN_LOG_LEVEL": "2"}
+        return cls(model, EngineOptions(environment=environment, noise=_NOISE, **options))
 
     def fit(
         self,
