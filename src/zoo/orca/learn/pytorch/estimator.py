@@ -71,7 +71,8 @@ class Estimator(TorchFiles):
         scheduler_step_freq : "batch" or "epoch"
             When the schedule takes a step: after each update, or after each epoch.
         use_tqdm : bool
-            Accepted as in Orca; the driver always shows progress.
+            Accepted as in Orca, without effect: `fit` shows Orca's own progress, a bar of tqdm on a
+            terminal and in a notebook, lines elsewhere; ``fit(verbose=0)`` shows none.
         workers_per_node : int
             Workers on each node of the cluster.
         num_workers : int, optional
@@ -84,7 +85,8 @@ class Estimator(TorchFiles):
             Whether batch normalisation uses the statistics of the global batch. By default each
             worker uses its own rows, and running statistics are averaged after each epoch.
         log_level : int
-            Accepted as in Orca.
+            Accepted as in Orca, without effect: warnings are all that Orca logs, under the name
+            ``zoo``, whose level ``logging`` sets.
         log_to_driver : bool
             Whether lines that workers print are shown.
         cpu_binding : bool
@@ -186,7 +188,9 @@ class Estimator(TorchFiles):
             A column of weights, one number a row. The loss is the mean over rows of weight times
             loss: weights do not change what it is divided by.
         gradient_accumulation : int
-            Batches for each update, which then is that of a batch so many times as large.
+            Batches for each update, which then is that of a batch so many times as large. An
+            operator or a `MainCallback` that runs the steps decides itself when its optimizer takes
+            one: with those only 1 is accepted.
         clip_grad_norm : float, optional
             The most that the norm of the global gradient may be.
         precision : "fp32" or "bf16"
