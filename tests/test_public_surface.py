@@ -88,3 +88,45 @@ def test_context_keeps_the_original_arguments_in_their_order():
 
     positional = ["cluster_mode", "cores", "memory", "num_nodes", "init_ray_on_spark"]
     assert list(inspect.signature(init_orca_context).parameters)[:5] == positional
+
+
+CALLS = [
+    (module, name)
+    for module in ("tf2", "keras", "pytorch")
+    for name in (
+        "from_torch" if module == "pytorch" else "from_keras",
+        "fit",
+        "evaluate",
+        "predict",
+    )
+]
+
+
+@pytest.mark.parametrize(("module", "name"), CALLS)
+def test_help_describes_every_argument_in_order(module, name):
+    import inspect
+    import re
+
+    estimator = importlib.import_module(f"zoo.orca.learn.{module}").Estimator
+    method = getattr(estimator, name)
+    text = inspect.getdoc(method).partition("Parameters\n----------\n")[2].partition("\n\n")[0]
+    lines = re.findall(r"^(\S.*?)(?: :|$)", text, re.M)
+    described = [one for line in lines for one in line.split(", ")]
+    taken = [one for one in inspect.signature(method).parameters if one != "self"]
+    assert described == taken
+
+
+def test_from_keras_takes_the_same_for_every_keras():
+    import inspect
+
+    from zoo.orca.learn import keras, tf2
+
+    old = dict(inspect.signature(tf2.Estimator.from_keras).parameters)
+    new = dict(inspect.signature(keras.Estimator.from_keras).parameters)
+    assert new.pop("keras_backend").default is None
+    assert list(old) == list(new)
+    assert [name for name in old if old[name] != new[name]] == ["cpu_binding"]
+    assert old["cpu_binding"].default is False and new["cpu_binding"].default is None
+    text = inspect.getdoc(keras.Estimator.from_keras)
+    for said in ("By default on JAX alone", "KERAS_BACKEND", "Raises\n------\nCreatorError"):
+        assert said in text

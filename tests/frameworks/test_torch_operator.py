@@ -1,5 +1,7 @@
 """Steps that the user's hooks run."""
 
+import time
+
 import numpy as np
 import pytest
 import torch
@@ -18,12 +20,13 @@ from tests.frameworks.ranks import (
 from tests.frameworks.test_torch_equal import ADAM, MOMENTUM, Odd, check, close, columns, regression
 from tests.frameworks.torch_models import Embedded, Normalised, of
 from zoo.orca.errors import ModelError
-from zoo.orca.frameworks.torch_callbacks import MainCallback
+from zoo.orca.frameworks.torch_callbacks import Callback, MainCallback
 from zoo.orca.frameworks.torch_operator import TrainingOperator
 from zoo.orca.learn.pytorch.recipe import recipe
 
 pytestmark = pytest.mark.timeout(300)
 
+PAUSE = 0.02
 TORCH = {"framework": "torch", "batch_size": 20}
 
 
@@ -242,6 +245,40 @@ def test_several_models_and_optimizers(torch_ranks):
         rows["x"] @ tensors[f"weights/{k}.weight"].T + tensors[f"weights/{k}.bias"] for k in (0, 1)
     )
     np.testing.assert_allclose(predicted, expected, rtol=1e-5, atol=1e-5)
+
+
+class SlowPair(Pair):
+    def train_batch(self, batch, batch_info):
+        time.sleep(PAUSE)
+        return super().train_batch(batch, batch_info)
+
+
+class SlowCallback(Callback):
+    def after_train_iter(self, runner):
+        time.sleep(PAUSE)
+
+
+@pytest.mark.parametrize("counts", [(103,), (50, 53)])
+def test_a_profile_says_what_the_steps_of_hooks_are_made_of(torch_ranks, counts):
+    data = Data.of(columns(), counts, features=("x",))
+    given = recipe(model=pair, optimizer=two_optimizers, training_operator_cls=SlowPair)
+    ran = train(
+        torch_ranks, given, data, epochs=2, profile=True, callbacks=[SlowCallback()], **TORCH
+    )
+    for one in ran:
+        parts = one.profile.parts
+        assert one.profile.steps == 12
+        assert parts["compute"] >= 0.9 * PAUSE * 12
+        assert parts["callbacks"] >= 0.9 * PAUSE * 12
+        assert parts["feed"] > 0
+        assert (parts["exchange"] > 0) == (len(counts) > 1)
+
+
+def test_gradients_are_accumulated_by_the_default_steps_alone(torch_ranks):
+    data = Data.of(columns(), (50, 53), features=("x", "u"))
+    given = of(Embedded, training_operator_cls=OwnBatch)
+    with pytest.raises(Failed, match="accumulate in train_batch"):
+        train(torch_ranks, given, data, options={"gradient_accumulation": 2}, **TORCH)
 
 
 class HiddenOptimizer(TrainingOperator):

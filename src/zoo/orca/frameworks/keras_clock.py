@@ -1,7 +1,8 @@
-"""Clocks around steps that Python runs one by one, on JAX and torch.
+"""Clocks around a Keras model's steps, for a job that is to be profiled.
 
-What is neither waiting for a batch nor the exchange with other workers counts as computing: on JAX
-a step may still run when Python goes on, so callbacks cannot be told from it.
+Callbacks before and after all others tell when calls of the step begin and end. What a call is
+made of, each backend finds out in its own way: on TensorFlow `keras_profile` does, here is the way
+of JAX and torch.
 """
 
 import time
@@ -11,7 +12,7 @@ from typing import Any
 from zoo.orca.worker.profile import Profile
 
 
-class HostClock:
+class Clock:
     """Times the training steps of one `fit`.
 
     Parameters
@@ -20,19 +21,27 @@ class HostClock:
         Gets the figures.
     exchanged : callable
         Returns the seconds spent so far on summing over workers.
-    feed : ArrayFeed
-        Knows the seconds spent so far on waiting for batches.
     """
 
-    def __init__(self, profile: Profile, exchanged: Callable[[], float], feed: Any) -> None:
-        self._profile, self._exchanged, self._feed = profile, exchanged, feed
+    def __init__(self, profile: Profile, exchanged: Callable[[], float]) -> None:
+        self._profile = profile
+        self._exchanged = exchanged
         self._is_warm = False
-        self._since = self._elapsed = self._validating_since = 0.0
-        self._before = (0.0, 0.0)
+        self._since = self._elapsed = self._exchanged_before = self._validating_since = 0.0
         self._step = -1
 
     def watch(self, model: Any) -> None:
-        """Have nothing to put into the step."""
+        """Put into the model's step what it takes to time it, if anything."""
+
+    def begin_call(self) -> None:
+        """Note that a call of the step begins."""
+
+    def forget(self) -> None:
+        """Forget the first call, which builds or compiles the step and says nothing about steps."""
+
+    def parts(self, elapsed: float, exchange: float) -> dict[str, float]:
+        """Return what so many seconds of calls were spent on, beside the exchange."""
+        raise NotImplementedError
 
     def callbacks(self, base: type) -> tuple[Any, Any]:
         """Return the callbacks that belong before and after all others."""
@@ -40,6 +49,8 @@ class HostClock:
 
         class Before(base):  # type: ignore[misc]
             """The first to hear of an end."""
+
+            _supports_tf_logs = True  # or Keras 2 turns the logs of every call into numbers
 
             def on_train_begin(self, logs: Any = None) -> None:
                 clock._profile.end("build")
@@ -59,6 +70,11 @@ class HostClock:
         class After(base):  # type: ignore[misc]
             """The last to hear of a beginning."""
 
+            _supports_tf_logs = True
+
+            def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+                clock.begin_call()
+
             def on_test_end(self, logs: Any = None) -> None:
                 seconds = time.perf_counter() - clock._validating_since
                 clock._profile.add("of which validation", seconds)
@@ -71,19 +87,45 @@ class HostClock:
             self._elapsed += now - self._since
             self._profile.steps += step - self._step
         else:
-            # The first call compiles the step, and says nothing about steps.
             self._is_warm = True
             self._profile.end("first call of the step")
-            self._before = (self._feed.seconds, self._exchanged())
+            self._exchanged_before = self._exchanged()
+            self.forget()
         self._since, self._step = now, step
 
     def _end(self) -> None:
         self._profile.end("epochs")
-        feed = self._feed.seconds - self._before[0]
-        exchange = self._exchanged() - self._before[1]
-        self._profile.parts.update(
-            feed=feed,
-            compute=max(self._elapsed - feed - exchange, 0.0),
-            exchange=exchange,
-            callbacks=0.0,
-        )
+        exchange = self._exchanged() - self._exchanged_before
+        self._profile.parts.update(self.parts(self._elapsed, exchange), exchange=exchange)
+
+
+class HostClock(Clock):
+    """Times steps that Python runs one by one, on JAX and torch.
+
+    What is neither waiting for a batch nor the exchange with other workers counts as computing: on
+    JAX a step may still run when Python goes on, so callbacks cannot be told from it.
+
+    Parameters
+    ----------
+    profile, exchanged
+        As for every clock.
+    feed : ArrayFeed
+        Knows the seconds spent so far on waiting for batches.
+    """
+
+    def __init__(self, profile: Profile, exchanged: Callable[[], float], feed: Any) -> None:
+        super().__init__(profile, exchanged)
+        self._feed, self._fed_before = feed, 0.0
+
+    def forget(self) -> None:
+        """Forget the first call."""
+        self._fed_before = self._feed.seconds
+
+    def parts(self, elapsed: float, exchange: float) -> dict[str, float]:
+        """Return the wait for batches, and all the rest as computing."""
+        feed = self._feed.seconds - self._fed_before
+        return {
+            "feed": feed,
+            "compute": max(elapsed - feed - exchange, 0.0),
+            "callbacks": 0.0,
+        }

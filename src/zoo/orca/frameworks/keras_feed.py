@@ -33,8 +33,8 @@ class Counted(NamedTuple):
     rows: tuple[Any, Any]
 
 
-class ArrayFeed:
-    """Batches of one rank's rows, as arrays or tensors.
+class StepFeed:
+    """Batches of one rank's rows, in the plan's order.
 
     Parameters
     ----------
@@ -45,9 +45,42 @@ class ArrayFeed:
     shape : callable
         Turns some rows' columns into the arrays that the model takes.
     pack : callable
-        Puts a batch's arrays, by name, into Keras's structure.
+        Puts a batch's tensors, by name, into Keras's structure.
     counted : bool
         Whether batches come as `Counted`.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        rank: int,
+        columns: Arrays,
+        shape: Callable[[Arrays], dict[str, NDArray[Any]]],
+        pack: Callable[[dict[str, Any]], Any],
+        *,
+        counted: bool,
+    ) -> None:
+        some = {name: rows_or_one(values) for name, values in columns.items()}
+        self._steps = Steps(plan, rank, some, shape)
+        self._pack, self._counted = pack, counted
+
+    def sample(self) -> Any:
+        """Return a batch of the first two rows, or of what there is."""
+        arrays = self._steps.sample()
+        return self._pack({name: self.tensor(values) for name, values in arrays.items()})
+
+    def tensor(self, values: NDArray[Any]) -> Any:
+        """Return an array as a tensor of the backend's."""
+        raise NotImplementedError
+
+
+class ArrayFeed(StepFeed):
+    """Batches of one rank's rows, as arrays or tensors.
+
+    Parameters
+    ----------
+    plan, rank, columns, shape, pack, counted
+        As for every feed.
     accept : callable
         Returns a column, by its name and values, with a dtype that the backend has.
     tensor : callable
@@ -77,16 +110,13 @@ class ArrayFeed:
         def accepted(columns: Arrays) -> dict[str, NDArray[Any]]:
             return shape({name: accept(name, values) for name, values in columns.items()})
 
-        some = {name: rows_or_one(values) for name, values in columns.items()}
-        self._steps = Steps(plan, rank, some, accepted)
-        self._pack, self._counted = pack, counted
+        super().__init__(plan, rank, columns, accepted, pack, counted=counted)
         self._tensor, self._scalar = tensor, scalar
         self.seconds = 0.0
 
-    def sample(self) -> Any:
-        """Return a batch of the first two rows, or of what there is."""
-        arrays = self._steps.sample()
-        return self._pack({name: self._tensor(values) for name, values in arrays.items()})
+    def tensor(self, values: NDArray[Any]) -> Any:
+        """Return an array as what batches are cut from."""
+        return self._tensor(values)
 
     def steps(self, start: Callable[[], int], count: int) -> Any:
         """Return `count` steps for Keras's loop; `start` is asked whenever they are begun."""
@@ -94,7 +124,7 @@ class ArrayFeed:
 
     def _batches(self, start: Callable[[], int], count: int) -> Iterator[Any]:
         for arrays, rows, of in self._timed(_ahead(self._steps.take(start(), count))):
-            tensors = {name: self._tensor(values) for name, values in arrays.items()}
+            tensors = {name: self.tensor(values) for name, values in arrays.items()}
             counts = zip(rows.tolist(), of.tolist(), strict=True)
             for step, (mine, everyones) in enumerate(counts):
                 batch = {name: values[step] for name, values in tensors.items()}

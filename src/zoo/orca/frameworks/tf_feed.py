@@ -10,47 +10,15 @@ from typing import Any
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from zoo.orca.frameworks.keras_feed import AHEAD, Counted, rows_or_one
-from zoo.orca.wire.plan import Plan
-from zoo.orca.worker.steps import Arrays, Steps
+from zoo.orca.frameworks.keras_feed import AHEAD, Counted, StepFeed
 
 
-class Feed:
-    """Data sets of steps over one rank's rows.
+class Feed(StepFeed):
+    """Data sets of steps over one rank's rows."""
 
-    Parameters
-    ----------
-    plan : Plan
-    rank : int
-    columns : dict of str to array
-        The rows as they were spooled.
-    shape : callable
-        Turns some rows' columns into the arrays that the model takes.
-    pack : callable
-        Puts a batch's tensors, by name, into Keras's structure.
-    counted : bool
-        Whether batches come as `Counted`.
-    """
-
-    def __init__(
-        self,
-        plan: Plan,
-        rank: int,
-        columns: Arrays,
-        shape: Callable[[Arrays], dict[str, NDArray[Any]]],
-        pack: Callable[[dict[str, Any]], Any],
-        *,
-        counted: bool,
-    ) -> None:
-        some = {name: rows_or_one(values) for name, values in columns.items()}
-        self._steps = Steps(plan, rank, some, shape)
-        self._pack = pack
-        self._counted = counted
-
-    def sample(self) -> Any:
-        """Return a batch of the first two rows, or of what there is."""
-        arrays = self._steps.sample()
-        return self._pack({name: tf.convert_to_tensor(a) for name, a in arrays.items()})
+    def tensor(self, values: NDArray[Any]) -> Any:
+        """Return an array as a tensor."""
+        return tf.convert_to_tensor(values)
 
     def steps(self, start: Callable[[], int], count: int) -> Any:
         """Return a data set of `count` steps; `start` is asked whenever it is begun."""

@@ -1,7 +1,7 @@
 """Training steps of one rank: the default ones, and those that the user's hooks run."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any, Protocol
 
@@ -98,7 +98,7 @@ class PlainSteps:
         self._totals = Totals(self._runner.device)
         runner, done = self._runner, 0
         watched = runner.watched["train"]
-        clock = _Clock(self._profile, self._exchange)
+        clock = _Clock(self._profile, [self._exchange] if self._exchange else [])
         for first, size in groups(start, count, self._group):
             of = None if size == 1 else int(global_rows(self._plan, first, size).sum())
             idle = True
@@ -201,10 +201,10 @@ class PlainSteps:
 class _Clock:
     """Tells a profile what steps are made of; costs nothing without one."""
 
-    def __init__(self, profile: Profile | None, exchange: Gradients | None) -> None:
-        self._profile, self._exchange = profile, exchange
+    def __init__(self, profile: Profile | None, exchanges: Sequence[Gradients]) -> None:
+        self._profile, self._exchanges = profile, exchanges
         self._last = time.perf_counter()
-        self._exchanged = exchange.seconds if exchange else 0.0
+        self._exchanged = self._in_exchanges()
 
     def fed(self) -> None:
         """Note that a batch is there."""
@@ -215,10 +215,8 @@ class _Clock:
         """Note that an update is done."""
         if self._profile is None:
             return
-        spent = 0.0
-        if self._exchange is not None:
-            spent = self._exchange.seconds - self._exchanged
-            self._exchanged = self._exchange.seconds
+        exchanged = self._in_exchanges()
+        spent, self._exchanged = exchanged - self._exchanged, exchanged
         self._add("compute", less=spent)
         self._profile.parts["exchange"] += spent
         self._profile.steps += steps
@@ -227,6 +225,9 @@ class _Clock:
         """Note that callbacks have run."""
         if self._profile is not None:
             self._add("callbacks")
+
+    def _in_exchanges(self) -> float:
+        return sum(exchange.seconds for exchange in self._exchanges)
 
     def _add(self, part: str, less: float = 0.0) -> None:
         now = time.perf_counter()
@@ -248,13 +249,12 @@ class OperatorSteps:
                 "in train_batch"
             )
         self._runner, self._operator, self._sync = runner, operator, sync
-        self._seconds = 0.0
         self._updates = 0
         self._rows = 0
         self._values: dict[str, Any] = {}
-        exchanges = exchanges_of(runner)
+        self._exchanges = exchanges_of(runner)
         for number, optimizer in enumerate(runner.optimizers):
-            exchange = exchanges[number] if exchanges else None
+            exchange = self._exchanges[number] if self._exchanges else None
             optimizer.register_step_pre_hook(self._meet(exchange, runner.options))
 
     def _meet(self, exchange: Gradients | None, options: dict[str, Any]) -> Callable[..., None]:
@@ -301,7 +301,10 @@ class OperatorSteps:
         self, batches: Iterator[Batch], start: int, count: int, tick: Tick, done: list[int]
     ) -> Iterator[Any]:
         runner = self._runner
+        # What train_epoch does before it asks for a batch, and after the last, is no part of steps.
+        clock = _Clock(runner.world.profile, self._exchanges)
         for batch in islice(batches, count):
+            clock.fed()
             runner.batch, runner.batch_idx = batch, done[0]
             if runner.watched["train"]:
                 runner.tell("before_train_iter")
@@ -313,9 +316,11 @@ class OperatorSteps:
             self._rows += batch.rows
             runner.global_step += 1
             runner.adjust_rate("batch")
+            clock.computed(1)
             if runner.watched["train"]:
                 self._watch(batch)
             tick(done[0])
+            clock.called()
             if runner.stop:
                 return
 

@@ -4,6 +4,7 @@ A framework's estimator (`zoo.orca.learn.tf2.Estimator`) adds the original signa
 quirks, turns them into the jobs of `zoo.orca.wire.job`, and knows nothing more.
 """
 
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
@@ -13,12 +14,14 @@ from pyspark.sql import DataFrame
 from zoo.orca.driver.predict import predict_lazily
 from zoo.orca.driver.profiles import describe
 from zoo.orca.driver.progress import say
+from zoo.orca.driver.settings import max_result_bytes
 from zoo.orca.driver.slots import default_nodes, threads_per_task
 from zoo.orca.driver.source import ORIGIN, prepare
 from zoo.orca.driver.stage import Outcome, StageSettings, run_stage
 from zoo.orca.driver.storage import load_state, save_state
 from zoo.orca.errors import InvalidInputError, StateError, UnevenRowsError
 from zoo.orca.files import read_bytes, remove_directory
+from zoo.orca.learn.arguments import checked_frame, packed_callbacks, positive
 from zoo.orca.learn.results import TrainingStats
 from zoo.orca.wire.features import ColumnSpec, FeatureSpec
 from zoo.orca.wire.job import (
@@ -36,9 +39,6 @@ AnyJob = TypeVar("AnyJob", bound=Job)
 
 #: Where a state's header keeps the feature columns, with the shapes that rows turned out to have.
 _FEATURES = "features"
-
-#: Columns by position (one name, or several), or the model's input names to columns.
-ColumnNames = str | Sequence[str] | Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +149,68 @@ class BaseEstimator:
         Children of the workers end by themselves when Spark ends their idle Python workers, a
         minute after their last task, or with the session.
         """
+
+    def _fit_frame(
+        self,
+        data: DataFrame,
+        spec: FeatureSpec,
+        validation_data: DataFrame | None,
+        *,
+        epochs: int,
+        batch_size: int,
+        steps_per_epoch: int | None,
+        validation_steps: int | None,
+        callbacks: Sequence[Any] | None,
+        shuffle: bool | None,
+        **fields: Any,
+    ) -> TrainingStats:
+        """Check the arguments that every `fit` has, and train; `fields` are more of the job's."""
+        positive("epochs", epochs)
+        positive("batch_size", batch_size)
+        positive("steps_per_epoch", steps_per_epoch, optional=True)
+        positive("validation_steps", validation_steps, optional=True)
+        validation = None
+        if validation_data is not None:
+            validation = checked_frame(validation_data, "validation_data")
+        job = self._job(
+            TrainJob,
+            spec,
+            batch_size=batch_size,
+            epochs=epochs,
+            steps_per_epoch=steps_per_epoch,
+            validate=validation is not None,
+            validation_steps=validation_steps,
+            callbacks=packed_callbacks(callbacks),
+            max_state_bytes=max_result_bytes(data.sparkSession),
+            model_dir=self._options.model_dir,
+            run=f"fit-{uuid.uuid4().hex[:12]}",
+            **fields,
+        )
+        return self._train(data, validation, job, shuffle=shuffle)
+
+    def _evaluate_frame(
+        self,
+        data: DataFrame,
+        spec: FeatureSpec,
+        *,
+        batch_size: int,
+        num_steps: int | None,
+        callbacks: Sequence[Any] | None,
+        **fields: Any,
+    ) -> dict[str, float]:
+        """Check the arguments that every `evaluate` has, and evaluate."""
+        positive("batch_size", batch_size)
+        positive("num_steps", num_steps, optional=True)
+        packed = packed_callbacks(callbacks)
+        job = self._job(
+            EvaluateJob, spec, batch_size=batch_size, steps=num_steps, callbacks=packed, **fields
+        )
+        return self._evaluate(data, job)
+
+    @property
+    def _epochs_done(self) -> int:
+        """Epochs that the state has behind it, over all calls of `fit`."""
+        return int(self._state.meta.get("epoch", 0)) if self._state else 0
 
     def _train(
         self,
@@ -284,30 +346,3 @@ def _state_of(outcome: Outcome) -> bytes:
     data = read_bytes(path)
     remove_directory(path.rpartition("/")[0])
     return data
-
-
-def checked_frame(data: Any, argument: str) -> DataFrame:
-    """Return `data` if it is a Spark DataFrame, classic or Connect.
-
-    Raises
-    ------
-    InvalidInputError
-        With the way to make one.
-    """
-    if isinstance(data, DataFrame):
-        return data
-    kind = f"{type(data).__module__}.{type(data).__qualname__}"
-    way = "pass a Spark DataFrame"
-    if kind.startswith("pandas."):
-        way = "make it a Spark DataFrame with spark.createDataFrame(...)"
-    elif callable(data):
-        way = "data creators are not supported: pass a Spark DataFrame"
-    raise InvalidInputError(f"{argument} is a {kind}: {way}")
-
-
-def positive(name: str, value: Any, optional: bool = False) -> None:
-    """Raise `InvalidInputError` unless `value` is a whole number from 1 (or None, if optional)."""
-    if optional and value is None:
-        return
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise InvalidInputError(f"{name} must be a whole number from 1, got {value!r}")

@@ -1,26 +1,25 @@
 """What the estimators of Keras models have in common: Orca's `fit`, `evaluate` and `predict`."""
 
-import uuid
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar, Self
 
 from pyspark.sql import DataFrame
 
-from zoo.orca.driver.settings import max_result_bytes
-from zoo.orca.driver.source import read_spec
+from zoo.orca.driver.source import ColumnNames, read_spec
 from zoo.orca.errors import InvalidInputError
-from zoo.orca.learn.estimator import ColumnNames, checked_frame, positive
+from zoo.orca.learn.arguments import check_engine, checked_config, checked_frame, positive
+from zoo.orca.learn.estimator import EngineOptions
 from zoo.orca.learn.keras_saving import KerasFiles
 from zoo.orca.learn.results import TrainingStats
-from zoo.orca.wire.job import EvaluateJob, ModelSpec, TrainJob
+from zoo.orca.wire.job import ModelSpec
 from zoo.orca.wire.packing import pack
 
-#: Names of engines that the original had; one engine does the work of all of them here.
-_BACKENDS = ("tf2", "ray", "horovod", "spark")
+#: Engines of the original.
+_ENGINES = ("tf2", "ray", "horovod", "spark")
 
 #: What TensorFlow prints on a machine without a GPU, before any log level counts.
-NOISE = (
+_NOISE = (
     "before absl::InitializeLog()",
     "cudart_stub.cc",
     "cuda_platform.cc",
@@ -28,40 +27,113 @@ NOISE = (
 )
 
 
-def keras_model(
-    framework: str,
-    model_creator: Callable[[dict[str, Any]], Any],
-    config: Mapping[str, Any] | None,
-    compile_args_creator: Callable[[dict[str, Any]], dict[str, Any]] | None,
-    backend: str,
-) -> ModelSpec:
-    """Return what travels to the workers of the arguments of `from_keras`.
-
-    Raises
-    ------
-    CreatorError, InvalidInputError
-        As `from_keras`.
-    """
-    if not callable(model_creator):
-        raise InvalidInputError(
-            f"model_creator must be a function of config that returns a model, got "
-            f"{type(model_creator).__qualname__}"
-        )
-    if backend not in _BACKENDS:
-        raise InvalidInputError(f"backend must be one of {_BACKENDS}, got {backend!r}")
-    settings = dict(config or {})
-    if "batch_size" in settings:
-        raise InvalidInputError("batch_size belongs to fit(batch_size=...), not to config")
-    return ModelSpec(
-        framework,
-        pack(model_creator, "model_creator"),
-        pack(settings, "config"),
-        pack(compile_args_creator, "compile_args_creator") if compile_args_creator else None,
-    )
-
-
 class KerasEstimator(KerasFiles):
     """Trains Keras models of any version, and says so in Keras's words."""
+
+    #: The plug-in's name.
+    _framework: ClassVar[str]
+
+    @classmethod
+    def from_keras(
+        cls,
+        *,
+        model_creator: Callable[[dict[str, Any]], Any],
+        config: Mapping[str, Any] | None = None,
+        verbose: bool = False,
+        workers_per_node: int = 1,
+        compile_args_creator: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
+        backend: str = "tf2",
+        cpu_binding: bool = False,
+        model_dir: str | None = None,
+        log_to_driver: bool = True,
+        num_workers: int | None = None,
+        seed: int = 0,
+        num_gpus_per_worker: int = 0,
+    ) -> Self:
+        """Return an estimator for the model that `model_creator` returns.
+
+        Parameters
+        ----------
+        model_creator : callable
+            ``model_creator(config)`` runs on every worker and returns a Keras model, compiled for
+            `fit` and `evaluate` unless `compile_args_creator` is given. Import the framework
+            inside it.
+        config : dict, optional
+            What the creators are called with. `batch_size` belongs to `fit`, not here.
+        verbose : bool
+            Accepted as in Orca; `fit` and `evaluate` have a `verbose` of their own.
+        workers_per_node : int
+            Workers on each node of the cluster.
+        compile_args_creator : callable, optional
+            ``compile_args_creator(config)`` returns the keyword arguments for `Model.compile`.
+        backend : str
+            "tf2", "ray", "horovod" or "spark"; all mean the one engine there is.
+        cpu_binding : bool
+            Whether each worker keeps to its own cores.
+        model_dir : str, optional
+            A directory that driver and workers reach, for checkpoints.
+        log_to_driver : bool
+            Whether lines that workers print are shown.
+        num_workers : int, optional
+            Workers in all; by default `workers_per_node` on each node, one on a single machine.
+        seed : int
+            Fixes where rows are placed, their order, and the initial weights.
+        num_gpus_per_worker : int
+            GPUs that each worker, and each task of `predict`, has to itself.
+
+        Raises
+        ------
+        CreatorError
+            If a creator cannot be sent to the workers; names the object in the way.
+        InvalidInputError
+            If an argument cannot be used.
+        """
+        return cls._make(
+            cls._environment(),
+            model_creator=model_creator,
+            config=config,
+            workers_per_node=workers_per_node,
+            compile_args_creator=compile_args_creator,
+            backend=backend,
+            cpu_binding=cpu_binding,
+            model_dir=model_dir,
+            log_to_driver=log_to_driver,
+            num_workers=num_workers,
+            seed=seed,
+            num_gpus_per_worker=num_gpus_per_worker,
+        )
+
+    @classmethod
+    def _environment(cls) -> dict[str, str]:
+        """Return the variables by which Keras is chosen on the workers."""
+        return {}
+
+    @classmethod
+    def _make(
+        cls,
+        environment: Mapping[str, str],
+        *,
+        model_creator: Callable[[dict[str, Any]], Any],
+        config: Mapping[str, Any] | None,
+        compile_args_creator: Callable[[dict[str, Any]], dict[str, Any]] | None,
+        backend: str,
+        **options: Any,
+    ) -> Self:
+        """Check the arguments of `from_keras`; `options` are those of the engine."""
+        if not callable(model_creator):
+            raise InvalidInputError(
+                f"model_creator must be a function of config that returns a model, got "
+                f"{type(model_creator).__qualname__}"
+            )
+        check_engine(backend, _ENGINES)
+        model = ModelSpec(
+            cls._framework,
+            pack(model_creator, "model_creator"),
+            pack(checked_config(config), "config"),
+            pack(compile_args_creator, "compile_args_creator") if compile_args_creator else None,
+        )
+        environment = {**environment, "TF_CPP_MIN_LOG_LEVEL": "2"}
+        return cls(model, EngineOptions(environment=environment, noise=_NOISE, **options))
 
     def fit(
         self,
@@ -142,34 +214,23 @@ class KerasEstimator(KerasFiles):
         """
         frame = checked_frame(data, "data")
         _ignore_data_config(data_config)
-        positive("epochs", epochs)
-        positive("batch_size", batch_size)
-        positive("steps_per_epoch", steps_per_epoch, optional=True)
-        positive("validation_steps", validation_steps, optional=True)
-        spec = read_spec(frame, feature_cols, label_cols, sample_weight_col)
-        validation = None
-        if validation_data is not None:
-            validation = checked_frame(validation_data, "validation_data")
         first, last = self._epochs(epochs, initial_epoch)
-        job = self._job(
-            TrainJob,
-            spec,
-            batch_size=batch_size,
+        return self._fit_frame(
+            frame,
+            read_spec(frame, feature_cols, label_cols, sample_weight_col),
+            validation_data,
             epochs=last - first,
             initial_epoch=first,
+            batch_size=batch_size,
             steps_per_epoch=steps_per_epoch,
-            validate=validation is not None,
             validation_steps=validation_steps,
             validation_freq=_frequency(validation_freq),
             class_weight=dict(class_weight) if class_weight else None,
-            callbacks=pack(list(callbacks), "callbacks") if callbacks else None,
+            callbacks=callbacks,
             verbose=verbose,
-            max_state_bytes=max_result_bytes(frame.sparkSession),
-            model_dir=self._options.model_dir,
-            run=f"fit-{uuid.uuid4().hex[:12]}",
             profile=profile,
+            shuffle=shuffle,
         )
-        return self._train(frame, validation, job, shuffle=shuffle)
 
     def evaluate(
         self,
@@ -217,23 +278,19 @@ class KerasEstimator(KerasFiles):
         """
         frame = checked_frame(data, "data")
         _ignore_data_config(data_config)
-        positive("batch_size", batch_size)
-        positive("num_steps", num_steps, optional=True)
         if sample_weight is not None:
             raise InvalidInputError(
                 "sample_weight: an array cannot be matched to a DataFrame's rows; name a column "
                 "with sample_weight_col"
             )
-        spec = read_spec(frame, feature_cols, label_cols, sample_weight_col)
-        job = self._job(
-            EvaluateJob,
-            spec,
+        return self._evaluate_frame(
+            frame,
+            read_spec(frame, feature_cols, label_cols, sample_weight_col),
             batch_size=batch_size,
-            steps=num_steps,
-            callbacks=pack(list(callbacks), "callbacks") if callbacks else None,
+            num_steps=num_steps,
+            callbacks=callbacks,
             verbose=verbose,
         )
-        return self._evaluate(frame, job)
 
     def predict(
         self,
@@ -283,15 +340,14 @@ class KerasEstimator(KerasFiles):
                 "predict takes neither steps nor callbacks: it is lazy and covers every row; use "
                 "data.limit(n) for fewer rows"
             )
-        if batch_size is not None:
-            positive("batch_size", batch_size)
+        positive("batch_size", batch_size, optional=True)
         return self._predict(frame, read_spec(frame, feature_cols), batch_size, output_cols)
 
     def _epochs(self, epochs: int, initial_epoch: int | None) -> tuple[int, int]:
         """Return the number of the first epoch and of the one after the last."""
+        positive("epochs", epochs)
         if initial_epoch is None:
-            first = int(self._state.meta.get("epoch", 0)) if self._state else 0
-            return first, first + epochs
+            return self._epochs_done, self._epochs_done + epochs
         if epochs <= initial_epoch:
             raise InvalidInputError(
                 f"epochs={epochs} ends before initial_epoch={initial_epoch} begins"

@@ -1,31 +1,18 @@
 """`Estimator.from_torch`, with Orca's signatures."""
 
 import logging
-import math
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pyspark.sql import DataFrame
 
-from zoo.orca.driver.settings import max_result_bytes
-from zoo.orca.driver.source import read_spec
-from zoo.orca.errors import InvalidInputError
-from zoo.orca.learn.estimator import (
-    ColumnNames,
-    EngineOptions,
-    checked_frame,
-    positive,
-)
-from zoo.orca.learn.pytorch.recipe import recipe
+from zoo.orca.driver.source import ColumnNames, read_spec
+from zoo.orca.learn.arguments import checked_frame, positive
+from zoo.orca.learn.estimator import EngineOptions
+from zoo.orca.learn.pytorch.options import training_options
+from zoo.orca.learn.pytorch.recipe import torch_model
 from zoo.orca.learn.pytorch.saving import TorchFiles
 from zoo.orca.learn.pytorch.stats import EpochStats, by_worker
-from zoo.orca.wire.job import EvaluateJob, ModelSpec, TrainJob
-from zoo.orca.wire.packing import pack
-
-#: Names of engines that the original had; one engine does the work of all of them here.
-_BACKENDS = ("bigdl", "horovod", "torch_distributed", "spark", "ray")
-_PRECISIONS = ("fp32", "bf16")
 
 
 class Estimator(TorchFiles):
@@ -84,7 +71,8 @@ class Estimator(TorchFiles):
         scheduler_step_freq : "batch" or "epoch"
             When the schedule takes a step: after each update, or after each epoch.
         use_tqdm : bool
-            Accepted as in Orca; the driver always shows progress.
+            Accepted as in Orca, without effect: `fit` shows Orca's own progress, a bar of tqdm on a
+            terminal and in a notebook, lines elsewhere; ``fit(verbose=0)`` shows none.
         workers_per_node : int
             Workers on each node of the cluster.
         num_workers : int, optional
@@ -97,7 +85,8 @@ class Estimator(TorchFiles):
             Whether batch normalisation uses the statistics of the global batch. By default each
             worker uses its own rows, and running statistics are averaged after each epoch.
         log_level : int
-            Accepted as in Orca.
+            Accepted as in Orca, without effect: warnings are all that Orca logs, under the name
+            ``zoo``, whose level ``logging`` sets.
         log_to_driver : bool
             Whether lines that workers print are shown.
         cpu_binding : bool
@@ -114,12 +103,9 @@ class Estimator(TorchFiles):
         InvalidInputError
             If an argument cannot be used.
         """
-        if backend not in _BACKENDS:
-            raise InvalidInputError(f"backend must be one of {_BACKENDS}, got {backend!r}")
-        settings = dict(config or {})
-        if "batch_size" in settings:
-            raise InvalidInputError("batch_size belongs to fit(batch_size=...), not to config")
-        parts = recipe(
+        spec = torch_model(
+            backend,
+            config,
             model=model,
             optimizer=optimizer,
             loss=loss,
@@ -130,7 +116,6 @@ class Estimator(TorchFiles):
             scheduler_step_freq=scheduler_step_freq,
             sync_stats=sync_stats,
         )
-        spec = ModelSpec("torch", pack(parts, "model"), pack(settings, "config"))
         options = EngineOptions(
             num_workers,
             workers_per_node,
@@ -203,7 +188,9 @@ class Estimator(TorchFiles):
             A column of weights, one number a row. The loss is the mean over rows of weight times
             loss: weights do not change what it is divided by.
         gradient_accumulation : int
-            Batches for each update, which then is that of a batch so many times as large.
+            Batches for each update, which then is that of a batch so many times as large. An
+            operator or a `MainCallback` that runs the steps decides itself when its optimizer takes
+            one: with those only 1 is accepted.
         clip_grad_norm : float, optional
             The most that the norm of the global gradient may be.
         precision : "fp32" or "bf16"
@@ -232,48 +219,31 @@ class Estimator(TorchFiles):
             If something goes wrong on a worker; has its rank, host, traceback and log.
         """
         frame = checked_frame(data, "data")
-        _check_numbers(epochs=epochs, batch_size=batch_size)
-        _check_numbers(gradient_accumulation=gradient_accumulation)
-        for name, value in (
-            ("max_steps", max_steps),
-            ("steps_per_epoch", steps_per_epoch),
-            ("validation_steps", validation_steps),
-        ):
-            positive(name, value, optional=True)
-        _check_clip(clip_grad_norm)
-        if precision not in _PRECISIONS:
-            raise InvalidInputError(f"precision must be one of {_PRECISIONS}, got {precision!r}")
-        spec = read_spec(frame, feature_cols, label_cols, sample_weight_col, strings=False)
-        validation = None
-        if validation_data is not None:
-            validation = checked_frame(validation_data, "validation_data")
-        first = int(self._state.meta.get("epoch", 0)) if self._state else 0
-        job = self._job(
-            TrainJob,
-            spec,
-            batch_size=batch_size,
+        options = training_options(
+            reduce_results=reduce_results,
+            info=info,
+            max_steps=max_steps,
+            gradient_accumulation=gradient_accumulation,
+            clip_grad_norm=clip_grad_norm,
+            precision=precision,
+            compile=compile,
+        )
+        first = self._epochs_done
+        stats = self._fit_frame(
+            frame,
+            read_spec(frame, feature_cols, label_cols, sample_weight_col, strings=False),
+            validation_data,
             epochs=epochs,
             initial_epoch=first,
+            batch_size=batch_size,
             steps_per_epoch=steps_per_epoch,
-            validate=validation is not None,
             validation_steps=validation_steps,
-            callbacks=pack(list(callbacks), "callbacks") if callbacks else None,
+            callbacks=callbacks,
             verbose=verbose,
-            max_state_bytes=max_result_bytes(frame.sparkSession),
-            model_dir=self._options.model_dir,
-            run=f"fit-{uuid.uuid4().hex[:12]}",
             profile=profile,
-            options={
-                "reduce_results": reduce_results,
-                "info": dict(info or {}),
-                "max_steps": max_steps,
-                "gradient_accumulation": gradient_accumulation,
-                "clip_grad_norm": clip_grad_norm,
-                "precision": precision,
-                "compile": compile,
-            },
+            shuffle=shuffle,
+            options=options,
         )
-        stats = self._train(frame, validation, job, shuffle=shuffle)
         return EpochStats(stats, first) if reduce_results else by_worker(stats, first)
 
     def evaluate(
@@ -321,18 +291,15 @@ class Estimator(TorchFiles):
             As `fit`.
         """
         frame = checked_frame(data, "data")
-        _check_numbers(batch_size=batch_size)
-        positive("num_steps", num_steps, optional=True)
-        job = self._job(
-            EvaluateJob,
+        return self._evaluate_frame(
+            frame,
             read_spec(frame, feature_cols, label_cols, sample_weight_col, strings=False),
             batch_size=batch_size,
-            steps=num_steps,
-            callbacks=pack(list(callbacks), "callbacks") if callbacks else None,
+            num_steps=num_steps,
+            callbacks=callbacks,
             verbose=verbose,
             options={"info": dict(info or {})},
         )
-        return self._evaluate(frame, job)
 
     def predict(
         self,
@@ -373,15 +340,3 @@ class Estimator(TorchFiles):
     def shutdown(self, force: bool = False) -> None:
         """Let go of what is held on the cluster; saving, loading and predicting still work."""
         super().shutdown()
-
-
-def _check_numbers(**values: Any) -> None:
-    for name, value in values.items():
-        positive(name, value)
-
-
-def _check_clip(value: Any) -> None:
-    if value is not None and not (
-        isinstance(value, (int, float)) and math.isfinite(value) and value > 0
-    ):
-        raise InvalidInputError(f"clip_grad_norm must be a number above 0, got {value!r}")

@@ -4,10 +4,29 @@ Nothing here imports PyTorch: who has an instance of its classes has imported it
 """
 
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 from zoo.orca.errors import InvalidInputError
+from zoo.orca.learn.arguments import check_engine, checked_config
+from zoo.orca.wire.job import ModelSpec
 from zoo.orca.wire.packing import pack
+
+#: Engines of the original.
+_ENGINES = ("bigdl", "horovod", "torch_distributed", "spark", "ray")
+
+
+def torch_model(backend: str, config: Mapping[str, Any] | None, **parts: Any) -> ModelSpec:
+    """Return what travels to the workers of the arguments of `from_torch`.
+
+    Raises
+    ------
+    CreatorError, InvalidInputError
+        As `from_torch`.
+    """
+    check_engine(backend, _ENGINES)
+    settings = checked_config(config)
+    return ModelSpec("torch", pack(recipe(**parts), "model"), pack(settings, "config"))
 
 
 def recipe(

@@ -1,0 +1,34 @@
+"""One description of each argument, for methods that take those of another one and more."""
+
+import inspect
+import re
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+AnyFunction = TypeVar("AnyFunction", bound=Callable[..., Any])
+
+_PARAMETERS = "Parameters\n----------\n"
+
+
+def described_by(original: Callable[..., Any]) -> Callable[[AnyFunction], AnyFunction]:
+    """Return a decorator: `help` shows all of `original`'s docstring, its own parameters within.
+
+    The method's own docstring describes the parameters that it has besides, or that differ.
+    """
+
+    def complete(function: AnyFunction) -> AnyFunction:
+        before, common, after = _parts(original)
+        described = {**common, **_parts(function)[1]}
+        shown = [described[n] for n in inspect.signature(function).parameters if n in described]
+        function.__doc__ = "".join([before, _PARAMETERS, "\n".join(shown), after])
+        return function
+
+    return complete
+
+
+def _parts(function: Callable[..., Any]) -> tuple[str, dict[str, str], str]:
+    """Return what a docstring has before its parameters, each parameter's lines, and the rest."""
+    before, _, rest = (inspect.getdoc(function) or "").partition(_PARAMETERS)
+    parameters, blank, after = rest.partition("\n\n")
+    blocks = re.split(r"\n(?=\S)", parameters)
+    return before, {block.partition(" :")[0]: block for block in blocks}, blank + after

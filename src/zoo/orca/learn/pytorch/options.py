@@ -1,0 +1,50 @@
+"""The options of `fit` that PyTorch's steps alone know, checked."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from zoo.orca.errors import InvalidInputError
+from zoo.orca.learn.arguments import positive
+
+_PRECISIONS = ("fp32", "bf16")
+
+
+def training_options(
+    *,
+    reduce_results: bool,
+    info: Mapping[str, Any] | None,
+    max_steps: int | None,
+    gradient_accumulation: int,
+    clip_grad_norm: float | None,
+    precision: str,
+    compile: bool,
+) -> dict[str, Any]:
+    """Return the options as the job carries them.
+
+    Raises
+    ------
+    InvalidInputError
+        If a value cannot be used.
+    """
+    positive("gradient_accumulation", gradient_accumulation)
+    positive("max_steps", max_steps, optional=True)
+    _check_clip(clip_grad_norm)
+    if precision not in _PRECISIONS:
+        raise InvalidInputError(f"precision must be one of {_PRECISIONS}, got {precision!r}")
+    return {
+        "reduce_results": reduce_results,
+        "info": dict(info or {}),
+        "max_steps": max_steps,
+        "gradient_accumulation": gradient_accumulation,
+        "clip_grad_norm": clip_grad_norm,
+        "precision": precision,
+        "compile": compile,
+    }
+
+
+def _check_clip(value: Any) -> None:
+    if value is not None and not (
+        isinstance(value, (int, float)) and math.isfinite(value) and value > 0
+    ):
+        raise InvalidInputError(f"clip_grad_norm must be a number above 0, got {value!r}")
