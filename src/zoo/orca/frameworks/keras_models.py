@@ -1,14 +1,17 @@
 """The user's model: made by the creator, told which Keras it is of, built, and asked about."""
 
 import importlib
+import importlib.util
 import os
+import socket
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from zoo.orca.errors import ModelError
+from zoo.orca.errors import MissingPackageError, ModelError
 from zoo.orca.frameworks.keras_inputs import Input, Layout
 from zoo.orca.wire.features import FeatureSpec
 from zoo.orca.wire.job import Job, OutputSpec
@@ -73,7 +76,8 @@ class Made:
     def __init__(self, job: Job, *, fresh_process: bool = True) -> None:
         config = unpack(job.model.config)
         creator = unpack(job.model.creator)
-        self.model = _create(creator, config, job.seed) if fresh_process else creator(config)
+        create = partial(_called, creator, config)
+        self.model = _create(create, job.seed) if fresh_process else create()
         self.framework = job.model.framework
         wanted = os.environ.get("KERAS_BACKEND") if fresh_process else None
         self.keras = _kind_of(self.model, self.framework, wanted)
@@ -183,15 +187,34 @@ class Made:
         )
 
 
-def _create(creator: Callable[[Any], Any], config: Any, seed: int) -> Any:
+def legacy_keras() -> bool:
+    """Whether `tensorflow.keras` means `tf_keras`, as TensorFlow decides it."""
+    return os.environ.get("TF_USE_LEGACY_KERAS", "0").lower() in ("1", "true")
+
+
+def _called(creator: Callable[[Any], Any], config: Any) -> Any:
+    try:
+        return creator(config)
+    except ImportError as error:
+        # TensorFlow's own error for a missing tf_keras names no package.
+        is_keras2 = error.name == "tf_keras" or (error.name is None and legacy_keras())
+        if not is_keras2 or importlib.util.find_spec("tf_keras") is not None:
+            raise
+        raise MissingPackageError(
+            f"the package 'tf_keras' (Keras 2) is not installed on {socket.gethostname()}, and "
+            "model_creator uses it: pip install 'zoo-orca[tf2]' into its Python"
+        ) from error
+
+
+def _create(create: Callable[[], Any], seed: int) -> Any:
     known = begin(seed)
-    model = creator(config)
+    model = create()
     if kinds() == known:
         return model
     # The creator imported a Keras that could not be seeded before: make the model again, as warm
     # children will, so that equal seeds are equal models.
     begin(seed)
-    return creator(config)
+    return create()
 
 
 def _members(value: Any) -> list[Any]:

@@ -2,10 +2,10 @@
 
 import importlib
 import importlib.util
-import os
 
 from zoo.orca.frameworks import on_tensorflow
 from zoo.orca.frameworks.base import Framework, World
+from zoo.orca.frameworks.keras_models import legacy_keras
 from zoo.orca.frameworks.keras_plugin import KerasPlugin
 from zoo.orca.wire.job import Job
 
@@ -16,8 +16,7 @@ class Tf2(KerasPlugin):
     def prepare(self, job: Job, world: World) -> None:
         """Set threads and import the Keras that `tensorflow.keras` means, while rows move."""
         on_tensorflow.prepare(job.threads)
-        legacy = os.environ.get("TF_USE_LEGACY_KERAS", "0").lower() in ("1", "true")
-        name = "tf_keras" if legacy else "keras"
+        name = "tf_keras" if legacy_keras() else "keras"
         # A creator may import the other one; a package that is missing is told when it is used.
         if importlib.util.find_spec(name) is not None:
             importlib.import_module(name)

@@ -70,6 +70,8 @@ def _models(what: str, job: Job) -> ModuleType:
     try:
         if job.model.framework == "keras":
             _import_keras(backend)
+        else:
+            importlib.import_module("tensorflow")
         from zoo.orca.frameworks import keras_files
     except ModuleNotFoundError as error:
         raise MissingPackageError(
