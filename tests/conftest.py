@@ -56,8 +56,8 @@ def spark(_no_worker_survives, tmp_path_factory):
         cores=4,
         memory="2g",
         conf={
-            # Two tasks of `predict` show what four would, and import half as many frameworks.
-            "spark.default.parallelism": 2,
+            # Three tasks of `predict` show what four would, and import fewer frameworks.
+            "spark.default.parallelism": 3,
             "spark.local.dir": str(directory / "local"),
             "spark.sql.shuffle.partitions": 4,
             "spark.ui.enabled": "false",

@@ -66,6 +66,14 @@ Caused by: java.lang.IllegalStateException: disk is full
 	at org.apache.spark.Foo.baz(Foo.scala:2)
 """
     assert str(translate(Exception(text), 2)).endswith("stage: disk is full")
+    text = """An error occurred while calling o119.getResult.
+: org.apache.spark.SparkException: Exception thrown in awaitResult:
+	at org.apache.spark.Foo.bar(Foo.scala:1)
+Caused by: org.apache.spark.SparkException: Job aborted: barrier task (0, 0) failed.
+org.apache.spark.SparkRuntimeException: [USER_RAISED_EXCEPTION] bad row
+	at org.apache.spark.Foo.baz(Foo.scala:2)
+"""
+    assert str(translate(Exception(text), 2)).endswith("stage: [USER_RAISED_EXCEPTION] bad row")
     slots = translate(Exception("[SPARK-24819]: Barrier execution mode does not allow run"), 7)
     assert isinstance(slots, errors.SlotsError)
     assert "7 workers" in str(slots)

@@ -168,7 +168,9 @@ def test_a_job_after_a_failure_works(rows: DataFrame) -> None:
     assert stats["train_loss"] > 0
 
 
-def test_the_rows_own_failure_is_told(spark: SparkSession, rows: DataFrame) -> None:
+@pytest.mark.parametrize("partitions", [2, 5], ids=["as they are", "exchanged"])
+def test_the_rows_own_failure_is_told(spark: SparkSession, partitions: int) -> None:
+    rows = spark.range(0, 1000, 1, partitions).select(F.rand(1).alias("x"), F.rand(2).alias("y"))
     broken = rows.withColumn("x", F.expr("if(x > 0.5, raise_error('bad row here'), x)"))
     with pytest.raises(OrcaError, match="bad row here"):
         FakeEstimator.of(linear(), 2).fit(broken)

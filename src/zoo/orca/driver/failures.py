@@ -52,7 +52,11 @@ def translate(error: Exception, workers: int) -> OrcaError:
 def _root(text: str) -> str:
     """Return the innermost cause's own sentence of a Java stack trace."""
     lines = [line.strip() for line in text.splitlines()]
-    causes = [line.removeprefix("Caused by: ") for line in lines if line.startswith("Caused by: ")]
-    told = [line for line in lines if line and not line.startswith(("at ", "Caused by: ", "..."))]
-    chosen = causes[-1] if causes else " ".join(told[:3])
-    return _NOISE.sub("", chosen)[:1000]
+    told = [line for line in lines if line and not line.startswith(("at ", "..."))]
+    causes = [number for number, line in enumerate(told) if line.startswith("Caused by: ")]
+    if not causes:
+        return _NOISE.sub("", " ".join(told[:3]))[:1000]
+    innermost = [line.removeprefix("Caused by: ") for line in told[causes[-1] :]]
+    # Of a barrier task that failed, Spark says so in a sentence and quotes the exception below it.
+    quoted = [line for line in innermost if _NOISE.match(line)]
+    return _NOISE.sub("", quoted[-1] if quoted else innermost[0])[:1000]

@@ -34,15 +34,18 @@ def main() -> None:
 
 
 def _read(stream, commands: "Queue[Message]", runner: Runner) -> None:  # type: ignore[no-untyped-def]
+    spooled = ""
     while (message := receive(stream)) is not None:
+        spooled = message.values.get("directory", spooled)
         if message.kind == "abort":
             # The main thread may be waiting for peers that wait for this one.
             runner.abort()
         commands.put(message)
-    # The task was killed together with its clean-up, so the rows it spooled are removed here; the
-    # main thread may be deep inside the framework, so there is no orderly way out.
-    if runner.directory:
-        shutil.rmtree(runner.directory, ignore_errors=True)
+    # The task was killed together with its clean-up, so the rows it spooled are removed here, even
+    # if the main thread has not come to that job yet. It may be deep inside the framework, so there
+    # is no orderly way out.
+    if spooled:
+        shutil.rmtree(spooled, ignore_errors=True)
     os._exit(0)
 
 

@@ -65,7 +65,6 @@ class Runner:
     """Runs jobs one after another; the only state is what another thread must reach."""
 
     def __init__(self, sender: Sender, commands: "Queue[Message]") -> None:
-        self.directory = ""
         self._sender = sender
         self._commands = commands
         self._meeting: _Meeting | None = None
@@ -112,7 +111,6 @@ class Runner:
 
     def _serve_job(self, message: Message) -> None:
         values, job = message.values, cast(Job, unpack(message.blob))
-        self.directory = values["directory"]
         self._meeting = _Meeting(values["host"], values["rank"], values["size"])
         self._sender.send("listening", address=self._meeting.address)
         self._meeting.begin(self._commands)
@@ -145,7 +143,6 @@ class Runner:
         meeting, self._meeting = self._meeting, None
         if meeting is not None:
             meeting.abort()
-        self.directory = ""
 
 
 def _end_log() -> None:

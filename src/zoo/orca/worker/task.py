@@ -9,6 +9,7 @@ What is left to Spark is what only Spark can see: a lost executor.
 import json
 import os
 import pickle
+import secrets
 import shutil
 import tempfile
 import threading
@@ -109,7 +110,9 @@ class _Task:
         self._job = replace(job, threads=job.threads or self._threads())
         self._reporter = Reporter(options.report_to, self._rank)
         self._meeting: _Rendezvous | None = None
-        self._directory = tempfile.mkdtemp(prefix="orca-", dir=_local_directory())
+        # Made only when the child knows of it: Spark may kill this process at any time, and then it
+        # is the child that removes it.
+        self._directory = os.path.join(_local_directory(), f"orca-{secrets.token_hex(8)}")
 
     def run(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Run the job and yield its result rows."""
@@ -123,10 +126,10 @@ class _Task:
         except OrcaError as error:
             yield from self._rows({"failure": self._failure(error).to_json()})
         finally:
+            shutil.rmtree(self._directory, ignore_errors=True)
             if self._meeting is not None:
                 self._meeting.close()
             self._reporter.close()
-            shutil.rmtree(self._directory, ignore_errors=True)
 
     def _run_child(self, batches: Iterator[pa.RecordBatch]) -> tuple[Child, Message]:
         if len(self._places) < self._options.workers:
@@ -150,6 +153,8 @@ class _Task:
             child.kill()
             raise _ChildFailed(failure) from error
         except BaseException:
+            # The rows themselves failed, and Spark is about to kill this process.
+            shutil.rmtree(self._directory, ignore_errors=True)
             child.kill()
             raise
 
@@ -162,6 +167,7 @@ class _Task:
             rank=self._rank,
             size=len(self._places),
         )
+        os.mkdir(self._directory, mode=0o700)
         meeting = _Rendezvous(self._context, child, self._options, self._reporter)
         self._meeting = meeting
         spool = Spool(self._directory, self._job.columns, self._validates())
