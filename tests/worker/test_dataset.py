@@ -30,7 +30,9 @@ def assert_holds(columns, spec, shapes, rows):
             assert found.shape == (len(rows), *shape)
         expected = np.empty((len(rows), *shape), found.dtype)
         for row, values in enumerate(rows):
-            expected[row] = np.array(values[index], found.dtype).reshape(shape)
+            # numpy would keep an array of no dimension around a single object as it is.
+            array = np.array(values[index], found.dtype).reshape(shape)
+            expected[row] = array if shape else array.item()
         np.testing.assert_array_equal(found.reshape(expected.shape), expected)
 
 

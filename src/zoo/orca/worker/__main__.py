@@ -14,6 +14,7 @@ from zoo.orca.worker.pipes import Message, Sender, receive
 from zoo.orca.worker.run import Runner
 
 _BEAT_SECONDS = 1.0
+_CLEAN_UP_SECONDS = 30.0
 
 
 def main() -> None:
@@ -27,10 +28,15 @@ def main() -> None:
     commands_in = os.fdopen(os.dup(0), "rb")
     # User code that reads standard input must get nothing, not our commands.
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    threading.Thread(target=_read, args=(commands_in, commands, runner), daemon=True).start()
+    reader = threading.Thread(target=_read, args=(commands_in, commands, runner), daemon=True)
+    reader.start()
     threading.Thread(target=_beat, args=(sender, runner), daemon=True).start()
-    while True:
-        runner.serve(commands.get())
+    try:
+        while True:
+            runner.serve(commands.get())
+    except BrokenPipeError:
+        # The task is gone. The reader notices, too; it ends this process once it has cleaned up.
+        reader.join(_CLEAN_UP_SECONDS)
 
 
 def _read(stream, commands: "Queue[Message]", runner: Runner) -> None:  # type: ignore[no-untyped-def]
