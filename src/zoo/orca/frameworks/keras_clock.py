@@ -6,13 +6,14 @@ of JAX and torch.
 """
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
 from zoo.orca.worker.profile import Profile
 
 
-class Clock:
+class Clock(ABC):
     """Times the training steps of one `fit`.
 
     Parameters
@@ -30,18 +31,21 @@ class Clock:
         self._since = self._elapsed = self._exchanged_before = self._validating_since = 0.0
         self._step = -1
 
+    @abstractmethod
     def watch(self, model: Any) -> None:
         """Put into the model's step what it takes to time it, if anything."""
 
+    @abstractmethod
     def begin_call(self) -> None:
         """Note that a call of the step begins."""
 
+    @abstractmethod
     def forget(self) -> None:
         """Forget the first call, which builds or compiles the step and says nothing about steps."""
 
+    @abstractmethod
     def parts(self, elapsed: float, exchange: float) -> dict[str, float]:
         """Return what so many seconds of calls were spent on, beside the exchange."""
-        raise NotImplementedError
 
     def callbacks(self, base: type) -> tuple[Any, Any]:
         """Return the callbacks that belong before and after all others."""
@@ -116,6 +120,12 @@ class HostClock(Clock):
     def __init__(self, profile: Profile, exchanged: Callable[[], float], feed: Any) -> None:
         super().__init__(profile, exchanged)
         self._feed, self._fed_before = feed, 0.0
+
+    def watch(self, model: Any) -> None:
+        """Leave the step as it is: Python sees all of it."""
+
+    def begin_call(self) -> None:
+        """Have nothing to note: the feed counts its own time."""
 
     def forget(self) -> None:
         """Forget the first call."""

@@ -5,6 +5,7 @@ TensorFlow `tf_feed` does the same with a `tf.data.Dataset`.
 """
 
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -33,7 +34,7 @@ class Counted(NamedTuple):
     rows: tuple[Any, Any]
 
 
-class StepFeed:
+class StepFeed(ABC):
     """Batches of one rank's rows, in the plan's order.
 
     Parameters
@@ -69,9 +70,9 @@ class StepFeed:
         arrays = self._steps.sample()
         return self._pack({name: self.tensor(values) for name, values in arrays.items()})
 
+    @abstractmethod
     def tensor(self, values: NDArray[Any]) -> Any:
         """Return an array as a tensor of the backend's."""
-        raise NotImplementedError
 
 
 class ArrayFeed(StepFeed):
