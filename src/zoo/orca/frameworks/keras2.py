@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from zoo.orca.errors import ModelError
+from zoo.orca.frameworks import keras2_functions
 
 #: What state and messages call it.
 VERSION = "2"
@@ -208,6 +209,12 @@ def loss_trackers(model: Any, batch: Any, outputs: int) -> list[Any]:
     return []
 
 
+def build_metrics(model: Any, batch: Any) -> None:
+    """Create what the first step would, where the model says what its outputs will be."""
+    if is_compiled(model) and model._is_graph_network:
+        keras2_functions.build_metrics(model, batch)
+
+
 def limit_steps_per_execution(model: Any) -> None:
     """Run one step at a time."""
     model._configure_steps_per_execution(1)
@@ -229,6 +236,9 @@ def steps_variable(model: Any, *, begin: int) -> Any:
     if int(model.steps_per_execution.numpy()) != 1:
         return None
     model._configure_steps_per_execution(begin)
+    # With XLA, Keras compiles each step by itself; other metrics than the model's have no place.
+    if not model.jit_compile and type(model).compute_metrics is base.compute_metrics:
+        keras2_functions.compile_steps(model)
     return model._steps_per_execution
 
 

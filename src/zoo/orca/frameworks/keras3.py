@@ -195,6 +195,10 @@ def loss_trackers(model: Any, batch: Any, outputs: int) -> list[Any]:
     return list(container.metrics)
 
 
+def build_metrics(model: Any, batch: Any) -> None:
+    """Have nothing to do: Keras 3 does so itself."""
+
+
 def limit_steps_per_execution(model: Any) -> None:
     """Run one step at a time."""
     model.steps_per_execution = 1

@@ -59,14 +59,18 @@ def stretched(value: Any, rows: Any, of: Any) -> Any:
 
 def counted(original: Callable[..., Any], step: Any, check: Callable[[], None]) -> Any:
     """Return a model's step that knows its rows."""
+    # The model's own step may need to be translated for graphs, these take longer that way.
+    enter, leave, check = map(
+        tf.autograph.experimental.do_not_convert, (step.enter, step.leave, check)
+    )
 
     def counted_step(data: Any) -> Any:
         # A user's callback may evaluate the model on data of its own.
         if not isinstance(data, Counted):
             return original(data)
-        step.enter(*data.rows)
+        enter(*data.rows)
         result = original(data.data)
-        step.leave()
+        leave()
         check()
         return result
 
@@ -93,6 +97,7 @@ def finish(model: Any) -> None:
 
 def ready(made: Any, sample: Any, *, training: bool) -> None:
     """Do what must be done before a model's loop, once it is built."""
+    made.keras.build_metrics(made.model, sample)
     if training:
         fuse_updates(made)
 

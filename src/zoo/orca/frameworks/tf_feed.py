@@ -32,7 +32,9 @@ class Feed(StepFeed):
             output_signature=(arrays, numbers, numbers),
         )
         # Steps themselves are not fetched ahead: to hand one over costs more than to slice it.
-        steps = chunks.prefetch(AHEAD).flat_map(self._cut)
+        # Translating these functions for graphs would take longer than to run them.
+        cut = tf.autograph.experimental.do_not_convert(self._cut)
+        steps = chunks.prefetch(AHEAD).flat_map(cut)
         steps = steps.apply(tf.data.experimental.assert_cardinality(count))
         return steps.with_options(_options())
 

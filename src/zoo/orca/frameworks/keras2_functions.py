@@ -1,0 +1,60 @@
+"""Keras 2's compiled functions of several steps, traced once each.
+
+To trace a step takes longer than anything else that comes before the first one has run, and Keras
+traces each four times: in a function that creates the metrics, and again in one that does not; and
+in both beside the loop, too, to learn what would come out of it. Here metrics are created before,
+and nothing comes out of the loop: what Keras reports of a call are the metrics after its last
+step, which are read once, when the loop has ended.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+
+def build_metrics(model: Any, batch: Any) -> None:
+    """Create the metrics of a compiled functional model, which Keras would in its first step.
+
+    Parameters
+    ----------
+    model : keras.Model
+    batch : tuple
+        Inputs and, as a rule, labels and weights.
+    """
+    import tf_keras
+
+    _, labels, _ = tf_keras.utils.unpack_x_y_sample_weight(batch)
+    if labels is None:
+        return
+    outputs = model._nested_outputs
+    if model.compiled_loss is not None and not model.compiled_loss.built:
+        model.compiled_loss.build(outputs)
+    if model.compiled_metrics is not None and not model.compiled_metrics.built:
+        model.compiled_metrics.build(outputs, labels)
+
+
+def compile_steps(model: Any) -> None:
+    """Give a model the functions that its `fit` and `evaluate` would make.
+
+    They read the model's variable of steps when a call begins, as Keras's do.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Its `train_step` and `test_step` return the results of its metrics.
+    """
+    train = _function(model, lambda data: model.train_step(data), model._train_counter)
+    model.train_function = model.train_tf_function = train
+    test = _function(model, lambda data: model.test_step(data), model._test_counter)
+    model.test_function = test
+
+
+def _function(model: Any, step: Callable[[Any], Any], counter: Any) -> Any:
+    def run(iterator: Any) -> Any:
+        for _ in tf.range(model.steps_per_execution):
+            model.distribute_strategy.run(step, args=(next(iterator),))
+            counter.assign_add(1)
+        return model.get_metrics_result()
+
+    return tf.function(run, reduce_retracing=True)
