@@ -44,6 +44,7 @@ def prepared(model):
     """Return the model with Orca's functions."""
     from zoo.orca.frameworks import keras2_functions
 
+    model.optimizer.build(model.trainable_variables)
     keras2_functions.build_metrics(model, next(iter(data())))
     keras2_functions.compile_steps(model)
     return model
