@@ -1,0 +1,210 @@
+"""Where gradients lie: in the buffers that are summed and handed back, and in what ranks send."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+#: TensorFlow takes numpy's memory, and parts of it, without a copy where they begin at this.
+ALIGN = 64
+INDEX = np.dtype(np.int64)
+_PROBE = [object()]
+_HELD_BY_LIST = sys.getrefcount(_PROBE[0])
+#: How many layouts to keep; each is for other numbers of rows.
+_KEPT = 64
+
+
+@dataclass(frozen=True)
+class GradientSpec:
+    """One gradient: its variable's shape and dtype, and whether it comes as rows."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    sparse: bool
+
+    @cached_property
+    def wire(self) -> np.dtype[Any]:
+        """The dtype in which it is summed: half precisions travel as float32."""
+        return np.dtype(np.float64 if self.dtype == np.float64 else np.float32)
+
+    @cached_property
+    def size(self) -> int:
+        """Numbers of the whole variable."""
+        return prod(self.shape)
+
+    @cached_property
+    def row(self) -> int:
+        """Numbers of one row."""
+        return prod(self.shape[1:])
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one row of a sparse gradient and of its number."""
+        return self.row * self.wire.itemsize + INDEX.itemsize
+
+    @property
+    def dense_bytes(self) -> int:
+        """Bytes of a sparse gradient in the flat buffer, with marks of the rows touched."""
+        return (self.size + self.shape[0]) * self.wire.itemsize
+
+
+def unit_of(dtype: np.dtype[Any]) -> int:
+    """Return the numbers between two places where an array may begin."""
+    return ALIGN // dtype.itemsize
+
+
+def padded(count: int, dtype: np.dtype[Any]) -> int:
+    """Return the numbers from one place where an array may begin to the next behind `count`."""
+    unit = unit_of(dtype)
+    return -(-count // unit) * unit
+
+
+@dataclass
+class Region:
+    """The buffer of one dtype: where things lie in it, and memory for it.
+
+    Who was given a buffer may still hold it, so it is used again only when nobody does.
+
+    Attributes
+    ----------
+    dense, tables : dict of int to int
+        Where a gradient begins, by its number; tables are followed by marks of the rows touched.
+    length : int
+        Numbers that are summed as a whole; rows follow.
+    """
+
+    dtype: np.dtype[Any]
+    dense: dict[int, int] = field(default_factory=dict)
+    tables: dict[int, int] = field(default_factory=dict)
+    length: int = 0
+    dense_length: int = 0
+    _capacity: int = 0
+    _buffers: list[Array] = field(default_factory=list)
+
+    def place(self, count: int) -> int:
+        """Make room for so many numbers; return where."""
+        start = self.length
+        self.length += padded(count, self.dtype)
+        return start
+
+    def buffer(self, count: int) -> Array:
+        """Return an aligned buffer that nobody holds; gaps of what is summed are zeros."""
+        if count > self._capacity:
+            self._capacity = count
+            self._buffers.clear()
+        for index in range(len(self._buffers)):
+            # Views keep the array that owns the memory, so they count.
+            if sys.getrefcount(self._buffers[index]) == _HELD_BY_LIST:
+                return self._aligned(self._buffers[index])
+        self._buffers.append(np.zeros(self._capacity * self.dtype.itemsize + ALIGN, np.uint8))
+        return self._aligned(self._buffers[-1])
+
+    def _aligned(self, raw: Array) -> Array:
+        start = -raw.ctypes.data % ALIGN
+        return raw[start : start + self._capacity * self.dtype.itemsize].view(self.dtype)
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """Where a rank's rows lie in its parcel, by how many there are of each gradient."""
+
+    size: int
+    #: (dtype, numbers, byte where they begin) of each block; the first has the rows' numbers.
+    blocks: list[tuple[np.dtype[Any], int, int]]
+    #: For each gradient: its rows' numbers in the first block, the block of its rows, and where.
+    rows: list[tuple[slice, int, slice]]
+
+
+class Parcel:
+    """What a rank sends where gradients travel as rows.
+
+    ::
+
+        how many rows | flat buffers that ride along | numbers of the rows | rows, by dtype
+
+    Numbers of rows seldom change from step to step, so places are looked up, not calculated: the
+    processor's caches are full of the model, and Python's own work takes longer than it seems.
+
+    Parameters
+    ----------
+    specs : sequence of GradientSpec
+        Of the gradients that travel as rows.
+    riders : sequence of (dtype, int)
+        The flat buffers and their lengths.
+    """
+
+    def __init__(
+        self, specs: Sequence[GradientSpec], riders: Sequence[tuple[np.dtype[Any], int]]
+    ) -> None:
+        self._specs = specs
+        self._dtypes = list(dict.fromkeys(spec.wire for spec in specs))
+        self._riders: list[tuple[np.dtype[Any], int, int]] = []
+        self._begin = len(specs) * INDEX.itemsize
+        for dtype, length in riders:
+            self._riders.append((dtype, length, self._begin))
+            self._begin += length * dtype.itemsize
+        self._memory = np.zeros(self._begin, np.uint8)
+        self._known: dict[bytes, _Parts] = {}
+
+    def pack(self, rows: Sequence[tuple[Any, Array]], weight: float) -> list[Array]:
+        """Write rows, each times `weight`, and their numbers; return the riders' places.
+
+        Parameters
+        ----------
+        rows : sequence of (values, numbers)
+            Values may be None where there are no rows.
+        weight : float
+        """
+        counts = np.array([len(numbers) for _, numbers in rows], INDEX).tobytes()
+        parts = self._parts(counts)
+        if parts.size > len(self._memory):
+            self._memory = np.zeros(parts.size, np.uint8)
+        self.data = self._memory[: parts.size].data
+        self.data[: len(counts)] = counts
+        all_numbers, *blocks = _cut(self.data, parts.blocks)
+        for (values, numbers), (where, block, place) in zip(rows, parts.rows, strict=True):
+            all_numbers[where] = numbers
+            if values is not None:
+                out = blocks[block][place]
+                np.multiply(values.reshape(-1), weight, out=out, casting="unsafe")
+        return _cut(self.data, self._riders)
+
+    def unpack(self, data: Any) -> tuple[list[Array], list[tuple[Array, Array]]]:
+        """Return the riders, and values and numbers of each gradient, from a rank's parcel."""
+        view = memoryview(data)
+        parts = self._parts(bytes(view[: len(self._specs) * INDEX.itemsize]))
+        numbers, *blocks = _cut(data, parts.blocks)
+        rows = [(blocks[block][place], numbers[where]) for where, block, place in parts.rows]
+        return _cut(data, self._riders), rows
+
+    def _parts(self, counts: bytes) -> _Parts:
+        if counts not in self._known:
+            if len(self._known) == _KEPT:
+                self._known.clear()
+            self._known[counts] = self._place(np.frombuffer(counts, INDEX).tolist())
+        return self._known[counts]
+
+    def _place(self, counts: list[int]) -> _Parts:
+        lengths = dict.fromkeys(self._dtypes, 0)
+        rows, first = [], 0
+        for spec, count in zip(self._specs, counts, strict=True):
+            start, end = lengths[spec.wire], lengths[spec.wire] + count * spec.row
+            block = self._dtypes.index(spec.wire)
+            rows.append((slice(first, first + count), block, slice(start, end)))
+            lengths[spec.wire], first = end, first + count
+        at, blocks = self._begin, []
+        for dtype, length in [(INDEX, first), *lengths.items()]:
+            blocks.append((dtype, length, at))
+            at += length * dtype.itemsize
+        return _Parts(at, blocks, rows)
+
+
+def _cut(data: Any, blocks: Sequence[tuple[np.dtype[Any], int, int]]) -> list[Array]:
+    """Return arrays that lie in bytes; they need not be aligned."""
+    return [np.frombuffer(data, dtype, length, at) for dtype, length, at in blocks]
