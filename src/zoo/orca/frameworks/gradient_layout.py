@@ -171,8 +171,7 @@ class Parcel:
         for (values, numbers), (where, block, place) in zip(rows, parts.rows, strict=True):
             all_numbers[where] = numbers
             if values is not None:
-                out = blocks[block][place]
-                np.multiply(values.reshape(-1), weight, out=out, casting="unsafe")
+                multiply(values.reshape(-1), weight, blocks[block][place])
         return _cut(self.data, self._riders)
 
     def unpack(self, data: Any) -> tuple[list[Array], list[tuple[Array, Array]]]:
@@ -203,6 +202,11 @@ class Parcel:
             blocks.append((dtype, length, at))
             at += length * dtype.itemsize
         return _Parts(at, blocks, rows)
+
+
+def multiply(values: Array, weight: float, out: Array) -> None:
+    """Write values times a weight of the same type: so numpy converts nothing."""
+    np.multiply(values, out.dtype.type(weight), out=out)
 
 
 def _cut(data: Any, blocks: Sequence[tuple[np.dtype[Any], int, int]]) -> list[Array]:

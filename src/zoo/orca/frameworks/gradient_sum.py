@@ -29,6 +29,7 @@ from zoo.orca.frameworks.gradient_layout import (
     GradientSpec,
     Parcel,
     Region,
+    multiply,
     padded,
     unit_of,
 )
@@ -189,7 +190,7 @@ class FusedSum:
             if values is None:
                 part[...] = 0
             else:
-                np.multiply(values, weight, out=part, casting="unsafe")
+                multiply(values, weight, part)
         for k in region.tables:
             values, indices = given[k]
             table, marks = self._table(region, buffer, k)
