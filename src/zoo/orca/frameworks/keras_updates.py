@@ -67,7 +67,7 @@ def _table(gradient: Any, shape: Any) -> Any:
     if len(shape) != 2 or shape[1] >= _WIDE_ROW or values.dtype not in (tf.float32, tf.float64):
         return tf.math.unsorted_segment_sum(values, rows, shape[0])
     # The product with a matrix that has one 1 in each column makes the same additions in the same
-    # order, on one thread, so all ranks have the same bits here too. It takes a third of the time.
+    # order, on one thread, so all ranks have the same bits here too, in less time.
     columns = tf.range(tf.size(rows, tf.int64), dtype=tf.int64)
     return tf.raw_ops.SparseTensorDenseMatMul(
         a_indices=tf.stack([tf.cast(rows, tf.int64), columns], axis=1),

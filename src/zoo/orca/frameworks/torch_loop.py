@@ -11,7 +11,6 @@ import torch
 
 from zoo.orca.frameworks.cursors import cursor, first_step
 from zoo.orca.frameworks.torch_feed import Batch, Feed
-from zoo.orca.frameworks.torch_metrics import results, update
 from zoo.orca.frameworks.torch_models import seed_all
 from zoo.orca.frameworks.torch_runner import Totals, reduced
 from zoo.orca.frameworks.torch_session import Session
@@ -166,7 +165,11 @@ def validate(session: Session, feed: Feed, steps: int | None) -> dict[str, float
         found = {}
         if session.evaluation_loss is not None:
             found["loss"] = totals.mean(collective)
-    found.update(results(metrics, collective))
+    if metrics:
+        # Not at the top: it imports torchmetrics, which takes as long as PyTorch itself.
+        from zoo.orca.frameworks.torch_metrics import results
+
+        found.update(results(metrics, collective))
     runner.logs = {**runner.logs, **{f"val_{name}": value for name, value in found.items()}}
     runner.tell("after_val_epoch")
     runner.model.train()
@@ -183,7 +186,8 @@ def _evaluate_step(session: Session, batch: Batch, totals: Totals) -> None:
         if loss is not None:
             value, divisor = loss(output, batch.target, batch.weight)
             totals.add(value, divisor, loss.count(batch.rows, batch.of), batch.rows)
-    update(session.metrics, output, batch.target)
+    for metric in session.metrics.values():
+        metric.update(output, batch.target)
     if runner.watched["val"]:
         runner.tell("after_val_iter")
 

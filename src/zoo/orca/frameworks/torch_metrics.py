@@ -53,12 +53,6 @@ def metrics_of(given: Any, config: dict[str, Any], device: Any) -> dict[str, Met
     return named
 
 
-def update(metrics: Mapping[str, Metric], output: Any, target: Any) -> None:
-    """Let metrics see one batch."""
-    for metric in metrics.values():
-        metric.update(output, target)
-
-
 def results(metrics: Mapping[str, Metric], collective: Collective) -> dict[str, float]:
     """Return the values over all workers, and begin anew; called on all ranks."""
     found: dict[str, float] = {}

@@ -1,12 +1,13 @@
 """A model with a job's state, its loss, metrics and operator, ready for a loop."""
 
 import inspect
+import socket
 from typing import Any
 
 import numpy as np
 import torch
 
-from zoo.orca.errors import ModelError
+from zoo.orca.errors import MissingPackageError, ModelError
 from zoo.orca.frameworks.torch_device import flat_tensors
 from zoo.orca.frameworks.torch_feed import Batch, Feed, Layout
 from zoo.orca.frameworks.torch_losses import (
@@ -16,7 +17,6 @@ from zoo.orca.frameworks.torch_losses import (
     is_of_classes,
     loss_of,
 )
-from zoo.orca.frameworks.torch_metrics import metrics_of
 from zoo.orca.frameworks.torch_models import Made, described
 from zoo.orca.frameworks.torch_operator import overrides
 from zoo.orca.frameworks.torch_runner import Runner
@@ -73,7 +73,7 @@ class Session:
             kind, "train_epoch", "train_batch", "forward_batch"
         )
         self.has_own_validation = overrides(kind, "validate", "forward_batch")
-        self.metrics = metrics_of(made.part("metrics"), made.config, made.device)
+        self.metrics = _metrics_of(made.part("metrics"), made.config, made.device)
 
     def feed(self, rows: Rows) -> Feed:
         """Return the feed of one data set."""
@@ -158,3 +158,23 @@ def _for(state: State, training: bool) -> State:
     if training:
         return state
     return State(state.tensors, {**state.meta, "optimizers": [], "schedulers": []})
+
+
+def _metrics_of(given: Any, config: dict[str, Any], device: Any) -> dict[str, Any]:
+    """Return metrics by name; without any, torchmetrics is not imported, which is half the start.
+
+    Raises
+    ------
+    MissingPackageError
+        With the line that installs it.
+    """
+    if given is None:
+        return {}
+    try:
+        from zoo.orca.frameworks.torch_metrics import metrics_of
+    except ModuleNotFoundError as error:
+        raise MissingPackageError(
+            f"the package {error.name!r} is not installed on the worker {socket.gethostname()}, "
+            "and metrics need it: pip install 'zoo-orca[torch]' into its Python"
+        ) from error
+    return metrics_of(given, config, device)
