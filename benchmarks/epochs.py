@@ -45,12 +45,18 @@ ORCA: dict[str, list[object]] = {
     "Orca, 2 workers": ["orca", "--workers", 2],
 }
 DDP = "DistributedDataParallel, 2 processes"
+PLAIN: dict[str, list[object]] = {"plain": ["plain"]}
 KERAS_CONTESTANTS: dict[str, list[object]] = {
-    "plain": ["plain"],
+    **PLAIN,
     "plain, 16 steps a call": ["plain", "--steps-per-execution", 16],
     **ORCA,
 }
-PYTORCH_CONTESTANTS: dict[str, list[object]] = {"plain": ["plain"], DDP: ["ddp"], **ORCA}
+#: Of frameworks that have others than Keras on TensorFlow and JAX.
+CONTESTANTS: dict[str, dict[str, list[object]]] = {
+    "pytorch": {**PLAIN, DDP: ["ddp"], **ORCA},
+    # Keras refuses `steps_per_execution` there.
+    "keras-torch": {**PLAIN, **ORCA},
+}
 STRATEGY = "MultiWorkerMirroredStrategy, 2 processes"
 STRATEGY_MODEL, STRATEGY_BATCH = "ncf", 1280
 
@@ -89,8 +95,7 @@ def contestants(options: argparse.Namespace, directory: str) -> Iterator[tuple[s
     fits = {model: fits_of(model, options, directory) for model in options.models}
     more: list[object] = ["--epochs", options.epochs]
     for framework in options.frameworks:
-        is_torch = framework == "pytorch"
-        for name, contestant in (PYTORCH_CONTESTANTS if is_torch else KERAS_CONTESTANTS).items():
+        for name, contestant in CONTESTANTS.get(framework, KERAS_CONTESTANTS).items():
             settings = [*more, "--framework", framework]
             yield f"{framework}: {name}", partial(measure, contestant, fits, directory, settings)
     if "tf2" in options.frameworks and STRATEGY_MODEL in fits and STRATEGY_BATCH in options.batches:
