@@ -5,7 +5,8 @@ import threading
 import numpy as np
 import pytest
 
-from zoo.orca.frameworks.gradient_sum import FusedSum, GradientSpec
+from zoo.orca.frameworks.gradient_layout import GradientSpec
+from zoo.orca.frameworks.gradient_sum import FusedSum
 
 pytestmark = pytest.mark.timeout(300)
 

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from math import prod
 from typing import Any
 
@@ -16,8 +16,8 @@ ALIGN = 64
 INDEX = np.dtype(np.int64)
 _PROBE = [object()]
 _HELD_BY_LIST = sys.getrefcount(_PROBE[0])
-#: How many layouts to keep; each is for other numbers of rows.
-_KEPT = 64
+#: How many layouts are remembered; each is for other numbers of rows.
+REMEMBERED = 64
 
 
 @dataclass(frozen=True)
@@ -137,6 +137,11 @@ class Parcel:
         Of the gradients that travel as rows.
     riders : sequence of (dtype, int)
         The flat buffers and their lengths.
+
+    Attributes
+    ----------
+    data : memoryview
+        What was packed last, to be sent.
     """
 
     def __init__(
@@ -150,7 +155,8 @@ class Parcel:
             self._riders.append((dtype, length, self._begin))
             self._begin += length * dtype.itemsize
         self._memory = np.zeros(self._begin, np.uint8)
-        self._known: dict[bytes, _Parts] = {}
+        self.data = self._memory.data
+        self._parts = lru_cache(REMEMBERED)(self._place)
 
     def pack(self, rows: Sequence[tuple[Any, Array]], weight: float) -> list[Array]:
         """Write rows, each times `weight`, and their numbers; return the riders' places.
@@ -182,17 +188,11 @@ class Parcel:
         rows = [(blocks[block][place], numbers[where]) for where, block, place in parts.rows]
         return _cut(data, self._riders), rows
 
-    def _parts(self, counts: bytes) -> _Parts:
-        if counts not in self._known:
-            if len(self._known) == _KEPT:
-                self._known.clear()
-            self._known[counts] = self._place(np.frombuffer(counts, INDEX).tolist())
-        return self._known[counts]
-
-    def _place(self, counts: list[int]) -> _Parts:
+    def _place(self, counts: bytes) -> _Parts:
         lengths = dict.fromkeys(self._dtypes, 0)
         rows, first = [], 0
-        for spec, count in zip(self._specs, counts, strict=True):
+        each = np.frombuffer(counts, INDEX).tolist()
+        for spec, count in zip(self._specs, each, strict=True):
             start, end = lengths[spec.wire], lengths[spec.wire] + count * spec.row
             block = self._dtypes.index(spec.wire)
             rows.append((slice(first, first + count), block, slice(start, end)))

@@ -19,12 +19,14 @@ Results of one dtype lie in one buffer, because a framework takes one array soon
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from zoo.orca.frameworks.gradient_layout import (
     INDEX,
+    REMEMBERED,
     Array,
     GradientSpec,
     Parcel,
@@ -35,16 +37,12 @@ from zoo.orca.frameworks.gradient_layout import (
 )
 from zoo.orca.worker.collective import Collective
 
-__all__ = ["FusedSum", "GradientSpec", "unit_of"]
-
 #: Gradients as a framework hands them over: values, and for a sparse one the numbers of its rows.
 Given = list[tuple[Any, Any]]
 #: All ranks' rows of each gradient that travels so: values and numbers.
 Found = dict[int, list[tuple[Array, Array]]]
 #: Below so many bytes to receive, dense gradients ride along with the sparse ones' rows.
 _RIDE_BYTES = 128 << 10
-#: How many layouts of results to keep; each is for other numbers of rows.
-_KEPT = 64
 
 
 class FusedSum:
@@ -75,7 +73,7 @@ class FusedSum:
         self._rides = False
         self._regions: dict[np.dtype[Any], Region] = {}
         self._parcel = Parcel([], [])
-        self._known: dict[tuple[int, ...], _Places] = {}
+        self._places = lru_cache(REMEMBERED)(self._place)
 
     def __call__(self, rows: int, of: int, *arrays: Array) -> list[Array]:
         """Return the sums: an array for a dense gradient, values and indices for a sparse one.
@@ -256,14 +254,8 @@ class FusedSum:
         numbers = [indices for k in self._sparse for _, indices in found[k]]
         return [*flats, np.concatenate([places.integers, *numbers])]
 
-    def _places(self, totals: tuple[int, ...]) -> "_Places":
-        if totals not in self._known:
-            if len(self._known) == _KEPT:
-                self._known.clear()
-            self._known[totals] = self._place(dict(zip(self._sparse, totals, strict=True)))
-        return self._known[totals]
-
-    def _place(self, totals: dict[int, int]) -> "_Places":
+    def _place(self, each: tuple[int, ...]) -> "_Places":
+        totals = dict(zip(self._sparse, each, strict=True))
         units: list[int] = []
         lengths, rows = [], {}
         for dtype, region in self._regions.items():

@@ -3,8 +3,8 @@
 On models with embeddings, most of a step is the optimizer's work: it touches every row of every
 table and of both moments, whichever rows the batch has. Keras builds the update of single
 operations, each of which reads and writes whole tables. Here, operations that TensorFlow has fused
-do the same arithmetic on each element, in the same order: dense gradients give the same
-numbers but for how a compiler joins a product and a sum, sparse ones are summed into a table first.
+do the same arithmetic on each element, in the same order: dense gradients give the same numbers
+but for how a compiler joins a product and a sum, sparse ones are summed into a table first.
 """
 
 from typing import Any

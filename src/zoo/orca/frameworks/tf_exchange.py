@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from zoo.orca.frameworks.gradient_sum import FusedSum, GradientSpec, unit_of
+from zoo.orca.frameworks.gradient_layout import GradientSpec, unit_of
+from zoo.orca.frameworks.gradient_sum import FusedSum
 
 
 def exchanged(
