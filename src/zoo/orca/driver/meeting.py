@@ -1,17 +1,28 @@
 """Where the workers of a stage learn each other's addresses without waiting for Spark's barrier.
 
 Spark's own rendezvous, `allGather`, looks for its answer once a second. The workers have a line to
-the driver anyway; whoever is told here need not wait. It is never relied upon: each worker takes
-part in the `allGather` as well, and whichever answers first is good.
+the driver anyway, and are told here as soon as the last of them has come. The driver also decides
+whether they enter the `allGather` beside it: all must, or none (`worker/rendezvous.py`).
 """
 
 import contextlib
 import json
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 Reply = Callable[[bytes], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Present:
+    """One rank that has come: its task's number, where it is, and whether it asks to gather."""
+
+    task: int
+    address: Any
+    reply: Reply
+    gathers: bool = False
 
 
 class MeetingPlace:
@@ -24,7 +35,7 @@ class MeetingPlace:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._there: dict[int, tuple[int, Any, Reply]] = {}
+        self._there: dict[int, _Present] = {}
 
     def join(self, report: Mapping[str, Any], reply: Reply) -> None:
         """Note where one rank is; the last one to come sets off the replies.
@@ -38,18 +49,34 @@ class MeetingPlace:
         """
         size = report["size"]
         with self._lock:
-            self._there[report["rank"]] = (report["task"], report["address"], reply)
-            tasks = [task for task, _, _ in self._there.values()]
+            self._there[report["rank"]] = _Present(report["task"], report["address"], reply)
+            tasks = [one.task for one in self._there.values()]
             if len(tasks) < size or max(tasks) - min(tasks) != size - 1:
                 return
             present, self._there = self._there, {}
-        addresses = [present[rank][1] for rank in range(size)]
-        line = json.dumps({"addresses": addresses}).encode() + b"\n"
-        for _, _, answer in present.values():
-            with contextlib.suppress(OSError):
-                answer(line)
+        addresses = [present[rank].address for rank in range(size)]
+        gather = any(one.gathers for one in present.values())
+        for one in present.values():
+            _send(one.reply, {"addresses": addresses, "gather": gather})
+
+    def gather(self, reply: Reply) -> None:
+        """Let the rank that can be answered so enter the `allGather`, and all others with it.
+
+        Too late once all have come: their answer is on its way, and says what everybody does.
+        """
+        with self._lock:
+            mine = [rank for rank, one in self._there.items() if one.reply == reply]
+            for rank in mine:
+                self._there[rank] = replace(self._there[rank], gathers=True)
+        if mine:
+            _send(reply, {"gather": True})
 
     def leave(self, reply: Reply) -> None:
         """Forget the rank that could be answered so."""
         with self._lock:
-            self._there = {rank: one for rank, one in self._there.items() if one[2] != reply}
+            self._there = {rank: one for rank, one in self._there.items() if one.reply != reply}
+
+
+def _send(reply: Reply, answer: Mapping[str, Any]) -> None:
+    with contextlib.suppress(OSError):
+        reply(json.dumps(answer).encode() + b"\n")

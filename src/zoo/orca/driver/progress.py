@@ -237,6 +237,9 @@ class ProgressServer:
             if report["kind"] == "address":
                 self._meeting.join(report, connection.sendall)
                 continue
+            if report["kind"] == "gather":
+                self._meeting.gather(connection.sendall)
+                continue
             with self._lock:
                 self._display.show(report)
 

@@ -1,7 +1,7 @@
 """A worker's line to the driver: progress and log lines, as JSON, over an authenticated socket.
 
 Losing this line loses a progress bar, never a job: every failure here ends the reporting alone.
-On the same line the driver tells each worker where the others are, if it hears of all of them.
+On the same line the driver tells each worker where all the others are (`rendezvous.py`).
 """
 
 import contextlib
@@ -34,7 +34,9 @@ class Reporter:
     def __init__(self, to: ReportTo | None, rank: int) -> None:
         self._to, self._rank = to, rank
         self._queue: queue.Queue[dict[str, Any] | None] = queue.Queue(10_000)
-        self._on_met: Callable[[list[Any]], None] = lambda addresses: None
+        self._on_answer: Callable[[dict[str, Any] | None], None] = lambda answer: None
+        self._lost = False
+        self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._run, daemon=True)
         if to is not None:
             self._thread.start()
@@ -53,10 +55,28 @@ class Reporter:
         """Report one line of the child's log."""
         self.send({"kind": "log", "text": line})
 
-    def meet(self, task: int, size: int, address: Any, on_met: Callable[[list[Any]], None]) -> None:
-        """Tell the driver where this worker is; `on_met` is called, perhaps, with all addresses."""
-        self._on_met = on_met
+    def meet(
+        self,
+        task: int,
+        size: int,
+        address: Any,
+        on_answer: Callable[[dict[str, Any] | None], None],
+    ) -> None:
+        """Tell the driver where this worker is.
+
+        `on_answer` is called with each thing that the driver answers, from another thread, and
+        with None when there is no line or it ends.
+        """
+        with self._lock:
+            self._on_answer = on_answer
+            lost = self._lost or self._to is None
+        if lost:
+            on_answer(None)
         self.send({"kind": "address", "task": task, "size": size, "address": address})
+
+    def ask_to_gather(self) -> None:
+        """Ask the driver that all workers meet in Spark's `allGather`."""
+        self.send({"kind": "gather"})
 
     def close(self) -> None:
         """Send what is queued, for a moment, and hang up."""
@@ -82,8 +102,17 @@ class Reporter:
         except (OSError, OrcaError) as error:
             _logger.warning("no progress from rank %d: the driver's %s", self._rank, error)
             self._to = None
+            self._lose()
 
     def _listen(self, stream: BinaryIO) -> None:
         with stream, contextlib.suppress(OSError):
             for line in stream:
-                self._on_met(json.loads(line)["addresses"])
+                self._on_answer(json.loads(line))
+        self._lose()
+
+    def _lose(self) -> None:
+        """Say that no answer will come, to who waits for one now or later."""
+        with self._lock:
+            self._lost = True
+            on_answer = self._on_answer
+        on_answer(None)

@@ -30,6 +30,7 @@ from zoo.orca.worker import child as children
 from zoo.orca.worker.child import Child
 from zoo.orca.worker.devices import device_environment
 from zoo.orca.worker.pipes import Message
+from zoo.orca.worker.rendezvous import Rendezvous
 from zoo.orca.worker.reporting import Reporter
 from zoo.orca.worker.spool import Spool
 
@@ -102,14 +103,16 @@ class _Task:
     """One worker's part of a stage, from its first event to its last row."""
 
     def __init__(self, job: Job, options: TaskOptions) -> None:
-        self._context = BarrierTaskContext.get()
-        self._rank = self._context.partitionId()
-        self._places = [info.address for info in self._context.getTaskInfos()]
+        context = BarrierTaskContext.get()
+        self._rank = context.partitionId()
+        self._places = [info.address for info in context.getTaskInfos()]
         self._host = self._places[self._rank].rsplit(":", 1)[0]
         self._options = options
         self._job = replace(job, threads=job.threads or self._threads())
         self._reporter = Reporter(options.report_to, self._rank)
-        self._meeting: _Rendezvous | None = None
+        gather, attempt = context.allGather, context.taskAttemptId()
+        self._rendezvous = Rendezvous(gather, self._reporter, attempt, len(self._places))
+        self._meeting: _Meeting | None = None
         # Made only when the child knows of it: Spark may kill this process at any time, and then it
         # is the child that removes it.
         self._directory = os.path.join(_local_directory(), f"orca-{secrets.token_hex(8)}")
@@ -168,7 +171,7 @@ class _Task:
             size=len(self._places),
         )
         os.mkdir(self._directory, mode=0o700)
-        meeting = _Rendezvous(self._context, child, self._options, self._reporter)
+        meeting = _Meeting(self._rendezvous, child, self._options)
         self._meeting = meeting
         spool = Spool(self._directory, self._job.columns, self._validates())
         self._reporter.phase("moving rows")
@@ -217,9 +220,8 @@ class _Task:
         try:
             return self._environment()
         except DeviceError as error:
-            if len(self._places) > 1:
-                # The others wait in the `allGather` until every task has entered it.
-                self._context.allGather(json.dumps({"address": None}))
+            # The others wait to hear of every task.
+            self._rendezvous.meet(None, lambda addresses: None)
             raise DeviceError(f"rank {self._rank} on {self._host}: {error}") from error
 
     def _environment(self) -> dict[str, str]:
@@ -243,23 +245,13 @@ class _ChildFailed(Exception):
         self.failure = failure
 
 
-class _Rendezvous:
-    """How the children learn each other's addresses, in a thread while rows are spooled.
+class _Meeting:
+    """The child's part in the rendezvous, in a thread while rows are spooled."""
 
-    The driver tells them as soon as it has heard of all. Only the stage's one `allGather` is sure,
-    but it looks for its answer once a second. Every task takes part in it, whatever has gone wrong
-    there: a barrier that one task never enters is waited for by all others.
-    """
-
-    def __init__(
-        self, context: BarrierTaskContext, child: Child, options: TaskOptions, reporter: Reporter
-    ) -> None:
-        self._context, self._child, self._options = context, child, options
-        self._reporter = reporter
-        self._size = len(context.getTaskInfos())
+    def __init__(self, rendezvous: Rendezvous, child: Child, options: TaskOptions) -> None:
+        self._rendezvous, self._child, self._options = rendezvous, child, options
         self._error: Exception | None = None
         self._told = threading.Event()
-        self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
@@ -270,18 +262,19 @@ class _Rendezvous:
             raise self._error
 
     def close(self) -> None:
-        """Wait for the `allGather`: Spark must not see the task end before its answer is read."""
+        """Wait until Spark may see the task end."""
         self._thread.join()
 
     def _run(self) -> None:
         try:
-            self._meet(self._listening())
+            self._rendezvous.meet(self._listening(), self._tell)
         except Exception as error:  # whatever Spark's own calls raise must reach the task
             self._error = self._error or error
         finally:
             self._told.set()
 
     def _listening(self) -> Any:
+        """Return where the child listens; None, and the error kept, if it did not come up."""
         try:
             listening = self._child.wait("listening", "failed", heartbeat=self._options.heartbeat)
         except OrcaError as error:
@@ -291,31 +284,18 @@ class _Rendezvous:
             self._error = _ChildFailed(Failure.from_json(listening.values))
         return listening.values.get("address")
 
-    def _meet(self, address: Any) -> None:
-        if self._size == 1:
-            self._tell([address])
-            return
-        if address is not None:
-            task = self._context.taskAttemptId()
-            self._reporter.meet(task, self._size, address, self._tell)
-        told = self._context.allGather(json.dumps({"address": address}))
-        addresses = [json.loads(text)["address"] for text in told]
-        if self._error is None and None in addresses:
-            self._error = PeerLostError(f"rank {addresses.index(None)} did not come up")
-        self._tell(addresses)
-
     def _tell(self, addresses: list[Any]) -> None:
-        """Pass the addresses on, the first time they come."""
-        with self._lock:
-            if self._told.is_set():
-                return
+        if None in addresses and len(addresses) > 1:  # a worker alone need not listen
+            missing = PeerLostError(f"rank {addresses.index(None)} did not come up")
+            self._error = self._error or missing
+        else:
             self._child.send(
                 "connect",
                 addresses=addresses,
                 secret=self._options.secret.hex(),
                 timeout=self._options.connect_timeout,
             )
-            self._told.set()
+        self._told.set()
 
 
 def _local_directory() -> str:
