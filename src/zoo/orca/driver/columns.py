@@ -15,7 +15,6 @@ VectorUDT, dense or sparse                  float32    (k,)
 
 import re
 
-from pyspark.ml.functions import vector_to_array
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
@@ -106,7 +105,9 @@ def converted(field: T.StructField, spec: ColumnSpec) -> Column:
     """Return the expression that brings a column into the Arrow type of its spec, on the JVM."""
     column = F.col(_backticked(field.name))
     if _is_vector(field.dataType):
-        # vector_to_array raises for a null; the worker's error names the column and the row.
+        from pyspark.ml.functions import vector_to_array  # not above: SciPy comes with it
+
+        # It raises for a null; the worker's error names the column and the row.
         return F.when(column.isNotNull(), vector_to_array(column, "float32"))
     return column.cast(_target(spec)) if is_converted(field, spec) else column
 

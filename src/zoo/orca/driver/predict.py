@@ -3,7 +3,6 @@
 import pickle
 from collections.abc import Sequence
 
-from pyspark.ml.linalg import VectorUDT
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import (
@@ -98,6 +97,8 @@ def _inputs(df: DataFrame, job: PredictJob) -> tuple[list[int], list[Column]]:
 def _type(rank: int) -> DataType:
     """Return the type in which an output of that rank, batch axis counted, leaves Python."""
     if rank == 2:
+        from pyspark.ml.linalg import VectorUDT  # not above: SciPy comes with it
+
         return VectorUDT()
     found: DataType = FloatType()
     for _ in range(rank - 1):

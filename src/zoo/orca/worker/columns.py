@@ -13,6 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from zoo.orca.wire.features import ColumnSpec
+from zoo.orca.worker.arrays import booleans, numbers
 
 _SHOWN_ELEMENTS = 5
 _SHOWN_CHARACTERS = 40
@@ -56,7 +57,7 @@ def take_apart(array: pa.Array, depth: int) -> Parts:
     for _ in range(depth):
         if array.null_count:
             array = array.drop_null()
-        lengths.append(array.value_lengths().to_numpy())
+        lengths.append(numbers(array.value_lengths()))
         array = array.flatten()
         has_nulls = has_nulls or array.null_count > 0
     return Parts(array, tuple(lengths), has_nulls)
@@ -66,12 +67,12 @@ def to_numpy(values: pa.Array, dtype: str) -> NDArray[Any]:
     """Return innermost values without nulls as a flat array; strings as objects of bytes."""
     if dtype == "string":
         return values.cast(pa.large_binary()).to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
-    return values.to_numpy(zero_copy_only=dtype != "bool")  # type: ignore[no-any-return]
+    return booleans(values) if dtype == "bool" else numbers(values)
 
 
 def null_rows(array: pa.Array, depth: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the rows that are null, and the other rows that have a null inside."""
-    found = [rows[_mask(level.is_null())] for level, rows in _levels(array, depth)]
+    found = [rows[booleans(level.is_null())] for level, rows in _levels(array, depth)]
     outer = found[0]
     return outer, np.unique(np.concatenate(found[1:])) if depth else found[0][:0]
 
@@ -79,7 +80,7 @@ def null_rows(array: pa.Array, depth: int) -> tuple[NDArray[np.int64], NDArray[n
 def rows_by_length(array: pa.Array, depth: int, level: int) -> dict[int, tuple[int, int]]:
     """Return, for each length of lists at a nesting level, how many rows have it, and the first."""
     lists, rows = list(_levels(array, depth))[level]
-    rows, lengths = rows[_mask(lists.is_valid())], lists.drop_null().value_lengths().to_numpy()
+    rows, lengths = rows[booleans(lists.is_valid())], numbers(lists.drop_null().value_lengths())
     # A row counts once for a length, however many of its lists have it.
     pairs = np.unique(np.stack([lengths, rows]), axis=1)
     found, first, counts = np.unique(pairs[0], return_index=True, return_counts=True)
@@ -102,13 +103,9 @@ def _levels(array: pa.Array, depth: int) -> Iterator[tuple[pa.Array, NDArray[np.
     rows = np.arange(len(array), dtype=np.int64)
     for _ in range(depth):
         yield array, rows
-        rows, array = rows[_mask(array.is_valid())], array.drop_null()
-        rows, array = np.repeat(rows, array.value_lengths().to_numpy()), array.flatten()
+        rows, array = rows[booleans(array.is_valid())], array.drop_null()
+        rows, array = np.repeat(rows, numbers(array.value_lengths())), array.flatten()
     yield array, rows
-
-
-def _mask(array: pa.Array) -> NDArray[np.bool_]:
-    return array.to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
 
 
 def _show(value: pa.Scalar) -> str:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from zoo.orca.errors import DataError
 from zoo.orca.wire.faults import Finding, null_message, ragged_message
 from zoo.orca.wire.features import ColumnSpec, FeatureSpec
+from zoo.orca.worker.arrays import numbers
 from zoo.orca.worker.blocks import in_order
 from zoo.orca.worker.columns import null_rows, rows_by_length, show_row, take_apart, to_numpy
 
@@ -105,7 +106,7 @@ def _stored(batch: pa.RecordBatch, index: int, dtype: str) -> NDArray[Any]:
         values = values.flatten()  # and not .values, which knows nothing of slices
     if dtype == "string":
         return to_numpy(values, dtype)
-    return values.to_numpy().view(_NUMPY[dtype])  # type: ignore[no-any-return]
+    return numbers(values).view(_NUMPY[dtype])
 
 
 def _strings(batches: list[pa.RecordBatch], index: int) -> NDArray[Any]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from zoo.orca.wire.job import PredictJob
 from zoo.orca.wire.packing import unpack
+from zoo.orca.worker.arrays import from_numbers
 from zoo.orca.worker.collective import Alone
 from zoo.orca.worker.dataset import batch_columns
 from zoo.orca.worker.pipes import Message, Sender
@@ -83,7 +84,7 @@ def to_arrow(output: NDArray[Any]) -> pa.Array:
     values = np.ascontiguousarray(output, np.float32)
     if values.ndim == 2:
         return _vectors(values)
-    array = pa.array(values.reshape(-1))
+    array = from_numbers(values)
     for axis in range(values.ndim - 1, 0, -1):
         lists = int(np.prod(values.shape[:axis], dtype=np.int64))
         array = _lists(array, lists, values.shape[axis])
@@ -94,14 +95,14 @@ def _vectors(values: NDArray[np.float32]) -> pa.Array:
     """Return rows as dense vectors: the struct that stores a Vector, its type 1 being dense."""
     rows, length = values.shape
     fields = {
-        "type": pa.array(np.ones(rows, np.int8)),
+        "type": from_numbers(np.ones(rows, np.int8)),
         "size": pa.nulls(rows, pa.int32()),
         "indices": pa.nulls(rows, pa.list_(pa.int32())),
-        "values": _lists(pa.array(values.reshape(-1).astype(np.float64)), rows, length),
+        "values": _lists(from_numbers(values.astype(np.float64)), rows, length),
     }
     return pa.StructArray.from_arrays(list(fields.values()), list(fields))
 
 
 def _lists(array: pa.Array, count: int, length: int) -> pa.Array:
     offsets = np.arange(count + 1, dtype=np.int32) * np.int32(length)
-    return pa.ListArray.from_arrays(pa.array(offsets), array)
+    return pa.ListArray.from_arrays(from_numbers(offsets), array)

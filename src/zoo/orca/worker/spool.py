@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from zoo.orca.wire.faults import OTHER_LENGTHS, Finding
 from zoo.orca.wire.features import ColumnSpec, FeatureSpec
+from zoo.orca.worker.arrays import numbers
 from zoo.orca.worker.blocks import Blocks
 from zoo.orca.worker.columns import Parts, null_rows, rows_by_length, show_row, take_apart
 
@@ -139,7 +140,7 @@ class _DataSet:
             return
         self.rows += batch.num_rows
         if batch.num_columns > self._origin:
-            self._blocks.add(batch.column(self._origin).to_numpy())
+            self._blocks.add(numbers(batch.column(self._origin)))
         columns = [batch.column(index) for index in range(len(self._specs))]
         parts = [take_apart(a, len(s.shape)) for a, s in zip(columns, self._specs, strict=True)]
         for index, part in enumerate(parts):

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 from pyspark import BarrierTaskContext, TaskContext
 
@@ -27,6 +28,7 @@ from zoo.orca.wire.job import Failure, Job, TrainJob
 from zoo.orca.wire.packing import split
 from zoo.orca.wire.report import ReportTo
 from zoo.orca.worker import child as children
+from zoo.orca.worker.arrays import from_bytes, from_numbers
 from zoo.orca.worker.child import Child
 from zoo.orca.worker.devices import device_environment
 from zoo.orca.worker.pipes import Message
@@ -199,9 +201,13 @@ class _Task:
 
     def _rows(self, header: dict[str, Any], blob: bytes = b"") -> Iterator[pa.RecordBatch]:
         for piece, payload in enumerate(split(blob)):
-            text = json.dumps(header) if piece == 0 else None
-            columns = [[self._rank], [piece], [text], [payload]]
-            arrays = [pa.array(c, f.type) for c, f in zip(columns, _ARROW_SCHEMA, strict=True)]
+            text = json.dumps(header).encode() if piece == 0 else None
+            arrays = [
+                from_numbers(np.array([self._rank], np.int32)),
+                from_numbers(np.array([piece], np.int32)),
+                from_bytes(text, pa.string()),
+                from_bytes(payload, pa.binary()),
+            ]
             yield pa.RecordBatch.from_arrays(arrays, schema=_ARROW_SCHEMA)
 
     def _neighbours(self) -> list[int]:
