@@ -23,9 +23,13 @@ class FakeEstimator(BaseEstimator):
         workers: int = 1,
         framework: str = "fake",
         environment: Mapping[str, str] | None = None,
+        cpu_binding: bool = False,
     ) -> "FakeEstimator":
         model = ModelSpec(framework, pack(creator, "model_creator"), pack({}, "config"))
-        return cls(model, EngineOptions(num_workers=workers, environment=environment or {}))
+        options = EngineOptions(
+            num_workers=workers, environment=environment or {}, cpu_binding=cpu_binding
+        )
+        return cls(model, options)
 
     def fit(
         self,

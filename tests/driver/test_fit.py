@@ -1,6 +1,7 @@
 """fit, evaluate and predict through Spark with a framework in numpy: the engine's equalities."""
 
 import math
+import os
 from pathlib import Path
 
 import numpy as np
@@ -190,3 +191,23 @@ def test_a_schema_survives_predict(spark: SparkSession) -> None:
     predicted = FakeEstimator.of(linear(1)).predict(frame)
     assert predicted.schema["x"].metadata == {"a": "note"}
     assert [field.dataType for field in predicted.schema.fields[:2]] == [DoubleType(), FloatType()]
+
+
+def test_a_warm_child_serves_whichever_rank_its_python_worker_gets(
+    rows: DataFrame, tmp_path: Path
+) -> None:
+    def on_step(rank: int, step: int) -> None:
+        cpus = ",".join(map(str, sorted(os.sched_getaffinity(0))))
+        (tmp_path / f"{os.getpid()} {rank} {cpus}").touch()
+
+    estimator = FakeEstimator.of(linear(on_step=on_step), 2, cpu_binding=True)
+    # Which Python workers serve a job, and which rank each gets, is chance: of those that the
+    # session's four slots have come to, in eight jobs most get both ranks.
+    for _ in range(8):
+        estimator.fit(rows)
+    seen = {tuple(path.name.split()) for path in tmp_path.iterdir()}
+    assert len({pid for pid, _, _ in seen}) <= 4
+    processors = {rank: {cpus for _, r, cpus in seen if r == rank} for rank in "01"}
+    assert all(len(cpus) == 1 for cpus in processors.values())
+    if len(os.sched_getaffinity(0)) > 1:
+        assert processors["0"] != processors["1"]

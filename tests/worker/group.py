@@ -45,6 +45,7 @@ class Group:
                 host="127.0.0.1",
                 rank=rank,
                 size=size,
+                cpus=[],
             )
         told = [child.wait("listening", "failed", heartbeat=HEARTBEAT) for child in self.children]
         addresses = [message.values.get("address") for message in told]

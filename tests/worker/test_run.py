@@ -105,7 +105,7 @@ from tests.worker.group import train_job
 from zoo.orca.worker.child import Child
 child = Child({{}})
 child.send("job", pickle.dumps(train_job(linear())), directory={str(spooled)!r}, host="127.0.0.1",
-           rank=0, size=1)
+           rank=0, size=1, cpus=[])
 child.wait("listening", heartbeat=30)
 print(child.pid, flush=True)
 time.sleep(60)

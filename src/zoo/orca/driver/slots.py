@@ -4,13 +4,13 @@ A barrier stage needs all its tasks at once. Spark checks that too, but for ten 
 log line; here the answer comes within seconds and names the numbers.
 """
 
-import os
 import time
 
 from pyspark.resource import ResourceProfile
 from pyspark.sql import SparkSession
 
 from zoo.orca.errors import SlotsError
+from zoo.orca.wire.processors import usable_processors
 
 #: Executors of a cluster may still be registering when the first stage is asked for.
 _PATIENCE_SECONDS = 10.0
@@ -102,5 +102,5 @@ def default_nodes() -> int:
 def threads_per_task(spark: SparkSession) -> int:
     """Return the processor threads that one of many tasks at the same time may use."""
     if is_local(spark):
-        return max(1, len(os.sched_getaffinity(0)) // max(1, _slots(spark) or 1))
+        return max(1, len(usable_processors()) // max(1, _slots(spark) or 1))
     return int(spark.conf.get("spark.task.cpus", "1") or 1)

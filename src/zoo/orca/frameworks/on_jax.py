@@ -31,8 +31,7 @@ _NARROW = {"int64": "int32", "uint64": "uint32"}
 def prepare(threads: int) -> None:
     """Do nothing: what JAX reads when it is imported, the plug-in has set before.
 
-    More than one thread XLA starts by the processors that this process may use, which
-    `cpu_binding` says.
+    How many threads XLA starts, the child's environment says.
     """
 
 

@@ -19,9 +19,6 @@ _CLEAN_UP_SECONDS = 30.0
 
 def main() -> None:
     """Serve jobs until standard input closes."""
-    cpus = os.environ.get("ORCA_CPUS")
-    if cpus:
-        os.sched_setaffinity(0, {int(cpu) for cpu in cpus.split(",")})
     sender = Sender(os.fdopen(int(sys.argv[1]), "wb"))
     commands: Queue[Message] = Queue()
     runner = Runner(sender, commands)

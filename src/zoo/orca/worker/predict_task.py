@@ -18,6 +18,7 @@ from zoo.orca.worker import child as children
 from zoo.orca.worker.child import Child
 from zoo.orca.worker.devices import device_environment
 from zoo.orca.worker.predicting import encode, read_outputs, split, to_arrow
+from zoo.orca.worker.threads import thread_environment
 
 #: A group of batches is sent when it has so many rows or bytes, the columns that are only kept
 #: counted too.
@@ -137,10 +138,8 @@ class _Calls:
 
 
 def _start(job: PredictJob, packed: bytes, heartbeat: float) -> Child:
-    threads = job.threads or 1
-    child = children.acquire(
-        {**job.environment, "OMP_NUM_THREADS": str(threads), **_devices(job.gpus)}
-    )
+    threads = thread_environment(job.threads or 1)
+    child = children.acquire({**job.environment, **threads, **_devices(job.gpus)})
     child.noise = job.noise
     child.send("predict", packed)
     try:

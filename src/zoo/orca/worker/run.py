@@ -53,6 +53,7 @@ from zoo.orca.worker.predicting import serve_predictions
 from zoo.orca.worker.profile import Profile
 from zoo.orca.worker.resume import Resumable
 from zoo.orca.worker.ring import Listener, Ring
+from zoo.orca.worker.threads import Processors
 
 #: Rows of the fullest worker over those of the average one. All wait in each step for the one with
 #: the largest share, so more than this costs a few epochs as much as to deal the rows anew.
@@ -70,12 +71,13 @@ class Runner:
         self._meeting: _Meeting | None = None
         self._collective: Collective | None = None
         self._beats_since_loss = 0
+        self._processors = Processors()
 
     def serve(self, message: Message) -> None:
         """Run the job that `message` brings; answer "done" or "failed", never raise."""
         handlers: dict[str, Callable[[Message], None]] = {
             "job": self._serve_job,
-            "predict": lambda m: serve_predictions(m, self._sender, self._commands, load_framework),
+            "predict": self._serve_predictions,
         }
         handler = handlers.get(message.kind)
         if handler is None:  # an abort or a start that came after its job had failed
@@ -109,8 +111,13 @@ class Runner:
             # The main thread is inside the framework; there is no other way to stop it.
             os._exit(1)
 
+    def _serve_predictions(self, message: Message) -> None:
+        self._processors.bind([])
+        serve_predictions(message, self._sender, self._commands, load_framework)
+
     def _serve_job(self, message: Message) -> None:
         values, job = message.values, cast(Job, unpack(message.blob))
+        self._processors.bind(values["cpus"])
         self._meeting = _Meeting(values["host"], values["rank"], values["size"])
         self._sender.send("listening", address=self._meeting.address)
         self._meeting.begin(self._commands)

@@ -26,6 +26,7 @@ from pyspark import BarrierTaskContext, TaskContext
 from zoo.orca.errors import DeviceError, OrcaError, PeerLostError
 from zoo.orca.wire.job import Failure, Job, TrainJob
 from zoo.orca.wire.packing import split
+from zoo.orca.wire.processors import usable_processors
 from zoo.orca.wire.report import ReportTo
 from zoo.orca.worker import child as children
 from zoo.orca.worker.arrays import from_bytes, from_numbers
@@ -35,6 +36,7 @@ from zoo.orca.worker.pipes import Message
 from zoo.orca.worker.rendezvous import Rendezvous
 from zoo.orca.worker.reporting import Reporter
 from zoo.orca.worker.spool import Spool
+from zoo.orca.worker.threads import thread_environment
 
 #: The rows a task returns: a JSON header first, then the pieces of the state, if any.
 RESULT_SCHEMA = "rank int, piece int, header string, payload binary"
@@ -171,6 +173,7 @@ class _Task:
             host=self._host,
             rank=self._rank,
             size=len(self._places),
+            cpus=self._cpus(),
         )
         os.mkdir(self._directory, mode=0o700)
         meeting = _Meeting(self._rendezvous, child, self._options)
@@ -219,7 +222,7 @@ class _Task:
         return [rank for rank, host in enumerate(hosts) if host == self._host]
 
     def _threads(self) -> int:
-        cores = self._options.executor_cores or len(os.sched_getaffinity(0))
+        cores = self._options.executor_cores or len(usable_processors())
         return max(1, cores // len(self._neighbours()))
 
     def _checked_environment(self) -> dict[str, str]:
@@ -232,15 +235,19 @@ class _Task:
 
     def _environment(self) -> dict[str, str]:
         place = self._neighbours().index(self._rank)
-        environment = dict(self._job.environment)
-        environment["OMP_NUM_THREADS"] = str(self._job.threads)
-        environment |= device_environment(self._job.gpus, gpu_addresses(), place, os.environ)
-        if self._options.cpu_binding:
-            cpus = sorted(os.sched_getaffinity(0))
-            first = place * self._job.threads
-            mine = [cpus[i % len(cpus)] for i in range(first, first + self._job.threads)]
-            environment["ORCA_CPUS"] = ",".join(map(str, mine))
-        return environment
+        return {
+            **self._job.environment,
+            **thread_environment(self._job.threads),
+            **device_environment(self._job.gpus, gpu_addresses(), place, os.environ),
+        }
+
+    def _cpus(self) -> list[int]:
+        """Return the processors that are this worker's own; none: it shares them all."""
+        if not self._options.cpu_binding:
+            return []
+        cpus = usable_processors()
+        first = self._neighbours().index(self._rank) * self._job.threads
+        return sorted({cpus[i % len(cpus)] for i in range(first, first + self._job.threads)})
 
 
 class _ChildFailed(Exception):
