@@ -298,17 +298,20 @@ class BaseEstimator:
         shuffle: bool,
         title: str,
     ) -> Outcome:
-        """Run a stage over the rows; those that stayed where they were must lie evenly there."""
+        """Run a stage over the rows: moved to their workers at random, or where they are already.
+
+        Those that stay must lie evenly there.
+        """
         workers, settings = self.num_workers, self._settings(job.verbose)
         frame = prepare(data, job.columns, workers, job.seed, validation, shuffle=shuffle)
         if ORIGIN in frame.columns:
-            return run_stage(frame, job, settings, title)
+            return run_stage(frame, replace(job, level=True), settings, title)
         try:
             return run_stage(frame, replace(job, even=True), settings, title)
         except UnevenRowsError:
             # One large row group of a file is enough: nobody knows before the rows were read.
             frame = prepare(data, job.columns, workers, job.seed, validation, shuffle=True)
-            return run_stage(frame, job, settings, title)
+            return run_stage(frame, replace(job, level=True), settings, title)
 
     def _settings(self, verbose: int) -> StageSettings:
         options = self._options

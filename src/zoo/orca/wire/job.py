@@ -56,6 +56,8 @@ class Job:
         Bytes of rows that a worker may hold; of more it takes them window by window. 0: no limit.
     even : bool
         Whether to refuse rows that lie unevenly on the workers, because they can be placed anew.
+    level : bool
+        Whether to move the few rows that make workers unequal that were placed at random.
     gpus : int
         GPUs that the worker has, numbered from 0 as the framework sees them; 0: it was promised
         none.
@@ -70,6 +72,7 @@ class Job:
     noise: tuple[str, ...] = ()
     data_memory: int = 0
     even: bool = False
+    level: bool = False
     gpus: int = 0
 
 

@@ -1,6 +1,7 @@
 """Rows as numpy arrays: those of a spooled file, mapped, and those of one batch."""
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,11 @@ _ALIGNMENT = 8
 _NOTHING = np.empty(0, np.uint8)
 
 
-def open_rows(path: str, spec: FeatureSpec) -> dict[str, NDArray[Any]]:
+def open_rows(
+    path: str,
+    spec: FeatureSpec,
+    move: Callable[[list[pa.RecordBatch]], list[pa.RecordBatch]] = lambda batches: batches,
+) -> dict[str, NDArray[Any]]:
     """Return the rows of a file that `zoo.orca.worker.spool.Spool` wrote, and take it over.
 
     A file of several batches is put together anew and removed, so that rows are not on the disk
@@ -36,6 +41,8 @@ def open_rows(path: str, spec: FeatureSpec) -> dict[str, NDArray[Any]]:
     path : str
     spec : FeatureSpec
         With every length of arrays filled in.
+    move : callable
+        Takes the file's rows in their order, returns those that this worker is to have.
 
     Returns
     -------
@@ -47,8 +54,8 @@ def open_rows(path: str, spec: FeatureSpec) -> dict[str, NDArray[Any]]:
     with pa.memory_map(path) as source:
         reader = pa.ipc.open_file(source)
         batches = [reader.get_batch(index) for index in range(reader.num_record_batches)]
+    batches = move(in_order(batches, path))
     rows = sum(batch.num_rows for batch in batches)
-    batches = in_order(batches, path)
     flat = _one_after_another(batches, spec, f"{path}.columns")
     if len(batches) > 1:
         os.remove(path)  # what is still mapped of it goes with the last array that needs it

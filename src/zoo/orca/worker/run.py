@@ -21,6 +21,7 @@ import threading
 import traceback
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from queue import Queue
 from typing import Any, cast
 
@@ -42,11 +43,13 @@ from zoo.orca.wire.job import (
     Progress,
     TrainJob,
 )
+from zoo.orca.wire.levels import levelled
 from zoo.orca.wire.order import window_rows
 from zoo.orca.wire.packing import unpack
 from zoo.orca.wire.plan import Plan
 from zoo.orca.worker.collective import Alone, Collective
 from zoo.orca.worker.dataset import open_rows
+from zoo.orca.worker.levelling import level
 from zoo.orca.worker.pipes import END_OF_LOG, Message, Sender
 from zoo.orca.worker.plugin import Evaluated, Framework, Rows, Trained, World
 from zoo.orca.worker.predicting import serve_predictions
@@ -261,13 +264,23 @@ def _rows(job: Job, start: dict[str, Any], world: World) -> tuple[Rows, Rows | N
         if job.even and max(counts) * len(counts) > _MOST_UNEVEN * sum(counts):
             raise UnevenRowsError(f"the workers have {list(counts)} rows")
         if sum(counts):
-            plan = Plan(
-                counts, cast(Any, job).batch_size, job.seed, shuffle, _window(job, spec, counts)
-            )
-            sets.append(Rows(spec, open_rows(start["files"][kind], spec), plan))
+            sets.append(_set(job, start["files"][kind], spec, counts, shuffle, world))
     if isinstance(job, TrainJob) and job.validate and len(sets) == 1:
         raise DataError("validation_data has no rows; leave it out, or give it some")
     return sets[0], sets[1] if len(sets) > 1 else None
+
+
+def _set(
+    job: Job, path: str, spec: FeatureSpec, counts: tuple[int, ...], shuffle: bool, world: World
+) -> Rows:
+    """Return one data set as this rank has it in the end."""
+    if job.level:
+        rows = open_rows(path, spec, partial(level, counts=counts, collective=world.collective))
+        counts = levelled(counts)
+    else:
+        rows = open_rows(path, spec)
+    size = cast(Any, job).batch_size
+    return Rows(spec, rows, Plan(counts, size, job.seed, shuffle, _window(job, spec, counts)))
 
 
 def _window(job: Job, spec: FeatureSpec, counts: tuple[int, ...]) -> int | None:
