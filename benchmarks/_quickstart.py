@@ -1,7 +1,7 @@
 """The quick start as a whole program, in Orca or the framework alone, with the time of each phase.
 
-python benchmarks/_quickstart.py plain|orca DIRECTORY [--framework NAME] [--workers N] [--batch N]
-                                 [--epochs N]
+python benchmarks/_quickstart.py plain|orca DIRECTORY [--framework NAME] [--workers N] [--no-archive]
+                                 [--batch N] [--epochs N]
 
 DIRECTORY has train.parquet and test.parquet. Both programs start a Spark session, read both, train
 with a validation after each epoch, save, and evaluate. The last line is a JSON object with the
@@ -168,7 +168,8 @@ def orca(options: argparse.Namespace) -> dict[str, Any]:
     phases = Phases()
     from zoo.orca import OrcaContext, init_orca_context
 
-    init_orca_context("local", cores=2, memory="2g")
+    conf = {} if options.archive else {"spark.orca.class.archive": "false"}
+    init_orca_context("local", cores=2, memory="2g", conf=conf)
     spark = OrcaContext.get_spark_session()
     phases.end("session")
     train, test = (spark.read.parquet(str(path)) for path in options.files)
@@ -217,6 +218,7 @@ def main() -> None:
     parser.add_argument("directory", type=Path)
     parser.add_argument("--framework", default="tf2")
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--no-archive", dest="archive", action="store_false")
     parser.add_argument("--batch", type=int, default=1280)
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--rows", type=int, required=True, help="in train.parquet")

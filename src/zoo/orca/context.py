@@ -19,8 +19,10 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zoo.orca.class_archive import find_class_archive
 from zoo.orca.clusters import Launch, plan_launch, requested_conf
 from zoo.orca.errors import ContextError, InvalidInputError
 from zoo.orca.java import find_java, start_gateway
@@ -201,8 +203,20 @@ def _create_session(launch: Launch) -> SparkSession:
 
 def _start_jvm(conf: Any) -> Any:
     """Start a JVM on a Java that Spark can use, which need not be the first on PATH."""
-    with _environment({"JAVA_HOME": str(find_java().home)}):
-        return start_gateway(conf, log_output=OrcaContext.log_output)
+    from pyspark.find_spark_home import _find_spark_home
+
+    java = find_java()
+    spark_home = Path(_find_spark_home())
+    archive = find_class_archive(java, spark_home, dict(conf.getAll()))
+    # Spark's launcher adds these options to the driver's command line, before the user's own.
+    options = " ".join(
+        [archive.java_options() if archive else "", os.environ.get("SPARK_SUBMIT_OPTS", "")]
+    ).strip()
+    with _environment({"JAVA_HOME": str(java.home), "SPARK_SUBMIT_OPTS": options}):
+        gateway = start_gateway(conf, log_output=OrcaContext.log_output)
+    if archive is not None:
+        archive.make_after(gateway)
+    return gateway
 
 
 @contextmanager

@@ -60,10 +60,18 @@ class Java:
         The directory ``JAVA_HOME`` has to name.
     version : int
         Its feature release, such as 17.
+    description : str
+        What ``java -version`` prints.
     """
 
     home: Path
     version: int
+    description: str = ""
+
+    @property
+    def shares_classes(self) -> bool:
+        """Whether it is a HotSpot that maps classes from its own archive, and so from another."""
+        return bool(re.search(r"(OpenJDK|HotSpot\(TM\)) 64-Bit .*\bsharing\b", self.description))
 
 
 def find_java(
@@ -92,9 +100,10 @@ def find_java(
     """
     tried: list[str] = []
     for home in _homes(environ, places):
-        version = _version(home / "bin" / "java")
+        description = _description(home / "bin" / "java")
+        version = _version(description)
         if version is not None and version >= OLDEST:
-            return Java(home, version)
+            return Java(home, version, description)
         tried.append(f"{home} ({'does not run' if version is None else f'Java {version}'})")
     if tried:
         found = f"none of the Java found here is new enough: {', '.join(tried)}"
@@ -117,16 +126,21 @@ def _homes(environ: Mapping[str, str], places: Iterable[str]) -> Iterable[Path]:
     return dict.fromkeys(candidates)
 
 
-def _version(java: Path) -> int | None:
-    """Return the feature release of a java executable; None when it does not run."""
+def _description(java: Path) -> str:
+    """Return what a java executable says of itself; nothing when it does not run."""
     try:
         # macOS ships a /usr/bin/java that only says where to buy one, and exits with an error.
         answer = subprocess.run(
             [java, "-version"], capture_output=True, text=True, timeout=60, check=True
         )
     except (OSError, subprocess.SubprocessError):
-        return None
-    match = re.search(r'version "(?:1\.)?(\d+)', answer.stderr + answer.stdout)
+        return ""
+    return answer.stderr + answer.stdout
+
+
+def _version(description: str) -> int | None:
+    """Return the feature release that a java says it is; None when it says none."""
+    match = re.search(r'version "(?:1\.)?(\d+)', description)
     return int(match[1]) if match else None
 
 

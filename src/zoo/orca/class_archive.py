@@ -1,0 +1,172 @@
+"""Spark's classes, kept parsed and verified in a file from which later drivers start sooner.
+
+A JVM that starts Spark loads some twenty thousand classes from 250 jars, and spends a third of its
+processor time until a first job has ended on that. Java can map them from an archive instead
+("class data sharing", JEP 310 and 350)::
+
+    first program    its JVM notes the names of the classes it loads   KEY.<random>.classes
+    when it ended    a process of the lowest priority makes            KEY.jsa
+    later programs   their JVMs map it
+
+The key stands for all that an archive depends on: the Java, and the jars and directories on the
+class path. A JVM checks the same for itself, and does without an archive that does not fit.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import hashlib
+import os
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from zoo.orca import class_archive_maker
+
+if TYPE_CHECKING:
+    from py4j.java_gateway import JavaGateway
+
+    from zoo.orca.java import Java
+
+SETTING = "spark.orca.class.archive"
+
+# What Spark's launcher reads that changes the class path.
+_VARIABLES = (
+    "SPARK_CONF_DIR",
+    "SPARK_DIST_CLASSPATH",
+    "HADOOP_CONF_DIR",
+    "YARN_CONF_DIR",
+)
+_CONFIGURATION = ("spark-defaults.conf", "spark-env.sh")
+_UNUSED_DAYS = 30
+
+
+@dataclass(frozen=True)
+class ClassArchive:
+    """The archive that fits one Java and one Spark, there or still to be made.
+
+    Attributes
+    ----------
+    path : Path
+        Where it lies.
+    java : Path
+        The executable it is for.
+    classes : Path or None
+        Where the JVM is to note the classes it loads; None if that is of no use: the archive is
+        there, or making one has failed.
+    """
+
+    path: Path
+    java: Path
+    classes: Path | None
+
+    def java_options(self) -> str:
+        """Return what the JVM's command line needs."""
+        if self.classes is not None:
+            return f'"-XX:DumpLoadedClassList={self.classes}"'
+        if self.path.exists():
+            # A JVM that cannot use it goes on without, and need not say so.
+            return f'"-XX:SharedArchiveFile={self.path}" -Xlog:cds*=off'
+        return ""
+
+    def make_after(self, gateway: JavaGateway) -> None:
+        """Have the archive made when this program and its JVM have ended, if there is none yet."""
+        jvm = getattr(gateway, "proc", None)
+        if self.classes is not None and jvm is not None:
+            # One that Spark's launcher refused to start would not answer.
+            class_path = gateway.jvm.java.lang.System.getProperty("java.class.path")
+            atexit.register(self._start_maker, jvm.pid, class_path)
+
+    def _start_maker(self, jvm: int, class_path: str) -> None:
+        """Start the process that makes it; it does not belong to this one, which is about to end.
+
+        A caller that reads this program's output to its end must not wait for the maker.
+        """
+        maker = class_archive_maker.__file__
+        arguments = [str(self.path), str(self.classes), str(self.java), class_path, str(jvm)]
+        with contextlib.suppress(OSError):  # no archive, then: nobody's program depends on it
+            subprocess.Popen(
+                [sys.executable, "-I", maker, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+
+
+def find_class_archive(
+    java: Java,
+    spark_home: Path,
+    conf: Mapping[str, str],
+    environ: Mapping[str, str] = os.environ,
+) -> ClassArchive | None:
+    """Return the archive for a JVM that is about to start; None where there can be none.
+
+    Parameters
+    ----------
+    java : Java
+        What the JVM will run on.
+    spark_home : Path
+        Where Spark lies.
+    conf : Mapping
+        Spark's configuration. ``spark.orca.class.archive`` is ``false`` for no archive.
+    environ : Mapping
+        The environment that the JVM will start in.
+    """
+    wanted = conf.get(SETTING, "true").strip().lower() != "false"
+    if not (wanted and java.shares_classes and os.name == "posix"):
+        return None
+    directory = Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "zoo-orca"
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Classes are code: none from a directory that is somebody else's.
+        if directory.stat().st_uid != os.getuid() or not os.access(directory, os.W_OK):
+            return None
+        key = _key(java, spark_home, conf, environ)
+        _remove_unused(directory)
+        path = directory / f"{key}.jsa"
+        if path.exists():
+            os.utime(path)  # it is in use
+    except OSError:
+        return None
+    known = path.exists() or class_archive_maker.failure_of(path).exists()
+    classes = None if known else directory / f"{key}.{uuid.uuid4().hex}.classes"
+    return ClassArchive(path, java.home / "bin" / "java", classes)
+
+
+def _key(java: Java, spark_home: Path, conf: Mapping[str, str], environ: Mapping[str, str]) -> str:
+    """Return what tells apart the archives that must not be taken for each other."""
+    settings = Path(environ.get("SPARK_CONF_DIR") or spark_home / "conf")
+    known = [
+        java.home,
+        java.description,
+        conf.get("spark.driver.extraClassPath"),
+        *(environ.get(name) for name in _VARIABLES),
+        *_marks([settings / name for name in _CONFIGURATION]),
+        *_marks(sorted((spark_home / "jars").iterdir())),
+    ]
+    return hashlib.sha256("\n".join(map(str, known)).encode()).hexdigest()[:20]
+
+
+def _marks(files: Iterable[Path]) -> Iterable[str]:
+    """Yield the name, size and time of files, the ones that are there."""
+    for file in files:
+        with contextlib.suppress(FileNotFoundError):
+            found = file.stat()
+            yield f"{file} {found.st_size} {found.st_mtime_ns}"
+
+
+def _remove_unused(directory: Path) -> None:
+    """Remove archives that no program uses any more, and the lists of programs that were killed."""
+    now = time.time()
+    for pattern, days in (("*.jsa", _UNUSED_DAYS), ("*.failed", _UNUSED_DAYS), ("*.classes", 1)):
+        for file in directory.glob(pattern):
+            with contextlib.suppress(FileNotFoundError):  # another program was faster
+                if now - file.stat().st_mtime > days * 86400:
+                    file.unlink()

@@ -1,0 +1,115 @@
+"""Makes one archive of classes: the program that runs when a driver has ended.
+
+It is started by its path and imports nothing of the package. It may be killed at any moment: the
+archive appears under its name when it is whole.
+"""
+
+import contextlib
+import fcntl
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+# In the list of a program that has sent rows to workers. Another's list has a half of the classes.
+_NEEDED: Final = "org/apache/spark/sql/execution/python/MapInArrowExec"
+_JVM_ENDS_WITHIN: Final = 60.0
+_MADE_WITHIN: Final = 1800.0
+
+
+def failure_of(archive: Path) -> Path:
+    """Return where it is noted that an archive cannot be made, and why."""
+    return archive.with_suffix(".failed")
+
+
+def make_archive(archive: Path, classes: Path, java: Path, class_path: str, jvm: int) -> None:
+    """Make an archive of the classes that a JVM has noted, once that JVM has ended.
+
+    Parameters
+    ----------
+    archive : Path
+        What to make.
+    classes : Path
+        The JVM's list of classes; removed.
+    java : Path
+        The executable.
+    class_path : str
+        The JVM's class path.
+    jvm : int
+        Its process id.
+    """
+    try:
+        if not _ends(jvm) or _NEEDED not in classes.read_text():
+            return
+        with _alone(archive) as alone:
+            if alone and not archive.exists():
+                _dump(archive, classes, java, class_path)
+    finally:
+        classes.unlink(missing_ok=True)
+
+
+def _ends(process: int) -> bool:
+    """Wait for the end of a process that is not our child; False if it goes on."""
+    deadline = time.monotonic() + _JVM_ENDS_WITHIN
+    while time.monotonic() < deadline:
+        try:
+            os.kill(process, 0)
+        except OSError:
+            return True
+        time.sleep(0.2)
+    return False
+
+
+@contextlib.contextmanager
+def _alone(archive: Path) -> Iterator[bool]:
+    """Tell whether no other process makes the same archive; none will until the end of the block.
+
+    The system gives the lock back when a process ends, however that happens.
+    """
+    with archive.with_suffix(".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            yield False
+        else:
+            yield True
+
+
+def _dump(archive: Path, classes: Path, java: Path, class_path: str) -> None:
+    """Let Java write the archive; note it if Java cannot."""
+    part = archive.with_suffix(".part")
+    command = [str(java), "-Xshare:dump", "-Xlog:disable", "-Xlog:all=error:stderr"]
+    command += [f"-XX:SharedClassListFile={classes}", f"-XX:SharedArchiveFile={part}"]
+    try:
+        ended = subprocess.run(
+            [*command, "-cp", class_path], capture_output=True, text=True, timeout=_MADE_WITHIN
+        )
+        if ended.returncode == 0:
+            part.replace(archive)
+        else:
+            failure_of(archive).write_text(ended.stdout + ended.stderr)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        failure_of(archive).write_text(str(error))
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _give_way() -> None:
+    """Run only when a processor has nothing else to do.
+
+    Linux weighs processes within the group of their session (see sched(7), "the autogroup
+    feature"): in a session of its own this one would have as much as the user's next program.
+    """
+    os.nice(19)
+    with contextlib.suppress(OSError):  # not Linux, or without such groups
+        Path("/proc/self/autogroup").write_text("19")
+
+
+if __name__ == "__main__":
+    _give_way()
+    make_archive(
+        Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[4], int(sys.argv[5])
+    )

@@ -1,0 +1,202 @@
+"""The archive of Spark's classes: whom it fits, how it is made, and that a JVM maps it."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from zoo.orca import class_archive_maker
+from zoo.orca.class_archive import SETTING, find_class_archive
+from zoo.orca.class_archive_maker import failure_of, make_archive
+from zoo.orca.java import Java
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="made on Linux and macOS")
+
+HOTSPOT = 'openjdk version "17"\nOpenJDK 64-Bit Server VM (build 17+6, mixed mode, sharing)\n'
+DAY = 86400.0
+
+
+@pytest.fixture
+def spark_home(tmp_path):
+    home = tmp_path / "spark"
+    (home / "jars").mkdir(parents=True)
+    (home / "jars" / "spark-core.jar").write_bytes(b"classes")
+    return home
+
+
+@pytest.fixture
+def find(tmp_path, spark_home):
+    """Find the archive of a small Spark, with a cache of its own."""
+    environment = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+
+    def call(description=HOTSPOT, conf=None, **variables):
+        java = Java(tmp_path / "java", 17, description)
+        return find_class_archive(java, spark_home, conf or {}, environment | variables)
+
+    return call
+
+
+def test_first_program_notes_its_classes_and_a_later_one_maps_the_archive(find):
+    first = find()
+    assert first.java_options() == f'"-XX:DumpLoadedClassList={first.classes}"'
+    first.path.write_bytes(b"archive")
+    later = find()
+    assert later.path == first.path
+    assert later.java_options() == f'"-XX:SharedArchiveFile={first.path}" -Xlog:cds*=off'
+
+
+def test_two_programs_at_once_note_their_classes_apart(find):
+    assert find().classes != find().classes
+
+
+def test_what_changes_the_class_path_has_an_archive_of_its_own(find, spark_home, tmp_path):
+    paths = [find().path, find(HOTSPOT.replace("17+6", "17+7")).path]
+    paths.append(find(conf={"spark.driver.extraClassPath": "/more.jar"}).path)
+    paths.append(find(HADOOP_CONF_DIR="/etc/hadoop").path)
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf" / "spark-defaults.conf").write_text("spark.driver.extraClassPath /x.jar")
+    paths.append(find(SPARK_CONF_DIR=str(tmp_path / "conf")).path)
+    os.utime(spark_home / "jars" / "spark-core.jar", (1, 1))
+    paths.append(find().path)
+    (spark_home / "jars" / "another.jar").touch()
+    paths.append(find().path)
+    assert len(set(paths)) == len(paths)
+    assert find().path == paths[-1]
+
+
+def test_none_where_it_is_not_wanted_or_cannot_be(find, tmp_path, monkeypatch):
+    assert find(conf={SETTING: "False"}) is None
+    assert find(conf={SETTING: "true"}) is not None
+    assert find("Eclipse OpenJ9 VM (build 0.40, JRE 17 Linux amd64-64-Bit)") is None
+    assert find(HOTSPOT.replace(", sharing", "")) is None
+    (tmp_path / "file").touch()
+    assert find(XDG_CACHE_HOME=str(tmp_path / "file")) is None
+
+
+def test_none_from_somebody_else_s_directory(find, monkeypatch):
+    assert find() is not None
+    owner = os.getuid()
+    monkeypatch.setattr(os, "getuid", lambda: owner + 1)
+    assert find() is None
+
+
+def test_only_its_owner_may_read_or_write_the_directory(find):
+    assert find().path.parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_what_no_program_uses_any_more_is_removed(find):
+    path = find().path
+    used, unused = path.with_name("used.jsa"), path.with_name("unused.jsa")
+    killed, running = path.with_name("a.1.classes"), path.with_name("a.2.classes")
+    for file, days in ((used, 29), (unused, 31), (killed, 2), (running, 0.5), (path, 31)):
+        file.touch()
+        os.utime(file, (time.time() - days * DAY,) * 2)
+    find()
+    assert [file.exists() for file in (used, unused, killed, running)] == [True, False, False, True]
+
+
+def test_an_archive_in_use_stays(find):
+    path = find().path
+    path.touch()
+    os.utime(path, (time.time() - 29 * DAY,) * 2)
+    find()
+    assert time.time() - path.stat().st_mtime < DAY
+
+
+@pytest.fixture
+def make(tmp_path):
+    """Run the maker on a list of classes, with a java that is a shell script."""
+
+    def call(java_does, classes="org/apache/spark/sql/execution/python/MapInArrowExec id: 1"):
+        java = tmp_path / "java"
+        java.write_text(
+            "#!/bin/sh\n"
+            'for a; do case "$a" in -XX:SharedArchiveFile=*) out="${a#*=}";; esac; done\n'
+            f"{java_does}\n"
+        )
+        java.chmod(0o755)
+        (tmp_path / "k.classes").write_text(classes)
+        ended = subprocess.Popen(["true"])
+        ended.wait()
+        archive = tmp_path / "k.jsa"
+        make_archive(archive, tmp_path / "k.classes", java, "a.jar:b.jar", ended.pid)
+        assert not (tmp_path / "k.classes").exists()
+        assert not (tmp_path / "k.part").exists()
+        return archive
+
+    return call
+
+
+def test_maker_leaves_the_archive(make):
+    archive = make('echo "$@" > "$out"')
+    assert archive.read_text().endswith("-cp a.jar:b.jar\n")
+    assert not failure_of(archive).exists()
+
+
+def test_maker_notes_what_java_said_and_nobody_tries_again(make, find):
+    archive = make('echo half > "$out"; echo "non-empty directory" >&2; exit 1')
+    assert not archive.exists()
+    assert failure_of(archive).read_text() == "non-empty directory\n"
+    found = find()
+    failure_of(found.path).touch()
+    assert find().java_options() == ""
+
+
+def test_program_that_sent_no_rows_makes_no_archive(make):
+    archive = make('echo "$@" > "$out"', classes="java/lang/Object id: 1")
+    assert not archive.exists()
+    assert not failure_of(archive).exists()
+
+
+def test_one_maker_at_a_time(make, tmp_path):
+    with class_archive_maker._alone(tmp_path / "k.jsa") as alone:
+        assert alone
+        assert not make('echo "$@" > "$out"').exists()
+    assert make('echo "$@" > "$out"').exists()
+
+
+def test_maker_gives_up_on_a_jvm_that_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(class_archive_maker, "_JVM_ENDS_WITHIN", 0.5)
+    (tmp_path / "k.classes").write_text("anything")
+    make_archive(tmp_path / "k.jsa", tmp_path / "k.classes", Path("java"), "", os.getpid())
+    assert not list(tmp_path.iterdir())
+
+
+PROGRAM = """
+from zoo.orca import OrcaContext, init_orca_context
+
+init_orca_context("local", cores=1)
+spark = OrcaContext.get_spark_session()
+assert spark.range(9).mapInArrow(lambda batches: batches, "id long").count() == 9
+with open(f"/proc/{spark.sparkContext._gateway.proc.pid}/maps") as maps:
+    print("maps the archive:", ".jsa" in maps.read().replace("classes.jsa", ""))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="looks into /proc")
+def test_second_program_s_jvm_maps_what_was_made_after_the_first(tmp_path):
+    environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path / "a cache")}
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM)
+
+    def run():
+        ended = subprocess.run(
+            [sys.executable, program], capture_output=True, text=True, timeout=120, env=environment
+        )
+        assert ended.stderr == ""
+        return ended.stdout
+
+    assert run() == "maps the archive: False\n"
+    (directory,) = (tmp_path / "a cache").iterdir()
+    deadline = time.monotonic() + 400
+    while not (archives := list(directory.glob("*.jsa"))) and time.monotonic() < deadline:
+        assert not (failed := list(directory.glob("*.failed"))), failed[0].read_text()
+        time.sleep(0.5)
+    assert archives, list(directory.iterdir())
+    assert run() == "maps the archive: True\n"
+    assert not list(directory.glob("*.classes"))
