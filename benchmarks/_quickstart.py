@@ -1,7 +1,7 @@
 """The quick start as a whole program, in Orca or the framework alone, with the time of each phase.
 
-python benchmarks/_quickstart.py plain|orca DIRECTORY [--framework NAME] [--workers N] [--no-archive]
-                                 [--batch N] [--epochs N]
+python benchmarks/_quickstart.py plain|orca DIRECTORY [--framework NAME] [--workers N]
+                                 [--no-archive] [--batch N] [--epochs N]
 
 DIRECTORY has train.parquet and test.parquet. Both programs start a Spark session, read both, train
 with a validation after each epoch, save, and evaluate. The last line is a JSON object with the

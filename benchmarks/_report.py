@@ -47,7 +47,7 @@ class Goal:
 
     name: str
     value: float
-    must: float
+    must: float | None = None
     reach: float | None = None
     at_most: bool = False
     detail: str = ""
@@ -59,6 +59,8 @@ class Goal:
     @property
     def mark(self) -> str:
         """The verdict in words."""
+        if self.must is None:
+            return "–"
         if not self.meets(self.must):
             return "MISSED"
         return "reached" if self.reach is not None and self.meets(self.reach) else "met"
@@ -164,7 +166,7 @@ def goals_table(goals: Sequence[Goal]) -> str:
     for goal in goals:
         sign = "≤" if goal.at_most else "≥"
         reach = "" if goal.reach is None else f"{sign} {goal.reach:g}"
-        must = f"{sign} {goal.must:g}"
+        must = "–" if goal.must is None else f"{sign} {goal.must:g}"
         rows.append([goal.name, f"{goal.value:.3g}", goal.detail, must, reach, goal.mark])
     names = ["ratio of medians", "measured", "within rounds", "must", "reach", "mark"]
     return table(names, rows)

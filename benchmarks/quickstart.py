@@ -134,12 +134,14 @@ epochs; {options.rounds} rounds, in turns, each program in a cold process with t
 Plain is one script: Spark reads, `toPandas()` with Arrow, then `model.fit` on numpy arrays, or in \
 PyTorch a loop on tensors.
 
+Orca's session starts from the archive of Spark's classes that Orca's first program on a machine \
+leaves behind ({archive}); "no class archive" is that first program, and plain has none either, \
+like every program without Orca.
+
 "first step" is what the first epoch took beyond the last one: tracing and warming up. In plain, \
 what happens until training begins is to build the model; in Orca the rows go to the workers, the \
 workers start and import the framework, all at the same time, and build the model. "after \
-training" is Orca's way back, of the state through Spark. Orca's session starts from the archive \
-of Spark's classes that Orca's first program on a machine has left behind ({archive}); "no class \
-archive" is that first program, and plain, like every program without Orca, has none. No total has the "wait for tf.data" in \
+training" is Orca's way back, of the state through Spark. No total has the "wait for tf.data" in \
 it: Keras's `fit` on TensorFlow may end with one, about as long as the training was at the most, \
 because tf.data's autotuner can miss that its pipeline has ended. A program meets it or not, by \
 chance; Orca's pipelines have no autotuner. Memory is resident memory of all \
