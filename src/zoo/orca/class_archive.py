@@ -1,7 +1,7 @@
 """Spark's classes, kept parsed and verified in a file from which later drivers start sooner.
 
-A JVM that starts Spark loads some twenty thousand classes from 250 jars, and spends a third of its
-processor time until a first job has ended on that. Java can map them from an archive instead
+A JVM that starts Spark loads and verifies some twenty thousand classes from 250 jars, a good part
+of the time until a first job has ended. Java can map them from an archive instead
 ("class data sharing", JEP 310 and 350)::
 
     first program    its JVM notes the names of the classes it loads   KEY.<random>.classes
