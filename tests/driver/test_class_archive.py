@@ -145,6 +145,21 @@ def test_maker_notes_what_java_said_and_nobody_tries_again(make, find):
     assert find().java_options() == ""
 
 
+def test_a_java_that_was_killed_says_nothing_about_the_next_one(make):
+    archive = make('echo half > "$out"; kill -9 $$')
+    assert not archive.exists()
+    assert not failure_of(archive).exists()
+
+
+def test_only_the_program_itself_starts_the_maker(find, monkeypatch):
+    started = []
+    monkeypatch.setattr(subprocess, "Popen", lambda command, **_: started.append(command))
+    find()._start_maker(os.getpid() + 1, 1, "a.jar")
+    assert not started
+    find()._start_maker(os.getpid(), 1, "a.jar")
+    assert started
+
+
 def test_program_that_sent_no_rows_makes_no_archive(make):
     archive = make('echo "$@" > "$out"', classes="java/lang/Object id: 1")
     assert not archive.exists()

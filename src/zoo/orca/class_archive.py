@@ -81,13 +81,15 @@ class ClassArchive:
         if self.classes is not None and jvm is not None:
             # One that Spark's launcher refused to start would not answer.
             class_path = gateway.jvm.java.lang.System.getProperty("java.class.path")
-            atexit.register(self._start_maker, jvm.pid, class_path)
+            atexit.register(self._start_maker, os.getpid(), jvm.pid, class_path)
 
-    def _start_maker(self, jvm: int, class_path: str) -> None:
+    def _start_maker(self, program: int, jvm: int, class_path: str) -> None:
         """Start the process that makes it; it does not belong to this one, which is about to end.
 
         A caller that reads this program's output to its end must not wait for the maker.
         """
+        if os.getpid() != program:  # a process that the program has forked ends before it
+            return
         maker = class_archive_maker.__file__
         arguments = [str(self.path), str(self.classes), str(self.java), class_path, str(jvm)]
         with contextlib.suppress(OSError):  # no archive, then: nobody's program depends on it

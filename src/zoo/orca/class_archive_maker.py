@@ -89,7 +89,7 @@ def _dump(archive: Path, classes: Path, java: Path, class_path: str) -> None:
         )
         if ended.returncode == 0:
             part.replace(archive)
-        else:
+        elif ended.returncode > 0:  # it was not killed, and would say the same again
             failure_of(archive).write_text(ended.stdout + ended.stderr)
     except (OSError, subprocess.TimeoutExpired) as error:
         failure_of(archive).write_text(str(error))
