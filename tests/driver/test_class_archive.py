@@ -76,6 +76,15 @@ def test_none_where_it_is_not_wanted_or_cannot_be(find, tmp_path, monkeypatch):
     assert find(XDG_CACHE_HOME=str(tmp_path / "file")) is None
 
 
+def test_none_for_a_user_without_a_home(find, monkeypatch):
+    def no_home():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", no_home)
+    assert find(XDG_CACHE_HOME="") is None
+    assert find() is not None
+
+
 def test_none_from_somebody_else_s_directory(find, monkeypatch):
     assert find() is not None
     owner = os.getuid()

@@ -124,8 +124,8 @@ def find_class_archive(
     wanted = conf.get(SETTING, "true").strip().lower() != "false"
     if not (wanted and java.shares_classes and os.name == "posix"):
         return None
-    directory = Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "zoo-orca"
     try:
+        directory = Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "zoo-orca"
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         # Classes are code: none from a directory that is somebody else's.
         if directory.stat().st_uid != os.getuid() or not os.access(directory, os.W_OK):
@@ -135,7 +135,7 @@ def find_class_archive(
         path = directory / f"{key}.jsa"
         if path.exists():
             os.utime(path)  # it is in use
-    except OSError:
+    except (OSError, RuntimeError):  # RuntimeError: a container's user may have no home at all
         return None
     known = path.exists() or class_archive_maker.failure_of(path).exists()
     classes = None if known else directory / f"{key}.{uuid.uuid4().hex}.classes"
