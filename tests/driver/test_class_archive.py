@@ -13,8 +13,6 @@ from zoo.orca.class_archive import SETTING, find_class_archive
 from zoo.orca.class_archive_maker import failure_of, make_archive
 from zoo.orca.java import Java
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="made on Linux and macOS")
-
 HOTSPOT = 'openjdk version "17"\nOpenJDK 64-Bit Server VM (build 17+6, mixed mode, sharing)\n'
 DAY = 86400.0
 
@@ -156,6 +154,13 @@ def test_maker_notes_what_java_said_and_nobody_tries_again(make, find):
 
 def test_a_java_that_was_killed_says_nothing_about_the_next_one(make):
     archive = make('echo half > "$out"; kill -9 $$')
+    assert not archive.exists()
+    assert not failure_of(archive).exists()
+
+
+def test_a_java_that_got_no_processor_may_be_tried_again(make, monkeypatch):
+    monkeypatch.setattr(class_archive_maker, "_MADE_WITHIN", 0.2)
+    archive = make('echo half > "$out"; exec sleep 30')
     assert not archive.exists()
     assert not failure_of(archive).exists()
 

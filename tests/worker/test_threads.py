@@ -1,5 +1,6 @@
 """The processors on which a child's threads run."""
 
+import contextlib
 import os
 import threading
 
@@ -15,10 +16,12 @@ pytestmark = [
 ]
 
 
-def where_they_run(threads: list[threading.Thread]) -> set[frozenset[int]]:
-    # Those of the test alone: another test's last threads may end while they are looked at.
-    ids = [threading.get_native_id(), *(thread.native_id or 0 for thread in threads)]
-    return {frozenset(os.sched_getaffinity(thread)) for thread in ids}
+def where_all_run() -> set[frozenset[int]]:
+    found = set()
+    for thread in os.listdir("/proc/self/task"):
+        with contextlib.suppress(ProcessLookupError):  # another test's last thread has ended
+            found.add(frozenset(os.sched_getaffinity(int(thread))))
+    return found
 
 
 def test_all_threads_move_with_every_job() -> None:
@@ -31,17 +34,16 @@ def test_all_threads_move_with_every_job() -> None:
     try:
         for wanted in (one, other, set(), other):
             processors.bind(wanted)
-            assert where_they_run(threads) == {frozenset(wanted) or everywhere}
+            assert where_all_run() == {frozenset(wanted) or everywhere}
             threads.append(threading.Thread(target=done.wait))
             threads[-1].start()
-            assert where_they_run(threads) == {frozenset(wanted) or everywhere}
-        processors.bind([])
-        assert where_they_run(threads) == {everywhere}
+            assert where_all_run() == {frozenset(wanted) or everywhere}
     finally:
         processors.bind([])
         done.set()
         for thread in threads:
             thread.join()
+    assert where_all_run() == {everywhere}
 
 
 def test_the_number_of_threads_is_the_environment_s() -> None:

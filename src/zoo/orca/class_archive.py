@@ -122,7 +122,7 @@ def find_class_archive(
         The environment that the JVM will start in.
     """
     wanted = conf.get(SETTING, "true").strip().lower() != "false"
-    if not (wanted and java.shares_classes and os.name == "posix"):
+    if not (wanted and java.shares_classes):
         return None
     try:
         directory = Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "zoo-orca"
