@@ -31,3 +31,11 @@ def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
     made = Bench(FAMILIES[request.param])
     yield made
     made.ranks.close()
+
+
+@pytest.fixture
+def keras_bench(bench: Bench) -> Bench:
+    """The frameworks that are Keras, on all of its backends."""
+    if bench.family.framework == "torch":
+        pytest.skip("not of Keras")
+    return bench

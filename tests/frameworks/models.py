@@ -184,3 +184,27 @@ def after_steps(version: int, function: Callable[[], None]) -> Any:
             function()
 
     return AfterSteps()
+
+
+def named(config: dict[str, Any]) -> Any:
+    """Ten times the item and once the user, by `config["inputs"]`: a dict of inputs, or a list."""
+    keras = keras_of(config)
+    user, item = keras.Input((1,), name="user"), keras.Input((1,), name="item")
+    tens = keras.layers.Rescaling(10.0)(item)
+    tables = {"dict": {"user": user, "item": item}, "list": [item, user]}
+    model = keras.Model(tables[config["inputs"]], keras.layers.Add()([tens, user]))
+    model.compile("sgd", "mse")
+    return model
+
+
+def rated(config: dict[str, Any]) -> Any:
+    """Outputs rating and click of one number each, in a dict or a list; no bias."""
+    keras = keras_of(config)
+    x = keras.Input((4,), name="x")
+    rating = keras.layers.Dense(1, use_bias=False, name="rating")(x)
+    click = keras.layers.Dense(1, use_bias=False, name="click")(x)
+    tables = {"dict": {"rating": rating, "click": click}, "list": [rating, click]}
+    model = keras.Model(x, tables[config["outputs"]])
+    names = config.get("losses", {"rating": "mse", "click": "mae"})
+    model.compile(optimizer_of(config), names)
+    return model

@@ -66,6 +66,18 @@ def input_structure(model: Any) -> Any:
     return model._nested_inputs if model._is_graph_network else None
 
 
+def output_structure(model: Any) -> Any:
+    """Return the nested symbolic outputs of a functional model."""
+    return model._nested_outputs
+
+
+def has_own_step(model: Any) -> bool:
+    """Whether the model's class says by itself what is done with labels."""
+    base = package().Model
+    names = ("train_step", "test_step", "compute_loss", "compute_metrics")
+    return any(getattr(type(model), name) is not getattr(base, name) for name in names)
+
+
 def input_name(tensor: Any) -> str:
     """Return the name by which a user knows a symbolic input."""
     return str(tensor.node.layer.name)

@@ -30,8 +30,10 @@ def build_metrics(model: Any, batch: Any) -> None:
     outputs = model._nested_outputs
     if model.compiled_loss is not None and not model.compiled_loss.built:
         model.compiled_loss.build(outputs)
-    if model.compiled_metrics is not None and not model.compiled_metrics.built:
-        model.compiled_metrics.build(outputs, labels)
+    metrics = model.compiled_metrics
+    if metrics is not None and not metrics.built:
+        # As Keras does first with what it is given: one label, or a dict, for a list of outputs.
+        metrics.build(outputs, metrics._conform_to_outputs(outputs, labels))
 
 
 def compile_steps(model: Any) -> None:

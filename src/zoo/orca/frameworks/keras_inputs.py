@@ -1,4 +1,4 @@
-"""Columns as a Keras model takes them: which column is which input, and in which shape."""
+"""Columns as a Keras model takes them: in which shape, and in which structure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.orca.errors import ModelError
+from zoo.orca.frameworks.keras_names import Names, labels_by_name, matched
 from zoo.orca.wire.features import ColumnSpec, FeatureSpec
 
 _WEIGHT = "\0weight"
@@ -42,21 +43,28 @@ class Layout:
         Those of a functional model, in its order; None: any other model's.
     keys : sequence of str or None
         The names under which the model takes its inputs as a dict, in the same order.
+    outputs : Names or None
+        The outputs that labels are for, where the model says; None: labels stay as they are given.
 
     Raises
     ------
     ModelError
-        If number, names, shapes or kinds of columns do not fit the inputs.
+        If number, names, shapes or kinds of columns do not fit the inputs, or labels the outputs.
     """
 
     def __init__(
-        self, spec: FeatureSpec, inputs: Sequence[Input] | None, keys: Sequence[str] | None
+        self,
+        spec: FeatureSpec,
+        inputs: Sequence[Input] | None,
+        keys: Sequence[str] | None,
+        outputs: Names | None = None,
     ) -> None:
         self._spec = spec
         columns = list(spec.features)
         self._keys = spec.feature_keys
         if inputs is not None:
-            columns = _in_order(spec, inputs, keys)
+            names = Names(tuple(keys or (one.name for one in inputs)), keys is not None)
+            columns = _in_order(spec, names)
             self._keys = tuple(keys) if keys is not None else None
             for column, expected in zip(columns, inputs, strict=True):
                 _check(column, expected)
@@ -65,9 +73,9 @@ class Layout:
             Part(f"x{k}", column.name, _row_shape(column, rank))
             for k, (column, rank) in enumerate(zip(columns, ranks, strict=True))
         ]
+        labels, self._label_keys = labels_by_name(spec, outputs)
         self._labels = [
-            Part(f"y{k}", column.name, _row_shape(column, 2))
-            for k, column in enumerate(spec.labels)
+            Part(f"y{k}", column.name, _row_shape(column, 2)) for k, column in enumerate(labels)
         ]
 
     def feature_arrays(self, columns: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
@@ -106,7 +114,7 @@ class Layout:
             return data
         labels = [tensors[part.key] for part in self._labels]
         weight = (tensors[_WEIGHT],) if _WEIGHT in tensors else ()
-        return (*data, _structure(labels, self._spec.label_keys), *weight)
+        return (*data, _structure(labels, self._label_keys), *weight)
 
     def placeholder(self) -> dict[str, NDArray[Any]] | None:
         """Return two rows of nothing for the inputs; None while a column's length is unknown."""
@@ -157,12 +165,10 @@ def _row_shape(column: ColumnSpec, rank: int) -> Shape:
     return (1,)
 
 
-def _in_order(
-    spec: FeatureSpec, inputs: Sequence[Input], keys: Sequence[str] | None
-) -> list[ColumnSpec]:
+def _in_order(spec: FeatureSpec, inputs: Names) -> list[ColumnSpec]:
     """Return the feature columns in the order of the model's inputs."""
-    names = list(keys) if keys is not None else [one.name for one in inputs]
     given = [column.name for column in spec.features]
+    names = list(inputs.names)
     if spec.feature_keys is not None:
         if set(spec.feature_keys) != set(names):
             raise ModelError(
@@ -171,12 +177,13 @@ def _in_order(
             )
         by_key = dict(zip(spec.feature_keys, spec.features, strict=True))
         return [by_key[name] for name in names]
-    if len(given) != len(inputs):
+    if len(given) != len(names):
         raise ModelError(
-            f"the model has {len(inputs)} inputs {names}, and feature_cols has {len(given)} "
+            f"the model has {len(names)} inputs {names}, and feature_cols has {len(given)} "
             f"columns {given}: name one column for each input, in order, or map them by name"
         )
-    return list(spec.features)
+    order = matched("feature_cols", given, inputs, "input")
+    return [spec.features[place] for place in order]
 
 
 def _check(column: ColumnSpec, expected: Input) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 
 from zoo.orca.errors import MissingPackageError, ModelError
 from zoo.orca.frameworks.keras_inputs import Input, Layout
+from zoo.orca.frameworks.keras_names import Names
 from zoo.orca.wire.features import FeatureSpec
 from zoo.orca.wire.job import Job, OutputSpec
 from zoo.orca.wire.packing import unpack
@@ -104,14 +105,21 @@ class Made:
         structure = self.keras.input_structure(self.model)
         if structure is None:
             return Layout(spec, None, None)
+        tensors = self.keras.flatten(structure)
         inputs = [
             Input(self.keras.input_name(t), tuple(t.shape), self.keras.dtype_name(t))
-            for t in self.keras.flatten(structure)
+            for t in tensors
         ]
-        keys = None
-        if isinstance(structure, dict):
-            keys = list(self.keras.flatten({key: key for key in structure}))
-        return Layout(spec, inputs, keys)
+        return Layout(spec, inputs, _keys(structure, tensors), self._labelled())
+
+    def _labelled(self) -> Names | None:
+        """Return the outputs' names if labels are for outputs; None: what they are is not known."""
+        if self.keras.has_own_step(self.model):
+            return None
+        structure = self.keras.output_structure(self.model)
+        tensors = self.keras.flatten(structure)
+        keys = _keys(structure, tensors)
+        return Names(tuple(keys or self.model.output_names), keys is not None)
 
     @property
     def is_static(self) -> bool:
@@ -185,6 +193,16 @@ class Made:
             OutputSpec(str(name), self.keras.dtype_name(tensor), len(tensor.shape))
             for name, tensor in zip(names, flat, strict=True)
         )
+
+
+def _keys(structure: Any, tensors: Sequence[Any]) -> list[str] | None:
+    """Return the keys of a dict of tensors in the order in which Keras flattens it, or None."""
+    if not isinstance(structure, dict):
+        return None
+    by_tensor = {id(tensor): str(key) for key, tensor in structure.items()}
+    keys = [by_tensor[id(tensor)] for tensor in tensors if id(tensor) in by_tensor]
+    # Of nested dicts there is no one key for a tensor.
+    return keys if len(keys) == len(structure) == len(tensors) else None
 
 
 def legacy_keras() -> bool:

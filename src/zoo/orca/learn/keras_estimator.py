@@ -183,9 +183,10 @@ class KerasEstimator(KerasFiles):
         data_config : dict, optional
             Belongs to Orca's data creators; without meaning for a DataFrame.
         feature_cols : list of str, str or dict
-            The model's inputs, by position, or ``{"input name": "column"}``.
+            The model's inputs: ``{"input name": "column"}``, or a list, by name where the columns'
+            names are exactly the inputs', else by position.
         label_cols : list of str, str or dict
-            The labels, by position, or ``{"output name": "column"}``.
+            The labels, in the same way: ``{"output name": "column"}``, or a list.
         sample_weight_col : str, optional
             A column of weights, one number a row.
         initial_epoch : int, optional

@@ -1,0 +1,96 @@
+"""Which column is which input, or whose label: by name where names say so, else by position.
+
+Keras sorts the names of a dict, so a dict has no order that a list of columns could have been
+written in: what the columns' own names do not say, the user has to.
+"""
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from zoo.orca.errors import ModelError
+from zoo.orca.wire.features import ColumnSpec, FeatureSpec
+
+
+@dataclass(frozen=True)
+class Names:
+    """The names of a model's inputs, or of its outputs, in the model's own order.
+
+    Parameters
+    ----------
+    names : tuple of str
+    keyed : bool
+        Whether they are the keys of a dict, and not of tensors in a list.
+    """
+
+    names: tuple[str, ...]
+    keyed: bool
+
+
+def matched(argument: str, columns: Sequence[str], of: Names, kind: str) -> list[int]:
+    """Return which of the columns of a list is for each of the names, of which there are as many.
+
+    Parameters
+    ----------
+    argument : str
+        "feature_cols" or "label_cols".
+    columns : sequence of str
+    of : Names
+    kind : str
+        "input" or "output".
+
+    Raises
+    ------
+    ModelError
+        With the dict to write, if the names are a dict's and the columns' are others.
+    """
+    if len(columns) > 1 and sorted(columns) == sorted(of.names):
+        return [columns.index(name) for name in of.names]
+    if of.keyed and len(columns) > 1:
+        pairs = _similar(columns, of.names)
+        raise ModelError(
+            f"{argument} is the list {list(columns)}, and the model's {kind}s are a dict of "
+            f"{list(of.names)}, which has no order\n"
+            f"say which column is which {kind}: {argument}={pairs} (an example: check each pair)"
+        )
+    return list(range(len(columns)))
+
+
+def labels_by_name(
+    spec: FeatureSpec, outputs: Names | None
+) -> tuple[tuple[ColumnSpec, ...], tuple[str, ...] | None]:
+    """Return the label columns, and the names of outputs under which Keras gets them, if any.
+
+    Raises
+    ------
+    ModelError
+        If labels are for outputs that the model does not have, or it cannot be told for which.
+    """
+    if outputs is None or not spec.labels:
+        return spec.labels, spec.label_keys
+    if spec.label_keys is not None:
+        unknown = sorted(set(spec.label_keys).difference(outputs.names))
+        if unknown:
+            raise ModelError(
+                f"label_cols names the outputs {unknown}, and the model's outputs are "
+                f"{list(outputs.names)}"
+            )
+        return spec.labels, spec.label_keys
+    if len(spec.labels) != len(outputs.names) or len(spec.labels) == 1:
+        return spec.labels, None
+    order = matched("label_cols", [one.name for one in spec.labels], outputs, "output")
+    return tuple(spec.labels[place] for place in order), outputs.names if outputs.keyed else None
+
+
+def _similar(columns: Sequence[str], names: Sequence[str]) -> dict[str, str]:
+    """Return each name with the column that is most like it, the most similar pair first."""
+    ratios = {
+        (name, column): difflib.SequenceMatcher(None, name.lower(), column.lower()).ratio()
+        for name in names
+        for column in columns
+    }
+    pairs: dict[str, str] = {}
+    for name, column in sorted(ratios, key=lambda pair: -ratios[pair]):
+        if name not in pairs and column not in pairs.values():
+            pairs[name] = column
+    return {name: pairs[name] for name in names if name in pairs}
