@@ -15,6 +15,7 @@ def _state() -> State:
     tensors = {
         "weights/b": np.arange(6, dtype=np.float32).reshape(2, 3),
         "weights/a": np.array(3, np.int64),
+        "weights/transposed": np.arange(6, dtype=np.float32).reshape(2, 3).T,
         "optimizer/m": np.zeros((0, 4), np.float16),
     }
     return State(tensors, {"framework": "fake", "epoch": 3, "cursor": [1, 2]})

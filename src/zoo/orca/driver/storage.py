@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
@@ -17,7 +18,9 @@ def save_state(state: State, path: str) -> None:
     """Write `state` to a local path or URL, whole or not at all."""
     # The file orders tensors by its own rules, so their order is kept in the header.
     header = {"version": _VERSION, "names": list(state.tensors), "meta": state.meta}
-    write_bytes(path, save(state.tensors, {_KEY: json.dumps(header)}))
+    # Memory is written as it lies, and of a transposed tensor (torch has them) in another order.
+    tensors = {name: np.asarray(tensor, order="C") for name, tensor in state.tensors.items()}
+    write_bytes(path, save(tensors, {_KEY: json.dumps(header)}))
 
 
 def load_state(path: str) -> State:
