@@ -29,6 +29,9 @@ def begin() -> None:
     keras = package()
     keras.backend.clear_session()
     keras.mixed_precision.set_global_policy("float32")
+    # Layers that draw random numbers then keep the generator's state in a variable, which goes on
+    # in the next `fit`. Keras's default keeps it inside of TensorFlow's kernels.
+    keras.backend.experimental.enable_tf_random_generator()
 
 
 def make_random(seed: int) -> None:
@@ -90,7 +93,22 @@ def name_of(variable: Any) -> str:
 
 def random_states(model: Any) -> list[Any]:
     """Return the variables of random generators that layers own."""
-    return []
+    found: dict[int, Any] = {}
+    for layer in model._flatten_layers():
+        for value in list(vars(layer).values()):
+            # A layer of Keras's has it inside of a generator of Keras's, once it is built.
+            generator = getattr(value, "_generator", value)
+            if isinstance(generator, tf.random.Generator):
+                found[id(generator.state)] = generator.state
+    return list(found.values())
+
+
+def scattered(state: Any, shift: int) -> Any:
+    """Return the state of a random generator with another seed."""
+    other = state.copy()
+    # The last number is the generator's key; those before it count how often it was used.
+    other[-1] = (int(state[-1]) + shift) % (1 << 62)
+    return other
 
 
 def is_optimizer(value: Any) -> bool:
@@ -161,11 +179,35 @@ def optimizer_variables(optimizer: Any) -> list[Any]:
     return found
 
 
+def hyperparameters(optimizer: Any) -> dict[str, Any]:
+    """Return the variables that Keras does not count among the optimizer's, by name.
+
+    The learning rate, and whatever else an optimizer keeps in an attribute.
+    """
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    known = {id(variable) for variable in optimizer_variables(optimizer)}
+    return {
+        name.lstrip("_"): value
+        for name, value in vars(inner).items()
+        if isinstance(value, tf.Variable) and id(value) not in known
+    }
+
+
+def rate_variable(optimizer: Any) -> Any:
+    """Return the variable that is the learning rate; None: it is a schedule."""
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    if isinstance(inner, package().optimizers.legacy.Optimizer):
+        rate = inner._hyper.get("learning_rate")
+    else:
+        rate = inner._learning_rate
+    return rate if isinstance(rate, tf.Variable) else None
+
+
 def optimized(optimizer: Any, trainable: Sequence[Any]) -> list[int] | None:
     """Return which of `trainable` the optimizer was built for; None: it is not built."""
     inner = getattr(optimizer, "inner_optimizer", optimizer)
     if isinstance(inner, package().optimizers.legacy.Optimizer):
-        return list(range(len(trainable))) if len(inner.weights) > 1 else None
+        return list(range(len(trainable))) if inner._hypers_created else None
     index = getattr(inner, "_index_dict", None)
     if index is None:
         return None

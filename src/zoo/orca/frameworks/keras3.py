@@ -128,6 +128,15 @@ def random_states(model: Any) -> list[Any]:
     return [v for v in model.non_trainable_variables if id(v) not in known]
 
 
+def scattered(state: Any, shift: int) -> Any:
+    """Return the state of a random generator with another seed."""
+    other = state.copy()
+    if state.dtype.kind in "iu":
+        # The seed is the first number, the second counts how often it was used.
+        other.flat[0] = (int(state.flat[0]) + shift) % (1 << 31)
+    return other
+
+
 def is_optimizer(value: Any) -> bool:
     """Whether `value` is an optimizer, wrapped or not."""
     return isinstance(value, package().optimizers.Optimizer)
@@ -169,6 +178,17 @@ def build_optimizer(optimizer: Any, variables: Sequence[Any]) -> None:
 def optimizer_variables(optimizer: Any) -> list[Any]:
     """Return the optimizer's variables; just its counters while it is not built."""
     return list(optimizer.variables)
+
+
+def hyperparameters(optimizer: Any) -> dict[str, Any]:
+    """Return nothing: Keras 3 counts the learning rate, and all else, among the variables."""
+    return {}
+
+
+def rate_variable(optimizer: Any) -> Any:
+    """Return the variable that is the learning rate; None: it is a schedule."""
+    rate = getattr(optimizer, "inner_optimizer", optimizer)._learning_rate
+    return rate if isinstance(rate, package().Variable) else None
 
 
 def optimized(optimizer: Any, trainable: Sequence[Any]) -> list[int] | None:

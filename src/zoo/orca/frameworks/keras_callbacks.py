@@ -21,6 +21,7 @@ from zoo.orca.errors import ModelError
 from zoo.orca.frameworks.keras_metrics import restore
 from zoo.orca.frameworks.keras_models import Made, value_of
 from zoo.orca.frameworks.keras_position import Loop
+from zoo.orca.frameworks.keras_randomness import seed_epoch
 from zoo.orca.wire.job import Progress
 from zoo.orca.worker.plugin import World
 
@@ -101,6 +102,8 @@ class Frame:
         From a step's logs and this rank's share to global ones.
     pacing : list
         The callback that sets how many steps a call runs, where one may.
+    seed : int
+        The job's.
     """
 
     made: Made
@@ -109,6 +112,7 @@ class Frame:
     hooks: Hooks
     step_logs: Callable[[Any, float], dict[str, float]]
     pacing: list[Any]
+    seed: int
 
     @property
     def several(self) -> bool:
@@ -156,6 +160,7 @@ def first_callback(frame: Frame) -> Any:
 
         def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
             loop.begin("train")
+            seed_epoch(frame.made, frame.seed, frame.world, loop.part.start)
             reporter.begin(epoch, self.params)
 
         def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:

@@ -8,6 +8,7 @@ import warnings
 from typing import Any
 
 from zoo.orca.errors import ModelError, StateError
+from zoo.orca.frameworks.keras_archives import read_h5_optimizer, read_rate
 from zoo.orca.frameworks.keras_models import Made
 from zoo.orca.frameworks.keras_state import read_state, write_state
 from zoo.orca.wire.job import Job
@@ -32,12 +33,18 @@ def save_weights(job: Job, path: str) -> None:
     _restored(job).model.save_weights(path)
 
 
-def load_weights(job: Job, path: str) -> State:
+def load_weights(job: Job, path: str, *, whole: bool = False) -> State:
     """Return the state of a model with the weights of a .keras or .h5 file.
 
     Of a .keras or .weights.h5 file the optimizer's variables are read too, where it has them.
+    Whatever else is in a file, nothing of it is executed.
 
-    The file's weights alone are read: whatever else is in it, nothing of it is executed.
+    Parameters
+    ----------
+    job : Job
+    path : str
+    whole : bool
+        Whether an .h5 file is to be read as one of a whole model, with the optimizer's variables.
 
     Raises
     ------
@@ -45,13 +52,19 @@ def load_weights(job: Job, path: str) -> State:
         If the file is not Keras's, or its weights do not fit the model.
     """
     made = _built(job)
-    if path.endswith((".keras", ".weights.h5")) and made.keras.is_compiled(made.model):
+    whole = path.endswith(".keras") or (whole and not path.endswith(".weights.h5"))
+    compiled = made.keras.is_compiled(made.model)
+    if compiled and (whole or path.endswith(".weights.h5")):
         # Such a file may hold the optimizer's variables, which need a place to go to.
-        made.keras.build_optimizer(made.model.optimizer, made.model.trainable_variables)
+        made.keras.build_optimizer(made.model.optimizer, made.trainable_variables)
     try:
         made.model.load_weights(path)
     except (ValueError, OSError, KeyError) as error:
         raise StateError(f"{path} does not hold weights of this model: {error}") from error
+    if compiled and whole:
+        if path.endswith(".h5"):
+            read_h5_optimizer(made, path)
+        read_rate(made, path)
     return read_state(made, {"epoch": 0, "step": 0})
 
 

@@ -20,16 +20,15 @@ from zoo.orca.frameworks.keras_callbacks import (
     user_callbacks,
 )
 from zoo.orca.frameworks.keras_metrics import Logs, Statistics
-from zoo.orca.frameworks.keras_models import Made, value_of
+from zoo.orca.frameworks.keras_models import Made
 from zoo.orca.frameworks.keras_position import Loop, Part
+from zoo.orca.frameworks.keras_randomness import seed_fit
 from zoo.orca.frameworks.keras_state import expected_bytes, read_state, share_state, write_state
 from zoo.orca.frameworks.keras_steps import Step, distribute
 from zoo.orca.wire.job import EvaluateJob, OutputSpec, TrainJob
 from zoo.orca.wire.packing import State, unpack
 from zoo.orca.wire.plan import Plan, global_rows
 from zoo.orca.worker.plugin import Evaluated, Rows, Trained, World, check_state_size
-
-_SEED_STRIDE = 0x9E3779B1
 
 
 class Session:
@@ -42,7 +41,7 @@ class Session:
     """
 
     def __init__(self, made: Made, rows: Rows, job: TrainJob | EvaluateJob, world: World) -> None:
-        self.made, self._world = made, world
+        self.made, self._world, self._seed = made, world, job.seed
         self._class_weight = job.class_weight if isinstance(job, TrainJob) else None
         self._weighted = rows.spec.weight is not None or bool(self._class_weight)
         self.layout = made.layout(rows.spec)
@@ -132,9 +131,11 @@ class Session:
         logs = Logs(made, world.collective, original)
         if world.size > 1:
             self._make_logs_global(loop, plans, logs, original)
-        return Frame(
-            made, world, loop, hooks, lambda s, share: numbers(logs.of_step(s, share)), pacing
-        )
+
+        def of_step(step_logs: Any, share: float) -> dict[str, float]:
+            return numbers(logs.of_step(step_logs, share))
+
+        return Frame(made, world, loop, hooks, of_step, pacing, self._seed)
 
     def _make_logs_global(
         self, loop: Loop, plans: Mapping[str, Plan], logs: Logs, original: Any
@@ -173,8 +174,7 @@ def train(made: Made, job: TrainJob, rows: Rows, validation: Rows | None, world:
         loop.test = _part(validation.plan, world.rank, count)
         plans["test"] = validation.plan
         validation_data = session.feed_of(validation).steps(lambda: 0, count)
-    if world.size > 1 or first:
-        _scatter_randomness(made, job.seed, world.rank, first)
+    seed_fit(made, job.seed, world, first)
     history = made.keras.package().callbacks.History()
     progress = _Progress(made, session.state, job, plan, loop, history)
     running = user_callbacks(made, users, world)
@@ -276,16 +276,3 @@ def _someone_idles(plan: Plan) -> bool:
         return False
     shares: NDArray[np.int64] = np.diff(plan.ends(), axis=0, prepend=0)
     return bool((shares == 0).any())
-
-
-def _scatter_randomness(made: Made, seed: int, rank: int, first: int) -> None:
-    """Give each rank its own dropout masks, and each `fit` others than the last one's."""
-    mixed = np.random.SeedSequence([seed, rank, first]).generate_state(1)[0]
-    made.keras.make_random(int(mixed) >> 1)
-    for variable in made.keras.random_states(made.model):
-        value = value_of(variable)
-        if rank and value.dtype.kind in "iu":
-            shifted = value.copy()
-            # The seed is the first number, the second counts how often it was used.
-            shifted.flat[0] = (int(value.flat[0]) + rank * _SEED_STRIDE) % (1 << 31)
-            variable.assign(shifted)

@@ -1,5 +1,6 @@
 """The user's model: made by the creator, told which Keras it is of, built, and asked about."""
 
+import functools
 import importlib
 import importlib.util
 import os
@@ -119,7 +120,9 @@ class Made:
         structure = self.keras.output_structure(self.model)
         tensors = self.keras.flatten(structure)
         keys = _keys(structure, tensors)
-        return Names(tuple(keys or self.model.output_names), keys is not None)
+        # A Sequential of Keras 3 has no names for its one output.
+        names = keys or getattr(self.model, "output_names", None)
+        return Names(tuple(names), keys is not None) if names else None
 
     @property
     def is_static(self) -> bool:
@@ -159,6 +162,14 @@ class Made:
                     seen.add(id(member))
                     found[name if len(members) == 1 else f"{name}.{k}"] = member
         return found
+
+    @functools.cached_property
+    def trainable_variables(self) -> list[Any]:
+        """The variables that training began with; a callback may freeze some of them later.
+
+        Asked for the first time once the model is built.
+        """
+        return list(self.model.trainable_variables)
 
     def metric_variables(self) -> list[Any]:
         """Return the variables of all metrics that exist by now."""

@@ -13,10 +13,12 @@ from zoo.orca.wire.packing import State
 from zoo.orca.worker.collective import Collective
 
 _OPTIMIZERS = "optimizers"
+#: Before the names of tensors that are an optimizer's hyperparameters, which have no number.
+_HYPER = "hyper:"
 
 
 def read_state(made: Made, meta: dict[str, Any]) -> State:
-    """Return weights, random states and the variables of optimizers that were built.
+    """Return weights, random states and all variables of optimizers that were built.
 
     Names carry each tensor's number, which makes them unique and keeps their order.
     """
@@ -24,10 +26,12 @@ def read_state(made: Made, meta: dict[str, Any]) -> State:
     tensors.update(_named("random", made.keras.random_states(made.model), made))
     built = {}
     for place, optimizer in made.optimizers().items():
-        trained = made.keras.optimized(optimizer, made.model.trainable_variables)
+        trained = made.keras.optimized(optimizer, made.trainable_variables)
         if trained is not None:
             variables = made.keras.optimizer_variables(optimizer)
             tensors.update(_named(_prefix(place), variables, made))
+            for name, variable in made.keras.hyperparameters(optimizer).items():
+                tensors[f"{_prefix(place)}/{_HYPER}{name}"] = _portable(value_of(variable))
             built[place] = trained
     fixed = {"framework": made.framework, "keras": made.keras.VERSION, _OPTIMIZERS: built}
     return State(tensors, {**meta, **fixed})
@@ -51,7 +55,8 @@ def write_state(made: Made, state: State, *, optimizers: bool) -> None:
     random_states = made.keras.random_states(made.model)
     _assign(made, made.model.weights, _members(state, "weights"), "the model's weights")
     saved = _members(state, "random")
-    if saved:  # a state of Keras 2, or of weights alone, has none
+    # A state of weights alone has none, nor has a model of Keras 2 outside of the workers.
+    if saved and random_states:
         _assign(made, random_states, saved, "the model's random generators")
     if not optimizers:
         return
@@ -61,12 +66,17 @@ def write_state(made: Made, state: State, *, optimizers: bool) -> None:
             raise StateError(
                 f"the state has an optimizer {place or 'of compile'!r}, and the model has none"
             )
-        trainable = made.model.trainable_variables
+        trainable = made.trainable_variables
         if max(trained, default=-1) >= len(trainable):
             raise StateError("the state's optimizer trained more variables than the model has")
         made.keras.build_optimizer(found[place], [trainable[number] for number in trained])
         variables = made.keras.optimizer_variables(found[place])
         _assign(made, variables, _members(state, _prefix(place)), "the optimizer's variables")
+        for name, variable in made.keras.hyperparameters(found[place]).items():
+            # A state that an earlier version saved has none, nor has one whose rate was a schedule.
+            value = state.tensors.get(f"{_prefix(place)}/{_HYPER}{name}")
+            if value is not None and value.shape == tuple(variable.shape):
+                variable.assign(value)
 
 
 def share_state(made: Made, collective: Collective) -> None:
@@ -81,7 +91,7 @@ def share_state(made: Made, collective: Collective) -> None:
 
 def expected_bytes(made: Made) -> int:
     """Return the size of the state after training, with all slots of the compiled optimizer."""
-    optimizer, trainable = made.model.optimizer, made.model.trainable_variables
+    optimizer, trainable = made.model.optimizer, made.trainable_variables
     if trainable and made.keras.optimized(optimizer, trainable) is None:
         # What its first update would do; now it is still time to say that it is too large.
         made.keras.build_optimizer(optimizer, trainable)

@@ -39,6 +39,10 @@ def begin(seed: int) -> None:
     """Have nothing to forget: JAX holds no seed and no mode of its own."""
 
 
+def reseed(seed: int) -> None:
+    """Have nothing to do: JAX has no generator of its own."""
+
+
 def tensor(array: NDArray[Any]) -> Any:
     """Return an array as it is: JAX takes it when it is used."""
     return array

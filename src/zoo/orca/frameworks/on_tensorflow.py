@@ -38,6 +38,10 @@ def begin(seed: int) -> None:
     tf.random.set_seed(seed)
 
 
+def reseed(seed: int) -> None:
+    """Have nothing to do: to seed TensorFlow anew would make it compile anew."""
+
+
 def tensor(array: NDArray[Any]) -> Any:
     """Return an array as a tensor."""
     return tf.convert_to_tensor(array)

@@ -31,6 +31,11 @@ def begin(seed: int) -> None:
     torch.manual_seed(seed)
 
 
+def reseed(seed: int) -> None:
+    """Seed what layers without a seed of their own draw from."""
+    torch.manual_seed(seed)
+
+
 def tensor(array: NDArray[Any]) -> Any:
     """Return an array as a tensor, on the CPU without a copy."""
     if not array.flags.writeable:  # of a mapped file; torch would warn of what nobody does

@@ -47,13 +47,13 @@ def save_weights(job: Job, path: str, overwrite: bool) -> None:
     _written(_models("save_weights", job).save_weights, job, path)
 
 
-def load_weights(job: Job, path: str) -> State:
-    """Return the state of the model with the weights at `path`."""
+def load_weights(job: Job, path: str, *, whole: bool = False) -> State:
+    """Return the state of the model with the weights at `path`; `whole`: and the optimizer."""
     models = _models("load_weights", job)
     with tempfile.TemporaryDirectory(prefix="orca-keras-") as directory:
         local = Path(directory, path.rpartition("/")[2])
         local.write_bytes(read_bytes(path))
-        state: State = models.load_weights(job, str(local))
+        state: State = models.load_weights(job, str(local), whole=whole)
         return state
 
 

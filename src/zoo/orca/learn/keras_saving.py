@@ -53,8 +53,8 @@ class KerasFiles(BaseEstimator):
         """Read what `save` wrote.
 
         A state restores everything, so that `fit` goes on as if it were the same session. Of a
-        ``.keras`` file weights and optimizer are read, of an ``.h5`` file the weights; nothing in
-        either is executed, and epochs count from 0 again.
+        ``.keras`` or ``.h5`` file weights and optimizer are read, with the learning rate; nothing
+        in either is executed, and epochs count from 0 again.
 
         Raises
         ------
@@ -62,7 +62,7 @@ class KerasFiles(BaseEstimator):
             If the file cannot be read, or does not fit.
         """
         if files.is_keras_path(str(path)):
-            self.load_weights(path)
+            self._adopt(files.load_weights(self._driver_job(), str(path), whole=True))
         else:
             super().load(path)
 
@@ -91,7 +91,7 @@ class KerasFiles(BaseEstimator):
         files.save_weights(self._driver_job(), str(filepath), overwrite)
 
     def load_weights(self, filepath: str, by_name: bool = False) -> None:
-        """Read the weights of a ``.keras`` or ``.h5`` file.
+        """Read the weights of a ``.keras`` or ``.h5`` file; of a ``.keras`` file the optimizer too.
 
         Parameters
         ----------
