@@ -44,8 +44,8 @@ class Family:
         Makes a creator of a function of the config that makes the model.
     callback : callable
         Makes a callback that ends each step with a call of a given function.
-    bad_label : str or None
-        Words of the error for a class that does not exist; None where it is no error.
+    bad_label : str
+        Words of the error for a class that does not exist.
     class_weights : bool
         Whether jobs may have them.
     """
@@ -60,14 +60,12 @@ class Family:
     ncf: Creator
     of_model: Callable[[Callable[[dict[str, Any]], Any]], Creator]
     callback: Callable[[Callable[[], None]], Any]
-    bad_label: str | None
+    bad_label: str
     config: Mapping[str, Any] = field(default_factory=dict)
     class_weights: bool = True
 
 
-def _keras(
-    framework: str, version: int, environment: Mapping[str, str], bad_label: str | None
-) -> Family:
+def _keras(framework: str, version: int, environment: Mapping[str, str]) -> Family:
     return Family(
         framework,
         environment,
@@ -79,20 +77,20 @@ def _keras(
         models.ncf,
         lambda function: function,
         partial(models.after_steps, version),
-        bad_label,
+        "label 7 is outside 0…2",
         {"keras": version},
     )
 
 
-def _keras3(backend: str, bad_label: str | None) -> Family:
-    return _keras("keras", 3, {"KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}, bad_label)
+def _keras3(backend: str) -> Family:
+    return _keras("keras", 3, {"KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"})
 
 
 FAMILIES = {
-    "tf2": _keras("tf2", 2, TF2_ENVIRONMENT, "label value of 7"),
-    "keras-tensorflow": _keras3("tensorflow", "label value of 7"),
-    "keras-jax": _keras3("jax", None),
-    "keras-torch": _keras3("torch", "is out of bounds"),
+    "tf2": _keras("tf2", 2, TF2_ENVIRONMENT),
+    "keras-tensorflow": _keras3("tensorflow"),
+    "keras-jax": _keras3("jax"),
+    "keras-torch": _keras3("torch"),
     "pytorch": Family(
         "torch",
         {},

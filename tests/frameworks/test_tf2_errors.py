@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 
 from tests.frameworks import models
-from tests.frameworks.ranks import Data, Failed, job_of, train
+from tests.frameworks.ranks import Data, Failed, train
 from tests.frameworks.test_tf2_equal import columns, each_keras
 from zoo.orca.errors import ModelError, StateError
-from zoo.orca.wire.job import TrainJob
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -131,20 +130,3 @@ def test_loss_that_cannot_be_put_together(ranks):
         return models.embedded({"keras": 2, "loss": keras.losses.MeanSquaredError("none")})
 
     assert "reduction 'none'" in refused(ranks, creator, of(("x", "u"), (50, 53)))
-
-
-def test_error_on_one_rank_ends_all(ranks):
-    data = of(("x",), (50, 53), labels=("label",))
-    for shard in data.shards[1:]:
-        shard["label"] = shard["label"] + 5
-    job = job_of(TrainJob, models.classifier, data.spec, batch_size=20, config={"keras": 2})
-
-    def function(rank):
-        from tests.frameworks.ranks import _train
-
-        rows = data.rows(rank, 20)
-        return lambda collective: _train(job, rows, None, collective)
-
-    answers = ranks.try_run([function(rank) for rank in range(2)])
-    assert "label value" in answers[1].message.lower()
-    assert isinstance(answers[0], Failed)

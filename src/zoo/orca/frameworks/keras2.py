@@ -54,6 +54,11 @@ def dtype_name(tensor: Any) -> str:
     return str(tf.as_dtype(tensor.dtype).name)
 
 
+def shape_of(tensor: Any) -> tuple[int | None, ...] | None:
+    """Return the shape of a tensor, symbolic or not; None: not even its rank is known."""
+    return None if tensor.shape.rank is None else tuple(tensor.shape)
+
+
 def to_numpy(tensor: Any) -> Any:
     """Return a tensor's value as an array."""
     return np.asarray(tensor)
@@ -213,6 +218,11 @@ def optimized(optimizer: Any, trainable: Sequence[Any]) -> list[int] | None:
         return None
     places = {inner._var_key(variable): place for place, variable in enumerate(trainable)}
     return [places[key] for key in sorted(index, key=index.__getitem__)]
+
+
+def compiled_losses(model: Any) -> Any:
+    """Return the losses as they were given to `compile`, None if none were."""
+    return model.compiled_loss._user_losses if model.compiled_loss is not None else None
 
 
 def loss_objects(model: Any) -> list[Any]:

@@ -49,6 +49,12 @@ def dtype_name(tensor: Any) -> str:
     return str(package().backend.standardize_dtype(tensor.dtype))
 
 
+def shape_of(tensor: Any) -> tuple[int | None, ...] | None:
+    """Return the shape of a tensor, symbolic or not; None: not even its rank is known."""
+    shape = tensor.shape
+    return None if shape is None or getattr(shape, "rank", 0) is None else tuple(shape)
+
+
 def to_numpy(tensor: Any) -> Any:
     """Return a tensor's value as an array."""
     return package().ops.convert_to_numpy(tensor)
@@ -197,6 +203,11 @@ def optimized(optimizer: Any, trainable: Sequence[Any]) -> list[int] | None:
         return None
     places = {id(variable): place for place, variable in enumerate(trainable)}
     return [places[id(variable)] for variable in optimizer._trainable_variables]
+
+
+def compiled_losses(model: Any) -> Any:
+    """Return the losses as they were given to `compile`, None if none were."""
+    return model._compile_loss._user_loss if model._compile_loss is not None else None
 
 
 def loss_objects(model: Any) -> list[Any]:

@@ -73,6 +73,7 @@ class Layout:
             Part(f"x{k}", column.name, _row_shape(column, rank))
             for k, (column, rank) in enumerate(zip(columns, ranks, strict=True))
         ]
+        self._outputs = outputs
         labels, self._label_keys = labels_by_name(spec, outputs)
         self._labels = [
             Part(f"y{k}", column.name, _row_shape(column, 2)) for k, column in enumerate(labels)
@@ -92,16 +93,49 @@ class Layout:
         if self._spec.weight is not None:
             weight = columns[self._spec.weight.name].astype(np.float32, copy=False)
         if class_weight:
-            if len(self._labels) != 1:
-                raise ModelError(
-                    f"class_weight needs one label column; there are {len(self._labels)}: "
-                    f"{[part.column for part in self._labels]}"
-                )
+            self.only_label("class_weight")
             of_class = _class_weights(found[self._labels[0].key], class_weight)
             weight = of_class if weight is None else _times(of_class, weight)
         if weight is not None:
             found[_WEIGHT] = weight
         return found
+
+    def only_label(self, argument: str) -> str:
+        """Return the one label column, which `argument` needs.
+
+        Raises
+        ------
+        ModelError
+            If there are several, or none.
+        """
+        columns = [part.column for part in self._labels]
+        if len(columns) != 1:
+            raise ModelError(
+                f"{argument} needs one label column; there are {len(columns)}: {columns}"
+            )
+        return columns[0]
+
+    def labels_of(self, outputs: int) -> list[str | None]:
+        """Return the label column of each of so many outputs; None: it has none, or not known."""
+        columns = [part.column for part in self._labels]
+        if self._label_keys is not None:
+            by_key = dict(zip(self._label_keys, columns, strict=True))
+            return [by_key.get(name) for name in self._names(outputs)]
+        if len(columns) == 1:
+            return [columns[0]] * outputs
+        return [*columns] if len(columns) == outputs else [None] * outputs
+
+    def by_output(self, structure: Any, outputs: int) -> list[Any]:
+        """Return the part of each of so many outputs in what was given to `Model.compile`."""
+        if isinstance(structure, Mapping):
+            return [structure.get(name) for name in self._names(outputs)]
+        if isinstance(structure, (list, tuple)):
+            return [*structure] if len(structure) == outputs else [None] * outputs
+        return [structure] * outputs
+
+    def _names(self, outputs: int) -> Sequence[str]:
+        known = self._outputs.names if self._outputs is not None else ()
+        return known if len(known) == outputs else [""] * outputs
 
     def pack_features(self, tensors: Mapping[str, Any]) -> Any:
         """Return the inputs of a batch as the model is called with them."""

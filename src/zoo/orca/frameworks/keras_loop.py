@@ -19,6 +19,7 @@ from zoo.orca.frameworks.keras_callbacks import (
     numbers,
     user_callbacks,
 )
+from zoo.orca.frameworks.keras_labels import Labels
 from zoo.orca.frameworks.keras_metrics import Logs, Statistics
 from zoo.orca.frameworks.keras_models import Made
 from zoo.orca.frameworks.keras_position import Loop, Part
@@ -40,7 +41,14 @@ class Session:
     outputs : tuple of OutputSpec
     """
 
-    def __init__(self, made: Made, rows: Rows, job: TrainJob | EvaluateJob, world: World) -> None:
+    def __init__(
+        self,
+        made: Made,
+        rows: Rows,
+        job: TrainJob | EvaluateJob,
+        world: World,
+        validation: Rows | None = None,
+    ) -> None:
         self.made, self._world, self._seed = made, world, job.seed
         self._class_weight = job.class_weight if isinstance(job, TrainJob) else None
         self._weighted = rows.spec.weight is not None or bool(self._class_weight)
@@ -48,6 +56,11 @@ class Session:
         self.feed = self.feed_of(rows, self._class_weight)
         sample = self.feed.sample()
         self.outputs: tuple[OutputSpec, ...] = made.build(sample[0])
+        labels = Labels(made, self.layout, sample[0])
+        others = {" of validation_data": validation} if validation is not None else {}
+        labels.check({"": rows, **others}, world)
+        if self._class_weight:
+            labels.check_weights(self._class_weight, rows, world)
         self.state = State.from_bytes(job.state) if job.state is not None else None
         if self.state is not None:
             write_state(made, self.state, optimizers=isinstance(job, TrainJob))
@@ -160,7 +173,7 @@ class Session:
 def train(made: Made, job: TrainJob, rows: Rows, validation: Rows | None, world: World) -> Trained:
     """Run `Model.fit`; called on all ranks."""
     users = list(unpack(job.callbacks)) if job.callbacks is not None else []
-    session = Session(made, rows, job, world)
+    session = Session(made, rows, job, world, validation)
     plan, plans = rows.plan, {"train": rows.plan}
     steps = job.steps_per_epoch or plan.steps_per_pass
     first = first_step(session.state, plan)

@@ -143,6 +143,20 @@ class Made:
         names = getattr(self.model, "output_names", None)
         return self._described(self.model.outputs, names)
 
+    def output_shapes(self, features: Any) -> list[tuple[int | None, ...] | None]:
+        """Return each output's shape, of a built model; None: not even its rank is known.
+
+        Parameters
+        ----------
+        features : structure
+            A small batch, for models that say nothing by themselves.
+        """
+        if self.is_static:
+            tensors = self.keras.flatten(self.keras.output_structure(self.model))
+        else:
+            tensors = self.keras.flatten(self.model(features))
+        return [self.keras.shape_of(tensor) for tensor in tensors]
+
     def optimizers(self) -> dict[str, Any]:
         """Return every optimizer by its place: "" is the compiled one, else an attribute."""
         found: dict[str, Any] = {}

@@ -1,6 +1,9 @@
 """The arguments that every framework's estimator has, checked before anything runs."""
 
+import math
+import re
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from typing import Any
 
 from pyspark.sql import DataFrame
@@ -42,6 +45,51 @@ def checked_config(config: Mapping[str, Any] | None) -> dict[str, Any]:
     if "batch_size" in settings:
         raise InvalidInputError("batch_size belongs to fit(batch_size=...), not to config")
     return settings
+
+
+def class_weights(given: Mapping[Any, float] | None) -> dict[int, float] | None:
+    """Return the weights of classes by the classes' numbers, however those are written.
+
+    JSON has strings for keys, pandas and numpy have numbers of their own.
+
+    Raises
+    ------
+    InvalidInputError
+        If a key is no number of a class, or a weight no number.
+    """
+    if given is None:
+        return None
+    if not isinstance(given, Mapping):
+        raise InvalidInputError(
+            f"class_weight is a {type(given).__qualname__}, and not a dict of classes to weights\n"
+            "write class_weight={0: 1.0, 1: 5.0}"
+        )
+    found: dict[int, float] = {}
+    for key, weight in given.items():
+        number = _class_number(key)
+        if number is None or number < 0 or number in found:
+            why = "is there twice" if number in found else "is no class"
+            raise InvalidInputError(
+                f"class_weight: the key {key!r} {why}: classes are the whole numbers from 0\n"
+                "write the labels' own numbers, for example class_weight={0: 1.0, 1: 5.0}"
+            )
+        if not isinstance(weight, Real) or not math.isfinite(weight):
+            raise InvalidInputError(
+                f"class_weight: the weight of class {number} is {weight!r}, and not a number\n"
+                f"write a number, for example class_weight={ {number: 1.0} }"
+            )
+        found[number] = float(weight)
+    return found or None
+
+
+def _class_number(key: Any) -> int | None:
+    """Return the whole number that a key means, or None."""
+    if isinstance(key, str):
+        return int(key) if re.fullmatch(r"\s*[+-]?\d+\s*", key, re.ASCII) else None
+    if not isinstance(key, Real) or not math.isfinite(key):
+        return None
+    whole = int(float(key))
+    return whole if whole == key else None
 
 
 def check_engine(backend: str, names: Sequence[str]) -> None:

@@ -8,7 +8,13 @@ from pyspark.sql import DataFrame
 
 from zoo.orca.driver.source import ColumnNames, read_spec
 from zoo.orca.errors import InvalidInputError
-from zoo.orca.learn.arguments import check_engine, checked_config, checked_frame, positive
+from zoo.orca.learn.arguments import (
+    check_engine,
+    checked_config,
+    checked_frame,
+    class_weights,
+    positive,
+)
 from zoo.orca.learn.estimator import EngineOptions
 from zoo.orca.learn.keras_saving import KerasFiles
 from zoo.orca.learn.results import TrainingStats
@@ -174,6 +180,8 @@ class KerasEstimator(KerasFiles):
         validation_data : DataFrame, optional
             Has the same feature and label columns as `data`.
         class_weight : dict of int to float, optional
+            Weights of classes, by the numbers that the labels have; those that are not named
+            weigh 1.
         steps_per_epoch : int, optional
             Global batches an epoch; by default one exact pass: every row once.
         validation_steps : int, optional
@@ -226,7 +234,7 @@ class KerasEstimator(KerasFiles):
             steps_per_epoch=steps_per_epoch,
             validation_steps=validation_steps,
             validation_freq=_frequency(validation_freq),
-            class_weight=dict(class_weight) if class_weight else None,
+            class_weight=class_weights(class_weight),
             callbacks=callbacks,
             verbose=verbose,
             profile=profile,
