@@ -116,6 +116,11 @@ def scattered(state: Any, shift: int) -> Any:
     return other
 
 
+def is_variable(value: Any) -> bool:
+    """Whether a member of a model's weights is a variable."""
+    return isinstance(value, tf.Variable)
+
+
 def is_optimizer(value: Any) -> bool:
     """Whether `value` is an optimizer, new or legacy, wrapped or not."""
     keras = package()

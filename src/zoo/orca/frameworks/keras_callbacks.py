@@ -140,7 +140,7 @@ class _NoRows:
 
     def _variables(self) -> list[Any]:
         made = self._frame.made
-        return [*made.metric_variables(), *made.model.non_trainable_variables]
+        return [*made.metric_variables(), *made.non_trainable_variables]
 
 
 def first_callback(frame: Frame) -> Any:

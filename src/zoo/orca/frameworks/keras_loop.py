@@ -26,6 +26,7 @@ from zoo.orca.frameworks.keras_position import Loop, Part
 from zoo.orca.frameworks.keras_randomness import seed_fit
 from zoo.orca.frameworks.keras_state import expected_bytes, read_state, share_state, write_state
 from zoo.orca.frameworks.keras_steps import Step, distribute
+from zoo.orca.frameworks.keras_tables import check_workers
 from zoo.orca.wire.job import EvaluateJob, OutputSpec, TrainJob
 from zoo.orca.wire.packing import State, unpack
 from zoo.orca.wire.plan import Plan, global_rows
@@ -56,6 +57,7 @@ class Session:
         self.feed = self.feed_of(rows, self._class_weight)
         sample = self.feed.sample()
         self.outputs: tuple[OutputSpec, ...] = made.build(sample[0])
+        check_workers(made, world.collective)
         labels = Labels(made, self.layout, sample[0])
         others = {" of validation_data": validation} if validation is not None else {}
         labels.check({"": rows, **others}, world)

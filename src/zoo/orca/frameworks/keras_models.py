@@ -185,6 +185,20 @@ class Made:
         """
         return list(self.model.trainable_variables)
 
+    @property
+    def weights(self) -> list[Any]:
+        """All variables of the model's layers.
+
+        Keras 2 counts vocabularies among a model's weights, too.
+        """
+        return [one for one in self.model.weights if self.keras.is_variable(one)]
+
+    @property
+    def non_trainable_variables(self) -> list[Any]:
+        """Those that no optimizer changes, metrics' own with them."""
+        found = self.model.non_trainable_variables
+        return [one for one in found if self.keras.is_variable(one)]
+
     def metric_variables(self) -> list[Any]:
         """Return the variables of all metrics that exist by now."""
         return [variable for metric in self.model.metrics for variable in metric.variables]
@@ -194,7 +208,7 @@ class Made:
         metrics = {id(variable) for variable in self.metric_variables()}
         return [
             variable
-            for variable in self.model.non_trainable_variables
+            for variable in self.non_trainable_variables
             if self.is_floating(variable) and id(variable) not in metrics
         ]
 

@@ -10,6 +10,7 @@
     keras_metrics    global logs              keras_callbacks  the user's and Orca's own
     keras_position   the loop's place         keras_state      tensors with names
     keras_randomness seeds of ranks           keras_files      models in the caller's own process
+    keras_labels     what losses ask of them  keras_tables     vocabularies of layers
 
     on_tensorflow    tf_feed, tf_exchange, tf_memory, keras_updates, keras_profile
     on_jax           keras_feed, jax_cut, keras_rows, keras_clock

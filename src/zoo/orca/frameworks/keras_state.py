@@ -9,10 +9,12 @@ from numpy.typing import NDArray
 
 from zoo.orca.errors import StateError
 from zoo.orca.frameworks.keras_models import Made, value_of
+from zoo.orca.frameworks.keras_tables import check_state, refresh, tables
 from zoo.orca.wire.packing import State
 from zoo.orca.worker.collective import Collective
 
 _OPTIMIZERS = "optimizers"
+_TABLES = "tables"
 #: Before the names of tensors that are an optimizer's hyperparameters, which have no number.
 _HYPER = "hyper:"
 
@@ -22,7 +24,7 @@ def read_state(made: Made, meta: dict[str, Any]) -> State:
 
     Names carry each tensor's number, which makes them unique and keeps their order.
     """
-    tensors = _named("weights", made.model.weights, made)
+    tensors = _named("weights", made.weights, made)
     tensors.update(_named("random", made.keras.random_states(made.model), made))
     built = {}
     for place, optimizer in made.optimizers().items():
@@ -33,7 +35,12 @@ def read_state(made: Made, meta: dict[str, Any]) -> State:
             for name, variable in made.keras.hyperparameters(optimizer).items():
                 tensors[f"{_prefix(place)}/{_HYPER}{name}"] = _portable(value_of(variable))
             built[place] = trained
-    fixed = {"framework": made.framework, "keras": made.keras.VERSION, _OPTIMIZERS: built}
+    fixed = {
+        "framework": made.framework,
+        "keras": made.keras.VERSION,
+        _OPTIMIZERS: built,
+        _TABLES: tables(made),
+    }
     return State(tensors, {**meta, **fixed})
 
 
@@ -50,14 +57,16 @@ def write_state(made: Made, state: State, *, optimizers: bool) -> None:
     Raises
     ------
     StateError
-        If a tensor does not fit the model; names the first one.
+        If a tensor does not fit the model; names the first one. If a layer's vocabulary is another.
     """
+    check_state(made, state.meta.get(_TABLES))
     random_states = made.keras.random_states(made.model)
-    _assign(made, made.model.weights, _members(state, "weights"), "the model's weights")
+    _assign(made, made.weights, _members(state, "weights"), "the model's weights")
     saved = _members(state, "random")
     # A state of weights alone has none, nor has a model of Keras 2 outside of the workers.
     if saved and random_states:
         _assign(made, random_states, saved, "the model's random generators")
+    refresh(made)
     if not optimizers:
         return
     found = made.optimizers()
@@ -95,10 +104,16 @@ def expected_bytes(made: Made) -> int:
     if trainable and made.keras.optimized(optimizer, trainable) is None:
         # What its first update would do; now it is still time to say that it is too large.
         made.keras.build_optimizer(optimizer, trainable)
-    variables = [*made.model.weights, *made.keras.random_states(made.model)]
+    variables = [*made.weights, *made.keras.random_states(made.model)]
     for one in made.optimizers().values():
         variables += made.keras.optimizer_variables(one)
-    return sum(prod(one.shape) * made.numpy_dtype(one).itemsize for one in variables)
+    return sum(_elements(one) * made.numpy_dtype(one).itemsize for one in variables)
+
+
+def _elements(variable: Any) -> int:
+    """Return how many numbers a variable has; of one whose length is open, those of now."""
+    shape = tuple(variable.shape)
+    return value_of(variable).size if None in shape else prod(shape)
 
 
 def _prefix(place: str) -> str:
@@ -131,10 +146,14 @@ def _assign(
     made: Made, variables: Sequence[Any], saved: list[tuple[str, NDArray[Any]]], what: str
 ) -> None:
     for variable, (name, value) in zip(variables, saved, strict=False):
-        if tuple(variable.shape) != value.shape:
+        expected = tuple(variable.shape)
+        # A variable whose length is open takes any.
+        if len(expected) != value.ndim or any(
+            length not in (None, found) for length, found in zip(expected, value.shape, strict=True)
+        ):
             raise StateError(
                 f"{what} do not fit the state: {name} has shape {value.shape}, and "
-                f"{made.keras.name_of(variable)} has {tuple(variable.shape)}"
+                f"{made.keras.name_of(variable)} has {expected}"
             )
     if len(variables) != len(saved):
         names = [name for name, _ in saved[len(variables) :]]
