@@ -59,6 +59,12 @@ def shape_of(tensor: Any) -> tuple[int | None, ...] | None:
     return None if tensor.shape.rank is None else tuple(tensor.shape)
 
 
+def layout_of(tensor: Any) -> str:
+    """Return "ragged" or "sparse" for a tensor, symbolic or not, that is so, else nothing."""
+    kind = type(getattr(tensor, "type_spec", tensor)).__name__
+    return "ragged" if kind.startswith("Ragged") else "sparse" if kind.startswith("Sparse") else ""
+
+
 def to_numpy(tensor: Any) -> Any:
     """Return a tensor's value as an array."""
     return np.asarray(tensor)

@@ -55,6 +55,14 @@ def shape_of(tensor: Any) -> tuple[int | None, ...] | None:
     return None if shape is None or getattr(shape, "rank", 0) is None else tuple(shape)
 
 
+def layout_of(tensor: Any) -> str:
+    """Return "ragged" or "sparse" for a tensor, symbolic or not, that is so, else nothing."""
+    kind = type(tensor).__name__
+    if getattr(tensor, "ragged", False) is True or kind.startswith("Ragged"):
+        return "ragged"
+    return "sparse" if getattr(tensor, "sparse", False) is True or kind == "SparseTensor" else ""
+
+
 def to_numpy(tensor: Any) -> Any:
     """Return a tensor's value as an array."""
     return package().ops.convert_to_numpy(tensor)

@@ -66,8 +66,11 @@ class StepFeed(ABC):
         self._pack, self._counted = pack, counted
 
     def sample(self) -> Any:
-        """Return a batch of the first two rows, or of what there is."""
-        arrays = self._steps.sample()
+        """Return a batch of the first two rows; one that is alone comes twice.
+
+        Of one row a model that squeezes would make something else than of several.
+        """
+        arrays = {name: np.resize(a, (2, *a.shape[1:])) for name, a in self._steps.sample().items()}
         return self._pack({name: self.tensor(values) for name, values in arrays.items()})
 
     @abstractmethod

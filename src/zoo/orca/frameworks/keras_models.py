@@ -130,10 +130,37 @@ class Made:
         return self.keras.input_structure(self.model) is not None
 
     def build(self, features: Any) -> tuple[OutputSpec, ...]:
-        """Build a model that is built by its first batch; return the outputs' specification."""
-        if self.is_static:
-            return self.outputs()
-        return self._described(self.model(features), None)
+        """Build a model that is built by its first batch; return the outputs' specification.
+
+        Raises
+        ------
+        ModelError
+            If an output is ragged or sparse; names it.
+        """
+        if not self.is_static:
+            return self._described(self._dense(self.model(features), None), None)
+        structure = self.keras.output_structure(self.model)
+        names = getattr(self.model, "output_names", None)
+        self._dense(structure, names)
+        if any(self.keras.shape_of(one) is None for one in self.keras.flatten(structure)):
+            # Only a batch shows what tf.squeeze and its like make of it.
+            return self._described(self.model(features), names)
+        return self.outputs()
+
+    def _dense(self, outputs: Any, names: Sequence[str] | None) -> Any:
+        """Return outputs that have an array for each row; refuse others."""
+        flat = self.keras.flatten(outputs)
+        if names is None or len(names) != len(flat):
+            names = [f"output_{number}" for number in range(len(flat))]
+        for name, tensor in zip(names, flat, strict=True):
+            kind = self.keras.layout_of(tensor)
+            if kind:
+                raise ModelError(
+                    f"the model's output {name!r} is a {kind} tensor, which has no array for each "
+                    f"row\nmake it dense at the model's end: "
+                    f"{'tf.sparse.to_dense(x)' if kind == 'sparse' else 'x.to_tensor()'}"
+                )
+        return outputs
 
     def outputs(self) -> tuple[OutputSpec, ...]:
         """Return the outputs' specification of a functional model."""
