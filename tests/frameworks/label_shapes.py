@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 OUTPUTS = ("one", "list of one", "dict of one", "list", "dict")
-LOSSES = {
-    "one": ("mse", ["mse"], {"main": "mse"}),
-    "several": (
+ONE, SEVERAL = "one", "several"
+LOSSES: dict[str, tuple[Any, ...]] = {
+    ONE: ("mse", ["mse"], {"main": "mse"}),
+    SEVERAL: (
         "mse",
         ["mse", "mae"],
         ["mse", None],
@@ -20,41 +21,39 @@ LOSSES = {
         {"main": "mse", "aux": "mae"},
     ),
 }
-LABELS = {
-    "one": (["y"], {"main": "y"}),
-    "several": (["y"], ["y", "z"], {"main": "y"}, {"aux": "y"}, {"main": "y", "aux": "z"}),
+LABELS: dict[str, tuple[Any, ...]] = {
+    ONE: (["y"], {"main": "y"}),
+    SEVERAL: (["y"], ["y", "z"], {"main": "y"}, {"aux": "y"}, {"main": "y", "aux": "z"}),
 }
-WEIGHTS = (None, "w", {"main": "w"}, {"main": "w", "aux": "v"})
-METRICS = {
-    "one": (None, ["mae"], {"main": ["mae"]}, [["mae"]]),
-    "several": (
-        None,
-        ["mae"],
-        {"main": ["mae"]},
-        {"main": ["mae"], "aux": ["mse"]},
-        [["mae"], ["mse"]],
+#: Weights of rows, and metrics.
+BESIDE: dict[str, tuple[tuple[Any, Any], ...]] = {
+    ONE: ((None, None), ("w", None), (None, ["mae"]), ("w", {"main": ["mae"]}), (None, [["mae"]])),
+    SEVERAL: (
+        (None, None),
+        ("w", None),
+        (None, ["mae"]),
+        ("w", {"main": ["mae"]}),
+        (None, {"main": ["mae"], "aux": ["mse"]}),
+        (None, [["mae"], ["mse"]]),
     ),
 }
 ROWS, BATCH = 24, 10
 
 
 def combinations() -> Iterator[dict[str, Any]]:
-    """All of them; metrics beside one kind of weights only, and the other way round."""
+    """All of them."""
     for outputs in OUTPUTS:
-        kind = "several" if outputs in ("list", "dict") else "one"
-        for loss, labels in itertools.product(LOSSES[kind], LABELS[kind]):
-            weights = [w for w in WEIGHTS if kind == "several" or w in (None, "w")]
-            beside = [(weight, None) for weight in weights]
-            beside += [(None, metrics) for metrics in METRICS[kind][1:]]
-            beside += [("w", METRICS[kind][2])]
-            for weight, metrics in beside:
-                yield {
-                    "outputs": outputs,
-                    "loss": loss,
-                    "labels": labels,
-                    "weight": weight,
-                    "metrics": metrics,
-                }
+        kind = SEVERAL if outputs in ("list", "dict") else ONE
+        for loss, labels, (weight, metrics) in itertools.product(
+            LOSSES[kind], LABELS[kind], BESIDE[kind]
+        ):
+            yield {
+                "outputs": outputs,
+                "loss": loss,
+                "labels": labels,
+                "weight": weight,
+                "metrics": metrics,
+            }
 
 
 def rows(count: int = ROWS) -> dict[str, np.ndarray]:
@@ -100,29 +99,72 @@ def shaped(config: dict[str, Any]) -> Any:
     return model
 
 
-def plain(config: dict[str, Any], label_lists: bool) -> Any:
+def plain(config: dict[str, Any]) -> Any:
     """What plain Keras's `fit` makes of it: history and weights."""
     data = rows()
 
-    def given(names: Any, lists: bool) -> Any:
+    def given(names: Any) -> Any:
         if isinstance(names, dict):
             return {key: data[name][:, None] for key, name in names.items()}
         arrays = [data[name][:, None] for name in names]
-        return arrays if lists or len(arrays) > 1 else arrays[0]
+        return arrays if len(arrays) > 1 else arrays[0]
 
-    weight = config["weight"]
-    if isinstance(weight, dict):
-        weight = {key: data[name] for key, name in weight.items()}
-    elif weight is not None:
-        weight = data[weight]
     model = shaped(config)
     history = model.fit(
         data["x"],
-        given(config["labels"], label_lists),
-        sample_weight=weight,
+        given(config["labels"]),
+        sample_weight=data.get(config["weight"]),
         batch_size=BATCH,
         epochs=2,
         shuffle=False,
         verbose=0,
     ).history
     return history, [np.asarray(one) for one in model.get_weights()]
+
+
+def ours(config: dict[str, Any], framework: str) -> Any:
+    """What a job on one worker makes of it."""
+    from tests.frameworks.ranks import Alone, Data, World, job_of, plugin_of
+    from zoo.orca.wire.job import TrainJob
+
+    data = Data.of(
+        rows(), (ROWS,), features=("x",), labels=config["labels"], weight=config["weight"]
+    )
+    fields = {"config": config, "framework": framework, "batch_size": BATCH, "epochs": 2}
+    job = job_of(TrainJob, shaped, data.spec, **fields)
+    plugin, world = plugin_of(job), World(Alone(), lambda progress: None)
+    plugin.prepare(job, world)
+    trained = plugin.train(job, data.rows(0, BATCH, shuffle=False), None, world)
+    tensors = trained.state.tensors
+    return trained.history, [v for name, v in tensors.items() if name.startswith("weights/")]
+
+
+def swept(config: dict[str, Any], framework: str, combos: list[dict[str, Any]]) -> dict[str, Any]:
+    """How many combinations plain Keras takes, and those of which a job makes something else."""
+    import warnings
+
+    taken, wrong = 0, []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of variables without a gradient, which some have
+        for combo in combos:
+            try:
+                expected = plain({**config, **combo})
+            except Exception:
+                continue
+            taken += 1
+            try:
+                found = ours({**config, **combo}, framework)
+            except Exception as error:
+                wrong.append((combo, repr(error)))
+                continue
+            if not _same(found, expected):
+                wrong.append((combo, found, expected))
+    return {"taken": taken, "wrong": wrong}
+
+
+def _same(found: Any, expected: Any) -> bool:
+    histories = sorted(found[0]) == sorted(expected[0]) and all(
+        np.allclose(found[0][name], values, rtol=1e-5) for name, values in expected[0].items()
+    )
+    weights = zip(found[1], expected[1], strict=True)
+    return histories and all(np.allclose(a, b, rtol=1e-5, atol=1e-6) for a, b in weights)

@@ -229,6 +229,21 @@ def loss_objects(model: Any) -> list[Any]:
     return package().tree.flatten(container._user_loss) if container is not None else []
 
 
+def give_label(model: Any, output: str) -> None:
+    """Tell a model's loss that one label by itself is for this output, the only one with a loss.
+
+    Keras cuts it up, a row for each output, where it has as many rows as there are outputs.
+    """
+    loss = model._compile_loss
+    original = loss.call
+
+    def call(y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        nested = package().tree.is_nested(y_true)
+        return original(y_true if nested else {output: y_true}, y_pred, sample_weight)
+
+    object.__setattr__(loss, "call", call)
+
+
 def run_on_several(model: Any) -> None:
     """Set what a model needs to run on several workers."""
     # On TensorFlow XLA cannot call back into Python, and that is where gradients meet; torch's

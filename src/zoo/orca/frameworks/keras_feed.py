@@ -65,12 +65,13 @@ class StepFeed(ABC):
         self._steps = Steps(plan, rank, some, shape)
         self._pack, self._counted = pack, counted
 
-    def sample(self) -> Any:
-        """Return a batch of the first two rows; one that is alone comes twice.
+    def sample(self, rows: int = 2) -> Any:
+        """Return a batch of so many rows, the first two again and again.
 
         Of one row a model that squeezes would make something else than of several.
         """
-        arrays = {name: np.resize(a, (2, *a.shape[1:])) for name, a in self._steps.sample().items()}
+        found = self._steps.sample()
+        arrays = {name: np.resize(a, (rows, *a.shape[1:])) for name, a in found.items()}
         return self._pack({name: self.tensor(values) for name, values in arrays.items()})
 
     @abstractmethod

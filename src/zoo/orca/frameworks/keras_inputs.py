@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.orca.errors import ModelError
-from zoo.orca.frameworks.keras_names import Names, labels_by_name, matched
+from zoo.orca.frameworks.keras_names import Names, by_output, labels_by_name, matched
 from zoo.orca.wire.features import ColumnSpec, FeatureSpec
 
 _WEIGHT = "\0weight"
@@ -100,6 +100,12 @@ class Layout:
             found[_WEIGHT] = weight
         return found
 
+    @property
+    def output_of_lone_label(self) -> str | None:
+        """The output that a label by itself is for, where Keras has to be told."""
+        alone = len(self._labels) == 1 and self._label_keys is None
+        return self._outputs.only if alone and self._outputs is not None else None
+
     def only_label(self, argument: str) -> str:
         """Return the one label column, which `argument` needs.
 
@@ -127,11 +133,7 @@ class Layout:
 
     def by_output(self, structure: Any, outputs: int) -> list[Any]:
         """Return the part of each of so many outputs in what was given to `Model.compile`."""
-        if isinstance(structure, Mapping):
-            return [structure.get(name) for name in self._names(outputs)]
-        if isinstance(structure, (list, tuple)):
-            return [*structure] if len(structure) == outputs else [None] * outputs
-        return [structure] * outputs
+        return by_output(structure, self._names(outputs))
 
     def _names(self, outputs: int) -> Sequence[str]:
         known = self._outputs.names if self._outputs is not None else ()

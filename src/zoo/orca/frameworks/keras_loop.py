@@ -54,11 +54,15 @@ class Session:
         self._class_weight = job.class_weight if isinstance(job, TrainJob) else None
         self._weighted = rows.spec.weight is not None or bool(self._class_weight)
         self.layout = made.layout(rows.spec)
+        if (output := self.layout.output_of_lone_label) is not None:
+            made.keras.give_label(made.model, output)
         self.feed = self.feed_of(rows, self._class_weight)
-        sample = self.feed.sample()
-        self.outputs: tuple[OutputSpec, ...] = made.build(sample[0])
+        features = self.feed.sample()[0]
+        self.outputs: tuple[OutputSpec, ...] = made.build(features)
+        # Not as many rows as outputs: Keras 3 could take them for one another.
+        sample = self.feed.sample(len(self.outputs) + 1)
         check_workers(made, world.collective)
-        labels = Labels(made, self.layout, sample[0])
+        labels = Labels(made, self.layout, features)
         others = {" of validation_data": validation} if validation is not None else {}
         labels.check({"": rows, **others}, world)
         if self._class_weight:

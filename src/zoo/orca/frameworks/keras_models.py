@@ -14,7 +14,7 @@ import numpy as np
 
 from zoo.orca.errors import MissingPackageError, ModelError
 from zoo.orca.frameworks.keras_inputs import Input, Layout
-from zoo.orca.frameworks.keras_names import Names
+from zoo.orca.frameworks.keras_names import Names, by_output
 from zoo.orca.wire.features import FeatureSpec
 from zoo.orca.wire.job import Job, OutputSpec
 from zoo.orca.wire.packing import unpack
@@ -122,7 +122,12 @@ class Made:
         keys = _keys(structure, tensors)
         # A Sequential of Keras 3 has no names for its one output.
         names = keys or getattr(self.model, "output_names", None)
-        return Names(tuple(names), keys is not None) if names else None
+        if not names:
+            return None
+        losses = by_output(self.keras.compiled_losses(self.model), names)
+        lossy = [name for name, loss in zip(names, losses, strict=True) if loss is not None]
+        told = len(names) > 1 and len(lossy) == 1
+        return Names(tuple(names), keys is not None, lossy[0] if told else None)
 
     @property
     def is_static(self) -> bool:

@@ -5,8 +5,9 @@ written in: what the columns' own names do not say, the user has to.
 """
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from zoo.orca.errors import ModelError
 from zoo.orca.wire.features import ColumnSpec, FeatureSpec
@@ -21,10 +22,13 @@ class Names:
     names : tuple of str
     keyed : bool
         Whether they are the keys of a dict, and not of tensors in a list.
+    only : str or None
+        The one of several outputs that has a loss, where Keras has to be told so.
     """
 
     names: tuple[str, ...]
     keyed: bool
+    only: str | None = None
 
 
 def matched(argument: str, columns: Sequence[str], of: Names, kind: str) -> list[int]:
@@ -80,6 +84,15 @@ def labels_by_name(
         return spec.labels, None
     order = matched("label_cols", [one.name for one in spec.labels], outputs, "output")
     return tuple(spec.labels[place] for place in order), outputs.names if outputs.keyed else None
+
+
+def by_output(structure: Any, names: Sequence[str]) -> list[Any]:
+    """Return the part of each output in what was given to `Model.compile` for all; None: none."""
+    if isinstance(structure, Mapping):
+        return [structure.get(name) for name in names]
+    if isinstance(structure, (list, tuple)):
+        return [*structure] if len(structure) == len(names) else [None] * len(names)
+    return [structure] * len(names)
 
 
 def _similar(columns: Sequence[str], names: Sequence[str]) -> dict[str, str]:
