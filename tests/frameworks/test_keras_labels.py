@@ -61,7 +61,7 @@ def refusals(keras_bench, data, **config):
 @pytest.mark.parametrize("loss", ["name", "function", "object", "ignoring", "dict"])
 def test_classes_that_do_not_exist(keras_bench, loss):
     message = refusals(keras_bench, labelled(seven_classes()), loss=loss)
-    assert "in column 'label': 60 of 100 rows, for example 3, 4, 5" in message
+    assert "column 'label': label 3 is outside 0…2: 60 of 100 rows, for example 3, 4, 5" in message
 
 
 def test_ranks_agree_on_what_one_of_them_has_found(keras_bench):
@@ -70,7 +70,7 @@ def test_ranks_agree_on_what_one_of_them_has_found(keras_bench):
     first, second = evaluated(keras_bench, data, config)
     assert first.kind is second.kind is DataError
     assert first.message == second.message
-    assert first.message.startswith("label 9 is outside 0…2, in column 'label': 53 of 100 rows")
+    assert first.message.startswith("column 'label': label 9 is outside 0…2: 53 of 100 rows")
 
 
 def evaluated(keras_bench, data, config):
@@ -92,7 +92,8 @@ def evaluated(keras_bench, data, config):
 
 def test_rows_of_validation(keras_bench):
     good = labelled(np.arange(100) % 3)
-    with pytest.raises(Failed, match="'label' of validation_data: 60 of 100 rows"):
+    words = "'label' of validation_data: label 3 is outside 0…2: 60 of 100 rows"
+    with pytest.raises(Failed, match=words):
         keras_bench.train(
             sparse,
             good,
@@ -107,7 +108,7 @@ def test_labels_that_are_not_whole_and_a_model_that_its_first_batch_builds(keras
     assert keras_bench.train(sparse, labelled(labels), config=keras_bench.config(**config))
     labels[5] = 0.5
     message = refusals(keras_bench, labelled(labels), **config)
-    assert message.startswith("label 0.5 is not a whole number, in column 'label': 1 of 100 rows")
+    assert message.startswith("column 'label': label 0.5 is no class, which is a whole number: 1")
 
 
 def test_labels_that_are_ignored_or_of_a_loss_of_the_users(keras_bench):
@@ -123,16 +124,22 @@ def test_two_outputs_of_which_one_has_classes(keras_bench):
     )
     rows = {**columns(), "click": np.r_[np.zeros(99, "i4"), np.int32([4])]}
     data = Data.of(rows, (100,), features=("x",), labels={"rating": "label", "click": "click"})
-    with pytest.raises(Failed, match="label 4 is outside 0…0, in column 'click': 1 of 100 rows"):
+    with pytest.raises(Failed, match="'click': label 4 is outside 0…0: 1 of 100 rows"):
         keras_bench.train(models.rated, data, config=config)
 
 
-def test_strings(ranks):
+def test_strings_are_refused_with_what_numbers_them(ranks, spark):
+    from pyspark.ml.feature import StringIndexer
+
     from tests.frameworks.ranks import train
 
     words = np.array([b"cat", b"dog"] * 50, object)
-    with pytest.raises(Failed, match=r"label 'cat' is a string, in column 'label'(.|\n)*Indexer"):
+    with pytest.raises(Failed, match="column 'label' holds strings") as caught:
         train(ranks, sparse, labelled(words), config={"keras": 2, "loss": "name"})
+    way = caught.value.message.splitlines()[1].partition(": ")[2].partition(", of ")[0]
+    df = spark.createDataFrame([("cat",), ("dog",), ("cat",)], ["label"])
+    numbered = eval(way, {"StringIndexer": StringIndexer, "df": df})
+    assert [row["label_index"] for row in numbered.collect()] == [0.0, 1.0, 0.0]
 
 
 @pytest.mark.parametrize(

@@ -1,163 +1,163 @@
-"""Labels that are numbers of classes: whether there is such a class.
+"""Labels that number classes, looked at before the first step, for every framework.
 
-What frameworks do with a class that does not exist differs by framework, backend and device: an
-error about a tensor in a graph, a crash, or numbers that mean nothing.
+Frameworks differ in what they do with a label that is no class: some say so in a hundred lines,
+some on the one worker that has it, some train on. All of a worker's labels are looked at here, and
+all workers come to the same error, with the rows of all of them counted.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+import json
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from zoo.orca.errors import DataError
+from zoo.orca.worker.collective import Collective
 
-#: Values that a message shows.
-_SHOWN = 3
-#: Rows that are looked at together.
-_PIECE = 1 << 18
+#: Labels that are looked at together: what is made of them on the way is bounded.
+_AT_ONCE = 1 << 20
+_EXAMPLES = 3
+Labels = NDArray[Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Wrong:
-    """Labels of one worker, or of all, that are no numbers of classes.
+class _Found(NamedTuple):
+    """What one worker, or all together, found of one kind."""
 
-    Parameters
-    ----------
-    kind : str
-        "": none is wrong; "strings", "fractions", or "outside".
-    rows, of : int
-        The rows that have such a label, and all rows.
-    examples : tuple
-        Some of these labels.
-    """
-
-    kind: str
     rows: int
-    of: int
-    examples: tuple[Any, ...] = ()
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON values."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, values: dict[str, Any]) -> "Wrong":
-        """Return what `to_json` described."""
-        return cls(**{**values, "examples": tuple(values["examples"])})
+    examples: list[float]
 
 
 def check_class_labels(
-    name: str, values: NDArray[Any], classes: int, *, ignored: int | None = None
+    name: str,
+    values: Labels,
+    classes: int | None,
+    *,
+    ignored: int | None = None,
+    collective: Collective | None = None,
+    data: str = "",
 ) -> None:
-    """Raise unless every label is the number of a class.
+    """Refuse labels that are no numbers of classes; called on all ranks if there is a collective.
 
     Parameters
     ----------
     name : str
         The column's.
-    values : array
-        One label a row, or an array of them; strings are objects.
-    classes : int
-        How many there are, counted from 0.
-    ignored : int or None
-        A number that stands for no class, and that the loss leaves out.
+    values : array of shape (rows, ...)
+        All labels of this worker; it may have none.
+    classes : int or None
+        How many classes there are; None: any number.
+    ignored : int, optional
+        A label that the loss does not look at.
+    collective : Collective, optional
+        The other workers.
+    data : str
+        What follows the column's name in the error, such as " of validation_data".
 
     Raises
     ------
     DataError
-        With the labels that are wrong, how many rows have them, and the way out.
+        The same on every rank.
     """
-    found = wrong_labels(values, classes, ignored)
-    if found.kind:
-        raise DataError(message(name, found, classes, ignored))
+
+    def outside(labels: Labels) -> Any:
+        if classes is None:
+            return np.zeros(labels.shape, bool)
+        return (labels < 0) | (labels >= classes)
+
+    shown = f"column {name!r}{data}: label"
+    kinds: list[_Kind] = [
+        (
+            lambda labels: ~np.isfinite(labels),
+            shown + " {} is no number",
+            "drop these rows, or give them a class",
+        ),
+        (
+            lambda labels: labels != np.rint(labels),
+            shown + " {} is no class, which is a whole number",
+            "for numbers that are measured use a loss such as the mean squared error; make classes "
+            f"of them with F.round({name!r}).cast('int') or Bucketizer",
+        ),
+        (
+            outside,
+            shown + f" {{}} is outside 0…{(classes or 0) - 1}",
+            "count classes from 0, as StringIndexer does, or give the model's last layer an output "
+            "for each class",
+        ),
+    ]
+    if values.dtype.kind not in "fc":
+        kinds = kinds[2:]
+    _check(values, kinds, ignored, collective)
 
 
-def wrong_labels(values: NDArray[Any], classes: int, ignored: int | None = None) -> Wrong:
-    """Return which labels are no numbers of classes; one pass over labels that all are."""
-    rows = len(values)
-    if not rows or not values.size or values.dtype == np.bool_:
-        return Wrong("", 0, rows)
-    if values.dtype == object:
-        return Wrong("strings", rows, rows, tuple(map(_text, values.reshape(-1)[:_SHOWN])))
-    # Piece by piece: the column may be a mapped file that is larger than memory.
-    pieces = (values[start : start + _PIECE] for start in range(0, rows, _PIECE))
-    return together([_wrong_numbers(piece, classes, ignored) for piece in pieces])
+def check_chances(
+    name: str, values: Labels, *, collective: Collective | None = None, data: str = ""
+) -> None:
+    """Refuse labels that are no chances of one class of two, from 0 to 1.
+
+    Raises
+    ------
+    DataError
+        The same on every rank.
+    """
+    kind: _Kind = (
+        lambda labels: ~((labels >= 0) & (labels <= 1)),
+        f"column {name!r}{data}: label {{}} is outside 0…1",
+        "this loss is of two classes, 0 and 1: use one of several classes, or make the labels two",
+    )
+    _check(values, [kind], None, collective)
 
 
-def _wrong_numbers(values: NDArray[Any], classes: int, ignored: int | None) -> Wrong:
-    rows = len(values)
-    if values.dtype.kind == "f":
-        # A label that is not a number is not equal to itself, and so is not whole either.
-        broken = values != np.rint(values)
-        if broken.any():
-            return _described("fractions", values, broken)
-    if values.min() >= 0 and values.max() < classes:
-        return Wrong("", 0, rows)
-    outside = (values < 0) | (values >= classes)
-    if ignored is not None:
-        outside &= values != ignored
-    return _described("outside", values, outside) if outside.any() else Wrong("", 0, rows)
+#: Whether labels are wrong; the first line with a place for one of them; the second.
+_Kind = tuple[Callable[[Labels], Any], str, str]
 
 
-def together(found: Iterable[Wrong]) -> Wrong:
-    """Return what several workers have found as one finding, of the kind that comes first."""
-    found = list(found)
-    kinds = [one.kind for one in found if one.kind]
-    if not kinds:
-        return Wrong("", 0, sum(one.of for one in found))
-    chosen = [one for one in found if one.kind == kinds[0]]
-    examples = dict.fromkeys(example for one in chosen for example in one.examples)
-    rows, of = sum(one.rows for one in chosen), sum(one.of for one in found)
-    return Wrong(kinds[0], rows, of, tuple(examples)[:_SHOWN])
+def _check(
+    values: Labels, kinds: Sequence[_Kind], ignored: int | None, collective: Collective | None
+) -> None:
+    own = [_find(values, wrong, ignored) for wrong, _, _ in kinds]
+    rows, found = len(values), own
+    if collective is not None and collective.size > 1:
+        told = [
+            json.loads(bytes(message))
+            for message in collective.all_gather(json.dumps([len(values), own]).encode())
+        ]
+        rows = sum(count for count, _ in told)
+        found = [_together([_Found(*theirs[k]) for _, theirs in told]) for k in range(len(kinds))]
+    for (_, cause, way), one in zip(kinds, found, strict=True):
+        if one.rows:
+            shown = [f"{label:.6g}" for label in one.examples]
+            more = f", for example {', '.join(shown)}" if len(shown) > 1 else ""
+            share = f"{one.rows:,} of {rows:,} row{'s' if rows > 1 else ''}"
+            raise DataError(f"{cause.format(shown[0])}: {share}{more}\n{way}")
 
 
-def message(
-    name: str, found: Wrong, classes: int, ignored: int | None = None, where: str = ""
-) -> str:
-    """Say what is wrong with the labels of a column, and what mends it."""
-    share = f"{found.rows:,} of {found.of:,} row{'s' if found.of != 1 else ''}"
-    first, shown = found.examples[0], _listed(found.examples)
-    there = f"column {name!r}{where}"
-    if found.kind == "strings":
-        return (
-            f"label {first!r} is a string, in {there}, and the loss takes numbers of classes\n"
-            f"number them: StringIndexer(inputCol={name!r}, outputCol={name + '_index'!r})"
-            ".fit(df).transform(df), of pyspark.ml.feature"
-        )
-    if found.kind == "fractions":
-        return (
-            f"label {first} is not a whole number, in {there}: {share}, for example {shown}\n"
-            f"the loss takes the numbers of classes, 0…{classes - 1}: round the labels, "
-            f"df.withColumn({name!r}, F.round({name!r}).cast('int')), or take a loss for numbers"
-        )
-    kept = f" (and {ignored}, which is ignored)" if ignored is not None else ""
-    return (
-        f"label {first} is outside 0…{classes - 1}{kept}, in {there}: {share}, for example "
-        f"{shown}\nthe model's output has {classes} classes, counted from 0: count labels from 0, "
-        f"df.withColumn({name!r}, F.col({name!r}) - 1), or give the output more units"
+def _find(values: Labels, wrong: Callable[[Labels], Any], ignored: int | None) -> _Found:
+    rows, examples = 0, list[float]()
+    for labels in _pieces(values):
+        bad = wrong(labels)
+        if ignored is not None:
+            bad = bad & (labels != ignored)
+        if not bad.any():
+            continue
+        rows += int(bad.reshape(len(labels), -1).any(axis=1).sum())
+        if len(examples) < _EXAMPLES:
+            examples += [float(one) for one in np.unique(labels[bad])[:_EXAMPLES]]
+    return _Found(rows, _first(examples))
+
+
+def _pieces(values: Labels) -> Iterator[Labels]:
+    size = max(_AT_ONCE // max(int(np.prod(values.shape[1:])), 1), 1)
+    for start in range(0, len(values), size):
+        yield values[start : start + size]
+
+
+def _together(found: Sequence[_Found]) -> _Found:
+    return _Found(
+        sum(one.rows for one in found), _first([each for one in found for each in one.examples])
     )
 
 
-def _described(kind: str, values: NDArray[Any], wrong: NDArray[np.bool_]) -> Wrong:
-    rows = int(wrong.reshape(len(values), -1).any(axis=1).sum())
-    examples = dict.fromkeys(values[wrong][: 100 * _SHOWN].tolist())
-    shown = tuple(_number(value) for value in examples)[:_SHOWN]
-    return Wrong(kind, rows, len(values), shown)
-
-
-def _number(value: float) -> Any:
-    """Return a label as people write it: 6, not 6.0; JSON has no NaN."""
-    if value != value:
-        return "nan"
-    return int(value) if abs(value) < 2**53 and value == int(value) else value
-
-
-def _text(value: Any) -> str:
-    text = value.decode(errors="replace") if isinstance(value, bytes) else str(value)
-    return text if len(text) <= 40 else f"{text[:40]}..."
-
-
-def _listed(examples: Sequence[Any]) -> str:
-    return ", ".join(map(str, examples))
+def _first(examples: list[float]) -> list[float]:
+    """Return the first different ones; not a number is equal to itself here."""
+    return list({repr(one): one for one in examples}.values())[:_EXAMPLES]

@@ -5,7 +5,6 @@ trains in silence.
 """
 
 import functools
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from zoo.orca.errors import DataError, ModelError
-from zoo.orca.frameworks.class_labels import Wrong, message, together, wrong_labels
+from zoo.orca.frameworks.class_labels import check_class_labels
 from zoo.orca.frameworks.keras_inputs import Layout
 from zoo.orca.frameworks.keras_models import Made
 from zoo.orca.worker.plugin import Rows, World
@@ -80,26 +79,35 @@ class Labels:
     def check(self, sets: Mapping[str, Rows], world: World) -> None:
         """Refuse labels that are no numbers of classes; called on all ranks.
 
+        Parameters
+        ----------
+        sets : dict of str to Rows
+            By what follows a column's name in an error.
+        world : World
+
         Raises
         ------
         DataError
             The same on every rank.
         """
-        classes = self.classes()
-        own = [
-            wrong_labels(rows.columns[one.column], one.count, one.ignored).to_json()
-            for one in classes
-            for rows in sets.values()
-        ]
-        if not own:
-            return
-        told = world.collective.all_gather(json.dumps(own).encode())
-        ranks = [[Wrong.from_json(one) for one in json.loads(bytes(told_one))] for told_one in told]
-        checked = [(one, where) for one in classes for where in sets]
-        for (one, where), found in zip(checked, zip(*ranks, strict=True), strict=True):
-            wrong = together(found)
-            if wrong.kind:
-                raise DataError(message(one.column, wrong, one.count, one.ignored, where))
+        for one in self.classes():
+            for data, rows in sets.items():
+                values = rows.columns[one.column]
+                if values.dtype == object:  # a matter of the column's type, and so of all ranks
+                    raise DataError(
+                        f"column {one.column!r}{data} holds strings, and the loss takes numbers of "
+                        f"classes\nNumber them: StringIndexer(inputCol={one.column!r}, "
+                        f"outputCol={one.column + '_index'!r}).fit(df).transform(df), of "
+                        "pyspark.ml.feature"
+                    )
+                check_class_labels(
+                    one.column,
+                    values,
+                    one.count,
+                    ignored=one.ignored,
+                    collective=world.collective,
+                    data=data,
+                )
 
     def check_weights(self, weights: Mapping[int, float], rows: Rows, world: World) -> None:
         """Refuse weights of classes that there are not; called on all ranks.
@@ -122,7 +130,7 @@ class Labels:
         if unknown:
             raise ModelError(
                 f"class_weight has the classes {unknown}, and there are {named}\n"
-                f"leave them out: class_weight={ {k: w for k, w in weights.items() if k in there} }"
+                f"Leave them out: class_weight={ {k: w for k, w in weights.items() if k in there} }"
             )
 
     def _shown(self, weights: Mapping[int, float], values: Any, world: World) -> Sequence[int]:

@@ -162,7 +162,7 @@ class Made:
             if kind:
                 raise ModelError(
                     f"the model's output {name!r} is a {kind} tensor, which has no array for each "
-                    f"row\nmake it dense at the model's end: "
+                    f"row\nMake it dense at the model's end: "
                     f"{'tf.sparse.to_dense(x)' if kind == 'sparse' else 'x.to_tensor()'}"
                 )
         return outputs

@@ -55,7 +55,7 @@ def matched(argument: str, columns: Sequence[str], of: Names, kind: str) -> list
         raise ModelError(
             f"{argument} is the list {list(columns)}, and the model's {kind}s are a dict of "
             f"{list(of.names)}, which has no order\n"
-            f"say which column is which {kind}: {argument}={pairs} (an example: check each pair)"
+            f"Say which column is which {kind}: {argument}={pairs} (an example: check each pair)"
         )
     return list(range(len(columns)))
 

@@ -80,7 +80,7 @@ def refresh(made: Made) -> None:
 
 
 _WAY_OUT = (
-    "let model_creator make the same one every time: adapt the layer on the same rows, or give it "
+    "Let model_creator make the same one every time: adapt the layer on the same rows, or give it "
     "the vocabulary, as an argument or from a file that every worker reads"
 )
 

@@ -62,7 +62,7 @@ def class_weights(given: Mapping[Any, float] | None) -> dict[int, float] | None:
     if not isinstance(given, Mapping):
         raise InvalidInputError(
             f"class_weight is a {type(given).__qualname__}, and not a dict of classes to weights\n"
-            "write class_weight={0: 1.0, 1: 5.0}"
+            "Write class_weight={0: 1.0, 1: 5.0}"
         )
     found: dict[int, float] = {}
     for key, weight in given.items():
@@ -71,12 +71,12 @@ def class_weights(given: Mapping[Any, float] | None) -> dict[int, float] | None:
             why = "is there twice" if number in found else "is no class"
             raise InvalidInputError(
                 f"class_weight: the key {key!r} {why}: classes are the whole numbers from 0\n"
-                "write the labels' own numbers, for example class_weight={0: 1.0, 1: 5.0}"
+                "Write the labels' own numbers, for example class_weight={0: 1.0, 1: 5.0}"
             )
         if not isinstance(weight, Real) or not math.isfinite(weight):
             raise InvalidInputError(
                 f"class_weight: the weight of class {number} is {weight!r}, and not a number\n"
-                f"write a number, for example class_weight={ {number: 1.0} }"
+                f"Write a number, for example class_weight={ {number: 1.0} }"
             )
         found[number] = float(weight)
     return found or None
