@@ -289,6 +289,28 @@ def test_a_weight_is_one_number(spark, kind):
         read_spec(df, ["x"], None, "w")
 
 
+def test_weights_of_single_outputs(spark):
+    df = spark.createDataFrame([], "x int, w double, v int")
+    spec = read_spec(df, ["x"], None, {"first": "w", "second": "v"})
+    assert spec.weight is None
+    assert [(output, column.name) for output, column in spec.output_weights] == [
+        ("first", "w"),
+        ("second", "v"),
+    ]
+    assert [column.name for column in spec.columns] == ["x", "w", "v"]
+    with pytest.raises(ColumnError, match="the sample weights: there is no column 'u'"):
+        read_spec(df, ["x"], None, {"first": "u"})
+
+
+@pytest.mark.parametrize("given", [{}, {"first": 3}, ["w"], 7, {3: "w"}])
+def test_weights_of_another_kind_are_refused(spark, given):
+    df = spark.createDataFrame([], "x int, w double")
+    with pytest.raises(ColumnError, match="Write sample_weight_col='weight', or {'output'"):
+        read_spec(df, ["x"], None, given)
+    with pytest.raises(ColumnError, match="Write sample_weight_col='weight'$"):
+        read_spec(df, ["x"], None, {"first": "w"}, strings=False)
+
+
 # -- placement --------------------------------------------------------------------------------
 
 

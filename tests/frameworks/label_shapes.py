@@ -113,13 +113,22 @@ def plain(config: dict[str, Any]) -> Any:
     history = model.fit(
         data["x"],
         given(config["labels"]),
-        sample_weight=data.get(config["weight"]),
+        sample_weight=weights(config, data),
         batch_size=BATCH,
         epochs=2,
         shuffle=False,
         verbose=0,
     ).history
     return history, [np.asarray(one) for one in model.get_weights()]
+
+
+def weights(config: dict[str, Any], data: dict[str, np.ndarray]) -> Any:
+    """Weights of rows as plain Keras takes them; ones for an output that is not named."""
+    given = config["weight"]
+    if not isinstance(given, dict):
+        return data.get(given)
+    known = {name: data.get(given.get(name), np.ones(ROWS, "f4")) for name in ("main", "aux")}
+    return list(known.values()) if config["outputs"] == "list" else known
 
 
 def ours(config: dict[str, Any], framework: str) -> Any:

@@ -144,7 +144,7 @@ class Data:
         *,
         features: Sequence[str] | Mapping[str, str],
         labels: Sequence[str] | Mapping[str, str] = ("y",),
-        weight: str | None = None,
+        weight: str | Mapping[str, str] | None = None,
     ) -> "Data":
         """Cut columns into shards of so many rows."""
         ends = np.cumsum(counts)
@@ -161,7 +161,8 @@ class Data:
             ),
             tuple(features) if by_name else None,
             tuple(labels) if isinstance(labels, Mapping) else None,
-            specs[weight] if weight else None,
+            specs[weight] if isinstance(weight, str) else None,
+            tuple((k, specs[n]) for k, n in weight.items()) if isinstance(weight, Mapping) else (),
         )
         return cls(shards, spec)
 

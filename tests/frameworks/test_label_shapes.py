@@ -1,10 +1,11 @@
 """Whatever labels, losses, weights and metrics plain Keras takes beside a model's outputs."""
 
+import numpy as np
 import pytest
 
 from tests.frameworks import label_shapes
 from tests.frameworks.bench import close
-from tests.frameworks.ranks import Data, same_on_all
+from tests.frameworks.ranks import Data, Failed, same_on_all
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -37,12 +38,58 @@ def test_one_worker_makes_of_them_what_plain_keras_does(keras_bench):
     assert [one for one in wrong if not refused_on_purpose(one)] == []
 
 
+@pytest.mark.parametrize("weight", [{"main": "w"}, {"main": "w", "aux": "v"}, {"aux": "v"}])
+def test_weights_of_single_outputs(keras_bench, weight):
+    by_name = {
+        "outputs": "dict",
+        "loss": {"main": "mse", "aux": "mae"},
+        "labels": {"main": "y", "aux": "z"},
+        "metrics": {"main": ["mae"], "aux": ["mae"]},
+    }
+    in_a_list = {"outputs": "list", "loss": "mse", "labels": ["y", "z"], "metrics": None}
+    combos = [{**combo, "weight": weight} for combo in (by_name, in_a_list)]
+    swept = keras_bench.ranks.alone(
+        label_shapes.swept, keras_bench.config(), keras_bench.family.framework, combos
+    )
+    assert swept == {"taken": 2, "wrong": []}
+
+
+def test_weights_of_outputs_that_are_not_there(keras_bench):
+    combo = {"outputs": "list", "loss": "mse", "labels": {"main": "y", "aux": "z"}, "metrics": None}
+    config = keras_bench.config(**combo, weight={"mane": "w"})
+    fields = {"features": ("x",), "labels": combo["labels"], "weight": {"mane": "w"}}
+    data = Data.of(label_shapes.rows(), (24,), **fields)
+    words = r"the outputs \['mane'\](.|\n)*sample_weight_col=\{'main': 'w'\}"
+    with pytest.raises(Failed, match=words):
+        keras_bench.train(label_shapes.shaped, data, config=config)
+
+
+def test_one_output_may_be_named_for_its_weights_and_those_of_classes_multiply(keras_bench):
+    found = []
+    for weight in ("w", {"main": "w"}):
+        combo = {"outputs": "one", "loss": "mse", "labels": ["c"], "metrics": None}
+        config = keras_bench.config(**combo, weight=weight)
+        rows = {**label_shapes.rows(), "c": (np.arange(24) % 2).astype("f4")}
+        data = Data.of(rows, (24,), features=("x",), labels=("c",), weight=weight)
+        ran = keras_bench.train(
+            label_shapes.shaped, data, batch_size=10, config=config, class_weight={0: 3.0}
+        )
+        found.append(ran[0].trained.history)
+    assert found[0] == found[1]
+
+
 #: What several workers, and functions of several steps, are tried with.
 SOME = (
     {"outputs": "list", "loss": ["mse", None], "labels": ["y"]},
     {"outputs": "list", "loss": "mse", "labels": {"main": "y", "aux": "z"}, "weight": "w"},
     {"outputs": "dict", "loss": {"main": "mse"}, "labels": {"main": "y"}},
     {"outputs": "dict of one", "loss": "mse", "labels": ["y"], "weight": "w"},
+    {
+        "outputs": "list",
+        "loss": "mse",
+        "labels": {"main": "y", "aux": "z"},
+        "weight": {"aux": "v"},
+    },
 )
 #: Those that only Keras 2 takes.
 SOME_OF_KERAS_2 = (

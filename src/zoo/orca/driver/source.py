@@ -31,7 +31,7 @@ def read_spec(
     df: DataFrame,
     feature_cols: ColumnNames | None,
     label_cols: ColumnNames | None = None,
-    weight_col: str | None = None,
+    weight_col: str | Mapping[str, str] | None = None,
     *,
     strings: bool = True,
 ) -> FeatureSpec:
@@ -42,8 +42,8 @@ def read_spec(
     df : DataFrame
     feature_cols, label_cols : str, sequence of str, or dict of str to str
         Columns by position, or the model's input (output) names to columns.
-    weight_col : str or None
-        A column of sample weights.
+    weight_col : str, dict of str to str, or None
+        A column of sample weights, or the model's output names to columns of theirs.
     strings : bool
         Whether the framework has string tensors.
 
@@ -64,7 +64,8 @@ def read_spec(
         labels=tuple(_spec(df, name, "label_cols", strings) for name in label_names),
         feature_keys=keys,
         label_keys=label_keys,
-        weight=None if weight_col is None else _weight(df, weight_col),
+        weight=_weight(df, weight_col) if isinstance(weight_col, str) else None,
+        output_weights=_output_weights(df, weight_col, strings),
     )
     return spec
 
@@ -155,10 +156,23 @@ def _spec(df: DataFrame, name: str, argument: str, strings: bool) -> ColumnSpec:
     return spec
 
 
+def _output_weights(
+    df: DataFrame, given: str | Mapping[str, str] | None, is_keras: bool
+) -> tuple[tuple[str, ColumnSpec], ...]:
+    if given is None or isinstance(given, str):
+        return ()
+    named = is_keras and isinstance(given, Mapping) and bool(given)
+    if not named or not all(isinstance(name, str) for pair in given.items() for name in pair):
+        kinds = "the name of a column" + (", or a dict of outputs to such" if is_keras else "")
+        way = ", or {'output': 'weight'}" if is_keras else ""
+        raise ColumnError(
+            f"sample_weight_col is {kinds}; got {given!r}\nWrite sample_weight_col='weight'{way}"
+        )
+    return tuple((output, _weight(df, name)) for output, name in given.items())
+
+
 def _weight(df: DataFrame, name: str) -> ColumnSpec:
     where = "the sample weights"
-    if not isinstance(name, str):
-        raise ColumnError(f"{where} are one column's name, got {name!r}")
     spec = column_spec(_find(df, name, where), where)
     if spec.shape or spec.dtype in ("string", "bool"):
         raise ColumnError(

@@ -8,7 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.orca.errors import ModelError
-from zoo.orca.frameworks.keras_names import Names, by_output, labels_by_name, matched
+from zoo.orca.frameworks.keras_names import (
+    Names,
+    by_output,
+    labels_by_name,
+    matched,
+    weights_by_name,
+)
 from zoo.orca.wire.features import ColumnSpec, FeatureSpec
 
 _WEIGHT = "\0weight"
@@ -74,6 +80,7 @@ class Layout:
             for k, (column, rank) in enumerate(zip(columns, ranks, strict=True))
         ]
         self._outputs = outputs
+        self._weights = weights_by_name(spec, outputs)
         labels, self._label_keys = labels_by_name(spec, outputs)
         self._labels = [
             Part(f"y{k}", column.name, _row_shape(column, 2)) for k, column in enumerate(labels)
@@ -90,10 +97,20 @@ class Layout:
         found = self.feature_arrays(columns)
         found.update({p.key: _shaped(columns[p.column], p.shape) for p in self._labels})
         weight = None
-        if self._spec.weight is not None:
-            weight = columns[self._spec.weight.name].astype(np.float32, copy=False)
+        if isinstance(self._weights, str):
+            weight = columns[self._weights].astype(np.float32, copy=False)
+        elif self._weights:
+            some = next(iter(columns.values()))
+            for output, column in self._weights.items():
+                known = np.ones(len(some)) if column is None else columns[column]
+                found[f"{_WEIGHT}{output}"] = known.astype(np.float32, copy=False)
         if class_weight:
             self.only_label("class_weight")
+            if isinstance(self._weights, dict):
+                raise ModelError(
+                    "class_weight is for one output, and sample_weight_col names several\n"
+                    "Give one of them: weights of classes can be a column of weights, too"
+                )
             of_class = _class_weights(found[self._labels[0].key], class_weight)
             weight = of_class if weight is None else _times(of_class, weight)
         if weight is not None:
@@ -149,7 +166,11 @@ class Layout:
         if not self._labels:
             return data
         labels = [tensors[part.key] for part in self._labels]
-        weight = (tensors[_WEIGHT],) if _WEIGHT in tensors else ()
+        weight: tuple[Any, ...] = (tensors[_WEIGHT],) if _WEIGHT in tensors else ()
+        if not weight and self._weights:
+            weights = {output: tensors[f"{_WEIGHT}{output}"] for output in self._weights}
+            in_a_list = self._outputs is not None and not self._outputs.keyed
+            weight = (tuple(weights.values()) if in_a_list else weights,)
         return (*data, _structure(labels, self._label_keys), *weight)
 
     def placeholder(self) -> dict[str, NDArray[Any]] | None:

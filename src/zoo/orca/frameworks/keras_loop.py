@@ -52,7 +52,8 @@ class Session:
     ) -> None:
         self.made, self._world, self._seed = made, world, job.seed
         self._class_weight = job.class_weight if isinstance(job, TrainJob) else None
-        self._weighted = rows.spec.weight is not None or bool(self._class_weight)
+        spec = rows.spec
+        self._weighted = bool(spec.weight or spec.output_weights or self._class_weight)
         self.layout = made.layout(rows.spec)
         if (output := self.layout.output_of_lone_label) is not None:
             made.keras.give_label(made.model, output)

@@ -86,6 +86,31 @@ def labels_by_name(
     return tuple(spec.labels[place] for place in order), outputs.names if outputs.keyed else None
 
 
+def weights_by_name(spec: FeatureSpec, outputs: Names | None) -> str | dict[str, str | None] | None:
+    """Return the column of the rows' weights, or each output with its own; None: they weigh 1.
+
+    Raises
+    ------
+    ModelError
+        If weights are for outputs that the model does not have.
+    """
+    if spec.weight is not None or not spec.output_weights:
+        return spec.weight.name if spec.weight is not None else None
+    given = {output: column.name for output, column in spec.output_weights}
+    if outputs is None:
+        return dict(given)
+    unknown = sorted(set(given).difference(outputs.names))
+    if unknown:
+        raise ModelError(
+            f"sample_weight_col names the outputs {unknown}, and the model's outputs are "
+            f"{list(outputs.names)}\nName those: sample_weight_col="
+            f"{dict(zip(outputs.names, given.values(), strict=False))}"
+        )
+    if len(outputs.names) == 1:
+        return given[outputs.names[0]]
+    return {name: given.get(name) for name in outputs.names}
+
+
 def by_output(structure: Any, names: Sequence[str]) -> list[Any]:
     """Return the part of each output in what was given to `Model.compile` for all; None: none."""
     if isinstance(structure, Mapping):

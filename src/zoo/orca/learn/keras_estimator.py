@@ -157,7 +157,7 @@ class KerasEstimator(KerasFiles):
         feature_cols: ColumnNames | None = None,
         label_cols: ColumnNames | None = None,
         *,
-        sample_weight_col: str | None = None,
+        sample_weight_col: str | Mapping[str, str] | None = None,
         initial_epoch: int | None = None,
         profile: bool = False,
         shuffle: bool | None = None,
@@ -195,8 +195,9 @@ class KerasEstimator(KerasFiles):
             names are exactly the inputs', else by position.
         label_cols : list of str, str or dict
             The labels, in the same way: ``{"output name": "column"}``, or a list.
-        sample_weight_col : str, optional
-            A column of weights, one number a row.
+        sample_weight_col : str or dict, optional
+            A column of weights, one number a row, or ``{"output name": "column"}``: then rows
+            weigh 1 for outputs that are not named.
         initial_epoch : int, optional
             The number of the first epoch; by default where the last `fit` ended.
         profile : bool
@@ -253,7 +254,7 @@ class KerasEstimator(KerasFiles):
         feature_cols: ColumnNames | None = None,
         label_cols: ColumnNames | None = None,
         *,
-        sample_weight_col: str | None = None,
+        sample_weight_col: str | Mapping[str, str] | None = None,
     ) -> dict[str, float]:
         """Evaluate the model over all rows, each exactly once, or over the first batches.
 
@@ -273,7 +274,8 @@ class KerasEstimator(KerasFiles):
             Without meaning for a DataFrame.
         feature_cols, label_cols : list of str, str or dict
             As in `fit`.
-        sample_weight_col : str, optional
+        sample_weight_col : str or dict, optional
+            As in `fit`.
 
         Returns
         -------

@@ -40,6 +40,8 @@ class FeatureSpec:
         position.
     weight : ColumnSpec or None
         The column of sample weights.
+    output_weights : tuple of (str, ColumnSpec)
+        Instead of `weight`: the columns of the weights that single outputs have, by their names.
     """
 
     features: tuple[ColumnSpec, ...]
@@ -47,12 +49,15 @@ class FeatureSpec:
     feature_keys: tuple[str, ...] | None = None
     label_keys: tuple[str, ...] | None = None
     weight: ColumnSpec | None = field(default=None)
+    output_weights: tuple[tuple[str, ColumnSpec], ...] = ()
 
     @property
     def columns(self) -> tuple[ColumnSpec, ...]:
         """All columns, each once, features first: the order in which they travel."""
         found: dict[str, ColumnSpec] = {}
-        for column in (*self.features, *self.labels, *((self.weight,) if self.weight else ())):
+        weights = [self.weight] if self.weight else []
+        weights += [column for _, column in self.output_weights]
+        for column in (*self.features, *self.labels, *weights):
             found.setdefault(column.name, column)
         return tuple(found.values())
 
