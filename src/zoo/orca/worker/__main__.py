@@ -5,13 +5,13 @@ Standard output and error are the log. No pyspark and no JVM in here.
 """
 
 import os
-import shutil
 import sys
 import threading
 from queue import Queue
 
 from zoo.orca.worker.pipes import Message, Sender, receive
 from zoo.orca.worker.run import Runner
+from zoo.orca.worker.temporary import OWN_DIRECTORY, remove_directory
 
 _BEAT_SECONDS = 1.0
 _CLEAN_UP_SECONDS = 30.0
@@ -21,11 +21,12 @@ def main() -> None:
     """Serve jobs until standard input closes."""
     sender = Sender(os.fdopen(int(sys.argv[1]), "wb"))
     commands: Queue[Message] = Queue()
-    runner = Runner(sender, commands)
+    own = os.environ.get(OWN_DIRECTORY, "")
+    runner = Runner(sender, commands, own)
     commands_in = os.fdopen(os.dup(0), "rb")
     # User code that reads standard input must get nothing, not our commands.
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    reader = threading.Thread(target=_read, args=(commands_in, commands, runner), daemon=True)
+    reader = threading.Thread(target=_read, args=(commands_in, commands, runner, own), daemon=True)
     reader.start()
     threading.Thread(target=_beat, args=(sender, runner), daemon=True).start()
     try:
@@ -36,7 +37,9 @@ def main() -> None:
         reader.join(_CLEAN_UP_SECONDS)
 
 
-def _read(stream, commands: "Queue[Message]", runner: Runner) -> None:  # type: ignore[no-untyped-def]
+def _read(  # type: ignore[no-untyped-def]
+    stream, commands: "Queue[Message]", runner: Runner, own: str
+) -> None:
     spooled = ""
     while (message := receive(stream)) is not None:
         spooled = message.values.get("directory", spooled)
@@ -45,10 +48,10 @@ def _read(stream, commands: "Queue[Message]", runner: Runner) -> None:  # type: 
             runner.abort()
         commands.put(message)
     # The task was killed together with its clean-up, so the rows it spooled are removed here, even
-    # if the main thread has not come to that job yet. It may be deep inside the framework, so there
-    # is no orderly way out.
-    if spooled:
-        shutil.rmtree(spooled, ignore_errors=True)
+    # if the main thread has not come to that job yet, and so are this process's temporary files. It
+    # may be deep inside the framework, so there is no orderly way out.
+    remove_directory(spooled)
+    remove_directory(own)
     os._exit(0)
 
 

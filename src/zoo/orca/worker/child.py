@@ -23,6 +23,7 @@ from typing import IO, Any, BinaryIO, cast
 
 import zoo.orca
 from zoo.orca.errors import WorkerDiedError, WorkerFrozenError
+from zoo.orca.worker import temporary
 from zoo.orca.worker.pipes import END_OF_LOG, PIPE_BYTES, Blob, Message, Sender, receive
 
 _LOG_LINES = 40
@@ -60,6 +61,7 @@ class Child:
         self.noise: tuple[str, ...] = ()
         self.failed = False
         self._last_beat = time.monotonic()
+        self._temporary = temporary.make_directory()
         read_end, write_end = os.pipe()
         self._process = subprocess.Popen(
             [sys.executable, "-m", "zoo.orca.worker", str(write_end)],
@@ -67,7 +69,7 @@ class Child:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             pass_fds=(write_end,),
-            env=_environment(environment),
+            env=_environment(environment) | temporary.environment(self._temporary),
             # Ctrl-C on the driver's terminal must reach the driver alone.
             start_new_session=True,
         )
@@ -154,6 +156,7 @@ class Child:
         except subprocess.TimeoutExpired:
             self.kill()
         self._join()
+        temporary.remove_directory(self._temporary)
 
     def kill(self) -> None:
         """Kill the child at once, whatever it does, and everything it started."""
@@ -164,6 +167,7 @@ class Child:
         self._process.wait()
         self._hang_up()
         self._join()
+        temporary.remove_directory(self._temporary)
 
     def _hang_up(self) -> None:
         with contextlib.suppress(OSError):  # what was not read any more

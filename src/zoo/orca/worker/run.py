@@ -56,6 +56,7 @@ from zoo.orca.worker.predicting import serve_predictions
 from zoo.orca.worker.profile import Profile
 from zoo.orca.worker.resume import Resumable
 from zoo.orca.worker.ring import Listener, Ring
+from zoo.orca.worker.temporary import remove_files
 from zoo.orca.worker.threads import Processors
 
 #: Rows of the fullest worker over those of the average one. All wait in each step for the one with
@@ -68,8 +69,9 @@ _PATIENCE_BEATS = 4
 class Runner:
     """Runs jobs one after another; the only state is what another thread must reach."""
 
-    def __init__(self, sender: Sender, commands: "Queue[Message]") -> None:
+    def __init__(self, sender: Sender, commands: "Queue[Message]", temporary: str = "") -> None:
         self._sender = sender
+        self._temporary = temporary
         self._commands = commands
         self._meeting: _Meeting | None = None
         self._collective: Collective | None = None
@@ -92,6 +94,7 @@ class Runner:
             self._sender.send("failed", **describe(error).to_json())
         finally:
             self._close()
+            remove_files(self._temporary)
 
     def abort(self) -> None:
         """End the job from another thread."""

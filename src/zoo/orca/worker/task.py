@@ -11,7 +11,6 @@ import os
 import pickle
 import secrets
 import shutil
-import tempfile
 import threading
 import time
 import traceback
@@ -36,6 +35,7 @@ from zoo.orca.worker.pipes import Message
 from zoo.orca.worker.rendezvous import Rendezvous
 from zoo.orca.worker.reporting import Reporter
 from zoo.orca.worker.spool import Spool
+from zoo.orca.worker.temporary import local_directory
 from zoo.orca.worker.threads import thread_environment
 
 #: The rows a task returns: a JSON header first, then the pieces of the state, if any.
@@ -119,7 +119,7 @@ class _Task:
         self._meeting: _Meeting | None = None
         # Made only when the child knows of it: Spark may kill this process at any time, and then it
         # is the child that removes it.
-        self._directory = os.path.join(_local_directory(), f"orca-{secrets.token_hex(8)}")
+        self._directory = os.path.join(local_directory(), f"orca-{secrets.token_hex(8)}")
 
     def run(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Run the job and yield its result rows."""
@@ -309,11 +309,3 @@ class _Meeting:
                 timeout=self._options.connect_timeout,
             )
         self._told.set()
-
-
-def _local_directory() -> str:
-    """Return the directory Spark gives this executor for temporary files, or the system's."""
-    for path in os.environ.get("SPARK_LOCAL_DIRS", "").split(","):
-        if path and os.access(path, os.W_OK):
-            return path
-    return tempfile.gettempdir()
