@@ -1,12 +1,14 @@
 """Children on prepared directories: jobs, failures, warmth, death. No JVM."""
 
 import os
+import pickle
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -51,6 +53,30 @@ def test_a_failure_reaches_everybody_and_the_children_serve_on(pair: Group, tmp_
     assert "disk on fire" in failed[1].values["traceback"]
     done = pair.run(train_job(linear()), ROWS, tmp_path / "2")
     assert [message.kind for message in done] == ["done", "done"]
+
+
+@pytest.mark.parametrize(
+    ("creator", "error", "words"),
+    [
+        (lambda config: None, "ModelError", "returned a NoneType"),
+        (lambda config: config["missing"], "WorkerError", "KeyError"),
+        (lambda config: __import__("no_such_module"), "WorkerError", "no_such_module"),
+    ],
+)
+def test_a_creators_failure_is_told_before_rows_are_there(
+    tmp_path: Path, creator: Any, error: str, words: str
+) -> None:
+    child = Child({})
+    try:
+        job = {"directory": str(tmp_path), "host": "127.0.0.1", "rank": 0, "size": 1, "cpus": []}
+        child.send("job", pickle.dumps(train_job(creator)), **job)
+        failed = child.wait("failed", heartbeat=30)
+        assert failed.values["error"] == error
+        assert words in failed.values["message"]
+        # A module of the user's is no matter of the framework's package.
+        assert "zoo-orca[" not in failed.values["message"]
+    finally:
+        child.stop()
 
 
 def test_a_killed_peer(pair: Group, tmp_path: Path) -> None:

@@ -61,6 +61,10 @@ class FakeFramework:
     def prepare(self, job: Job, world: World) -> None:
         """Have nothing to import."""
 
+    def make(self, job: Job) -> None:
+        """Call the creator, for what it may raise."""
+        _model(job)
+
     def train(self, job: TrainJob, rows: Rows, validation: Rows | None, world: World) -> Trained:
         """Take the same steps as one worker would, up to the order of additions."""
         model = _model(job)

@@ -97,8 +97,24 @@ class Made:
         """
         if not self.keras.is_compiled(self.model):
             raise ModelError(
-                f"the model is not compiled, and {what} needs it to be: call model.compile(...) "
-                "in model_creator, or pass compile_args_creator"
+                f"the model is not compiled, and {what} needs it to be\nCall model.compile(...) in "
+                "model_creator, or pass compile_args_creator"
+            )
+
+    def require_no_labels(self, what: str) -> None:
+        """Raise if the model's losses compare its outputs with labels, of which there are none.
+
+        Raises
+        ------
+        ModelError
+            With what to write.
+        """
+        losses = [one for one in self.keras.loss_objects(self.model) if one is not None]
+        if losses and not self.keras.has_own_step(self.model):
+            raise ModelError(
+                f"{what} has no label_cols, and the model is compiled with a loss, which compares "
+                f"outputs with labels\nName the columns of the labels: {what}(..., "
+                "label_cols=['label'])"
             )
 
     def layout(self, spec: FeatureSpec) -> Layout:
@@ -326,8 +342,8 @@ def _kind_of(model: Any, framework: str, wanted: str | None) -> Any:
             return keras
     kind = f"{type(model).__module__}.{type(model).__qualname__}"
     raise ModelError(
-        f"model_creator must return a Keras model, of tf_keras (Keras 2) or keras (Keras 3), and "
-        f"returned {'None: is a return missing?' if model is None else f'a {kind}'}"
+        f"model_creator returned {'None' if model is None else f'a {kind}'}, not a Keras model\n"
+        "End it with `return model`, a model of tf_keras (Keras 2) or keras (Keras 3)"
     )
 
 

@@ -35,17 +35,25 @@ from zoo.orca.wire.packing import State
 class KerasPlugin:
     """All of `zoo.orca.worker.plugin.Framework` but `prepare`."""
 
+    def __init__(self) -> None:
+        self._waiting: Made | None = None
+
+    def make(self, job: Job) -> None:
+        """Make the model of a `fit` or `evaluate`, and look at all that shows without rows."""
+        if isinstance(job, (TrainJob, EvaluateJob)):
+            self._waiting = _made_for(job)
+
     def train(self, job: TrainJob, rows: Rows, validation: Rows | None, world: World) -> Trained:
         """Run `Model.fit`."""
-        made = Made(job)
-        made.require_compiled("fit")
-        return keras_loop.train(made, job, rows, validation, world)
+        return keras_loop.train(self._made(job), job, rows, validation, world)
 
     def evaluate(self, job: EvaluateJob, rows: Rows, world: World) -> Evaluated:
         """Run `Model.evaluate`."""
-        made = Made(job)
-        made.require_compiled("evaluate")
-        return keras_loop.evaluate(made, job, rows, world)
+        return keras_loop.evaluate(self._made(job), job, rows, world)
+
+    def _made(self, job: TrainJob | EvaluateJob) -> Made:
+        made, self._waiting = self._waiting, None
+        return made if made is not None else _made_for(job)
 
     def build(self, job: Job, sample: Columns | None) -> Built:
         """Build the model, by `sample` if it is built by its first batch."""
@@ -64,6 +72,17 @@ class KerasPlugin:
         made = Made(job)
         predict = Predictions(made, made.layout(job.columns), job)
         return predict, predict.outputs
+
+
+def _made_for(job: TrainJob | EvaluateJob) -> Made:
+    """Return the model, which can be trained or evaluated with the job's columns."""
+    what = "fit" if isinstance(job, TrainJob) else "evaluate"
+    made = Made(job)
+    made.require_compiled(what)
+    made.layout(job.columns)
+    if not job.columns.labels:
+        made.require_no_labels(what)
+    return made
 
 
 def _features(made: Made, layout: Layout, sample: Columns | None) -> Any:

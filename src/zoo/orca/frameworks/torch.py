@@ -56,6 +56,9 @@ class Torch:
                 torch.set_num_interop_threads(1)
         logging.getLogger("torch").setLevel(logging.WARNING)
 
+    def make(self, job: Job) -> None:
+        """Leave the model to the session, which is made of rows."""
+
     def train(self, job: TrainJob, rows: Rows, validation: Rows | None, world: World) -> Trained:
         """Run the epochs."""
         with _meeting(job, world) as world:

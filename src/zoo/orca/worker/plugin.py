@@ -128,6 +128,13 @@ class Framework(Protocol):
     def prepare(self, job: Job, world: World) -> None:
         """Import the framework and set threads; called once, before rows have arrived."""
 
+    def make(self, job: Job) -> None:
+        """Make what needs no rows, such as the user's model; called after `prepare`.
+
+        So what is wrong with it is told before rows have moved. The job that is run then may have
+        another state. It is not called for predictions.
+        """
+
     def train(self, job: TrainJob, rows: Rows, validation: Rows | None, world: World) -> Trained:
         """Train and return history and state."""
 

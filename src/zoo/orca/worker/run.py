@@ -133,6 +133,8 @@ class Runner:
         self._report(Progress("phase", text=f"importing {job.model.framework}"))
         _prepare(framework, job, world)
         profile.end("importing the framework")
+        framework.make(job)
+        profile.end("making the model")
         self._collective = self._meeting.end()
         start = self._commands.get()
         if start.kind != "start":
