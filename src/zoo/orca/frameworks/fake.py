@@ -61,13 +61,20 @@ class FakeFramework:
     def prepare(self, job: Job, world: World) -> None:
         """Have nothing to import."""
 
+    def __init__(self) -> None:
+        self._waiting: LinearModel | None = None
+
     def make(self, job: Job) -> None:
-        """Call the creator, for what it may raise."""
-        _model(job)
+        """Call the creator."""
+        self._waiting = _created(job)
+
+    def _model(self, job: Job) -> LinearModel:
+        made, self._waiting = self._waiting or _created(job), None
+        return _with_state(made, job)
 
     def train(self, job: TrainJob, rows: Rows, validation: Rows | None, world: World) -> Trained:
         """Take the same steps as one worker would, up to the order of additions."""
-        model = _model(job)
+        model = self._model(job)
         check_state_size(model.weights.nbytes, job)
         step = _step(job)
         steps = job.steps_per_epoch or rows.plan.steps_per_pass
@@ -93,16 +100,16 @@ class FakeFramework:
 
     def evaluate(self, job: EvaluateJob, rows: Rows, world: World) -> Evaluated:
         """Return the mean squared error over all workers' rows."""
-        value = _mean_squared_error(_model(job), rows, job.steps, world)
+        value = _mean_squared_error(self._model(job), rows, job.steps, world)
         return Evaluated({"loss": value}, _OUTPUTS)
 
     def build(self, job: Job, sample: Columns | None) -> Built:
         """Return the creator's weights."""
-        return Built(_state(_model(job), 0, 0), _OUTPUTS)
+        return Built(_state(self._model(job), 0, 0), _OUTPUTS)
 
     def predictor(self, job: Job) -> tuple[Predictor, tuple[OutputSpec, ...]]:
         """Return the product with the weights."""
-        model, spec = _model(job), job.columns
+        model, spec = self._model(job), job.columns
 
         def predict(columns: Columns) -> list[NDArray[np.generic]]:
             return [(_inputs(columns, spec) @ model.weights).astype(np.float32)]
@@ -115,10 +122,14 @@ def framework() -> FakeFramework:
     return FakeFramework()
 
 
-def _model(job: Job) -> LinearModel:
+def _created(job: Job) -> LinearModel:
     model = unpack(job.model.creator)(unpack(job.model.config))
     if not isinstance(model, LinearModel):
         raise ModelError(f"model_creator returned a {type(model).__qualname__}, not a LinearModel")
+    return model
+
+
+def _with_state(model: LinearModel, job: Job) -> LinearModel:
     if job.state is not None:
         model.weights = State.from_bytes(job.state).tensors["weights/w"].copy()
     return model

@@ -8,6 +8,7 @@ import sys
 
 from zoo.orca.errors import MissingPackageError
 from zoo.orca.frameworks.base import Framework, World
+from zoo.orca.frameworks.fresh import renew_settings
 from zoo.orca.frameworks.keras_plugin import KerasPlugin
 from zoo.orca.wire.job import Job
 
@@ -37,6 +38,7 @@ class Keras(KerasPlugin):
             own = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
             os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {own}".strip()
         importlib.import_module("keras")
+        renew_settings()
         importlib.import_module(f"zoo.orca.frameworks.on_{backend}").prepare(job.threads)
 
 

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from zoo.orca.errors import ModelError
 from zoo.orca.frameworks import keras2_functions
+from zoo.orca.frameworks.keras_settings import keras_settings
 
 #: What state and messages call it.
 VERSION = "2"
@@ -28,7 +29,12 @@ def begin() -> None:
     """Forget what an earlier job of this process left behind."""
     keras = package()
     keras.backend.clear_session()
-    keras.mixed_precision.set_global_policy("float32")
+    keras.mixed_precision.set_global_policy(None)
+    configured = keras_settings()
+    keras.backend.set_floatx(configured["floatx"])
+    keras.backend.set_epsilon(configured["epsilon"])
+    keras.backend.set_image_data_format(configured["image_data_format"])
+    keras.utils.enable_interactive_logging()
     # Layers that draw random numbers then keep the generator's state in a variable, which goes on
     # in the next `fit`. Keras's default keeps it inside of TensorFlow's kernels.
     keras.backend.experimental.enable_tf_random_generator()

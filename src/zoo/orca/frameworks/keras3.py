@@ -1,10 +1,12 @@
 """What is particular to Keras 3, on any backend; `keras2` answers the same for Keras 2."""
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
 
 from zoo.orca.errors import ModelError
+from zoo.orca.frameworks.keras_settings import keras_settings
 
 #: What state and messages call it.
 VERSION = "3"
@@ -26,7 +28,16 @@ def begin() -> None:
     keras = package()
     keras.utils.clear_session()
     keras.distribution.set_distribution(None)
-    keras.config.set_dtype_policy("float32")
+    configured = keras_settings()
+    keras.config.set_floatx(configured["floatx"])
+    keras.config.set_epsilon(configured["epsilon"])
+    keras.config.set_image_data_format(configured["image_data_format"])
+    keras.config.set_dtype_policy(configured["floatx"])
+    for limit in ("MAX_EPOCHS", "MAX_STEPS_PER_EPOCH"):
+        put = getattr(keras.config, f"set_{limit.lower()}", None)
+        if put is not None:  # a Keras that has no such limit
+            given = os.environ.get(f"KERAS_{limit}")
+            put(int(given) if given else None)
 
 
 def make_random(seed: int) -> None:

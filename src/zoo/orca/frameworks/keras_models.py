@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from zoo.orca.errors import MissingPackageError, ModelError
+from zoo.orca.frameworks.fresh import note_settings
 from zoo.orca.frameworks.keras_inputs import Input, Layout
 from zoo.orca.frameworks.keras_names import Names, by_output
 from zoo.orca.wire.features import FeatureSpec
@@ -50,6 +51,7 @@ def begin(seed: int) -> list[Any]:
     for keras in known:
         keras.begin()
         keras.make_random(seed)
+    note_settings()  # of what Keras has imported to seed it
     return known
 
 

@@ -5,6 +5,7 @@ import importlib.util
 
 from zoo.orca.frameworks import on_tensorflow
 from zoo.orca.frameworks.base import Framework, World
+from zoo.orca.frameworks.fresh import renew_settings
 from zoo.orca.frameworks.keras_models import legacy_keras
 from zoo.orca.frameworks.keras_plugin import KerasPlugin
 from zoo.orca.wire.job import Job
@@ -16,6 +17,7 @@ class Tf2(KerasPlugin):
     def prepare(self, job: Job, world: World) -> None:
         """Set threads and import the Keras that `tensorflow.keras` means, while rows move."""
         on_tensorflow.prepare(job.threads)
+        renew_settings()
         name = "tf_keras" if legacy_keras() else "keras"
         # A creator may import the other one; a package that is missing is told when it is used.
         if importlib.util.find_spec(name) is not None:

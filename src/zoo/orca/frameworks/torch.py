@@ -33,6 +33,7 @@ from zoo.orca.frameworks.base import (
     Trained,
     World,
 )
+from zoo.orca.frameworks.fresh import renew_settings
 from zoo.orca.frameworks.nccl import Nccl
 from zoo.orca.frameworks.torch_device import moved
 from zoo.orca.frameworks.torch_feed import Batch, Layout, tensors_of
@@ -48,7 +49,8 @@ class Torch:
     """Implements `zoo.orca.worker.plugin.Framework`."""
 
     def prepare(self, job: Job, world: World) -> None:
-        """Set threads while rows move."""
+        """Set threads while rows move; other settings are those of a fresh process."""
+        renew_settings()
         if job.threads:
             torch.set_num_threads(job.threads)
             # Fixed once anything has run in parallel: a warm child keeps its first job's setting.

@@ -53,6 +53,7 @@ from zoo.orca.worker.levelling import level
 from zoo.orca.worker.pipes import END_OF_LOG, Message, Sender
 from zoo.orca.worker.plugin import Evaluated, Framework, Rows, Trained, World
 from zoo.orca.worker.predicting import serve_predictions
+from zoo.orca.worker.process_state import ProcessState
 from zoo.orca.worker.profile import Profile
 from zoo.orca.worker.resume import Resumable
 from zoo.orca.worker.ring import Listener, Ring
@@ -77,6 +78,7 @@ class Runner:
         self._collective: Collective | None = None
         self._beats_since_loss = 0
         self._processors = Processors()
+        self._process = ProcessState()
 
     def serve(self, message: Message) -> None:
         """Run the job that `message` brings; answer "done" or "failed", never raise."""
@@ -95,6 +97,7 @@ class Runner:
         finally:
             self._close()
             remove_files(self._temporary)
+            self._process.restore()
 
     def abort(self) -> None:
         """End the job from another thread."""
@@ -119,7 +122,14 @@ class Runner:
 
     def _serve_predictions(self, message: Message) -> None:
         self._processors.bind([])
-        serve_predictions(message, self._sender, self._commands, load_framework)
+        serve_predictions(message, self._sender, self._commands, self._prepared)
+
+    def _prepared(self, job: Job) -> Framework:
+        """Return the plug-in, with its framework imported: that belongs to a fresh process."""
+        framework = load_framework(job)
+        _prepare(framework, job, World(Alone(), lambda progress: None))
+        self._process.note()
+        return framework
 
     def _serve_job(self, message: Message) -> None:
         values, job = message.values, cast(Job, unpack(message.blob))
@@ -132,6 +142,7 @@ class Runner:
         framework = load_framework(job)
         self._report(Progress("phase", text=f"importing {job.model.framework}"))
         _prepare(framework, job, world)
+        self._process.note()
         profile.end("importing the framework")
         framework.make(job)
         profile.end("making the model")
