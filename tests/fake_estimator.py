@@ -57,12 +57,14 @@ class FakeEstimator(BaseEstimator):
         return self._train(data, validation, job, shuffle=shuffle)
 
     def evaluate(self, data: DataFrame, features: Any = ("x",), **fields: Any) -> dict[str, float]:
-        job = self._job(EvaluateJob, read_spec(data, features, ["y"]), verbose=0, **fields)
+        features, labels = self._known_columns(features)
+        job = self._job(EvaluateJob, read_spec(data, features, labels), verbose=0, **fields)
         return self._evaluate(data, job)
 
     def predict(
         self, data: DataFrame, features: Any = ("x",), output_cols: Any = None
     ) -> DataFrame:
+        features, _ = self._known_columns(features)
         return self._predict(data, read_spec(data, features), 32, output_cols)
 
     @property

@@ -106,3 +106,49 @@ def test_kept_vectors_and_features_that_are_converted(
     assert isinstance(first.v, SparseVector)
     assert (first.x, second.x) == (1.5, 2.5)
     assert second.prediction == pytest.approx(2.5 * float(estimator.weights[0]), rel=1e-6)
+
+
+def test_the_types_of_the_columns_are_enough_to_build_a_model(spark: SparkSession) -> None:
+    """No row is read for it: there may be none, or a first one that nobody asks for."""
+    est = FakeEstimator.of(linear())
+    empty = est.predict(numbered(spark, 0))
+    assert empty.columns == ["id", "x", "prediction"] and empty.count() == 0
+    frame = numbered(spark, 10).withColumn("x", F.expr("if(id = 0, null, x)"))
+    est = FakeEstimator.of(linear())
+    assert est.predict(frame).columns == ["id", "x", "prediction"]
+    assert est.predict(frame.where("id > 0")).count() == 9
+
+
+def test_a_model_that_was_loaded_is_not_built_again(
+    spark: SparkSession, estimator: FakeEstimator, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = estimator.save(str(tmp_path / "linear"))
+    loaded = FakeEstimator.of(linear())
+    loaded.load(path)
+
+    def refuse(*arguments: Any) -> Any:
+        raise AssertionError("a job was started")
+
+    monkeypatch.setattr("zoo.orca.learn.estimator.run_stage", refuse)
+    # Nor are the columns to be named again.
+    found = loaded.predict(numbered(spark, 20), None)
+    assert found.collect() == estimator.predict(numbered(spark, 20), None).collect()
+
+
+def test_a_stream_is_predicted(
+    spark: SparkSession, estimator: FakeEstimator, tmp_path: Any
+) -> None:
+    numbered(spark, 30).write.parquet(str(tmp_path / "rows"))
+    stream = spark.readStream.schema("id bigint, x float").parquet(str(tmp_path / "rows"))
+    for est in (estimator, FakeEstimator.of(linear())):
+        query = (
+            est.predict(stream)
+            .writeStream.format("memory")
+            .queryName("predicted")
+            .option("checkpointLocation", str(tmp_path / f"state-{id(est)}"))
+            .trigger(availableNow=True)
+            .start()
+        )
+        assert query.awaitTermination(60)
+        assert spark.table("predicted").count() == 30
+    spark.catalog.dropTempView("predicted")

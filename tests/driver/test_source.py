@@ -233,7 +233,7 @@ def test_a_missing_column_names_those_that_are_there(spark):
     assert str(error.value).endswith("The DataFrame has the columns 'user_id', 'item_id'")
 
 
-@pytest.mark.parametrize("wrong", [[1], [["a"]], {"in": ["a"]}, {1: "a"}])
+@pytest.mark.parametrize("wrong", [[1], [[["a"]]], {"in": [2]}, {1: "a"}])
 def test_what_is_no_name_is_refused(spark, wrong):
     with pytest.raises(ColumnError, match="feature_cols takes names of columns"):
         read_spec(spark.createDataFrame([(1,)], "a int"), wrong)

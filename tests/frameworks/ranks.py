@@ -10,7 +10,7 @@ import os
 import secrets
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import cloudpickle
@@ -18,10 +18,12 @@ import numpy as np
 
 from zoo.orca.wire.features import ColumnSpec, FeatureSpec
 from zoo.orca.wire.job import EvaluateJob, Job, ModelSpec, PredictJob, Progress, TrainJob
+from zoo.orca.wire.outputs import OutputSpec
 from zoo.orca.wire.packing import pack
 from zoo.orca.wire.plan import Plan
 from zoo.orca.worker.collective import Alone, Collective
 from zoo.orca.worker.plugin import Evaluated, Rows, Trained, World
+from zoo.orca.worker.predicting import Calls
 from zoo.orca.worker.profile import Profile
 from zoo.orca.worker.ring import Listener, Ring
 
@@ -292,8 +294,6 @@ def train(
         def run(collective: Collective) -> Ran:
             given = job
             if make_callbacks is not None:
-                from dataclasses import replace
-
                 given = replace(job, callbacks=cloudpickle.dumps(make_callbacks()))
             return _train(given, rows, seen, collective)
 
@@ -324,6 +324,14 @@ def evaluate(
 def predict_job(creator: Callable[[Any], Any], spec: FeatureSpec, **fields: Any) -> Any:
     """A job of `predict`."""
     return job_of(PredictJob, creator, spec, **fields)
+
+
+def predicted(job: Any, columns: Mapping[str, Any]) -> tuple[list[Any], tuple[OutputSpec, ...]]:
+    """Outputs as a child predicts them, and what they are; runs where the framework is."""
+    plugin = plugin_of(job)
+    outputs = plugin.build(job, {name: values[:2] for name, values in columns.items()}).outputs
+    job = replace(job, outputs=outputs)
+    return Calls(plugin.predictor(job), job)(columns), outputs
 
 
 def same_on_all(ran: Sequence[Ran]) -> None:

@@ -7,8 +7,8 @@ from tests.frameworks.bench import ADAM, BATCH, MOMENTUM, ROWS, SGD, columns, em
 from tests.frameworks.ranks import (
     Data,
     evaluate,
-    plugin_of,
     predict_job,
+    predicted,
     same_on_all,
 )
 
@@ -100,16 +100,18 @@ def test_predictions_do_not_depend_on_batches(bench):
         config=bench.config(),
         framework=bench.family.framework,
     )
-    whole, pieces = bench.ranks.alone(predictions, job, data.shards[0])
+    whole, pieces = bench.ranks.alone(in_pieces, job, data.shards[0])
     assert whole.shape[0] == ROWS
     np.testing.assert_allclose(pieces, whole, rtol=1e-5, atol=1e-6)
 
 
-def predictions(job, columns):
-    predict, _ = plugin_of(job).predictor(job)
+def in_pieces(job, columns):
     cuts = (slice(0, 7), slice(7, 70), slice(70, None))
-    pieces = [predict({name: values[cut] for name, values in columns.items()})[0] for cut in cuts]
-    return predict(columns)[0], np.concatenate(pieces)
+    pieces = [
+        predicted(job, {name: values[cut] for name, values in columns.items()})[0][0]
+        for cut in cuts
+    ]
+    return predicted(job, columns)[0][0], np.concatenate(pieces)
 
 
 STEPS = 200

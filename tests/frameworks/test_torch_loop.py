@@ -8,7 +8,15 @@ import pytest
 import torch
 from torch import nn
 
-from tests.frameworks.ranks import Data, job_of, plugin_of, predict_job, same_on_all, train
+from tests.frameworks.ranks import (
+    Data,
+    job_of,
+    plugin_of,
+    predict_job,
+    predicted,
+    same_on_all,
+    train,
+)
 from tests.frameworks.test_torch_equal import ADAM, MOMENTUM, Odd, close, columns
 from tests.frameworks.torch_models import Embedded, Normalised, of
 from zoo.orca.frameworks.torch_callbacks import Callback, MaxstepsCallback
@@ -215,8 +223,7 @@ def test_lazy_modules_are_built_and_predict(torch_ranks):
     def predict(most):
         from dataclasses import replace
 
-        predictor, _ = plugin_of(job).predictor(replace(job, batch_size=most))
-        return predictor({"x": rows["x"]})[0]
+        return predicted(replace(job, batch_size=most), {"x": rows["x"]})[0][0]
 
     whole = torch_ranks.alone(predict, None)
     assert whole.shape == (103,)

@@ -12,8 +12,8 @@ from tests.frameworks.ranks import (
     Data,
     Failed,
     evaluate,
-    plugin_of,
     predict_job,
+    predicted,
     same_on_all,
     train,
 )
@@ -239,12 +239,12 @@ def test_several_models_and_optimizers(torch_ranks):
     found = evaluate(torch_ranks, given, data, state=state, **TORCH)[0]
     assert found["loss"] == pytest.approx(ran[0].trained.history["val_loss"][-1])
     job = predict_job(given, data.spec, state=state, framework="torch")
-    predicted = torch_ranks.alone(lambda: plugin_of(job).predictor(job)[0]({"x": rows["x"]}))[0]
+    found = torch_ranks.alone(predicted, job, {"x": rows["x"]})[0][0]
     tensors = state.tensors
     expected = sum(
         rows["x"] @ tensors[f"weights/{k}.weight"].T + tensors[f"weights/{k}.bias"] for k in (0, 1)
     )
-    np.testing.assert_allclose(predicted, expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
 class SlowPair(Pair):

@@ -13,6 +13,7 @@
     +-- MissingPackageError (ImportError)   a framework that is not installed, here or there
     +-- DataError (ValueError)              nulls, ragged arrays, no rows: found while rows move
     |   +-- UnevenRowsError                 rows that must be dealt anew; caught, never seen
+    |   +-- RowsNeededError                 a model that only rows can build, and there are none
     +-- WorkerError (RuntimeError)          something went wrong on one worker
         +-- ModelError                      the model does not fit the columns or the call
         +-- WorkerDiedError                 a worker's process was killed or crashed
@@ -66,6 +67,10 @@ class DataError(OrcaError, ValueError):
 
 class UnevenRowsError(DataError):
     """Rows lie unevenly where they are; the stage is run again with them placed at random."""
+
+
+class RowsNeededError(DataError):
+    """A model is built by its first rows, and their shapes are not known without one."""
 
 
 class WorkerError(OrcaError, RuntimeError):

@@ -17,7 +17,8 @@ from zoo.orca.driver.settings import connect_seconds, data_memory, heartbeat_sec
 from zoo.orca.driver.shipping import ship_package
 from zoo.orca.driver.slots import check_slots, executor_cores, is_connect, is_local
 from zoo.orca.errors import DataError
-from zoo.orca.wire.job import Failure, Job, OutputSpec
+from zoo.orca.wire.job import Failure, Job
+from zoo.orca.wire.outputs import OutputSpec
 from zoo.orca.wire.packing import join
 from zoo.orca.worker.task import INCOMPLETE, RESULT_SCHEMA, TaskOptions, make_task
 
@@ -143,7 +144,7 @@ def _outcome(rows: list[dict[str, Any]]) -> Outcome:
         raise_failure(failures)
     pieces = sorted((row for row in rows if row["rank"] == 0), key=lambda row: int(row["piece"]))
     values = json.loads(pieces[0]["header"])["done"]
-    outputs = tuple(OutputSpec(**output) for output in values["outputs"])
+    outputs = tuple(OutputSpec.from_json(output) for output in values["outputs"])
     return Outcome(values, join(piece["payload"] for piece in pieces), outputs)
 
 

@@ -98,6 +98,21 @@ def input_structure(model: Any) -> Any:
     return getattr(functional, "_inputs_struct", None)
 
 
+def output_structure(model: Any) -> Any:
+    """Return the nested symbolic outputs of a functional model."""
+    return (getattr(model, "_functional", None) or model)._outputs_struct
+
+
+def output_layer(tensor: Any) -> Any:
+    """Return the layer that a symbolic output comes from."""
+    return tensor._keras_history.operation
+
+
+def has_own_predict_step(model: Any) -> bool:
+    """Whether predictions may be something else than the model's outputs."""
+    return type(model).predict_step is not package().Model.predict_step
+
+
 def input_name(tensor: Any) -> str:
     """Return the name by which a user knows a symbolic input."""
     return str(tensor.name)

@@ -19,12 +19,15 @@ from zoo.orca.frameworks.keras_callbacks import (
     numbers,
     user_callbacks,
 )
+from zoo.orca.frameworks.keras_feed import rows_or_one
 from zoo.orca.frameworks.keras_metrics import Logs, Statistics
 from zoo.orca.frameworks.keras_models import Made, value_of
+from zoo.orca.frameworks.keras_outputs import outputs_of
 from zoo.orca.frameworks.keras_position import Loop, Part
 from zoo.orca.frameworks.keras_state import expected_bytes, read_state, share_state, write_state
 from zoo.orca.frameworks.keras_steps import Step, distribute
-from zoo.orca.wire.job import EvaluateJob, OutputSpec, TrainJob
+from zoo.orca.wire.job import EvaluateJob, TrainJob
+from zoo.orca.wire.outputs import OutputSpec
 from zoo.orca.wire.packing import State, unpack
 from zoo.orca.wire.plan import Plan, global_rows
 from zoo.orca.worker.plugin import Evaluated, Rows, Trained, World, check_state_size
@@ -48,7 +51,9 @@ class Session:
         self.layout = made.layout(rows.spec)
         self.feed = self.feed_of(rows, self._class_weight)
         sample = self.feed.sample()
-        self.outputs: tuple[OutputSpec, ...] = made.build(sample[0])
+        some = {name: rows_or_one(values[:2]) for name, values in rows.columns.items()}
+        features = self.layout.feature_arrays(some)
+        self.outputs: tuple[OutputSpec, ...] = outputs_of(made, self.layout, features)
         self.state = State.from_bytes(job.state) if job.state is not None else None
         if self.state is not None:
             write_state(made, self.state, optimizers=isinstance(job, TrainJob))

@@ -5,7 +5,7 @@ import importlib.util
 import os
 import socket
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 from zoo.orca.errors import MissingPackageError, ModelError
 from zoo.orca.frameworks.keras_inputs import Input, Layout
 from zoo.orca.wire.features import FeatureSpec
-from zoo.orca.wire.job import Job, OutputSpec
+from zoo.orca.wire.job import Job
 from zoo.orca.wire.packing import unpack
 
 
@@ -118,20 +118,6 @@ class Made:
         """Whether the model knows its inputs, and so is built, before it sees a batch."""
         return self.keras.input_structure(self.model) is not None
 
-    def build(self, features: Any) -> tuple[OutputSpec, ...]:
-        """Build a model that is built by its first batch; return the outputs' specification."""
-        if self.is_static:
-            return self.outputs()
-        return self._described(self.model(features), None)
-
-    def outputs(self) -> tuple[OutputSpec, ...]:
-        """Return the outputs' specification of a functional model."""
-        structure = getattr(self.model, "_nested_outputs", None)
-        if isinstance(structure, dict):
-            return self._described(structure, None)
-        names = getattr(self.model, "output_names", None)
-        return self._described(self.model.outputs, names)
-
     def optimizers(self) -> dict[str, Any]:
         """Return every optimizer by its place: "" is the compiled one, else an attribute."""
         found: dict[str, Any] = {}
@@ -173,18 +159,6 @@ class Made:
         """Return the numpy dtype of a variable; bfloat16 and its like are of ml_dtypes."""
         found: np.dtype[Any] = np.dtype(self.keras.dtype_name(variable))
         return found
-
-    def _described(self, outputs: Any, names: Sequence[str] | None) -> tuple[OutputSpec, ...]:
-        flatten = self.keras.flatten
-        if names is None and isinstance(outputs, dict):
-            names = flatten({key: str(key) for key in outputs})
-        flat = flatten(outputs)
-        if names is None or len(names) != len(flat):
-            names = [f"output_{number}" for number in range(len(flat))]
-        return tuple(
-            OutputSpec(str(name), self.keras.dtype_name(tensor), len(tensor.shape))
-            for name, tensor in zip(names, flat, strict=True)
-        )
 
 
 def legacy_keras() -> bool:

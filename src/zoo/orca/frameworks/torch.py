@@ -37,10 +37,10 @@ from zoo.orca.frameworks.nccl import Nccl
 from zoo.orca.frameworks.torch_device import moved
 from zoo.orca.frameworks.torch_feed import Batch, Layout, tensors_of
 from zoo.orca.frameworks.torch_models import Made
-from zoo.orca.frameworks.torch_predict import Predict
+from zoo.orca.frameworks.torch_predict import Predict, outputs_of
 from zoo.orca.frameworks.torch_session import Session
 from zoo.orca.frameworks.torch_state import read_state, write_weights
-from zoo.orca.wire.job import EvaluateJob, Job, OutputSpec, TrainJob
+from zoo.orca.wire.job import EvaluateJob, Job, PredictJob, TrainJob
 from zoo.orca.wire.packing import State
 
 
@@ -76,14 +76,14 @@ class Torch:
             batch = Batch(layout.pack_features(tensors), None, None, 2, 2)
         else:
             batch = made.placeholder(layout)
-        outputs = made.outputs(batch)
+        outputs = outputs_of(made, batch)
         if job.state is not None:
             write_weights(made.model, State.from_bytes(job.state))
         return Built(read_state(made.model, {"epoch": 0, "step": 0}), outputs)
 
-    def predictor(self, job: Job) -> tuple[Predictor, tuple[OutputSpec, ...]]:
-        """Return a function from feature columns to the model's outputs."""
-        return Predict(job), ()
+    def predictor(self, job: PredictJob) -> Predictor:
+        """Return what predicts with the job's state."""
+        return Predict(job)
 
 
 @contextlib.contextmanager

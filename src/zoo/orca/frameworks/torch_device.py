@@ -1,5 +1,6 @@
 """The device of this process's models."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -47,7 +48,7 @@ def flat_tensors(value: Any) -> dict[str, torch.Tensor]:
     """
     if isinstance(value, torch.Tensor):
         return {"output_0": value}
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         members = {str(key): one for key, one in value.items()}
     elif isinstance(value, (list, tuple)):
         members = {f"output_{number}": one for number, one in enumerate(value)}

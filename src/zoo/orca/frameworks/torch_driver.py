@@ -29,7 +29,7 @@ def restore(job: Job) -> Any:
     made = Made(job, fresh_process=False)
     lazy = any(isinstance(p, torch.nn.UninitializedParameter) for p in made.model.parameters())
     if lazy:
-        made.outputs(made.placeholder(Layout(job.columns)))
+        made.sample_output(made.placeholder(Layout(job.columns)))
     if job.state is not None:
         write_weights(made.model, State.from_bytes(job.state))
     return made.models[0] if len(made.models) == 1 else made.models

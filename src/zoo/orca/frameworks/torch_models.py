@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from zoo.orca.errors import ModelError
+from zoo.orca.errors import ModelError, RowsNeededError
 from zoo.orca.frameworks.torch_device import device, flat_tensors, moved
 from zoo.orca.frameworks.torch_feed import Batch, Layout
 from zoo.orca.frameworks.torch_losses import known_loss
 from zoo.orca.frameworks.torch_operator import TrainingOperator
-from zoo.orca.wire.job import Job, OutputSpec
+from zoo.orca.wire.job import Job
+from zoo.orca.wire.outputs import OutputSpec, output_spec
 from zoo.orca.wire.packing import unpack
 
 
@@ -154,16 +155,6 @@ class Made:
         found = self.part("training_operator_cls")
         return TrainingOperator if found is None else found
 
-    def outputs(self, batch: Batch) -> tuple[OutputSpec, ...]:
-        """Return the outputs' specification by a sample, which also builds lazy modules.
-
-        Empty for several models: only the user's operator knows how to call them.
-        """
-        if len(self.models) != 1:
-            return ()
-        output = self.sample_output(batch)
-        return described(output)
-
     def sample_output(self, batch: Batch) -> Any:
         """Return what the model makes of a batch, in evaluation mode and without gradients."""
         was = self.model.training
@@ -179,12 +170,15 @@ class Made:
 
         Raises
         ------
-        ModelError
+        RowsNeededError
             While the length of an array column is unknown.
         """
         arrays = layout.placeholder()
         if arrays is None:
-            raise ModelError("there is no row to call the model with: pass rows")
+            raise RowsNeededError(
+                "the model is called once for its outputs, and there is no row to call it with\n"
+                "fit or load first, or pass rows"
+            )
         tensors = [torch.from_numpy(values) for values in layout.features(arrays).values()]
         features = layout.pack_features(moved(tensors, self.device))
         return Batch(features, None, None, 2, 2)
@@ -195,22 +189,50 @@ def call_model(model: Any, features: Any) -> Any:
     return model(**features) if isinstance(features, Mapping) else model(*features)
 
 
-def described(output: Any) -> tuple[OutputSpec, ...]:
+def described(calls: Mapping[int | None, Any]) -> tuple[OutputSpec, ...]:
     """Return the specification of a model's outputs.
+
+    Parameters
+    ----------
+    calls : dict
+        What the model returned for so many rows.
 
     Raises
     ------
     ModelError
-        If they are no tensors.
+        If they are no tensors, or not as many for every number of rows.
     """
     try:
-        tensors = flat_tensors(output)
+        flat = {rows: flat_tensors(output) for rows, output in calls.items()}
     except TypeError as error:
         raise ModelError(f"the model must return tensors, and returned {error}") from error
+    first = next(iter(flat.values()))
+    for rows, tensors in flat.items():
+        if list(tensors) != list(first):
+            raise ModelError(
+                f"the model returned the outputs {list(tensors)} for {rows} rows, and "
+                f"{list(first)} for another number of rows\nreturn the same outputs in every call"
+            )
+    keyed = isinstance(next(iter(calls.values())), Mapping)
     return tuple(
-        OutputSpec(name, str(tensor.dtype).removeprefix("torch."), tensor.dim())
-        for name, tensor in tensors.items()
+        output_spec(
+            name,
+            str(tensor.dtype).removeprefix("torch."),
+            {rows: tuple(tensors[name].shape) for rows, tensors in flat.items()},
+            named=keyed,
+            keyed=keyed,
+        )
+        for name, tensor in first.items()
     )
+
+
+def resized(features: Any, rows: int) -> Any:
+    """Return features of so many rows: the first ones, over and over if they are fewer."""
+    if isinstance(features, Mapping):
+        return {name: resized(one, rows) for name, one in features.items()}
+    if isinstance(features, tuple):
+        return tuple(resized(one, rows) for one in features)
+    return features[torch.arange(rows, device=features.device) % len(features)]
 
 
 def _positional(function: Any) -> int | None:

@@ -17,11 +17,13 @@ from zoo.orca.frameworks.torch_losses import (
     is_of_classes,
     loss_of,
 )
-from zoo.orca.frameworks.torch_models import Made, described
+from zoo.orca.frameworks.torch_models import Made
 from zoo.orca.frameworks.torch_operator import overrides
+from zoo.orca.frameworks.torch_predict import has_own_prediction, outputs_of
 from zoo.orca.frameworks.torch_runner import Runner
 from zoo.orca.frameworks.torch_state import share_weights, write_training, write_weights
-from zoo.orca.wire.job import EvaluateJob, OutputSpec, TrainJob
+from zoo.orca.wire.job import EvaluateJob, TrainJob
+from zoo.orca.wire.outputs import OutputSpec
 from zoo.orca.wire.packing import State, unpack
 from zoo.orca.worker.plugin import Rows, World, check_state_size
 
@@ -85,6 +87,7 @@ class Session:
         if len(self.made.models) != 1:
             return ()
         try:
+            outputs = () if has_own_prediction(self.made) else outputs_of(self.made, sample)
             output = self.made.sample_output(sample)
         except TypeError as error:
             takes = list(inspect.signature(self.made.models[0].forward).parameters)
@@ -93,7 +96,6 @@ class Session:
                 f"{[column.name for column in rows.spec.features]}; its forward takes {takes}: "
                 f"{error}"
             ) from error
-        outputs = described(output)
         tensors = list(flat_tensors(output).values())
         targets = _members(sample)
         for number, (column, target) in enumerate(zip(rows.spec.labels, targets, strict=True)):

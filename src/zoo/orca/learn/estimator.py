@@ -16,29 +16,38 @@ from zoo.orca.driver.profiles import describe
 from zoo.orca.driver.progress import say
 from zoo.orca.driver.settings import max_result_bytes
 from zoo.orca.driver.slots import default_nodes, threads_per_task
-from zoo.orca.driver.source import ORIGIN, prepare
+from zoo.orca.driver.source import (
+    ORIGIN,
+    ColumnNames,
+    column_names,
+    prepare,
+    with_a_row,
+    without_rows,
+)
 from zoo.orca.driver.stage import Outcome, StageSettings, run_stage
 from zoo.orca.driver.storage import load_state, save_state
-from zoo.orca.errors import InvalidInputError, StateError, UnevenRowsError
+from zoo.orca.errors import InvalidInputError, RowsNeededError, StateError, UnevenRowsError
 from zoo.orca.files import read_bytes, remove_directory
 from zoo.orca.learn.arguments import checked_frame, packed_callbacks, positive
+from zoo.orca.learn.outputs import OutputNames, prediction_columns
 from zoo.orca.learn.results import TrainingStats
-from zoo.orca.wire.features import ColumnSpec, FeatureSpec
+from zoo.orca.wire.features import FeatureSpec, fill_shapes
 from zoo.orca.wire.job import (
     BuildJob,
     EvaluateJob,
     Job,
     ModelSpec,
-    OutputSpec,
     PredictJob,
     TrainJob,
 )
+from zoo.orca.wire.outputs import OutputSpec
 from zoo.orca.wire.packing import State
 
 AnyJob = TypeVar("AnyJob", bound=Job)
 
-#: Where a state's header keeps the feature columns, with the shapes that rows turned out to have.
-_FEATURES = "features"
+#: Where a state's header keeps the columns, with the shapes that rows turned out to have, and the
+#: model's outputs.
+_COLUMNS, _OUTPUTS = "columns", "outputs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +105,6 @@ class BaseEstimator:
         self._model = model
         self._options = options
         self._state: State | None = None
-        self._outputs: tuple[OutputSpec, ...] = ()
 
     @property
     def num_workers(self) -> int:
@@ -242,53 +250,72 @@ class BaseEstimator:
         data: DataFrame,
         spec: FeatureSpec,
         batch_size: int | None,
-        names: Sequence[str] | None,
+        names: OutputNames | None,
     ) -> DataFrame:
         if self._state is None or not self._outputs:
             self._build(data, spec)
+        outputs = self._outputs
+        columns = prediction_columns(outputs, names)
         threads = threads_per_task(data.sparkSession)
-        job = self._job(PredictJob, spec, batch_size=batch_size)
-        return predict_lazily(
-            data,
-            replace(job, threads=threads, gpus=self._options.num_gpus_per_worker),
-            self._outputs,
-            self._prediction_names(names),
-        )
-
-    def _prediction_names(self, names: Sequence[str] | None) -> list[str]:
-        count = len(self._outputs)
-        if names is None:
-            return ["prediction"] if count == 1 else [f"prediction_{i}" for i in range(count)]
-        given = [names] if isinstance(names, str) else list(names)
-        if len(given) != count:
-            raise InvalidInputError(
-                f"output_cols names {len(given)} columns {given}, and the model has {count} outputs"
-            )
-        return given
+        job = self._job(PredictJob, spec, batch_size=batch_size, outputs=outputs)
+        job = replace(job, threads=threads, gpus=self._options.num_gpus_per_worker)
+        return predict_lazily(data, job, columns)
 
     def _build(self, data: DataFrame, spec: FeatureSpec) -> None:
-        """Build the model once, on one worker with one row, for its weights and its outputs."""
+        """Build the model once, on one worker, for its weights and its outputs.
+
+        The columns' types are enough for most models; only one that is built by its first rows may
+        need a row to know the length of an array.
+        """
+        seen = self._seen_columns
+        if seen is not None:
+            spec = fill_shapes(spec, {column.name: column.shape for column in seen.features})
         job = self._job(BuildJob, spec)
-        frame = prepare(data.limit(1), spec, 1, self._options.seed)
         settings = replace(self._settings(verbose=0), workers=1)
-        outcome = run_stage(frame, job, settings, "build")
+        try:
+            outcome = run_stage(without_rows(data, spec), job, settings, "build")
+        except RowsNeededError:
+            if data.isStreaming:
+                raise
+            outcome = run_stage(with_a_row(data, spec), job, settings, "build")
         self._adopt(self._state or State.from_bytes(outcome.state), outcome)
 
     def _adopt(self, state: State, outcome: Outcome | None = None) -> None:
         """Go on with `state`; what a stage has learnt about columns and outputs goes along."""
-        # How many outputs a loaded model has is asked of the model when it is needed.
-        self._outputs = outcome.outputs if outcome else ()
         if outcome:
-            state.meta[_FEATURES] = outcome.values["features"]
-        elif self._state and _FEATURES in self._state.meta:
-            state.meta.setdefault(_FEATURES, self._state.meta[_FEATURES])
+            state.meta[_COLUMNS] = outcome.values["columns"]
+            state.meta[_OUTPUTS] = [output.to_json() for output in outcome.outputs]
+        elif self._state and _COLUMNS in self._state.meta:
+            # How many outputs a model from a framework's own file has is asked when it is needed.
+            state.meta.setdefault(_COLUMNS, self._state.meta[_COLUMNS])
         self._state = state
+
+    @property
+    def _outputs(self) -> tuple[OutputSpec, ...]:
+        """The model's outputs; none while they are not known."""
+        found = self._state.meta.get(_OUTPUTS, []) if self._state else []
+        return tuple(map(OutputSpec.from_json, found))
+
+    @property
+    def _seen_columns(self) -> FeatureSpec | None:
+        """The columns that the model has seen, or None."""
+        found = self._state.meta.get(_COLUMNS) if self._state else None
+        return None if found is None else FeatureSpec.from_json(found)
+
+    def _known_columns(
+        self, feature_cols: ColumnNames | None, label_cols: ColumnNames | None = None
+    ) -> tuple[ColumnNames | None, ColumnNames | None]:
+        """Return the arguments; those that are not given are what the model has seen."""
+        seen = self._seen_columns
+        if seen is not None and feature_cols is None and seen.features:
+            feature_cols = column_names(seen.features, seen.feature_keys)
+        if seen is not None and label_cols is None and seen.labels:
+            label_cols = column_names(seen.labels, seen.label_keys)
+        return feature_cols, label_cols
 
     def _driver_job(self) -> Job:
         """Return a job for this process: no rows, but the columns that the model has seen."""
-        seen = self._state.meta.get(_FEATURES, []) if self._state else []
-        columns = tuple(ColumnSpec(name, dtype, tuple(shape)) for name, dtype, shape in seen)
-        return self._job(Job, FeatureSpec(columns))
+        return self._job(Job, self._seen_columns or FeatureSpec(()))
 
     def _run(
         self,

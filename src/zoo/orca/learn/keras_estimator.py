@@ -11,6 +11,7 @@ from zoo.orca.errors import InvalidInputError
 from zoo.orca.learn.arguments import check_engine, checked_config, checked_frame, positive
 from zoo.orca.learn.estimator import EngineOptions
 from zoo.orca.learn.keras_saving import KerasFiles
+from zoo.orca.learn.outputs import OutputNames
 from zoo.orca.learn.results import TrainingStats
 from zoo.orca.wire.job import ModelSpec
 from zoo.orca.wire.packing import pack
@@ -283,9 +284,10 @@ class KerasEstimator(KerasFiles):
                 "sample_weight: an array cannot be matched to a DataFrame's rows; name a column "
                 "with sample_weight_col"
             )
+        features, labels = self._known_columns(feature_cols, label_cols)
         return self._evaluate_frame(
             frame,
-            read_spec(frame, feature_cols, label_cols, sample_weight_col),
+            read_spec(frame, features, labels, sample_weight_col),
             batch_size=batch_size,
             num_steps=num_steps,
             callbacks=callbacks,
@@ -301,7 +303,7 @@ class KerasEstimator(KerasFiles):
         callbacks: None = None,
         data_config: Mapping[str, Any] | None = None,
         feature_cols: ColumnNames | None = None,
-        output_cols: str | Sequence[str] | None = None,
+        output_cols: OutputNames | None = None,
     ) -> DataFrame:
         """Return `data` with the model's outputs appended; nothing runs until an action.
 
@@ -341,7 +343,8 @@ class KerasEstimator(KerasFiles):
                 "data.limit(n) for fewer rows"
             )
         positive("batch_size", batch_size, optional=True)
-        return self._predict(frame, read_spec(frame, feature_cols), batch_size, output_cols)
+        features, _ = self._known_columns(feature_cols)
+        return self._predict(frame, read_spec(frame, features), batch_size, output_cols)
 
     def _epochs(self, epochs: int, initial_epoch: int | None) -> tuple[int, int]:
         """Return the number of the first epoch and of the one after the last."""

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
 from zoo.orca.wire.features import FeatureSpec
+from zoo.orca.wire.outputs import OutputSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,9 +146,13 @@ class BuildJob(Job):
 
 @dataclass(frozen=True, slots=True)
 class PredictJob(Job):
-    """Predict; the model sees at most `batch_size` rows at once, None: as many as suit it."""
+    """Predict; the model sees at most `batch_size` rows at once, None: as many as suit it.
+
+    `outputs` are the model's, as they were when it was built.
+    """
 
     batch_size: int | None = None
+    outputs: tuple[OutputSpec, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,15 +190,6 @@ class Failure:
     def from_json(cls, values: dict[str, Any]) -> "Failure":
         """Return the failure that `to_json` described."""
         return cls(**{**values, "log": tuple(values["log"])})
-
-
-@dataclass(frozen=True, slots=True)
-class OutputSpec:
-    """One output of the model: its name, numpy dtype and rank, the batch axis counted."""
-
-    name: str
-    dtype: str
-    rank: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from zoo.orca.wire.job import Failure, PredictJob
 from zoo.orca.worker import child as children
 from zoo.orca.worker.child import Child
 from zoo.orca.worker.devices import device_environment
-from zoo.orca.worker.predicting import encode, read_outputs, split, to_arrow
+from zoo.orca.worker.predictions import encode, read_outputs, split, to_arrow
 from zoo.orca.worker.threads import thread_environment
 
 #: A group of batches is sent when it has so many rows or bytes, the columns that are only kept

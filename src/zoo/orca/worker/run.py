@@ -39,12 +39,12 @@ from zoo.orca.wire.job import (
     EvaluateJob,
     Failure,
     Job,
-    OutputSpec,
     Progress,
     TrainJob,
 )
 from zoo.orca.wire.levels import levelled
 from zoo.orca.wire.order import window_rows
+from zoo.orca.wire.outputs import OutputSpec
 from zoo.orca.wire.packing import unpack
 from zoo.orca.wire.plan import Plan
 from zoo.orca.worker.collective import Alone, Collective
@@ -335,8 +335,7 @@ def _build(
 
 def _learnt(spec: FeatureSpec, outputs: tuple[OutputSpec, ...]) -> dict[str, Any]:
     """Return what the driver keeps about the model, beside its state."""
-    features = [(column.name, column.dtype, column.shape) for column in spec.features]
-    return {"features": features, "outputs": [asdict(output) for output in outputs]}
+    return {"columns": spec.to_json(), "outputs": [output.to_json() for output in outputs]}
 
 
 _RUN: dict[type[Job], Callable[..., tuple[dict[str, Any], bytes]]] = {

@@ -9,6 +9,7 @@ from pyspark.sql import DataFrame
 from zoo.orca.driver.source import ColumnNames, read_spec
 from zoo.orca.learn.arguments import checked_frame, positive
 from zoo.orca.learn.estimator import EngineOptions
+from zoo.orca.learn.outputs import OutputNames
 from zoo.orca.learn.pytorch.options import training_options
 from zoo.orca.learn.pytorch.recipe import torch_model
 from zoo.orca.learn.pytorch.saving import TorchFiles
@@ -291,9 +292,10 @@ class Estimator(TorchFiles):
             As `fit`.
         """
         frame = checked_frame(data, "data")
+        features, labels = self._known_columns(feature_cols, label_cols)
         return self._evaluate_frame(
             frame,
-            read_spec(frame, feature_cols, label_cols, sample_weight_col, strings=False),
+            read_spec(frame, features, labels, sample_weight_col, strings=False),
             batch_size=batch_size,
             num_steps=num_steps,
             callbacks=callbacks,
@@ -308,7 +310,7 @@ class Estimator(TorchFiles):
         feature_cols: ColumnNames | None = None,
         profile: bool = False,
         *,
-        output_cols: str | Sequence[str] | None = None,
+        output_cols: OutputNames | None = None,
     ) -> DataFrame:
         """Return `data` with the model's outputs appended; nothing runs until an action.
 
@@ -334,7 +336,8 @@ class Estimator(TorchFiles):
         """
         frame = checked_frame(data, "data")
         positive("batch_size", batch_size, optional=True)
-        spec = read_spec(frame, feature_cols, strings=False)
+        features, _ = self._known_columns(feature_cols)
+        spec = read_spec(frame, features, strings=False)
         return self._predict(frame, spec, batch_size, output_cols)
 
     def shutdown(self, force: bool = False) -> None:
