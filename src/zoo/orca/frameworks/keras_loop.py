@@ -1,6 +1,7 @@
 """One `fit` or `evaluate` of a Keras model on one of several workers: the parts put together."""
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,7 @@ from zoo.orca.frameworks.keras_callbacks import (
     numbers,
     user_callbacks,
 )
+from zoo.orca.frameworks.keras_culprit import broken_row
 from zoo.orca.frameworks.keras_feed import rows_or_one
 from zoo.orca.frameworks.keras_metrics import Logs, Statistics
 from zoo.orca.frameworks.keras_models import Made, value_of
@@ -96,13 +98,18 @@ class Session:
             counted=self._world.size > 1,
         )
 
-    def fit(self, *args: Any, **kwargs: Any) -> None:
-        """Run `Model.fit`; an error of Orca's comes out as itself."""
+    @contextlib.contextmanager
+    def explained(self, *data: Rows) -> Iterator[None]:
+        """Let an error of Orca's out as itself, and one of a broken row as one that names it."""
         try:
-            self.made.model.fit(*args, **kwargs)
+            yield
         except Exception as error:
             if self._step is not None and self._step.problem is not None:
                 raise self._step.problem from error
+            for rows in data:
+                broken = broken_row(error, self.made, self.layout, rows.spec, rows.columns)
+                if broken is not None:
+                    raise broken from error
             raise
 
     def frame(self, loop: Loop, plans: Mapping[str, Plan], callbacks: Sequence[Any]) -> Frame:
@@ -189,16 +196,18 @@ def train(made: Made, job: TrainJob, rows: Rows, validation: Rows | None, world:
     own = [first_callback(frame), *frame.pacing]
     listed = [*before, *own, *running, history, last_callback(frame, save), *after]
     epochs = job.initial_epoch + job.epochs
-    session.fit(
-        data,
-        epochs=epochs,
-        initial_epoch=job.initial_epoch,
-        verbose=0,
-        shuffle=False,  # the data set has the plan's order; Keras 3 warns when it is asked for more
-        callbacks=made.backend.callbacks(made, listed, epochs=epochs, steps=steps),
-        validation_data=validation_data,
-        validation_freq=job.validation_freq,
-    )
+    with session.explained(rows, *([validation] if validation is not None else [])):
+        made.model.fit(
+            data,
+            epochs=epochs,
+            initial_epoch=job.initial_epoch,
+            verbose=0,
+            # The data set has the plan's order; Keras 3 warns when it is asked for more.
+            shuffle=False,
+            callbacks=made.backend.callbacks(made, listed, epochs=epochs, steps=steps),
+            validation_data=validation_data,
+            validation_freq=job.validation_freq,
+        )
     return Trained(progress.history(), progress.state(), session.outputs)
 
 
@@ -213,12 +222,13 @@ def evaluate(made: Made, job: EvaluateJob, rows: Rows, world: World) -> Evaluate
     running = user_callbacks(made, users, world)
     frame = session.frame(loop, {"test": rows.plan}, users)
     listed = [first_callback(frame), *frame.pacing, *running]
-    metrics = made.model.evaluate(
-        session.feed.steps(lambda: 0, count),
-        verbose=0,
-        callbacks=made.backend.callbacks(made, listed, epochs=1, steps=count),
-        return_dict=True,
-    )
+    with session.explained(rows):
+        metrics = made.model.evaluate(
+            session.feed.steps(lambda: 0, count),
+            verbose=0,
+            callbacks=made.backend.callbacks(made, listed, epochs=1, steps=count),
+            return_dict=True,
+        )
     return Evaluated(numbers(metrics), session.outputs)
 
 

@@ -5,7 +5,7 @@
     keras_loop       one `Model.fit` or `Model.evaluate` among several workers
     keras_models     the creator's model      keras2, keras3   what differs between the two
     keras_inputs     columns as inputs        keras_predict    predictions, call by call
-    keras_outputs    what comes out
+    keras_outputs    what comes out           keras_culprit    a row that it cannot read
     keras_steps      what steps need          keras_executions several steps a call
     keras_metrics    global logs              keras_callbacks  the user's and Orca's own
     keras_position   the loop's place         keras_state      tensors with names

@@ -4,6 +4,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from zoo.orca.frameworks.keras_culprit import broken_row
 from zoo.orca.frameworks.keras_inputs import Layout
 from zoo.orca.frameworks.keras_models import Made
 from zoo.orca.frameworks.keras_state import write_state
@@ -19,7 +20,7 @@ class Prediction:
     """
 
     def __init__(self, made: Made, layout: Layout, job: PredictJob) -> None:
-        self._made, self._layout = made, layout
+        self._made, self._layout, self._spec = made, layout, job.columns
         self._state = State.from_bytes(job.state) if job.state is not None else None
         fixed = made.is_static or layout.placeholder() is not None
         self._predict = made.backend.Predict(made, layout, fixed=fixed)
@@ -37,5 +38,11 @@ class Prediction:
 
     def __call__(self, columns: Columns) -> list[NDArray[Any]]:
         """Return the outputs for these rows."""
-        found: list[NDArray[Any]] = self._predict(self._layout.feature_arrays(columns))
+        try:
+            found: list[NDArray[Any]] = self._predict(self._layout.feature_arrays(columns))
+        except Exception as error:
+            broken = broken_row(error, self._made, self._layout, self._spec, columns)
+            if broken is not None:
+                raise broken from error
+            raise
         return found

@@ -24,6 +24,8 @@ from zoo.orca.worker.collective import Collective
 
 #: A step puts back by itself what a row that stands for none has changed.
 UNDOES_EMPTY_STEPS = True
+#: Nothing that takes text or pictures runs here.
+ROW_ERRORS: tuple[type[Exception], ...] = ()
 
 _NARROW = {"int64": "int32", "uint64": "uint32"}
 

@@ -21,6 +21,8 @@ __all__ = ["Feed"]
 
 #: Whether a step itself leaves no trace of a row that stands for none.
 UNDOES_EMPTY_STEPS = False
+#: What an operation raises for a row that it cannot take.
+ROW_ERRORS: tuple[type[Exception], ...] = (tf.errors.InvalidArgumentError, tf.errors.DataLossError)
 
 
 def prepare(threads: int) -> None:

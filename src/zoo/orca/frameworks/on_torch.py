@@ -18,6 +18,8 @@ from zoo.orca.frameworks.keras_rows import rows_by_layers
 from zoo.orca.worker.collective import Collective
 
 UNDOES_EMPTY_STEPS = False
+#: Nothing that takes text or pictures runs here.
+ROW_ERRORS: tuple[type[Exception], ...] = ()
 
 
 def prepare(threads: int) -> None:
