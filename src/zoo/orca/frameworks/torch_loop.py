@@ -13,6 +13,7 @@ from zoo.orca.frameworks.cursors import cursor, first_step
 from zoo.orca.frameworks.torch_feed import Batch, Feed
 from zoo.orca.frameworks.torch_models import seed_all
 from zoo.orca.frameworks.torch_runner import Totals, reduced
+from zoo.orca.frameworks.torch_schedules import EPOCH
 from zoo.orca.frameworks.torch_session import Session
 from zoo.orca.frameworks.torch_state import read_state, training_bytes
 from zoo.orca.frameworks.torch_statistics import Buffers, Sync, batch_norms
@@ -55,6 +56,8 @@ class _Fit:
         self._buffers = Buffers(session.made.model, world.collective, rows.plan.counts)
         self._history: dict[str, list[float]] = {}
         self._reporter = _Reporter(world, job, rows)
+        if not (session.state and session.state.meta.get("schedulers")):
+            self._reporter.warn(self._runner.schedules.told())
 
     def _sync(self) -> Sync | None:
         made = self._session.made
@@ -107,7 +110,7 @@ class _Fit:
             if self._world.profile is not None:
                 self._world.profile.add("of which validation", time.perf_counter() - began)
         runner.logs = dict(found)
-        runner.adjust_rate("epoch", found.get("val_loss", found.get("loss")))
+        runner.adjust_rate(EPOCH)
         runner.tell("after_train_epoch")
         runner.agree_to_stop()
         for name, value in found.items():
@@ -258,8 +261,12 @@ class _Reporter:
         bad = [name for name, value in logs.items() if not math.isfinite(value)]
         if bad and not self._warned:
             self._warned = True
-            text = f"{', '.join(bad)} is not a finite number after epoch {self._epoch + 1}"
-            self._world.report(Progress("warning", text=text, epoch=self._epoch))
+            self.warn(f"{', '.join(bad)} is not a finite number after epoch {self._epoch + 1}")
+
+    def warn(self, text: str) -> None:
+        """Tell the user each line of a text."""
+        for line in text.splitlines() if self._is_on else ():
+            self._world.report(Progress("warning", text=line, epoch=self._epoch))
 
     def _tell(self, kind: str, done: int, logs: dict[str, float]) -> None:
         progress = Progress(

@@ -12,6 +12,7 @@ from zoo.orca.errors import ModelError
 from zoo.orca.frameworks.torch_callbacks import Callback, MainCallback, looks_at_steps
 from zoo.orca.frameworks.torch_losses import Loss, SumLoss
 from zoo.orca.frameworks.torch_models import Made, call_model
+from zoo.orca.frameworks.torch_schedules import EPOCH, Schedules
 from zoo.orca.worker.plugin import World
 
 
@@ -47,7 +48,8 @@ class Runner:
         self.options = dict(options)
         self.optimizers: list[Any] = []
         self.schedulers: list[Any] = []
-        self.scheduler_step_freq = made.part("scheduler_step_freq") or "batch"
+        self.schedules = Schedules([], None, False)
+        self._moment = EPOCH
         self.epoch = self.global_step = self.batch_idx = 0
         self.batch: Any = None
         self.output: Any = None
@@ -134,25 +136,41 @@ class Runner:
             return value
         return value * (batch.of / batch.rows)
 
-    def step_schedulers(self, result: float | None = None) -> None:
-        """Let the learning-rate schedules take one step."""
-        for scheduler in self.schedulers:
-            if isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
-                if result is not None:
-                    scheduler.step(result)
-            else:
-                scheduler.step()
+    @property
+    def optimizer(self) -> Any:
+        """The first optimizer; None in an evaluation."""
+        return self.optimizers[0] if self.optimizers else None
 
-    def adjust_rate(self, moment: str, result: float | None = None) -> None:
-        """Let schedules step if `moment`, "batch" or "epoch", is when they do."""
-        if moment != self.scheduler_step_freq:
+    @property
+    def scheduler(self) -> Any:
+        """The first learning-rate schedule, or None."""
+        return self.schedulers[0] if self.schedulers else None
+
+    def use_schedulers(self, schedulers: list[Any]) -> None:
+        """Take the learning-rate schedules; called when the callbacks are there."""
+        self.schedulers = schedulers
+        frequency = self.made.part("scheduler_step_freq")
+        self.schedules = Schedules(schedulers, frequency, self._adjusts_rate)
+
+    @property
+    def _adjusts_rate(self) -> bool:
+        """Whether the user's main callback lets schedules step."""
+        default = MainCallback.on_lr_adjust
+        return getattr(type(self.main_callback), "on_lr_adjust", default) is not default
+
+    def step_schedulers(self) -> None:
+        """Let the learning-rate schedules take one step."""
+        self.schedules.step(self._moment, self.logs)
+
+    def adjust_rate(self, moment: str) -> None:
+        """Let those schedules step whose moment, "batch" or "epoch", it is."""
+        if not self.schedules.is_due(moment):
             return
-        if self.main_callback is not None and type(self.main_callback).on_lr_adjust is not (
-            MainCallback.on_lr_adjust
-        ):
+        self._moment = moment
+        if self._adjusts_rate and self.main_callback is not None:
             self.main_callback.on_lr_adjust(self)
         else:
-            self.step_schedulers(result)
+            self.step_schedulers()
 
     def agree_to_stop(self) -> None:
         """Stop on all ranks if any wants to; called on all ranks."""

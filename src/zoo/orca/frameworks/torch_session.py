@@ -64,8 +64,9 @@ class Session:
         if isinstance(job, TrainJob):
             check_state_size(_weight_bytes(made.model), job)
             self.runner.optimizers = made.optimizers()
-            self.runner.schedulers = made.schedulers(self.runner.optimizers)
         self.runner.use_callbacks(list(unpack(job.callbacks)) if job.callbacks else [])
+        if is_training:
+            self.runner.use_schedulers(made.schedulers(self.runner.optimizers))
         kind = made.operator_class()
         self.operator = kind(self.runner)
         if self.state is not None:

@@ -13,6 +13,7 @@ from zoo.orca.frameworks.torch_exchange import Gradients, clip_norm
 from zoo.orca.frameworks.torch_feed import Batch
 from zoo.orca.frameworks.torch_operator import TrainingOperator
 from zoo.orca.frameworks.torch_runner import Runner, Totals, groups, reduced
+from zoo.orca.frameworks.torch_schedules import BATCH
 from zoo.orca.frameworks.torch_statistics import Sync, undisturbed
 from zoo.orca.wire.plan import Plan, global_rows
 from zoo.orca.worker.profile import Profile
@@ -92,6 +93,7 @@ class PlainSteps:
         self._divisor: Any = None
         self._profile: Profile | None = runner.world.profile
         self._totals = Totals(runner.device)
+        self._adjusts_rate = runner.schedules.is_due(BATCH)
 
     def epoch(self, batches: Iterator[Batch], start: int, count: int, tick: Tick) -> int:
         """Run the steps, an update for every group of them."""
@@ -169,8 +171,8 @@ class PlainSteps:
         self._optimizer.step()
         for parameter in self._parameters:
             parameter.grad = None
-        if self._runner.schedulers:
-            self._runner.adjust_rate("batch")
+        if self._adjusts_rate:
+            self._runner.adjust_rate(BATCH)
 
     @property
     def _shares_divisor(self) -> bool:
@@ -315,7 +317,7 @@ class OperatorSteps:
             done[0] += 1
             self._rows += batch.rows
             runner.global_step += 1
-            runner.adjust_rate("batch")
+            runner.adjust_rate(BATCH)
             clock.computed(1)
             if runner.watched["train"]:
                 self._watch(batch)

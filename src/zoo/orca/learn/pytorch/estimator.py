@@ -31,7 +31,7 @@ class Estimator(TorchFiles):
         training_operator_cls: type | None = None,
         initialization_hook: Callable[[], Any] | None = None,
         config: Mapping[str, Any] | None = None,
-        scheduler_step_freq: str = "batch",
+        scheduler_step_freq: str | None = None,
         use_tqdm: bool = False,
         workers_per_node: int = 1,
         num_workers: int | None = None,
@@ -69,8 +69,11 @@ class Estimator(TorchFiles):
             Called on every worker before the model is made.
         config : dict, optional
             What the creators are called with. `batch_size` belongs to `fit`, not here.
-        scheduler_step_freq : "batch" or "epoch"
-            When the schedule takes a step: after each update, or after each epoch.
+        scheduler_step_freq : "batch" or "epoch", optional
+            When the schedule takes a step: after each update, or after each epoch. By default
+            as suits it: `OneCycleLR`, `CyclicLR` and the schedules of transformers after each
+            update, others after each epoch; the first `fit` says which. `ReduceLROnPlateau` takes
+            one after each epoch in any case, by ``val_loss``, or by the loss where there is none.
         use_tqdm : bool
             Accepted as in Orca, without effect: `fit` shows Orca's own progress, a bar of tqdm on a
             terminal and in a notebook, lines elsewhere; ``fit(verbose=0)`` shows none.

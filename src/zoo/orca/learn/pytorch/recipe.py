@@ -38,7 +38,7 @@ def recipe(
     scheduler_creator: Any = None,
     training_operator_cls: Any = None,
     initialization_hook: Any = None,
-    scheduler_step_freq: str = "batch",
+    scheduler_step_freq: str | None = None,
     sync_stats: bool = False,
 ) -> dict[str, Any]:
     """Return the parts as bytes, by name; those that were not given are missing.
@@ -55,7 +55,7 @@ def recipe(
             "model must be a torch.nn.Module, a class of one, or a function model(config) that "
             f"returns one; got {type(model).__qualname__}"
         )
-    if scheduler_step_freq not in ("batch", "epoch"):
+    if scheduler_step_freq not in (None, "batch", "epoch"):
         raise InvalidInputError(
             f"scheduler_step_freq must be 'batch' or 'epoch', got {scheduler_step_freq!r}"
         )
