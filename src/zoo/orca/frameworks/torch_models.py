@@ -142,7 +142,7 @@ class Made:
             return None
         if isinstance(given, type):
             made = given(self.config) if _required(given) else given()
-        elif isinstance(given, torch.nn.Module) or _takes_two(given):
+        elif isinstance(given, torch.nn.Module) or takes_two(given):
             made = given
         else:
             made = given(self.config)
@@ -250,7 +250,7 @@ def _required(kind: type) -> bool:
     return bool(_positional(kind))
 
 
-def _takes_two(function: Any) -> bool:
+def takes_two(function: Any) -> bool:
     """Whether a function is a loss itself, and not a creator of one."""
     count = _positional(function)
     return count is None or count >= 2

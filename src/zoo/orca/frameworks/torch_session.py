@@ -76,7 +76,7 @@ class Session:
             kind, "train_epoch", "train_batch", "forward_batch"
         )
         self.has_own_validation = overrides(kind, "validate", "forward_batch")
-        self.metrics = _metrics_of(made.part("metrics"), made.config, made.device)
+        self.metrics = _metrics_of(made, function)
 
     def feed(self, rows: Rows) -> Feed:
         """Return the feed of one data set."""
@@ -163,7 +163,7 @@ def _for(state: State, training: bool) -> State:
     return State(state.tensors, {**state.meta, "optimizers": [], "schedulers": []})
 
 
-def _metrics_of(given: Any, config: dict[str, Any], device: Any) -> dict[str, Any]:
+def _metrics_of(made: Made, loss: Any) -> dict[str, Any]:
     """Return metrics by name; without any, torchmetrics is not imported, which is half the start.
 
     Raises
@@ -171,6 +171,7 @@ def _metrics_of(given: Any, config: dict[str, Any], device: Any) -> dict[str, An
     MissingPackageError
         With the line that installs it.
     """
+    given = made.part("metrics")
     if given is None:
         return {}
     try:
@@ -180,4 +181,4 @@ def _metrics_of(given: Any, config: dict[str, Any], device: Any) -> dict[str, An
             f"the package {error.name!r} is not installed on the worker {socket.gethostname()}, "
             "and metrics need it: pip install 'zoo-orca[torch]' into its Python"
         ) from error
-    return metrics_of(given, config, device)
+    return metrics_of(given, made.config, made.device, loss)
