@@ -251,7 +251,7 @@ def test_clipping_is_of_the_global_gradient(torch_ranks, sparse):
 def test_synchronised_batch_normalisation(torch_ranks, counts):
     data = Data.of(columns(), counts, features=("x",))
     step = lambda model, batch: F.mse_loss(model(batch["x"]), batch["y"])  # noqa: E731
-    check(torch_ranks, Normalised, data, step, parts={"sync_stats": True})
+    check(torch_ranks, Normalised, data, step, parts={"sync_batch_norm": True})
 
 
 def test_single_rows_are_normalised_by_the_global_batch(torch_ranks):

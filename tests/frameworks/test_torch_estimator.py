@@ -158,6 +158,30 @@ def test_results_of_each_worker(ratings: DataFrame) -> None:
     assert sum(one["num_samples"] for one in nested[1]) == 2003
 
 
+class Normalised(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.user, self.norm = nn.Embedding(40, 8), nn.BatchNorm1d(8)
+        self.out = nn.Linear(8, 5)
+
+    def forward(self, user, item):
+        return self.out(self.norm(self.user(user)))
+
+
+def test_same_numbers_on_every_worker_are_another_thing_than_their_statistics(ratings: DataFrame):
+    """BigDL's `sync_stats` is about results; each worker's batch normalisation stays its own."""
+    found = {
+        name: fit(estimator(model=lambda config: Normalised(), **arguments), ratings)
+        for name, arguments in {
+            "neither": {},
+            "stats": {"sync_stats": True},
+            "batch norm": {"sync_batch_norm": True},
+        }.items()
+    }
+    assert found["stats"] == found["neither"]
+    assert found["batch norm"] != found["neither"]
+
+
 def test_what_cannot_be_used_is_refused_on_the_driver(ratings: DataFrame) -> None:
     with pytest.raises(InvalidInputError, match="backend"):
         estimator(backend="mxnet")

@@ -99,7 +99,7 @@ def test_hooks_with_sums_partly_used_parameters_and_synchronised_statistics(torc
     check(torch_ranks, Embedded, data, summed, loss=loss, lr=0.001, parts=parts)
     data = Data.of(rows, (90, 5, 8), features=("x",))
     normal = lambda m, b: F.mse_loss(m(b["x"]), b["y"])  # noqa: E731
-    check(torch_ranks, Normalised, data, normal, parts={**parts, "sync_stats": True})
+    check(torch_ranks, Normalised, data, normal, parts={**parts, "sync_batch_norm": True})
 
 
 def test_own_epoch_and_its_results(torch_ranks):

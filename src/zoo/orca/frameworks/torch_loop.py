@@ -64,7 +64,7 @@ class _Fit:
         modules = batch_norms(made.model)
         if not modules:
             return None
-        wanted = bool(made.part("sync_stats")) and self._world.size > 1
+        wanted = bool(made.part("sync_batch_norm")) and self._world.size > 1
         return Sync(modules, self._world.collective, self._plan, wanted)
 
     def run(self) -> Trained:

@@ -43,6 +43,7 @@ class Estimator(TorchFiles):
         cpu_binding: bool = False,
         seed: int = 0,
         num_gpus_per_worker: int = 0,
+        sync_batch_norm: bool = False,
     ) -> "Estimator":
         """Return an estimator for a PyTorch model.
 
@@ -59,8 +60,9 @@ class Estimator(TorchFiles):
             A loss of ``torch.nn``, as object or class; a function of output and target; or a
             function ``loss(config)`` that returns one of these.
         metrics : object, optional
-            Of `zoo.orca.learn.metrics` or torchmetrics: one, a list, a dict by name, or a function
-            of `config`. They are computed by `evaluate` and in validation.
+            Of `zoo.orca.learn.metrics` or torchmetrics, or functions ``metric(output, target)``:
+            one, a list, a dict by name, or a function of `config` that returns one of these. They
+            are computed by `evaluate` and in validation.
         scheduler_creator : callable, optional
             ``scheduler_creator(optimizer, config)`` returns a learning-rate schedule.
         training_operator_cls : class, optional
@@ -86,8 +88,7 @@ class Estimator(TorchFiles):
         backend : str
             "bigdl", "horovod", "torch_distributed", "spark" or "ray"; all mean the one engine.
         sync_stats : bool
-            Whether batch normalisation uses the statistics of the global batch. By default each
-            worker uses its own rows, and running statistics are averaged after each epoch.
+            Accepted as in Orca, without effect: results are those of all workers in any case.
         log_level : int
             Accepted as in Orca, without effect: warnings are all that Orca logs, under the name
             ``zoo``, whose level ``logging`` sets.
@@ -99,6 +100,9 @@ class Estimator(TorchFiles):
             Fixes where rows are placed, their order, the initial weights and dropout.
         num_gpus_per_worker : int
             GPUs that each worker, and each task of `predict`, has to itself.
+        sync_batch_norm : bool
+            Whether batch normalisation uses the statistics of the global batch. By default each
+            worker uses its own rows, and running statistics are averaged after each epoch.
 
         Raises
         ------
@@ -118,7 +122,7 @@ class Estimator(TorchFiles):
             training_operator_cls=training_operator_cls,
             initialization_hook=initialization_hook,
             scheduler_step_freq=scheduler_step_freq,
-            sync_stats=sync_stats,
+            sync_batch_norm=sync_batch_norm,
         )
         options = EngineOptions(
             num_workers,

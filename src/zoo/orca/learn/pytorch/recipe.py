@@ -39,7 +39,7 @@ def recipe(
     training_operator_cls: Any = None,
     initialization_hook: Any = None,
     scheduler_step_freq: str | None = None,
-    sync_stats: bool = False,
+    sync_batch_norm: bool = False,
 ) -> dict[str, Any]:
     """Return the parts as bytes, by name; those that were not given are missing.
 
@@ -62,7 +62,7 @@ def recipe(
     parts: dict[str, Any] = {
         "model": pack(_with_classes(model), "model"),
         "scheduler_step_freq": scheduler_step_freq,
-        "sync_stats": bool(sync_stats),
+        "sync_batch_norm": bool(sync_batch_norm),
     }
     if optimizer is not None:
         parts["optimizer"] = pack(_portable(optimizer, model), "optimizer")
