@@ -152,6 +152,15 @@ def test_instances_operator_and_callbacks(ratings: DataFrame, tmp_path: Path) ->
         assert torch.equal(value, est.get_state_dict()["models"][0][name])
 
 
+def test_as_many_steps_as_are_asked_for(ratings: DataFrame) -> None:
+    """The original ignores `epochs` then, whose default is one: 21 steps."""
+    est = estimator()
+    assert len(fit(est, ratings, max_steps=25).history["loss"]) == 2
+    stats = fit(est, ratings, max_steps=10)
+    assert est.get_state_dict()["step"] == 35
+    assert len(stats.history["loss"]) == 1 and stats[0]["epoch"] == 3
+
+
 def test_results_of_each_worker(ratings: DataFrame) -> None:
     nested = fit(estimator(), ratings, 2, reduce_results=False)
     assert len(nested) == 2 and len(nested[0]) == 2

@@ -228,7 +228,7 @@ class TqdmCallback(Callback):
 
 
 class MaxstepsCallback(Callback):
-    """Ends training after so many steps, over all calls of `fit`.
+    """Trains so many steps, in as many epochs as they take, whatever `epochs` says.
 
     Parameters
     ----------
@@ -238,10 +238,10 @@ class MaxstepsCallback(Callback):
     def __init__(self, max_step: int) -> None:
         self.max_step = max_step
 
-    def after_train_iter(self, runner: Any) -> None:
-        """Stop if that was the last one."""
-        if runner.global_step >= self.max_step:
-            runner.stop = True
+    def before_run(self, runner: Any) -> None:
+        """Say with which step the run ends: to look at each would cost an exchange in it."""
+        end = runner.first_step + self.max_step
+        runner.last_step = end if runner.last_step is None else min(runner.last_step, end)
 
 
 _STEP_HOOKS = {

@@ -47,6 +47,7 @@ class _Fit:
         self._taken = 0
         self._before = int(session.state.meta.get("step", 0)) if session.state else 0
         self._runner.global_step = self._before
+        self._runner.begin(job, rows.plan)
         sync = self._sync()
         self._steps: Steps
         if session.has_own_steps:
@@ -72,13 +73,14 @@ class _Fit:
         job, runner = self._job, self._runner
         if self._world.profile is not None:
             self._world.profile.end("build")
-        count = job.steps_per_epoch or self._plan.steps_per_pass
-        left = job.options.get("max_steps") or count * job.epochs
-        batches = self._feed.take(self._first, min(count * job.epochs, left))
         runner.tell("before_run")
+        count = len(runner.train_loader)
+        left = runner.agree_on_length()
+        self._reporter.epochs = job.initial_epoch + -(-left // count)
+        batches = self._feed.take(self._first, left)
         epoch = job.initial_epoch
         try:
-            while epoch < job.initial_epoch + job.epochs and left > self._taken:
+            while left > self._taken:
                 runner.epoch = epoch
                 self._epoch(batches, min(count, left - self._taken))
                 epoch += 1
@@ -230,7 +232,7 @@ class _Reporter:
     def __init__(self, world: World, job: TrainJob, rows: Rows) -> None:
         self._world, self._plan = world, rows.plan
         self._is_on = world.rank == 0
-        self._epochs = job.initial_epoch + job.epochs
+        self.epochs = job.initial_epoch + job.epochs
         self._epoch = self._start = self._steps = 0
         self._began = self._last = time.monotonic()
         self._warned = False
@@ -240,7 +242,7 @@ class _Reporter:
         self._epoch, self._start, self._steps = epoch, start, steps
         self._began = self._last = time.monotonic()
         if self._is_on:
-            told = Progress("epoch", epoch=epoch, epochs=self._epochs, steps=steps)
+            told = Progress("epoch", epoch=epoch, epochs=self.epochs, steps=steps)
             self._world.report(told)
 
     def step(self, done: int, steps: Steps) -> None:
@@ -272,7 +274,7 @@ class _Reporter:
         progress = Progress(
             kind,
             epoch=self._epoch,
-            epochs=self._epochs,
+            epochs=self.epochs,
             step=done,
             steps=self._steps,
             rows=int(global_rows(self._plan, self._start, done).sum()),

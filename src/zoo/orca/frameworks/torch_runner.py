@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sized
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,8 @@ from zoo.orca.frameworks.torch_callbacks import Callback, MainCallback, looks_at
 from zoo.orca.frameworks.torch_losses import Loss, SumLoss
 from zoo.orca.frameworks.torch_models import Made, call_model
 from zoo.orca.frameworks.torch_schedules import EPOCH, Schedules
+from zoo.orca.wire.job import TrainJob
+from zoo.orca.wire.plan import Plan
 from zoo.orca.worker.plugin import World
 
 
@@ -35,6 +37,15 @@ class Runner:
         Results over all workers, the same on each.
     stop : bool
         Set it to end training; all workers stop if one wants to.
+    train_loader : sized
+        Its length is the steps of an epoch.
+    num_epochs : int
+        Epochs of this call; a callback's `before_run` may set another number.
+    first_step : int
+        The number of this call's first step.
+    last_step : int or None
+        The number of steps, over all calls, with which this one ends, whatever `num_epochs` is; a
+        callback's `before_run` may set it.
     """
 
     def __init__(
@@ -56,13 +67,41 @@ class Runner:
         self.loss: Any = None
         self.logs: dict[str, float] = {}
         self.stop = False
+        self.train_loader: Sized = ()
+        self.num_epochs = self.first_step = 0
+        self.last_step: int | None = None
         self.main_callback: MainCallback | None = None
         self._callbacks: list[Callback] = []
+        self.has_callbacks = False
         self.watched = {"train": False, "val": False}
         self._callable = self.models[0]
         if options.get("compile"):
             self._callable = torch.compile(self.models[0])
         self._half = options.get("precision", "fp32") == "bf16"
+
+    def begin(self, job: TrainJob, plan: Plan) -> None:
+        """Take what is known of a training's length."""
+        self.train_loader = range(job.steps_per_epoch or plan.steps_per_pass)
+        self.num_epochs = job.epochs
+        self.first_step = int(job.options.get("first_step", self.global_step))
+        self.last_step = job.options.get("last_step")
+
+    def agree_on_length(self) -> int:
+        """Return this call's steps, the same on all ranks; called on all ranks.
+
+        A callback may have changed the length on some of them alone.
+        """
+        own = (self.num_epochs, self.last_step)
+        told = [own]
+        if self.world_size > 1 and self.has_callbacks:
+            messages = self.world.collective.all_gather(json.dumps(own).encode())
+            told = [json.loads(bytes(message)) for message in messages]
+        self.num_epochs = max(epochs for epochs, _ in told)
+        ends = [end for _, end in told if end is not None]
+        self.last_step = min(ends) if ends else None
+        if self.last_step is None:
+            return max(self.num_epochs, 0) * len(self.train_loader)
+        return max(self.last_step - self.global_step, 0)
 
     def use_callbacks(self, given: list[Any]) -> None:
         """Take the user's callbacks; those that write run on rank 0 alone.
@@ -86,6 +125,7 @@ class Runner:
         for phase in self.watched:
             self.watched[phase] = any(looks_at_steps(one, phase) for one in given)
         self._callbacks = [one for one in given if self.rank == 0 or not one.writes]
+        self.has_callbacks = bool(given)
 
     def tell(self, moment: str) -> None:
         """Call one method of every callback."""

@@ -220,6 +220,11 @@ class BaseEstimator:
         """Epochs that the state has behind it, over all calls of `fit`."""
         return int(self._state.meta.get("epoch", 0)) if self._state else 0
 
+    @property
+    def _steps_done(self) -> int:
+        """Training steps that the state has behind it, over all calls of `fit`."""
+        return int(self._state.meta.get("step", 0)) if self._state else 0
+
     def _train(
         self,
         data: DataFrame,

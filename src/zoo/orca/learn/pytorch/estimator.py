@@ -166,7 +166,7 @@ class Estimator(TorchFiles):
         data : DataFrame
             The rows to train on.
         epochs : int
-            Epochs to train.
+            Epochs to train; not looked at with `max_steps`.
         batch_size : int
             Rows of one step over all workers together.
         profile : bool
@@ -187,7 +187,7 @@ class Estimator(TorchFiles):
         callbacks : list, optional
             Of `zoo.orca.learn.pytorch.callbacks`.
         max_steps : int, optional
-            The most steps of this call, over all its epochs.
+            Steps to train, in as many epochs as they take; the last one may be cut short.
         steps_per_epoch : int, optional
             Global batches an epoch; by default one exact pass: every row once.
         validation_steps : int, optional
@@ -227,7 +227,9 @@ class Estimator(TorchFiles):
             If something goes wrong on a worker; has its rank, host, traceback and log.
         """
         frame = checked_frame(data, "data")
+        positive("epochs", epochs)
         options = training_options(
+            first_step=self._steps_done,
             reduce_results=reduce_results,
             info=info,
             max_steps=max_steps,
@@ -241,7 +243,8 @@ class Estimator(TorchFiles):
             frame,
             read_spec(frame, feature_cols, label_cols, sample_weight_col, strings=False),
             validation_data,
-            epochs=epochs,
+            # No more than that many, whatever an epoch's steps are: only the workers know.
+            epochs=max_steps or epochs,
             initial_epoch=first,
             batch_size=batch_size,
             steps_per_epoch=steps_per_epoch,

@@ -12,6 +12,7 @@ _PRECISIONS = ("fp32", "bf16")
 
 def training_options(
     *,
+    first_step: int,
     reduce_results: bool,
     info: Mapping[str, Any] | None,
     max_steps: int | None,
@@ -21,6 +22,9 @@ def training_options(
     compile: bool,
 ) -> dict[str, Any]:
     """Return the options as the job carries them.
+
+    Steps are numbered over all calls of `fit`, from `first_step` on in this one: an attempt that
+    goes on from a checkpoint must know how many of the call's steps are done.
 
     Raises
     ------
@@ -35,7 +39,8 @@ def training_options(
     return {
         "reduce_results": reduce_results,
         "info": dict(info or {}),
-        "max_steps": max_steps,
+        "first_step": first_step,
+        "last_step": None if max_steps is None else first_step + max_steps,
         "gradient_accumulation": gradient_accumulation,
         "clip_grad_norm": clip_grad_norm,
         "precision": precision,
