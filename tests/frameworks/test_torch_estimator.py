@@ -67,7 +67,8 @@ def trained(ratings: DataFrame):
 
 def test_fit_returns_orcas_names(trained) -> None:
     _, stats = trained
-    assert set(stats) == {"train_loss", "train_val_loss", "train_val_Accuracy"}
+    assert set(stats) == {"train_loss", "train_Accuracy", "train_val_loss", "train_val_Accuracy"}
+    assert stats[1]["train_Accuracy"] == stats.history["Accuracy"][1]
     assert stats.history["loss"][1] < stats.history["loss"][0]
     assert stats[0]["epoch"] == 1 and stats[1]["train_loss"] == stats["train_loss"]
     assert stats[-1]["val_Accuracy"] == stats.history["val_Accuracy"][-1]
@@ -165,6 +166,7 @@ def test_results_of_each_worker(ratings: DataFrame) -> None:
     nested = fit(estimator(), ratings, 2, reduce_results=False)
     assert len(nested) == 2 and len(nested[0]) == 2
     assert sum(one["num_samples"] for one in nested[1]) == 2003
+    assert nested[1][0]["train_Accuracy"] == nested[1][1]["train_Accuracy"]
 
 
 class Normalised(nn.Module):

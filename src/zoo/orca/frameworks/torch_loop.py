@@ -11,6 +11,7 @@ import torch
 
 from zoo.orca.frameworks.cursors import cursor, first_step
 from zoo.orca.frameworks.torch_feed import Batch, Feed
+from zoo.orca.frameworks.torch_gathered import Gathered
 from zoo.orca.frameworks.torch_models import seed_all
 from zoo.orca.frameworks.torch_runner import Totals, reduced
 from zoo.orca.frameworks.torch_schedules import EPOCH
@@ -49,16 +50,20 @@ class _Fit:
         self._runner.global_step = self._before
         self._runner.begin(job, rows.plan)
         sync = self._sync()
+        self._gathered = Gathered(session.training_metrics, world.collective, training=True)
+        self._told = False
         self._steps: Steps
         if session.has_own_steps:
-            self._steps = OperatorSteps(self._runner, session.operator, sync)
+            self._steps = OperatorSteps(self._runner, session.operator, sync, self._gathered)
         else:
-            self._steps = PlainSteps(self._runner, rows.plan, sync)
+            self._steps = PlainSteps(self._runner, rows.plan, sync, self._gathered)
         self._buffers = Buffers(session.made.model, world.collective, rows.plan.counts)
         self._history: dict[str, list[float]] = {}
         self._reporter = _Reporter(world, job, rows)
         if not (session.state and session.state.meta.get("schedulers")):
             self._reporter.warn(self._runner.schedules.told())
+        if not self._before:
+            self._reporter.warn(session.told)
 
     def _sync(self) -> Sync | None:
         made = self._session.made
@@ -101,7 +106,7 @@ class _Fit:
         runner.tell("before_train_epoch")
         done = self._steps.epoch(batches, start, count, self._tick)
         self._taken += done
-        found = self._steps.results()
+        found = {**self._steps.results(), **self._metrics()}
         if not self._job.options.get("reduce_results", True):
             found.update(_by_worker(self._steps.own, self._world))
         self._buffers.average()
@@ -121,6 +126,14 @@ class _Fit:
         if self._world.checkpoint is not None:
             state = functools.partial(self._state, runner.epoch + 1)
             self._world.checkpoint(state, self._history)
+
+    def _metrics(self) -> dict[str, float]:
+        """Return the metrics of the epoch's steps; called on all ranks."""
+        found = self._gathered.results(may_hide=self._session.has_own_steps)
+        if self._gathered.is_hidden and not self._told:
+            self._told = True
+            self._reporter.warn(self._session.hidden_by)
+        return found
 
     def _tick(self, done: int) -> None:
         """Look up after each update: report now and then; after the first, weigh the state."""
@@ -150,6 +163,7 @@ def evaluate(session: Session, job: EvaluateJob, rows: Rows) -> Evaluated:
 def validate(session: Session, feed: Feed, steps: int | None) -> dict[str, float]:
     """Return loss and metrics over all workers' rows; called on all ranks."""
     runner, metrics = session.runner, session.metrics
+    gathered = Gathered(metrics, runner.world.collective, training=False)
     count = min(steps or feed.plan.steps_per_pass, feed.plan.steps_per_pass)
     collective = runner.world.collective
     runner.model.eval()
@@ -166,22 +180,18 @@ def validate(session: Session, feed: Feed, steps: int | None) -> dict[str, float
         totals = Totals(runner.device)
         with torch.no_grad():
             for batch in batches:
-                _evaluate_step(session, batch, totals)
+                _evaluate_step(session, batch, totals, gathered)
         found = {}
         if session.evaluation_loss is not None:
             found["loss"] = totals.mean(collective)
-    if metrics:
-        # Not at the top: it imports torchmetrics, which takes as long as PyTorch itself.
-        from zoo.orca.frameworks.torch_metrics import results
-
-        found.update(results(metrics, collective))
+    found.update(gathered.results())
     runner.logs = {**runner.logs, **{f"val_{name}": value for name, value in found.items()}}
     runner.tell("after_val_epoch")
     runner.model.train()
     return found
 
 
-def _evaluate_step(session: Session, batch: Batch, totals: Totals) -> None:
+def _evaluate_step(session: Session, batch: Batch, totals: Totals, gathered: Gathered) -> None:
     runner, loss = session.runner, session.evaluation_loss
     runner.batch = batch
     if runner.watched["val"]:
@@ -191,8 +201,8 @@ def _evaluate_step(session: Session, batch: Batch, totals: Totals) -> None:
         if loss is not None:
             value, divisor = loss(output, batch.target, batch.weight)
             totals.add(value, divisor, loss.count(batch.rows, batch.of), batch.rows)
-    for metric in session.metrics.values():
-        metric.update(output, batch.target)
+    if gathered.is_wanted:
+        gathered.add(output, batch.target, batch.rows)
     if runner.watched["val"]:
         runner.tell("after_val_iter")
 

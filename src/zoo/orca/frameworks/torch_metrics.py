@@ -65,6 +65,15 @@ def metrics_of(
     return named
 
 
+def grows(metric: Metric) -> bool:
+    """Whether a metric keeps every row that it has seen."""
+    return any(
+        isinstance(default, list) and not getattr(part, "is_bounded", False)
+        for part in _parts(metric)
+        for default in part._defaults.values()
+    )
+
+
 def results(metrics: Mapping[str, Metric], collective: Collective) -> dict[str, float]:
     """Return the values over all workers, and begin anew; called on all ranks."""
     found: dict[str, float] = {}

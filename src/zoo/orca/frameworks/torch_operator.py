@@ -75,6 +75,9 @@ class TrainingOperator:
     def train_batch(self, batch: tuple[Any, ...], batch_info: dict[str, Any]) -> Mapping[str, Any]:
         """Compute gradients of one batch and update the model.
 
+        Metrics of training are those of the outputs of `forward_batch`; one that does not call it
+        has none.
+
         Returns
         -------
         dict
@@ -83,7 +86,8 @@ class TrainingOperator:
         """
         main = self._runner.main_callback
         if main is None:
-            _, _, loss = self.forward_batch(batch, batch_info)
+            output, target, loss = self.forward_batch(batch, batch_info)
+            self._runner.output, self._runner.target = output, target
             self.optimizer.zero_grad()
             loss.backward()
             self.optimizer.step()
@@ -102,6 +106,8 @@ class TrainingOperator:
         with self._runner.autocast():
             output = self._runner.call_model(features)
             loss = self.criterion(output, target)
+        # So that a train_batch that calls this has metrics of training.
+        self._runner.output, self._runner.target = output, target
         return output, target, loss
 
     def validate(

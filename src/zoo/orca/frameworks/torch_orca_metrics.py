@@ -81,6 +81,7 @@ class Confusion(Metric):  # type: ignore[misc]
     """
 
     full_state_update = False
+    is_bounded = True
     counts: list[Any]
 
     def __init__(self, score: Callable[..., Any], reader: Reader, average: str | None) -> None:

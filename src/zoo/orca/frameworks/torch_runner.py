@@ -31,8 +31,8 @@ class Runner:
     epoch, global_step, batch_idx : int
         Counted from 0; `global_step` over all calls of `fit`.
     batch : Batch
-    output, loss : tensor
-        Of the last step, where an operator or a callback runs it.
+    output, target, loss : tensor
+        Of the step, where an operator or a callback runs it.
     logs : dict of str to float
         Results over all workers, the same on each.
     stop : bool
@@ -64,6 +64,7 @@ class Runner:
         self.epoch = self.global_step = self.batch_idx = 0
         self.batch: Any = None
         self.output: Any = None
+        self.target: Any = None
         self.loss: Any = None
         self.logs: dict[str, float] = {}
         self.stop = False
@@ -131,6 +132,12 @@ class Runner:
         """Call one method of every callback."""
         for callback in self._callbacks:
             getattr(callback, moment)(self)
+
+    def show(self, batch: Any, index: int) -> None:
+        """Let callbacks and hooks see a step's batch; nothing of the last step is left."""
+        self.batch, self.batch_idx = batch, index
+        self.output = self.loss = None
+        self.target = batch.target
 
     def autocast(self) -> Any:
         """Return the context in which the forward pass runs."""

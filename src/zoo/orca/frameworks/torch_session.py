@@ -42,6 +42,10 @@ class Session:
     runner : Runner
     operator : TrainingOperator
     metrics : dict of str to Metric
+    training_metrics : dict of str to Metric
+        Those that are computed of the steps of training, too.
+    told : str
+        What the user must hear of what was chosen for them.
     evaluation_loss : Loss or None
     """
 
@@ -77,6 +81,21 @@ class Session:
         )
         self.has_own_validation = overrides(kind, "validate", "forward_batch")
         self.metrics = _metrics_of(made, function)
+        self.training_metrics, self.told = _for_training(
+            self.metrics, job.options.get("training_metrics")
+        )
+
+    @property
+    def hidden_by(self) -> str:
+        """What to tell where hooks keep a step's outputs to themselves."""
+        kind = type(self.runner.main_callback or self.operator).__name__
+        way = "let train_batch call self.forward_batch, or return the numbers"
+        if self.runner.main_callback is not None:
+            way = "let on_iter_forward set runner.output"
+        return (
+            f"metrics are computed in validation alone: a step of {kind} does not show its "
+            f"outputs; {way}"
+        )
 
     def feed(self, rows: Rows) -> Feed:
         """Return the feed of one data set."""
@@ -161,6 +180,22 @@ def _for(state: State, training: bool) -> State:
     if training:
         return state
     return State(state.tensors, {**state.meta, "optimizers": [], "schedulers": []})
+
+
+def _for_training(metrics: dict[str, Any], wanted: bool | None) -> tuple[dict[str, Any], str]:
+    """Return the metrics that go along with training, and what to tell of the others."""
+    if not metrics or wanted is False:
+        return {}, ""
+    from zoo.orca.frameworks.torch_metrics import grows
+
+    large = [] if wanted else [name for name, metric in metrics.items() if grows(metric)]
+    told = ""
+    if large:
+        told = (
+            f"{', '.join(large)}: such a metric keeps every row, so it is computed in validation "
+            "alone; fit(training_metrics=True) computes it in training too"
+        )
+    return {name: metric for name, metric in metrics.items() if name not in large}, told
 
 
 def _metrics_of(made: Made, loss: Any) -> dict[str, Any]:

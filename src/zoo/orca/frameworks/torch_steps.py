@@ -11,6 +11,7 @@ import torch
 from zoo.orca.errors import ModelError
 from zoo.orca.frameworks.torch_exchange import Gradients, clip_norm
 from zoo.orca.frameworks.torch_feed import Batch
+from zoo.orca.frameworks.torch_gathered import Gathered
 from zoo.orca.frameworks.torch_operator import TrainingOperator
 from zoo.orca.frameworks.torch_runner import Runner, Totals, groups, reduced
 from zoo.orca.frameworks.torch_schedules import BATCH
@@ -70,9 +71,11 @@ class PlainSteps:
     plan : Plan
     sync : Sync or None
         Where all ranks meet inside the model, so that one without rows must run it too.
+    gathered : Gathered
+        Where outputs go, for metrics.
     """
 
-    def __init__(self, runner: Runner, plan: Plan, sync: Sync | None) -> None:
+    def __init__(self, runner: Runner, plan: Plan, sync: Sync | None, gathered: Gathered) -> None:
         if len(runner.optimizers) != 1 or len(runner.models) != 1 or runner.loss_function is None:
             raise ModelError(
                 f"the default steps need one model, one optimizer and a loss, and there are "
@@ -81,6 +84,7 @@ class PlainSteps:
                 "training_operator_cls with a train_batch of its own"
             )
         self._runner, self._plan, self._sync = runner, plan, sync
+        self._gathered = gathered if gathered.is_wanted else None
         self._loss = runner.loss_function
         self._optimizer = runner.optimizers[0]
         self._parameters = [p for p in runner.model.parameters() if p.requires_grad]
@@ -143,6 +147,8 @@ class PlainSteps:
         value.backward(None if seed == 1.0 else self._seed(seed, value))
         if rows:
             self._totals.add(value, divisor, self._loss.count(rows, batch.of), rows)
+            if self._gathered is not None:
+                self._gathered.add(output, batch.target, rows)
             if divisor is not None:
                 self._divisor = divisor if self._divisor is None else self._divisor + divisor
         elif divisor is not None and self._divisor is None:
@@ -244,13 +250,16 @@ class OperatorSteps:
     Gradients meet in every optimizer's `step`.
     """
 
-    def __init__(self, runner: Runner, operator: TrainingOperator, sync: Sync | None) -> None:
+    def __init__(
+        self, runner: Runner, operator: TrainingOperator, sync: Sync | None, gathered: Gathered
+    ) -> None:
         if int(runner.options.get("gradient_accumulation") or 1) > 1:
             raise ModelError(
                 "gradient_accumulation belongs to the default steps: leave it out, and accumulate "
                 "in train_batch"
             )
         self._runner, self._operator, self._sync = runner, operator, sync
+        self._gathered = gathered
         self._updates = 0
         self._rows = 0
         self._values: dict[str, Any] = {}
@@ -307,7 +316,7 @@ class OperatorSteps:
         clock = _Clock(runner.world.profile, self._exchanges)
         for batch in islice(batches, count):
             clock.fed()
-            runner.batch, runner.batch_idx = batch, done[0]
+            runner.show(batch, done[0])
             if runner.watched["train"]:
                 runner.tell("before_train_iter")
             if self._sync is not None:
@@ -316,6 +325,7 @@ class OperatorSteps:
                 yield batch.flat()
             done[0] += 1
             self._rows += batch.rows
+            self._gathered.add_of_hooks(runner.output, runner.target, batch.rows)
             runner.global_step += 1
             runner.adjust_rate(BATCH)
             clock.computed(1)

@@ -62,7 +62,7 @@ class Estimator(TorchFiles):
         metrics : object, optional
             Of `zoo.orca.learn.metrics` or torchmetrics, or functions ``metric(output, target)``:
             one, a list, a dict by name, or a function of `config` that returns one of these. They
-            are computed by `evaluate` and in validation.
+            are computed by `evaluate`, in validation, and of the steps of training.
         scheduler_creator : callable, optional
             ``scheduler_creator(optimizer, config)`` returns a learning-rate schedule.
         training_operator_cls : class, optional
@@ -158,6 +158,7 @@ class Estimator(TorchFiles):
         compile: bool = False,
         verbose: int = 1,
         shuffle: bool | None = None,
+        training_metrics: bool | None = None,
     ) -> Any:
         """Train the model; a second `fit` goes on where the first ended.
 
@@ -210,6 +211,10 @@ class Estimator(TorchFiles):
         shuffle : True, optional
             Place the rows on the workers at random, even if `data` already has a partition for
             each worker.
+        training_metrics : bool, optional
+            Whether the estimator's metrics are computed of the steps' own outputs, too, while
+            weights change, as Keras does: ``train_Accuracy`` beside ``train_val_Accuracy``. By
+            default those that do not keep every row are.
 
         Returns
         -------
@@ -237,6 +242,7 @@ class Estimator(TorchFiles):
             clip_grad_norm=clip_grad_norm,
             precision=precision,
             compile=compile,
+            training_metrics=training_metrics,
         )
         first = self._epochs_done
         stats = self._fit_frame(

@@ -20,6 +20,7 @@ def training_options(
     clip_grad_norm: float | None,
     precision: str,
     compile: bool,
+    training_metrics: bool | None,
 ) -> dict[str, Any]:
     """Return the options as the job carries them.
 
@@ -45,6 +46,7 @@ def training_options(
         "clip_grad_norm": clip_grad_norm,
         "precision": precision,
         "compile": compile,
+        "training_metrics": training_metrics,
     }
 
 

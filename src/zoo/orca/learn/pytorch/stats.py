@@ -41,7 +41,10 @@ class EpochStats(TrainingStats):
 
 
 def by_worker(stats: TrainingStats, first_epoch: int) -> list[list[dict[str, float]]]:
-    """Return, for each epoch, one dict for each worker, as with ``reduce_results=False``."""
+    """Return, for each epoch, one dict for each worker, as with ``reduce_results=False``.
+
+    Loss and rows are the worker's own; metrics, and results of validation, those of all.
+    """
     epochs: list[list[dict[str, float]]] = []
     shared = {
         name: values for name, values in stats.history.items() if not name.startswith("worker_")
@@ -49,7 +52,9 @@ def by_worker(stats: TrainingStats, first_epoch: int) -> list[list[dict[str, flo
     workers = sum(name.endswith("_num_samples") for name in stats.history)
     for index in range(len(stats.history["worker_0_loss"])):
         common: dict[str, float] = {
-            name: values[index] for name, values in shared.items() if name.startswith("val_")
+            name if name.startswith("val_") else f"train_{name}": values[index]
+            for name, values in shared.items()
+            if name != "loss"
         }
         epochs.append(
             [
