@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from zoo.orca.frameworks.torch_rows import SAMPLE_ROWS
 from zoo.orca.wire.features import ColumnSpec, FeatureSpec
 from zoo.orca.wire.plan import Plan
 from zoo.orca.worker.plugin import Rows
@@ -121,10 +122,14 @@ class Feed:
         self._steps = Steps(rows.plan, rank, some, layout.arrays)
 
     def sample(self) -> Batch:
-        """Return a batch of the first two rows, or of what there is."""
-        tensors = [torch.from_numpy(_own(values)) for values in self._steps.sample().values()]
-        rows = len(tensors[0])
-        return self._layout.pack([tensor.to(self._device) for tensor in tensors], rows, rows)
+        """Return a batch of two rows: the first ones, or a single one twice.
+
+        Of one row nobody can tell what an output's first axis is.
+        """
+        found = [_own(values) for values in self._steps.sample().values()]
+        rows = [np.resize(values, (SAMPLE_ROWS, *values.shape[1:])) for values in found]
+        tensors = [torch.from_numpy(values).to(self._device) for values in rows]
+        return self._layout.pack(tensors, SAMPLE_ROWS, SAMPLE_ROWS)
 
     def take(self, start: int, count: int) -> Iterator[Batch]:
         """Yield `count` steps from step `start` on; steps are numbered over all passes."""

@@ -212,6 +212,14 @@ def check_shapes(function: Any, output: Any, target: Any, column: str) -> None:
         With the way out.
     """
     there, here = tuple(output.shape[1:]), tuple(target.shape[1:])
+    if not output.dim() or len(output) != len(target):
+        name = getattr(function, "__name__", type(function).__name__)
+        raise ModelError(
+            f"the model's output is of shape {tuple(output.shape)} for {len(target)} rows, and "
+            f"{name} compares each row's with its label {column!r}\n"
+            "let forward return a value for each row, (batch, ...); reshape(len(x), ...) keeps "
+            "that axis"
+        )
     if is_elementwise(function) and there != here:
         name = getattr(function, "__name__", type(function).__name__)
         way = f"make column {column!r} an array of that length, or change the model's last layer"

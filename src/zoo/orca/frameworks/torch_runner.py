@@ -12,6 +12,7 @@ from zoo.orca.errors import ModelError
 from zoo.orca.frameworks.torch_callbacks import Callback, MainCallback, looks_at_steps
 from zoo.orca.frameworks.torch_losses import Loss, SumLoss
 from zoo.orca.frameworks.torch_models import Made, call_model
+from zoo.orca.frameworks.torch_rows import RowShapes
 from zoo.orca.frameworks.torch_schedules import EPOCH, Schedules
 from zoo.orca.wire.job import TrainJob
 from zoo.orca.wire.plan import Plan
@@ -72,6 +73,7 @@ class Runner:
         self.num_epochs = self.first_step = 0
         self.last_step: int | None = None
         self.main_callback: MainCallback | None = None
+        self.row_shapes: RowShapes | None = None
         self._callbacks: list[Callback] = []
         self.has_callbacks = False
         self.watched = {"train": False, "val": False}
@@ -146,11 +148,17 @@ class Runner:
         return torch.autocast(self.device.type, dtype=torch.bfloat16)
 
     def call_model(self, features: Any) -> Any:
-        """Call the first model with features, by position or by keyword."""
+        """Call the first model with features, by position or by keyword.
+
+        Outputs have an axis for rows also where there is one row alone.
+        """
         if isinstance(features, (list, tuple)) and len(features) == 1:
             if isinstance(features[0], Mapping):
                 features = features[0]
-        return call_model(self._callable, features)
+        output = call_model(self._callable, features)
+        if self.row_shapes is None or _rows(features) > 1:
+            return output
+        return self.row_shapes.of_one_row(output)
 
     def criterion(self, output: Any, target: Any) -> Any:
         """Return the loss of the current batch, a scalar.
@@ -235,6 +243,11 @@ class Runner:
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "schedulers": [scheduler.state_dict() for scheduler in self.schedulers],
         }
+
+
+def _rows(features: Any) -> int:
+    first = next(iter(features.values() if isinstance(features, Mapping) else features))
+    return len(first)
 
 
 class Totals:

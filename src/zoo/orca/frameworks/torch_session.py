@@ -20,6 +20,7 @@ from zoo.orca.frameworks.torch_losses import (
 from zoo.orca.frameworks.torch_models import Made
 from zoo.orca.frameworks.torch_operator import overrides
 from zoo.orca.frameworks.torch_predict import has_own_prediction, outputs_of
+from zoo.orca.frameworks.torch_rows import RowShapes
 from zoo.orca.frameworks.torch_runner import Runner
 from zoo.orca.frameworks.torch_state import share_weights, write_training, write_weights
 from zoo.orca.wire.job import EvaluateJob, TrainJob
@@ -65,6 +66,7 @@ class Session:
         loss = train_loss if is_training else self.evaluation_loss
         self.runner = Runner(made, world, loss, job.options)
         self.runner.options["shared_divisor"] = self._shares_divisor
+        self.runner.row_shapes = self._row_shapes
         if isinstance(job, TrainJob):
             check_state_size(_weight_bytes(made.model), job)
             self.runner.optimizers = made.optimizers()
@@ -104,6 +106,7 @@ class Session:
     def _fit_labels(self, rows: Rows, function: Any) -> tuple[OutputSpec, ...]:
         """Find out by a sample what labels must be; refuse those that do not fit."""
         sample = self.feed(rows).sample()
+        self._row_shapes: RowShapes | None = None
         if len(self.made.models) != 1:
             return ()
         try:
@@ -116,6 +119,7 @@ class Session:
                 f"{[column.name for column in rows.spec.features]}; its forward takes {takes}: "
                 f"{error}"
             ) from error
+        self._row_shapes = RowShapes(output)
         tensors = list(flat_tensors(output).values())
         targets = _members(sample)
         for number, (column, target) in enumerate(zip(rows.spec.labels, targets, strict=True)):
