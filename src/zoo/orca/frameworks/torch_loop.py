@@ -42,6 +42,9 @@ class _Fit:
     ) -> None:
         self._session, self._job, self._world = session, job, world
         self._runner, self._plan = session.runner, rows.plan
+        session.check_labels(rows)
+        if validation is not None:
+            session.check_labels(validation, " of validation_data")
         self._feed = session.feed(rows)
         self._validation = session.feed(validation) if validation is not None else None
         self._first = first_step(session.state, rows.plan)
@@ -157,6 +160,7 @@ class _Fit:
 
 def evaluate(session: Session, job: EvaluateJob, rows: Rows) -> Evaluated:
     """Evaluate one pass, or the first steps of it; called on all ranks."""
+    session.check_labels(rows)
     return Evaluated(validate(session, session.feed(rows), job.steps), session.outputs)
 
 

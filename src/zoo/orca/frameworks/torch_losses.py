@@ -55,6 +55,13 @@ def is_elementwise(function: Any) -> bool:
     return isinstance(function, _ELEMENTWISE) or function in _ELEMENTWISE_FUNCTIONS
 
 
+def takes_chances(function: Any) -> bool:
+    """Whether a loss takes chances of one class of two, from 0 to 1."""
+    kinds = (torch.nn.BCELoss, torch.nn.BCEWithLogitsLoss)
+    functions = (F.binary_cross_entropy, F.binary_cross_entropy_with_logits)
+    return isinstance(function, kinds) or function in functions
+
+
 def is_of_classes(function: Any) -> bool:
     """Whether a loss takes the numbers of classes."""
     return isinstance(function, _CLASSES)
@@ -232,11 +239,26 @@ def check_shapes(function: Any, output: Any, target: Any, column: str) -> None:
             f"the model's output is of shape (batch{_listed(there)}) and the label {column!r} of "
             f"shape (batch{_listed(here)}), which {name} would broadcast against each other: {way}"
         )
-    if is_of_classes(function) and target.is_floating_point() and output.dim() == target.dim() + 1:
+    if is_of_classes(function) and not numbers_classes(output, target) and there != here:
         raise ModelError(
-            f"the label {column!r} holds floats, and {type(function).__name__} takes the numbers "
-            f"of classes: cast it, df.withColumn({column!r}, F.col({column!r}).cast('int'))"
+            f"the model's output is of shape (batch{_listed(there)}) and the label {column!r} of "
+            f"shape (batch{_listed(here)}): {type(function).__name__} takes the number of a class "
+            "for each row\n"
+            + (
+                f"take it out of its array: df.withColumn({column!r}, F.col({column!r})[0])"
+                if here == (1,)
+                else "let the label be one number, or as many probabilities as there are outputs"
+            )
         )
+
+
+def numbers_classes(output: Any, target: Any) -> bool:
+    """Whether labels are the numbers of classes for which the output has scores."""
+    return bool(
+        output.dim() == target.dim() + 1
+        and output.shape[0] == target.shape[0]
+        and output.shape[2:] == target.shape[1:]
+    )
 
 
 def _listed(shape: tuple[int, ...]) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from zoo.orca.errors import MissingPackageError, ModelError
+from zoo.orca.frameworks.class_labels import check_chances, check_class_labels
 from zoo.orca.frameworks.torch_device import flat_tensors
 from zoo.orca.frameworks.torch_feed import Batch, Feed, Layout
 from zoo.orca.frameworks.torch_losses import (
@@ -16,6 +17,8 @@ from zoo.orca.frameworks.torch_losses import (
     is_elementwise,
     is_of_classes,
     loss_of,
+    numbers_classes,
+    takes_chances,
 )
 from zoo.orca.frameworks.torch_models import Made
 from zoo.orca.frameworks.torch_operator import overrides
@@ -54,6 +57,8 @@ class Session:
         self.made = made = Made(job)
         self._world, self._job = world, job
         self._layout = Layout(rows.spec)
+        self._classes: dict[str, tuple[int, int]] = {}
+        self._chances: list[str] = []
         function = made.loss()
         self.outputs: tuple[OutputSpec, ...] = self._fit_labels(rows, function)
         self.state = State.from_bytes(job.state) if job.state is not None else None
@@ -132,6 +137,13 @@ class Session:
     def _fit_label(self, name: str, target: Any, output: Any, function: Any) -> None:
         if is_elementwise(function) or is_of_classes(function):
             check_shapes(function, output, target, name)
+        if is_of_classes(function) and numbers_classes(output, target):
+            # Also of floats, which StringIndexer makes; that they are whole is looked at.
+            self._layout.label_dtypes[name] = np.dtype(np.int64)
+            self._classes[name] = (int(output.shape[1]), int(function.ignore_index))
+            return
+        if takes_chances(function):
+            self._chances.append(name)
         if target.dtype not in _INTEGERS:
             return
         if output.shape == target.shape and output.is_floating_point():
@@ -139,6 +151,19 @@ class Session:
             self._layout.label_dtypes[name] = np.dtype(str(dtype).removeprefix("torch."))
         else:
             self._layout.label_dtypes[name] = np.dtype(np.int64)
+
+    def check_labels(self, rows: Rows, data: str = "") -> None:
+        """Refuse labels that the loss cannot take; called on all ranks.
+
+        Hooks of the user's may count classes otherwise; that they are whole numbers holds for all.
+        """
+        hooks = self.has_own_steps or self.has_own_validation
+        common: dict[str, Any] = {"collective": self._world.collective, "data": data}
+        for name, (classes, ignored) in self._classes.items():
+            known = None if hooks else classes
+            check_class_labels(name, rows.columns[name], known, ignored=ignored, **common)
+        for name in () if hooks else self._chances:
+            check_chances(name, rows.columns[name], **common)
 
     def _losses(self, rows: Rows, function: Any) -> tuple[Loss | None, Loss | None]:
         """Return the loss of training and that of evaluation; called on all ranks."""
@@ -157,9 +182,10 @@ class Session:
         is_mean = getattr(function, "reduction", "") == "mean"
         if not is_of_classes(function) or not is_mean or len(rows.spec.labels) != 1:
             return False
-        labels = rows.columns[rows.spec.labels[0].name]
-        if labels.dtype.kind not in "iu":
+        name = rows.spec.labels[0].name
+        if name not in self._classes:  # probabilities of classes
             return False
+        labels = rows.columns[name]
         if function.weight is not None:
             return True
         found = np.array([bool((labels == function.ignore_index).any())], np.int64)

@@ -182,7 +182,8 @@ class Estimator(TorchFiles):
             Scalars are of shape (batch,).
         label_cols : list of str, str or dict
             The target; several are a tuple, or a dict by name. Whole numbers of the output's shape
-            are cast to its type, others become int64.
+            are cast to its type, others become int64; so do floats that number classes for
+            `CrossEntropyLoss` or `NLLLoss`.
         validation_data : DataFrame, optional
             Has the same feature and label columns as `data`.
         callbacks : list, optional
@@ -227,7 +228,7 @@ class Estimator(TorchFiles):
         ColumnError
             If a column is missing or cannot be an input; before anything starts.
         DataError
-            If rows hold nulls or ragged arrays, or there are none.
+            If rows hold nulls or ragged arrays, there are none, or a label is none of the classes.
         WorkerError
             If something goes wrong on a worker; has its rank, host, traceback and log.
         """
