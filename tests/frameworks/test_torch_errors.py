@@ -171,14 +171,6 @@ def test_state_of_another_model(torch_ranks):
     state = train(torch_ranks, given, data, **fields)[0].trained.state
     message = refused(torch_ranks, of(Embedded), rows_of(), StateError, state=state)
     assert "layers.0.weight" in message
-    given = of(Classifier, loss=nn.CrossEntropyLoss, scheduler_creator=two_schedules)
-    state.meta["schedulers"] = [{"last_epoch": 1}]
-    message = refused(torch_ranks, given, data, StateError, state=state)
-    assert "1 schedulers" in message and "has 2" in message
-
-
-def two_schedules(optimizer, config):
-    return [torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.9) for _ in "ab"]
 
 
 def test_state_too_large_to_come_back(torch_ranks):

@@ -120,6 +120,38 @@ def test_save_load_fit_goes_on_as_fit_fit(ratings: DataFrame, tmp_path: Path) ->
     assert set(bare.get_model().state_dict()) == set(mine["models"][0])
 
 
+def sgd(model, config):
+    return torch.optim.SGD(model.parameters(), lr=0.1)
+
+
+def test_weights_are_loaded_for_another_optimizer(
+    trained, ratings: DataFrame, tmp_path: Path, capsys
+) -> None:
+    est, _ = trained
+    path, bare = est.save(str(tmp_path / "ncf.state")), est.save(str(tmp_path / "ncf.pt"))
+    said = "warning: the optimizer begins anew"
+
+    def fitted(**load):
+        other = estimator(optimizer=sgd)
+        other.load(path, **load)
+        columns = {"feature_cols": FEATURES, "label_cols": LABELS}
+        other.fit(ratings, 1, 100, **columns)
+        first = capsys.readouterr().out.count(said)
+        other.fit(ratings, 1, 100, **columns)
+        assert said not in capsys.readouterr().out
+        return first
+
+    assert fitted() == 1
+    assert fitted(optimizer=False) == 0
+    with pytest.raises(StateError, match="with Adam, and this estimator has SGD"):
+        fitted(optimizer=True)
+    same = estimator()
+    same.load(path, optimizer=True)
+    assert len(fit(same, ratings).history["loss"]) == 1
+    with pytest.raises(StateError, match="no optimizer"):
+        same.load(bare, optimizer=True)
+
+
 class Halved(TrainingOperator):
     def train_batch(self, batch, batch_info):
         values = super().train_batch(batch, batch_info)

@@ -12,6 +12,7 @@ import torch
 from zoo.orca.errors import StateError
 from zoo.orca.frameworks.torch_feed import Layout
 from zoo.orca.frameworks.torch_models import Made
+from zoo.orca.frameworks.torch_resumed import MADE
 from zoo.orca.frameworks.torch_state import (
     Tensors,
     decode,
@@ -53,6 +54,7 @@ def checkpoint_of(state: State) -> dict[str, Any]:
         "step": state.meta.get("step", 0),
         "models": [weights_of(state)],
         **parts,
+        MADE: state.meta.get(MADE) or {},
     }
 
 
@@ -91,6 +93,7 @@ def _state(weights: dict[str, Any], rest: dict[str, Any]) -> State:
         "framework": "torch",
         "epoch": int(rest.get("epoch", 0)),
         "step": int(rest.get("step", 0)),
+        MADE: rest.get(MADE) or {},
         "dtypes": {n: "bfloat16" for n, v in weights.items() if v.dtype == torch.bfloat16},
     }
     for key, what in (("optimizers", "optimizer"), ("schedulers", "scheduler")):

@@ -13,6 +13,7 @@ from zoo.orca.frameworks.cursors import cursor, first_step
 from zoo.orca.frameworks.torch_feed import Batch, Feed
 from zoo.orca.frameworks.torch_gathered import Gathered
 from zoo.orca.frameworks.torch_models import seed_all
+from zoo.orca.frameworks.torch_resumed import MADE
 from zoo.orca.frameworks.torch_runner import Totals, reduced
 from zoo.orca.frameworks.torch_schedules import EPOCH
 from zoo.orca.frameworks.torch_session import Session
@@ -63,10 +64,11 @@ class _Fit:
         self._buffers = Buffers(session.made.model, world.collective, rows.plan.counts)
         self._history: dict[str, list[float]] = {}
         self._reporter = _Reporter(world, job, rows)
-        if not (session.state and session.state.meta.get("schedulers")):
+        if not session.goes_on_with_schedules:
             self._reporter.warn(self._runner.schedules.told())
         if not self._before:
             self._reporter.warn(session.told)
+        self._reporter.warn("\n".join(session.anew))
 
     def _sync(self) -> Sync | None:
         made = self._session.made
@@ -147,8 +149,13 @@ class _Fit:
 
     def _state(self, epoch: int) -> State:
         place = cursor(self._plan, self._first + self._taken)
-        meta = {"epoch": epoch, "step": self._before + self._taken, "cursor": place}
         runner = self._runner
+        meta = {
+            "epoch": epoch,
+            "step": self._before + self._taken,
+            "cursor": place,
+            MADE: runner.made_of,
+        }
         return read_state(
             self._session.made.model,
             meta,

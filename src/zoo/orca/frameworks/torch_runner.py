@@ -12,6 +12,7 @@ from zoo.orca.errors import ModelError
 from zoo.orca.frameworks.torch_callbacks import Callback, MainCallback, looks_at_steps
 from zoo.orca.frameworks.torch_losses import Loss, SumLoss
 from zoo.orca.frameworks.torch_models import Made, call_model
+from zoo.orca.frameworks.torch_resumed import MADE
 from zoo.orca.frameworks.torch_rows import RowShapes
 from zoo.orca.frameworks.torch_schedules import EPOCH, Schedules
 from zoo.orca.wire.job import TrainJob
@@ -73,6 +74,8 @@ class Runner:
         self.num_epochs = self.first_step = 0
         self.last_step: int | None = None
         self.main_callback: MainCallback | None = None
+        #: What optimizers and schedules are, for whoever goes on with their state.
+        self.made_of: dict[str, Any] = {}
         self.row_shapes: RowShapes | None = None
         self._callbacks: list[Callback] = []
         self.has_callbacks = False
@@ -242,6 +245,7 @@ class Runner:
             "models": [model.state_dict() for model in self.models],
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "schedulers": [scheduler.state_dict() for scheduler in self.schedulers],
+            MADE: self.made_of,
         }
 
 

@@ -47,6 +47,15 @@ def moment_of(scheduler: Any) -> str:
     return next(iter(moments))
 
 
+def name_of(scheduler: Any) -> str:
+    """Return what a schedule is, those inside it included."""
+    inside = getattr(scheduler, "_schedulers", None)
+    name = type(scheduler).__name__
+    if not isinstance(inside, (list, tuple)):
+        return name
+    return f"{name}({', '.join(name_of(one) for one in inside)})"
+
+
 class Schedules:
     """The schedules of a run, and when each takes its steps.
 

@@ -23,6 +23,7 @@ from zoo.orca.frameworks.torch_losses import (
 from zoo.orca.frameworks.torch_models import Made
 from zoo.orca.frameworks.torch_operator import overrides
 from zoo.orca.frameworks.torch_predict import has_own_prediction, outputs_of
+from zoo.orca.frameworks.torch_resumed import Resumed, made_of, names_of
 from zoo.orca.frameworks.torch_rows import RowShapes
 from zoo.orca.frameworks.torch_runner import Runner
 from zoo.orca.frameworks.torch_state import share_weights, write_training, write_weights
@@ -50,6 +51,10 @@ class Session:
         Those that are computed of the steps of training, too.
     told : str
         What the user must hear of what was chosen for them.
+    anew : list of str
+        What did not go on from the state, and why.
+    goes_on_with_schedules : bool
+        Whether the state's schedules do.
     evaluation_loss : Loss or None
     """
 
@@ -75,14 +80,17 @@ class Session:
         if isinstance(job, TrainJob):
             check_state_size(_weight_bytes(made.model), job)
             self.runner.optimizers = made.optimizers()
+            self.runner.made_of["optimizers"] = made_of(made.model, self.runner.optimizers)
         self.runner.use_callbacks(list(unpack(job.callbacks)) if job.callbacks else [])
         if is_training:
             self.runner.use_schedulers(made.schedulers(self.runner.optimizers))
+            self.runner.made_of["schedulers"] = names_of(self.runner.schedulers)
         kind = made.operator_class()
         self.operator = kind(self.runner)
+        self.anew: list[str] = []
+        self.goes_on_with_schedules = False
         if self.state is not None:
-            state, runner = _for(self.state, is_training), self.runner
-            write_training(state, runner.optimizers, runner.schedulers, self.operator)
+            self._resume(self.state, is_training)
         self.has_own_steps = self.runner.main_callback is not None or overrides(
             kind, "train_epoch", "train_batch", "forward_batch"
         )
@@ -91,6 +99,17 @@ class Session:
         self.training_metrics, self.told = _for_training(
             self.metrics, job.options.get("training_metrics")
         )
+
+    def _resume(self, state: State, is_training: bool) -> None:
+        """Give what trains the model its state, as far as it fits."""
+        runner = self.runner
+        if not is_training:
+            write_training(State(state.tensors, _operators(state)), (), (), self.operator)
+            return
+        insist = bool(runner.options.get("insist_on_optimizer"))
+        resumed = Resumed(state, runner.made_of, insist)
+        resumed.give(runner.optimizers, runner.schedulers, self.operator)
+        self.anew, self.goes_on_with_schedules = resumed.told, resumed.has_schedules
 
     @property
     def hidden_by(self) -> str:
@@ -205,11 +224,9 @@ def _weight_bytes(model: Any) -> int:
     return sum(value.numel() * value.element_size() for value in model.state_dict().values())
 
 
-def _for(state: State, training: bool) -> State:
-    """Return a state without what only training needs."""
-    if training:
-        return state
-    return State(state.tensors, {**state.meta, "optimizers": [], "schedulers": []})
+def _operators(state: State) -> dict[str, Any]:
+    """Return of a state's header what the user's operator needs."""
+    return {"operator": state.meta.get("operator")}
 
 
 def _for_training(metrics: dict[str, Any], wanted: bool | None) -> tuple[dict[str, Any], str]:

@@ -260,8 +260,9 @@ class Estimator(TorchFiles):
             verbose=verbose,
             profile=profile,
             shuffle=shuffle,
-            options=options,
+            options={**options, "insist_on_optimizer": self._insists},
         )
+        self._insists = False
         return EpochStats(stats, first) if reduce_results else by_worker(stats, first)
 
     def evaluate(
