@@ -41,8 +41,8 @@ def nested(optimizer):
 
 
 def cycles(optimizer):
-    warm = lr_scheduler.CyclicLR(optimizer, 0.01, 0.2, 3)
-    return lr_scheduler.ChainedScheduler([warm, lr_scheduler.OneCycleLR(optimizer, 0.5, 100)])
+    warm = lr_scheduler.CyclicLR(optimizer, 0.01, 0.05, 3)
+    return lr_scheduler.ChainedScheduler([warm, lr_scheduler.OneCycleLR(optimizer, 0.05, 100)])
 
 
 #: Each with the moment at which it steps by itself.

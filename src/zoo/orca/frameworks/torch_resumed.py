@@ -110,6 +110,8 @@ class Resumed:
                 return f"its {kind} had other parameters{_example(was, own)}"
             if was is None and not _is_alike(one, values["param_groups"]):
                 return f"it was saved with another optimizer or other parameters than this {kind}"
+            if _sizes(values["param_groups"]) != _sizes(one.param_groups):
+                return f"its {kind} was given other groups of parameters while it trained"
         return ""
 
     def _has_schedules(self, schedulers: Sequence[Any]) -> bool:
@@ -160,6 +162,10 @@ def _rate(group: dict[str, Any]) -> float | None:
     return float(group["lr"]) if "lr" in group else None
 
 
+def _sizes(groups: Sequence[dict[str, Any]]) -> list[int]:
+    return [len(group["params"]) for group in groups]
+
+
 def _settings(group: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in group.items() if name != "params"}
 
@@ -172,8 +178,7 @@ def _example(was: dict[str, Any], own: dict[str, Any]) -> str:
 
 def _is_alike(optimizer: Any, groups: Sequence[dict[str, Any]]) -> bool:
     """Whether groups of parameters may be an optimizer's, by their settings and sizes."""
-    own = optimizer.param_groups
-    if [len(group["params"]) for group in groups] != [len(group["params"]) for group in own]:
+    if _sizes(groups) != _sizes(optimizer.param_groups):
         return False
     known = set(optimizer.defaults)
     names = set(groups[0]) - {"params", "initial_lr"}
