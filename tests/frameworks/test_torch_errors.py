@@ -159,11 +159,6 @@ def test_losses_without_a_value(torch_ranks):
     assert "sample_weight_col" in message
 
 
-def test_what_needs_one_worker(torch_ranks):
-    message = refused(torch_ranks, of(Embedded, kind="LBFGS"), rows_of(counts=(50, 53)))
-    assert "one worker" in message
-
-
 def test_state_of_another_model(torch_ranks):
     fields = {"batch_size": 20, "framework": "torch"}
     given = of(Classifier, loss=nn.CrossEntropyLoss)

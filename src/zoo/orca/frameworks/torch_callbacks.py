@@ -12,6 +12,7 @@ from typing import Any
 
 from zoo.orca.errors import MissingPackageError
 from zoo.orca.files import write_bytes
+from zoo.orca.frameworks.torch_closures import stepped
 
 
 class Callback:
@@ -98,9 +99,16 @@ class MainCallback(Callback):
 
     def on_iter_backward(self, runner: Any) -> None:
         """Compute gradients and update the model."""
-        runner.optimizers[0].zero_grad()
-        runner.loss.backward()
-        runner.optimizers[0].step()
+        shown, losses = (runner.output, runner.target), [runner.loss]
+
+        def forward() -> Any:
+            if not losses:  # an optimizer that evaluates the model within its step
+                self.on_train_forward(runner)
+                return runner.loss
+            return losses.pop()
+
+        runner.loss = stepped(runner.optimizers[0], forward)
+        runner.output, runner.target = shown
 
     def on_lr_adjust(self, runner: Any) -> None:
         """Let the schedules take a step, by batch or by epoch as `scheduler_step_freq` says."""

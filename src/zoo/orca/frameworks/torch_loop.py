@@ -12,6 +12,7 @@ import torch
 from zoo.orca.frameworks.cursors import cursor, first_step
 from zoo.orca.frameworks.torch_feed import Batch, Feed
 from zoo.orca.frameworks.torch_gathered import Gathered
+from zoo.orca.frameworks.torch_hook_steps import OperatorSteps
 from zoo.orca.frameworks.torch_models import seed_all
 from zoo.orca.frameworks.torch_resumed import MADE
 from zoo.orca.frameworks.torch_runner import Totals, reduced
@@ -19,7 +20,7 @@ from zoo.orca.frameworks.torch_schedules import EPOCH
 from zoo.orca.frameworks.torch_session import Session
 from zoo.orca.frameworks.torch_state import read_state, training_bytes
 from zoo.orca.frameworks.torch_statistics import Buffers, Sync, batch_norms
-from zoo.orca.frameworks.torch_steps import OperatorSteps, PlainSteps, Steps
+from zoo.orca.frameworks.torch_steps import PlainSteps, Steps
 from zoo.orca.wire.job import EvaluateJob, Progress, TrainJob
 from zoo.orca.wire.packing import State
 from zoo.orca.wire.plan import global_rows
@@ -190,8 +191,8 @@ def validate(session: Session, feed: Feed, steps: int | None) -> dict[str, float
     else:
         totals = Totals(runner.device)
         with torch.no_grad():
-            for batch in batches:
-                _evaluate_step(session, batch, totals, gathered)
+            for index, batch in enumerate(batches):
+                _evaluate_step(session, batch, index, totals, gathered)
         found = {}
         if session.evaluation_loss is not None:
             found["loss"] = totals.mean(collective)
@@ -202,9 +203,11 @@ def validate(session: Session, feed: Feed, steps: int | None) -> dict[str, float
     return found
 
 
-def _evaluate_step(session: Session, batch: Batch, totals: Totals, gathered: Gathered) -> None:
+def _evaluate_step(
+    session: Session, batch: Batch, index: int, totals: Totals, gathered: Gathered
+) -> None:
     runner, loss = session.runner, session.evaluation_loss
-    runner.batch = batch
+    runner.show(batch, index)
     if runner.watched["val"]:
         runner.tell("before_val_iter")
     with runner.autocast():
@@ -220,8 +223,8 @@ def _evaluate_step(session: Session, batch: Batch, totals: Totals, gathered: Gat
 
 def _watched(session: Session, batches: Iterator[Batch], rows: list[int]) -> Iterator[Any]:
     runner = session.runner
-    for batch in batches:
-        runner.batch = batch
+    for index, batch in enumerate(batches):
+        runner.show(batch, index)
         if runner.watched["val"]:
             runner.tell("before_val_iter")
         yield batch.flat()

@@ -134,7 +134,9 @@ def training_bytes(model: Any, optimizers: Sequence[Any]) -> int:
     values = list(model.state_dict().values())
     for optimizer in optimizers:
         for slots in optimizer.state.values():
-            values += [value for value in slots.values() if isinstance(value, torch.Tensor)]
+            for slot in slots.values():
+                several = slot if isinstance(slot, list) else [slot]
+                values += [value for value in several if isinstance(value, torch.Tensor)]
     return sum(value.numel() * value.element_size() for value in values)
 
 
