@@ -72,6 +72,8 @@ def test_fit_returns_orcas_names(trained) -> None:
     assert stats.history["loss"][1] < stats.history["loss"][0]
     assert stats[0]["epoch"] == 1 and stats[1]["train_loss"] == stats["train_loss"]
     assert stats[-1]["val_Accuracy"] == stats.history["val_Accuracy"][-1]
+    assert [one["num_samples"] for one in stats.epochs()] == [2003, 2003]
+    assert set(stats.history) == {"loss", "Accuracy", "val_loss", "val_Accuracy"}
 
 
 def test_get_model_evaluate_and_predict_agree(trained, ratings: DataFrame) -> None:
@@ -191,7 +193,8 @@ def test_as_many_steps_as_are_asked_for(ratings: DataFrame) -> None:
     assert len(fit(est, ratings, max_steps=25).history["loss"]) == 2
     stats = fit(est, ratings, max_steps=10)
     assert est.get_state_dict()["step"] == 35
-    assert len(stats.history["loss"]) == 1 and stats[0]["epoch"] == 3
+    assert len(stats.history["loss"]) == 1
+    assert (stats[0]["epoch"], stats[0]["num_samples"]) == (3, 1000)
 
 
 def test_results_of_each_worker(ratings: DataFrame) -> None:

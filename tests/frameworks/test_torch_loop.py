@@ -234,7 +234,9 @@ def test_progress_and_profile(torch_ranks):
     assert kinds == ["epoch", "epoch_end"] * 2
     end = ran[0].progress[-1]
     assert (end.epoch, end.epochs, end.steps, end.rows) == (1, 2, 6, 103)
-    assert end.logs == {n: v[-1] for n, v in ran[0].trained.history.items()}
+    history = ran[0].trained.history
+    assert history.pop("num_samples") == [103, 103]
+    assert end.logs == {n: v[-1] for n, v in history.items()}
     assert ran[0].profile.steps == 12
     assert all(ran[0].profile.parts[part] > 0 for part in ("feed", "compute", "exchange"))
 

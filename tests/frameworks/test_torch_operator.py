@@ -107,7 +107,7 @@ def test_own_epoch_and_its_results(torch_ranks):
     given = of(Embedded, training_operator_cls=OwnEpoch)
     ran = train(torch_ranks, given, data, options={"info": {"factor": 2}}, **TORCH)
     same_on_all(ran)
-    assert ran[0].trained.history == {"seen": [12.0]}
+    assert ran[0].trained.history == {"seen": [12.0], "num_samples": [103]}
 
 
 def test_state_of_the_operator_comes_back(torch_ranks):

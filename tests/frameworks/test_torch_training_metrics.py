@@ -70,7 +70,7 @@ def test_they_are_those_of_a_plain_loop(torch_ranks, counts):
     np.testing.assert_allclose(
         history["MulticlassF1Score"], [one for _, one in expected], rtol=1e-5
     )
-    assert list(history) == ["loss", "Accuracy", "MulticlassF1Score"]
+    assert list(history) == ["loss", "Accuracy", "MulticlassF1Score", "num_samples"]
     shown = [one for one in ran[0].progress if one.kind == "epoch_end"][-1].logs
     assert shown["Accuracy"] == history["Accuracy"][-1]
 
@@ -151,16 +151,14 @@ def test_hooks_that_show_outputs_have_them(torch_ranks, counts, own):
 @pytest.mark.parametrize("own", [Hidden, Halves, Silent])
 def test_hooks_that_hide_outputs_are_named_once(torch_ranks, own):
     data = classes_of((50, 53))
-    parts, fields = {}, {}
+    names, fields = {"loss", "num_samples"}, {"validation": data}
     if own is Silent:
-        fields = {"callbacks": [Silent()]}
+        parts, fields = {}, {"callbacks": [Silent()]}
     else:
-        parts = {"training_operator_cls": own}
-    ran = train(
-        torch_ranks, classifier(**parts), data, validation=data, epochs=2, **fields, **TORCH
-    )
+        parts, names = {"training_operator_cls": own}, names | {"val_loss", "val_Accuracy"}
+    ran = train(torch_ranks, classifier(**parts), data, epochs=2, **fields, **TORCH)
     same_on_all(ran)
-    assert set(ran[0].trained.history) == {"loss", "val_loss", "val_Accuracy"}
+    assert set(ran[0].trained.history) == names
     (told,) = [one.text for one in ran[0].progress if one.kind == "warning"]
     assert own.__name__ in told and ("forward_batch" in told or "runner.output" in told)
 
@@ -174,7 +172,7 @@ def test_what_keeps_every_row_is_left_to_validation(torch_ranks):
         ran = train(torch_ranks, given, data, validation=data, options=options, **TORCH)
         same_on_all(ran)
         told = [one.text for one in ran[0].progress if one.kind == "warning"]
-        return set(ran[0].trained.history), told
+        return set(ran[0].trained.history) - {"num_samples"}, told
 
     validation = {"val_loss", "val_AUC", "val_AUROC"}
     names, told = fit()

@@ -1,17 +1,24 @@
 """Callbacks under Orca's names; they run on every worker and see the same numbers there.
 
 PyTorch is imported only where it is used: a user's class has these bases on the driver without it.
-A method gets the runner, which has: ``model``, ``models``, ``optimizers``, ``schedulers``,
-``config``, ``rank``, ``world_size``, ``epoch``, ``global_step``, ``batch_idx``, ``batch``,
-``loss``, ``logs`` (numbers over all workers) and ``stop``, which set to True ends training
-everywhere.
+A method gets the runner, which has
+
+* ``model``, ``models``, ``optimizer``, ``optimizers``, ``scheduler``, ``schedulers``,
+  ``criterion``, ``config``, ``rank``, ``size``;
+* ``epochs``, those that are done over all calls of `fit`; ``epoch``, the present one, from 0;
+  ``global_step``, ``batch_idx``;
+* ``batch``, a tuple ``(*features, target)``, which ``before_train_iter`` may replace; ``output``,
+  ``target`` and ``loss`` of this worker's rows, after a step;
+* ``logs``, numbers over all workers; ``epoch_stats``, an epoch's, after it;
+* ``train_loader`` and ``val_loader``, of which ``len`` is known; ``num_epochs``, which
+  ``before_run`` may set; ``stop``, which set to True ends training everywhere;
+* ``put``, ``get``, ``update``, ``remove`` for what callbacks tell each other;
+  ``save_checkpoint(path)``, ``get_state_dict()``.
 """
 
-import io
 from typing import Any
 
 from zoo.orca.errors import MissingPackageError
-from zoo.orca.files import write_bytes
 from zoo.orca.frameworks.torch_closures import stepped
 
 
@@ -170,13 +177,8 @@ class ModelCheckpoint(Callback):
         return not self.by_epoch
 
     def _write(self, runner: Any) -> None:
-        import torch
-
-        state = runner.model.state_dict() if self.save_weights_only else runner.state_dict()
         names = {**runner.logs, "epoch": runner.epoch + 1, "step": runner.global_step}
-        buffer = io.BytesIO()
-        torch.save(state, buffer)
-        write_bytes(self.filepath.format(**names), buffer.getvalue())
+        runner.save_checkpoint(self.filepath.format(**names), self.save_weights_only)
 
 
 class TensorBoardCallback(Callback):

@@ -10,13 +10,14 @@ import numpy as np
 from zoo.orca.errors import ModelError
 from zoo.orca.frameworks.torch_closures import Evaluations
 from zoo.orca.frameworks.torch_exchange import Gradients, clip_norm
-from zoo.orca.frameworks.torch_feed import Batch
+from zoo.orca.frameworks.torch_feed import Batch, Shown
 from zoo.orca.frameworks.torch_gathered import Gathered
 from zoo.orca.frameworks.torch_operator import TrainingOperator
-from zoo.orca.frameworks.torch_runner import Runner, reduced
+from zoo.orca.frameworks.torch_runner import Runner
 from zoo.orca.frameworks.torch_schedules import BATCH
 from zoo.orca.frameworks.torch_statistics import Sync, undisturbed
 from zoo.orca.frameworks.torch_steps import Clock, Tick, exchanges_of
+from zoo.orca.frameworks.torch_totals import reduced
 
 
 class OperatorSteps:
@@ -49,7 +50,7 @@ class OperatorSteps:
         clip = options.get("clip_grad_norm")
 
         def meet(optimizer: Any) -> None:
-            batch: Batch = self._runner.batch
+            batch: Shown = self._runner.batch
             if exchange is not None:
                 exchange(idle=batch.rows == 0, scale=self._scale(batch))
             if clip is not None:
@@ -83,7 +84,7 @@ class OperatorSteps:
 
         return evaluate
 
-    def _scale(self, batch: Batch) -> float:
+    def _scale(self, batch: Shown) -> float:
         """Return by what this rank's gradients count."""
         loss = self._runner.loss_function
         return batch.rows / batch.of if loss is None else loss.seed(batch.rows, batch.of)
@@ -116,15 +117,13 @@ class OperatorSteps:
         runner = self._runner
         # What train_epoch does before it asks for a batch, and after the last, is no part of steps.
         clock = Clock(runner.world.profile, self._exchanges)
-        for batch in islice(batches, count):
+        for taken in islice(batches, count):
             clock.fed()
-            runner.show(batch, done[0])
-            if runner.watched["train"]:
-                runner.tell("before_train_iter")
+            batch = runner.show(taken, done[0], "train")
             if self._sync is not None:
                 self._sync.begin(start + done[0], batch.rows, self._scale(batch) or 1.0)
-            with undisturbed(runner.model, batch.rows == 0):
-                yield batch.flat()
+            with undisturbed(runner.whole, batch.rows == 0):
+                yield batch
             done[0] += 1
             self._rows += batch.rows
             self._gathered.add_of_hooks(runner.output, runner.target, batch.rows)
@@ -138,7 +137,7 @@ class OperatorSteps:
             if runner.stop:
                 return
 
-    def _watch(self, batch: Batch) -> None:
+    def _watch(self, batch: Shown) -> None:
         runner = self._runner
         if runner.loss is not None:
             values = {"loss": float(runner.of_all(runner.loss.detach()))}

@@ -3,29 +3,34 @@
 import functools
 import math
 import time
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, cast
 
 import numpy as np
 import torch
 
+from zoo.orca.errors import ModelError
 from zoo.orca.frameworks.cursors import cursor, first_step
+from zoo.orca.frameworks.torch_callbacks import MainCallback
 from zoo.orca.frameworks.torch_feed import Batch, Feed
 from zoo.orca.frameworks.torch_gathered import Gathered
 from zoo.orca.frameworks.torch_hook_steps import OperatorSteps
 from zoo.orca.frameworks.torch_models import seed_all
 from zoo.orca.frameworks.torch_resumed import MADE
-from zoo.orca.frameworks.torch_runner import Totals, reduced
+from zoo.orca.frameworks.torch_runner import Runner
 from zoo.orca.frameworks.torch_schedules import EPOCH
 from zoo.orca.frameworks.torch_session import Session
 from zoo.orca.frameworks.torch_state import read_state, training_bytes
 from zoo.orca.frameworks.torch_statistics import Buffers, Sync, batch_norms
 from zoo.orca.frameworks.torch_steps import PlainSteps, Steps
+from zoo.orca.frameworks.torch_totals import Totals, reduced
 from zoo.orca.wire.job import EvaluateJob, Progress, TrainJob
 from zoo.orca.wire.packing import State
 from zoo.orca.wire.plan import global_rows
 from zoo.orca.worker.plugin import Evaluated, Rows, Trained, World, check_state_size
 
+#: In the history, the rows of an epoch over all workers: Orca's name for them.
+NUM_SAMPLES = "num_samples"
 _REPORT_SECONDS = 0.2
 
 
@@ -108,7 +113,8 @@ class _Fit:
         mixed = np.random.SeedSequence([self._job.seed, runner.rank, start]).generate_state(1)[0]
         seed_all(int(mixed))
         self._reporter.begin(runner.epoch, start, count)
-        runner.model.train()
+        runner.whole.train()
+        runner.epochs, runner.epoch_stats = runner.epoch, None
         runner.tell("before_train_epoch")
         done = self._steps.epoch(batches, start, count, self._tick)
         self._taken += done
@@ -123,10 +129,13 @@ class _Fit:
             if self._world.profile is not None:
                 self._world.profile.add("of which validation", time.perf_counter() - began)
         runner.logs = dict(found)
+        rows = int(global_rows(self._plan, start, done).sum())
+        runner.epochs = runner.epoch + 1
+        runner.epoch_stats = _stats(runner.epochs, rows, found)
         runner.adjust_rate(EPOCH)
         runner.tell("after_train_epoch")
         runner.agree_to_stop()
-        for name, value in found.items():
+        for name, value in {**found, NUM_SAMPLES: rows}.items():
             self._history.setdefault(name, []).append(value)
         self._reporter.end(done, found)
         if self._world.checkpoint is not None:
@@ -178,7 +187,8 @@ def validate(session: Session, feed: Feed, steps: int | None) -> dict[str, float
     gathered = Gathered(metrics, runner.world.collective, training=False)
     count = min(steps or feed.plan.steps_per_pass, feed.plan.steps_per_pass)
     collective = runner.world.collective
-    runner.model.eval()
+    runner.whole.eval()
+    runner.val_loader = range(count)
     runner.tell("before_val_epoch")
     # A rank without rows in a step has nothing to do there: nobody meets inside an evaluation.
     batches = (batch for batch in feed.take(0, count) if batch.rows)
@@ -194,12 +204,13 @@ def validate(session: Session, feed: Feed, steps: int | None) -> dict[str, float
             for index, batch in enumerate(batches):
                 _evaluate_step(session, batch, index, totals, gathered)
         found = {}
-        if session.evaluation_loss is not None:
+        if session.evaluation_loss is not None or runner.has_own_validation:
             found["loss"] = totals.mean(collective)
     found.update(gathered.results())
     runner.logs = {**runner.logs, **{f"val_{name}": value for name, value in found.items()}}
     runner.tell("after_val_epoch")
-    runner.model.train()
+    runner.whole.train()
+    runner.output = runner.loss = None
     return found
 
 
@@ -207,30 +218,48 @@ def _evaluate_step(
     session: Session, batch: Batch, index: int, totals: Totals, gathered: Gathered
 ) -> None:
     runner, loss = session.runner, session.evaluation_loss
-    runner.show(batch, index)
-    if runner.watched["val"]:
-        runner.tell("before_val_iter")
-    with runner.autocast():
-        output = runner.call_model(batch.features)
-        if loss is not None:
-            value, divisor = loss(output, batch.target, batch.weight)
-            totals.add(value, divisor, loss.count(batch.rows, batch.of), batch.rows)
+    given = runner.show(batch, index, "val")
+    if runner.has_own_validation:
+        _evaluate_by_callback(runner, totals, gathered.is_wanted)
+    else:
+        with runner.autocast():
+            runner.output = runner.call_model(given.features)
+            if loss is not None:
+                value, divisor = loss(runner.output, given.target, given.weight)
+                totals.add(value, divisor, loss.count(batch.rows, batch.of), batch.rows)
+                runner.loss = value if divisor is None else value / divisor
     if gathered.is_wanted:
-        gathered.add(output, batch.target, batch.rows)
+        gathered.add(runner.output, runner.target, batch.rows)
     if runner.watched["val"]:
         runner.tell("after_val_iter")
+
+
+def _evaluate_by_callback(runner: Runner, totals: Totals, for_metrics: bool) -> None:
+    """Let the user's main callback make a step of validation; without a loss there is none."""
+    cast(MainCallback, runner.main_callback).on_val_forward(runner)
+    rows = runner.batch.rows
+    if runner.loss is not None:
+        totals.add(runner.of_all(runner.loss), None, rows, rows)
+    if for_metrics and runner.output is None:
+        raise ModelError(
+            f"{type(runner.main_callback).__name__} sets no runner.output in validation\n"
+            "let on_iter_forward, or on_val_forward, set it, and runner.loss"
+        )
 
 
 def _watched(session: Session, batches: Iterator[Batch], rows: list[int]) -> Iterator[Any]:
     runner = session.runner
     for index, batch in enumerate(batches):
-        runner.show(batch, index)
-        if runner.watched["val"]:
-            runner.tell("before_val_iter")
-        yield batch.flat()
+        yield runner.show(batch, index, "val")
         rows[0] += batch.rows
         if runner.watched["val"]:
             runner.tell("after_val_iter")
+
+
+def _stats(epoch: int, rows: int, found: Mapping[str, float]) -> dict[str, float]:
+    """Return an epoch's results under Orca's names."""
+    named = {n if n.startswith("val_") else f"train_{n}": value for n, value in found.items()}
+    return {"epoch": epoch, **named, NUM_SAMPLES: rows}
 
 
 def _by_worker(own: tuple[float, float], world: World) -> dict[str, float]:

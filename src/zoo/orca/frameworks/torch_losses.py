@@ -67,6 +67,40 @@ def is_of_classes(function: Any) -> bool:
     return isinstance(function, _CLASSES)
 
 
+class Spread:
+    """A loss of several outputs and labels, ``loss(first, second, label)``, as Orca's callbacks do.
+
+    Attributes
+    ----------
+    reduction : str
+        The loss's own, if it has one.
+    """
+
+    def __init__(self, function: Any) -> None:
+        self._function = function
+        self.__name__ = getattr(function, "__name__", type(function).__name__)
+
+    def __call__(self, output: Any, target: Any) -> Any:
+        """Return the loss."""
+        return self._function(*_as_list(output), *_as_list(target))
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "reduction":
+            return self._function.reduction
+        raise AttributeError(name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "reduction":
+            self.__dict__["_function"] = copy.copy(self._function)
+            self._function.reduction = value
+        else:
+            super().__setattr__(name, value)
+
+
+def _as_list(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
 class Loss(Protocol):
     """A loss of a batch, and how it counts."""
 

@@ -11,7 +11,7 @@ import torch
 from zoo.orca.errors import ModelError, RowsNeededError
 from zoo.orca.frameworks.torch_device import device, flat_tensors, moved
 from zoo.orca.frameworks.torch_feed import Batch, Layout
-from zoo.orca.frameworks.torch_losses import known_loss
+from zoo.orca.frameworks.torch_losses import Spread, known_loss
 from zoo.orca.frameworks.torch_operator import TrainingOperator
 from zoo.orca.wire.job import Job
 from zoo.orca.wire.outputs import OutputSpec, output_spec
@@ -148,7 +148,15 @@ class Made:
             made = given(self.config)
         if not callable(made):
             raise ModelError(f"loss must make a function of output and target, and made {made!r}")
-        return known_loss(made.to(self.device) if isinstance(made, torch.nn.Module) else made)
+        made = made.to(self.device) if isinstance(made, torch.nn.Module) else made
+        call = made.forward if isinstance(made, torch.nn.Module) else made
+        if isinstance(made, torch.nn.GaussianNLLLoss):
+            raise ModelError(
+                "GaussianNLLLoss takes mean, label and variance in this order\n"
+                "pass a function: lambda output, target: F.gaussian_nll_loss(output[0], target, "
+                "output[1])"
+            )
+        return Spread(made) if (_positional(call) or 0) > 2 else known_loss(made)
 
     def operator_class(self) -> type[TrainingOperator]:
         """Return the class whose hooks run the steps."""

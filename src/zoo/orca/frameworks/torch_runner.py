@@ -1,15 +1,18 @@
 """What a run consists of, as callbacks and operators see it."""
 
 import contextlib
+import io
 import json
-from collections.abc import Iterator, Mapping, Sized
+from collections.abc import Mapping, Sized
 from typing import Any
 
 import numpy as np
 import torch
 
 from zoo.orca.errors import ModelError
+from zoo.orca.files import write_bytes
 from zoo.orca.frameworks.torch_callbacks import Callback, MainCallback, looks_at_steps
+from zoo.orca.frameworks.torch_feed import Batch, Shown
 from zoo.orca.frameworks.torch_losses import Loss, SumLoss
 from zoo.orca.frameworks.torch_models import Made, call_model
 from zoo.orca.frameworks.torch_resumed import MADE
@@ -54,9 +57,10 @@ class Runner:
         self, made: Made, world: World, loss: Loss | None, options: Mapping[str, Any]
     ) -> None:
         self.made, self.world = made, world
-        self.models, self.model = made.models, made.model
+        self.models, self.model, self.whole = made.models, made.models[0], made.model
         self.config, self.device = made.config, made.device
-        self.rank, self.world_size = world.rank, world.size
+        self.rank, self.size = world.rank, world.size
+        self.world_size = world.size
         self.loss_function = loss
         self.options = dict(options)
         self.optimizers: list[Any] = []
@@ -71,14 +75,17 @@ class Runner:
         self.logs: dict[str, float] = {}
         self.stop = False
         self.train_loader: Sized = ()
-        self.num_epochs = self.first_step = 0
+        self.val_loader: Sized | None = None
+        self.epochs = self.num_epochs = self.first_step = 0
+        self.epoch_stats: dict[str, float] | None = None
+        self._pocket: dict[str, Any] = {}
         self.last_step: int | None = None
         self.main_callback: MainCallback | None = None
         #: What optimizers and schedules are, for whoever goes on with their state.
         self.made_of: dict[str, Any] = {}
         self.row_shapes: RowShapes | None = None
         self._callbacks: list[Callback] = []
-        self.has_callbacks = False
+        self.has_callbacks = self.has_own_validation = False
         self.watched = {"train": False, "val": False}
         self._callable = self.models[0]
         if options.get("compile"):
@@ -132,17 +139,30 @@ class Runner:
             self.watched[phase] = any(looks_at_steps(one, phase) for one in given)
         self._callbacks = [one for one in given if self.rank == 0 or not one.writes]
         self.has_callbacks = bool(given)
+        self.has_own_validation = any(
+            getattr(type(self.main_callback), name, None) not in (None, default)
+            for name, default in vars(MainCallback).items()
+            if name in ("on_iter_forward", "on_val_forward")
+        )
 
     def tell(self, moment: str) -> None:
         """Call one method of every callback."""
         for callback in self._callbacks:
             getattr(callback, moment)(self)
 
-    def show(self, batch: Any, index: int) -> None:
-        """Let callbacks and hooks see a step's batch; nothing of the last step is left."""
-        self.batch, self.batch_idx = batch, index
+    def show(self, batch: Batch, index: int, phase: str) -> Shown:
+        """Let callbacks see a step's batch, and return what they have made of it.
+
+        Nothing of the last step is left.
+        """
+        shown = self.batch = batch.shown()
+        self.batch_idx = index
         self.output = self.loss = None
-        self.target = batch.target
+        if self.watched[phase]:
+            self.tell(f"before_{phase}_iter")
+            shown = self.batch = shown.replaced_by(self.batch)
+        self.target = shown.target
+        return shown
 
     def autocast(self) -> Any:
         """Return the context in which the forward pass runs."""
@@ -163,8 +183,14 @@ class Runner:
             return output
         return self.row_shapes.of_one_row(output)
 
-    def criterion(self, output: Any, target: Any) -> Any:
+    def criterion(self, *values: Any) -> Any:
         """Return the loss of the current batch, a scalar.
+
+        Parameters
+        ----------
+        *values : object
+            The output and the target; or, as in Orca, the outputs one by one, and then as many
+            targets as the batch has.
 
         Raises
         ------
@@ -173,15 +199,26 @@ class Runner:
         """
         if self.loss_function is None:
             raise ModelError("there is no loss: pass from_torch(loss=...)")
+        output, target = values if len(values) == 2 else self._split(values)
         value, divisor = self.loss_function(output, target, self.batch.weight)
         if divisor is None:
             return value
-        if self.world_size > 1 and self.model.training:
+        if self.world_size > 1 and self.whole.training:
             raise ModelError(
                 "a loss with class weights or ignored labels cannot be put together over workers "
                 "when an operator or a MainCallback runs the steps: use the default ones"
             )
         return value / divisor
+
+    def _split(self, values: tuple[Any, ...]) -> tuple[Any, Any]:
+        """Return outputs and targets that were given one by one."""
+        target = self.batch.target
+        count = len(target) if isinstance(target, (list, tuple)) else 1
+        outputs, targets = values[:-count], values[-count:]
+        return (
+            outputs[0] if len(outputs) == 1 else outputs,
+            targets[0] if count == 1 else targets,
+        )
 
     def of_all(self, value: Any) -> Any:
         """Return a loss of this rank's rows so that its mean over rows is the global batch's.
@@ -195,6 +232,13 @@ class Runner:
         return value * (batch.of / batch.rows)
 
     @property
+    def metrics_stats(self) -> dict[str, float]:
+        """The loss of the step of this worker, and its rows."""
+        if self.loss is None or self.batch is None:
+            return {}
+        return {"train_loss": float(self.loss), "num_samples": self.batch.rows}
+
+    @property
     def optimizer(self) -> Any:
         """The first optimizer; None in an evaluation."""
         return self.optimizers[0] if self.optimizers else None
@@ -203,6 +247,27 @@ class Runner:
     def scheduler(self) -> Any:
         """The first learning-rate schedule, or None."""
         return self.schedulers[0] if self.schedulers else None
+
+    @property
+    def lr_scheduler(self) -> Any:
+        """The same under an older name."""
+        return self.scheduler
+
+    def put(self, key: str, value: Any) -> None:
+        """Keep something for other callbacks of this call."""
+        self._pocket[key] = value
+
+    def update(self, key: str, value: Any) -> None:
+        """Keep another value."""
+        self._pocket[key] = value
+
+    def get(self, key: str) -> Any:
+        """Return what was kept."""
+        return self._pocket[key]
+
+    def remove(self, key: str) -> None:
+        """Keep something no longer."""
+        del self._pocket[key]
 
     def use_schedulers(self, schedulers: list[Any]) -> None:
         """Take the learning-rate schedules; called when the callbacks are there."""
@@ -237,6 +302,19 @@ class Runner:
             self.world.collective.all_reduce(flag)
             self.stop = bool(flag[0])
 
+    def save_checkpoint(self, filepath: str, save_weights_only: bool = False) -> str:
+        """Write the state as `ModelCheckpoint` does, on rank 0; return the path."""
+        if self.rank == 0:
+            buffer = io.BytesIO()
+            weights = self.whole.state_dict
+            torch.save(weights() if save_weights_only else self.state_dict(), buffer)
+            write_bytes(filepath, buffer.getvalue())
+        return filepath
+
+    def get_state_dict(self) -> dict[str, Any]:
+        """Return the state under Orca's name for it."""
+        return self.state_dict()
+
     def state_dict(self) -> dict[str, Any]:
         """Return everything that Orca's checkpoints in PyTorch's format hold."""
         return {
@@ -252,59 +330,3 @@ class Runner:
 def _rows(features: Any) -> int:
     first = next(iter(features.values() if isinstance(features, Mapping) else features))
     return len(first)
-
-
-class Totals:
-    """A loss over the steps of an epoch: sums of values and of what they are divided by."""
-
-    def __init__(self, device: Any) -> None:
-        self._value = torch.zeros((), dtype=torch.float64, device=device)
-        self._divisor = torch.zeros((), dtype=torch.float64, device=device)
-        self._count = 0.0
-
-    def add(self, value: Any, divisor: Any, count: float, rows: int) -> None:
-        """Add a step's value of this rank's `rows`, which counts so much.
-
-        It is divided by `divisor`, or by the rows: those of all ranks make up the step's.
-        """
-        if divisor is None:
-            self._value.add_(value.detach(), alpha=count)
-            self._count += rows
-        else:
-            self._value.add_(value.detach())
-            self._divisor.add_(divisor)
-
-    def pair(self) -> tuple[float, float]:
-        """Return the sum and what to divide it by."""
-        return float(self._value), self._count + float(self._divisor)
-
-    def mean(self, collective: Any) -> float:
-        """Return the mean over all ranks; called on all ranks."""
-        pair = np.array(self.pair())
-        collective.all_reduce(pair)
-        return float(pair[0] / pair[1]) if pair[1] else float("nan")
-
-
-def reduced(values: Mapping[str, float], rows: int, collective: Any) -> dict[str, float]:
-    """Return means over rows of what the ranks' hooks returned; called on all ranks.
-
-    Ranks without rows may lack names; those that all other ranks have count.
-    """
-    if collective.size == 1:
-        return {name: float(value) for name, value in values.items()}
-    own = json.dumps([rows, {name: float(value) for name, value in values.items()}]).encode()
-    told = [json.loads(bytes(message)) for message in collective.all_gather(own)]
-    found: dict[str, list[float]] = {}
-    for count, theirs in told:
-        for name, value in theirs.items():
-            sums = found.setdefault(name, [0.0, 0.0])
-            if count:
-                sums[0] += value * count
-                sums[1] += count
-    return {name: total / count if count else 0.0 for name, (total, count) in found.items()}
-
-
-def groups(start: int, count: int, size: int) -> Iterator[tuple[int, int]]:
-    """Yield the first step and the number of steps of each update in an epoch."""
-    for first in range(0, count, size):
-        yield start + first, min(size, count - first)

@@ -13,9 +13,10 @@ from zoo.orca.frameworks.torch_closures import Evaluations, needs_closure
 from zoo.orca.frameworks.torch_exchange import Gradients, clip_norm
 from zoo.orca.frameworks.torch_feed import Batch
 from zoo.orca.frameworks.torch_gathered import Gathered
-from zoo.orca.frameworks.torch_runner import Runner, Totals, groups
+from zoo.orca.frameworks.torch_runner import Runner
 from zoo.orca.frameworks.torch_schedules import BATCH
 from zoo.orca.frameworks.torch_statistics import Sync, undisturbed
+from zoo.orca.frameworks.torch_totals import Totals, groups
 from zoo.orca.wire.plan import Plan, global_rows
 from zoo.orca.worker.profile import Profile
 
@@ -47,7 +48,7 @@ def exchanges_of(runner: Runner) -> list[Gradients]:
         return []
     sparse = {
         id(module.weight)
-        for module in runner.model.modules()
+        for module in runner.whole.modules()
         if isinstance(module, (torch.nn.Embedding, torch.nn.EmbeddingBag)) and module.sparse
     }
     found = []
@@ -85,7 +86,7 @@ class PlainSteps:
         self._gathered = gathered if gathered.is_wanted else None
         self._loss = runner.loss_function
         self._optimizer = runner.optimizers[0]
-        self._parameters = [p for p in runner.model.parameters() if p.requires_grad]
+        self._parameters = [p for p in runner.whole.parameters() if p.requires_grad]
         #: Gradients of others are this rank's alone, and must not count in a norm.
         self._trained = [p for g in self._optimizer.param_groups for p in g["params"]]
         by_closure = needs_closure(self._optimizer)
@@ -114,8 +115,8 @@ class PlainSteps:
             for batch in islice(batches, size):
                 clock.fed()
                 if watched:
-                    runner.batch, runner.batch_idx = batch, done
-                    runner.tell("before_train_iter")
+                    given = runner.show(batch, done, "train")
+                    batch = batch._replace(features=given.features, target=given.target)
                 if self._evaluations is None:
                     self._take(batch, start + done, of)
                 else:
@@ -141,7 +142,7 @@ class PlainSteps:
         if batch.rows:
             self._backward(batch, of or batch.of)
         elif self._sync is not None:
-            with undisturbed(self._runner.model, True):
+            with undisturbed(self._runner.whole, True):
                 self._backward(batch, of or batch.of)
 
     def _backward(self, batch: Batch, of: int) -> None:
@@ -153,6 +154,8 @@ class PlainSteps:
             with self._autocast:
                 output = self._runner.call_model(batch.features)
                 value, divisor = self._loss(output, batch.target, batch.weight)
+        if self._runner.watched["train"] and self._counts:
+            self._show(output, value, divisor)
         seed = self._loss.seed(rows, of) if rows else 0.0
         value.backward(None if seed == 1.0 else self._seed(seed, value))
         if rows and self._evaluations is not None:
@@ -165,6 +168,11 @@ class PlainSteps:
             self._divisor = divisor if self._divisor is None else self._divisor + divisor
         elif divisor is not None and self._divisor is None:
             self._divisor = divisor * 0
+
+    def _show(self, output: Any, value: Any, divisor: Any) -> None:
+        """Let callbacks see what came out of a batch, on this rank."""
+        self._runner.output = output
+        self._runner.loss = value.detach() if divisor is None else value.detach() / divisor
 
     def _seed(self, seed: float, value: Any) -> Any:
         key = (seed, value.dtype)
