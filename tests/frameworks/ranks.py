@@ -8,6 +8,7 @@ import itertools
 import multiprocessing
 import os
 import secrets
+import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -232,11 +233,12 @@ def job_of(
 
 @dataclass
 class Ran:
-    """What one rank's `train` returned, and what it reported."""
+    """What one rank's `train` returned, what it reported, and how long it took."""
 
     trained: Trained
     progress: list[Progress]
     profile: Profile | None = None
+    seconds: float = 0.0
 
     def weights(self) -> dict[str, np.ndarray]:
         """The weights alone."""
@@ -247,11 +249,15 @@ class Ran:
 def _train(job: Any, rows: Rows, validation: Rows | None, collective: Collective) -> Ran:
     job = _unpacked(job)
     progress: list[Progress] = []
+    began = time.perf_counter()
     profile = Profile() if job.profile else None
     world = World(collective, progress.append, profile=profile)
     plugin = plugin_of(job)
     plugin.prepare(job, world)
-    return Ran(plugin.train(job, rows, validation, world), progress, profile)
+    trained = plugin.train(job, rows, validation, world)
+    if profile is not None:
+        profile.end("taking the state")
+    return Ran(trained, progress, profile, time.perf_counter() - began)
 
 
 def _evaluate(job: Any, rows: Rows, collective: Collective) -> Evaluated:

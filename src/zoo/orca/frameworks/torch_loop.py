@@ -105,6 +105,8 @@ class _Fit:
         finally:
             batches.close()  # type: ignore[attr-defined]
         runner.tell("after_run")
+        if self._world.profile is not None:
+            self._world.profile.end("epochs")
         return Trained(self._history, self._state(epoch), self._session.outputs)
 
     def _epoch(self, batches: Iterator[Batch], count: int) -> None:
