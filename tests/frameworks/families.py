@@ -45,7 +45,7 @@ class Family:
     callback : callable
         Makes a callback that ends each step with a call of a given function.
     bad_label : str or None
-        Words of the error for a class that does not exist; None where it is no error.
+        Words of the error for a class that does not exist, or an id; None where it is no error.
     class_weights : bool
         Whether jobs may have them.
     """
@@ -104,7 +104,7 @@ FAMILIES = {
         torch_family.ncf,
         torch_family.of_model,
         torch_family.after_steps,
-        "is out of bounds",
+        "index out of range",
         class_weights=False,
     ),
 }

@@ -133,9 +133,41 @@ def test_classes_in_arrays_of_one(torch_ranks):
     assert "F.col('label')[0]" in second
 
 
-def test_wrong_number_of_columns(torch_ranks):
-    message = refused(torch_ranks, of(Embedded), rows_of(("x",)))
-    assert "['x']" in message and "forward" in message
+def test_columns_that_are_not_forwards_arguments(torch_ranks):
+    first, second = refused(torch_ranks, of(Embedded), rows_of(("x",))).split("\n")
+    assert first == (
+        "the model's forward takes ['x', 'u'], and feature_cols gives it 1 column in order: ['x']"
+    )
+    assert "a column for each argument" in second
+    first, _ = refused(torch_ranks, of(Embedded), rows_of(("x", "u", "w"))).split("\n")
+    assert "gives it 3 columns in order: ['x', 'u', 'w']" in first
+    named = rows_of({"x": "x", "id": "u"})
+    first, second = refused(torch_ranks, of(Embedded), named).split("\n")
+    assert "by the keywords ['x', 'id']: ['x', 'u']" in first
+    assert "{'argument': 'column'}" in second
+    # The way out.
+    named = rows_of({"u": "u", "x": "x"})
+    train(torch_ranks, of(Embedded), named, batch_size=20, framework="torch")
+
+
+def test_columns_of_a_type_that_the_model_does_not_take(torch_ranks):
+    first, second = refused(torch_ranks, of(Column), rows_of(("x", "y"))).split("\n")
+    assert "x float32 (batch, 4), y float32 (batch)" in first
+    assert "cast('float')" in second
+    first, _ = refused(torch_ranks, of(lambda: Embedded(vocabulary=5)), rows_of()).split("\n")
+    assert "index out of range" in first and "u int32 (batch)" in first
+
+
+class Breaks(Embedded):
+    """Whose own mistake looks like one of its caller's."""
+
+    def forward(self, x, u):
+        return super().forward(x, u).squeeze(dim="last", keep=True)
+
+
+def test_a_mistake_within_the_model_is_not_the_columns(torch_ranks):
+    first, _ = refused(torch_ranks, of(Breaks), rows_of()).split("\n")
+    assert first.startswith("the model fails on two rows of its columns") and "squeeze" in first
 
 
 def test_missing_parts(torch_ranks):

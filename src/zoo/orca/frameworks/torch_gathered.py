@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from zoo.orca.errors import ModelError, OrcaError
+from zoo.orca.frameworks.torch_calls import first_line
 from zoo.orca.worker.collective import Collective
 
 _STEPS = 64
@@ -115,7 +116,7 @@ class Gathered:
             except Exception as error:  # whatever a metric of the user's raises
                 where = "a step's own outputs" if self._training else "the model's outputs"
                 raise ModelError(
-                    f"the metric {name} cannot be computed of {where}: {error}\n"
+                    f"the metric {name} cannot be computed of {where}: {first_line(error)}\n"
                     + (
                         "fit(training_metrics=False) leaves metrics to validation"
                         if self._training

@@ -1,14 +1,14 @@
 """A model with a job's state, its loss, metrics and operator, ready for a loop."""
 
-import inspect
 import socket
 from typing import Any
 
 import numpy as np
 import torch
 
-from zoo.orca.errors import MissingPackageError, ModelError
+from zoo.orca.errors import MissingPackageError
 from zoo.orca.frameworks.class_labels import check_chances, check_class_labels
+from zoo.orca.frameworks.torch_calls import CALL_ERRORS, call_error
 from zoo.orca.frameworks.torch_device import flat_tensors
 from zoo.orca.frameworks.torch_feed import Batch, Feed, Layout
 from zoo.orca.frameworks.torch_losses import (
@@ -136,13 +136,9 @@ class Session:
         try:
             outputs = () if has_own_prediction(self.made) else outputs_of(self.made, sample)
             output = self.made.sample_output(sample)
-        except TypeError as error:
-            takes = list(inspect.signature(self.made.models[0].forward).parameters)
-            raise ModelError(
-                f"the model cannot be called with the columns "
-                f"{[column.name for column in rows.spec.features]}; its forward takes {takes}: "
-                f"{error}"
-            ) from error
+        except CALL_ERRORS as error:
+            columns = rows.spec.features
+            raise call_error(self.made.models[0], sample.features, columns, error) from error
         self._row_shapes = RowShapes(output)
         tensors = list(flat_tensors(output).values())
         targets = _members(sample)
