@@ -170,16 +170,17 @@ class Runner:
             return contextlib.nullcontext()
         return torch.autocast(self.device.type, dtype=torch.bfloat16)
 
-    def call_model(self, features: Any) -> Any:
+    def call_model(self, features: Any, rows: int = 0) -> Any:
         """Call the first model with features, by position or by keyword.
 
-        Outputs have an axis for rows also where there is one row alone.
+        Outputs have an axis for rows also where there is one row alone. Who knows how many there
+        are may say so: to look costs more than it seems, once a step.
         """
         if isinstance(features, (list, tuple)) and len(features) == 1:
             if isinstance(features[0], Mapping):
                 features = features[0]
         output = call_model(self._callable, features)
-        if self.row_shapes is None or _rows(features) > 1:
+        if rows > 1 or self.row_shapes is None or _rows(features) > 1:
             return output
         return self.row_shapes.of_one_row(output)
 

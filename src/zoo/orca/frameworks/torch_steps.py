@@ -92,6 +92,7 @@ class PlainSteps:
         by_closure = needs_closure(self._optimizer)
         self._evaluations = Evaluations(runner.world.collective) if by_closure else None
         self._value, self._counts = 0.0, True
+        self._is_watched = runner.watched["train"]
         exchanges = exchanges_of(runner)
         self._exchange = exchanges[0] if exchanges else None
         self._clip = runner.options.get("clip_grad_norm")
@@ -107,7 +108,7 @@ class PlainSteps:
         """Run the steps, an update for every group of them."""
         self._totals = Totals(self._runner.device)
         runner, done = self._runner, 0
-        watched = runner.watched["train"]
+        watched, by_closure = self._is_watched, self._evaluations is not None
         clock = Clock(self._profile, [self._exchange] if self._exchange else [])
         for first, size in groups(start, count, self._group):
             of = None if size == 1 else int(global_rows(self._plan, first, size).sum())
@@ -117,10 +118,10 @@ class PlainSteps:
                 if watched:
                     given = runner.show(batch, done, "train")
                     batch = batch._replace(features=given.features, target=given.target)
-                if self._evaluations is None:
-                    self._take(batch, start + done, of)
-                else:
+                if by_closure:
                     held.append((batch, start + done))
+                else:
+                    self._take(batch, start + done, of)
                 idle = idle and batch.rows == 0
                 done += 1
             self._update(idle, held, of)
@@ -148,13 +149,13 @@ class PlainSteps:
     def _backward(self, batch: Batch, of: int) -> None:
         rows = batch.rows
         if self._autocast is None:
-            output = self._runner.call_model(batch.features)
+            output = self._runner.call_model(batch.features, rows)
             value, divisor = self._loss(output, batch.target, batch.weight)
         else:
             with self._autocast:
-                output = self._runner.call_model(batch.features)
+                output = self._runner.call_model(batch.features, rows)
                 value, divisor = self._loss(output, batch.target, batch.weight)
-        if self._runner.watched["train"] and self._counts:
+        if self._is_watched and self._counts:
             self._show(output, value, divisor)
         seed = self._loss.seed(rows, of) if rows else 0.0
         value.backward(None if seed == 1.0 else self._seed(seed, value))
