@@ -407,6 +407,88 @@ def test_the_model_is_the_first_of_several(torch_ranks):
     train(torch_ranks, given, data, callbacks=[First()], **TORCH)
 
 
+class TakesItsLabel(nn.Module):
+    """As the original's tutorial has it: the model computes its own loss."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(4, 1)
+
+    def forward(self, x, target):
+        return {"error": F.mse_loss(self.layer(x).squeeze(-1), target)}
+
+
+class OwnLoss(MainCallback):
+    def on_iter_forward(self, runner):
+        x, target = runner.batch
+        runner.output = runner.model(x, target)
+        runner.loss = sum(loss for loss in runner.output.values())
+
+
+@each_counts
+def test_hooks_may_call_the_model_otherwise(torch_ranks, counts):
+    data = Data.of(columns(), counts, features=("x",))
+    given = recipe(
+        model=lambda config: TakesItsLabel(),
+        optimizer=lambda model, config: torch.optim.SGD(model.parameters(), 0.05),
+    )
+    ran = train(torch_ranks, given, data, validation=data, callbacks=[OwnLoss()], **TORCH)
+    same_on_all(ran)
+
+    def by_hand():
+        from zoo.orca.frameworks.torch_models import seed_all
+
+        seed_all(7)
+        model = TakesItsLabel()
+        optimizer = torch.optim.SGD(model.parameters(), 0.05)
+        for batch in data.batches(20, 6):
+            optimizer.zero_grad()
+            model(*(torch.from_numpy(batch[name]) for name in ("x", "y")))["error"].backward()
+            optimizer.step()
+        return {f"weights/{n}": value.numpy() for n, value in model.state_dict().items()}
+
+    close(ran[0].weights(), torch_ranks.alone(by_hand))
+    assert np.isfinite(ran[0].trained.history["val_loss"]).all()
+
+
+class Steps(nn.Module):
+    """Scores of three classes for each of four places, classes last."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(1, 3)
+
+    def forward(self, x):
+        return self.layer(x[..., None])
+
+
+class Flattens(MainCallback):
+    def on_iter_forward(self, runner):
+        x, target = runner.batch
+        runner.output = runner.model(x)
+        runner.loss = runner.criterion(runner.output.reshape(-1, 3), target.reshape(-1))
+
+
+class Moves(Steps):
+    def forward(self, x):
+        return super().forward(x).movedim(-1, 1)
+
+
+def test_hooks_may_give_outputs_another_shape(torch_ranks):
+    table = columns()
+    table["label"] = (table["x"] > 0).astype(np.int32)
+    data = Data.of(table, (103,), features=("x",), labels=("label",))
+    own = train(
+        torch_ranks, of(Steps, loss=nn.CrossEntropyLoss), data, callbacks=[Flattens()], **TORCH
+    )
+    with pytest.raises(Failed) as caught:
+        train(torch_ranks, of(Steps, loss=nn.CrossEntropyLoss), data, **TORCH)
+    first, second = caught.value.message.split("\n")
+    assert "(batch, 4, 3)" in first and "(batch, 4)" in first and "movedim(-1, 1)" in second
+    moved = train(torch_ranks, of(Moves, loss=nn.CrossEntropyLoss), data, **TORCH)
+    close(own[0].weights(), moved[0].weights())
+
+
 class Wrong:
     def after_run(self, runner):
         """Derived from nothing."""

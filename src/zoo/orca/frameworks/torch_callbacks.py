@@ -16,6 +16,7 @@ A method gets the runner, which has
   ``save_checkpoint(path)``, ``get_state_dict()``.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from zoo.orca.errors import MissingPackageError
@@ -252,6 +253,16 @@ class MaxstepsCallback(Callback):
         """Say with which step the run ends: to look at each would cost an exchange in it."""
         end = runner.first_step + self.max_step
         runner.last_step = end if runner.last_step is None else min(runner.last_step, end)
+
+
+def makes_forward(callbacks: Sequence[Any]) -> bool:
+    """Whether one of some callbacks runs the model by itself."""
+    names = ("on_iter_forward", "on_train_forward", "on_val_forward", "on_iter_backward")
+    return any(
+        isinstance(one, MainCallback)
+        and any(getattr(type(one), name) is not getattr(MainCallback, name) for name in names)
+        for one in callbacks
+    )
 
 
 _STEP_HOOKS = {

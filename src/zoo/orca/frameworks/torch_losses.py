@@ -244,8 +244,12 @@ def _of_rows(values: Any, weight: Any) -> Any:
     return values if values.dim() == 1 else values.flatten(1).mean(1)
 
 
-def check_shapes(function: Any, output: Any, target: Any, column: str) -> None:
+def check_shapes(
+    function: Any, output: Any, target: Any, column: str, *, by_hooks: bool = False
+) -> None:
     """Refuse, by a sample, an output and labels that a loss would broadcast or not understand.
+
+    Hooks of the user's may give both other shapes, so only what is broadcast is refused then.
 
     Raises
     ------
@@ -253,7 +257,7 @@ def check_shapes(function: Any, output: Any, target: Any, column: str) -> None:
         With the way out.
     """
     there, here = tuple(output.shape[1:]), tuple(target.shape[1:])
-    if not output.dim() or len(output) != len(target):
+    if not by_hooks and (not output.dim() or len(output) != len(target)):
         name = getattr(function, "__name__", type(function).__name__)
         raise ModelError(
             f"the model's output is of shape {tuple(output.shape)} for {len(target)} rows, and "
@@ -271,18 +275,19 @@ def check_shapes(function: Any, output: Any, target: Any, column: str) -> None:
             )
         raise ModelError(
             f"the model's output is of shape (batch{_listed(there)}) and the label {column!r} of "
-            f"shape (batch{_listed(here)}), which {name} would broadcast against each other: {way}"
+            f"shape (batch{_listed(here)}), which {name} would broadcast against each other\n{way}"
         )
-    if is_of_classes(function) and not numbers_classes(output, target) and there != here:
+    fits = by_hooks or numbers_classes(output, target) or there == here
+    if is_of_classes(function) and not fits:
+        way = "let the label be one number, or as many probabilities as there are outputs"
+        if here == (1,):
+            way = f"take it out of its array: df.withColumn({column!r}, F.col({column!r})[0])"
+        elif there[:-1] == here:
+            way = "classes are its second axis: let forward return output.movedim(-1, 1)"
         raise ModelError(
             f"the model's output is of shape (batch{_listed(there)}) and the label {column!r} of "
             f"shape (batch{_listed(here)}): {type(function).__name__} takes the number of a class "
-            "for each row\n"
-            + (
-                f"take it out of its array: df.withColumn({column!r}, F.col({column!r})[0])"
-                if here == (1,)
-                else "let the label be one number, or as many probabilities as there are outputs"
-            )
+            f"for each row\n{way}"
         )
 
 

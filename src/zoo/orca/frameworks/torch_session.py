@@ -8,6 +8,7 @@ import torch
 
 from zoo.orca.errors import MissingPackageError
 from zoo.orca.frameworks.class_labels import check_chances, check_class_labels
+from zoo.orca.frameworks.torch_callbacks import makes_forward
 from zoo.orca.frameworks.torch_calls import CALL_ERRORS, call_error
 from zoo.orca.frameworks.torch_device import flat_tensors
 from zoo.orca.frameworks.torch_feed import Batch, Feed, Layout
@@ -64,7 +65,11 @@ class Session:
         self._layout = Layout(rows.spec)
         self._classes: dict[str, tuple[int, int]] = {}
         self._chances: list[str] = []
-        function = made.loss()
+        function, kind = made.loss(), made.operator_class()
+        callbacks = list(unpack(job.callbacks)) if job.callbacks else []
+        self._has_own_forward = makes_forward(callbacks) or overrides(
+            kind, "train_epoch", "train_batch", "forward_batch", "validate"
+        )
         self.outputs: tuple[OutputSpec, ...] = self._fit_labels(rows, function)
         self.state = State.from_bytes(job.state) if job.state is not None else None
         if self.state is not None:
@@ -81,11 +86,10 @@ class Session:
             check_state_size(_weight_bytes(made.model), job)
             self.runner.optimizers = made.optimizers()
             self.runner.made_of["optimizers"] = made_of(made.model, self.runner.optimizers)
-        self.runner.use_callbacks(list(unpack(job.callbacks)) if job.callbacks else [])
+        self.runner.use_callbacks(callbacks)
         if is_training:
             self.runner.use_schedulers(made.schedulers(self.runner.optimizers))
             self.runner.made_of["schedulers"] = names_of(self.runner.schedulers)
-        kind = made.operator_class()
         self.operator = kind(self.runner)
         self.anew: list[str] = []
         self.goes_on_with_schedules = False
@@ -137,6 +141,8 @@ class Session:
             outputs = () if has_own_prediction(self.made) else outputs_of(self.made, sample)
             output = self.made.sample_output(sample)
         except CALL_ERRORS as error:
+            if self._has_own_forward:  # which may call it otherwise
+                return self._fit_unseen(rows)
             columns = rows.spec.features
             raise call_error(self.made.models[0], sample.features, columns, error) from error
         self._row_shapes = RowShapes(output)
@@ -149,9 +155,16 @@ class Session:
                 self._layout.label_dtypes[column.name] = np.int64
         return outputs
 
+    def _fit_unseen(self, rows: Rows) -> tuple[OutputSpec, ...]:
+        """Make whole numbers of labels int64, where outputs are not known."""
+        for column in rows.spec.labels:
+            if rows.columns[column.name].dtype.kind in "iub":
+                self._layout.label_dtypes[column.name] = np.int64
+        return ()
+
     def _fit_label(self, name: str, target: Any, output: Any, function: Any) -> None:
         if is_elementwise(function) or is_of_classes(function):
-            check_shapes(function, output, target, name)
+            check_shapes(function, output, target, name, by_hooks=self._has_own_forward)
         if is_of_classes(function) and numbers_classes(output, target):
             # Also of floats, which StringIndexer makes; that they are whole is looked at.
             self._layout.label_dtypes[name] = np.dtype(np.int64)
@@ -172,7 +185,7 @@ class Session:
 
         Hooks of the user's may count classes otherwise; that they are whole numbers holds for all.
         """
-        hooks = self.has_own_steps or self.has_own_validation
+        hooks = self._has_own_forward
         common: dict[str, Any] = {"collective": self._world.collective, "data": data}
         for name, (classes, ignored) in self._classes.items():
             known = None if hooks else classes
