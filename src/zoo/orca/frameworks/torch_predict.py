@@ -41,7 +41,7 @@ class Predict:
         with torch.inference_mode():
             few = [tensor.to(made.device) for tensor in tensors_of(self._layout, sample)]
             features = self._layout.pack_features(few)
-            size = _row_elements(made, features) if len(made.models) == 1 else 0
+            size = _row_elements(made, Call(made, None), features)
         if self._state is not None:
             write_weights(made.model, self._state)
         self._call = Call(made, self._state)
@@ -115,8 +115,8 @@ def _array(tensor: Any) -> NDArray[Any]:
     return values
 
 
-def _row_elements(made: Made, features: Any) -> int:
-    """Return how many numbers the modules of a model make of one row, by calling it with few."""
+def _row_elements(made: Made, call: Call, features: Any) -> int:
+    """Return how many numbers the modules of a model make of one row, by a call with few."""
     sizes: list[int] = []
 
     def count(module: Any, inputs: Any, output: Any) -> None:
@@ -126,7 +126,7 @@ def _row_elements(made: Made, features: Any) -> int:
     leaves = [module for module in made.model.modules() if not list(module.children())]
     handles = [module.register_forward_hook(count) for module in leaves]
     try:
-        call_model(made.models[0], features)
+        call(features)
     finally:
         for handle in handles:
             handle.remove()
