@@ -17,6 +17,7 @@ from zoo.orca.frameworks.torch_state import (
     Tensors,
     decode,
     encode,
+    is_built,
     to_numpy,
     weights_of,
     write_weights,
@@ -28,11 +29,11 @@ from zoo.orca.wire.packing import State
 def restore(job: Job) -> Any:
     """Return the model of `job` with the job's state where it has one; a list of several."""
     made = Made(job, fresh_process=False)
-    lazy = any(isinstance(p, torch.nn.UninitializedParameter) for p in made.model.parameters())
-    if lazy:
-        made.sample_output(made.placeholder(Layout(job.columns)))
     if job.state is not None:
-        write_weights(made.model, State.from_bytes(job.state))
+        state = State.from_bytes(job.state)
+        if not is_built(made.model, state):
+            made.sample_output(made.placeholder(Layout(job.columns)))
+        write_weights(made.model, state)
     return made.models[0] if len(made.models) == 1 else made.models
 
 

@@ -10,7 +10,7 @@ from zoo.orca.frameworks.torch_feed import Batch, Layout, tensors_of
 from zoo.orca.frameworks.torch_models import Made, call_model, described, resized
 from zoo.orca.frameworks.torch_operator import overrides
 from zoo.orca.frameworks.torch_runner import Runner
-from zoo.orca.frameworks.torch_state import write_training, write_weights
+from zoo.orca.frameworks.torch_state import is_built, write_training, write_weights
 from zoo.orca.wire.job import PredictJob
 from zoo.orca.wire.outputs import PROBES, OutputSpec
 from zoo.orca.wire.packing import State
@@ -38,13 +38,17 @@ class Predict:
     def begin(self, sample: Columns) -> int:
         """Build what the first rows build, take the state, and say how many rows suit the model."""
         made = self._made
-        with torch.inference_mode():
-            few = [tensor.to(made.device) for tensor in tensors_of(self._layout, sample)]
-            features = self._layout.pack_features(few)
-            size = _row_elements(made, Call(made, None), features)
-        if self._state is not None:
-            write_weights(made.model, self._state)
-        self._call = Call(made, self._state)
+        few = [tensor.to(made.device) for tensor in tensors_of(self._layout, sample)]
+        features = self._layout.pack_features(few)
+        # Not in inference mode: what a call builds there could not be written to any more.
+        with torch.no_grad():
+            if self._state is not None:
+                if not is_built(made.model, self._state):
+                    Call(made, None)(features)
+                    made.model.eval()  # what was built in there begins in training mode
+                write_weights(made.model, self._state)
+            self._call = Call(made, self._state)
+            size = _row_elements(made, self._call, features)
         fitting = _BUDGET // (4 * size) if size else _FEWEST_ROWS
         return max(_FEWEST_ROWS, min(_MOST_ROWS, fitting))
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.nn.parameter import is_lazy
 
 from zoo.orca.errors import StateError
 from zoo.orca.wire.packing import State
@@ -76,6 +77,13 @@ def write_weights(model: Any, state: State) -> None:
     if missing:
         raise StateError(f"the state has no weights {missing[0]!r}, which the model has")
     model.load_state_dict(saved)
+
+
+def is_built(model: Any, state: State) -> bool:
+    """Whether a model has its weights; one that is built by its first rows has them after those."""
+    own = model.state_dict()
+    saved = {n.removeprefix(_WEIGHTS) for n in state.tensors if n.startswith(_WEIGHTS)}
+    return own.keys() == saved and not any(map(is_lazy, own.values()))
 
 
 def weights_of(state: State) -> dict[str, torch.Tensor]:
