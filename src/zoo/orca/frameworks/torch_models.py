@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from zoo.orca.errors import ModelError, RowsNeededError
-from zoo.orca.frameworks.torch_device import device, flat_tensors, moved
+from zoo.orca.frameworks.torch_device import device, flat_tensors, has_names, moved
 from zoo.orca.frameworks.torch_feed import Batch, Layout
 from zoo.orca.frameworks.torch_losses import Spread, known_loss
 from zoo.orca.frameworks.torch_operator import TrainingOperator
@@ -213,25 +213,42 @@ def described(calls: Mapping[int | None, Any]) -> tuple[OutputSpec, ...]:
     try:
         flat = {rows: flat_tensors(output) for rows, output in calls.items()}
     except TypeError as error:
-        raise ModelError(f"the model must return tensors, and returned {error}") from error
+        raise ModelError(
+            f"the model must return tensors, and returned {error}\n"
+            "let forward return a tensor, or a tuple, a dict or a dataclass of tensors"
+        ) from error
     first = next(iter(flat.values()))
     for rows, tensors in flat.items():
-        if list(tensors) != list(first):
+        if tensors.keys() != first.keys():
             raise ModelError(
                 f"the model returned the outputs {list(tensors)} for {rows} rows, and "
                 f"{list(first)} for another number of rows\nreturn the same outputs in every call"
             )
-    keyed = isinstance(next(iter(calls.values())), Mapping)
+    answer = next(iter(calls.values()))
+    flags = {"named": has_names(answer), "keyed": isinstance(answer, Mapping)}
     return tuple(
-        output_spec(
-            name,
-            str(tensor.dtype).removeprefix("torch."),
-            {rows: tuple(tensors[name].shape) for rows, tensors in flat.items()},
-            named=keyed,
-            keyed=keyed,
-        )
-        for name, tensor in first.items()
+        _spec(name, {rows: tensors[name] for rows, tensors in flat.items()}, flags)
+        for name in first
     )
+
+
+def _spec(name: str, tensors: Mapping[int | None, Any], flags: dict[str, bool]) -> OutputSpec:
+    """Return what an output is by its tensors for so many rows."""
+    first = next(iter(tensors.values()))
+    if first.is_nested or first.layout != torch.strided:
+        kind, way = (
+            ("nested", "to_padded_tensor(0.0)") if first.is_nested else ("sparse", "to_dense()")
+        )
+        return OutputSpec(
+            name=name,
+            dtype="float32",
+            row_shape=(),
+            problem=f"the model's output {name!r} is a {kind} tensor, and a prediction is an entry "
+            f"a row of a dense one\nlet forward return output.{way}",
+            **flags,
+        )
+    dtype = str(first.dtype).removeprefix("torch.")
+    return output_spec(name, dtype, {n: tuple(t.shape) for n, t in tensors.items()}, **flags)
 
 
 def resized(features: Any, rows: int) -> Any:

@@ -5,6 +5,7 @@ from typing import Any, Final
 import torch
 from numpy.typing import NDArray
 
+from zoo.orca.errors import ModelError
 from zoo.orca.frameworks.torch_device import flat_tensors
 from zoo.orca.frameworks.torch_feed import Batch, Layout, tensors_of
 from zoo.orca.frameworks.torch_models import Made, call_model, described, resized
@@ -31,6 +32,7 @@ class Predict:
     def __init__(self, job: PredictJob) -> None:
         self._made = Made(job)
         self._layout = Layout(job.columns)
+        self._names = [output.name for output in job.outputs]
         self._state = State.from_bytes(job.state) if job.state is not None else None
         self._made.model.eval()
         self._call: Call | None = None
@@ -58,8 +60,14 @@ class Predict:
         with torch.inference_mode():
             tensors = [tensor.to(device) for tensor in tensors_of(self._layout, columns)]
             call = self._call or Call(self._made, None)
-            output = call(self._layout.pack_features(tensors))
-            return [_array(tensor) for tensor in flat_tensors(output).values()]
+            found = flat_tensors(call(self._layout.pack_features(tensors)))
+            # By name: a dict has its keys in whatever order the model put them there.
+            if found.keys() != set(self._names):
+                raise ModelError(
+                    f"the model returned the outputs {list(found)} in one call, and {self._names} "
+                    "when it was built\nreturn the same outputs in every call"
+                )
+            return [_array(found[name]) for name in self._names]
 
 
 class Call:
