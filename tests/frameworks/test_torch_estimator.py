@@ -122,6 +122,29 @@ def test_save_load_fit_goes_on_as_fit_fit(ratings: DataFrame, tmp_path: Path) ->
     assert set(bare.get_model().state_dict()) == set(mine["models"][0])
 
 
+class Named(NCF):
+    """The number of the class, as an id beyond what a float holds, and its score."""
+
+    def forward(self, user, item):
+        scores = super().forward(user, item)
+        return {"score": scores.max(1).values, "id": scores.argmax(1) + 16777217}
+
+
+def test_the_weights_of_a_state_in_a_model_that_returns_something_else(
+    trained, ratings: DataFrame, tmp_path: Path
+) -> None:
+    """A state knows what came out when it was saved, and this is another model's output."""
+    est, _ = trained
+    loaded = estimator(model=lambda config: Named())
+    loaded.load(est.save(str(tmp_path / "ncf.state")))
+    predicted = loaded.predict(est.predict(ratings.limit(20)))
+    assert predicted.dtypes[-2:] == [("prediction_score", "float"), ("prediction_id", "bigint")]
+    for row in predicted.collect():
+        scores = row.prediction.toArray()
+        assert row.prediction_id == scores.argmax() + 16777217
+        assert row.prediction_score == pytest.approx(scores.max())
+
+
 def sgd(model, config):
     return torch.optim.SGD(model.parameters(), lr=0.1)
 

@@ -92,6 +92,14 @@ def test_dtypes_change_only_where_no_value_does() -> None:
         as_dtype(np.ones(2), whole)
 
 
+@pytest.mark.parametrize(("dtype", "most"), [("float32", 1 << 24), ("int32", (1 << 31) - 1)])
+def test_whole_numbers_keep_their_value_or_are_refused(dtype: str, most: int) -> None:
+    spec = OutputSpec(name="out", dtype=dtype, row_shape=())
+    assert as_dtype(np.array([most, -5]), spec).tolist() == [most, -5]
+    with pytest.raises(ModelError, match=f"int64 now and was of {dtype}"):
+        as_dtype(np.array([most + 1, -5]), spec)
+
+
 def test_calls_are_joined() -> None:
     spec = OutputSpec(name="out", dtype="float32", row_shape=(2,))
     pieces = [np.ones((2, 2)), np.zeros((1, 2))]

@@ -45,9 +45,9 @@ from zoo.orca.wire.packing import State
 
 AnyJob = TypeVar("AnyJob", bound=Job)
 
-#: Where a state's header keeps the columns, with the shapes that rows turned out to have, and the
-#: model's outputs.
-_COLUMNS, _OUTPUTS = "columns", "outputs"
+#: Where a state's header keeps the columns, with the shapes that rows turned out to have, the
+#: model's outputs, and which model's they are.
+_COLUMNS, _OUTPUTS, _MODEL = "columns", "outputs", "model"
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,9 +290,14 @@ class BaseEstimator:
         if outcome:
             state.meta[_COLUMNS] = outcome.values["columns"]
             state.meta[_OUTPUTS] = [output.to_json() for output in outcome.outputs]
-        elif self._state and _COLUMNS in self._state.meta:
-            # How many outputs a model from a framework's own file has is asked when it is needed.
-            state.meta.setdefault(_COLUMNS, self._state.meta[_COLUMNS])
+            state.meta[_MODEL] = self._model.fingerprint()
+        else:
+            # The same weights may be those of a model that returns something else by now. What it
+            # returns is asked when it is needed.
+            if state.meta.get(_MODEL) != self._model.fingerprint():
+                state.meta.pop(_OUTPUTS, None)
+            if self._state and _COLUMNS in self._state.meta:
+                state.meta.setdefault(_COLUMNS, self._state.meta[_COLUMNS])
         self._state = state
 
     @property

@@ -4,11 +4,16 @@ Jobs travel inside the stage's closure and are unpickled on workers only; what c
 header in JSON and tensors in safetensors, so the driver never unpickles anything from a worker.
 """
 
+import re
 from dataclasses import asdict, dataclass, field
+from hashlib import sha256
 from typing import Any, ClassVar
 
 from zoo.orca.wire.features import FeatureSpec
 from zoo.orca.wire.outputs import OutputSpec
+
+#: What cloudpickle calls a class that travels by value; each process has a number of its own.
+_CLASS_NUMBER = re.compile(rb"[0-9a-f]{32}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +36,12 @@ class ModelSpec:
     creator: bytes
     config: bytes
     compile_args: bytes | None = None
+
+    def fingerprint(self) -> str:
+        """Return what is the same for models that are made alike, in any process."""
+        creators = (_CLASS_NUMBER.sub(b"", one) for one in (self.creator, self.compile_args or b""))
+        parts = (self.framework.encode(), self.config, *creators)
+        return sha256(b"".join(sha256(part).digest() for part in parts)).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

@@ -170,13 +170,22 @@ def as_dtype(output: NDArray[Any], spec: OutputSpec) -> NDArray[Any]:
     if spec.dtype == "string":
         return output
     wanted = np.dtype(spec.dtype)
-    is_short_float = output.dtype.name in _SHORT_FLOATS
-    if not is_short_float and not np.can_cast(output.dtype, wanted, "same_kind"):
+    if not _fits(output, wanted):
         raise ModelError(
             f"the model's output {spec.name!r} is of dtype {output.dtype} now and was of "
             f"{spec.dtype} before\nreturn the same dtype in every call"
         )
     return np.ascontiguousarray(output, wanted)
+
+
+def _fits(output: NDArray[Any], wanted: np.dtype[Any]) -> bool:
+    """Whether a dtype holds what an output's does; of floats, as far as it is precise."""
+    if output.dtype.name in _SHORT_FLOATS or np.can_cast(output.dtype, wanted, "safe"):
+        return True
+    if not np.can_cast(output.dtype, wanted, "same_kind"):
+        return False
+    # Whole numbers of more bits: ids must come out as they are, or not at all.
+    return output.dtype.kind == "f" or np.array_equal(output.astype(wanted), output)
 
 
 def misaligned(name: str, shape: Shape, rows: int | None) -> str:
