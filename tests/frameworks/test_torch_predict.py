@@ -179,3 +179,54 @@ def test_tensors_that_are_not_dense_are_a_problem(torch_ranks, kind, way):
 
     cause, mended = torch_ranks.alone(problem).splitlines()
     assert f"'output_0' is a {kind} tensor" in cause and way in mended
+
+
+def build(job):
+    """Build without rows, as the first `predict` of a model does."""
+    return plugin_of(job).build(job, None)
+
+
+class OwnForward(TrainingOperator):
+    def forward_batch(self, batch, batch_info):
+        raise AssertionError("this is training")
+
+
+@pytest.mark.parametrize("parts", [{}, {"training_operator_cls": OwnForward}])
+def test_columns_that_forward_does_not_take(torch_ranks, parts):
+    with pytest.raises(Failed) as caught:
+        torch_ranks.alone(build, job_of(linear, **parts))
+    first, second = caught.value.message.splitlines()
+    assert caught.value.kind is ModelError
+    assert "takes ['input'], and feature_cols gives it 3 columns in order: ['a', 'b'" in first
+    assert ("OwnForward.predict_batch" in second) == bool(parts)
+
+
+def test_several_models_do_not_say_what_they_predict(torch_ranks):
+    def several(config):
+        return nn.Linear(3, 1), nn.Linear(3, 1)
+
+    with pytest.raises(Failed) as caught:
+        torch_ranks.alone(build, job_of(several))
+    first, second = caught.value.message.splitlines()
+    assert caught.value.kind is ModelError and "makes 2 models" in first
+    assert "predict_batch(self, batch)" in second
+
+    class Both(TrainingOperator):
+        def predict_batch(self, batch):
+            x = torch.stack(list(batch), 1)
+            return sum(model(x) for model in self.models)
+
+    job = job_of(several, training_operator_cls=Both)
+    assert torch_ranks.alone(predicted, job, COLUMNS)[0][0].shape == (ROWS, 1)
+
+
+def test_fit_too_tells_what_a_model_must_return(torch_ranks):
+    data = Data.of({**COLUMNS, "y": X[:, 0]}, (ROWS,), features=NAMES)
+
+    class Broken(Inside):
+        def forward(self, a, b, c):
+            return {"x": super().forward(a, b, c), "n": 5}
+
+    with pytest.raises(Failed) as caught:
+        train(torch_ranks, of(Broken), data, framework="torch")
+    assert caught.value.message.startswith("the model must return tensors, and returned something")

@@ -80,7 +80,7 @@ class Torch:
             batch = Batch(layout.pack_features(tensors), None, None, 2, 2)
         else:
             batch = made.placeholder(layout)
-        outputs = outputs_of(made, batch)
+        outputs = outputs_of(made, batch, job.columns.features)
         if job.state is not None:
             write_weights(made.model, State.from_bytes(job.state))
         return Built(read_state(made.model, {"epoch": 0, "step": 0}), outputs)

@@ -12,9 +12,17 @@ CALL_ERRORS = (TypeError, ValueError, RuntimeError, IndexError)
 
 
 def call_error(
-    model: Any, features: Any, columns: Sequence[ColumnSpec], error: Exception
+    model: Any,
+    features: Any,
+    columns: Sequence[ColumnSpec],
+    error: Exception,
+    *,
+    hooks: str | None = None,
 ) -> ModelError:
-    """Return the error for a model that has failed on two rows of some columns."""
+    """Return the error for a model that has failed on two rows of some columns.
+
+    `hooks` is the class of the user's that may call it otherwise, if there is one.
+    """
     names = [column.name for column in columns]
     if not _binds(model, features):
         takes = [name for name in inspect.signature(model.forward).parameters]
@@ -25,6 +33,7 @@ def call_error(
             f"{by}: {names}\n"
             "give feature_cols a column for each argument in its order, or a dict "
             "{'argument': 'column'}"
+            + (f"; or let {hooks}.predict_batch call the model" if hooks else "")
         )
     shown = ", ".join(
         f"{column.name} {column.dtype} (batch{''.join(f', {n}' for n in column.shape)})"

@@ -1,17 +1,20 @@
 """Predictions: so many rows at once as suit the model."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import torch
 from numpy.typing import NDArray
 
 from zoo.orca.errors import ModelError
+from zoo.orca.frameworks.torch_calls import CALL_ERRORS, call_error
 from zoo.orca.frameworks.torch_device import flat_tensors
 from zoo.orca.frameworks.torch_feed import Batch, Layout, tensors_of
 from zoo.orca.frameworks.torch_models import Made, call_model, described, resized
-from zoo.orca.frameworks.torch_operator import overrides
+from zoo.orca.frameworks.torch_operator import TrainingOperator, overrides
 from zoo.orca.frameworks.torch_runner import Runner
 from zoo.orca.frameworks.torch_state import is_built, write_training, write_weights
+from zoo.orca.wire.features import ColumnSpec
 from zoo.orca.wire.job import PredictJob
 from zoo.orca.wire.outputs import PROBES, OutputSpec
 from zoo.orca.wire.packing import State
@@ -104,20 +107,42 @@ def has_own_prediction(made: Made) -> bool:
     return overrides(made.operator_class(), "predict", "predict_batch")
 
 
-def outputs_of(made: Made, batch: Batch) -> tuple[OutputSpec, ...]:
+def outputs_of(made: Made, batch: Batch, columns: Sequence[ColumnSpec]) -> tuple[OutputSpec, ...]:
     """Return the outputs by a sample, which also builds lazy modules.
 
-    Empty for several models that only an operator knows how to call, and none does.
+    Parameters
+    ----------
+    made : Made
+    batch : Batch
+        The sample.
+    columns : sequence of ColumnSpec
+        Of its features, for the error.
+
+    Raises
+    ------
+    ModelError
+        If the model cannot be called with them, or nothing says how several models predict.
     """
-    if not has_own_prediction(made) and len(made.models) != 1:
-        return ()
+    own = has_own_prediction(made)
+    if not own and len(made.models) != 1:
+        raise ModelError(
+            f"model makes {len(made.models)} models, and nothing says what they predict together\n"
+            "pass a training_operator_cls with predict_batch(self, batch), which calls self.models"
+        )
     call, was = Call(made, None), made.model.training
     made.model.eval()
     try:
         with torch.no_grad():
-            return described({n: call(resized(batch.features, n)) for n in PROBES})
+            answers: dict[int | None, Any] = {n: call(resized(batch.features, n)) for n in PROBES}
+    except CALL_ERRORS as error:
+        if own:
+            raise
+        hooks = made.operator_class()
+        other = None if hooks is TrainingOperator else hooks.__name__
+        raise call_error(made.models[0], batch.features, columns, error, hooks=other) from error
     finally:
         made.model.train(was)
+    return described(answers)
 
 
 def _array(tensor: Any) -> NDArray[Any]:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from zoo.orca.errors import MissingPackageError
+from zoo.orca.errors import MissingPackageError, ModelError
 from zoo.orca.frameworks.class_labels import check_chances, check_class_labels
 from zoo.orca.frameworks.torch_callbacks import makes_forward
 from zoo.orca.frameworks.torch_calls import CALL_ERRORS, call_error
@@ -138,11 +138,14 @@ class Session:
         if len(self.made.models) != 1:
             return ()
         try:
-            outputs = () if has_own_prediction(self.made) else outputs_of(self.made, sample)
+            own = has_own_prediction(self.made)
+            outputs = () if own else outputs_of(self.made, sample, rows.spec.features)
             output = self.made.sample_output(sample)
         except CALL_ERRORS as error:
             if self._has_own_forward:  # which may call it otherwise
                 return self._fit_unseen(rows)
+            if isinstance(error, ModelError):
+                raise
             columns = rows.spec.features
             raise call_error(self.made.models[0], sample.features, columns, error) from error
         self._row_shapes = RowShapes(output)
