@@ -13,7 +13,12 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from tests.fake_estimator import FakeEstimator, linear
+from zoo.orca.driver.predict import predict_lazily
+from zoo.orca.errors import ColumnError
 from zoo.orca.frameworks.fake import LinearModel
+from zoo.orca.wire.features import FeatureSpec
+from zoo.orca.wire.job import ModelSpec, PredictJob
+from zoo.orca.wire.outputs import OutputSpec
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -133,6 +138,33 @@ def test_a_model_that_was_loaded_is_not_built_again(
     # Nor are the columns to be named again.
     found = loaded.predict(numbered(spark, 20), None)
     assert found.collect() == estimator.predict(numbered(spark, 20), None).collect()
+
+
+def test_names_that_are_taken_are_refused_and_others_are_not(
+    spark: SparkSession, estimator: FakeEstimator
+) -> None:
+    once = estimator.predict(numbered(spark, 5))
+    with pytest.raises(ColumnError) as caught:
+        estimator.predict(once)
+    first, second = str(caught.value).splitlines()
+    assert "already has a column 'prediction'" in first and "output_cols" in second
+    for mended in (once.drop("prediction"), once.withColumnRenamed("prediction", "first")):
+        assert estimator.predict(mended).columns[-1] == "prediction"
+    twice = (OutputSpec(name="out", dtype="float32", row_shape=()),) * 2
+    job = PredictJob(
+        ModelSpec("fake", b"", b""), FeatureSpec(()), None, seed=0, threads=1, outputs=twice
+    )
+    with pytest.raises(ColumnError) as caught:
+        predict_lazily(once, job, ["o", "O"])
+    first, second = str(caught.value).splitlines()
+    assert "two outputs would be the column 'O'" in first and "output_cols" in second
+    spark.conf.set("spark.sql.caseSensitive", "true")
+    try:
+        assert predict_lazily(once, job, ["PREDICTION", "prediction2"]).columns[-2] == "PREDICTION"
+        with pytest.raises(ColumnError, match="two outputs"):
+            predict_lazily(once, job, ["o", "o"])
+    finally:
+        spark.conf.unset("spark.sql.caseSensitive")
 
 
 def test_a_stream_is_predicted(

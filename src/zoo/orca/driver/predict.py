@@ -11,7 +11,7 @@ from zoo.orca.driver.columns import is_converted
 from zoo.orca.driver.gpus import gpu_profile
 from zoo.orca.driver.settings import heartbeat_seconds
 from zoo.orca.driver.shipping import ship_package
-from zoo.orca.driver.source import feature_columns
+from zoo.orca.driver.source import feature_columns, is_case_sensitive
 from zoo.orca.errors import ColumnError
 from zoo.orca.wire.job import PredictJob
 from zoo.orca.wire.outputs import OutputSpec
@@ -70,13 +70,23 @@ def predict_lazily(df: DataFrame, job: PredictJob, names: Sequence[str]) -> Data
 
 
 def _check_names(df: DataFrame, names: Sequence[str]) -> None:
-    there = {name.lower() for name in df.columns}
+    def known_as(name: str) -> str:
+        return name if exact else name.lower()
+
+    exact = is_case_sensitive(df)
+    there, found = {known_as(name) for name in df.columns}, set[str]()
     for name in names:
-        if name.lower() in there:
+        if known_as(name) in there:
             raise ColumnError(
-                f"the DataFrame already has a column {name!r}: name the predictions otherwise "
-                "with output_cols, or drop the column"
+                f"the DataFrame already has a column {name!r}, which predictions would be called\n"
+                f"name them otherwise with output_cols, or drop the column: df.drop({name!r})"
             )
+        if known_as(name) in found:
+            raise ColumnError(
+                f"two outputs would be the column {name!r}: {list(names)}\n"
+                "give each output a column of its own with output_cols"
+            )
+        found.add(known_as(name))
     for field in df.schema.fields:
         if isinstance(field.dataType, T.YearMonthIntervalType):
             raise ColumnError(

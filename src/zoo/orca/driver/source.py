@@ -137,6 +137,11 @@ def feature_columns(df: DataFrame, spec: FeatureSpec) -> list[Column]:
     return [_expression(df, column, "the DataFrame") for column in spec.columns]
 
 
+def is_case_sensitive(df: DataFrame) -> bool:
+    """Whether Spark tells names apart that differ in case alone."""
+    return str(df.sparkSession.conf.get("spark.sql.caseSensitive", "false")).lower() == "true"
+
+
 def _expression(df: DataFrame, column: ColumnSpec, where: str) -> Column:
     fields = [_find(df, source, where) for source in column.sources]
     return stacked(fields, column) if column.parts else converted(fields[0], column)
@@ -219,7 +224,7 @@ def _find(df: DataFrame, name: str, where: str) -> StructField:
     fields = df.schema.fields
     found = [field for field in fields if field.name.lower() == name.lower()]
     exact = [field for field in found if field.name == name]
-    if found and (len(found) > 1 or not exact) and _is_case_sensitive(df):
+    if found and (len(found) > 1 or not exact) and is_case_sensitive(df):
         found = exact
     if len(found) == 1:
         return found[0]
@@ -233,10 +238,6 @@ def _find(df: DataFrame, name: str, where: str) -> StructField:
     raise ColumnError(
         f"{where}: there is no column {name!r}.{hint} The DataFrame has the columns {_listed(df)}"
     )
-
-
-def _is_case_sensitive(df: DataFrame) -> bool:
-    return str(df.sparkSession.conf.get("spark.sql.caseSensitive", "false")).lower() == "true"
 
 
 def _listed(df: DataFrame) -> str:
