@@ -1,5 +1,7 @@
 """One error out of many failures."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from zoo.orca import errors
@@ -59,13 +61,14 @@ def test_an_unknown_name_is_a_worker_error() -> None:
 
 
 def test_sparks_error_is_told_in_one_sentence() -> None:
+    spark = SimpleNamespace(conf={"spark.master": "yarn"})
     text = """An error occurred while calling o1.collect.
 : org.apache.spark.SparkException: Job aborted due to stage failure: it failed
 	at org.apache.spark.Foo.bar(Foo.scala:1)
 Caused by: java.lang.IllegalStateException: disk is full
 	at org.apache.spark.Foo.baz(Foo.scala:2)
 """
-    assert str(translate(Exception(text), 2)).endswith("stage: disk is full")
+    assert str(translate(Exception(text), 2, spark)).endswith("stage: disk is full")
     text = """An error occurred while calling o119.getResult.
 : org.apache.spark.SparkException: Exception thrown in awaitResult:
 	at org.apache.spark.Foo.bar(Foo.scala:1)
@@ -73,7 +76,10 @@ Caused by: org.apache.spark.SparkException: Job aborted: barrier task (0, 0) fai
 org.apache.spark.SparkRuntimeException: [USER_RAISED_EXCEPTION] bad row
 	at org.apache.spark.Foo.baz(Foo.scala:2)
 """
-    assert str(translate(Exception(text), 2)).endswith("stage: [USER_RAISED_EXCEPTION] bad row")
-    slots = translate(Exception("[SPARK-24819]: Barrier execution mode does not allow run"), 7)
+    told = str(translate(Exception(text), 2, spark))
+    assert told.endswith("stage: [USER_RAISED_EXCEPTION] bad row")
+    slots = translate(
+        Exception("[SPARK-24819]: Barrier execution mode does not allow run"), 7, spark
+    )
     assert isinstance(slots, errors.SlotsError)
     assert "7 workers" in str(slots)

@@ -163,8 +163,16 @@ def _active_session() -> SparkSession | None:
     # Spark keeps the active session by thread. A notebook's callback or a web server's handler
     # runs in another one; and a Connect server named by the environment is a session to come.
     if SparkContext._active_spark_context is not None or "SPARK_REMOTE" in os.environ:
-        return SparkSession.builder.getOrCreate()
+        with _environment(_python_of_local_server()):
+            return SparkSession.builder.getOrCreate()
     return None
+
+
+def _python_of_local_server() -> dict[str, str]:
+    """Return what gives a Connect server that starts on this machine this program's Python."""
+    starts_here = os.environ.get("SPARK_REMOTE", "").startswith("local")
+    chosen = "PYSPARK_PYTHON" in os.environ or not sys.executable
+    return {"PYSPARK_PYTHON": sys.executable} if starts_here and not chosen else {}
 
 
 def _create_session(launch: Launch) -> SparkSession:

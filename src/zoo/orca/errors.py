@@ -26,7 +26,16 @@ names its class from this file; :func:`error_class` finds it again.
 
 
 class OrcaError(Exception):
-    """Base of every error that Orca raises on purpose."""
+    """Base of every error that Orca raises on purpose.
+
+    Attributes
+    ----------
+    traceback : str
+        The whole of what was told where it happened: the traceback on the worker, or Spark's own
+        account of a failed job. An empty string for what this program found by itself.
+    """
+
+    traceback: str = ""
 
 
 class InvalidInputError(OrcaError, ValueError):
@@ -82,8 +91,9 @@ class WorkerError(OrcaError, RuntimeError):
         The worker's rank, from 0.
     host : str or None
         The host it ran on.
-    remote_traceback : str
-        The traceback on the worker, or an empty string.
+    traceback : str
+        The whole traceback on the worker, or an empty string. The message has of it what is the
+        user's own.
     log : tuple of str
         The last lines the worker printed.
     """
@@ -100,8 +110,13 @@ class WorkerError(OrcaError, RuntimeError):
         super().__init__(message)
         self.rank = rank
         self.host = host
-        self.remote_traceback = remote_traceback
+        self.traceback = remote_traceback
         self.log = log
+
+    @property
+    def remote_traceback(self) -> str:
+        """`traceback` by its former name."""
+        return self.traceback
 
 
 class ModelError(WorkerError):

@@ -9,6 +9,7 @@ from pyspark.sql import types as T
 
 from zoo.orca.driver.columns import is_converted
 from zoo.orca.driver.gpus import gpu_profile
+from zoo.orca.driver.pythons import check_python, workers_python
 from zoo.orca.driver.settings import heartbeat_seconds
 from zoo.orca.driver.shipping import ship_package
 from zoo.orca.driver.source import feature_columns, is_case_sensitive
@@ -45,6 +46,7 @@ def predict_lazily(df: DataFrame, job: PredictJob, names: Sequence[str]) -> Data
         If the executors do not have the GPUs that the job needs.
     """
     _check_names(df, names)
+    check_python(df.sparkSession)
     ship_package(df.sparkSession)
     places, added = _inputs(df, job)
     # Names of our own, by position: the user's may repeat, or differ in nothing but case.
@@ -59,7 +61,9 @@ def predict_lazily(df: DataFrame, job: PredictJob, names: Sequence[str]) -> Data
     )
     heartbeat = heartbeat_seconds(df.sparkSession)
     task = make_predict_task(pickle.dumps(job), len(kept), places, heartbeat)
-    predicted = widened.mapInArrow(task, schema, profile=gpu_profile(df.sparkSession, job.gpus))
+    profile = gpu_profile(df.sparkSession, job.gpus)
+    with workers_python(df.sparkSession):
+        predicted = widened.mapInArrow(task, schema, profile=profile)
     return predicted.select(
         *(
             F.col(name).alias(field.name, metadata=field.metadata)

@@ -140,6 +140,12 @@ def _own_modules(value: Any) -> list[ModuleType]:
     return [module for name, module in found.items() if name not in registered]
 
 
+def is_own_module(name: str) -> bool:
+    """Whether a module that was imported here is the user's own file, not an installed one."""
+    module = sys.modules.get(name)
+    return module is not None and _is_users(module)
+
+
 def _is_users(module: ModuleType) -> bool:
     path = getattr(module, "__file__", None)
     if path is None or module.__name__.partition(".")[0] == "zoo":
