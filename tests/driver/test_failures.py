@@ -1,6 +1,8 @@
 """One error out of many failures."""
 
+import sys
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -45,6 +47,50 @@ def test_what_an_attempt_left_over_is_not_the_jobs_end() -> None:
     assert not is_left_over([lost, lost], 2)
     assert not is_left_over([died, lost], 3)
     assert not is_left_over([], 2)
+
+
+def worker_error(full: bool = False, **fields: Any) -> errors.OrcaError:
+    """The error that one worker's failure becomes."""
+    where = '  File "/home/me/train.py", line 3, in creator\n    1 / 0'
+    fields = {"traceback": "Traceback: all of it", "where": where, "log": ("bye",), **fields}
+    with pytest.raises(errors.OrcaError) as caught:
+        raise_failure(
+            [Failure("WorkerError", "ZeroDivisionError: by zero", 1, "b", **fields)], full
+        )
+    return caught.value
+
+
+def test_the_message_has_the_users_frames_and_the_error_all_of_them() -> None:
+    error = worker_error()
+    assert str(error).splitlines() == [
+        "rank 1 on b: ZeroDivisionError: by zero",
+        '  File "/home/me/train.py", line 3, in creator',
+        "    1 / 0",
+        "",
+        "The last lines it printed:",
+        "  bye",
+    ]
+    assert error.traceback == error.remote_traceback == "Traceback: all of it"
+    full = str(worker_error(full=True))
+    assert "Traceback: all of it" in full and "train.py" not in full
+
+
+def test_versions_that_differ_are_named() -> None:
+    import numpy
+
+    same = {"numpy": numpy.__version__, "nowhere": "1.0"}
+    assert "Versions" not in str(worker_error(details={"versions": same}))
+    other = {**same, "python": "3.9.1"}
+    python = ".".join(map(str, sys.version_info[:3]))
+    expected = f"Versions differ between the worker and here: python 3.9.1 and {python}"
+    assert expected in str(worker_error(details={"versions": other})).splitlines()
+
+
+def test_a_module_of_the_users_is_no_package_to_install() -> None:
+    error = worker_error(details={"module": "tests.source_tree"})
+    assert type(error) is errors.CreatorError
+    assert str(error).startswith("the workers have no module 'tests.source_tree'")
+    assert "pyfile=True" in str(error) and "spark.submit.pyFiles" in str(error)
 
 
 @pytest.mark.parametrize("kind", ERRORS, ids=lambda kind: kind.__name__)

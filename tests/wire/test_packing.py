@@ -5,6 +5,7 @@ import pickle
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -94,7 +95,9 @@ def test_what_a_closure_holds_is_named():
     def creator(config):
         return lock
 
-    with pytest.raises(CreatorError, match=r"model_creator.*'lock' of type lock.*inside") as raised:
+    with pytest.raises(
+        CreatorError, match=r"(?s)model_creator.*'lock' of type lock.*inside"
+    ) as raised:
         pack(creator, "model_creator")
     assert raised.value.__cause__ is not None
 
@@ -137,9 +140,12 @@ def test_the_users_own_module_travels_by_value(tmp_path, monkeypatch):
         data = pack(module.creator, "model_creator")
     finally:
         del sys.modules["my_model"]
-    # Another process does not find the module, and needs neither it nor this package.
+    # Another process does not find the module, and does not need it.
     script = "import pickle, sys; print(pickle.loads(sys.stdin.buffer.read())(2))"
-    done = subprocess.run([sys.executable, "-c", script], input=data, capture_output=True)
+    environment = {"PYTHONPATH": str(Path(__file__).parents[2] / "src")}
+    done = subprocess.run(
+        [sys.executable, "-c", script], input=data, capture_output=True, env=environment
+    )
     assert done.stdout.strip() == b"10", done.stderr.decode()
 
 

@@ -26,6 +26,7 @@ from zoo.orca.class_archive import find_class_archive
 from zoo.orca.clusters import Launch, plan_launch, requested_conf
 from zoo.orca.errors import ContextError, InvalidInputError
 from zoo.orca.java import find_java, start_gateway
+from zoo.orca.places import refuse_in_worker
 from zoo.orca.request import DEFAULT_MEMORY, Request
 
 if TYPE_CHECKING:
@@ -133,6 +134,7 @@ def _under_spark_submit() -> bool:
 
 def _session_for(request: Request) -> SparkSession:
     """Return the active session, or the one that the request describes."""
+    refuse_in_worker()
     launch = plan_launch(request)
     with _state.lock:
         for line in launch.warnings:

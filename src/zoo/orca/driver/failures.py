@@ -6,11 +6,13 @@ from typing import NoReturn
 from pyspark.sql import SparkSession
 
 from zoo.orca.driver import pythons
+from zoo.orca.driver.pythons import own_versions
 from zoo.orca.driver.shipping import way_to_ship
 from zoo.orca.driver.slots import is_connect
 from zoo.orca.driver.spark_failures import Kind, SparkFailure, read_error
 from zoo.orca.errors import (
     ContextError,
+    CreatorError,
     OrcaError,
     SlotsError,
     WorkerDiedError,
@@ -18,39 +20,58 @@ from zoo.orca.errors import (
     error_class,
 )
 from zoo.orca.wire.job import Failure
-from zoo.orca.wire.packing import is_own_module
+from zoo.orca.wire.modules import is_own_name
 
 #: What a call leaves behind that did not come to its end.
 _AS_BEFORE = "The estimator is as it was before this call"
 
 
-def raise_failure(failures: list[Failure]) -> NoReturn:
+def raise_failure(failures: list[Failure], full: bool = False) -> NoReturn:
     """Raise the cause among `failures` as an error of `zoo.orca.errors`.
 
     A worker that lost a peer fails because the peer did, so it is only named when nothing else is.
+    `full` puts the worker's whole traceback into the message, and not the user's part of it.
     """
     causes = [failure for failure in failures if failure.error != "PeerLostError"]
     cause = min(causes or failures, key=lambda failure: failure.rank)
     kind = error_class(cause.error)
-    if issubclass(kind, WorkerError):
-        raise kind(
-            _describe(cause),
-            rank=cause.rank,
-            host=cause.host,
-            remote_traceback=cause.traceback,
-            log=cause.log,
+    module = str(cause.details.get("module", ""))
+    error: OrcaError
+    if is_own_name(module):
+        error = CreatorError(
+            f"the workers have no module {module!r}, which is imported there\n"
+            f"Send it along: {way_to_ship(module)}; or install it there with pip"
         )
-    raise kind(cause.message)
+    elif issubclass(kind, WorkerError):
+        error = kind(_describe(cause, full), rank=cause.rank, host=cause.host, log=cause.log)
+    else:
+        error = kind(cause.message)
+    error.traceback = cause.traceback
+    raise error
 
 
-def _describe(cause: Failure) -> str:
+def _describe(cause: Failure, full: bool) -> str:
     parts = [f"rank {cause.rank} on {cause.host}: {cause.message}"]
-    if cause.traceback:
-        parts.append(f"On the worker:\n{cause.traceback.rstrip()}")
+    if full and cause.traceback:
+        parts.append(f"\nOn the worker:\n{cause.traceback.rstrip()}")
+    elif cause.where:
+        parts.append(cause.where)
+    if differing := _differing(cause.details.get("versions", {})):
+        parts.append(f"Versions differ between the worker and here: {differing}")
     if cause.log:
         lines = "\n".join(f"  {line}" for line in cause.log)
-        parts.append(f"The last lines it printed:\n{lines}")
-    return "\n\n".join(parts)
+        parts.append(f"\nThe last lines it printed:\n{lines}")
+    return "\n".join(parts)
+
+
+def _differing(theirs: dict[str, str]) -> str:
+    """Say which packages are of another version on the worker."""
+    told = []
+    for name, version in theirs.items():
+        own = own_versions(name)
+        if own and version not in own:
+            told.append(f"{name} {version} and {' or '.join(sorted(own))}")
+    return ", ".join(told)
 
 
 def translate(error: Exception, workers: int, spark: SparkSession) -> OrcaError:
@@ -82,7 +103,7 @@ def _broken_python(failure: SparkFailure, workers: int, spark: SparkSession) -> 
 
 def _module(failure: SparkFailure, workers: int, spark: SparkSession) -> OrcaError:
     name = failure.message.partition(".")[0]
-    if is_own_module(name):
+    if is_own_name(name):
         return WorkerError(
             f"the workers have no module {name!r}, which a Python function of the DataFrame uses\n"
             f"Send it along: {way_to_ship(name)}; or install it there with pip"

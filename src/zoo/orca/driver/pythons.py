@@ -15,6 +15,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
@@ -22,6 +23,7 @@ from pyspark.sql import functions as F
 from zoo.orca.driver.slots import is_connect, is_local
 from zoo.orca.driver.spark_failures import spark_errors
 from zoo.orca.errors import ContextError, MissingPackageError, OrcaError
+from zoo.orca.wire.paths import LAST_PATHS, own_paths
 
 #: What pyspark takes where nobody chose.
 _NO_CHOICE = "python3"
@@ -181,6 +183,25 @@ def ask_worker(spark: SparkSession) -> Python | None:
     except spark_errors():  # the failure that is asked about says more
         return None
     return _read(told)
+
+
+def own_versions(package: str) -> set[str]:
+    """Return the versions in which a package is installed here; it is not imported for that."""
+    if package == "python":
+        return {_own_version()}
+    found = set()
+    for name in (package, f"{package}-cpu", f"{package}-gpu", f"{package}-macos"):
+        with contextlib.suppress(PackageNotFoundError):
+            # Behind the plus is what a build is for, such as cpu.
+            found.add(version(name).partition("+")[0])
+    return found
+
+
+def search_environment(spark: SparkSession) -> dict[str, str]:
+    """Return what makes children on this machine find the modules that this program finds."""
+    if is_local(spark) or is_local_server(spark):
+        return {LAST_PATHS: os.pathsep.join(own_paths())}
+    return {}
 
 
 def is_local_server(spark: SparkSession) -> bool:

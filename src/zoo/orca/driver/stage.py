@@ -13,7 +13,7 @@ from zoo.orca.driver.batches import uncounted_batches
 from zoo.orca.driver.failures import raise_failure, translate
 from zoo.orca.driver.gpus import gpu_profile
 from zoo.orca.driver.progress import ProgressServer, display_for
-from zoo.orca.driver.pythons import check_python, workers_python
+from zoo.orca.driver.pythons import check_python, search_environment, workers_python
 from zoo.orca.driver.settings import (
     connect_seconds,
     data_memory,
@@ -91,7 +91,8 @@ def run_stage(frame: DataFrame, job: Job, settings: StageSettings, title: str) -
         What went wrong on a worker; for several, the cause rather than its consequences.
     """
     spark = frame.sparkSession
-    job = replace(job, data_memory=data_memory(spark), gpus=settings.gpus)
+    environment = {**search_environment(spark), **job.environment}
+    job = replace(job, environment=environment, data_memory=data_memory(spark), gpus=settings.gpus)
     full = full_traceback(spark)
     profile = gpu_profile(spark, settings.gpus)
     check_python(spark)
@@ -123,7 +124,7 @@ def run_stage(frame: DataFrame, job: Job, settings: StageSettings, title: str) -
     if not rows:
         # Adaptive execution saw an empty exchange and left the stage out.
         raise DataError("the DataFrame has no rows: there is nothing to work on")
-    return _outcome(rows)
+    return _outcome(rows, full)
 
 
 def is_left_over(failures: list[Failure], workers: int) -> bool:
@@ -154,10 +155,10 @@ def _failures(rows: list[dict[str, Any]]) -> list[Failure]:
     return [Failure.from_json(h["failure"]) for h in headers if "failure" in h]
 
 
-def _outcome(rows: list[dict[str, Any]]) -> Outcome:
+def _outcome(rows: list[dict[str, Any]], full: bool) -> Outcome:
     failures = _failures(rows)
     if failures:
-        raise_failure(failures)
+        raise_failure(failures, full)
     pieces = sorted((row for row in rows if row["rank"] == 0), key=lambda row: int(row["piece"]))
     values = json.loads(pieces[0]["header"])["done"]
     outputs = tuple(OutputSpec.from_json(output) for output in values["outputs"])

@@ -182,7 +182,9 @@ class Failure:
     log : tuple of str
         The last lines its child printed.
     details : dict
-        What the driver needs to merge the same finding of several workers (JSON values).
+        What else the driver needs to know (JSON values).
+    where : str
+        The part of the traceback that is the user's own, or an empty string.
     """
 
     error: str
@@ -192,6 +194,7 @@ class Failure:
     traceback: str = ""
     log: tuple[str, ...] = ()
     details: dict[str, Any] = field(default_factory=dict)
+    where: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON values."""

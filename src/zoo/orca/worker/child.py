@@ -23,6 +23,7 @@ from typing import IO, Any, BinaryIO, cast
 
 import zoo.orca
 from zoo.orca.errors import WorkerDiedError, WorkerFrozenError
+from zoo.orca.wire.paths import LAST_PATHS, search_paths
 from zoo.orca.worker.pipes import END_OF_LOG, PIPE_BYTES, Blob, Message, Sender, receive
 
 _LOG_LINES = 40
@@ -62,7 +63,8 @@ class Child:
         self._last_beat = time.monotonic()
         read_end, write_end = os.pipe()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "zoo.orca.worker", str(write_end)],
+            # Without -P the current directory would come first: a user's random.py is not Python's.
+            [sys.executable, "-P", "-m", "zoo.orca.worker", str(write_end)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -255,11 +257,14 @@ def _environment(extra: dict[str, str]) -> dict[str, str]:
     # the child looks where this process looks, this package first.
     # Made absolute, because on executors it may be relative to where this process started.
     root = str(Path(zoo.orca.__file__).absolute().parents[2])
-    paths = [root, *(path for path in sys.path if path and path != root)]
+    first, last = search_paths(sys.path, root, os.getcwd())
     return {
         **_KEEP_MEMORY,
         **os.environ,
-        "PYTHONPATH": os.pathsep.join(paths),
+        "PYTHONPATH": os.pathsep.join(first),
         "PYTHONUNBUFFERED": "1",
+        # The context refuses to start a session in here (zoo.orca.places).
+        "ZOO_ORCA_WORKER": "1",
         **extra,
+        LAST_PATHS: os.pathsep.join([*filter(None, [extra.get(LAST_PATHS)]), *last]),
     }

@@ -15,29 +15,20 @@ import contextlib
 import importlib
 import json
 import os
-import socket
 import sys
 import threading
-import traceback
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from queue import Queue
 from typing import Any, cast
 
-from zoo.orca.errors import (
-    DataError,
-    MissingPackageError,
-    OrcaError,
-    PeerLostError,
-    UnevenRowsError,
-)
+from zoo.orca.errors import DataError, OrcaError, PeerLostError, UnevenRowsError
 from zoo.orca.wire.faults import agree
 from zoo.orca.wire.features import FeatureSpec, fill_shapes
 from zoo.orca.wire.job import (
     BuildJob,
     EvaluateJob,
-    Failure,
     Job,
     Progress,
     TrainJob,
@@ -49,6 +40,8 @@ from zoo.orca.wire.packing import unpack
 from zoo.orca.wire.plan import Plan
 from zoo.orca.worker.collective import Alone, Collective
 from zoo.orca.worker.dataset import open_rows
+from zoo.orca.worker.describing import describe
+from zoo.orca.worker.describing import missing as _missing
 from zoo.orca.worker.levelling import level
 from zoo.orca.worker.pipes import END_OF_LOG, Message, Sender
 from zoo.orca.worker.plugin import Evaluated, Framework, Rows, Trained, World
@@ -231,15 +224,6 @@ def _prepare(framework: Framework, job: Job, world: World) -> None:
         raise _missing(error, job.model.framework) from error
 
 
-def _missing(error: ModuleNotFoundError, framework: str) -> Exception:
-    if error.name is None or error.name.startswith("zoo."):
-        return error
-    return MissingPackageError(
-        f"the package {error.name!r} is not installed on the worker {socket.gethostname()} "
-        f"(or cannot be imported there): pip install 'zoo-orca[{framework}]' into its Python"
-    )
-
-
 def _rows(job: Job, start: dict[str, Any], world: World) -> tuple[Rows, Rows | None]:
     """Agree with all ranks on counts and shapes and map this rank's files.
 
@@ -343,11 +327,3 @@ _RUN: dict[type[Job], Callable[..., tuple[dict[str, Any], bytes]]] = {
     EvaluateJob: _evaluate,
     BuildJob: _build,
 }
-
-
-def describe(error: BaseException) -> Failure:
-    """Return what the driver is told about an exception in this process."""
-    trace = "".join(traceback.format_exception(error))
-    if isinstance(error, OrcaError):
-        return Failure(type(error).__name__, str(error), traceback=trace)
-    return Failure("WorkerError", f"{type(error).__name__}: {error}", traceback=trace)
