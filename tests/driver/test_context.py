@@ -49,7 +49,7 @@ stop_orca_context()
 
 context = init_orca_context(cores=2, conf={"spark.sql.shuffle.partitions": 3})
 spark = OrcaContext.get_spark_session()
-assert context.master == "local[2]"
+assert context.master == "local[2]" and context.range(3).count() == 3
 assert spark.conf.get("spark.sql.shuffle.partitions") == "3"
 assert spark.range(7).groupBy("id").count().count() == 7
 print("done")
@@ -170,6 +170,24 @@ def test_missing_java_names_the_commands_that_install_one(tmp_path):
 def test_shared_session_is_the_active_one(spark):
     assert OrcaContext.get_spark_session() is spark
     assert OrcaContext.get_spark_context() is spark.sparkContext
+
+
+def test_the_context_answers_for_its_session(spark):
+    from pyspark import SparkContext
+    from pyspark.sql import DataFrame
+
+    context = init_orca_context(cores=4)
+    assert context is spark.sparkContext and isinstance(context, SparkContext)
+    assert context.parallelize([1, 2, 3], 2).map(lambda x: x + 1).collect() == [2, 3, 4]
+    assert context.range(3).select("id").collect() == spark.range(3).collect()
+    assert context.range(1, 7, step=2, numSlices=1).rdd.getNumPartitions() == 1
+    assert context.sql("select 1 as one").first().one == 1
+    frame = context.createDataFrame([(1, 2.0)], "a int, b double")
+    assert isinstance(frame, DataFrame) and frame.columns == ["a", "b"]
+    assert context.conf.get("spark.sql.shuffle.partitions") == "4"
+    assert "read" in dir(context) and "parallelize" in dir(context)
+    with pytest.raises(AttributeError, match="neither SparkContext nor SparkSession .* 'reed'"):
+        context.reed  # noqa: B018
 
 
 def test_sql_context_is_the_session(spark):

@@ -4,10 +4,12 @@ import itertools
 import os
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+from pyspark.errors import PythonException
 from pyspark.ml.linalg import SparseVector, Vectors
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -19,6 +21,7 @@ from zoo.orca.frameworks.fake import LinearModel
 from zoo.orca.wire.features import FeatureSpec
 from zoo.orca.wire.job import ModelSpec, PredictJob
 from zoo.orca.wire.outputs import OutputSpec
+from zoo.orca.wire.packing import pack
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -184,3 +187,21 @@ def test_a_stream_is_predicted(
         assert query.awaitTermination(60)
         assert spark.table("predicted").count() == 30
     spark.catalog.dropTempView("predicted")
+def test_an_error_of_a_prediction_begins_with_its_cause(spark: SparkSession) -> None:
+    estimator = FakeEstimator.of(linear(1))
+    frame = spark.range(4).select(F.col("id").cast("double").alias("x"), F.lit(1.0).alias("y"))
+    estimator.fit(frame)
+
+    def creator(config: dict[str, Any]) -> Any:
+        raise ValueError("no such vocabulary")
+
+    estimator._model = replace(estimator._model, creator=pack(creator, "model_creator"))
+    with pytest.raises(PythonException) as caught:
+        estimator.predict(frame).collect()
+    lines = str(caught.value).splitlines()
+    assert lines[:2] == [
+        "An exception was thrown from the Python worker:",
+        "zoo.orca.errors.WorkerError: ValueError: no such vocabulary",
+    ]
+    assert lines[2].startswith(f'  File "{__file__}", line ') and lines[2].endswith("in creator")
+    assert "predict_task.py" not in str(caught.value)

@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from zoo.orca.errors import ModelError, OrcaError
+from zoo.orca.wire.job import FULL_TRACEBACK
 from zoo.orca.worker.describing import describe, missing, versions
 
 
@@ -30,6 +31,12 @@ def test_frames_of_packages_are_left_out():
         "    return json.loads('{')",
     ]
     assert "json/decoder.py" in found.traceback
+
+
+def test_all_of_the_traceback_where_the_job_wants_it(monkeypatch):
+    monkeypatch.setenv(FULL_TRACEBACK, "1")
+    found = describe(raised("import json\njson.loads('{')\n"))
+    assert found.where == found.traceback.rstrip() and "json/decoder.py" in found.where
 
 
 def test_a_cause_is_named_below():

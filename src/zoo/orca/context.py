@@ -30,8 +30,9 @@ from zoo.orca.places import refuse_in_worker
 from zoo.orca.request import DEFAULT_MEMORY, Request
 
 if TYPE_CHECKING:
-    from pyspark import SparkContext
     from pyspark.sql import SparkSession
+
+    from zoo.orca.spark_context import OrcaSparkContext
 
 
 @dataclass
@@ -57,7 +58,7 @@ def init_orca_context(
     *,
     conf: Mapping[str, Any] | None = None,
     **kwargs: Any,
-) -> SparkContext | None:
+) -> OrcaSparkContext | SparkSession:
     """Start Spark, or adopt the session that is active.
 
     Parameters
@@ -85,8 +86,10 @@ def init_orca_context(
 
     Returns
     -------
-    SparkContext or None
-        The session's context; None for a Spark Connect session, which has none.
+    SparkContext
+        The session's context, which has the methods of the session, too: ``.read``, ``.sql``,
+        ``.createDataFrame``, ``.range``. A Spark Connect session has no context; then it is the
+        session itself.
 
     Raises
     ------
@@ -106,7 +109,8 @@ def init_orca_context(
         conf=conf or {},
         options=kwargs,
     )
-    return _context_of(_session_for(request))
+    session = _session_for(request)
+    return _context_of(session) or session
 
 
 def stop_orca_context() -> None:
@@ -244,11 +248,15 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _context_of(session: SparkSession) -> SparkContext | None:
+def _context_of(session: SparkSession) -> OrcaSparkContext | None:
     """Return a session's SparkContext; None on Spark Connect."""
     from pyspark.sql.utils import is_remote
 
-    return None if is_remote() else session.sparkContext
+    if is_remote():
+        return None
+    from zoo.orca.spark_context import with_session
+
+    return with_session(session.sparkContext)
 
 
 def _warn_of_differences(session: SparkSession, request: Request) -> None:
@@ -349,8 +357,8 @@ class OrcaContext(metaclass=_Options):
         return _session_for(_request(cluster_mode=mode))
 
     @staticmethod
-    def get_spark_context() -> SparkContext:
-        """Return the active session's SparkContext."""
+    def get_spark_context() -> OrcaSparkContext:
+        """Return the active session's SparkContext, as `init_orca_context` does."""
         context = _context_of(OrcaContext.get_spark_session())
         if context is None:
             raise ContextError(

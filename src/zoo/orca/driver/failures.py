@@ -26,11 +26,10 @@ from zoo.orca.wire.modules import is_own_name
 _AS_BEFORE = "The estimator is as it was before this call"
 
 
-def raise_failure(failures: list[Failure], full: bool = False) -> NoReturn:
+def raise_failure(failures: list[Failure]) -> NoReturn:
     """Raise the cause among `failures` as an error of `zoo.orca.errors`.
 
     A worker that lost a peer fails because the peer did, so it is only named when nothing else is.
-    `full` puts the worker's whole traceback into the message, and not the user's part of it.
     """
     causes = [failure for failure in failures if failure.error != "PeerLostError"]
     cause = min(causes or failures, key=lambda failure: failure.rank)
@@ -43,18 +42,16 @@ def raise_failure(failures: list[Failure], full: bool = False) -> NoReturn:
             f"Send it along: {way_to_ship(module)}; or install it there with pip"
         )
     elif issubclass(kind, WorkerError):
-        error = kind(_describe(cause, full), rank=cause.rank, host=cause.host, log=cause.log)
+        error = kind(_describe(cause), rank=cause.rank, host=cause.host, log=cause.log)
     else:
         error = kind(cause.message)
     error.traceback = cause.traceback
     raise error
 
 
-def _describe(cause: Failure, full: bool) -> str:
+def _describe(cause: Failure) -> str:
     parts = [f"rank {cause.rank} on {cause.host}: {cause.message}"]
-    if full and cause.traceback:
-        parts.append(f"\nOn the worker:\n{cause.traceback.rstrip()}")
-    elif cause.where:
+    if cause.where:
         parts.append(cause.where)
     if differing := _differing(cause.details.get("versions", {})):
         parts.append(f"Versions differ between the worker and here: {differing}")

@@ -10,7 +10,7 @@ from pyspark.sql import types as T
 
 from zoo.orca.driver.columns import is_converted
 from zoo.orca.driver.gpus import gpu_profile
-from zoo.orca.driver.pythons import check_python, search_environment, workers_python
+from zoo.orca.driver.pythons import check_python, child_environment, workers_python
 from zoo.orca.driver.settings import heartbeat_seconds
 from zoo.orca.driver.shipping import ship_package
 from zoo.orca.driver.source import feature_columns, is_case_sensitive
@@ -48,7 +48,7 @@ def predict_lazily(df: DataFrame, job: PredictJob, names: Sequence[str]) -> Data
     """
     _check_names(df, names)
     check_python(df.sparkSession)
-    job = replace(job, environment={**search_environment(df.sparkSession), **job.environment})
+    job = replace(job, environment={**child_environment(df.sparkSession), **job.environment})
     ship_package(df.sparkSession)
     places, added = _inputs(df, job)
     # Names of our own, by position: the user's may repeat, or differ in nothing but case.

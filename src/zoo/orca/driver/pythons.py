@@ -20,9 +20,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
+from zoo.orca.driver.settings import full_traceback
 from zoo.orca.driver.slots import is_connect, is_local
 from zoo.orca.driver.spark_failures import spark_errors
 from zoo.orca.errors import ContextError, MissingPackageError, OrcaError
+from zoo.orca.wire.job import FULL_TRACEBACK
 from zoo.orca.wire.paths import LAST_PATHS, own_paths
 
 #: What pyspark takes where nobody chose.
@@ -197,11 +199,16 @@ def own_versions(package: str) -> set[str]:
     return found
 
 
-def search_environment(spark: SparkSession) -> dict[str, str]:
-    """Return what makes children on this machine find the modules that this program finds."""
+def child_environment(spark: SparkSession) -> dict[str, str]:
+    """Return what every job's children are told in their environment.
+
+    On this machine they find the modules that this program finds; and how much of a traceback the
+    user wants to see.
+    """
+    environment = {FULL_TRACEBACK: "1"} if full_traceback(spark) else {}
     if is_local(spark) or is_local_server(spark):
-        return {LAST_PATHS: os.pathsep.join(own_paths())}
-    return {}
+        environment[LAST_PATHS] = os.pathsep.join(own_paths())
+    return environment
 
 
 def is_local_server(spark: SparkSession) -> bool:

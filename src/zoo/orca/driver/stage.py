@@ -13,7 +13,7 @@ from zoo.orca.driver.batches import uncounted_batches
 from zoo.orca.driver.failures import raise_failure, translate
 from zoo.orca.driver.gpus import gpu_profile
 from zoo.orca.driver.progress import ProgressServer, display_for
-from zoo.orca.driver.pythons import check_python, search_environment, workers_python
+from zoo.orca.driver.pythons import check_python, child_environment, workers_python
 from zoo.orca.driver.settings import (
     connect_seconds,
     data_memory,
@@ -91,7 +91,7 @@ def run_stage(frame: DataFrame, job: Job, settings: StageSettings, title: str) -
         What went wrong on a worker; for several, the cause rather than its consequences.
     """
     spark = frame.sparkSession
-    environment = {**search_environment(spark), **job.environment}
+    environment = {**child_environment(spark), **job.environment}
     job = replace(job, environment=environment, data_memory=data_memory(spark), gpus=settings.gpus)
     full = full_traceback(spark)
     profile = gpu_profile(spark, settings.gpus)
@@ -124,7 +124,7 @@ def run_stage(frame: DataFrame, job: Job, settings: StageSettings, title: str) -
     if not rows:
         # Adaptive execution saw an empty exchange and left the stage out.
         raise DataError("the DataFrame has no rows: there is nothing to work on")
-    return _outcome(rows, full)
+    return _outcome(rows)
 
 
 def is_left_over(failures: list[Failure], workers: int) -> bool:
@@ -155,10 +155,10 @@ def _failures(rows: list[dict[str, Any]]) -> list[Failure]:
     return [Failure.from_json(h["failure"]) for h in headers if "failure" in h]
 
 
-def _outcome(rows: list[dict[str, Any]], full: bool) -> Outcome:
+def _outcome(rows: list[dict[str, Any]]) -> Outcome:
     failures = _failures(rows)
     if failures:
-        raise_failure(failures, full)
+        raise_failure(failures)
     pieces = sorted((row for row in rows if row["rank"] == 0), key=lambda row: int(row["piece"]))
     values = json.loads(pieces[0]["header"])["done"]
     outputs = tuple(OutputSpec.from_json(output) for output in values["outputs"])

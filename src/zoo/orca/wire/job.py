@@ -15,6 +15,9 @@ from zoo.orca.wire.outputs import OutputSpec
 #: What cloudpickle calls a class that travels by value; each process has a number of its own.
 _CLASS_NUMBER = re.compile(rb"[0-9a-f]{32}")
 
+#: A variable of a job's environment: failures are to be told with all of their traceback.
+FULL_TRACEBACK = "ZOO_ORCA_FULL_TRACEBACK"
+
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:

@@ -18,7 +18,7 @@ from typing import Any
 
 import zoo.orca
 from zoo.orca.errors import MissingPackageError, OrcaError
-from zoo.orca.wire.job import Failure
+from zoo.orca.wire.job import FULL_TRACEBACK, Failure
 from zoo.orca.wire.modules import is_installed
 
 #: What may be of another version than on the driver, by the name under which it is imported.
@@ -40,15 +40,16 @@ def describe(error: BaseException) -> Failure:
     if name := _missing_module(error):
         details["module"] = name
     if isinstance(error, OrcaError):
-        where = users_part(error, outermost=False)
-        return Failure(
-            type(error).__name__, str(error), traceback=trace, where=where, details=details
-        )
-    message, traced = _without_graph(str(error))
-    where = traced or users_part(error)
-    # What TensorFlow quotes is the exception as it was raised, with its name.
-    named = message if traced else f"{type(error).__name__}: {message}"
-    return Failure("WorkerError", named, traceback=trace, where=where, details=details)
+        kind, message, where = type(error).__name__, str(error), users_part(error, outermost=False)
+    else:
+        kind = "WorkerError"
+        message, traced = _without_graph(str(error))
+        # What TensorFlow quotes is the exception as it was raised, with its name.
+        message = message if traced else f"{type(error).__name__}: {message}"
+        where = traced or users_part(error)
+    if FULL_TRACEBACK in os.environ:
+        where = trace.rstrip()
+    return Failure(kind, message, traceback=trace, where=where, details=details)
 
 
 def missing(error: ModuleNotFoundError, framework: str) -> Exception:
