@@ -41,6 +41,7 @@ class FakeEstimator(BaseEstimator):
         validation: DataFrame | None = None,
         verbose: int = 0,
         shuffle: bool | None = None,
+        name: str | None = None,
         **fields: Any,
     ) -> TrainingStats:
         first = int(self._state.meta["epoch"]) if self._state else 0
@@ -54,7 +55,7 @@ class FakeEstimator(BaseEstimator):
             verbose=verbose,
             **fields,
         )
-        return self._train(data, validation, job, shuffle=shuffle)
+        return self._train(data, validation, job, shuffle=shuffle, name=name)
 
     def evaluate(self, data: DataFrame, features: Any = ("x",), **fields: Any) -> dict[str, float]:
         features, labels = self._known_columns(features)

@@ -8,6 +8,7 @@ from pyspark.sql import SparkSession
 from tests.fake_estimator import FakeEstimator, linear
 from zoo.orca.driver.batches import Restore
 from zoo.orca.driver.stage import _described
+from zoo.orca.errors import InvalidInputError
 
 DESCRIPTION = "spark.job.description"
 
@@ -21,6 +22,18 @@ def test_the_users_job_description_is_put_back(spark: SparkSession) -> None:
     spark.sparkContext.setLocalProperty(DESCRIPTION, None)
     FakeEstimator.of(linear(1)).fit(frame)
     assert spark.sparkContext.getLocalProperty(DESCRIPTION) is None
+
+
+@pytest.mark.timeout(120)
+def test_a_name_tells_stages_apart_in_sparks_pages(spark: SparkSession, monkeypatch) -> None:
+    frame = spark.createDataFrame([(1.0, 2.0)], "x double, y double")
+    told: list[str] = []
+    monkeypatch.setattr(spark.sparkContext, "setJobDescription", told.append)
+    FakeEstimator.of(linear(1)).fit(frame, name=" trial\n3 ")
+    FakeEstimator.of(linear(1)).fit(frame)
+    assert told == ["Orca: fit trial 3", "Orca: fit"]
+    with pytest.raises(InvalidInputError, match=r"name=3 is not a label"):
+        FakeEstimator.of(linear(1)).fit(frame, name=3)
 
 
 def gone(*arguments: str) -> None:

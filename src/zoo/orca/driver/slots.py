@@ -110,9 +110,14 @@ def _gpus(spark: SparkSession, profile: ResourceProfile | None) -> str:
     )
 
 
+def active_session() -> SparkSession | None:
+    """Return the session that is active in this thread, if one is."""
+    return SparkSession.getActiveSession()
+
+
 def default_nodes() -> int:
     """Return the machines that the active session works on, as far as its settings say; else 1."""
-    spark = SparkSession.getActiveSession()
+    spark = active_session()
     if spark is None or is_local(spark):
         return 1
     return int(spark.conf.get("spark.executor.instances", "1") or 1)

@@ -49,6 +49,8 @@ class StageSettings:
         Whether each worker keeps to its own cores.
     gpus : int
         GPUs that each worker needs for itself.
+    name : str
+        The user's label, which tells this stage's lines from those of others at the same time.
     """
 
     workers: int
@@ -56,6 +58,7 @@ class StageSettings:
     log_to_driver: bool = True
     cpu_binding: bool = False
     gpus: int = 0
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +101,7 @@ def run_stage(frame: DataFrame, job: Job, settings: StageSettings, title: str) -
     check_python(spark)
     check_slots(spark, settings.workers, profile)
     ship_package(spark)
-    display = display_for(settings.verbose, title)
+    display = display_for(settings.verbose, title, settings.name)
     with uncounted_batches(frame) as restore, ProgressServer(spark, display, restore) as progress:
         options = TaskOptions(
             secret=secrets.token_bytes(32),
@@ -117,7 +120,7 @@ def run_stage(frame: DataFrame, job: Job, settings: StageSettings, title: str) -
             # Spark starts a barrier stage again after a lost executor only if an exchange follows
             # it; as a job's last stage it is given up at once. Locally there is none to lose.
             results = results.repartition(1)
-        with _described(spark, title):
+        with _described(spark, f"{title} {settings.name}".rstrip()):
             rows = _collected(results, settings.workers, full)
             if is_left_over(_failures(rows), settings.workers):
                 rows = _collected(results, settings.workers, full)

@@ -1,11 +1,14 @@
 """The arguments that every framework's estimator has, checked before anything runs."""
 
+import importlib.util
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, SparkSession
 
-from zoo.orca.errors import InvalidInputError
+from zoo.orca.driver.pythons import is_own_python
+from zoo.orca.errors import InvalidInputError, MissingPackageError
 from zoo.orca.wire.packing import pack
 
 
@@ -26,6 +29,61 @@ def checked_frame(data: Any, argument: str) -> DataFrame:
     elif callable(data):
         way = "data creators are not supported: pass a Spark DataFrame"
     raise InvalidInputError(f"{argument} is a {kind}: {way}")
+
+
+def check_bounded(call: str, data: DataFrame, validation: DataFrame | None = None) -> None:
+    """Raise `InvalidInputError` for streams: a stage ends, and so must its rows."""
+    for frame, what in ((data, ""), (validation, " as validation_data")):
+        if frame is not None and frame.isStreaming:
+            way = f"stream.writeStream.foreachBatch(lambda batch, n: est.{call}(batch, ...))"
+            raise InvalidInputError(
+                f"{call} got a streaming DataFrame{what}, which never ends\n"
+                f"Call it for each batch: {way}"
+            )
+
+
+def checked_name(name: Any) -> str:
+    """Return what a call is labelled with; nothing for None."""
+    if name is None:
+        return ""
+    if not isinstance(name, str) or not name.strip():
+        raise InvalidInputError(
+            f"name={name!r} is not a label\nGive some text, such as name='trial 3', or leave it out"
+        )
+    return " ".join(name.split())
+
+
+#: What each framework's plug-in imports, and Keras 3 besides: the backend that it is set to.
+_PACKAGES = {"tf2": ("tensorflow",), "keras": ("keras",), "torch": ("torch",)}
+
+
+def check_installed(
+    framework: str, environment: Mapping[str, str], spark: SparkSession | None
+) -> None:
+    """Raise `MissingPackageError` if a framework is missing and this Python is the workers', too.
+
+    On other machines, or in another Python, only the workers know. Nothing is imported for that.
+    """
+    if spark is None or not is_own_python(spark):
+        return
+    backend = environment.get("KERAS_BACKEND")
+    for package in (*_PACKAGES.get(framework, ()), *([backend] if backend else [])):
+        if not is_there(package):
+            extra = "keras" if backend == "jax" else framework if package != backend else ""
+            what = f"'zoo-orca[{extra}]'" if extra else package
+            python = sys.executable
+            raise MissingPackageError(
+                f"the package {package!r} is not installed in this program's Python, which is the "
+                f"workers', too: {python}\nInstall it: {python} -m pip install {what}"
+            )
+
+
+def is_there(package: str) -> bool:
+    """Whether a package could be imported here."""
+    try:
+        return importlib.util.find_spec(package) is not None
+    except ValueError:  # something stands in for it
+        return False
 
 
 def positive(name: str, value: Any, optional: bool = False) -> None:

@@ -15,7 +15,7 @@ from zoo.orca.driver.predict import predict_lazily
 from zoo.orca.driver.profiles import describe
 from zoo.orca.driver.progress import say
 from zoo.orca.driver.settings import max_result_bytes
-from zoo.orca.driver.slots import default_nodes, threads_per_task
+from zoo.orca.driver.slots import active_session, default_nodes, threads_per_task
 from zoo.orca.driver.source import (
     ORIGIN,
     ColumnNames,
@@ -28,7 +28,14 @@ from zoo.orca.driver.stage import Outcome, StageSettings, run_stage
 from zoo.orca.driver.storage import load_state, save_state
 from zoo.orca.errors import InvalidInputError, RowsNeededError, StateError, UnevenRowsError
 from zoo.orca.files import read_bytes, remove_directory
-from zoo.orca.learn.arguments import checked_frame, packed_callbacks, positive
+from zoo.orca.learn.arguments import (
+    check_bounded,
+    check_installed,
+    checked_frame,
+    checked_name,
+    packed_callbacks,
+    positive,
+)
 from zoo.orca.learn.outputs import OutputNames, prediction_columns
 from zoo.orca.learn.results import TrainingStats
 from zoo.orca.wire.features import FeatureSpec, fill_shapes
@@ -102,6 +109,8 @@ class BaseEstimator:
             raise InvalidInputError(
                 f"num_gpus_per_worker must be a whole number from 0, got {gpus!r}"
             )
+        # Once more where there is a DataFrame: it may bring the session that is not there yet.
+        check_installed(model.framework, options.environment, active_session())
         self._model = model
         self._options = options
         self._state: State | None = None
@@ -170,6 +179,7 @@ class BaseEstimator:
         validation_steps: int | None,
         callbacks: Sequence[Any] | None,
         shuffle: bool | None,
+        name: str | None = None,
         **fields: Any,
     ) -> TrainingStats:
         """Check the arguments that every `fit` has, and train; `fields` are more of the job's."""
@@ -194,7 +204,7 @@ class BaseEstimator:
             run=f"fit-{uuid.uuid4().hex[:12]}",
             **fields,
         )
-        return self._train(data, validation, job, shuffle=shuffle)
+        return self._train(data, validation, job, shuffle=shuffle, name=name)
 
     def _evaluate_frame(
         self,
@@ -204,6 +214,7 @@ class BaseEstimator:
         batch_size: int,
         num_steps: int | None,
         callbacks: Sequence[Any] | None,
+        name: str | None = None,
         **fields: Any,
     ) -> dict[str, float]:
         """Check the arguments that every `evaluate` has, and evaluate."""
@@ -213,7 +224,7 @@ class BaseEstimator:
         job = self._job(
             EvaluateJob, spec, batch_size=batch_size, steps=num_steps, callbacks=packed, **fields
         )
-        return self._evaluate(data, job)
+        return self._evaluate(data, job, name)
 
     @property
     def _epochs_done(self) -> int:
@@ -232,6 +243,7 @@ class BaseEstimator:
         job: TrainJob,
         *,
         shuffle: bool | None = None,
+        name: str | None = None,
     ) -> TrainingStats:
         if shuffle is False:
             raise InvalidInputError(
@@ -239,15 +251,17 @@ class BaseEstimator:
                 "places them on the workers at random, and without it a DataFrame that has one "
                 "partition for each worker stays as it is"
             )
-        outcome = self._run(data, job, validation, bool(shuffle), "fit")
+        outcome = self._run(data, job, validation, bool(shuffle), "fit", name)
         self._adopt(State.from_bytes(_state_of(outcome)), outcome)
         profiles = outcome.values["profiles"]
         if profiles:
             say(describe(profiles))
         return TrainingStats(outcome.values["history"], profiles)
 
-    def _evaluate(self, data: DataFrame, job: EvaluateJob) -> dict[str, float]:
-        outcome = self._run(data, job, None, False, "evaluate")
+    def _evaluate(
+        self, data: DataFrame, job: EvaluateJob, name: str | None = None
+    ) -> dict[str, float]:
+        outcome = self._run(data, job, None, False, "evaluate", name)
         return {f"validation_{name}": value for name, value in outcome.values["metrics"].items()}
 
     def _predict(
@@ -272,6 +286,7 @@ class BaseEstimator:
         The columns' types are enough for most models; only one that is built by its first rows may
         need a row to know the length of an array.
         """
+        check_installed(self._model.framework, self._options.environment, data.sparkSession)
         seen = self._seen_columns
         if seen is not None:
             spec = fill_shapes(spec, {column.name: column.shape for column in seen.features})
@@ -334,12 +349,16 @@ class BaseEstimator:
         validation: DataFrame | None,
         shuffle: bool,
         title: str,
+        name: str | None,
     ) -> Outcome:
         """Run a stage over the rows: moved to their workers at random, or where they are already.
 
         Those that stay must lie evenly there.
         """
-        workers, settings = self.num_workers, self._settings(job.verbose)
+        check_bounded(title, data, validation)
+        check_installed(self._model.framework, self._options.environment, data.sparkSession)
+        workers = self.num_workers
+        settings = replace(self._settings(job.verbose), name=checked_name(name))
         frame = prepare(data, job.columns, workers, job.seed, validation, shuffle=shuffle)
         if ORIGIN in frame.columns:
             return run_stage(frame, replace(job, level=True), settings, title)

@@ -156,6 +156,7 @@ class KerasEstimator(KerasFiles):
         initial_epoch: int | None = None,
         profile: bool = False,
         shuffle: bool | None = None,
+        name: str | None = None,
     ) -> TrainingStats:
         """Train the model; a second `fit` goes on where the first ended.
 
@@ -198,6 +199,9 @@ class KerasEstimator(KerasFiles):
             Place the rows on the workers at random, by `seed`, even if `data` already has a
             partition for each worker; by default such a DataFrame stays as it is. For partitions
             that differ much in what they hold. The order within each epoch is random either way.
+        name : str, optional
+            A label for the lines that are shown, the bar and the stage in Spark's pages: it tells
+            apart what runs at the same time.
 
         Returns
         -------
@@ -231,6 +235,7 @@ class KerasEstimator(KerasFiles):
             verbose=verbose,
             profile=profile,
             shuffle=shuffle,
+            name=name,
         )
 
     def evaluate(
@@ -246,6 +251,7 @@ class KerasEstimator(KerasFiles):
         label_cols: ColumnNames | None = None,
         *,
         sample_weight_col: str | None = None,
+        name: str | None = None,
     ) -> dict[str, float]:
         """Evaluate the model over all rows, each exactly once, or over the first batches.
 
@@ -266,6 +272,8 @@ class KerasEstimator(KerasFiles):
         feature_cols, label_cols : list of str, str or dict
             As in `fit`.
         sample_weight_col : str, optional
+        name : str, optional
+            As in `fit`.
 
         Returns
         -------
@@ -292,6 +300,7 @@ class KerasEstimator(KerasFiles):
             num_steps=num_steps,
             callbacks=callbacks,
             verbose=verbose,
+            name=name,
         )
 
     def predict(

@@ -159,6 +159,7 @@ class Estimator(TorchFiles):
         verbose: int = 1,
         shuffle: bool | None = None,
         training_metrics: bool | None = None,
+        name: str | None = None,
     ) -> Any:
         """Train the model; a second `fit` goes on where the first ended.
 
@@ -216,6 +217,9 @@ class Estimator(TorchFiles):
             Whether the estimator's metrics are computed of the steps' own outputs, too, while
             weights change, as Keras does: ``train_Accuracy`` beside ``train_val_Accuracy``. By
             default those that do not keep every row are.
+        name : str, optional
+            A label for the lines that are shown, the bar and the stage in Spark's pages: it tells
+            apart what runs at the same time.
 
         Returns
         -------
@@ -260,6 +264,7 @@ class Estimator(TorchFiles):
             verbose=verbose,
             profile=profile,
             shuffle=shuffle,
+            name=name,
             options={**options, "insist_on_optimizer": self._insists},
         )
         self._insists = False
@@ -278,6 +283,7 @@ class Estimator(TorchFiles):
         sample_weight_col: str | None = None,
         callbacks: Sequence[Any] | None = None,
         verbose: int = 1,
+        name: str | None = None,
     ) -> dict[str, float]:
         """Evaluate the model over all rows, each exactly once, or over the first batches.
 
@@ -298,6 +304,8 @@ class Estimator(TorchFiles):
         callbacks : list, optional
         verbose : int
             0 shows nothing.
+        name : str, optional
+            As in `fit`.
 
         Returns
         -------
@@ -318,6 +326,7 @@ class Estimator(TorchFiles):
             num_steps=num_steps,
             callbacks=callbacks,
             verbose=verbose,
+            name=name,
             options={"info": dict(info or {})},
         )
 
