@@ -107,3 +107,29 @@ def test_a_program_that_runs_again_inside_a_worker_is_refused_at_once(tmp_path: 
             "worker, because something there imports 'program'"
         )
         assert told[1].startswith("Rename the file if a package has that name")
+
+
+FEW_ROWS = """
+from zoo.orca import init_orca_context
+from tests.fake_estimator import FakeEstimator, linear
+
+spark = init_orca_context("local", cores=2, conf={"spark.ui.enabled": "false"})
+estimator = FakeEstimator.of(linear(1))
+estimator.fit(spark.createDataFrame([(1.0, 2.0)], "x double, y double"))
+predicted = estimator.predict(spark.range(200000).selectExpr("double(id) as x"))
+for _ in range(4):
+    print(len(predicted.limit(5).toPandas()), len(predicted.take(3)))
+"""
+
+
+@pytest.mark.slow
+def test_who_wants_a_few_rows_sees_no_traceback(tmp_path: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", FEW_ROWS],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'src'}"},
+    )
+    assert (ended.stdout, ended.stderr) == ("5 3\n" * 4, "")

@@ -18,6 +18,7 @@ from zoo.orca.worker import child as children
 from zoo.orca.worker.child import Child
 from zoo.orca.worker.devices import device_environment
 from zoo.orca.worker.predictions import encode, read_outputs, split, to_arrow
+from zoo.orca.worker.readers import forgive_gone_readers
 from zoo.orca.worker.threads import thread_environment
 
 #: A group of batches is sent when it has so many rows or bytes, the columns that are only kept
@@ -48,6 +49,7 @@ def make_predict_task(
     """
 
     def task(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        forgive_gone_readers()
         calls: _Calls | None = None
         try:
             for number, group in enumerate(grouped(batches)):

@@ -33,6 +33,7 @@ from zoo.orca.worker.arrays import from_bytes, from_numbers
 from zoo.orca.worker.child import Child
 from zoo.orca.worker.devices import device_environment
 from zoo.orca.worker.pipes import Message
+from zoo.orca.worker.readers import forgive_gone_readers
 from zoo.orca.worker.rendezvous import Rendezvous
 from zoo.orca.worker.reporting import Reporter
 from zoo.orca.worker.spool import Spool
@@ -91,6 +92,7 @@ def make_task(
     """Return the function for ``mapInArrow(..., barrier=True)`` that runs the pickled `job`."""
 
     def task(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        forgive_gone_readers()
         return _Task(pickle.loads(job), options).run(batches)
 
     return task
