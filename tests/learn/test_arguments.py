@@ -1,12 +1,23 @@
 """Mistakes that are known before anything starts."""
 
 import sys
+from functools import partial
 
+import numpy as np
+import pandas as pd
+import pyarrow as pa
 import pytest
 from pyspark.sql import SparkSession
 
 from tests.fake_estimator import FakeEstimator, linear
 from zoo.orca.errors import InvalidInputError, MissingPackageError
+from zoo.orca.learn.arguments import (
+    check_creator,
+    checked_config,
+    checked_frame,
+    packed_callbacks,
+    positive,
+)
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -93,3 +104,104 @@ def test_another_python_may_have_what_this_one_lacks(spark: SparkSession, monkey
     monkeypatch.setattr(spark.sparkContext, "pythonExec", "/opt/other/python")
     monkeypatch.setitem(sys.modules, "torch", None)
     make("torch")
+
+
+FRAMES = {
+    "pandas": lambda spark: pd.DataFrame({"x": [1.0], "y": [2.0]}),
+    "pyarrow": lambda spark: pa.table({"x": [1.0], "y": [2.0]}),
+    "numpy": lambda spark: np.array([[1.0, 2.0]]),
+    "rdd": lambda spark: spark.sparkContext.parallelize([(1.0, 2.0)], 1),
+}
+
+
+@pytest.mark.parametrize("kind", FRAMES)
+def test_what_is_no_frame_is_named_with_the_way_to_make_one(spark: SparkSession, kind: str) -> None:
+    data = FRAMES[kind](spark)
+    with pytest.raises(InvalidInputError) as caught:
+        checked_frame(data, "data")
+    first, second = str(caught.value).splitlines()
+    assert first.startswith("data is a ") and first.endswith(", not a Spark DataFrame")
+    # The way out, run as it is written.
+    way = second.removeprefix("Make one of it: ").removesuffix(", a name for each column")
+    made = eval(way, {"spark": spark, "data": data})
+    assert [tuple(row) for row in checked_frame(made, "data").collect()] == [(1.0, 2.0)]
+
+
+def test_other_things_are_no_frames_either(tmp_path) -> None:
+    for data, told in (
+        ("rows.parquet", "data is a str, not a Spark DataFrame\nRead one from there: spark.read"),
+        ((1, 2), "data is a tuple, not a Spark DataFrame\nPass a Spark DataFrame"),
+        (creator, "data is a function, not a Spark DataFrame\nData creators are not supported"),
+    ):
+        with pytest.raises(InvalidInputError) as caught:
+            checked_frame(data, "data")
+        assert str(caught.value).startswith(told)
+
+
+@pytest.mark.parametrize(
+    ("value", "way"),
+    [
+        (0, "Write epochs=1, or more"),
+        (-3, "Write epochs=1, or more"),
+        (2.5, "Write epochs=1, or more"),
+        ("3", "Write epochs=1, or more"),
+        (True, "Write epochs=1, or more"),
+        (None, "Write epochs=1, or more"),
+        (float("nan"), "Write epochs=1, or more"),
+        (3.0, "Write epochs=3, a Python int"),
+        (np.int64(3), "Write epochs=3, a Python int"),
+    ],
+)
+def test_counts_are_whole_numbers_from_one(value, way: str) -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        positive("epochs", value)
+    first, second = str(caught.value).splitlines()
+    assert first == f"epochs must be a whole number from 1, got {value!r}"
+    assert second == way
+    positive("epochs", 1)
+    positive("num_steps", None, optional=True)
+
+
+CALLED = "model_creator cannot be called as model_creator(config): "
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (lambda: None, f"{CALLED}too many positional arguments"),
+        (lambda config, size: None, f"{CALLED}missing a required argument: 'size'"),
+        ("model", "model_creator is a str, not a function"),
+        (None, "model_creator is a NoneType, not a function"),
+    ],
+)
+def test_creators_are_functions_of_what_they_are_called_with(given, told: str) -> None:
+    from zoo.orca.learn.tf2 import Estimator
+
+    with pytest.raises(InvalidInputError) as caught:
+        Estimator.from_keras(model_creator=given)
+    first, second = str(caught.value).splitlines()
+    assert first == told
+    assert second == "Write def model_creator(config): ..., and let it return a compiled model"
+
+
+def test_creators_may_take_more_than_they_are_called_with() -> None:
+    class Made:
+        def __call__(self, config, size=3):
+            pass
+
+    for given in (
+        Made(),
+        lambda config, size=1: None,
+        lambda *a: None,
+        print,
+        partial(int, base=2),
+    ):
+        check_creator("model_creator", given, "a model", "config")
+
+
+def test_a_configuration_is_a_dict_and_callbacks_are_a_list() -> None:
+    with pytest.raises(InvalidInputError, match=r"config is a list, not a dict\nWrite config="):
+        checked_config([1])
+    with pytest.raises(InvalidInputError, match=r"callbacks is a int, not a list\nWrite callb"):
+        packed_callbacks(3)
+    assert packed_callbacks([]) is None and packed_callbacks(None) is None

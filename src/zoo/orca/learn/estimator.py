@@ -100,14 +100,13 @@ class BaseEstimator:
     """
 
     def __init__(self, model: ModelSpec, options: EngineOptions) -> None:
-        for name in ("num_workers", "workers_per_node"):
-            value = getattr(options, name)
-            if value is not None and (not isinstance(value, int) or value < 1):
-                raise InvalidInputError(f"{name} must be a whole number from 1, got {value!r}")
+        positive("num_workers", options.num_workers, optional=True)
+        positive("workers_per_node", options.workers_per_node)
         gpus = options.num_gpus_per_worker
         if not isinstance(gpus, int) or isinstance(gpus, bool) or gpus < 0:
             raise InvalidInputError(
-                f"num_gpus_per_worker must be a whole number from 0, got {gpus!r}"
+                f"num_gpus_per_worker must be a whole number from 0, got {gpus!r}\n"
+                "Write num_gpus_per_worker=0 for none"
             )
         # Once more where there is a DataFrame: it may bring the session that is not there yet.
         check_installed(model.framework, options.environment, active_session())

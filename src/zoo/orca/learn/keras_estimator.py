@@ -8,7 +8,13 @@ from pyspark.sql import DataFrame
 
 from zoo.orca.driver.source import ColumnNames, read_spec
 from zoo.orca.errors import InvalidInputError
-from zoo.orca.learn.arguments import check_engine, checked_config, checked_frame, positive
+from zoo.orca.learn.arguments import (
+    check_creator,
+    check_engine,
+    checked_config,
+    checked_frame,
+    positive,
+)
 from zoo.orca.learn.estimator import EngineOptions
 from zoo.orca.learn.keras_saving import KerasFiles
 from zoo.orca.learn.outputs import OutputNames
@@ -121,11 +127,10 @@ class KerasEstimator(KerasFiles):
         **options: Any,
     ) -> Self:
         """Check the arguments of `from_keras`; `options` are those of the engine."""
-        if not callable(model_creator):
-            raise InvalidInputError(
-                f"model_creator must be a function of config that returns a model, got "
-                f"{type(model_creator).__qualname__}"
-            )
+        check_creator("model_creator", model_creator, "a compiled model", "config")
+        if compile_args_creator is not None:
+            arguments = "the keyword arguments of Model.compile, as a dict"
+            check_creator("compile_args_creator", compile_args_creator, arguments, "config")
         check_engine(backend, _ENGINES)
         model = ModelSpec(
             cls._framework,
