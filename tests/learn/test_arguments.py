@@ -120,7 +120,7 @@ def test_what_is_no_frame_is_named_with_the_way_to_make_one(spark: SparkSession,
     with pytest.raises(InvalidInputError) as caught:
         checked_frame(data, "data")
     first, second = str(caught.value).splitlines()
-    assert first.startswith("data is a ") and first.endswith(", not a Spark DataFrame")
+    assert first.startswith("data must be a Spark DataFrame, got a")
     # The way out, run as it is written.
     way = second.removeprefix("Make one of it: ").removesuffix(", a name for each column")
     made = eval(way, {"spark": spark, "data": data})
@@ -129,9 +129,15 @@ def test_what_is_no_frame_is_named_with_the_way_to_make_one(spark: SparkSession,
 
 def test_other_things_are_no_frames_either(tmp_path) -> None:
     for data, told in (
-        ("rows.parquet", "data is a str, not a Spark DataFrame\nRead one from there: spark.read"),
-        ((1, 2), "data is a tuple, not a Spark DataFrame\nPass a Spark DataFrame"),
-        (creator, "data is a function, not a Spark DataFrame\nData creators are not supported"),
+        (
+            "rows.parquet",
+            "data must be a Spark DataFrame, got a str\nRead one from there: spark.read",
+        ),
+        ((1, 2), "data must be a Spark DataFrame, got a tuple\nPass a Spark DataFrame"),
+        (
+            creator,
+            "data must be a Spark DataFrame, got a function\nData creators are not supported",
+        ),
     ):
         with pytest.raises(InvalidInputError) as caught:
             checked_frame(data, "data")
@@ -170,8 +176,8 @@ CALLED = "model_creator cannot be called as model_creator(config): "
     [
         (lambda: None, f"{CALLED}too many positional arguments"),
         (lambda config, size: None, f"{CALLED}missing a required argument: 'size'"),
-        ("model", "model_creator is a str, not a function"),
-        (None, "model_creator is a NoneType, not a function"),
+        ("model", "model_creator must be a function, got a str"),
+        (None, "model_creator must be a function, got a NoneType"),
     ],
 )
 def test_creators_are_functions_of_what_they_are_called_with(given, told: str) -> None:
@@ -200,8 +206,12 @@ def test_creators_may_take_more_than_they_are_called_with() -> None:
 
 
 def test_a_configuration_is_a_dict_and_callbacks_are_a_list() -> None:
-    with pytest.raises(InvalidInputError, match=r"config is a list, not a dict\nWrite config="):
+    with pytest.raises(
+        InvalidInputError, match=r"config must be a dict, got a list\nWrite config="
+    ):
         checked_config([1])
-    with pytest.raises(InvalidInputError, match=r"callbacks is a int, not a list\nWrite callb"):
+    with pytest.raises(
+        InvalidInputError, match=r"callbacks must be a list, got one int\nWrite callb"
+    ):
         packed_callbacks(3)
     assert packed_callbacks([]) is None and packed_callbacks(None) is None

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from zoo.orca.wire import modules, packing
+from zoo.orca.wire import modules, pickling
 from zoo.orca.wire.modules import Source, Sources, install, is_own_name, own_imports, sources_of
 from zoo.orca.wire.packing import pack
 
@@ -46,7 +46,7 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(packing, "_imported_there", set())
+    monkeypatch.setattr(pickling, "_imported_there", set())
     yield importlib.import_module("shop.models")
     for name in [name for name in sys.modules if name.partition(".")[0] in ("shop", "plain")]:
         del sys.modules[name]

@@ -2,6 +2,7 @@
 
 import importlib
 import pickle
+import queue
 import subprocess
 import sys
 import threading
@@ -14,7 +15,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from zoo.orca.errors import CreatorError, StateError
-from zoo.orca.wire.packing import State, find_unpicklable, join, pack, split, unpack
+from zoo.orca.wire.packing import State, join, pack, split, unpack
+from zoo.orca.wire.pickling import find_culprit
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -127,7 +129,7 @@ def test_what_a_callback_holds_is_named():
 
     with pytest.raises(CreatorError, match="callbacks"):
         pack([Callback()], "callbacks")
-    assert "'stream'" in find_unpicklable(Callback())
+    assert find_culprit(Callback())[0] == "stream"
 
 
 def test_the_users_own_module_travels_by_value(tmp_path, monkeypatch):
@@ -152,3 +154,52 @@ def test_the_users_own_module_travels_by_value(tmp_path, monkeypatch):
 def test_installed_modules_travel_by_reference():
     assert len(pack(np.linalg.norm, "model_creator")) < 200
     assert pickle.loads(pack(np.linalg.norm, "model_creator")) is np.linalg.norm
+
+
+class Frame:
+    """Stands for one of Spark's, which come from another module."""
+
+
+Frame.__name__, Frame.__module__ = "DataFrame", "pyspark.sql.connect.dataframe"
+
+
+def test_what_is_sparks_stays_and_the_way_out_is_to_collect():
+    ratings = Frame()
+
+    class Holder:
+        def __init__(self):
+            self.inner = [{"frame": ratings}]
+
+    for value in (lambda config: ratings, Holder()):
+        with pytest.raises(CreatorError) as raised:
+            pack(value, "model_creator")
+        assert "'" in str(raised.value) and "which cannot be pickled" in str(raised.value)
+        assert "Spark is there in this program alone" in str(raised.value).splitlines()[1]
+    assert find_culprit(Holder()) == ("inner.[0].frame", ratings)
+
+
+def test_a_library_is_not_searched_for_what_is_wrong_inside_it():
+    class Made:
+        pass
+
+    made = Made()
+    made.queue = queue.Queue()  # with locks inside
+    assert find_culprit(lambda config: made) == ("made.queue", made.queue)
+    with pytest.raises(CreatorError, match=r"(?s)'queue' of type Queue.*Leave it out of config"):
+        pack({"queue": made.queue}, "config")
+
+
+NAMED = 7
+
+
+def test_what_only_the_body_of_a_class_names_travels():
+    def creator(config):
+        class Model:
+            size = NAMED
+
+            def forward(self, x: Frame, scale: float = NAMED) -> pytest.Item:
+                return self.size * scale * x
+
+        return Model()
+
+    assert unpack(pack(creator, "model_creator"))({}).forward(2) == 98

@@ -24,6 +24,7 @@ from zoo.orca.driver.shipping import ship_package
 from zoo.orca.driver.slots import check_slots, executor_cores, is_connect, is_local
 from zoo.orca.driver.spark_failures import spark_errors
 from zoo.orca.errors import DataError
+from zoo.orca.wire.faults import NO_ROWS
 from zoo.orca.wire.job import Failure, Job
 from zoo.orca.wire.outputs import OutputSpec
 from zoo.orca.wire.packing import join
@@ -126,7 +127,7 @@ def run_stage(frame: DataFrame, job: Job, settings: StageSettings, title: str) -
                 rows = _collected(results, settings.workers, full)
     if not rows:
         # Adaptive execution saw an empty exchange and left the stage out.
-        raise DataError("the DataFrame has no rows: there is nothing to work on")
+        raise DataError(NO_ROWS)
     return _outcome(rows)
 
 

@@ -29,7 +29,11 @@ def checked_frame(data: Any, argument: str) -> DataFrame:
         way = "Data creators are not supported. " + way
     way = next((w for start, w in _WAYS_TO_A_FRAME.items() if kind.startswith(start)), way)
     kind = kind.removeprefix("builtins.")
-    raise InvalidInputError(f"{argument} is a {kind}, not a Spark DataFrame\n{way}")
+    raise InvalidInputError(f"{argument} must be a Spark DataFrame, got {_a(kind)}\n{way}")
+
+
+def _a(kind: str) -> str:
+    return f"{'an' if kind[0].lower() in 'aeiou' else 'a'} {kind}"
 
 
 _WAYS_TO_A_FRAME = {
@@ -136,8 +140,8 @@ def check_creator(name: str, creator: Any, result: str, *arguments: str) -> None
     call = f"{name}({', '.join(arguments)})"
     way = f"\nWrite def {call}: ..., and let it return {result}"
     if not callable(creator):
-        kind = type(creator).__qualname__
-        raise InvalidInputError(f"{name} is a {kind}, not a function{way}")
+        kind = _a(type(creator).__qualname__)
+        raise InvalidInputError(f"{name} must be a function, got {kind}{way}")
     try:
         signature = inspect.signature(creator)
     except (TypeError, ValueError):  # one that is built in tells nobody
@@ -152,7 +156,7 @@ def checked_config(config: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return what creators are called with; refuse what belongs elsewhere."""
     if config is not None and not isinstance(config, Mapping):
         raise InvalidInputError(
-            f"config is a {type(config).__qualname__}, not a dict\n"
+            f"config must be a dict, got {_a(type(config).__qualname__)}\n"
             "Write config={'lr': 0.001}: creators are called with it"
         )
     settings = dict(config or {})
@@ -183,6 +187,6 @@ def packed_callbacks(callbacks: Sequence[Any] | None) -> bytes | None:
     if not isinstance(callbacks, (list, tuple)):
         kind = type(callbacks).__qualname__
         raise InvalidInputError(
-            f"callbacks is a {kind}, not a list\nWrite callbacks=[...], also for one"
+            f"callbacks must be a list, got one {kind}\nWrite callbacks=[...], also for one"
         )
     return pack(list(callbacks), "callbacks") if callbacks else None

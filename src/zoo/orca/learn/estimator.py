@@ -246,9 +246,9 @@ class BaseEstimator:
     ) -> TrainingStats:
         if shuffle is False:
             raise InvalidInputError(
-                "shuffle=False: every epoch takes the rows in a new order, always; shuffle=True "
-                "places them on the workers at random, and without it a DataFrame that has one "
-                "partition for each worker stays as it is"
+                "shuffle=False is not there: every epoch takes the rows in a new order\n"
+                "Leave shuffle out: then a DataFrame that has one partition for each worker stays "
+                "where it is. shuffle=True places its rows on the workers at random"
             )
         outcome = self._run(data, job, validation, bool(shuffle), "fit", name)
         self._adopt(State.from_bytes(_state_of(outcome)), outcome)
@@ -392,7 +392,7 @@ class BaseEstimator:
 
     def _required_state(self, what: str) -> State:
         if self._state is None:
-            raise StateError(f"there is nothing to {what} yet: fit or load first")
+            raise StateError(f"there is nothing to {what} yet\nCall fit or load first")
         return self._state
 
 

@@ -19,6 +19,12 @@ Shapes = dict[str, tuple[int | None, ...]]
 #: Stands for all lengths beyond those that a worker counts one by one.
 OTHER_LENGTHS = -1
 
+#: Told by whoever finds out first: the driver, or all workers.
+NO_ROWS = (
+    "the DataFrame has no rows: there is nothing to work on\n"
+    "Look at its filters and joins: df.count() is 0"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -116,7 +122,7 @@ def null_message(finding: Finding, rows: int, column: ColumnSpec) -> str:
         way = f"df.where({f'not exists({refs[0]}, x -> x is null)'!r})"
     return (
         f"{subject}{data} {found}: {_share(finding.rows, rows)}, for example {finding.example}\n"
-        f"drop these rows with {way}, or fill them{inside}"
+        f"Drop these rows with {way}, or fill them{inside}"
     )
 
 
@@ -143,7 +149,7 @@ def ragged_message(lengths: Sequence[Finding]) -> str:
     return (
         f"column {odd.column!r}{data} holds arrays of different lengths{nested}: "
         f"{', '.join(told[:-1])} and {told[-1]}, for example {odd.example}\n"
-        "pad or cut them to one length, or drop the rows that differ"
+        "All rows must have one length: pad or cut them, or drop those that differ"
     )
 
 

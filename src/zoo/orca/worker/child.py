@@ -211,7 +211,11 @@ class Child:
         name = signal.Signals(-code).name
         hint = ""
         if name == "SIGKILL":
-            hint = ": killed from outside; most often the machine or container ran out of memory"
+            hint = (
+                ": killed from outside; most often the machine or container ran out of memory\n"
+                "Give the workers more of it, or let them hold less: fewer workers on a machine, "
+                "a smaller batch_size, spark.orca.data.memory"
+            )
         return f"the worker's process was ended by {name}{hint}"
 
 

@@ -24,7 +24,7 @@ from queue import Queue
 from typing import Any, cast
 
 from zoo.orca.errors import DataError, OrcaError, PeerLostError, UnevenRowsError
-from zoo.orca.wire.faults import agree
+from zoo.orca.wire.faults import NO_ROWS, agree
 from zoo.orca.wire.features import FeatureSpec, fill_shapes
 from zoo.orca.wire.job import (
     BuildJob,
@@ -244,13 +244,13 @@ def _rows(job: Job, start: dict[str, Any], world: World) -> tuple[Rows, Rows | N
     for kind, shuffle in (("train", isinstance(job, TrainJob)), ("validation", False)):
         counts = tuple(int(rank["rows"][kind]) for rank in spooled)
         if kind == "train" and not sum(counts):
-            raise DataError("the DataFrame has no rows: there is nothing to work on")
+            raise DataError(NO_ROWS)
         if job.even and max(counts) * len(counts) > _MOST_UNEVEN * sum(counts):
             raise UnevenRowsError(f"the workers have {list(counts)} rows")
         if sum(counts):
             sets.append(_set(job, start["files"][kind], spec, counts, shuffle, world))
     if isinstance(job, TrainJob) and job.validate and len(sets) == 1:
-        raise DataError("validation_data has no rows; leave it out, or give it some")
+        raise DataError("validation_data has no rows\nLeave it out, or give it some")
     return sets[0], sets[1] if len(sets) > 1 else None
 
 
