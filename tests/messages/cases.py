@@ -301,34 +301,6 @@ def _(world: World) -> Any:
     return world.fit(world.estimator(creator))
 
 
-@case("a creator that runs out of memory")
-def _(world: World) -> Any:
-    def creator(config: Any) -> Any:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    return world.fit(world.estimator(creator))
-
-
-@case("a prediction that fails while rows are computed")
-def _(world: World) -> Any:
-    from zoo.orca.wire.packing import pack
-
-    est = world.estimator()
-    world.fit(est)
-
-    def creator(config: Any) -> Any:
-        return config["embedding_size"]
-
-    broken = [creator] if world.framework == "torch" else creator
-    if world.framework == "torch":
-        from zoo.orca.wire.packing import unpack
-
-        recipe = {**unpack(est._model.creator), "model": pack(broken, "model")}
-        broken = recipe
-    est._model = replace(est._model, creator=pack(broken, "model_creator"))
-    return est.predict(world.frame, feature_cols=["x"]).collect()
-
-
 # The cluster and its settings.
 
 
@@ -400,3 +372,34 @@ def _(world: World) -> Any:
     path = world.directory / "ratings.csv"
     path.write_text("user,item\n1,2\n")
     return world.estimator().load(str(path))
+
+
+# What ends a child, which the next case would have to start anew.
+
+
+@case("a prediction that fails while rows are computed")
+def _(world: World) -> Any:
+    from zoo.orca.wire.packing import pack
+
+    est = world.estimator()
+    world.fit(est)
+
+    def creator(config: Any) -> Any:
+        return config["embedding_size"]
+
+    broken = [creator] if world.framework == "torch" else creator
+    if world.framework == "torch":
+        from zoo.orca.wire.packing import unpack
+
+        recipe = {**unpack(est._model.creator), "model": pack(broken, "model")}
+        broken = recipe
+    est._model = replace(est._model, creator=pack(broken, "model_creator"))
+    return est.predict(world.frame, feature_cols=["x"]).collect()
+
+
+@case("a creator that runs out of memory")
+def _(world: World) -> Any:
+    def creator(config: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    return world.fit(world.estimator(creator))

@@ -79,6 +79,7 @@ class World:
         """Replace what is of this machine or of this run."""
         root = Path(__file__).parents[2]
         names: Mapping[str, str] = {
+            f"in {os.getcwd()},": "in <here>,",
             str(self.directory): "<dir>",
             sys.executable: "<python>",
             str(root): "<project>",

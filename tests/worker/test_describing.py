@@ -90,6 +90,48 @@ def test_what_tensorflow_puts_before_the_cause_is_cut():
     ]
 
 
+RUN = """Graph execution error:
+
+Detected at node model/l/GatherV2 defined at (most recent call last):
+  File "<frozen runpy>", line 198, in _run_module_as_main
+
+  File "{site}/tf_keras/src/engine/functional.py", line 692, in _run_internal_graph
+
+  File "/home/me/train.py", line 2, in call
+
+indices[0] = 104 is not in [0, 3)
+\t [[{{node model/l/GatherV2}}]] [Op:__inference_run_397]"""
+
+
+def test_what_a_graph_that_runs_quotes_is_cut():
+    linecache.cache["/home/me/train.py"] = (1, None, ["\n", "    tf.gather(t, x)\n"], "")
+    site = next(path for path in sys.path if path.endswith("site-packages"))
+    found = describe(ValueError(RUN.format(site=site)))
+    assert found.message == "ValueError: indices[0] = 104 is not in [0, 3)"
+    assert found.where == '  File "/home/me/train.py", line 2, in call\n    tf.gather(t, x)'
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (
+            "Exception encountered when calling layer 'm' (type M).\n\nshapes differ\n\n"
+            "Call arguments received by layer 'm' (type M):\n  • inputs=tf.Tensor(shape=(2, 1))",
+            "ValueError: shapes differ\n  in calling layer 'm' (type M)",
+        ),
+        (
+            "Exception encountered when calling M.call().\n\n\x1b[1mshapes differ\x1b[0m\n\n"
+            "Arguments received by M.call():\n  • args=()",
+            "ValueError: shapes differ\n  in calling M.call()",
+        ),
+        ("plain\nwords", "ValueError: plain\nwords"),
+        ("", "ValueError"),
+    ],
+)
+def test_keras_account_of_a_call_comes_behind_the_cause(text, told):
+    assert describe(ValueError(text)).message == told
+
+
 def test_a_package_that_is_not_there_is_named_with_the_python_that_lacks_it():
     try:
         import nowhere.at.all  # noqa: F401

@@ -30,7 +30,7 @@ def refuse_in_worker() -> None:
         )
     raise ContextError(
         "there is no Spark session inside a worker, where model creators, callbacks and Python "
-        "functions of DataFrames run\nRead before what they need, and hand it to them in config"
+        "functions of DataFrames run\nRead what they need before, and hand it over in config"
     )
 
 

@@ -192,10 +192,10 @@ def own_versions(package: str) -> set[str]:
     if package == "python":
         return {_own_version()}
     found = set()
-    for name in (package, f"{package}-cpu", f"{package}-gpu", f"{package}-macos"):
+    for build in ("", "-cpu", "-gpu", "-macos", "-client", "-connect"):
         with contextlib.suppress(PackageNotFoundError):
             # Behind the plus is what a build is for, such as cpu.
-            found.add(version(name).partition("+")[0])
+            found.add(version(f"{package}{build}").partition("+")[0])
     return found
 
 

@@ -25,7 +25,9 @@ def check_slots(spark: SparkSession, workers: int, profile: ResourceProfile | No
     SlotsError
         If they cannot, after a wait of some seconds for executors that are still starting.
     """
-    deadline = time.monotonic() + (0 if is_local(spark) else _PATIENCE_SECONDS)
+    # What settings say does not change, and local mode has its slots from the start.
+    certain = is_local(spark) or is_connect(spark)
+    deadline = time.monotonic() + (0 if certain else _PATIENCE_SECONDS)
     while (slots := _slots(spark, profile)) is not None and slots < workers:
         if time.monotonic() >= deadline:
             raise SlotsError(_describe(spark, workers, slots, profile))

@@ -116,7 +116,7 @@ def pack(value: Any, what: str) -> bytes:
 def _way_out(what: str, culprit: Any) -> str:
     if is_sparks(culprit):
         return (
-            "Spark is there in this program alone: collect before what is needed of it, and hand "
+            "Spark is there in this program alone: collect what is needed of it before, and hand "
             "that over as plain values, in config"
         )
     if what == "config":

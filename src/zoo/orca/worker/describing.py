@@ -6,10 +6,8 @@ message, the whole goes along.
 
 import importlib.util
 import os
-import re
 import socket
 import sys
-import textwrap
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,13 +18,11 @@ import zoo.orca
 from zoo.orca.errors import MissingPackageError, OrcaError
 from zoo.orca.wire.job import FULL_TRACEBACK, Failure
 from zoo.orca.wire.modules import is_installed
+from zoo.orca.worker.plain_words import plain
 
 #: What may be of another version than on the driver, by the name under which it is imported.
 _VERSIONED = ("pyarrow", "numpy", "tensorflow", "tf_keras", "keras", "jax", "torch")
 _PACKAGE = str(Path(zoo.orca.__file__).parent)
-_FRAME = re.compile(r'^ *File "(?P<path>.*)", line \d+, in (?P<name>\S+)')
-#: How TensorFlow begins a message that quotes where the user's code was traced.
-_TRACED = "in user code:\n"
 #: How many causes of causes are told of.
 _MOST_CAUSES = 3
 
@@ -43,10 +39,8 @@ def describe(error: BaseException) -> Failure:
         kind, message, where = type(error).__name__, str(error), users_part(error, outermost=False)
     else:
         kind = "WorkerError"
-        message, traced = _without_graph(str(error))
-        # What TensorFlow quotes is the exception as it was raised, with its name.
-        message = message if traced else f"{type(error).__name__}: {message}"
-        where = traced or users_part(error)
+        message, quoted = plain(type(error).__name__, str(error), _is_users)
+        where = "\n".join(quoted) or users_part(error)
     if FULL_TRACEBACK in os.environ:
         where = trace.rstrip()
     return Failure(kind, message, traceback=trace, where=where, details=details)
@@ -128,23 +122,6 @@ def _short(path: str) -> str:
     """Return the file of an installed package by its name in there; the user's as it is."""
     head, separator, tail = path.rpartition(f"{os.sep}site-packages{os.sep}")
     return tail if separator else path
-
-
-def _without_graph(message: str) -> tuple[str, str]:
-    """Return a message without what TensorFlow puts before it, and the user's frames in that."""
-    if not message.startswith(_TRACED):
-        return message, ""
-    lines = textwrap.dedent(message[len(_TRACED) :].strip("\n")).splitlines()
-    kept: list[str] = []
-    told = 0
-    for number, line in enumerate(lines):
-        if found := _FRAME.match(line):
-            source = lines[number + 1 : number + 2]
-            told = number + 2
-            if _is_users(found["path"]):
-                kept += [f"  {found[0].strip()}", *(f"    {one.strip()}" for one in source)]
-    error = "\n".join(lines[told:]).strip()
-    return (error, "\n".join(kept)) if error and kept else (message, "")
 
 
 def _is_missing(name: str | None) -> bool:

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from pyspark import BarrierTaskContext, TaskContext
+from pyspark import __version__ as VERSION
 
 from zoo.orca.errors import DeviceError, OrcaError, PeerLostError
 from zoo.orca.wire.job import Failure, Job, TrainJob
@@ -155,7 +156,11 @@ class _Task:
         except _ChildFailed as failed:
             children.release(child)
             log = child.last_words()
-            failure = replace(failed.failure, rank=self._rank, host=self._host, log=log)
+            told = failed.failure.details
+            details = {**told, "versions": {**told.get("versions", {}), "pyspark": VERSION}}
+            failure = replace(
+                failed.failure, rank=self._rank, host=self._host, log=log, details=details
+            )
             raise _ChildFailed(failure) from failed
         except OrcaError as error:
             failure = self._failure(error, tuple(child.log))
