@@ -71,7 +71,9 @@ theirs = SparkSession.builder.master("local[2]").config("spark.ui.enabled", Fals
 with warnings.catch_warnings():
     warnings.simplefilter("error")
     assert OrcaContext.get_spark_session() is theirs
-    assert init_orca_context() is theirs.sparkContext
+    assert init_orca_context() == theirs.sparkContext
+    # What the user's own session has is left as it was.
+    assert theirs.sparkContext.range(3).map(lambda x: x + 1).collect() == [1, 2, 3]
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
     init_orca_context(cores=3)
@@ -103,7 +105,7 @@ from zoo.orca import OrcaContext, init_orca_context
 spark = OrcaContext.get_spark_session()
 assert spark.sparkContext.master == "local[1]"
 assert spark.sparkContext.appName == "submitted"
-assert init_orca_context("yarn-cluster") is spark.sparkContext
+assert init_orca_context("yarn-cluster") == spark.sparkContext
 print("done")
 """
 
@@ -177,7 +179,8 @@ def test_the_context_answers_for_its_session(spark):
     from pyspark.sql import DataFrame
 
     context = init_orca_context(cores=4)
-    assert context is spark.sparkContext and isinstance(context, SparkContext)
+    assert context == spark.sparkContext and isinstance(context, SparkContext)
+    assert spark.sparkContext == context and len({context, init_orca_context(cores=4)}) == 1
     assert context.parallelize([1, 2, 3], 2).map(lambda x: x + 1).collect() == [2, 3, 4]
     assert context.range(3).select("id").collect() == spark.range(3).collect()
     assert context.range(1, 7, step=2, numSlices=1).rdd.getNumPartitions() == 1

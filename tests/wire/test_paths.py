@@ -15,13 +15,18 @@ STDLIB, SITE = sysconfig.get_path("stdlib"), sysconfig.get_path("purelib")
 
 def test_the_current_directory_comes_last_and_what_was_shipped_first() -> None:
     paths = ["/home/me", "/spark/files", "/spark/files/shop.zip", "/lib", STDLIB, SITE, "/extra"]
-    first, last = search_paths(paths, "/zoo", "/home/me")
+    first, last = search_paths(paths, "/zoo", {"/home/me"})
     assert first == ["/zoo", "/spark/files", "/spark/files/shop.zip", "/lib"]
     assert last == ["/home/me", "/extra"]
 
 
+def test_a_programs_directory_comes_last_also_where_pythonpath_names_it() -> None:
+    first, last = search_paths(["/work", "/lib", "/home/me", STDLIB], "/zoo", {"/work", "/home/me"})
+    assert (first, last) == (["/zoo", "/lib"], ["/work", "/home/me"])
+
+
 def test_an_installed_package_is_found_without_our_help() -> None:
-    first, last = search_paths(["", "/home/me", STDLIB, SITE], SITE, "/home/me")
+    first, last = search_paths(["", "/home/me", STDLIB, SITE], SITE, {"/home/me"})
     assert (first, last) == ([], ["/home/me"])
 
 

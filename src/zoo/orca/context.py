@@ -30,6 +30,7 @@ from zoo.orca.places import refuse_in_worker
 from zoo.orca.request import DEFAULT_MEMORY, Request
 
 if TYPE_CHECKING:
+    from pyspark import SparkContext
     from pyspark.sql import SparkSession
 
     from zoo.orca.spark_context import OrcaSparkContext
@@ -110,7 +111,12 @@ def init_orca_context(
         options=kwargs,
     )
     session = _session_for(request)
-    return _context_of(session) or session
+    context = _context_of(session)
+    if context is None:
+        return session
+    from zoo.orca.spark_context import OrcaSparkContext
+
+    return OrcaSparkContext(context)
 
 
 def stop_orca_context() -> None:
@@ -248,15 +254,11 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _context_of(session: SparkSession) -> OrcaSparkContext | None:
+def _context_of(session: SparkSession) -> SparkContext | None:
     """Return a session's SparkContext; None on Spark Connect."""
     from pyspark.sql.utils import is_remote
 
-    if is_remote():
-        return None
-    from zoo.orca.spark_context import with_session
-
-    return with_session(session.sparkContext)
+    return None if is_remote() else session.sparkContext
 
 
 def _warn_of_differences(session: SparkSession, request: Request) -> None:
@@ -357,8 +359,8 @@ class OrcaContext(metaclass=_Options):
         return _session_for(_request(cluster_mode=mode))
 
     @staticmethod
-    def get_spark_context() -> OrcaSparkContext:
-        """Return the active session's SparkContext, as `init_orca_context` does."""
+    def get_spark_context() -> SparkContext:
+        """Return the active session's SparkContext."""
         context = _context_of(OrcaContext.get_spark_session())
         if context is None:
             raise ContextError(

@@ -4,17 +4,38 @@ The original returns a SparkContext, and its programs call ``sc.parallelize``. W
 calls the same object ``spark``, and expects ``spark.read`` of it.
 """
 
-from typing import Any, cast
+from typing import Any
 
 from pyspark import SparkContext
 from pyspark.sql import DataFrame, SparkSession
 
 
 class OrcaSparkContext(SparkContext):
-    """A SparkContext with the methods of its SparkSession beside its own.
+    """A session's SparkContext with the methods of the session beside its own.
 
-    Of what both have it is the SparkContext, but for `range`.
+    Of what both have it is the SparkContext, but for `range`. The SparkContext that the session
+    knows stays as it is, for programs that were written for that; both are the same one.
+
+    Parameters
+    ----------
+    context : SparkContext
     """
+
+    def __new__(cls, context: SparkContext) -> "OrcaSparkContext":
+        """Make another object of the one context: a second context cannot be."""
+        made = object.__new__(cls)
+        made.__dict__ = context.__dict__
+        return made
+
+    def __init__(self, context: SparkContext) -> None:
+        # What the context is it has been for long.
+        pass
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, SparkContext) and other.__dict__ is self.__dict__
+
+    def __hash__(self) -> int:
+        return id(self.__dict__)
 
     def range(  # type: ignore[override]
         self, start: int, end: int | None = None, step: int = 1, numSlices: int | None = None
@@ -33,13 +54,6 @@ class OrcaSparkContext(SparkContext):
     def __dir__(self) -> list[str]:
         names = (name for name in dir(SparkSession) if not name.startswith("_"))
         return sorted({*super().__dir__(), *names})
-
-
-def with_session(context: SparkContext) -> OrcaSparkContext:
-    """Let `context` answer for its session, too; it stays the object that it is."""
-    if not isinstance(context, OrcaSparkContext):
-        context.__class__ = OrcaSparkContext
-    return cast(OrcaSparkContext, context)
 
 
 def _session() -> SparkSession:

@@ -9,6 +9,7 @@ import ast
 import dis
 import importlib.util
 import linecache
+import site
 import sys
 import sysconfig
 from collections.abc import Iterable, Iterator, Sequence
@@ -213,7 +214,7 @@ def _top_level(name: str) -> Path | None:
 
 def _is_shadowing(top: str) -> bool:
     """Whether a package of the same name is installed, which others than the user import."""
-    roots = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
+    roots = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), *site.getsitepackages()}
     return PathFinder.find_spec(top, [root for root in roots if root]) is not None
 
 

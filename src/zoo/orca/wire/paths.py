@@ -8,13 +8,15 @@ import os
 import site
 import sys
 import sysconfig
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 #: The variable with the directories that a child looks through at the very end.
 LAST_PATHS = "ZOO_ORCA_LAST_PATHS"
 
 
-def search_paths(paths: Sequence[str], root: str, current: str) -> tuple[list[str], list[str]]:
+def search_paths(
+    paths: Sequence[str], root: str, own: Collection[str]
+) -> tuple[list[str], list[str]]:
     """Return what a child finds modules in before, and behind, what is installed.
 
     Parameters
@@ -23,18 +25,18 @@ def search_paths(paths: Sequence[str], root: str, current: str) -> tuple[list[st
         ``sys.path`` of the task.
     root : str
         Where this package lies.
-    current : str
-        The current directory, in which ``python -m`` looks first.
+    own : collection of str
+        The program's own directories: where it lies, and the current one, in which ``python -m``
+        looks first.
     """
     installed = _installed()
     places = [place for place in range(len(paths)) if paths[place] in installed]
     ends = min(places, default=len(paths))
-    own = {"", current}
-    # What was shipped with the job, and what the user's PYTHONPATH names, may replace a package.
-    first = [path for path in paths[:ends] if path not in own]
+    # What was shipped with the job, and what else PYTHONPATH names, may replace a package.
+    first = [path for path in paths[:ends] if path and path not in own]
     last = [path for path in (*paths[:ends], *paths[ends:]) if path not in (*first, *installed)]
     ahead = [] if root in installed else [root]
-    return _once([*ahead, *first]), _once([path or current for path in last])
+    return _once([*ahead, *first]), _once([path for path in last if path])
 
 
 def own_paths() -> list[str]:

@@ -261,7 +261,9 @@ def _environment(extra: dict[str, str]) -> dict[str, str]:
     # the child looks where this process looks, this package first.
     # Made absolute, because on executors it may be relative to where this process started.
     root = str(Path(zoo.orca.__file__).absolute().parents[2])
-    first, last = search_paths(sys.path, root, os.getcwd())
+    told = extra.get(LAST_PATHS, "").split(os.pathsep)
+    # The first of them is where the program lies, which a user's PYTHONPATH may name as well.
+    first, last = search_paths(sys.path, root, {os.getcwd(), told[0]})
     return {
         **_KEEP_MEMORY,
         **os.environ,
@@ -270,5 +272,5 @@ def _environment(extra: dict[str, str]) -> dict[str, str]:
         # The context refuses to start a session in here (zoo.orca.places).
         "ZOO_ORCA_WORKER": "1",
         **extra,
-        LAST_PATHS: os.pathsep.join([*filter(None, [extra.get(LAST_PATHS)]), *last]),
+        LAST_PATHS: os.pathsep.join([*filter(None, told), *last]),
     }
