@@ -231,7 +231,7 @@ def test_options_are_checked_and_kept(name, value):
     default = getattr(OrcaContext, name)
     setattr(OrcaContext, name, value)
     assert getattr(OrcaContext, name) == value
-    with pytest.raises(InvalidInputError, match=f"OrcaContext.{name} is .* not 'neither'"):
+    with pytest.raises(InvalidInputError, match=f"OrcaContext.{name} cannot be 'neither'"):
         setattr(OrcaContext, name, "neither")
     with pytest.raises(InvalidInputError):
         setattr(OrcaContext, name, 1)

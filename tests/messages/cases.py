@@ -14,7 +14,10 @@ from typing import Any
 
 from pyspark.sql import functions as F
 
-from tests.messages.world import FRAMEWORKS, SESSIONS, World
+from tests.messages.world import FRAMEWORKS, NO_FRAMEWORK, SESSIONS, World
+from zoo.orca import OrcaContext, init_orca_context
+
+WITHOUT = (NO_FRAMEWORK,)
 
 
 @dataclass(frozen=True)
@@ -352,6 +355,46 @@ def _(world: World) -> Any:
 def _(world: World) -> Any:
     with setting(world, "spark.orca.full.traceback", "yes"):
         return world.fit()
+
+
+@case("a cluster mode that is not there", frameworks=WITHOUT)
+def _(world: World) -> Any:
+    return init_orca_context("kubernetes")
+
+
+@case("an argument of init_orca_context that is not there", frameworks=WITHOUT)
+def _(world: World) -> Any:
+    return init_orca_context("local", core=4)
+
+
+@case("a memory that is no size", frameworks=WITHOUT)
+def _(world: World) -> Any:
+    return init_orca_context("local", memory="2 GB")
+
+
+@case("cores=0", frameworks=WITHOUT)
+def _(world: World) -> Any:
+    return init_orca_context("local", cores=0)
+
+
+@case("a standalone cluster without its address", frameworks=WITHOUT)
+def _(world: World) -> Any:
+    return init_orca_context("standalone")
+
+
+@case("an option of OrcaContext that cannot be", frameworks=WITHOUT)
+def _(world: World) -> Any:
+    OrcaContext.pandas_read_backend = "dask"
+
+
+@case("the Ray context", frameworks=WITHOUT)
+def _(world: World) -> Any:
+    return OrcaContext.get_ray_context()
+
+
+@case("a SparkContext over Spark Connect", frameworks=WITHOUT, sessions=("connect",))
+def _(world: World) -> Any:
+    return OrcaContext.get_spark_context()
 
 
 # State.

@@ -11,7 +11,7 @@ from pathlib import Path
 from pyspark.sql import SparkSession
 
 from tests.messages.cases import CASES
-from tests.messages.world import FRAMEWORKS, World
+from tests.messages.world import FRAMEWORKS, NO_FRAMEWORK, World
 
 
 def main() -> None:
@@ -19,7 +19,7 @@ def main() -> None:
     directory, *titles = sys.argv[1:]
     spark = SparkSession.builder.remote("local[4]").getOrCreate()
     seen: dict[str, dict[str, str]] = {title: {} for title in titles}
-    for framework in FRAMEWORKS:
+    for framework in (NO_FRAMEWORK, *FRAMEWORKS):
         world = World(spark, framework, Path(directory))
         for title in titles:
             if framework in CASES[title].frameworks:

@@ -16,7 +16,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from tests.messages.cases import CASES, Case
-from tests.messages.world import FRAMEWORKS, SESSIONS, World, path_of_project
+from tests.messages.world import FRAMEWORKS, NO_FRAMEWORK, SESSIONS, World, path_of_project
 
 RECORDED = Path(__file__).with_name("recorded.txt")
 HEAD = "What a user sees of a mistake: the first two lines of the error.\n"
@@ -41,7 +41,7 @@ def classic(
 ) -> Seen:
     """What is seen in a classic session, one framework after another: children stay warm."""
     seen: Seen = {}
-    for framework in FRAMEWORKS:
+    for framework in (NO_FRAMEWORK, *FRAMEWORKS):
         world = World(spark, framework, tmp_path_factory.mktemp("classic"))
         for title in selected(request, "classic"):
             if framework in CASES[title].frameworks:
@@ -97,7 +97,8 @@ def section(case: Case, told: dict[tuple[str, str], str]) -> str:
 
 def named(where: list[tuple[str, str]]) -> str:
     """Name frameworks and sessions: all of both have a word of their own."""
-    frameworks = [one for one in FRAMEWORKS if any(f == one for f, _ in where)]
+    known = (NO_FRAMEWORK, *FRAMEWORKS)
+    frameworks = [one for one in known if any(f == one for f, _ in where)]
     sessions = [one for one in SESSIONS if any(s == one for _, s in where)]
     if len(frameworks) * len(sessions) != len(where):
         return ", ".join(f"{framework} {session}" for framework, session in where)

@@ -12,6 +12,8 @@ from typing import Any
 from pyspark.sql import DataFrame, SparkSession
 
 FRAMEWORKS = ("tf2", "keras", "torch")
+#: For mistakes that are made before there is an estimator.
+NO_FRAMEWORK = "no framework"
 SESSIONS = ("classic", "connect")
 LINES = 2
 

@@ -196,8 +196,8 @@ def _create_session(launch: Launch) -> SparkSession:
 
     if launch.submit_command is not None and not _under_spark_submit():
         raise ContextError(
-            "this cluster_mode is for programs that spark-submit has started, and this one was "
-            f"not; start it with\n  {launch.submit_command}"
+            "this cluster_mode is for programs that spark-submit has started, and this one was not"
+            f"\nStart it with {launch.submit_command}"
         )
     conf = SparkConf().setAll(list(launch.conf.items()))
     with _environment(launch.environment):
@@ -216,8 +216,8 @@ def _create_session(launch: Launch) -> SparkSession:
             master = launch.conf.get("spark.master", "the cluster")
             reason = str(getattr(error, "java_exception", error)).partition("\n")[0]
             raise ContextError(
-                f"Spark could not start on {master}: {reason} (its own log, printed above, "
-                "may say more)"
+                f"Spark could not start on {master}: {reason}\n"
+                "Its own log, printed above, may say more"
             ) from error
 
 
@@ -302,7 +302,7 @@ class _Option:
         # 1 == True, so the type is compared too.
         if not any(value == one and type(value) is type(one) for one in self.allowed):
             allowed = " or ".join(repr(one) for one in self.allowed)
-            raise InvalidInputError(f"OrcaContext.{self.name} is {allowed}, not {value!r}")
+            raise InvalidInputError(f"OrcaContext.{self.name} cannot be {value!r}\nIt is {allowed}")
         _state.options[self.name] = value
 
 
@@ -364,8 +364,8 @@ class OrcaContext(metaclass=_Options):
         context = _context_of(OrcaContext.get_spark_session())
         if context is None:
             raise ContextError(
-                "a Spark Connect session has no SparkContext; OrcaContext.get_spark_session() "
-                "returns the session, and Orca needs nothing else"
+                "a Spark Connect session has no SparkContext\n"
+                "Take the session, OrcaContext.get_spark_session(): Orca needs nothing else"
             )
         return context
 
@@ -382,5 +382,6 @@ class OrcaContext(metaclass=_Options):
     def get_ray_context() -> None:
         """Raise: there is no Ray."""
         raise ContextError(
-            "there is no Ray context: Orca trains inside Spark's own tasks and starts no Ray"
+            "there is no Ray context: Orca trains inside Spark's own tasks and starts no Ray\n"
+            "Leave the call out"
         )
