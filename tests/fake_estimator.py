@@ -7,7 +7,8 @@ from pyspark.sql import DataFrame
 
 from zoo.orca.driver.source import read_spec
 from zoo.orca.frameworks.fake import LinearModel
-from zoo.orca.learn.estimator import BaseEstimator, EngineOptions
+from zoo.orca.learn.estimator import BaseEstimator
+from zoo.orca.learn.options import EngineOptions
 from zoo.orca.learn.results import TrainingStats
 from zoo.orca.wire.job import EvaluateJob, ModelSpec, TrainJob
 from zoo.orca.wire.packing import pack

@@ -187,6 +187,8 @@ def test_a_stream_is_predicted(
         assert query.awaitTermination(60)
         assert spark.table("predicted").count() == 30
     spark.catalog.dropTempView("predicted")
+
+
 def test_an_error_of_a_prediction_begins_with_its_cause(spark: SparkSession) -> None:
     estimator = FakeEstimator.of(linear(1))
     frame = spark.range(4).select(F.col("id").cast("double").alias("x"), F.lit(1.0).alias("y"))

@@ -5,8 +5,8 @@ quirks, turns them into the jobs of `zoo.orca.wire.job`, and knows nothing more.
 """
 
 import uuid
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from pyspark.sql import DataFrame
@@ -36,6 +36,7 @@ from zoo.orca.learn.arguments import (
     packed_callbacks,
     positive,
 )
+from zoo.orca.learn.options import EngineOptions
 from zoo.orca.learn.outputs import OutputNames, prediction_columns
 from zoo.orca.learn.results import TrainingStats
 from zoo.orca.wire.features import FeatureSpec, fill_shapes
@@ -57,42 +58,6 @@ AnyJob = TypeVar("AnyJob", bound=Job)
 _COLUMNS, _OUTPUTS, _MODEL = "columns", "outputs", "model"
 
 
-@dataclass(frozen=True, slots=True)
-class EngineOptions:
-    """How an estimator's jobs run.
-
-    Parameters
-    ----------
-    num_workers : int or None
-        Workers of a `fit` or `evaluate`; None: `workers_per_node` on every node.
-    workers_per_node : int
-    seed : int
-        Fixes the placement and order of rows and the initial weights.
-    log_to_driver : bool
-        Whether lines that workers print are shown on the driver.
-    cpu_binding : bool
-        Whether each worker keeps to its own cores.
-    model_dir : str or None
-        A directory that driver and workers reach, for checkpoints.
-    environment : dict
-        Variables the framework must find before it is imported.
-    noise : tuple of str
-        What log lines contain that the framework prints at every start.
-    num_gpus_per_worker : int
-        GPUs that each worker, and each task of `predict`, has to itself.
-    """
-
-    num_workers: int | None = None
-    workers_per_node: int = 1
-    seed: int = 0
-    log_to_driver: bool = True
-    cpu_binding: bool = False
-    model_dir: str | None = None
-    environment: Mapping[str, str] = field(default_factory=dict)
-    noise: tuple[str, ...] = ()
-    num_gpus_per_worker: int = 0
-
-
 class BaseEstimator:
     """Trains, evaluates and predicts one model on DataFrames.
 
@@ -100,14 +65,7 @@ class BaseEstimator:
     """
 
     def __init__(self, model: ModelSpec, options: EngineOptions) -> None:
-        positive("num_workers", options.num_workers, optional=True)
-        positive("workers_per_node", options.workers_per_node)
-        gpus = options.num_gpus_per_worker
-        if not isinstance(gpus, int) or isinstance(gpus, bool) or gpus < 0:
-            raise InvalidInputError(
-                f"num_gpus_per_worker must be a whole number from 0, got {gpus!r}\n"
-                "Write num_gpus_per_worker=0 for none"
-            )
+        options.check()
         # Once more where there is a DataFrame: it may bring the session that is not there yet.
         check_installed(model.framework, options.environment, active_session())
         self._model = model

@@ -15,8 +15,8 @@ from zoo.orca.learn.arguments import (
     checked_frame,
     positive,
 )
-from zoo.orca.learn.estimator import EngineOptions
 from zoo.orca.learn.keras_saving import KerasFiles
+from zoo.orca.learn.options import EngineOptions
 from zoo.orca.learn.outputs import OutputNames
 from zoo.orca.learn.results import TrainingStats
 from zoo.orca.wire.job import ModelSpec

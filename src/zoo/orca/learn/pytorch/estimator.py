@@ -8,7 +8,7 @@ from pyspark.sql import DataFrame
 
 from zoo.orca.driver.source import ColumnNames, read_spec
 from zoo.orca.learn.arguments import checked_frame, positive
-from zoo.orca.learn.estimator import EngineOptions
+from zoo.orca.learn.options import EngineOptions
 from zoo.orca.learn.outputs import OutputNames
 from zoo.orca.learn.pytorch.options import training_options
 from zoo.orca.learn.pytorch.recipe import torch_model
