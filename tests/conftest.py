@@ -17,6 +17,14 @@ _RUN = f"ORCA_TEST_RUN={uuid.uuid4().hex}"
 os.environ.update([_RUN.split("=")])
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--record-messages",
+        action="store_true",
+        help="write tests/messages/recorded.txt anew from what is seen",
+    )
+
+
 @pytest.fixture(autouse=True)
 def _same_random_numbers_every_time() -> None:
     random.seed(0)

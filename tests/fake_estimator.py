@@ -7,7 +7,8 @@ from pyspark.sql import DataFrame
 
 from zoo.orca.driver.source import read_spec
 from zoo.orca.frameworks.fake import LinearModel
-from zoo.orca.learn.estimator import BaseEstimator, EngineOptions
+from zoo.orca.learn.estimator import BaseEstimator
+from zoo.orca.learn.options import EngineOptions
 from zoo.orca.learn.results import TrainingStats
 from zoo.orca.wire.job import EvaluateJob, ModelSpec, TrainJob
 from zoo.orca.wire.packing import pack
@@ -41,6 +42,7 @@ class FakeEstimator(BaseEstimator):
         validation: DataFrame | None = None,
         verbose: int = 0,
         shuffle: bool | None = None,
+        name: str | None = None,
         **fields: Any,
     ) -> TrainingStats:
         first = int(self._state.meta["epoch"]) if self._state else 0
@@ -54,15 +56,17 @@ class FakeEstimator(BaseEstimator):
             verbose=verbose,
             **fields,
         )
-        return self._train(data, validation, job, shuffle=shuffle)
+        return self._train(data, validation, job, shuffle=shuffle, name=name)
 
     def evaluate(self, data: DataFrame, features: Any = ("x",), **fields: Any) -> dict[str, float]:
-        job = self._job(EvaluateJob, read_spec(data, features, ["y"]), verbose=0, **fields)
+        features, labels = self._known_columns(features)
+        job = self._job(EvaluateJob, read_spec(data, features, labels), verbose=0, **fields)
         return self._evaluate(data, job)
 
     def predict(
         self, data: DataFrame, features: Any = ("x",), output_cols: Any = None
     ) -> DataFrame:
+        features, _ = self._known_columns(features)
         return self._predict(data, read_spec(data, features), 32, output_cols)
 
     @property

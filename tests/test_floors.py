@@ -6,7 +6,16 @@ import pytest
 
 from tests.source_tree import Import, Module, imports, modules
 
-CONTEXT_FLOOR = ("context", "clusters", "java", "request", "class_archive", "class_archive_maker")
+CONTEXT_FLOOR = (
+    "context",
+    "clusters",
+    "java",
+    "places",
+    "request",
+    "spark_context",
+    "class_archive",
+    "class_archive_maker",
+)
 
 # Area -> the areas it may import from, besides itself.
 FLOORS = {

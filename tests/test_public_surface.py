@@ -50,6 +50,7 @@ ERRORS = [
     "ModelError",
     "OrcaError",
     "PeerLostError",
+    "RowsNeededError",
     "SlotsError",
     "StateError",
     "UnevenRowsError",

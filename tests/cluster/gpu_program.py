@@ -17,7 +17,7 @@ sys.path[:0] = [SOURCE, ROOT]
 from tests.fake_estimator import FakeEstimator  # noqa: E402
 from zoo.orca import OrcaContext, init_orca_context, stop_orca_context  # noqa: E402
 from zoo.orca.errors import ContextError  # noqa: E402
-from zoo.orca.learn.estimator import EngineOptions  # noqa: E402
+from zoo.orca.learn.options import EngineOptions  # noqa: E402
 from zoo.orca.wire.job import ModelSpec  # noqa: E402
 from zoo.orca.wire.packing import pack  # noqa: E402
 

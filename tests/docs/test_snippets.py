@@ -43,3 +43,5 @@ def test_blocks_run(page, spark, tmp_path, monkeypatch):
     for line, source in blocks(page):
         if not source.startswith(NOT_RUN):
             exec(compiled(page, line, source), namespace)
+    if page.stem == "README":  # it says what comes out
+        assert namespace["stats"]["train_accuracy"] > 0.97

@@ -181,12 +181,14 @@ def test_what_a_mode_cannot_do_without(mode, options, missing):
 
 
 def test_unknown_mode_names_the_known_ones_and_the_close_one():
-    with pytest.raises(InvalidInputError, match=r"standalone.*did you mean local\?"):
+    with pytest.raises(InvalidInputError, match=r"'locall'\nDid you mean local\?"):
         plan("locall")
+    with pytest.raises(InvalidInputError, match=r"'x'\nIt is one of local, standalone, "):
+        plan("x")
 
 
 def test_unknown_argument_names_the_close_one():
-    with pytest.raises(InvalidInputError, match=r"'contaner_image'; did you mean container_image"):
+    with pytest.raises(InvalidInputError, match=r"'contaner_image'\nDid you mean container_image"):
         plan("k8s", options={"contaner_image": "x"})
 
 

@@ -49,7 +49,7 @@ stop_orca_context()
 
 context = init_orca_context(cores=2, conf={"spark.sql.shuffle.partitions": 3})
 spark = OrcaContext.get_spark_session()
-assert context.master == "local[2]"
+assert context.master == "local[2]" and context.range(3).count() == 3
 assert spark.conf.get("spark.sql.shuffle.partitions") == "3"
 assert spark.range(7).groupBy("id").count().count() == 7
 print("done")
@@ -71,7 +71,9 @@ theirs = SparkSession.builder.master("local[2]").config("spark.ui.enabled", Fals
 with warnings.catch_warnings():
     warnings.simplefilter("error")
     assert OrcaContext.get_spark_session() is theirs
-    assert init_orca_context() is theirs.sparkContext
+    assert init_orca_context() == theirs.sparkContext
+    # What the user's own session has is left as it was.
+    assert theirs.sparkContext.range(3).map(lambda x: x + 1).collect() == [1, 2, 3]
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
     init_orca_context(cores=3)
@@ -103,7 +105,7 @@ from zoo.orca import OrcaContext, init_orca_context
 spark = OrcaContext.get_spark_session()
 assert spark.sparkContext.master == "local[1]"
 assert spark.sparkContext.appName == "submitted"
-assert init_orca_context("yarn-cluster") is spark.sparkContext
+assert init_orca_context("yarn-cluster") == spark.sparkContext
 print("done")
 """
 
@@ -172,6 +174,25 @@ def test_shared_session_is_the_active_one(spark):
     assert OrcaContext.get_spark_context() is spark.sparkContext
 
 
+def test_the_context_answers_for_its_session(spark):
+    from pyspark import SparkContext
+    from pyspark.sql import DataFrame
+
+    context = init_orca_context(cores=4)
+    assert context == spark.sparkContext and isinstance(context, SparkContext)
+    assert spark.sparkContext == context and len({context, init_orca_context(cores=4)}) == 1
+    assert context.parallelize([1, 2, 3], 2).map(lambda x: x + 1).collect() == [2, 3, 4]
+    assert context.range(3).select("id").collect() == spark.range(3).collect()
+    assert context.range(1, 7, step=2, numSlices=1).rdd.getNumPartitions() == 1
+    assert context.sql("select 1 as one").first().one == 1
+    frame = context.createDataFrame([(1, 2.0)], "a int, b double")
+    assert isinstance(frame, DataFrame) and frame.columns == ["a", "b"]
+    assert context.conf.get("spark.sql.shuffle.partitions") == "4"
+    assert "read" in dir(context) and "parallelize" in dir(context)
+    with pytest.raises(AttributeError, match="neither SparkContext nor SparkSession .* 'reed'"):
+        context.reed  # noqa: B018
+
+
 def test_sql_context_is_the_session(spark):
     with pytest.warns(UserWarning, match="replaced SQLContext"):
         assert OrcaContext.get_sql_context() is spark
@@ -210,7 +231,7 @@ def test_options_are_checked_and_kept(name, value):
     default = getattr(OrcaContext, name)
     setattr(OrcaContext, name, value)
     assert getattr(OrcaContext, name) == value
-    with pytest.raises(InvalidInputError, match=f"OrcaContext.{name} is .* not 'neither'"):
+    with pytest.raises(InvalidInputError, match=f"OrcaContext.{name} cannot be 'neither'"):
         setattr(OrcaContext, name, "neither")
     with pytest.raises(InvalidInputError):
         setattr(OrcaContext, name, 1)

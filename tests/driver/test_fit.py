@@ -131,8 +131,11 @@ def test_fewer_rows_than_workers(rows: DataFrame) -> None:
 
 
 def test_no_rows_is_an_error(rows: DataFrame) -> None:
-    with pytest.raises(DataError, match="no rows"):
-        FakeEstimator.of(linear(1), 2).fit(rows.where("id < 0"))
+    # The second frame is that of an RDD, whose partitions stay: there the workers find out.
+    made = rows.sparkSession.createDataFrame([], "x double, y double")
+    for workers, nothing in ((2, rows.where("id < 0")), (made.rdd.getNumPartitions(), made)):
+        with pytest.raises(DataError, match="no rows"):
+            FakeEstimator.of(linear(1), workers).fit(nothing)
     with pytest.raises(DataError, match="validation_data has no rows"):
         FakeEstimator.of(linear(1), 2).fit(rows, validation=rows.where("id < 0"))
 

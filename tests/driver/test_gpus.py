@@ -10,7 +10,7 @@ from tests.fake_estimator import FakeEstimator, linear
 from zoo.orca.driver import gpus
 from zoo.orca.driver.gpus import gpu_profile, schedules_no_gpus
 from zoo.orca.errors import DeviceError, InvalidInputError
-from zoo.orca.learn.estimator import EngineOptions
+from zoo.orca.learn.options import EngineOptions
 
 EXECUTOR, TASK = "spark.executor.resource.gpu.amount", "spark.task.resource.gpu.amount"
 

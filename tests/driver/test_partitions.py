@@ -25,6 +25,10 @@ def range_of(spark, partitions=WORKERS):
     return numbers(spark, 300, partitions)
 
 
+def rdd_of(spark, partitions):
+    return spark.sparkContext.parallelize([(number,) for number in range(300)], partitions)
+
+
 KNOWN = {
     "range": lambda spark, files: range_of(spark),
     "files": lambda spark, files: files,
@@ -34,6 +38,13 @@ KNOWN = {
     "empty partitions": lambda spark, files: range_of(spark).where("x < 10"),
     "local": lambda spark, files: spark.sql("select x from values (1), (2), (3) as rows(x)"),
     "cached": lambda spark, files: files.withColumn("y", F.col("x") + 1).cache(),
+    "rdd": lambda spark, files: rdd_of(spark, WORKERS).toDF(["x"]),
+    "rdd of a frame": lambda spark, files: files.rdd.map(lambda row: (row.x + 1,)).toDF(["x"]),
+    "rdd with a schema": lambda spark, files: spark.createDataFrame(
+        rdd_of(spark, WORKERS).filter(lambda row: row[0] % 2), "x long"
+    ),
+    "rdd behind a shuffle": lambda spark, files: rdd_of(spark, 7).repartition(WORKERS).toDF(["x"]),
+    "cached rdd": lambda spark, files: rdd_of(spark, WORKERS).toDF(["x"]).cache(),
     "cached repartition": lambda spark, files: range_of(spark, 7).repartition(WORKERS).cache(),
 }
 
@@ -44,6 +55,10 @@ UNKNOWN = {
     "union": lambda base: base.where("x < 9").unionAll(base),
     "coalesced": lambda base: base.repartition(7).coalesce(WORKERS),
     "limited": lambda base: base.limit(100),
+    "rdd of a union": lambda base: (
+        base.sparkSession.sparkContext.union([base.rdd, base.rdd]).toDF().where("x < 99")
+    ),
+    "rdd put together": lambda base: base.repartition(7).rdd.coalesce(WORKERS).toDF(),
     "by column alone": lambda base: base.repartition("x"),
     "subquery": lambda base: base.where("x >= (select min(id) from range(5))"),
     "grouped and cached": lambda base: base.groupBy("x").count().cache(),
@@ -84,7 +99,13 @@ def test_what_is_not_certain_is_exchanged(spark, kind):
 def test_asking_runs_nothing(spark, files):
     spark.sparkContext.setJobGroup("asking", "runs nothing")
     try:
-        for df in (files, files.repartition(5), files.groupBy("x").count().repartition(2)):
+        rdd = rdd_of(spark, 4).map(lambda row: row)
+        for df in (
+            files,
+            files.repartition(5),
+            files.groupBy("x").count().repartition(2),
+            spark.createDataFrame(rdd, "x long"),
+        ):
             known_partitions(df)
         assert spark.sparkContext.statusTracker().getJobIdsForGroup("asking") == []
     finally:

@@ -4,16 +4,24 @@ import itertools
 import os
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+from pyspark.errors import PythonException
 from pyspark.ml.linalg import SparseVector, Vectors
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from tests.fake_estimator import FakeEstimator, linear
+from zoo.orca.driver.predict import predict_lazily
+from zoo.orca.errors import ColumnError
 from zoo.orca.frameworks.fake import LinearModel
+from zoo.orca.wire.features import FeatureSpec
+from zoo.orca.wire.job import ModelSpec, PredictJob
+from zoo.orca.wire.outputs import OutputSpec
+from zoo.orca.wire.packing import pack
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -106,3 +114,96 @@ def test_kept_vectors_and_features_that_are_converted(
     assert isinstance(first.v, SparseVector)
     assert (first.x, second.x) == (1.5, 2.5)
     assert second.prediction == pytest.approx(2.5 * float(estimator.weights[0]), rel=1e-6)
+
+
+def test_the_types_of_the_columns_are_enough_to_build_a_model(spark: SparkSession) -> None:
+    """No row is read for it: there may be none, or a first one that nobody asks for."""
+    est = FakeEstimator.of(linear())
+    empty = est.predict(numbered(spark, 0))
+    assert empty.columns == ["id", "x", "prediction"] and empty.count() == 0
+    frame = numbered(spark, 10).withColumn("x", F.expr("if(id = 0, null, x)"))
+    est = FakeEstimator.of(linear())
+    assert est.predict(frame).columns == ["id", "x", "prediction"]
+    assert est.predict(frame.where("id > 0")).count() == 9
+
+
+def test_a_model_that_was_loaded_is_not_built_again(
+    spark: SparkSession, estimator: FakeEstimator, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = estimator.save(str(tmp_path / "linear"))
+    loaded = FakeEstimator.of(linear())
+    loaded.load(path)
+
+    def refuse(*arguments: Any) -> Any:
+        raise AssertionError("a job was started")
+
+    monkeypatch.setattr("zoo.orca.learn.estimator.run_stage", refuse)
+    # Nor are the columns to be named again.
+    found = loaded.predict(numbered(spark, 20), None)
+    assert found.collect() == estimator.predict(numbered(spark, 20), None).collect()
+
+
+def test_names_that_are_taken_are_refused_and_others_are_not(
+    spark: SparkSession, estimator: FakeEstimator
+) -> None:
+    once = estimator.predict(numbered(spark, 5))
+    with pytest.raises(ColumnError) as caught:
+        estimator.predict(once)
+    first, second = str(caught.value).splitlines()
+    assert "already has a column 'prediction'" in first and "output_cols" in second
+    for mended in (once.drop("prediction"), once.withColumnRenamed("prediction", "first")):
+        assert estimator.predict(mended).columns[-1] == "prediction"
+    twice = (OutputSpec(name="out", dtype="float32", row_shape=()),) * 2
+    job = PredictJob(
+        ModelSpec("fake", b"", b""), FeatureSpec(()), None, seed=0, threads=1, outputs=twice
+    )
+    with pytest.raises(ColumnError) as caught:
+        predict_lazily(once, job, ["o", "O"])
+    first, second = str(caught.value).splitlines()
+    assert "two outputs would be the column 'O'" in first and "output_cols" in second
+    spark.conf.set("spark.sql.caseSensitive", "true")
+    try:
+        assert predict_lazily(once, job, ["PREDICTION", "prediction2"]).columns[-2] == "PREDICTION"
+        with pytest.raises(ColumnError, match="two outputs"):
+            predict_lazily(once, job, ["o", "o"])
+    finally:
+        spark.conf.unset("spark.sql.caseSensitive")
+
+
+def test_a_stream_is_predicted(
+    spark: SparkSession, estimator: FakeEstimator, tmp_path: Any
+) -> None:
+    numbered(spark, 30).write.parquet(str(tmp_path / "rows"))
+    stream = spark.readStream.schema("id bigint, x float").parquet(str(tmp_path / "rows"))
+    for est in (estimator, FakeEstimator.of(linear())):
+        query = (
+            est.predict(stream)
+            .writeStream.format("memory")
+            .queryName("predicted")
+            .option("checkpointLocation", str(tmp_path / f"state-{id(est)}"))
+            .trigger(availableNow=True)
+            .start()
+        )
+        assert query.awaitTermination(60)
+        assert spark.table("predicted").count() == 30
+    spark.catalog.dropTempView("predicted")
+
+
+def test_an_error_of_a_prediction_begins_with_its_cause(spark: SparkSession) -> None:
+    estimator = FakeEstimator.of(linear(1))
+    frame = spark.range(4).select(F.col("id").cast("double").alias("x"), F.lit(1.0).alias("y"))
+    estimator.fit(frame)
+
+    def creator(config: dict[str, Any]) -> Any:
+        raise ValueError("no such vocabulary")
+
+    estimator._model = replace(estimator._model, creator=pack(creator, "model_creator"))
+    with pytest.raises(PythonException) as caught:
+        estimator.predict(frame).collect()
+    lines = str(caught.value).splitlines()
+    assert lines[:2] == [
+        "An exception was thrown from the Python worker:",
+        "zoo.orca.errors.WorkerError: ValueError: no such vocabulary",
+    ]
+    assert lines[2].startswith(f'  File "{__file__}", line ') and lines[2].endswith("in creator")
+    assert "predict_task.py" not in str(caught.value)

@@ -3,6 +3,7 @@
 import io
 import json
 import socket
+import threading
 import time
 from typing import Any
 
@@ -65,6 +66,37 @@ def test_lines_tell_each_phase_once(capsys: pytest.CaptureFixture[str]) -> None:
     ]
 
 
+def test_a_name_is_at_the_head_of_each_line(capsys: pytest.CaptureFixture[str]) -> None:
+    display = display_for(1, "fit", "trial 3")
+    display.show({"kind": "phase", "text": "moving rows"})
+    display.show({"kind": "epoch", "epoch": 0, "epochs": 2, "steps": 100})
+    display.show(EPOCH_END)
+    display.show({"kind": "warning", "text": "loss is NaN"})
+    display.show({"kind": "log", "rank": 1, "text": "hello"})
+    assert capsys.readouterr().out.splitlines() == [
+        "trial 3: moving rows",
+        "trial 3: Epoch 1/2",
+        f"trial 3: {epoch_line(EPOCH_END)}",
+        "trial 3: warning: loss is NaN",
+        "trial 3: [rank 1] hello",
+    ]
+
+
+def test_bars_have_the_name_too(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress.tqdm, "monitor_interval", 0)
+    display = Bars("fit", "trial 3")
+    display.show({"kind": "epoch", "epoch": 0, "epochs": 2, "steps": 100})
+    time.sleep(0.15)
+    display.show({"kind": "step", "step": 40, "rows": 1, "seconds": 1.0, "logs": {}})
+    display.show(EPOCH_END)
+    display.close()
+    out, err = capsys.readouterr()
+    assert "trial 3: 40/100" in err
+    assert out.splitlines() == ["trial 3: Epoch 1/2", f"trial 3: {epoch_line(EPOCH_END)}"]
+
+
 def test_bars_show_phase_steps_and_rate(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -111,6 +143,28 @@ def test_reports_arrive_in_order_and_strangers_disturb_nobody(spark: SparkSessio
     assert recorder.reports[-1] == {"kind": "closed"}
 
 
+def test_lines_that_the_driver_cannot_take_are_counted(spark: SparkSession) -> None:
+    class Busy(Recorder):
+        def show(self, report: Any) -> None:
+            free.wait()
+            super().show(report)
+
+    free, recorder, sent = threading.Event(), Busy(), 30_000
+    free.set()
+    with ProgressServer(spark, recorder) as server:
+        reporter = Reporter(server.report_to, 3)
+        free.clear()
+        for number in range(sent):
+            reporter.log(f"{number} {'x' * 1000}")
+        free.set()
+        reporter.close()
+    texts = [report["text"] for report in recorder.reports if report["kind"] == "log"]
+    told = [text for text in texts if text.endswith("than the driver could take)")]
+    dropped = sum(int(text.split()[0].strip("(").replace(",", "")) for text in told)
+    assert dropped > 0
+    assert dropped + len(texts) - len(told) == sent
+
+
 def test_a_driver_that_cannot_be_reached_costs_nothing(
     spark: SparkSession, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -141,5 +195,8 @@ def test_a_fit_shows_its_phases_epochs_and_prints(
         "[rank 1] printed by rank 1",
     ):
         assert expected in shown
+    FakeEstimator.of(linear(rate=1e-4), 2).fit(rows, verbose=1, name="trial 3")
+    shown = capfd.readouterr().out.splitlines()
+    assert shown and all(line.startswith("trial 3: ") for line in shown)
     FakeEstimator.of(linear(rate=1e-4, on_step=on_step), 2).fit(rows, verbose=0)
     assert capfd.readouterr().out == ""

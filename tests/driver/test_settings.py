@@ -2,7 +2,13 @@
 
 import pytest
 
-from zoo.orca.driver.settings import data_memory, max_result_bytes
+from zoo.orca.driver.settings import (
+    connect_seconds,
+    data_memory,
+    full_traceback,
+    heartbeat_seconds,
+    max_result_bytes,
+)
 from zoo.orca.errors import InvalidInputError
 
 pytestmark = pytest.mark.timeout(120)
@@ -34,7 +40,7 @@ def test_sizes_are_written_as_in_spark(text, expected):
 
 @pytest.mark.parametrize("text", ["much", "12q", "-1g", "m", "1 2g"])
 def test_what_is_no_size_is_refused(text):
-    with pytest.raises(InvalidInputError, match="spark.orca.data.memory.*256m"):
+    with pytest.raises(InvalidInputError, match=r"(?s)spark.orca.data.memory.*256m"):
         data_memory(Session(spark_orca_data_memory=text))
 
 
@@ -54,3 +60,24 @@ def test_the_limit_of_results():
     assert max_result_bytes(Session()) == 1 << 30
     assert max_result_bytes(Session(**{"spark.driver.maxResultSize": "512m"})) == 512 << 20
     assert max_result_bytes(Session(**{"spark.driver.maxResultSize": "0"})) == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("90", 90), ("1.5", 1.5), ("90s", 90), ("2m", 120), ("500ms", 0.5)]
+)
+def test_times_are_written_as_in_spark(text, expected):
+    assert heartbeat_seconds(Session(spark_orca_heartbeat_timeout=text)) == expected
+
+
+@pytest.mark.parametrize("text", ["soon", "-1", "0", "5 minutes"])
+def test_what_is_no_time_is_refused(text):
+    with pytest.raises(InvalidInputError, match=r"(?s)spark.orca.connect.timeout=.*90s"):
+        connect_seconds(Session(spark_orca_connect_timeout=text))
+    assert connect_seconds(Session()) == 60
+
+
+def test_a_flag_is_true_or_false():
+    assert full_traceback(Session(spark_orca_full_traceback="True")) is True
+    assert full_traceback(Session()) is False
+    with pytest.raises(InvalidInputError, match="spark.orca.full.traceback='yes' is neither"):
+        full_traceback(Session(spark_orca_full_traceback="yes"))

@@ -147,7 +147,7 @@ def test_a_framework_that_is_not_installed(rows: DataFrame, tmp_path: Path) -> N
     path = os.pathsep.join([str(tmp_path), *sys.path])
     estimator = FakeEstimator.of(linear(), 2, "tf2", {"PYTHONPATH": path})
     started = time.monotonic()
-    with pytest.raises(MissingPackageError, match=r"'tensorflow'.*zoo-orca\[tf2\]"):
+    with pytest.raises(MissingPackageError, match=r"(?s)'tensorflow'.*zoo-orca\[tf2\]"):
         estimator.fit(rows)
     assert time.monotonic() - started < LIMIT_SECONDS
 

@@ -44,8 +44,8 @@ class Family:
         Makes a creator of a function of the config that makes the model.
     callback : callable
         Makes a callback that ends each step with a call of a given function.
-    bad_label : str
-        Words of the error for a class that does not exist.
+    bad_index : str or None
+        Words of the error for a row that an embedding does not have; None where it is no error.
     class_weights : bool
         Whether jobs may have them.
     """
@@ -60,12 +60,14 @@ class Family:
     ncf: Creator
     of_model: Callable[[Callable[[dict[str, Any]], Any]], Creator]
     callback: Callable[[Callable[[], None]], Any]
-    bad_label: str
+    bad_index: str | None
     config: Mapping[str, Any] = field(default_factory=dict)
     class_weights: bool = True
 
 
-def _keras(framework: str, version: int, environment: Mapping[str, str]) -> Family:
+def _keras(
+    framework: str, version: int, environment: Mapping[str, str], bad_index: str | None
+) -> Family:
     return Family(
         framework,
         environment,
@@ -77,20 +79,21 @@ def _keras(framework: str, version: int, environment: Mapping[str, str]) -> Fami
         models.ncf,
         lambda function: function,
         partial(models.after_steps, version),
-        "label 7 is outside 0…2",
+        bad_index,
         {"keras": version},
     )
 
 
-def _keras3(backend: str) -> Family:
-    return _keras("keras", 3, {"KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"})
+def _keras3(backend: str, bad_index: str | None) -> Family:
+    environment = {"KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    return _keras("keras", 3, environment, bad_index)
 
 
 FAMILIES = {
-    "tf2": _keras("tf2", 2, TF2_ENVIRONMENT),
-    "keras-tensorflow": _keras3("tensorflow"),
-    "keras-jax": _keras3("jax"),
-    "keras-torch": _keras3("torch"),
+    "tf2": _keras("tf2", 2, TF2_ENVIRONMENT, "700 is not in [0, 500)"),
+    "keras-tensorflow": _keras3("tensorflow", "700 is not in [0, 500)"),
+    "keras-jax": _keras3("jax", None),
+    "keras-torch": _keras3("torch", "index out of range"),
     "pytorch": Family(
         "torch",
         {},
@@ -102,7 +105,7 @@ FAMILIES = {
         torch_family.ncf,
         torch_family.of_model,
         torch_family.after_steps,
-        "is out of bounds",
+        "index out of range",
         class_weights=False,
     ),
 }

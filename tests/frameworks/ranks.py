@@ -8,9 +8,10 @@ import itertools
 import multiprocessing
 import os
 import secrets
+import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import cloudpickle
@@ -18,10 +19,12 @@ import numpy as np
 
 from zoo.orca.wire.features import ColumnSpec, FeatureSpec
 from zoo.orca.wire.job import EvaluateJob, Job, ModelSpec, PredictJob, Progress, TrainJob
+from zoo.orca.wire.outputs import OutputSpec
 from zoo.orca.wire.packing import pack
 from zoo.orca.wire.plan import Plan
 from zoo.orca.worker.collective import Alone, Collective
 from zoo.orca.worker.plugin import Evaluated, Rows, Trained, World
+from zoo.orca.worker.predicting import Calls
 from zoo.orca.worker.profile import Profile
 from zoo.orca.worker.ring import Listener, Ring
 
@@ -231,11 +234,12 @@ def job_of(
 
 @dataclass
 class Ran:
-    """What one rank's `train` returned, and what it reported."""
+    """What one rank's `train` returned, what it reported, and how long it took."""
 
     trained: Trained
     progress: list[Progress]
     profile: Profile | None = None
+    seconds: float = 0.0
 
     def weights(self) -> dict[str, np.ndarray]:
         """The weights alone."""
@@ -246,11 +250,15 @@ class Ran:
 def _train(job: Any, rows: Rows, validation: Rows | None, collective: Collective) -> Ran:
     job = _unpacked(job)
     progress: list[Progress] = []
+    began = time.perf_counter()
     profile = Profile() if job.profile else None
     world = World(collective, progress.append, profile=profile)
     plugin = plugin_of(job)
     plugin.prepare(job, world)
-    return Ran(plugin.train(job, rows, validation, world), progress, profile)
+    trained = plugin.train(job, rows, validation, world)
+    if profile is not None:
+        profile.end("taking the state")
+    return Ran(trained, progress, profile, time.perf_counter() - began)
 
 
 def _evaluate(job: Any, rows: Rows, collective: Collective) -> Evaluated:
@@ -293,8 +301,6 @@ def train(
         def run(collective: Collective) -> Ran:
             given = job
             if make_callbacks is not None:
-                from dataclasses import replace
-
                 given = replace(job, callbacks=cloudpickle.dumps(make_callbacks()))
             return _train(given, rows, seen, collective)
 
@@ -325,6 +331,14 @@ def evaluate(
 def predict_job(creator: Callable[[Any], Any], spec: FeatureSpec, **fields: Any) -> Any:
     """A job of `predict`."""
     return job_of(PredictJob, creator, spec, **fields)
+
+
+def predicted(job: Any, columns: Mapping[str, Any]) -> tuple[list[Any], tuple[OutputSpec, ...]]:
+    """Outputs as a child predicts them, and what they are; runs where the framework is."""
+    plugin = plugin_of(job)
+    outputs = plugin.build(job, {name: values[:2] for name, values in columns.items()}).outputs
+    job = replace(job, outputs=outputs)
+    return Calls(plugin.predictor(job), job)(columns), outputs
 
 
 def same_on_all(ran: Sequence[Ran]) -> None:

@@ -7,8 +7,8 @@ from tests.frameworks.bench import ADAM, BATCH, MOMENTUM, ROWS, SGD, columns, em
 from tests.frameworks.ranks import (
     Data,
     evaluate,
-    plugin_of,
     predict_job,
+    predicted,
     same_on_all,
 )
 
@@ -89,6 +89,19 @@ def test_a_fit_goes_on_where_the_last_one_ended(bench, counts):
     assert joined == whole.history
 
 
+@pytest.mark.parametrize("counts", [(100,), (47, 53)])
+def test_the_phases_of_a_profile_add_up_to_the_whole(bench, counts):
+    data = embedded(counts)
+    for ran in bench.train(bench.family.embedding, data, validation=data, epochs=3, profile=True):
+        phases = dict(ran.profile.phases)
+        validation = phases.pop("of which validation")
+        assert 0 < validation < phases["epochs"]
+        # Nothing that takes time is left over for what comes after training.
+        assert phases["taking the state"] < phases["epochs"]
+        assert sum(phases.values()) == pytest.approx(ran.seconds, abs=0.05)
+        assert sum(ran.profile.parts.values()) <= phases["epochs"]
+
+
 def test_predictions_do_not_depend_on_batches(bench):
     data = embedded((100,))
     state = bench.train(bench.family.embedding, data)[0].trained.state
@@ -100,16 +113,18 @@ def test_predictions_do_not_depend_on_batches(bench):
         config=bench.config(),
         framework=bench.family.framework,
     )
-    whole, pieces = bench.ranks.alone(predictions, job, data.shards[0])
+    whole, pieces = bench.ranks.alone(in_pieces, job, data.shards[0])
     assert whole.shape[0] == ROWS
     np.testing.assert_allclose(pieces, whole, rtol=1e-5, atol=1e-6)
 
 
-def predictions(job, columns):
-    predict, _ = plugin_of(job).predictor(job)
+def in_pieces(job, columns):
     cuts = (slice(0, 7), slice(7, 70), slice(70, None))
-    pieces = [predict({name: values[cut] for name, values in columns.items()})[0] for cut in cuts]
-    return predict(columns)[0], np.concatenate(pieces)
+    pieces = [
+        predicted(job, {name: values[cut] for name, values in columns.items()})[0][0]
+        for cut in cuts
+    ]
+    return predicted(job, columns)[0][0], np.concatenate(pieces)
 
 
 STEPS = 200

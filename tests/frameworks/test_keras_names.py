@@ -32,7 +32,9 @@ def scored(keras_bench, inputs, data):
 
 
 def predicted(job, rows):
-    return plugin_of(job).predictor(job)[0](rows)[0]
+    predictor = plugin_of(job).predictor(job)
+    predictor.begin(rows)
+    return predictor(rows)[0]
 
 
 @pytest.mark.parametrize("inputs", ["dict", "list"])

@@ -43,7 +43,7 @@ def test_outputs_whose_rank_only_a_batch_shows(ranks, by, counts):
     data = Data.of(columns(), counts, features=("x",))
     ran = train(ranks, squeezed, data, batch_size=BATCH, config=config)
     same_on_all(ran)
-    assert [one.rank for one in ran[0].trained.outputs] == [1]
+    assert [one.row_shape for one in ran[0].trained.outputs] == [()]
     job = job_of(TrainJob, squeezed, data.spec, config=config)
     losses, weights = ranks.alone(fitted, job, data.batches(BATCH, 5))
     assert ran[0].trained.history["loss"] == pytest.approx(losses, rel=1e-5)

@@ -119,7 +119,9 @@ def predicted(job, rows):
     from zoo.orca.frameworks.keras_models import Made
     from zoo.orca.wire.packing import State
 
-    found = plugin_of(job).predictor(job)[0](rows)[0]
+    predictor = plugin_of(job).predictor(job)
+    predictor.begin(rows)
+    found = predictor(rows)[0]
     made = Made(job)
     tensors = State.from_bytes(job.state).tensors
     saved = [value for name, value in tensors.items() if name.startswith("weights/")]

@@ -168,7 +168,7 @@ def test_strings_and_several_outputs(spark: SparkSession) -> None:
     stats = est.fit(rows, 2, 8, verbose=0, feature_cols=features, label_cols=["y1", "y2"])
     assert {"train_loss", "train_first_loss", "train_second_loss"} <= set(stats)
     predicted = est.predict(rows, feature_cols=features)
-    assert predicted.columns[-2:] == ["prediction_0", "prediction_1"]
+    assert predicted.columns[-2:] == ["prediction_first", "prediction_second"]
     assert [len(predicted.first()[name]) for name in predicted.columns[-2:]] == [1, 2]
 
 

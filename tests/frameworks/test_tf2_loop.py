@@ -208,13 +208,12 @@ def test_predictor_equals_predict(ranks, keras):
 
 
 def predictions(job, columns):
+    from tests.frameworks.ranks import predicted
     from zoo.orca.frameworks.keras_models import Made
     from zoo.orca.frameworks.keras_state import write_state
-    from zoo.orca.frameworks.tf2 import framework
     from zoo.orca.wire.packing import State
 
-    predict, outputs = framework().predictor(job)
-    found = predict(columns)
+    found, outputs = predicted(job, columns)
     made = Made(job)
     write_state(made, State.from_bytes(job.state), optimizers=False)
     return found, made.model.predict((columns["x"], columns["w"][:, None]), verbose=0), outputs
@@ -243,9 +242,9 @@ def looked_up(config):
 
 
 def build_and_predict(job, creator, spec, keras, columns):
-    from tests.frameworks.ranks import predict_job
+    from tests.frameworks.ranks import predict_job, predicted
     from zoo.orca.frameworks.tf2 import framework
 
     built = framework().build(job, columns)
     again = predict_job(creator, spec, state=built.state, config={"keras": keras}, batch_size=3)
-    return built, framework().predictor(again)[0](columns)
+    return built, predicted(again, columns)[0]

@@ -93,3 +93,41 @@ def test_rows_at_once_where_little_is_known() -> None:
     ]
     # What cannot be read off the graph counts like the largest tensor that can.
     assert FEWEST_ROWS <= rows[1] <= rows[0] <= 64
+
+
+def retrieval(config: dict[str, Any]) -> Any:
+    """An id beyond what a float holds, its name, whether it is the first, and a double."""
+    import tensorflow as tf
+    import tf_keras as keras
+
+    query = keras.Input((3,))
+    ids = tf.constant([16777217, 1099511627777, 7], tf.int64)
+    names = tf.constant(["größe", "b", ""])
+    best = keras.layers.Lambda(lambda x: tf.argmax(x, 1))(query)
+    outputs = {
+        "id": keras.layers.Lambda(lambda best: tf.gather(ids, best))(best),
+        "name": keras.layers.Lambda(lambda best: tf.gather(names, best))(best),
+        "first": keras.layers.Lambda(lambda best: best == 0)(best),
+        "score": keras.layers.Lambda(lambda x: tf.cast(tf.reduce_max(x, 1), tf.float64))(query),
+        "order": keras.layers.Lambda(lambda x: tf.argsort(x))(query),
+    }
+    return keras.Model(query, outputs)
+
+
+def test_outputs_keep_their_types_and_values(spark: SparkSession) -> None:
+    frame = spark.createDataFrame(
+        [([0.5, 0.1, 0.2],), ([0.0, 2.0, 1.0],), ([0.0, 1.0, 3.5],)], ["x"]
+    )
+    predicted = Estimator.from_keras(model_creator=retrieval).predict(frame, feature_cols=["x"])
+    assert [(field.name, field.dataType.simpleString()) for field in predicted.schema[1:]] == [
+        ("prediction_first", "boolean"),
+        ("prediction_id", "bigint"),
+        ("prediction_name", "string"),
+        ("prediction_order", "array<int>"),
+        ("prediction_score", "double"),
+    ]
+    assert [tuple(row)[1:] for row in predicted.collect()] == [
+        (True, 16777217, "größe", [1, 2, 0], 0.5),
+        (False, 1099511627777, "b", [0, 2, 1], 2.0),
+        (False, 7, "", [0, 1, 2], 3.5),
+    ]

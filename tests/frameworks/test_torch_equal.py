@@ -144,6 +144,44 @@ def test_classes(torch_ranks):
     check(torch_ranks, Classifier, data, classes, loss=F.cross_entropy)
 
 
+@pytest.mark.parametrize("ignored", [None, -100])
+@pytest.mark.parametrize("weight", [None, torch.tensor([0.2, 1.0, 3.0])])
+def test_classes_that_are_floats(torch_ranks, weight, ignored):
+    """As StringIndexer makes them: doubles that are whole numbers."""
+    rows = columns()
+    if ignored is not None:
+        rows["label"][::5] = ignored
+    data = Data.of(
+        {**rows, "label": rows["label"].astype(np.float32)},
+        (30, 40, 33),
+        features=("x",),
+        labels=("label",),
+    )
+    step = lambda model, batch: classes(model, batch, weight=weight)  # noqa: E731
+    check(torch_ranks, Classifier, data, step, loss=nn.CrossEntropyLoss(weight=weight))
+
+
+def test_classes_that_are_booleans_have_weights(torch_ranks):
+    rows = columns()
+    data = Data.of(
+        {**rows, "label": rows["flag"].astype(bool)},
+        (30, 40, 33),
+        features=("x",),
+        labels=("label",),
+    )
+    weight = torch.tensor([0.2, 1.0, 3.0])
+    step = lambda model, batch: classes(model, batch, weight=weight)  # noqa: E731
+    check(torch_ranks, Classifier, data, step, loss=nn.CrossEntropyLoss(weight=weight))
+
+
+def test_labels_that_are_probabilities_of_classes(torch_ranks):
+    rows = columns()
+    chances = np.random.default_rng(2).dirichlet([1, 1, 1], 103).astype(np.float32)
+    data = Data.of({**rows, "label": chances}, (30, 40, 33), features=("x",), labels=("label",))
+    step = lambda model, batch: F.cross_entropy(model(batch["x"]), batch["label"])  # noqa: E731
+    check(torch_ranks, Classifier, data, step, loss=nn.CrossEntropyLoss)
+
+
 def test_class_weights_and_ignored_labels_divide_by_what_all_ranks_count(torch_ranks):
     rows = columns()
     rows["label"][::5] = -100
@@ -251,7 +289,7 @@ def test_clipping_is_of_the_global_gradient(torch_ranks, sparse):
 def test_synchronised_batch_normalisation(torch_ranks, counts):
     data = Data.of(columns(), counts, features=("x",))
     step = lambda model, batch: F.mse_loss(model(batch["x"]), batch["y"])  # noqa: E731
-    check(torch_ranks, Normalised, data, step, parts={"sync_stats": True})
+    check(torch_ranks, Normalised, data, step, parts={"sync_batch_norm": True})
 
 
 def test_single_rows_are_normalised_by_the_global_batch(torch_ranks):

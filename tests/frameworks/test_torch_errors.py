@@ -6,16 +6,18 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from tests.frameworks.ranks import Data, Failed, train
+from tests.frameworks.ranks import Data, Failed, evaluate, train
 from tests.frameworks.test_torch_equal import columns
 from tests.frameworks.torch_models import Classifier, Embedded, of
 from zoo.orca.errors import (
     CreatorError,
+    DataError,
     InvalidInputError,
     MissingPackageError,
     ModelError,
     StateError,
 )
+from zoo.orca.frameworks.torch_operator import TrainingOperator
 from zoo.orca.learn.pytorch.recipe import recipe
 
 pytestmark = pytest.mark.timeout(300)
@@ -52,14 +54,120 @@ def test_silent_broadcast_of_outputs_and_labels(torch_ranks, loss):
     assert "squeeze(-1)" in message and "'y'" in message
 
 
-def test_floats_as_classes(torch_ranks):
-    message = refused(torch_ranks, of(Classifier, loss=nn.CrossEntropyLoss), rows_of(("x",)))
-    assert "cast('int')" in message and "'y'" in message
+@pytest.mark.parametrize("counts", [(103,), (50, 53)])
+def test_floats_that_are_no_classes(torch_ranks, counts):
+    rows = columns()
+    rows["y"][:] = rows["label"]
+    rows["y"][[3, 60]] = 0.5, 1.25
+    data = Data.of(rows, counts, features=("x",))
+    given = of(Classifier, loss=nn.CrossEntropyLoss)
+    first, second = refused(torch_ranks, given, data, DataError).split("\n")
+    assert first == (
+        "column 'y': label 0.5 is no class, which is a whole number: 2 of 103 rows, "
+        "for example 0.5, 1.25"
+    )
+    assert "F.round('y').cast('int')" in second
 
 
-def test_wrong_number_of_columns(torch_ranks):
-    message = refused(torch_ranks, of(Embedded), rows_of(("x",)))
-    assert "['x']" in message and "forward" in message
+@pytest.mark.parametrize("counts", [(103,), (50, 53), (100, 0, 3)])
+@pytest.mark.parametrize("which", ["rows", "validation", "evaluate"])
+def test_labels_outside_the_classes(torch_ranks, counts, which):
+    """On the last rank alone; all of them say the same."""
+    good, rows = columns(), columns()
+    rows["label"][-2:] = 6, -1
+    good, rows = (Data.of(one, counts, features=("x",), labels=("label",)) for one in (good, rows))
+    given = of(Classifier, loss=nn.CrossEntropyLoss)
+    fields = {"batch_size": 20, "framework": "torch"}
+    with pytest.raises(Failed) as caught:
+        if which == "evaluate":
+            evaluate(torch_ranks, given, rows, **fields)
+        elif which == "validation":
+            train(torch_ranks, given, good, validation=rows, **fields)
+        else:
+            train(torch_ranks, given, rows, **fields)
+    assert caught.value.kind is DataError
+    assert caught.value.rank == 0
+    data = " of validation_data" if which == "validation" else ""
+    first, second = caught.value.message.split("\n")
+    expected = f"column 'label'{data}: label -1 is outside 0…2: 2 of 103 rows, for example -1, 6"
+    assert first == expected
+    assert second.startswith("count classes from 0")
+
+
+@pytest.mark.parametrize("loss", [nn.BCEWithLogitsLoss, F.binary_cross_entropy_with_logits])
+def test_labels_that_are_no_chances(torch_ranks, loss):
+    """PyTorch trains on them without a word."""
+    data = rows_of(counts=(50, 53), labels=("label",))
+    message = refused(torch_ranks, of(Embedded, loss=loss), data, DataError)
+    assert message.startswith("column 'label': label 2 is outside 0…1: ")
+
+
+class CountsFromOne(TrainingOperator):
+    def forward_batch(self, batch, batch_info):
+        x, label = batch
+        output = self.model(x)
+        return output, label - 1, self.criterion(output, label - 1)
+
+
+def test_hooks_may_count_classes_otherwise(torch_ranks):
+    rows = columns()
+    rows["label"] += 1
+    data = Data.of(rows, (50, 53), features=("x",), labels=("label",))
+    given = of(Classifier, loss=nn.CrossEntropyLoss, training_operator_cls=CountsFromOne)
+    ran = train(torch_ranks, given, data, validation=data, batch_size=20, framework="torch")
+    rows["label"] -= 1
+    data = Data.of(rows, (50, 53), features=("x",), labels=("label",))
+    given = of(Classifier, loss=nn.CrossEntropyLoss)
+    plain = train(torch_ranks, given, data, validation=data, batch_size=20, framework="torch")
+    assert ran[0].trained.history["val_loss"] == pytest.approx(
+        plain[0].trained.history["val_loss"], rel=1e-5
+    )
+
+
+def test_classes_in_arrays_of_one(torch_ranks):
+    rows = columns()
+    rows["label"] = rows["label"][:, None]
+    data = Data.of(rows, (103,), features=("x",), labels=("label",))
+    first, second = refused(torch_ranks, of(Classifier, loss=nn.CrossEntropyLoss), data).split("\n")
+    assert "(batch, 3)" in first and "(batch, 1)" in first
+    assert "F.col('label')[0]" in second
+
+
+def test_columns_that_are_not_forwards_arguments(torch_ranks):
+    first, second = refused(torch_ranks, of(Embedded), rows_of(("x",))).split("\n")
+    assert first == (
+        "the model's forward takes ['x', 'u'], and feature_cols gives it 1 column in order: ['x']"
+    )
+    assert "a column for each argument" in second
+    first, _ = refused(torch_ranks, of(Embedded), rows_of(("x", "u", "w"))).split("\n")
+    assert "gives it 3 columns in order: ['x', 'u', 'w']" in first
+    named = rows_of({"x": "x", "id": "u"})
+    first, second = refused(torch_ranks, of(Embedded), named).split("\n")
+    assert "by the keywords ['x', 'id']: ['x', 'u']" in first
+    assert "{'argument': 'column'}" in second
+    # The way out.
+    named = rows_of({"u": "u", "x": "x"})
+    train(torch_ranks, of(Embedded), named, batch_size=20, framework="torch")
+
+
+def test_columns_of_a_type_that_the_model_does_not_take(torch_ranks):
+    first, second = refused(torch_ranks, of(Column), rows_of(("x", "y"))).split("\n")
+    assert "x float32 (batch, 4), y float32 (batch)" in first
+    assert "cast('float')" in second
+    first, _ = refused(torch_ranks, of(lambda: Embedded(vocabulary=5)), rows_of()).split("\n")
+    assert "index out of range" in first and "u int32 (batch)" in first
+
+
+class Breaks(Embedded):
+    """Whose own mistake looks like one of its caller's."""
+
+    def forward(self, x, u):
+        return super().forward(x, u).squeeze(dim="last", keep=True)
+
+
+def test_a_mistake_within_the_model_is_not_the_columns(torch_ranks):
+    first, _ = refused(torch_ranks, of(Breaks), rows_of()).split("\n")
+    assert first.startswith("the model fails on two rows of its columns") and "squeeze" in first
 
 
 def test_missing_parts(torch_ranks):
@@ -83,11 +191,6 @@ def test_losses_without_a_value(torch_ranks):
     assert "sample_weight_col" in message
 
 
-def test_what_needs_one_worker(torch_ranks):
-    message = refused(torch_ranks, of(Embedded, kind="LBFGS"), rows_of(counts=(50, 53)))
-    assert "one worker" in message
-
-
 def test_state_of_another_model(torch_ranks):
     fields = {"batch_size": 20, "framework": "torch"}
     given = of(Classifier, loss=nn.CrossEntropyLoss)
@@ -95,14 +198,6 @@ def test_state_of_another_model(torch_ranks):
     state = train(torch_ranks, given, data, **fields)[0].trained.state
     message = refused(torch_ranks, of(Embedded), rows_of(), StateError, state=state)
     assert "layers.0.weight" in message
-    given = of(Classifier, loss=nn.CrossEntropyLoss, scheduler_creator=two_schedules)
-    state.meta["schedulers"] = [{"last_epoch": 1}]
-    message = refused(torch_ranks, given, data, StateError, state=state)
-    assert "1 schedulers" in message and "has 2" in message
-
-
-def two_schedules(optimizer, config):
-    return [torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.9) for _ in "ab"]
 
 
 def test_state_too_large_to_come_back(torch_ranks):

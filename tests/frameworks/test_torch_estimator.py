@@ -67,10 +67,13 @@ def trained(ratings: DataFrame):
 
 def test_fit_returns_orcas_names(trained) -> None:
     _, stats = trained
-    assert set(stats) == {"train_loss", "train_val_loss", "train_val_Accuracy"}
+    assert set(stats) == {"train_loss", "train_Accuracy", "train_val_loss", "train_val_Accuracy"}
+    assert stats[1]["train_Accuracy"] == stats.history["Accuracy"][1]
     assert stats.history["loss"][1] < stats.history["loss"][0]
     assert stats[0]["epoch"] == 1 and stats[1]["train_loss"] == stats["train_loss"]
     assert stats[-1]["val_Accuracy"] == stats.history["val_Accuracy"][-1]
+    assert [one["num_samples"] for one in stats.epochs()] == [2003, 2003]
+    assert set(stats.history) == {"loss", "Accuracy", "val_loss", "val_Accuracy"}
 
 
 def test_get_model_evaluate_and_predict_agree(trained, ratings: DataFrame) -> None:
@@ -119,6 +122,61 @@ def test_save_load_fit_goes_on_as_fit_fit(ratings: DataFrame, tmp_path: Path) ->
     assert set(bare.get_model().state_dict()) == set(mine["models"][0])
 
 
+class Named(NCF):
+    """The number of the class, as an id beyond what a float holds, and its score."""
+
+    def forward(self, user, item):
+        scores = super().forward(user, item)
+        return {"score": scores.max(1).values, "id": scores.argmax(1) + 16777217}
+
+
+def test_the_weights_of_a_state_in_a_model_that_returns_something_else(
+    trained, ratings: DataFrame, tmp_path: Path
+) -> None:
+    """A state knows what came out when it was saved, and this is another model's output."""
+    est, _ = trained
+    loaded = estimator(model=lambda config: Named())
+    loaded.load(est.save(str(tmp_path / "ncf.state")))
+    predicted = loaded.predict(est.predict(ratings.limit(20)))
+    assert predicted.dtypes[-2:] == [("prediction_score", "float"), ("prediction_id", "bigint")]
+    for row in predicted.collect():
+        scores = row.prediction.toArray()
+        assert row.prediction_id == scores.argmax() + 16777217
+        assert row.prediction_score == pytest.approx(scores.max())
+
+
+def sgd(model, config):
+    return torch.optim.SGD(model.parameters(), lr=0.1)
+
+
+def test_weights_are_loaded_for_another_optimizer(
+    trained, ratings: DataFrame, tmp_path: Path, capsys
+) -> None:
+    est, _ = trained
+    path, bare = est.save(str(tmp_path / "ncf.state")), est.save(str(tmp_path / "ncf.pt"))
+    said = "warning: the optimizer begins anew"
+
+    def fitted(**load):
+        other = estimator(optimizer=sgd)
+        other.load(path, **load)
+        columns = {"feature_cols": FEATURES, "label_cols": LABELS}
+        other.fit(ratings, 1, 100, **columns)
+        first = capsys.readouterr().out.count(said)
+        other.fit(ratings, 1, 100, **columns)
+        assert said not in capsys.readouterr().out
+        return first
+
+    assert fitted() == 1
+    assert fitted(optimizer=False) == 0
+    with pytest.raises(StateError, match="with Adam, and this estimator has SGD"):
+        fitted(optimizer=True)
+    same = estimator()
+    same.load(path, optimizer=True)
+    assert len(fit(same, ratings).history["loss"]) == 1
+    with pytest.raises(StateError, match="no optimizer"):
+        same.load(bare, optimizer=True)
+
+
 class Halved(TrainingOperator):
     def train_batch(self, batch, batch_info):
         values = super().train_batch(batch, batch_info)
@@ -152,10 +210,45 @@ def test_instances_operator_and_callbacks(ratings: DataFrame, tmp_path: Path) ->
         assert torch.equal(value, est.get_state_dict()["models"][0][name])
 
 
+def test_as_many_steps_as_are_asked_for(ratings: DataFrame) -> None:
+    """The original ignores `epochs` then, whose default is one: 21 steps."""
+    est = estimator()
+    assert len(fit(est, ratings, max_steps=25).history["loss"]) == 2
+    stats = fit(est, ratings, max_steps=10)
+    assert est.get_state_dict()["step"] == 35
+    assert len(stats.history["loss"]) == 1
+    assert (stats[0]["epoch"], stats[0]["num_samples"]) == (3, 1000)
+
+
 def test_results_of_each_worker(ratings: DataFrame) -> None:
     nested = fit(estimator(), ratings, 2, reduce_results=False)
     assert len(nested) == 2 and len(nested[0]) == 2
     assert sum(one["num_samples"] for one in nested[1]) == 2003
+    assert nested[1][0]["train_Accuracy"] == nested[1][1]["train_Accuracy"]
+
+
+class Normalised(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.user, self.norm = nn.Embedding(40, 8), nn.BatchNorm1d(8)
+        self.out = nn.Linear(8, 5)
+
+    def forward(self, user, item):
+        return self.out(self.norm(self.user(user)))
+
+
+def test_same_numbers_on_every_worker_are_another_thing_than_their_statistics(ratings: DataFrame):
+    """BigDL's `sync_stats` is about results; each worker's batch normalisation stays its own."""
+    found = {
+        name: fit(estimator(model=lambda config: Normalised(), **arguments), ratings)
+        for name, arguments in {
+            "neither": {},
+            "stats": {"sync_stats": True},
+            "batch norm": {"sync_batch_norm": True},
+        }.items()
+    }
+    assert found["stats"] == found["neither"]
+    assert found["batch norm"] != found["neither"]
 
 
 def test_what_cannot_be_used_is_refused_on_the_driver(ratings: DataFrame) -> None:

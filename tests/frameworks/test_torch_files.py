@@ -9,9 +9,16 @@ import torch
 from tests.frameworks.ranks import Data, Failed, job_of, plugin_of, same_on_all, train
 from tests.frameworks.test_torch_equal import ADAM, columns
 from tests.frameworks.torch_models import Embedded, of
-from zoo.orca.frameworks.torch_callbacks import Callback, ModelCheckpoint, TensorBoardCallback
+from zoo.orca.frameworks.torch_callbacks import (
+    Callback,
+    MaxstepsCallback,
+    ModelCheckpoint,
+    TensorBoardCallback,
+)
 from zoo.orca.frameworks.torch_driver import read_checkpoint
 from zoo.orca.wire.job import TrainJob
+from zoo.orca.wire.packing import State
+from zoo.orca.worker.checkpoint import Checkpoints
 from zoo.orca.worker.plugin import World
 from zoo.orca.worker.resume import Resumable
 
@@ -86,6 +93,52 @@ def test_a_fit_that_was_lost_goes_on_from_its_checkpoint(torch_ranks, tmp_path):
     assert not (tmp_path / "m" / "fit-1").exists()
 
 
+@pytest.mark.parametrize("how", ["argument", "callback"])
+def test_steps_of_a_lost_fit_are_counted_with_those_before(torch_ranks, tmp_path, how):
+    stop, data = tmp_path / "stop", rows_of()
+    callbacks = [Breaks(stop)]
+    options = {"first_step": 0, "last_step": 20}
+    if how == "callback":
+        callbacks, options = [*callbacks, MaxstepsCallback(20)], {"first_step": 0}
+    job = job_of(
+        TrainJob,
+        of(Embedded, **ADAM),
+        data.spec,
+        epochs=20,
+        callbacks=callbacks,
+        run="fit-2",
+        model_dir=str(tmp_path / "m"),
+        options=options,
+        **TORCH,
+    )
+    unbroken = attempt(torch_ranks, job, data)
+    stop.touch()
+    assert all(isinstance(answer, Failed) for answer in attempt(torch_ranks, job, data))
+    stop.unlink()
+    resumed = attempt(torch_ranks, job, data)
+    assert len(resumed[0][0]["loss"]) == 4
+    assert resumed == unbroken
+
+
+def test_a_fit_that_was_lost_after_its_last_step_keeps_its_history(torch_ranks, tmp_path):
+    data = rows_of()
+    job = job_of(
+        TrainJob,
+        of(Embedded, **ADAM),
+        data.spec,
+        epochs=12,
+        run="fit-3",
+        model_dir=str(tmp_path / "m"),
+        options={"first_step": 0, "last_step": 12},
+        **TORCH,
+    )
+    done = attempt(torch_ranks, job, data)
+    state = State.from_bytes(done[0][1])
+    left = State(state.tensors, {**state.meta, "history": done[0][0]})
+    Checkpoints(job.model_dir, job.run).save(left)
+    assert attempt(torch_ranks, job, data) == done
+
+
 @pytest.mark.parametrize("counts", [(103,), COUNTS])
 @pytest.mark.parametrize("weights_only", [True, False])
 def test_model_checkpoint_by_epoch(torch_ranks, tmp_path, counts, weights_only):
@@ -120,7 +173,7 @@ def test_model_checkpoint_by_step(torch_ranks, tmp_path):
     train(torch_ranks, given, data, epochs=2, callbacks=[writes], **TORCH)
     assert sorted(one.name for one in tmp_path.iterdir()) == ["10.pt", "5.pt"]
     for steps in (5, 10):
-        short = train(torch_ranks, given, data, epochs=2, options={"max_steps": steps}, **TORCH)
+        short = train(torch_ranks, given, data, epochs=2, options={"last_step": steps}, **TORCH)
         saved = torch.load(tmp_path / f"{steps}.pt", weights_only=True)
         for name, value in short[0].weights().items():
             np.testing.assert_array_equal(saved[name.removeprefix("weights/")], value)
@@ -143,7 +196,7 @@ def test_tensorboard(torch_ranks, tmp_path, freq, at):
     assert [event.step for event in losses] == at
     history = ran[0].trained.history
     if freq == "epoch":
-        assert set(events.Tags()["scalars"]) == set(history)
+        assert set(events.Tags()["scalars"]) == set(history) - {"num_samples"}
         assert [event.value for event in losses] == pytest.approx(history["loss"], rel=1e-6)
     else:  # the epoch's loss so far
         assert losses[-1].value == pytest.approx(history["loss"][-1], rel=1e-6)

@@ -8,7 +8,15 @@ import pytest
 import torch
 from torch import nn
 
-from tests.frameworks.ranks import Data, job_of, plugin_of, predict_job, same_on_all, train
+from tests.frameworks.ranks import (
+    Data,
+    job_of,
+    plugin_of,
+    predict_job,
+    predicted,
+    same_on_all,
+    train,
+)
 from tests.frameworks.test_torch_equal import ADAM, MOMENTUM, Odd, close, columns
 from tests.frameworks.torch_models import Embedded, Normalised, of
 from zoo.orca.frameworks.torch_callbacks import Callback, MaxstepsCallback
@@ -160,16 +168,62 @@ def test_steps_are_watched_and_counted(torch_ranks):
     ran = train(torch_ranks, of(Seen), data, epochs=5, callbacks=callbacks, **TORCH)
     same_on_all(ran)
     meta = ran[0].trained.state.meta
-    assert (meta["step"], meta["cursor"]["step"]) == (3, 3)
+    assert (meta["epoch"], meta["step"], meta["cursor"]["step"]) == (1, 3, 3)
     seen = ran[0].weights()["weights/seen"]
     assert seen[-1] == pytest.approx(ran[0].trained.history["loss"][0])
 
 
-def test_max_steps(torch_ranks):
+class OneMoreEpoch(Callback):
+    """As the original's own callback does."""
+
+    def before_run(self, runner):
+        assert len(runner.train_loader) == 6
+        if runner.rank == 1:  # it may know something that others do not
+            runner.num_epochs = 3
+
+
+@pytest.mark.parametrize("counts", [(103,), (50, 53)])
+@pytest.mark.parametrize(
+    ("steps_per_epoch", "ends"), [(None, [6, 12, 14]), (4, [4, 8, 12, 14]), (20, [14])]
+)
+@pytest.mark.parametrize("how", ["argument", "callback"])
+def test_so_many_steps_are_trained_whatever_epochs_says(
+    torch_ranks, counts, steps_per_epoch, ends, how
+):
+    data = Data.of(columns(), counts, features=("x", "u"))
+    common = {"steps_per_epoch": steps_per_epoch, "validation": data, **TORCH}
+    given = {"options": {"last_step": 14}}
+    if how == "callback":
+        given = {"callbacks": [MaxstepsCallback(14)]}
+    ran = train(torch_ranks, of(Embedded), data, epochs=1, **given, **common)
+    same_on_all(ran)
+    state, history = ran[0].trained.state, ran[0].trained.history
+    assert (state.meta["step"], state.meta["epoch"]) == (14, len(ends))
+    assert all(len(values) == len(ends) for values in history.values())
+    done = [one for one in ran[0].progress if one.kind == "epoch_end"]
+    assert [one.steps for one in done] == np.diff([0, *ends]).tolist()
+    assert [one.epochs for one in done] == [len(ends)] * len(ends)
+    # The weights are those of a run that was told its epochs.
+    whole = {"options": {"last_step": 14}, "epochs": 9, **common}
+    for name, value in train(torch_ranks, of(Embedded), data, **whole)[0].weights().items():
+        np.testing.assert_array_equal(ran[0].weights()[name], value)
+
+
+def test_steps_are_counted_by_calls(torch_ranks):
     data = Data.of(columns(), (50, 53), features=("x", "u"))
-    ran = train(torch_ranks, of(Embedded), data, epochs=5, options={"max_steps": 8}, **TORCH)
-    assert ran[0].trained.state.meta["step"] == 8
-    assert len(ran[0].trained.history["loss"]) == 2
+    first = train(torch_ranks, of(Embedded), data, callbacks=[MaxstepsCallback(8)], **TORCH)
+    state = first[0].trained.state
+    again = train(
+        torch_ranks, of(Embedded), data, callbacks=[MaxstepsCallback(8)], state=state, **TORCH
+    )
+    assert again[0].trained.state.meta["step"] == 16
+
+
+def test_a_callback_may_choose_the_number_of_epochs(torch_ranks):
+    data = Data.of(columns(), (50, 53), features=("x", "u"))
+    ran = train(torch_ranks, of(Embedded), data, callbacks=[OneMoreEpoch()], **TORCH)
+    same_on_all(ran)
+    assert len(ran[0].trained.history["loss"]) == 3
 
 
 def test_progress_and_profile(torch_ranks):
@@ -180,7 +234,9 @@ def test_progress_and_profile(torch_ranks):
     assert kinds == ["epoch", "epoch_end"] * 2
     end = ran[0].progress[-1]
     assert (end.epoch, end.epochs, end.steps, end.rows) == (1, 2, 6, 103)
-    assert end.logs == {n: v[-1] for n, v in ran[0].trained.history.items()}
+    history = ran[0].trained.history
+    assert history.pop("num_samples") == [103, 103]
+    assert end.logs == {n: v[-1] for n, v in history.items()}
     assert ran[0].profile.steps == 12
     assert all(ran[0].profile.parts[part] > 0 for part in ("feed", "compute", "exchange"))
 
@@ -215,8 +271,7 @@ def test_lazy_modules_are_built_and_predict(torch_ranks):
     def predict(most):
         from dataclasses import replace
 
-        predictor, _ = plugin_of(job).predictor(replace(job, batch_size=most))
-        return predictor({"x": rows["x"]})[0]
+        return predicted(replace(job, batch_size=most), {"x": rows["x"]})[0][0]
 
     whole = torch_ranks.alone(predict, None)
     assert whole.shape == (103,)

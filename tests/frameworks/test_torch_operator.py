@@ -12,8 +12,8 @@ from tests.frameworks.ranks import (
     Data,
     Failed,
     evaluate,
-    plugin_of,
     predict_job,
+    predicted,
     same_on_all,
     train,
 )
@@ -99,7 +99,7 @@ def test_hooks_with_sums_partly_used_parameters_and_synchronised_statistics(torc
     check(torch_ranks, Embedded, data, summed, loss=loss, lr=0.001, parts=parts)
     data = Data.of(rows, (90, 5, 8), features=("x",))
     normal = lambda m, b: F.mse_loss(m(b["x"]), b["y"])  # noqa: E731
-    check(torch_ranks, Normalised, data, normal, parts={**parts, "sync_stats": True})
+    check(torch_ranks, Normalised, data, normal, parts={**parts, "sync_batch_norm": True})
 
 
 def test_own_epoch_and_its_results(torch_ranks):
@@ -107,7 +107,7 @@ def test_own_epoch_and_its_results(torch_ranks):
     given = of(Embedded, training_operator_cls=OwnEpoch)
     ran = train(torch_ranks, given, data, options={"info": {"factor": 2}}, **TORCH)
     same_on_all(ran)
-    assert ran[0].trained.history == {"seen": [12.0]}
+    assert ran[0].trained.history == {"seen": [12.0], "num_samples": [103]}
 
 
 def test_state_of_the_operator_comes_back(torch_ranks):
@@ -239,12 +239,12 @@ def test_several_models_and_optimizers(torch_ranks):
     found = evaluate(torch_ranks, given, data, state=state, **TORCH)[0]
     assert found["loss"] == pytest.approx(ran[0].trained.history["val_loss"][-1])
     job = predict_job(given, data.spec, state=state, framework="torch")
-    predicted = torch_ranks.alone(lambda: plugin_of(job).predictor(job)[0]({"x": rows["x"]}))[0]
+    found = torch_ranks.alone(predicted, job, {"x": rows["x"]})[0][0]
     tensors = state.tensors
     expected = sum(
         rows["x"] @ tensors[f"weights/{k}.weight"].T + tensors[f"weights/{k}.bias"] for k in (0, 1)
     )
-    np.testing.assert_allclose(predicted, expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
 class SlowPair(Pair):

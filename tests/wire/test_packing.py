@@ -2,9 +2,11 @@
 
 import importlib
 import pickle
+import queue
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +15,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from zoo.orca.errors import CreatorError, StateError
-from zoo.orca.wire.packing import State, find_unpicklable, join, pack, split, unpack
+from zoo.orca.wire.packing import State, join, pack, split, unpack
+from zoo.orca.wire.pickling import find_culprit
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -94,7 +97,9 @@ def test_what_a_closure_holds_is_named():
     def creator(config):
         return lock
 
-    with pytest.raises(CreatorError, match=r"model_creator.*'lock' of type lock.*inside") as raised:
+    with pytest.raises(
+        CreatorError, match=r"(?s)model_creator.*'lock' of type lock.*inside"
+    ) as raised:
         pack(creator, "model_creator")
     assert raised.value.__cause__ is not None
 
@@ -124,7 +129,7 @@ def test_what_a_callback_holds_is_named():
 
     with pytest.raises(CreatorError, match="callbacks"):
         pack([Callback()], "callbacks")
-    assert "'stream'" in find_unpicklable(Callback())
+    assert find_culprit(Callback())[0] == "stream"
 
 
 def test_the_users_own_module_travels_by_value(tmp_path, monkeypatch):
@@ -137,12 +142,64 @@ def test_the_users_own_module_travels_by_value(tmp_path, monkeypatch):
         data = pack(module.creator, "model_creator")
     finally:
         del sys.modules["my_model"]
-    # Another process does not find the module, and needs neither it nor this package.
+    # Another process does not find the module, and does not need it.
     script = "import pickle, sys; print(pickle.loads(sys.stdin.buffer.read())(2))"
-    done = subprocess.run([sys.executable, "-c", script], input=data, capture_output=True)
+    environment = {"PYTHONPATH": str(Path(__file__).parents[2] / "src")}
+    done = subprocess.run(
+        [sys.executable, "-c", script], input=data, capture_output=True, env=environment
+    )
     assert done.stdout.strip() == b"10", done.stderr.decode()
 
 
 def test_installed_modules_travel_by_reference():
     assert len(pack(np.linalg.norm, "model_creator")) < 200
     assert pickle.loads(pack(np.linalg.norm, "model_creator")) is np.linalg.norm
+
+
+class Frame:
+    """Stands for one of Spark's, which come from another module."""
+
+
+Frame.__name__, Frame.__module__ = "DataFrame", "pyspark.sql.connect.dataframe"
+
+
+def test_what_is_sparks_stays_and_the_way_out_is_to_collect():
+    ratings = Frame()
+
+    class Holder:
+        def __init__(self):
+            self.inner = [{"frame": ratings}]
+
+    for value in (lambda config: ratings, Holder()):
+        with pytest.raises(CreatorError) as raised:
+            pack(value, "model_creator")
+        assert "'" in str(raised.value) and "which cannot be pickled" in str(raised.value)
+        assert "Spark is there in this program alone" in str(raised.value).splitlines()[1]
+    assert find_culprit(Holder()) == ("inner.[0].frame", ratings)
+
+
+def test_a_library_is_not_searched_for_what_is_wrong_inside_it():
+    class Made:
+        pass
+
+    made = Made()
+    made.queue = queue.Queue()  # with locks inside
+    assert find_culprit(lambda config: made) == ("made.queue", made.queue)
+    with pytest.raises(CreatorError, match=r"(?s)'queue' of type Queue.*Leave it out of config"):
+        pack({"queue": made.queue}, "config")
+
+
+NAMED = 7
+
+
+def test_what_only_the_body_of_a_class_names_travels():
+    def creator(config):
+        class Model:
+            size = NAMED
+
+            def forward(self, x: Frame, scale: float = NAMED) -> pytest.Item:
+                return self.size * scale * x
+
+        return Model()
+
+    assert unpack(pack(creator, "model_creator"))({}).forward(2) == 98

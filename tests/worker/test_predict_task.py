@@ -17,11 +17,11 @@ from tests.worker.group import train_job
 from zoo.orca.errors import DataError, OrcaError, WorkerDiedError
 from zoo.orca.wire.features import ColumnSpec, FeatureSpec
 from zoo.orca.wire.job import PredictJob
+from zoo.orca.wire.outputs import OutputSpec
 from zoo.orca.wire.packing import State
 from zoo.orca.worker import child as children
 from zoo.orca.worker import predict_task
 from zoo.orca.worker.predict_task import grouped, make_predict_task
-from zoo.orca.worker.predicting import decode, encode, to_arrow
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -38,7 +38,9 @@ def packed_job() -> bytes:
     """Predict 3 x with the framework in numpy."""
     state = State({"weights/w": np.array([WEIGHT])}, {"framework": "fake", "epoch": 0, "step": 0})
     spec = FeatureSpec((ColumnSpec("x", "float32"),))
-    return pickle.dumps(PredictJob(train_job(linear()).model, spec, state.to_bytes(), 0, 1))
+    outputs = (OutputSpec(name="prediction", dtype="float32", row_shape=()),)
+    model = train_job(linear()).model
+    return pickle.dumps(PredictJob(model, spec, state.to_bytes(), 0, 1, outputs=outputs))
 
 
 def batches(*sizes: int) -> Iterator[pa.RecordBatch]:
@@ -174,25 +176,3 @@ def test_a_child_that_is_killed_is_an_error_and_no_hang(monkeypatch: pytest.Monk
         list(task()(source()))
     assert issubclass(WorkerDiedError, OrcaError)
     check(list(task()(batches(5))), (5,))
-
-
-def test_batches_arrive_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    several = list(batches(3, 0, 4))
-    stream = b"".join(encode(several))
-    assert decode(stream).equals(pa.Table.from_batches(several).combine_chunks().to_batches()[0])
-    sliced = several[0].slice(1, 2)
-    assert decode(b"".join(encode([sliced]))).to_pydict() == sliced.to_pydict()
-
-
-@pytest.mark.parametrize("rows", [0, 1, 3])
-def test_outputs_as_arrow(rows: int) -> None:
-    values = np.arange(rows * 6, dtype=np.float32)
-    assert to_arrow(values[:rows]).to_pylist() == values[:rows].tolist()
-    nested = to_arrow(values.reshape(rows, 2, 3))
-    assert nested.type == pa.list_(pa.list_(pa.float32()))
-    assert nested.to_pylist() == values.reshape(rows, 2, 3).tolist()
-    vectors = to_arrow(values.reshape(rows, 6))
-    assert vectors.to_pylist() == [
-        {"type": 1, "size": None, "indices": None, "values": row}
-        for row in values.reshape(rows, 6).tolist()
-    ]

@@ -56,8 +56,8 @@ def plan_launch(request: Request) -> Launch:
     mode = _MODES.get(request.cluster_mode)
     if mode is None:
         raise InvalidInputError(
-            f"cluster_mode={request.cluster_mode!r} is not one of {', '.join(_MODES)}"
-            + did_you_mean(request.cluster_mode, _MODES)
+            f"there is no cluster_mode={request.cluster_mode!r}"
+            + did_you_mean(request.cluster_mode, _MODES, f"It is one of {', '.join(_MODES)}")
         )
     check(request, _KNOWN)
     launch = mode.build(request)
@@ -292,7 +292,9 @@ def _options_environment(options: Mapping[str, Any]) -> dict[str, str]:
 def _required(request: Request, name: str, what: str) -> str:
     value = request.options.get(name)
     if not value:
-        raise InvalidInputError(f"cluster_mode={request.cluster_mode!r} needs {name}=: {what}")
+        raise InvalidInputError(
+            f"cluster_mode={request.cluster_mode!r} needs {name}=\nIt is {what}"
+        )
     return str(value)
 
 

@@ -26,11 +26,14 @@ from zoo.orca.class_archive import find_class_archive
 from zoo.orca.clusters import Launch, plan_launch, requested_conf
 from zoo.orca.errors import ContextError, InvalidInputError
 from zoo.orca.java import find_java, start_gateway
+from zoo.orca.places import refuse_in_worker
 from zoo.orca.request import DEFAULT_MEMORY, Request
 
 if TYPE_CHECKING:
     from pyspark import SparkContext
     from pyspark.sql import SparkSession
+
+    from zoo.orca.spark_context import OrcaSparkContext
 
 
 @dataclass
@@ -56,7 +59,7 @@ def init_orca_context(
     *,
     conf: Mapping[str, Any] | None = None,
     **kwargs: Any,
-) -> SparkContext | None:
+) -> OrcaSparkContext | SparkSession:
     """Start Spark, or adopt the session that is active.
 
     Parameters
@@ -84,8 +87,10 @@ def init_orca_context(
 
     Returns
     -------
-    SparkContext or None
-        The session's context; None for a Spark Connect session, which has none.
+    SparkContext
+        The session's context, which has the methods of the session, too: ``.read``, ``.sql``,
+        ``.createDataFrame``, ``.range``. A Spark Connect session has no context; then it is the
+        session itself.
 
     Raises
     ------
@@ -105,7 +110,13 @@ def init_orca_context(
         conf=conf or {},
         options=kwargs,
     )
-    return _context_of(_session_for(request))
+    session = _session_for(request)
+    context = _context_of(session)
+    if context is None:
+        return session
+    from zoo.orca.spark_context import OrcaSparkContext
+
+    return OrcaSparkContext(context)
 
 
 def stop_orca_context() -> None:
@@ -133,6 +144,7 @@ def _under_spark_submit() -> bool:
 
 def _session_for(request: Request) -> SparkSession:
     """Return the active session, or the one that the request describes."""
+    refuse_in_worker()
     launch = plan_launch(request)
     with _state.lock:
         for line in launch.warnings:
@@ -163,8 +175,16 @@ def _active_session() -> SparkSession | None:
     # Spark keeps the active session by thread. A notebook's callback or a web server's handler
     # runs in another one; and a Connect server named by the environment is a session to come.
     if SparkContext._active_spark_context is not None or "SPARK_REMOTE" in os.environ:
-        return SparkSession.builder.getOrCreate()
+        with _environment(_python_of_local_server()):
+            return SparkSession.builder.getOrCreate()
     return None
+
+
+def _python_of_local_server() -> dict[str, str]:
+    """Return what gives a Connect server that starts on this machine this program's Python."""
+    starts_here = os.environ.get("SPARK_REMOTE", "").startswith("local")
+    chosen = "PYSPARK_PYTHON" in os.environ or not sys.executable
+    return {"PYSPARK_PYTHON": sys.executable} if starts_here and not chosen else {}
 
 
 def _create_session(launch: Launch) -> SparkSession:
@@ -176,8 +196,8 @@ def _create_session(launch: Launch) -> SparkSession:
 
     if launch.submit_command is not None and not _under_spark_submit():
         raise ContextError(
-            "this cluster_mode is for programs that spark-submit has started, and this one was "
-            f"not; start it with\n  {launch.submit_command}"
+            "this cluster_mode is for programs that spark-submit has started, and this one was not"
+            f"\nStart it with {launch.submit_command}"
         )
     conf = SparkConf().setAll(list(launch.conf.items()))
     with _environment(launch.environment):
@@ -196,8 +216,8 @@ def _create_session(launch: Launch) -> SparkSession:
             master = launch.conf.get("spark.master", "the cluster")
             reason = str(getattr(error, "java_exception", error)).partition("\n")[0]
             raise ContextError(
-                f"Spark could not start on {master}: {reason} (its own log, printed above, "
-                "may say more)"
+                f"Spark could not start on {master}: {reason}\n"
+                "Its own log, printed above, may say more"
             ) from error
 
 
@@ -282,7 +302,7 @@ class _Option:
         # 1 == True, so the type is compared too.
         if not any(value == one and type(value) is type(one) for one in self.allowed):
             allowed = " or ".join(repr(one) for one in self.allowed)
-            raise InvalidInputError(f"OrcaContext.{self.name} is {allowed}, not {value!r}")
+            raise InvalidInputError(f"OrcaContext.{self.name} cannot be {value!r}\nIt is {allowed}")
         _state.options[self.name] = value
 
 
@@ -344,8 +364,8 @@ class OrcaContext(metaclass=_Options):
         context = _context_of(OrcaContext.get_spark_session())
         if context is None:
             raise ContextError(
-                "a Spark Connect session has no SparkContext; OrcaContext.get_spark_session() "
-                "returns the session, and Orca needs nothing else"
+                "a Spark Connect session has no SparkContext\n"
+                "Take the session, OrcaContext.get_spark_session(): Orca needs nothing else"
             )
         return context
 
@@ -362,5 +382,6 @@ class OrcaContext(metaclass=_Options):
     def get_ray_context() -> None:
         """Raise: there is no Ray."""
         raise ContextError(
-            "there is no Ray context: Orca trains inside Spark's own tasks and starts no Ray"
+            "there is no Ray context: Orca trains inside Spark's own tasks and starts no Ray\n"
+            "Leave the call out"
         )

@@ -13,6 +13,7 @@
     +-- MissingPackageError (ImportError)   a framework that is not installed, here or there
     +-- DataError (ValueError)              nulls, ragged arrays, no rows: found while rows move
     |   +-- UnevenRowsError                 rows that must be dealt anew; caught, never seen
+    |   +-- RowsNeededError                 a model that only rows can build, and there are none
     +-- WorkerError (RuntimeError)          something went wrong on one worker
         +-- ModelError                      the model does not fit the columns or the call
         +-- WorkerDiedError                 a worker's process was killed or crashed
@@ -25,7 +26,16 @@ names its class from this file; :func:`error_class` finds it again.
 
 
 class OrcaError(Exception):
-    """Base of every error that Orca raises on purpose."""
+    """Base of every error that Orca raises on purpose.
+
+    Attributes
+    ----------
+    traceback : str
+        The whole of what was told where it happened: the traceback on the worker, or Spark's own
+        account of a failed job. An empty string for what this program found by itself.
+    """
+
+    traceback: str = ""
 
 
 class InvalidInputError(OrcaError, ValueError):
@@ -68,6 +78,10 @@ class UnevenRowsError(DataError):
     """Rows lie unevenly where they are; the stage is run again with them placed at random."""
 
 
+class RowsNeededError(DataError):
+    """A model is built by its first rows, and their shapes are not known without one."""
+
+
 class WorkerError(OrcaError, RuntimeError):
     """Something went wrong on one worker.
 
@@ -77,8 +91,9 @@ class WorkerError(OrcaError, RuntimeError):
         The worker's rank, from 0.
     host : str or None
         The host it ran on.
-    remote_traceback : str
-        The traceback on the worker, or an empty string.
+    traceback : str
+        The whole traceback on the worker, or an empty string. The message has of it what is the
+        user's own.
     log : tuple of str
         The last lines the worker printed.
     """
@@ -95,8 +110,13 @@ class WorkerError(OrcaError, RuntimeError):
         super().__init__(message)
         self.rank = rank
         self.host = host
-        self.remote_traceback = remote_traceback
+        self.traceback = remote_traceback
         self.log = log
+
+    @property
+    def remote_traceback(self) -> str:
+        """`traceback` by its former name."""
+        return self.traceback
 
 
 class ModelError(WorkerError):

@@ -53,6 +53,11 @@ def read_bytes(path: str) -> bytes:
                 return stream.read()
         with filesystem.open_input_stream(target) as stream:
             return cast(bytes, stream.read())
+    except FileNotFoundError as error:
+        raise StateError(
+            f"there is no file {path}\n"
+            f"Relative paths are looked up in {Path.cwd()}, on this machine"
+        ) from error
     except OSError as error:
         raise StateError(f"cannot read {path}: {error}") from error
 

@@ -78,7 +78,9 @@ class Request:
     def executor_cores(self) -> int:
         """Cores of one executor."""
         if self.cores == "*":
-            raise InvalidInputError('cores="*" is for local mode; give the cores of one executor')
+            raise InvalidInputError(
+                'cores="*" is for local mode\nGive the cores of one executor, such as cores=4'
+            )
         return DEFAULT_EXECUTOR_CORES if self.cores is None else int(self.cores)
 
 
@@ -101,13 +103,16 @@ def check(request: Request, known: Collection[str]) -> None:
     for name in request.options:
         if name not in accepted and not _is_for_ray(name):
             raise InvalidInputError(
-                f"init_orca_context has no argument {name!r}{did_you_mean(name, accepted)}"
+                f"init_orca_context has no argument {name!r}"
+                + did_you_mean(name, accepted, "Settings of Spark go into conf={...}")
             )
     if request.cores is not None and request.cores != "*":
         _check_count("cores", request.cores)
     _check_count("num_nodes", request.num_nodes)
     if not re.fullmatch(r"[1-9]\d*[kmgt]b?", request.memory, re.IGNORECASE):
-        raise InvalidInputError(f'memory={request.memory!r} is not a size such as "2g" or "512m"')
+        raise InvalidInputError(
+            f'memory={request.memory!r} is not a size\nWrite it as Spark does, as in "2g" or "512m"'
+        )
 
 
 def unused_options(request: Request, heeded: Collection[str]) -> tuple[str, ...]:
@@ -121,10 +126,10 @@ def unused_options(request: Request, heeded: Collection[str]) -> tuple[str, ...]
     return tuple(lines)
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return the end of a message about an unknown name: the known names close to it."""
+def did_you_mean(name: str, known: Iterable[str], otherwise: str) -> str:
+    """Return the second line of a message about an unknown name: the known names close to it."""
     close = difflib.get_close_matches(name, list(known))
-    return f"; did you mean {' or '.join(close)}?" if close else ""
+    return f"\nDid you mean {' or '.join(close)}?" if close else f"\n{otherwise}"
 
 
 def _is_for_ray(name: str) -> bool:
@@ -133,4 +138,6 @@ def _is_for_ray(name: str) -> bool:
 
 def _check_count(name: str, value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise InvalidInputError(f"{name}={value!r} is not a number from 1 up")
+        raise InvalidInputError(
+            f"{name}={value!r} is not a number from 1 up\nWrite {name}=1, or more"
+        )

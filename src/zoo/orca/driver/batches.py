@@ -15,6 +15,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import types as T
 
 from zoo.orca.driver.settings import read_bytes_setting
+from zoo.orca.driver.spark_failures import spark_errors
 
 _ROWS = "spark.sql.execution.arrow.maxRecordsPerBatch"
 _BYTES = "spark.sql.execution.arrow.maxBytesPerBatch"
@@ -44,7 +45,9 @@ class Restore:
         with self._lock:
             limit, self._limit = self._limit, None
         if limit is not None:
-            self._conf.set(_BYTES, limit)
+            # The session may have been stopped meanwhile; then there is nobody to give it back to.
+            with contextlib.suppress(*spark_errors()):
+                self._conf.set(_BYTES, limit)
 
 
 @contextlib.contextmanager

@@ -2,32 +2,42 @@
 
 import pickle
 from collections.abc import Sequence
+from dataclasses import replace
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
-from pyspark.sql.types import (
-    ArrayType,
-    DataType,
-    FloatType,
-    StructField,
-    StructType,
-    YearMonthIntervalType,
-)
+from pyspark.sql import types as T
 
 from zoo.orca.driver.columns import is_converted
 from zoo.orca.driver.gpus import gpu_profile
+from zoo.orca.driver.pythons import check_python, child_environment, workers_python
 from zoo.orca.driver.settings import heartbeat_seconds
 from zoo.orca.driver.shipping import ship_package
-from zoo.orca.driver.source import feature_columns
+from zoo.orca.driver.source import feature_columns, is_case_sensitive
 from zoo.orca.errors import ColumnError
-from zoo.orca.wire.job import OutputSpec, PredictJob
+from zoo.orca.wire.job import PredictJob
+from zoo.orca.wire.outputs import OutputSpec
 from zoo.orca.worker.predict_task import make_predict_task
 
+#: Spark has no unsigned numbers: each becomes the next larger type.
+_TYPES: dict[str, T.DataType] = {
+    "bool": T.BooleanType(),
+    "int8": T.ByteType(),
+    "int16": T.ShortType(),
+    "int32": T.IntegerType(),
+    "int64": T.LongType(),
+    "uint8": T.ShortType(),
+    "uint16": T.IntegerType(),
+    "uint32": T.LongType(),
+    "uint64": T.DecimalType(20, 0),
+    "float32": T.FloatType(),
+    "float64": T.DoubleType(),
+    "string": T.StringType(),
+}
 
-def predict_lazily(
-    df: DataFrame, job: PredictJob, outputs: Sequence[OutputSpec], names: Sequence[str]
-) -> DataFrame:
-    """Return `df` with one column for each output; nothing runs until an action.
+
+def predict_lazily(df: DataFrame, job: PredictJob, names: Sequence[str]) -> DataFrame:
+    """Return `df` with one column for each of the job's outputs; nothing runs until an action.
 
     Raises
     ------
@@ -37,21 +47,25 @@ def predict_lazily(
         If the executors do not have the GPUs that the job needs.
     """
     _check_names(df, names)
+    check_python(df.sparkSession)
+    job = replace(job, environment={**child_environment(df.sparkSession), **job.environment})
     ship_package(df.sparkSession)
     places, added = _inputs(df, job)
     # Names of our own, by position: the user's may repeat, or differ in nothing but case.
     kept = [f"k{index}" for index in range(len(df.columns))]
-    raw = [f"p{index}" for index in range(len(outputs))]
+    raw = [f"p{index}" for index in range(len(job.outputs))]
     widened = df.select("*", *added).toDF(*kept, *(f"c{i}" for i in range(len(added))))
-    schema = StructType(
+    schema = T.StructType(
         [
-            *(StructField(n, f.dataType) for n, f in zip(kept, df.schema.fields, strict=True)),
-            *(StructField(n, _type(o.rank)) for n, o in zip(raw, outputs, strict=True)),
+            *(T.StructField(n, f.dataType) for n, f in zip(kept, df.schema.fields, strict=True)),
+            *(T.StructField(n, _type(o)) for n, o in zip(raw, job.outputs, strict=True)),
         ]
     )
     heartbeat = heartbeat_seconds(df.sparkSession)
     task = make_predict_task(pickle.dumps(job), len(kept), places, heartbeat)
-    predicted = widened.mapInArrow(task, schema, profile=gpu_profile(df.sparkSession, job.gpus))
+    profile = gpu_profile(df.sparkSession, job.gpus)
+    with workers_python(df.sparkSession):
+        predicted = widened.mapInArrow(task, schema, profile=profile)
     return predicted.select(
         *(
             F.col(name).alias(field.name, metadata=field.metadata)
@@ -62,15 +76,25 @@ def predict_lazily(
 
 
 def _check_names(df: DataFrame, names: Sequence[str]) -> None:
-    there = {name.lower() for name in df.columns}
+    def known_as(name: str) -> str:
+        return name if exact else name.lower()
+
+    exact = is_case_sensitive(df)
+    there, found = {known_as(name) for name in df.columns}, set[str]()
     for name in names:
-        if name.lower() in there:
+        if known_as(name) in there:
             raise ColumnError(
-                f"the DataFrame already has a column {name!r}: name the predictions otherwise "
-                "with output_cols, or drop the column"
+                f"the DataFrame already has a column {name!r}, which predictions would be called\n"
+                f"name them otherwise with output_cols, or drop the column: df.drop({name!r})"
             )
+        if known_as(name) in found:
+            raise ColumnError(
+                f"two outputs would be the column {name!r}: {list(names)}\n"
+                "give each output a column of its own with output_cols"
+            )
+        found.add(known_as(name))
     for field in df.schema.fields:
-        if isinstance(field.dataType, YearMonthIntervalType):
+        if isinstance(field.dataType, T.YearMonthIntervalType):
             raise ColumnError(
                 f"column {field.name!r} is a {field.dataType.simpleString()}, which Spark cannot "
                 f"pass through Python: drop it, or cast it: F.col({field.name!r}).cast('string')"
@@ -86,21 +110,21 @@ def _inputs(df: DataFrame, job: PredictJob) -> tuple[list[int], list[Column]]:
     places: list[int] = []
     added: list[Column] = []
     for spec, column in zip(job.columns.columns, feature_columns(df, job.columns), strict=True):
-        place, field = fields[spec.name]
-        if is_converted(field, spec):
+        place, field = fields[spec.sources[0]]
+        if spec.parts or is_converted(field, spec):
             place = len(df.columns) + len(added)
             added.append(column)
         places.append(place)
     return places, added
 
 
-def _type(rank: int) -> DataType:
-    """Return the type in which an output of that rank, batch axis counted, leaves Python."""
-    if rank == 2:
+def _type(output: OutputSpec) -> T.DataType:
+    """Return the type of an output's column: its dtype, nested as deep as a row's shape."""
+    if output.rank == 2 and output.dtype.startswith("float"):
         from pyspark.ml.linalg import VectorUDT  # not above: SciPy comes with it
 
         return VectorUDT()
-    found: DataType = FloatType()
-    for _ in range(rank - 1):
-        found = ArrayType(found)
+    found = _TYPES[output.dtype]
+    for _ in output.row_shape:
+        found = T.ArrayType(found)
     return found

@@ -54,10 +54,19 @@ class Silent:
 
 
 class Lines:
-    """Shows plain lines: for files, pipes and continuous integration."""
+    """Shows plain lines: for files, pipes and continuous integration.
 
-    def __init__(self, title: str) -> None:
-        self._title = title
+    Parameters
+    ----------
+    title : str
+        What is running.
+    name : str
+        The user's label for it, at the head of each line; or nothing.
+    """
+
+    def __init__(self, title: str, name: str = "") -> None:
+        self._title = name or title
+        self._label = f"{name}: " if name else ""
         self._phases: set[str] = set()
 
     def show(self, report: Mapping[str, Any]) -> None:
@@ -67,21 +76,28 @@ class Lines:
             self._phases.add(report["text"])
             say(f"{self._title}: {report['text']}")
         elif kind == "epoch":
-            say(f"Epoch {report['epoch'] + 1}/{report['epochs']}")
+            say(f"{self._label}Epoch {report['epoch'] + 1}/{report['epochs']}")
         elif kind == "epoch_end":
-            say(epoch_line(report))
+            say(self._label + epoch_line(report))
         else:
-            _show_text(report)
+            _show_text(report, self._label)
 
     def close(self) -> None:
         """Have nothing to tidy."""
 
 
 class Bars:
-    """Shows one bar an epoch, on a terminal or in a notebook (`tqdm.auto` finds out which)."""
+    """Shows one bar an epoch, on a terminal or in a notebook (`tqdm.auto` finds out which).
 
-    def __init__(self, title: str) -> None:
-        self._title = title
+    Parameters
+    ----------
+    title, name : str
+        As of `Lines`.
+    """
+
+    def __init__(self, title: str, name: str = "") -> None:
+        self._title = name or title
+        self._label = f"{name}: " if name else ""
         self._bar: Any = None
         self._phase: Any = None
 
@@ -98,7 +114,7 @@ class Bars:
             self._end(report)
         else:
             with tqdm.external_write_mode():
-                _show_text(report)
+                _show_text(report, self._label)
 
     def close(self) -> None:
         """Remove a bar that did not come to its end."""
@@ -120,12 +136,13 @@ class Bars:
     def _begin(self, report: Mapping[str, Any]) -> None:
         self.close()
         with tqdm.external_write_mode():
-            say(f"Epoch {report['epoch'] + 1}/{report['epochs']}")
+            say(f"{self._label}Epoch {report['epoch'] + 1}/{report['epochs']}")
         self._bar = tqdm(
             total=report["steps"],
             unit="step",
             leave=False,
-            bar_format="{n_fmt}/{total_fmt} [{bar:30}] {elapsed}<{remaining}{postfix}",
+            desc=self._label,
+            bar_format="{desc}{n_fmt}/{total_fmt} [{bar:30}] {elapsed}<{remaining}{postfix}",
         )
 
     def _move(self, report: Mapping[str, Any]) -> None:
@@ -138,7 +155,7 @@ class Bars:
     def _end(self, report: Mapping[str, Any]) -> None:
         self.close()
         with tqdm.external_write_mode():
-            say(epoch_line(report))
+            say(self._label + epoch_line(report))
 
 
 def epoch_line(report: Mapping[str, Any]) -> str:
@@ -150,13 +167,13 @@ def epoch_line(report: Mapping[str, Any]) -> str:
     return " - ".join([*parts, *_shown(report["logs"])])
 
 
-def display_for(verbose: int, title: str) -> Display:
+def display_for(verbose: int, title: str, name: str = "") -> Display:
     """Return the display for this `verbose` and this standard output."""
     if verbose == 0:
         return Silent()
     if sys.stdout.isatty() or _in_notebook():
-        return Bars(title)
-    return Lines(title)
+        return Bars(title, name)
+    return Lines(title, name)
 
 
 class ProgressServer:
@@ -267,11 +284,11 @@ def _shown(logs: Mapping[str, float]) -> list[str]:
     ]
 
 
-def _show_text(report: Mapping[str, Any]) -> None:
+def _show_text(report: Mapping[str, Any], label: str) -> None:
     if report["kind"] == "log":
-        say(f"[rank {report['rank']}] {report['text']}")
+        say(f"{label}[rank {report['rank']}] {report['text']}")
     elif report["kind"] == "warning":
-        say(f"warning: {report['text']}")
+        say(f"{label}warning: {report['text']}")
 
 
 def say(text: str) -> None:

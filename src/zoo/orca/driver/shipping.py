@@ -1,6 +1,7 @@
 """Sends this package to executors that do not have it: they need the framework and nothing else."""
 
 import hashlib
+import sys
 import tempfile
 import zipfile
 from pathlib import Path
@@ -10,7 +11,7 @@ import cloudpickle
 from pyspark.sql import SparkSession
 
 import zoo.orca
-from zoo.orca.driver.slots import is_local
+from zoo.orca.driver.pythons import is_own_python
 
 #: Sessions that have the package, and the directory Spark's file server reads it from as long as
 #: the session lives.
@@ -19,10 +20,18 @@ _shipped: "WeakKeyDictionary[SparkSession, tempfile.TemporaryDirectory[str]]" = 
 
 def ship_package(spark: SparkSession) -> None:
     """Make `zoo.orca` importable on the executors of `spark`, once a session."""
-    if is_local(spark) or spark in _shipped or not Path(zoo.orca.__file__).is_file():
+    if is_own_python(spark) or spark in _shipped or not Path(zoo.orca.__file__).is_file():
         return  # there already; the last case is a package that itself runs from a shipped zip
     _shipped[spark] = tempfile.TemporaryDirectory(prefix="orca-ship-")
     spark.addArtifacts(str(build_zip(Path(_shipped[spark].name))), pyfile=True)
+
+
+def way_to_ship(module: str) -> str:
+    """Say how a module of the user's gets to the workers."""
+    path = getattr(sys.modules.get(module), "__file__", None) or f"{module}.py"
+    if Path(path).name == "__init__.py":
+        path = f"{module}.zip"
+    return f"spark.addArtifacts({path!r}, pyfile=True), or spark.submit.pyFiles"
 
 
 def build_zip(directory: Path) -> Path:

@@ -4,6 +4,7 @@ A barrier stage needs all its tasks at once. Spark checks that too, but for ten 
 log line; here the answer comes within seconds and names the numbers.
 """
 
+import re
 import time
 
 from pyspark.resource import ResourceProfile
@@ -24,7 +25,9 @@ def check_slots(spark: SparkSession, workers: int, profile: ResourceProfile | No
     SlotsError
         If they cannot, after a wait of some seconds for executors that are still starting.
     """
-    deadline = time.monotonic() + (0 if is_local(spark) else _PATIENCE_SECONDS)
+    # What settings say does not change, and local mode has its slots from the start.
+    certain = is_local(spark) or is_connect(spark)
+    deadline = time.monotonic() + (0 if certain else _PATIENCE_SECONDS)
     while (slots := _slots(spark, profile)) is not None and slots < workers:
         if time.monotonic() >= deadline:
             raise SlotsError(_describe(spark, workers, slots, profile))
@@ -51,7 +54,7 @@ def executor_cores(spark: SparkSession) -> int:
 def _slots(spark: SparkSession, profile: ResourceProfile | None = None) -> int | None:
     """Return the tasks that can run at once now; None where the session cannot tell."""
     if is_connect(spark):
-        return None  # the server's own check answers, later
+        return _slots_of_server(spark)
     # Public Python API knows only defaultParallelism, which a setting can override.
     scala = spark.sparkContext._jsc.sc()
     manager = scala.resourceProfileManager()
@@ -62,19 +65,37 @@ def _slots(spark: SparkSession, profile: ResourceProfile | None = None) -> int |
     return int(scala.maxNumConcurrentTasks(profile._java_resource_profile))
 
 
+def _slots_of_server(spark: SparkSession) -> int | None:
+    """Return the slots of a Spark Connect server as far as its settings tell.
+
+    Spark's own check, with which the server answers in the end, takes ten minutes.
+    """
+    conf = spark.conf
+    cpus = int(conf.get("spark.task.cpus", "1") or 1)
+    if found := re.fullmatch(
+        r"local(?:\[(\d+)(?:,\s*\d+)?\])?", conf.get("spark.master", "") or ""
+    ):
+        return int(found[1] or 1) // cpus
+    cores = conf.get("spark.executor.cores", "")
+    executors = conf.get("spark.executor.instances", "")
+    if (conf.get("spark.dynamicAllocation.enabled", "") or "") == "true":
+        return None
+    return int(cores) * int(executors) // cpus if cores and executors else None
+
+
 def _describe(
     spark: SparkSession, workers: int, slots: int, profile: ResourceProfile | None
 ) -> str:
-    master = spark.conf.get("spark.master", "")
-    if is_local(spark):
+    master = spark.conf.get("spark.master", "") or ""
+    if master.startswith("local"):
         way = f"local[{workers}] (init_orca_context(cores={workers}))"
     elif (spark.conf.get("spark.dynamicAllocation.enabled", "false") or "") == "true":
         way = f"spark.dynamicAllocation.minExecutors so that {workers} slots are there at the start"
     else:
         way = "spark.executor.instances and spark.executor.cores (num_nodes and cores)"
     return (
-        f"{workers} workers need {workers} slots at the same time, and {master} has {slots}: ask "
-        f"for fewer workers (num_workers={slots}) or raise {way}; spark.task.cpus is "
+        f"{workers} workers need {workers} slots at the same time, and {master} has {slots}\n"
+        f"Ask for fewer workers (num_workers={slots}), or raise {way}; spark.task.cpus is "
         f"{spark.conf.get('spark.task.cpus', '1')}{_gpus(spark, profile)}"
     )
 
@@ -91,9 +112,14 @@ def _gpus(spark: SparkSession, profile: ResourceProfile | None) -> str:
     )
 
 
+def active_session() -> SparkSession | None:
+    """Return the session that is active in this thread, if one is."""
+    return SparkSession.getActiveSession()
+
+
 def default_nodes() -> int:
     """Return the machines that the active session works on, as far as its settings say; else 1."""
-    spark = SparkSession.getActiveSession()
+    spark = active_session()
     if spark is None or is_local(spark):
         return 1
     return int(spark.conf.get("spark.executor.instances", "1") or 1)

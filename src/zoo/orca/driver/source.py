@@ -14,6 +14,7 @@ from pyspark.sql.types import StructField
 
 from zoo.orca.driver.columns import check_castable, column_spec, converted
 from zoo.orca.driver.partitions import known_partitions
+from zoo.orca.driver.stacks import stack_spec, stacked
 from zoo.orca.errors import ColumnError
 from zoo.orca.wire.features import ColumnSpec, FeatureSpec
 
@@ -23,8 +24,11 @@ MARKER = "validation"
 #: The very last column of a frame that is exchanged: the partition that the row came from.
 ORIGIN = "origin"
 
-#: Columns by position (one name, or several), or the model's input names to columns.
-ColumnNames = str | Sequence[str] | Mapping[str, str]
+#: What one input is made of: a column, or a list of columns that are put end to end.
+InputColumns = str | Sequence[str]
+
+#: Inputs by position (one column, or several inputs), or by the model's names for them.
+ColumnNames = str | Sequence[InputColumns] | Mapping[str, InputColumns]
 
 
 def read_spec(
@@ -40,8 +44,9 @@ def read_spec(
     Parameters
     ----------
     df : DataFrame
-    feature_cols, label_cols : str, sequence of str, or dict of str to str
-        Columns by position, or the model's input (output) names to columns.
+    feature_cols, label_cols : str, sequence, or dict
+        Columns by position, or the model's input (output) names to columns. A list in the place of
+        a column is a stack: its columns, numbers or arrays of them, are put end to end.
     weight_col : str, dict of str to str, or None
         A column of sample weights, or the model's output names to columns of theirs.
     strings : bool
@@ -59,7 +64,7 @@ def read_spec(
             f"has the columns {_listed(df)}"
         )
     label_names, label_keys = _named("label_cols", label_cols)
-    spec = FeatureSpec(
+    return FeatureSpec(
         features=tuple(_spec(df, name, "feature_cols", strings) for name in names),
         labels=tuple(_spec(df, name, "label_cols", strings) for name in label_names),
         feature_keys=keys,
@@ -67,7 +72,12 @@ def read_spec(
         weight=_weight(df, weight_col) if isinstance(weight_col, str) else None,
         output_weights=_output_weights(df, weight_col, strings),
     )
-    return spec
+
+
+def column_names(columns: Sequence[ColumnSpec], keys: Sequence[str] | None) -> ColumnNames:
+    """Return the argument by which `read_spec` finds these columns again."""
+    names: list[InputColumns] = [list(one.parts) if one.parts else one.name for one in columns]
+    return names if keys is None else dict(zip(keys, names, strict=True))
 
 
 def prepare(
@@ -107,16 +117,45 @@ def prepare(
     return frame.repartition(workers, F.rand(seed))
 
 
+def without_rows(df: DataFrame, spec: FeatureSpec) -> DataFrame:
+    """Return a frame of one partition with the columns of `spec` and no row; `df` is not read."""
+    fields = df.select(*_named_by_position(feature_columns(df, spec))).schema.fields
+    # Not an empty range, which has no partition, and a stage no task.
+    none = df.sparkSession.range(0, 1, 1, 1).where("id < 0")
+    return none.select(*(F.lit(None).cast(field.dataType).alias(field.name) for field in fields))
+
+
+def with_a_row(df: DataFrame, spec: FeatureSpec) -> DataFrame:
+    """Return a frame of one partition with the columns of `spec` and one row that has no nulls."""
+    frame = df.select(*_named_by_position(feature_columns(df, spec)))
+    for name in frame.columns:
+        frame = frame.where(F.col(name).isNotNull())
+    return frame.limit(1).repartition(1)
+
+
 def feature_columns(df: DataFrame, spec: FeatureSpec) -> list[Column]:
     """Return one expression for each of ``spec.columns``, in the Arrow type that workers expect."""
-    return [converted(_find(df, column.name, "the DataFrame"), column) for column in spec.columns]
+    return [_expression(df, column, "the DataFrame") for column in spec.columns]
+
+
+def is_case_sensitive(df: DataFrame) -> bool:
+    """Whether Spark tells names apart that differ in case alone."""
+    return str(df.sparkSession.conf.get("spark.sql.caseSensitive", "false")).lower() == "true"
+
+
+def _expression(df: DataFrame, column: ColumnSpec, where: str) -> Column:
+    fields = [_find(df, source, where) for source in column.sources]
+    return stacked(fields, column) if column.parts else converted(fields[0], column)
 
 
 def _validation_columns(validation: DataFrame, spec: FeatureSpec) -> list[Column]:
-    fields = [_find(validation, column.name, "validation_data") for column in spec.columns]
-    for field, column in zip(fields, spec.columns, strict=True):
-        check_castable(field, column, "validation_data")
-    return [converted(field, column) for field, column in zip(fields, spec.columns, strict=True)]
+    for column in spec.columns:
+        fields = [_find(validation, source, "validation_data") for source in column.sources]
+        if column.parts:
+            stack_spec(fields, "validation_data")
+        else:
+            check_castable(fields[0], column, "validation_data")
+    return [_expression(validation, column, "validation_data") for column in spec.columns]
 
 
 def _named_by_position(columns: list[Column]) -> list[Column]:
@@ -126,7 +165,7 @@ def _named_by_position(columns: list[Column]) -> list[Column]:
 
 def _named(
     argument: str, given: ColumnNames | None
-) -> tuple[tuple[str, ...], tuple[str, ...] | None]:
+) -> tuple[tuple[InputColumns, ...], tuple[str, ...] | None]:
     """Return the columns that an argument names, and the model's names for them if it has some."""
     if given is None:
         return (), None
@@ -135,17 +174,29 @@ def _named(
         names = tuple(given.values())
     else:
         names = (given,) if isinstance(given, str) else tuple(given)
-    wrong = [name for name in (*names, *(keys or ())) if not isinstance(name, str)]
+    single = [one for name in names for one in (name if _is_stack(name) else [name])]
+    wrong = [name for name in (*single, *(keys or ())) if not isinstance(name, str)]
     if wrong:
         raise ColumnError(
-            f"{argument} takes names of columns, or a dict of input names to columns; "
-            f"got {wrong[0]!r} of type {type(wrong[0]).__name__}"
+            f"{argument} takes names of columns; got {wrong[0]!r} of type "
+            f"{type(wrong[0]).__name__}\npass a list of names, a dict of input names to columns, "
+            "or a list within the list to stack columns into one input"
         )
+    empty = [name for name in names if not name]
+    if empty:
+        raise ColumnError(f"{argument} has an input without a column: {list(names)!r}")
     return names, keys if names else None
 
 
-def _spec(df: DataFrame, name: str, argument: str, strings: bool) -> ColumnSpec:
-    spec = column_spec(_find(df, name, argument), argument)
+def _is_stack(name: InputColumns) -> bool:
+    return isinstance(name, (list, tuple))
+
+
+def _spec(df: DataFrame, name: InputColumns, argument: str, strings: bool) -> ColumnSpec:
+    if isinstance(name, str):
+        spec = column_spec(_find(df, name, argument), argument)
+    else:
+        spec = stack_spec([_find(df, one, argument) for one in name], argument)
     if spec.dtype == "string" and not strings:
         raise ColumnError(
             f"{argument}: column {spec.name!r} holds strings, and PyTorch has no tensors of "
@@ -187,7 +238,7 @@ def _find(df: DataFrame, name: str, where: str) -> StructField:
     fields = df.schema.fields
     found = [field for field in fields if field.name.lower() == name.lower()]
     exact = [field for field in found if field.name == name]
-    if found and (len(found) > 1 or not exact) and _is_case_sensitive(df):
+    if found and (len(found) > 1 or not exact) and is_case_sensitive(df):
         found = exact
     if len(found) == 1:
         return found[0]
@@ -201,10 +252,6 @@ def _find(df: DataFrame, name: str, where: str) -> StructField:
     raise ColumnError(
         f"{where}: there is no column {name!r}.{hint} The DataFrame has the columns {_listed(df)}"
     )
-
-
-def _is_case_sensitive(df: DataFrame) -> bool:
-    return str(df.sparkSession.conf.get("spark.sql.caseSensitive", "false")).lower() == "true"
 
 
 def _listed(df: DataFrame) -> str:

@@ -1,25 +1,37 @@
 """One barrier stage: ships a job with its rows, collects the outcome, translates what failed."""
 
+import contextlib
 import json
 import pickle
 import secrets
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 
 from zoo.orca.driver.batches import uncounted_batches
 from zoo.orca.driver.failures import raise_failure, translate
 from zoo.orca.driver.gpus import gpu_profile
 from zoo.orca.driver.progress import ProgressServer, display_for
-from zoo.orca.driver.settings import connect_seconds, data_memory, heartbeat_seconds
+from zoo.orca.driver.pythons import check_python, child_environment, workers_python
+from zoo.orca.driver.settings import (
+    connect_seconds,
+    data_memory,
+    full_traceback,
+    heartbeat_seconds,
+)
 from zoo.orca.driver.shipping import ship_package
 from zoo.orca.driver.slots import check_slots, executor_cores, is_connect, is_local
+from zoo.orca.driver.spark_failures import spark_errors
 from zoo.orca.errors import DataError
-from zoo.orca.wire.job import Failure, Job, OutputSpec
+from zoo.orca.wire.faults import NO_ROWS
+from zoo.orca.wire.job import Failure, Job
+from zoo.orca.wire.outputs import OutputSpec
 from zoo.orca.wire.packing import join
 from zoo.orca.worker.task import INCOMPLETE, RESULT_SCHEMA, TaskOptions, make_task
+
+#: Where Spark keeps the description of the jobs of a thread.
+_DESCRIPTION = "spark.job.description"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +50,8 @@ class StageSettings:
         Whether each worker keeps to its own cores.
     gpus : int
         GPUs that each worker needs for itself.
+    name : str
+        The user's label, which tells this stage's lines from those of others at the same time.
     """
 
     workers: int
@@ -45,6 +59,7 @@ class StageSettings:
     log_to_driver: bool = True
     cpu_binding: bool = False
     gpus: int = 0
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,17 +87,22 @@ def run_stage(frame: DataFrame, job: Job, settings: StageSettings, title: str) -
     ------
     SlotsError
         Before anything starts, if the cluster cannot run all workers at the same time.
+    ContextError, MissingPackageError
+        If the workers' Python is not one that can do the work.
     DeviceError
         Before anything starts, if the executors do not have the GPUs that workers need.
     OrcaError
         What went wrong on a worker; for several, the cause rather than its consequences.
     """
     spark = frame.sparkSession
-    job = replace(job, data_memory=data_memory(spark), gpus=settings.gpus)
+    environment = {**child_environment(spark), **job.environment}
+    job = replace(job, environment=environment, data_memory=data_memory(spark), gpus=settings.gpus)
+    full = full_traceback(spark)
     profile = gpu_profile(spark, settings.gpus)
+    check_python(spark)
     check_slots(spark, settings.workers, profile)
     ship_package(spark)
-    display = display_for(settings.verbose, title)
+    display = display_for(settings.verbose, title, settings.name)
     with uncounted_batches(frame) as restore, ProgressServer(spark, display, restore) as progress:
         options = TaskOptions(
             secret=secrets.token_bytes(32),
@@ -95,18 +115,19 @@ def run_stage(frame: DataFrame, job: Job, settings: StageSettings, title: str) -
             workers=settings.workers,
         )
         task = make_task(pickle.dumps(job), options)
-        results = frame.mapInArrow(task, RESULT_SCHEMA, barrier=True, profile=profile)
+        with workers_python(spark):
+            results = frame.mapInArrow(task, RESULT_SCHEMA, barrier=True, profile=profile)
         if not is_local(spark):
             # Spark starts a barrier stage again after a lost executor only if an exchange follows
             # it; as a job's last stage it is given up at once. Locally there is none to lose.
             results = results.repartition(1)
-        with _described(spark, title):
-            rows = _collected(results, settings.workers)
+        with _described(spark, f"{title} {settings.name}".rstrip()):
+            rows = _collected(results, settings.workers, full)
             if is_left_over(_failures(rows), settings.workers):
-                rows = _collected(results, settings.workers)
+                rows = _collected(results, settings.workers, full)
     if not rows:
         # Adaptive execution saw an empty exchange and left the stage out.
-        raise DataError("the DataFrame has no rows: there is nothing to work on")
+        raise DataError(NO_ROWS)
     return _outcome(rows)
 
 
@@ -123,12 +144,13 @@ def is_left_over(failures: list[Failure], workers: int) -> bool:
     return incomplete or 0 < len(failures) < workers
 
 
-def _collected(results: DataFrame, workers: int) -> list[dict[str, Any]]:
-    """Run the stage and return its rows."""
+def _collected(results: DataFrame, workers: int, full: bool) -> list[dict[str, Any]]:
+    """Run the stage and return its rows; `full` shows Spark's own error above the translated."""
     try:
         rows: list[dict[str, Any]] = results.toArrow().to_pylist()
-    except (PySparkException, _java_error()) as error:
-        raise translate(error, workers) from error
+    except spark_errors() as error:
+        # Not `from error`: Python would print Spark's pages of Java above the one line that counts.
+        raise translate(error, workers, results.sparkSession) from (error if full else None)
     return rows
 
 
@@ -143,17 +165,8 @@ def _outcome(rows: list[dict[str, Any]]) -> Outcome:
         raise_failure(failures)
     pieces = sorted((row for row in rows if row["rank"] == 0), key=lambda row: int(row["piece"]))
     values = json.loads(pieces[0]["header"])["done"]
-    outputs = tuple(OutputSpec(**output) for output in values["outputs"])
+    outputs = tuple(OutputSpec.from_json(output) for output in values["outputs"])
     return Outcome(values, join(piece["payload"] for piece in pieces), outputs)
-
-
-def _java_error() -> type[Exception]:
-    # py4j is only there with classic Spark; Spark Connect has no JVM on this side.
-    try:
-        from py4j.protocol import Py4JJavaError
-    except ImportError:
-        return PySparkException
-    return Py4JJavaError  # type: ignore[no-any-return]
 
 
 class _described:
@@ -162,11 +175,15 @@ class _described:
     def __init__(self, spark: SparkSession, title: str) -> None:
         self._context = None if is_connect(spark) else spark.sparkContext
         self._title = title
+        self._before: str | None = None
 
     def __enter__(self) -> None:
         if self._context is not None:
+            self._before = self._context.getLocalProperty(_DESCRIPTION)
             self._context.setJobDescription(f"Orca: {self._title}")
 
     def __exit__(self, *exc: object) -> None:
-        if self._context is not None:
-            self._context.setJobDescription(None)  # type: ignore[arg-type]
+        # The session may have been stopped meanwhile; then that is what the user has to hear of.
+        if self._context is not None and self._context._jsc is not None:
+            with contextlib.suppress(*spark_errors()):
+                self._context.setLocalProperty(_DESCRIPTION, self._before)  # type: ignore[arg-type]

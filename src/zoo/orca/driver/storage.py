@@ -38,7 +38,8 @@ def load_state(path: str) -> State:
         tensors = load(data)
     except (ValueError, KeyError, TypeError, SafetensorError) as error:
         raise StateError(
-            f"{path} is not a state that Estimator.save wrote, or it is damaged: {error!r}"
+            f"{path} is not a state that Estimator.save wrote, or it is damaged\n"
+            "A framework's own file is read by its name: .keras, .h5 or .pt at the end"
         ) from error
     if header["version"] != _VERSION:
         raise StateError(

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from zoo.orca.errors import ModelError
 from zoo.orca.wire.features import FeatureSpec
-from zoo.orca.wire.job import EvaluateJob, Job, OutputSpec, Progress, TrainJob
+from zoo.orca.wire.job import EvaluateJob, Job, PredictJob, Progress, TrainJob
+from zoo.orca.wire.outputs import OutputSpec
 from zoo.orca.wire.packing import State, unpack
 from zoo.orca.worker.plugin import (
     Built,
@@ -29,7 +30,7 @@ from zoo.orca.worker.plugin import (
     check_state_size,
 )
 
-_OUTPUTS = (OutputSpec("prediction", "float32", 1),)
+_OUTPUTS = (OutputSpec(name="prediction", dtype="float32", row_shape=()),)
 
 
 @dataclass
@@ -107,14 +108,25 @@ class FakeFramework:
         """Return the creator's weights."""
         return Built(_state(self._model(job), 0, 0), _OUTPUTS)
 
-    def predictor(self, job: Job) -> tuple[Predictor, tuple[OutputSpec, ...]]:
+    def predictor(self, job: PredictJob) -> Predictor:
         """Return the product with the weights."""
-        model, spec = self._model(job), job.columns
+        return _Product(self._model(job), job.columns)
 
-        def predict(columns: Columns) -> list[NDArray[np.generic]]:
-            return [(_inputs(columns, spec) @ model.weights).astype(np.float32)]
 
-        return predict, _OUTPUTS
+@dataclass
+class _Product:
+    """Implements `zoo.orca.worker.plugin.Predictor`."""
+
+    model: LinearModel
+    spec: FeatureSpec
+
+    def begin(self, sample: Columns) -> int:
+        """Have nothing to build, and no bound."""
+        return 1 << 16
+
+    def __call__(self, columns: Columns) -> list[NDArray[Any]]:
+        """Return the product."""
+        return [(_inputs(columns, self.spec) @ self.model.weights).astype(np.float32)]
 
 
 def framework() -> FakeFramework:

@@ -135,6 +135,16 @@ def has_own_step(model: Any) -> bool:
     return any(getattr(type(model), name) is not getattr(base, name) for name in names)
 
 
+def output_layer(tensor: Any) -> Any:
+    """Return the layer that a symbolic output comes from."""
+    return tensor._keras_history.operation
+
+
+def has_own_predict_step(model: Any) -> bool:
+    """Whether predictions may be something else than the model's outputs."""
+    return type(model).predict_step is not package().Model.predict_step
+
+
 def input_name(tensor: Any) -> str:
     """Return the name by which a user knows a symbolic input."""
     return str(tensor.name)

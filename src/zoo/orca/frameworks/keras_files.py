@@ -86,5 +86,5 @@ def _built(job: Job) -> Made:
                 "or predict first, or give its inputs shapes (keras.Input)"
             )
         tensors = {name: made.backend.tensor(values) for name, values in placeholder.items()}
-        made.build(layout.pack_features(tensors))
+        made.model(layout.pack_features(tensors))
     return made

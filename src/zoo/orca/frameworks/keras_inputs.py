@@ -1,6 +1,6 @@
 """Columns as a Keras model takes them: in which shape, and in which structure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,7 +65,7 @@ class Layout:
         keys: Sequence[str] | None,
         outputs: Names | None = None,
     ) -> None:
-        self._spec = spec
+        self._spec, self._inputs = spec, inputs
         columns = list(spec.features)
         self._keys = spec.feature_keys
         if inputs is not None:
@@ -174,12 +174,16 @@ class Layout:
         return (*data, _structure(labels, self._label_keys), *weight)
 
     def placeholder(self) -> dict[str, NDArray[Any]] | None:
-        """Return two rows of nothing for the inputs; None while a column's length is unknown."""
+        """Return two rows of nothing for the inputs.
+
+        None while a column's length is unknown, to the model as well.
+        """
         rows = {}
-        for part, column in zip(self._features, self._columns(), strict=True):
-            if None in column.shape:
+        for place, (part, column) in enumerate(zip(self._features, self._columns(), strict=True)):
+            if None in column.shape and self._inputs is None:
                 return None
-            shape = (2, *(length or 0 for length in column.shape))
+            wanted = self._inputs[place].shape[1:] if self._inputs is not None else ()
+            shape = (2, *_lengths(column.shape, wanted))
             rows[part.column] = _nothing(column, shape)
         return self.feature_arrays(rows)
 
@@ -197,6 +201,13 @@ class Layout:
     def keys(self) -> list[str]:
         """Return the arrays' names of the inputs, in order."""
         return [part.key for part in self._features]
+
+
+def _lengths(shape: Shape, wanted: Shape) -> Iterator[int]:
+    """Yield the lengths of a column's axes; one that is open is the model's, or one."""
+    for axis, length in enumerate(shape):
+        known = wanted[axis] if length is None and axis < len(wanted) else length
+        yield 1 if known is None else known
 
 
 def _nothing(column: ColumnSpec, shape: tuple[int, ...]) -> NDArray[Any]:

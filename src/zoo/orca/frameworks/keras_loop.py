@@ -1,6 +1,7 @@
 """One `fit` or `evaluate` of a Keras model on one of several workers: the parts put together."""
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,15 +20,19 @@ from zoo.orca.frameworks.keras_callbacks import (
     numbers,
     user_callbacks,
 )
+from zoo.orca.frameworks.keras_culprit import broken_row
+from zoo.orca.frameworks.keras_feed import rows_or_one
 from zoo.orca.frameworks.keras_labels import Labels
 from zoo.orca.frameworks.keras_metrics import Logs, Statistics
 from zoo.orca.frameworks.keras_models import Made
+from zoo.orca.frameworks.keras_outputs import outputs_of
 from zoo.orca.frameworks.keras_position import Loop, Part
 from zoo.orca.frameworks.keras_randomness import seed_fit
 from zoo.orca.frameworks.keras_state import expected_bytes, read_state, share_state, write_state
 from zoo.orca.frameworks.keras_steps import Step, distribute
 from zoo.orca.frameworks.keras_tables import check_workers
-from zoo.orca.wire.job import EvaluateJob, OutputSpec, TrainJob
+from zoo.orca.wire.job import EvaluateJob, TrainJob
+from zoo.orca.wire.outputs import OutputSpec
 from zoo.orca.wire.packing import State, unpack
 from zoo.orca.wire.plan import Plan, global_rows
 from zoo.orca.worker.plugin import Evaluated, Rows, Trained, World, check_state_size
@@ -58,12 +63,13 @@ class Session:
         if (output := self.layout.output_of_lone_label) is not None:
             made.keras.give_label(made.model, output)
         self.feed = self.feed_of(rows, self._class_weight)
-        features = self.feed.sample()[0]
-        self.outputs: tuple[OutputSpec, ...] = made.build(features)
+        some = {name: rows_or_one(values[:2]) for name, values in rows.columns.items()}
+        arrays = self.layout.feature_arrays(some)
+        self.outputs: tuple[OutputSpec, ...] = outputs_of(made, self.layout, arrays)
         # Not as many rows as outputs: Keras 3 could take them for one another.
         sample = self.feed.sample(len(self.outputs) + 1)
         check_workers(made, world.collective)
-        labels = Labels(made, self.layout, features)
+        labels = Labels(made, self.layout, sample[0])
         others = {" of validation_data": validation} if validation is not None else {}
         labels.check({"": rows, **others}, world)
         if self._class_weight:
@@ -110,13 +116,18 @@ class Session:
             counted=self._world.size > 1,
         )
 
-    def fit(self, *args: Any, **kwargs: Any) -> None:
-        """Run `Model.fit`; an error of Orca's comes out as itself."""
+    @contextlib.contextmanager
+    def explained(self, *data: Rows) -> Iterator[None]:
+        """Let an error of Orca's out as itself, and one of a broken row as one that names it."""
         try:
-            self.made.model.fit(*args, **kwargs)
+            yield
         except Exception as error:
             if self._step is not None and self._step.problem is not None:
                 raise self._step.problem from error
+            for rows in data:
+                broken = broken_row(error, self.made, self.layout, rows.spec, rows.columns)
+                if broken is not None:
+                    raise broken from error
             raise
 
     def frame(self, loop: Loop, plans: Mapping[str, Plan], callbacks: Sequence[Any]) -> Frame:
@@ -204,16 +215,18 @@ def train(made: Made, job: TrainJob, rows: Rows, validation: Rows | None, world:
     own = [first_callback(frame), *frame.pacing]
     listed = [*before, *own, *running, history, last_callback(frame, save), *after]
     epochs = job.initial_epoch + job.epochs
-    session.fit(
-        data,
-        epochs=epochs,
-        initial_epoch=job.initial_epoch,
-        verbose=0,
-        shuffle=False,  # the data set has the plan's order; Keras 3 warns when it is asked for more
-        callbacks=made.backend.callbacks(made, listed, epochs=epochs, steps=steps),
-        validation_data=validation_data,
-        validation_freq=job.validation_freq,
-    )
+    with session.explained(rows, *([validation] if validation is not None else [])):
+        made.model.fit(
+            data,
+            epochs=epochs,
+            initial_epoch=job.initial_epoch,
+            verbose=0,
+            # The data set has the plan's order; Keras 3 warns when it is asked for more.
+            shuffle=False,
+            callbacks=made.backend.callbacks(made, listed, epochs=epochs, steps=steps),
+            validation_data=validation_data,
+            validation_freq=job.validation_freq,
+        )
     return Trained(progress.history(), progress.state(), session.outputs)
 
 
@@ -228,12 +241,13 @@ def evaluate(made: Made, job: EvaluateJob, rows: Rows, world: World) -> Evaluate
     running = user_callbacks(made, users, world)
     frame = session.frame(loop, {"test": rows.plan}, users)
     listed = [first_callback(frame), *frame.pacing, *running]
-    metrics = made.model.evaluate(
-        session.feed.steps(lambda: 0, count),
-        verbose=0,
-        callbacks=made.backend.callbacks(made, listed, epochs=1, steps=count),
-        return_dict=True,
-    )
+    with session.explained(rows):
+        metrics = made.model.evaluate(
+            session.feed.steps(lambda: 0, count),
+            verbose=0,
+            callbacks=made.backend.callbacks(made, listed, epochs=1, steps=count),
+            return_dict=True,
+        )
     return Evaluated(numbers(metrics), session.outputs)
 
 

@@ -17,7 +17,7 @@ from zoo.orca.frameworks.fresh import note_settings
 from zoo.orca.frameworks.keras_inputs import Input, Layout
 from zoo.orca.frameworks.keras_names import Names, by_output
 from zoo.orca.wire.features import FeatureSpec
-from zoo.orca.wire.job import Job, OutputSpec
+from zoo.orca.wire.job import Job
 from zoo.orca.wire.packing import unpack
 
 
@@ -152,47 +152,6 @@ class Made:
         """Whether the model knows its inputs, and so is built, before it sees a batch."""
         return self.keras.input_structure(self.model) is not None
 
-    def build(self, features: Any) -> tuple[OutputSpec, ...]:
-        """Build a model that is built by its first batch; return the outputs' specification.
-
-        Raises
-        ------
-        ModelError
-            If an output is ragged or sparse; names it.
-        """
-        if not self.is_static:
-            return self._described(self._dense(self.model(features), None), None)
-        structure = self.keras.output_structure(self.model)
-        names = getattr(self.model, "output_names", None)
-        self._dense(structure, names)
-        if any(self.keras.shape_of(one) is None for one in self.keras.flatten(structure)):
-            # Only a batch shows what tf.squeeze and its like make of it.
-            return self._described(self.model(features), names)
-        return self.outputs()
-
-    def _dense(self, outputs: Any, names: Sequence[str] | None) -> Any:
-        """Return outputs that have an array for each row; refuse others."""
-        flat = self.keras.flatten(outputs)
-        if names is None or len(names) != len(flat):
-            names = [f"output_{number}" for number in range(len(flat))]
-        for name, tensor in zip(names, flat, strict=True):
-            kind = self.keras.layout_of(tensor)
-            if kind:
-                raise ModelError(
-                    f"the model's output {name!r} is a {kind} tensor, which has no array for each "
-                    f"row\nMake it dense at the model's end: "
-                    f"{'tf.sparse.to_dense(x)' if kind == 'sparse' else 'x.to_tensor()'}"
-                )
-        return outputs
-
-    def outputs(self) -> tuple[OutputSpec, ...]:
-        """Return the outputs' specification of a functional model."""
-        structure = getattr(self.model, "_nested_outputs", None)
-        if isinstance(structure, dict):
-            return self._described(structure, None)
-        names = getattr(self.model, "output_names", None)
-        return self._described(self.model.outputs, names)
-
     def output_shapes(self, features: Any) -> list[tuple[int | None, ...] | None]:
         """Return each output's shape, of a built model; None: not even its rank is known.
 
@@ -270,18 +229,6 @@ class Made:
         """Return the numpy dtype of a variable; bfloat16 and its like are of ml_dtypes."""
         found: np.dtype[Any] = np.dtype(self.keras.dtype_name(variable))
         return found
-
-    def _described(self, outputs: Any, names: Sequence[str] | None) -> tuple[OutputSpec, ...]:
-        flatten = self.keras.flatten
-        if names is None and isinstance(outputs, dict):
-            names = flatten({key: str(key) for key in outputs})
-        flat = flatten(outputs)
-        if names is None or len(names) != len(flat):
-            names = [f"output_{number}" for number in range(len(flat))]
-        return tuple(
-            OutputSpec(str(name), self.keras.dtype_name(tensor), len(tensor.shape))
-            for name, tensor in zip(names, flat, strict=True)
-        )
 
 
 def _keys(structure: Any, tensors: Sequence[Any]) -> list[str] | None:

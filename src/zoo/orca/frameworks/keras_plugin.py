@@ -5,7 +5,8 @@
     keras_loop       one `Model.fit` or `Model.evaluate` among several workers
     keras_models     the creator's model      keras2, keras3   what differs between the two
     keras_inputs     columns as inputs        keras_names      which column is which input
-    keras_predict    predictions, batch by batch
+    keras_outputs    what comes out           keras_predict    predictions, call by call
+    keras_labels     what losses ask of them  keras_culprit    a row that it cannot read
     keras_steps      what steps need          keras_executions several steps a call
     keras_metrics    global logs              keras_callbacks  the user's and Orca's own
     keras_position   the loop's place         keras_state      tensors with names
@@ -21,14 +22,17 @@ The loop is Keras's own. With one worker nothing is added to it but a callback f
 
 from typing import Any
 
-from zoo.orca.errors import ModelError
+from numpy.typing import NDArray
+
+from zoo.orca.errors import RowsNeededError
 from zoo.orca.frameworks import keras_loop
 from zoo.orca.frameworks.base import Built, Columns, Evaluated, Predictor, Rows, Trained, World
 from zoo.orca.frameworks.keras_inputs import Layout
 from zoo.orca.frameworks.keras_models import Made
-from zoo.orca.frameworks.keras_predict import Predictions
+from zoo.orca.frameworks.keras_outputs import outputs_of
+from zoo.orca.frameworks.keras_predict import Prediction
 from zoo.orca.frameworks.keras_state import read_state, write_state
-from zoo.orca.wire.job import EvaluateJob, Job, OutputSpec, TrainJob
+from zoo.orca.wire.job import EvaluateJob, Job, PredictJob, TrainJob
 from zoo.orca.wire.packing import State
 
 
@@ -59,19 +63,15 @@ class KerasPlugin:
         """Build the model, by `sample` if it is built by its first batch."""
         made = Made(job)
         layout = made.layout(job.columns)
-        if made.is_static:
-            outputs = made.outputs()
-        else:
-            outputs = made.build(_features(made, layout, sample))
+        outputs = outputs_of(made, layout, _features(layout, sample))
         if job.state is not None:
             write_state(made, State.from_bytes(job.state), optimizers=False)
         return Built(read_state(made, {"epoch": 0, "step": 0}), outputs)
 
-    def predictor(self, job: Job) -> tuple[Predictor, tuple[OutputSpec, ...]]:
-        """Return a function from feature columns to the model's outputs."""
+    def predictor(self, job: PredictJob) -> Predictor:
+        """Return what predicts with the job's state."""
         made = Made(job)
-        predict = Predictions(made, made.layout(job.columns), job)
-        return predict, predict.outputs
+        return Prediction(made, made.layout(job.columns), job)
 
 
 def _made_for(job: TrainJob | EvaluateJob) -> Made:
@@ -85,16 +85,14 @@ def _made_for(job: TrainJob | EvaluateJob) -> Made:
     return made
 
 
-def _features(made: Made, layout: Layout, sample: Columns | None) -> Any:
-    """Return a small batch of inputs, of rows that exist or of zeros."""
+def _features(layout: Layout, sample: Columns | None) -> dict[str, NDArray[Any]]:
+    """Return a few rows of the inputs: some that exist, or of zeros."""
     if sample is not None:
-        arrays = layout.feature_arrays({name: values[:2] for name, values in sample.items()})
-    else:
-        placeholder = layout.placeholder()
-        if placeholder is None:
-            raise ModelError(
-                "the model is built by its first batch, and there is no row to build it with: "
-                "give its inputs shapes (keras.Input), or pass rows"
-            )
-        arrays = placeholder
-    return layout.pack_features({name: made.backend.tensor(a) for name, a in arrays.items()})
+        return layout.feature_arrays({name: values[:2] for name, values in sample.items()})
+    placeholder = layout.placeholder()
+    if placeholder is None:
+        raise RowsNeededError(
+            "the model is built by its first batch, and there is no row to build it with\n"
+            "give its inputs shapes (keras.Input), fit or load first, or pass rows"
+        )
+    return placeholder

@@ -24,6 +24,8 @@ from zoo.orca.worker.collective import Collective
 
 #: A step puts back by itself what a row that stands for none has changed.
 UNDOES_EMPTY_STEPS = True
+#: Nothing that takes text or pictures runs here.
+ROW_ERRORS: tuple[type[Exception], ...] = ()
 
 _NARROW = {"int64": "int32", "uint64": "uint32"}
 
@@ -194,20 +196,29 @@ class Predict:
     def __call__(self, arrays: dict[str, NDArray[Any]]) -> list[NDArray[np.generic]]:
         """Return the outputs."""
         rows = len(next(iter(arrays.values())))
-        room = 1 << max(rows - 1, 0).bit_length()
         # Every new number of rows would be compiled anew; zeros fill up to the next power of two.
+        room = 1 << max(rows - 1, 0).bit_length()
         filled = {name: _filled(accept(name, values), room) for name, values in arrays.items()}
-        variables = self._made.model
-        state = (
-            [v.value for v in variables.trainable_variables],
-            [v.value for v in variables.non_trainable_variables],
-        )
-        return [np.asarray(output)[:rows] for output in self._step(state, filled)]
+        outputs = [np.asarray(output) for output in self._step(_state(self._made.model), filled)]
+        # What has no entry for each of them is handed on as it is, to be refused.
+        return [one[:rows] if one.shape[:1] == (room,) else one for one in outputs]
 
     def _predict(self, state: Any, batch: dict[str, Any]) -> list[Any]:
-        data = (self._layout.pack_features(batch),)
-        outputs, _ = self._made.model.predict_step(state, data)
+        outputs, _ = self._made.model.predict_step(state, (self._layout.pack_features(batch),))
         return list(self._made.keras.flatten(outputs))
+
+
+def predicted(model: Any, features: Any) -> Any:
+    """Return what a model predicts for a batch, in its own structure."""
+    outputs, _ = model.predict_step(_state(model), (features,))
+    return outputs
+
+
+def _state(model: Any) -> tuple[list[Any], list[Any]]:
+    return (
+        [variable.value for variable in model.trainable_variables],
+        [variable.value for variable in model.non_trainable_variables],
+    )
 
 
 def _filled(values: NDArray[Any], room: int) -> NDArray[Any]:

@@ -21,6 +21,8 @@ __all__ = ["Feed"]
 
 #: Whether a step itself leaves no trace of a row that stands for none.
 UNDOES_EMPTY_STEPS = False
+#: What an operation raises for a row that it cannot take.
+ROW_ERRORS: tuple[type[Exception], ...] = (tf.errors.InvalidArgumentError, tf.errors.DataLossError)
 
 
 def prepare(threads: int) -> None:
@@ -119,6 +121,12 @@ def step_clock(profile: Any, exchanged: Callable[[], float], feed: Any) -> Any:
     return StepClock(profile, exchanged)
 
 
+def predicted(model: Any, features: Any) -> Any:
+    """Return what a model predicts for a batch, in its own structure."""
+    # A tuple of one: Keras takes a bare tuple for (inputs, labels).
+    return model.predict_step((features,))
+
+
 class Predict:
     """Computes a model's outputs for rows, in one graph for batches of any size.
 
@@ -152,8 +160,7 @@ class Predict:
 
     def _predict(self, *features: Any) -> list[Any]:
         batch = dict(zip(self._layout.keys(), features, strict=True))
-        # A tuple of one: Keras takes a bare tuple for (inputs, labels).
-        outputs = self._made.model.predict_step((self._layout.pack_features(batch),))
+        outputs = predicted(self._made.model, self._layout.pack_features(batch))
         return [tf.convert_to_tensor(output) for output in tf.nest.flatten(outputs)]
 
 

@@ -18,6 +18,8 @@ from zoo.orca.frameworks.keras_rows import rows_by_layers
 from zoo.orca.worker.collective import Collective
 
 UNDOES_EMPTY_STEPS = False
+#: Nothing that takes text or pictures runs here.
+ROW_ERRORS: tuple[type[Exception], ...] = ()
 
 
 def prepare(threads: int) -> None:
@@ -138,9 +140,18 @@ class Predict:
 
     def __call__(self, arrays: dict[str, NDArray[Any]]) -> list[NDArray[np.generic]]:
         """Return the outputs."""
-        model, keras = self._made.model, self._made.keras
-        model.eval()
+        keras = self._made.keras
+        batch = {name: tensor(no_strings(name, values)) for name, values in arrays.items()}
+        outputs = predicted(self._made.model, self._layout.pack_features(batch))
+        return [np.asarray(keras.to_numpy(one)) for one in keras.flatten(outputs)]
+
+
+def predicted(model: Any, features: Any) -> Any:
+    """Return what a model predicts for a batch, in its own structure."""
+    was = model.training
+    model.eval()
+    try:
         with torch.no_grad():
-            batch = {name: tensor(no_strings(name, values)) for name, values in arrays.items()}
-            outputs = model.predict_step((self._layout.pack_features(batch),))
-            return [np.asarray(keras.to_numpy(one)) for one in keras.flatten(outputs)]
+            return model.predict_step((features,))
+    finally:
+        model.train(was)

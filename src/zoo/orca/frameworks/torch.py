@@ -3,14 +3,18 @@
 ::
 
     torch            the protocol: prepare, train, evaluate, build, predictor
-    torch_loop       epochs, validation, progress       torch_steps      single steps
-    torch_session    a model ready for a loop           torch_models     what creators make
+    torch_loop       epochs, validation, progress       torch_steps      the default steps
+    torch_session    a model ready for a loop           torch_hook_steps those of the user's hooks
     torch_runner     what callbacks and operators see   torch_operator   the user's hooks
-    torch_callbacks  callbacks, Orca's names            torch_feed       rows as tensors
+    torch_callbacks  callbacks, Orca's names            torch_models     what creators make
+    torch_feed       rows as tensors                    torch_rows       outputs of one row
     torch_exchange   where gradients meet               torch_losses     losses that add up
+    torch_closures   line searches of all workers       torch_schedules  when rates change
     torch_statistics batch normalisation                torch_metrics    metrics from their states
-    torch_state      tensors with names, and JSON       torch_predict    predictions
-    torch_driver     models in the caller's process     torch_device     which device
+    torch_gathered   steps for metrics, in larger lots  torch_metric_inputs, torch_orca_metrics
+    torch_state      tensors with names, and JSON       torch_resumed    what goes on of a state
+    torch_predict    predictions                        torch_device     which device
+    torch_driver     models in the caller's process     class_labels     labels that are no classes
 
 The loop is a plain one over tensors. With one worker nothing is added to it but progress.
 """
@@ -38,10 +42,10 @@ from zoo.orca.frameworks.nccl import Nccl
 from zoo.orca.frameworks.torch_device import moved
 from zoo.orca.frameworks.torch_feed import Batch, Layout, tensors_of
 from zoo.orca.frameworks.torch_models import Made
-from zoo.orca.frameworks.torch_predict import Predict
+from zoo.orca.frameworks.torch_predict import Predict, outputs_of
 from zoo.orca.frameworks.torch_session import Session
 from zoo.orca.frameworks.torch_state import read_state, write_weights
-from zoo.orca.wire.job import EvaluateJob, Job, OutputSpec, TrainJob
+from zoo.orca.wire.job import EvaluateJob, Job, PredictJob, TrainJob
 from zoo.orca.wire.packing import State
 
 
@@ -81,14 +85,14 @@ class Torch:
             batch = Batch(layout.pack_features(tensors), None, None, 2, 2)
         else:
             batch = made.placeholder(layout)
-        outputs = made.outputs(batch)
+        outputs = outputs_of(made, batch, job.columns.features)
         if job.state is not None:
             write_weights(made.model, State.from_bytes(job.state))
         return Built(read_state(made.model, {"epoch": 0, "step": 0}), outputs)
 
-    def predictor(self, job: Job) -> tuple[Predictor, tuple[OutputSpec, ...]]:
-        """Return a function from feature columns to the model's outputs."""
-        return Predict(job), ()
+    def predictor(self, job: PredictJob) -> Predictor:
+        """Return what predicts with the job's state."""
+        return Predict(job)
 
 
 @contextlib.contextmanager

@@ -1,17 +1,26 @@
 """Callbacks under Orca's names; they run on every worker and see the same numbers there.
 
 PyTorch is imported only where it is used: a user's class has these bases on the driver without it.
-A method gets the runner, which has: ``model``, ``models``, ``optimizers``, ``schedulers``,
-``config``, ``rank``, ``world_size``, ``epoch``, ``global_step``, ``batch_idx``, ``batch``,
-``loss``, ``logs`` (numbers over all workers) and ``stop``, which set to True ends training
-everywhere.
+A method gets the runner, which has
+
+* ``model``, ``models``, ``optimizer``, ``optimizers``, ``scheduler``, ``schedulers``,
+  ``criterion``, ``config``, ``rank``, ``size``;
+* ``epochs``, those that are done over all calls of `fit`; ``epoch``, the present one, from 0;
+  ``global_step``, ``batch_idx``;
+* ``batch``, a tuple ``(*features, target)``, which ``before_train_iter`` may replace; ``output``,
+  ``target`` and ``loss`` of this worker's rows, after a step;
+* ``logs``, numbers over all workers; ``epoch_stats``, an epoch's, after it;
+* ``train_loader`` and ``val_loader``, of which ``len`` is known; ``num_epochs``, which
+  ``before_run`` may set; ``stop``, which set to True ends training everywhere;
+* ``put``, ``get``, ``update``, ``remove`` for what callbacks tell each other;
+  ``save_checkpoint(path)``, ``get_state_dict()``.
 """
 
-import io
+from collections.abc import Sequence
 from typing import Any
 
 from zoo.orca.errors import MissingPackageError
-from zoo.orca.files import write_bytes
+from zoo.orca.frameworks.torch_closures import stepped
 
 
 class Callback:
@@ -98,9 +107,16 @@ class MainCallback(Callback):
 
     def on_iter_backward(self, runner: Any) -> None:
         """Compute gradients and update the model."""
-        runner.optimizers[0].zero_grad()
-        runner.loss.backward()
-        runner.optimizers[0].step()
+        shown, losses = (runner.output, runner.target), [runner.loss]
+
+        def forward() -> Any:
+            if not losses:  # an optimizer that evaluates the model within its step
+                self.on_train_forward(runner)
+                return runner.loss
+            return losses.pop()
+
+        runner.loss = stepped(runner.optimizers[0], forward)
+        runner.output, runner.target = shown
 
     def on_lr_adjust(self, runner: Any) -> None:
         """Let the schedules take a step, by batch or by epoch as `scheduler_step_freq` says."""
@@ -162,13 +178,8 @@ class ModelCheckpoint(Callback):
         return not self.by_epoch
 
     def _write(self, runner: Any) -> None:
-        import torch
-
-        state = runner.model.state_dict() if self.save_weights_only else runner.state_dict()
         names = {**runner.logs, "epoch": runner.epoch + 1, "step": runner.global_step}
-        buffer = io.BytesIO()
-        torch.save(state, buffer)
-        write_bytes(self.filepath.format(**names), buffer.getvalue())
+        runner.save_checkpoint(self.filepath.format(**names), self.save_weights_only)
 
 
 class TensorBoardCallback(Callback):
@@ -228,7 +239,7 @@ class TqdmCallback(Callback):
 
 
 class MaxstepsCallback(Callback):
-    """Ends training after so many steps, over all calls of `fit`.
+    """Trains so many steps, in as many epochs as they take, whatever `epochs` says.
 
     Parameters
     ----------
@@ -238,10 +249,20 @@ class MaxstepsCallback(Callback):
     def __init__(self, max_step: int) -> None:
         self.max_step = max_step
 
-    def after_train_iter(self, runner: Any) -> None:
-        """Stop if that was the last one."""
-        if runner.global_step >= self.max_step:
-            runner.stop = True
+    def before_run(self, runner: Any) -> None:
+        """Say with which step the run ends: to look at each would cost an exchange in it."""
+        end = runner.first_step + self.max_step
+        runner.last_step = end if runner.last_step is None else min(runner.last_step, end)
+
+
+def makes_forward(callbacks: Sequence[Any]) -> bool:
+    """Whether one of some callbacks runs the model by itself."""
+    names = ("on_iter_forward", "on_train_forward", "on_val_forward", "on_iter_backward")
+    return any(
+        isinstance(one, MainCallback)
+        and any(getattr(type(one), name) is not getattr(MainCallback, name) for name in names)
+        for one in callbacks
+    )
 
 
 _STEP_HOOKS = {

@@ -1,10 +1,12 @@
 """The device of this process's models."""
 
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 import torch
 
-from zoo.orca.errors import DeviceError
+from zoo.orca.errors import DeviceError, ModelError
 
 
 def device(gpus: int) -> torch.device:
@@ -43,23 +45,51 @@ def flat_tensors(value: Any) -> dict[str, torch.Tensor]:
     Raises
     ------
     TypeError
-        If the value holds no tensors.
+        If the value holds no tensors, or anything else.
+    ModelError
+        If two have the same name.
     """
     if isinstance(value, torch.Tensor):
         return {"output_0": value}
-    if isinstance(value, dict):
-        members = {str(key): one for key, one in value.items()}
-    elif isinstance(value, (list, tuple)):
-        members = {f"output_{number}": one for number, one in enumerate(value)}
-    else:
-        raise TypeError(f"a {type(value).__qualname__}")
+    members = _members(value)
+    if members is None:
+        raise TypeError(f"something of type {type(value).__qualname__}")
     found: dict[str, torch.Tensor] = {}
     for name, one in members.items():
-        if isinstance(one, torch.Tensor):
-            found[name] = one
-        elif one is not None:
-            inner = flat_tensors(one)
-            found.update({f"{name}_{key}": tensor for key, tensor in inner.items()})
+        if one is None:
+            continue
+        tensors = {name: one} if isinstance(one, torch.Tensor) else _inner(name, one)
+        twice = sorted(found.keys() & tensors.keys())
+        if twice:
+            raise ModelError(
+                f"two of the model's outputs would have the name {twice[0]!r}\n"
+                "rename a key of the dict that it returns"
+            )
+        found.update(tensors)
     if not found:
         raise TypeError("no tensor at all")
     return found
+
+
+def has_names(value: Any) -> bool:
+    """Whether what a model returns has names for its parts."""
+    return isinstance(value, Mapping) or is_dataclass(value)
+
+
+def _members(value: Any) -> dict[str, Any] | None:
+    """Return the parts of what a model returns; None if it has none."""
+    if isinstance(value, Mapping):
+        return {str(key): one for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return {f"output_{number}": one for number, one in enumerate(value)}
+    if is_dataclass(value):
+        return {field.name: getattr(value, field.name) for field in fields(value)}
+    return None
+
+
+def _inner(name: str, value: Any) -> dict[str, torch.Tensor]:
+    try:
+        found = flat_tensors(value)
+    except TypeError as error:
+        raise TypeError(f"{error} as {name!r}") from error
+    return {f"{name}_{key}": tensor for key, tensor in found.items()}

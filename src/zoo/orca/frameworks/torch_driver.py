@@ -12,10 +12,12 @@ import torch
 from zoo.orca.errors import StateError
 from zoo.orca.frameworks.torch_feed import Layout
 from zoo.orca.frameworks.torch_models import Made
+from zoo.orca.frameworks.torch_resumed import MADE
 from zoo.orca.frameworks.torch_state import (
     Tensors,
     decode,
     encode,
+    is_built,
     to_numpy,
     weights_of,
     write_weights,
@@ -27,11 +29,11 @@ from zoo.orca.wire.packing import State
 def restore(job: Job) -> Any:
     """Return the model of `job` with the job's state where it has one; a list of several."""
     made = Made(job, fresh_process=False)
-    lazy = any(isinstance(p, torch.nn.UninitializedParameter) for p in made.model.parameters())
-    if lazy:
-        made.outputs(made.placeholder(Layout(job.columns)))
     if job.state is not None:
-        write_weights(made.model, State.from_bytes(job.state))
+        state = State.from_bytes(job.state)
+        if not is_built(made.model, state):
+            made.sample_output(made.placeholder(Layout(job.columns)))
+        write_weights(made.model, state)
     return made.models[0] if len(made.models) == 1 else made.models
 
 
@@ -53,6 +55,7 @@ def checkpoint_of(state: State) -> dict[str, Any]:
         "step": state.meta.get("step", 0),
         "models": [weights_of(state)],
         **parts,
+        MADE: state.meta.get(MADE) or {},
     }
 
 
@@ -91,6 +94,7 @@ def _state(weights: dict[str, Any], rest: dict[str, Any]) -> State:
         "framework": "torch",
         "epoch": int(rest.get("epoch", 0)),
         "step": int(rest.get("step", 0)),
+        MADE: rest.get(MADE) or {},
         "dtypes": {n: "bfloat16" for n, v in weights.items() if v.dtype == torch.bfloat16},
     }
     for key, what in (("optimizers", "optimizer"), ("schedulers", "scheduler")):

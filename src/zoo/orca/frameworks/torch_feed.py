@@ -5,7 +5,7 @@ gathered, so no row is copied twice and little Python runs per step.
 """
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from queue import Empty, Full, Queue
 from typing import Any, NamedTuple
 
@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from zoo.orca.errors import ModelError
+from zoo.orca.frameworks.torch_rows import SAMPLE_ROWS
 from zoo.orca.wire.features import ColumnSpec, FeatureSpec
 from zoo.orca.wire.plan import Plan
 from zoo.orca.worker.plugin import Rows
@@ -42,10 +44,54 @@ class Batch(NamedTuple):
     rows: int
     of: int
 
-    def flat(self) -> tuple[Any, ...]:
-        """Return the batch as Orca's hooks take it: the features, then the target."""
+    def shown(self) -> "Shown":
+        """Return the batch as Orca's hooks and callbacks take it."""
         features = self.features if isinstance(self.features, tuple) else (self.features,)
-        return features if self.target is None else (*features, self.target)
+        return Shown(features if self.target is None else (*features, self.target), self)
+
+
+class Shown(tuple[Any, ...]):
+    """A step's batch as in Orca, ``*features, target = batch``, with what a `Batch` has."""
+
+    features: Any
+    target: Any
+    weight: Any
+    rows: int
+    of: int
+
+    def __new__(cls, members: Iterable[Any], batch: Batch) -> "Shown":
+        """Return the members, which are those of the batch."""
+        made = super().__new__(cls, members)
+        made.features, made.target, made.weight, made.rows, made.of = batch
+        return made
+
+    def replaced_by(self, given: Any) -> "Shown":
+        """Return what a callback has put in the batch's place, with its weights and counts.
+
+        Raises
+        ------
+        ModelError
+            If it is something else, or of other rows.
+        """
+        if isinstance(given, Shown):
+            return given
+        count = max(self.rows, 1)
+        if not isinstance(given, (list, tuple)) or len(given) != len(self):
+            raise ModelError(
+                f"a callback has made the batch a {type(given).__name__}\n"
+                f"set runner.batch to {len(self)} values, (*features, target), as it was"
+            )
+        if any(isinstance(one, torch.Tensor) and len(one) != count for one in given):
+            raise ModelError(
+                f"a callback has put a batch of other rows in the place of one of {count}\n"
+                "every step has the rows that the plan of all workers gives it"
+            )
+        has_target = self.target is not None
+        features = tuple(given[:-1] if has_target else given)
+        if not isinstance(self.features, tuple):
+            features = features[0]
+        target = given[-1] if has_target else None
+        return Batch(features, target, self.weight, self.rows, self.of).shown()
 
 
 class Layout:
@@ -121,10 +167,14 @@ class Feed:
         self._steps = Steps(rows.plan, rank, some, layout.arrays)
 
     def sample(self) -> Batch:
-        """Return a batch of the first two rows, or of what there is."""
-        tensors = [torch.from_numpy(_own(values)) for values in self._steps.sample().values()]
-        rows = len(tensors[0])
-        return self._layout.pack([tensor.to(self._device) for tensor in tensors], rows, rows)
+        """Return a batch of two rows: the first ones, or a single one twice.
+
+        Of one row nobody can tell what an output's first axis is.
+        """
+        found = [_own(values) for values in self._steps.sample().values()]
+        rows = [np.resize(values, (SAMPLE_ROWS, *values.shape[1:])) for values in found]
+        tensors = [torch.from_numpy(values).to(self._device) for values in rows]
+        return self._layout.pack(tensors, SAMPLE_ROWS, SAMPLE_ROWS)
 
     def take(self, start: int, count: int) -> Iterator[Batch]:
         """Yield `count` steps from step `start` on; steps are numbered over all passes."""

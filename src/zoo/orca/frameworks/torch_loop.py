@@ -3,25 +3,34 @@
 import functools
 import math
 import time
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, cast
 
 import numpy as np
 import torch
 
+from zoo.orca.errors import ModelError
 from zoo.orca.frameworks.cursors import cursor, first_step
+from zoo.orca.frameworks.torch_callbacks import MainCallback
 from zoo.orca.frameworks.torch_feed import Batch, Feed
+from zoo.orca.frameworks.torch_gathered import Gathered
+from zoo.orca.frameworks.torch_hook_steps import OperatorSteps
 from zoo.orca.frameworks.torch_models import seed_all
-from zoo.orca.frameworks.torch_runner import Totals, reduced
+from zoo.orca.frameworks.torch_resumed import MADE
+from zoo.orca.frameworks.torch_runner import Runner
+from zoo.orca.frameworks.torch_schedules import EPOCH
 from zoo.orca.frameworks.torch_session import Session
 from zoo.orca.frameworks.torch_state import read_state, training_bytes
 from zoo.orca.frameworks.torch_statistics import Buffers, Sync, batch_norms
-from zoo.orca.frameworks.torch_steps import OperatorSteps, PlainSteps, Steps
+from zoo.orca.frameworks.torch_steps import PlainSteps, Steps
+from zoo.orca.frameworks.torch_totals import Totals, reduced
 from zoo.orca.wire.job import EvaluateJob, Progress, TrainJob
 from zoo.orca.wire.packing import State
 from zoo.orca.wire.plan import global_rows
 from zoo.orca.worker.plugin import Evaluated, Rows, Trained, World, check_state_size
 
+#: In the history, the rows of an epoch over all workers: Orca's name for them.
+NUM_SAMPLES = "num_samples"
 _REPORT_SECONDS = 0.2
 
 
@@ -40,28 +49,39 @@ class _Fit:
     ) -> None:
         self._session, self._job, self._world = session, job, world
         self._runner, self._plan = session.runner, rows.plan
+        session.check_labels(rows)
+        if validation is not None:
+            session.check_labels(validation, " of validation_data")
         self._feed = session.feed(rows)
         self._validation = session.feed(validation) if validation is not None else None
         self._first = first_step(session.state, rows.plan)
         self._taken = 0
         self._before = int(session.state.meta.get("step", 0)) if session.state else 0
         self._runner.global_step = self._before
+        self._runner.begin(job, rows.plan)
         sync = self._sync()
+        self._gathered = Gathered(session.training_metrics, world.collective, training=True)
+        self._told = False
         self._steps: Steps
         if session.has_own_steps:
-            self._steps = OperatorSteps(self._runner, session.operator, sync)
+            self._steps = OperatorSteps(self._runner, session.operator, sync, self._gathered)
         else:
-            self._steps = PlainSteps(self._runner, rows.plan, sync)
+            self._steps = PlainSteps(self._runner, rows.plan, sync, self._gathered)
         self._buffers = Buffers(session.made.model, world.collective, rows.plan.counts)
         self._history: dict[str, list[float]] = {}
         self._reporter = _Reporter(world, job, rows)
+        if not session.goes_on_with_schedules:
+            self._reporter.warn(self._runner.schedules.told())
+        if not self._before:
+            self._reporter.warn(session.told)
+        self._reporter.warn("\n".join(session.anew))
 
     def _sync(self) -> Sync | None:
         made = self._session.made
         modules = batch_norms(made.model)
         if not modules:
             return None
-        wanted = bool(made.part("sync_stats")) and self._world.size > 1
+        wanted = bool(made.part("sync_batch_norm")) and self._world.size > 1
         return Sync(modules, self._world.collective, self._plan, wanted)
 
     def run(self) -> Trained:
@@ -69,13 +89,14 @@ class _Fit:
         job, runner = self._job, self._runner
         if self._world.profile is not None:
             self._world.profile.end("build")
-        count = job.steps_per_epoch or self._plan.steps_per_pass
-        left = job.options.get("max_steps") or count * job.epochs
-        batches = self._feed.take(self._first, min(count * job.epochs, left))
         runner.tell("before_run")
+        count = len(runner.train_loader)
+        left = runner.agree_on_length()
+        self._reporter.epochs = job.initial_epoch + -(-left // count)
+        batches = self._feed.take(self._first, left)
         epoch = job.initial_epoch
         try:
-            while epoch < job.initial_epoch + job.epochs and left > self._taken:
+            while left > self._taken:
                 runner.epoch = epoch
                 self._epoch(batches, min(count, left - self._taken))
                 epoch += 1
@@ -84,6 +105,8 @@ class _Fit:
         finally:
             batches.close()  # type: ignore[attr-defined]
         runner.tell("after_run")
+        if self._world.profile is not None:
+            self._world.profile.end("epochs")
         return Trained(self._history, self._state(epoch), self._session.outputs)
 
     def _epoch(self, batches: Iterator[Batch], count: int) -> None:
@@ -92,11 +115,12 @@ class _Fit:
         mixed = np.random.SeedSequence([self._job.seed, runner.rank, start]).generate_state(1)[0]
         seed_all(int(mixed))
         self._reporter.begin(runner.epoch, start, count)
-        runner.model.train()
+        runner.whole.train()
+        runner.epochs, runner.epoch_stats = runner.epoch, None
         runner.tell("before_train_epoch")
         done = self._steps.epoch(batches, start, count, self._tick)
         self._taken += done
-        found = self._steps.results()
+        found = {**self._steps.results(), **self._metrics()}
         if not self._job.options.get("reduce_results", True):
             found.update(_by_worker(self._steps.own, self._world))
         self._buffers.average()
@@ -107,15 +131,26 @@ class _Fit:
             if self._world.profile is not None:
                 self._world.profile.add("of which validation", time.perf_counter() - began)
         runner.logs = dict(found)
-        runner.adjust_rate("epoch", found.get("val_loss", found.get("loss")))
+        rows = int(global_rows(self._plan, start, done).sum())
+        runner.epochs = runner.epoch + 1
+        runner.epoch_stats = _stats(runner.epochs, rows, found)
+        runner.adjust_rate(EPOCH)
         runner.tell("after_train_epoch")
         runner.agree_to_stop()
-        for name, value in found.items():
+        for name, value in {**found, NUM_SAMPLES: rows}.items():
             self._history.setdefault(name, []).append(value)
         self._reporter.end(done, found)
         if self._world.checkpoint is not None:
             state = functools.partial(self._state, runner.epoch + 1)
             self._world.checkpoint(state, self._history)
+
+    def _metrics(self) -> dict[str, float]:
+        """Return the metrics of the epoch's steps; called on all ranks."""
+        found = self._gathered.results(may_hide=self._session.has_own_steps)
+        if self._gathered.is_hidden and not self._told:
+            self._told = True
+            self._reporter.warn(self._session.hidden_by)
+        return found
 
     def _tick(self, done: int) -> None:
         """Look up after each update: report now and then; after the first, weigh the state."""
@@ -126,8 +161,13 @@ class _Fit:
 
     def _state(self, epoch: int) -> State:
         place = cursor(self._plan, self._first + self._taken)
-        meta = {"epoch": epoch, "step": self._before + self._taken, "cursor": place}
         runner = self._runner
+        meta = {
+            "epoch": epoch,
+            "step": self._before + self._taken,
+            "cursor": place,
+            MADE: runner.made_of,
+        }
         return read_state(
             self._session.made.model,
             meta,
@@ -139,15 +179,18 @@ class _Fit:
 
 def evaluate(session: Session, job: EvaluateJob, rows: Rows) -> Evaluated:
     """Evaluate one pass, or the first steps of it; called on all ranks."""
+    session.check_labels(rows)
     return Evaluated(validate(session, session.feed(rows), job.steps), session.outputs)
 
 
 def validate(session: Session, feed: Feed, steps: int | None) -> dict[str, float]:
     """Return loss and metrics over all workers' rows; called on all ranks."""
     runner, metrics = session.runner, session.metrics
+    gathered = Gathered(metrics, runner.world.collective, training=False)
     count = min(steps or feed.plan.steps_per_pass, feed.plan.steps_per_pass)
     collective = runner.world.collective
-    runner.model.eval()
+    runner.whole.eval()
+    runner.val_loader = range(count)
     runner.tell("before_val_epoch")
     # A rank without rows in a step has nothing to do there: nobody meets inside an evaluation.
     batches = (batch for batch in feed.take(0, count) if batch.rows)
@@ -160,48 +203,65 @@ def validate(session: Session, feed: Feed, steps: int | None) -> dict[str, float
     else:
         totals = Totals(runner.device)
         with torch.no_grad():
-            for batch in batches:
-                _evaluate_step(session, batch, totals)
+            for index, batch in enumerate(batches):
+                _evaluate_step(session, batch, index, totals, gathered)
         found = {}
-        if session.evaluation_loss is not None:
+        if session.evaluation_loss is not None or runner.has_own_validation:
             found["loss"] = totals.mean(collective)
-    if metrics:
-        # Not at the top: it imports torchmetrics, which takes as long as PyTorch itself.
-        from zoo.orca.frameworks.torch_metrics import results
-
-        found.update(results(metrics, collective))
+    found.update(gathered.results())
     runner.logs = {**runner.logs, **{f"val_{name}": value for name, value in found.items()}}
     runner.tell("after_val_epoch")
-    runner.model.train()
+    runner.whole.train()
+    runner.output = runner.loss = None
     return found
 
 
-def _evaluate_step(session: Session, batch: Batch, totals: Totals) -> None:
+def _evaluate_step(
+    session: Session, batch: Batch, index: int, totals: Totals, gathered: Gathered
+) -> None:
     runner, loss = session.runner, session.evaluation_loss
-    runner.batch = batch
-    if runner.watched["val"]:
-        runner.tell("before_val_iter")
-    with runner.autocast():
-        output = runner.call_model(batch.features)
-        if loss is not None:
-            value, divisor = loss(output, batch.target, batch.weight)
-            totals.add(value, divisor, loss.count(batch.rows, batch.of), batch.rows)
-    for metric in session.metrics.values():
-        metric.update(output, batch.target)
+    given = runner.show(batch, index, "val")
+    if runner.has_own_validation:
+        _evaluate_by_callback(runner, totals, gathered.is_wanted)
+    else:
+        with runner.autocast():
+            runner.output = runner.call_model(given.features)
+            if loss is not None:
+                value, divisor = loss(runner.output, given.target, given.weight)
+                totals.add(value, divisor, loss.count(batch.rows, batch.of), batch.rows)
+                runner.loss = value if divisor is None else value / divisor
+    if gathered.is_wanted:
+        gathered.add(runner.output, runner.target, batch.rows)
     if runner.watched["val"]:
         runner.tell("after_val_iter")
 
 
+def _evaluate_by_callback(runner: Runner, totals: Totals, for_metrics: bool) -> None:
+    """Let the user's main callback make a step of validation; without a loss there is none."""
+    cast(MainCallback, runner.main_callback).on_val_forward(runner)
+    rows = runner.batch.rows
+    if runner.loss is not None:
+        totals.add(runner.of_all(runner.loss), None, rows, rows)
+    if for_metrics and runner.output is None:
+        raise ModelError(
+            f"{type(runner.main_callback).__name__} sets no runner.output in validation\n"
+            "let on_iter_forward, or on_val_forward, set it, and runner.loss"
+        )
+
+
 def _watched(session: Session, batches: Iterator[Batch], rows: list[int]) -> Iterator[Any]:
     runner = session.runner
-    for batch in batches:
-        runner.batch = batch
-        if runner.watched["val"]:
-            runner.tell("before_val_iter")
-        yield batch.flat()
+    for index, batch in enumerate(batches):
+        yield runner.show(batch, index, "val")
         rows[0] += batch.rows
         if runner.watched["val"]:
             runner.tell("after_val_iter")
+
+
+def _stats(epoch: int, rows: int, found: Mapping[str, float]) -> dict[str, float]:
+    """Return an epoch's results under Orca's names."""
+    named = {n if n.startswith("val_") else f"train_{n}": value for n, value in found.items()}
+    return {"epoch": epoch, **named, NUM_SAMPLES: rows}
 
 
 def _by_worker(own: tuple[float, float], world: World) -> dict[str, float]:
@@ -227,7 +287,7 @@ class _Reporter:
     def __init__(self, world: World, job: TrainJob, rows: Rows) -> None:
         self._world, self._plan = world, rows.plan
         self._is_on = world.rank == 0
-        self._epochs = job.initial_epoch + job.epochs
+        self.epochs = job.initial_epoch + job.epochs
         self._epoch = self._start = self._steps = 0
         self._began = self._last = time.monotonic()
         self._warned = False
@@ -237,7 +297,7 @@ class _Reporter:
         self._epoch, self._start, self._steps = epoch, start, steps
         self._began = self._last = time.monotonic()
         if self._is_on:
-            told = Progress("epoch", epoch=epoch, epochs=self._epochs, steps=steps)
+            told = Progress("epoch", epoch=epoch, epochs=self.epochs, steps=steps)
             self._world.report(told)
 
     def step(self, done: int, steps: Steps) -> None:
@@ -258,14 +318,18 @@ class _Reporter:
         bad = [name for name, value in logs.items() if not math.isfinite(value)]
         if bad and not self._warned:
             self._warned = True
-            text = f"{', '.join(bad)} is not a finite number after epoch {self._epoch + 1}"
-            self._world.report(Progress("warning", text=text, epoch=self._epoch))
+            self.warn(f"{', '.join(bad)} is not a finite number after epoch {self._epoch + 1}")
+
+    def warn(self, text: str) -> None:
+        """Tell the user each line of a text."""
+        for line in text.splitlines() if self._is_on else ():
+            self._world.report(Progress("warning", text=line, epoch=self._epoch))
 
     def _tell(self, kind: str, done: int, logs: dict[str, float]) -> None:
         progress = Progress(
             kind,
             epoch=self._epoch,
-            epochs=self._epochs,
+            epochs=self.epochs,
             step=done,
             steps=self._steps,
             rows=int(global_rows(self._plan, self._start, done).sum()),

@@ -55,9 +55,50 @@ def is_elementwise(function: Any) -> bool:
     return isinstance(function, _ELEMENTWISE) or function in _ELEMENTWISE_FUNCTIONS
 
 
+def takes_chances(function: Any) -> bool:
+    """Whether a loss takes chances of one class of two, from 0 to 1."""
+    kinds = (torch.nn.BCELoss, torch.nn.BCEWithLogitsLoss)
+    functions = (F.binary_cross_entropy, F.binary_cross_entropy_with_logits)
+    return isinstance(function, kinds) or function in functions
+
+
 def is_of_classes(function: Any) -> bool:
     """Whether a loss takes the numbers of classes."""
     return isinstance(function, _CLASSES)
+
+
+class Spread:
+    """A loss of several outputs and labels, ``loss(first, second, label)``, as Orca's callbacks do.
+
+    Attributes
+    ----------
+    reduction : str
+        The loss's own, if it has one.
+    """
+
+    def __init__(self, function: Any) -> None:
+        self._function = function
+        self.__name__ = getattr(function, "__name__", type(function).__name__)
+
+    def __call__(self, output: Any, target: Any) -> Any:
+        """Return the loss."""
+        return self._function(*_as_list(output), *_as_list(target))
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "reduction":
+            return self._function.reduction
+        raise AttributeError(name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "reduction":
+            self.__dict__["_function"] = copy.copy(self._function)
+            self._function.reduction = value
+        else:
+            super().__setattr__(name, value)
+
+
+def _as_list(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
 class Loss(Protocol):
@@ -203,8 +244,12 @@ def _of_rows(values: Any, weight: Any) -> Any:
     return values if values.dim() == 1 else values.flatten(1).mean(1)
 
 
-def check_shapes(function: Any, output: Any, target: Any, column: str) -> None:
+def check_shapes(
+    function: Any, output: Any, target: Any, column: str, *, by_hooks: bool = False
+) -> None:
     """Refuse, by a sample, an output and labels that a loss would broadcast or not understand.
+
+    Hooks of the user's may give both other shapes, so only what is broadcast is refused then.
 
     Raises
     ------
@@ -212,6 +257,14 @@ def check_shapes(function: Any, output: Any, target: Any, column: str) -> None:
         With the way out.
     """
     there, here = tuple(output.shape[1:]), tuple(target.shape[1:])
+    if not by_hooks and (not output.dim() or len(output) != len(target)):
+        name = getattr(function, "__name__", type(function).__name__)
+        raise ModelError(
+            f"the model's output is of shape {tuple(output.shape)} for {len(target)} rows, and "
+            f"{name} compares each row's with its label {column!r}\n"
+            "let forward return a value for each row, (batch, ...); reshape(len(x), ...) keeps "
+            "that axis"
+        )
     if is_elementwise(function) and there != here:
         name = getattr(function, "__name__", type(function).__name__)
         way = f"make column {column!r} an array of that length, or change the model's last layer"
@@ -222,13 +275,29 @@ def check_shapes(function: Any, output: Any, target: Any, column: str) -> None:
             )
         raise ModelError(
             f"the model's output is of shape (batch{_listed(there)}) and the label {column!r} of "
-            f"shape (batch{_listed(here)}), which {name} would broadcast against each other: {way}"
+            f"shape (batch{_listed(here)}), which {name} would broadcast against each other\n{way}"
         )
-    if is_of_classes(function) and target.is_floating_point() and output.dim() == target.dim() + 1:
+    fits = by_hooks or numbers_classes(output, target) or there == here
+    if is_of_classes(function) and not fits:
+        way = "let the label be one number, or as many probabilities as there are outputs"
+        if here == (1,):
+            way = f"take it out of its array: df.withColumn({column!r}, F.col({column!r})[0])"
+        elif there[:-1] == here:
+            way = "classes are its second axis: let forward return output.movedim(-1, 1)"
         raise ModelError(
-            f"the label {column!r} holds floats, and {type(function).__name__} takes the numbers "
-            f"of classes: cast it, df.withColumn({column!r}, F.col({column!r}).cast('int'))"
+            f"the model's output is of shape (batch{_listed(there)}) and the label {column!r} of "
+            f"shape (batch{_listed(here)}): {type(function).__name__} takes the number of a class "
+            f"for each row\n{way}"
         )
+
+
+def numbers_classes(output: Any, target: Any) -> bool:
+    """Whether labels are the numbers of classes for which the output has scores."""
+    return bool(
+        output.dim() == target.dim() + 1
+        and output.shape[0] == target.shape[0]
+        and output.shape[2:] == target.shape[1:]
+    )
 
 
 def _listed(shape: tuple[int, ...]) -> str:

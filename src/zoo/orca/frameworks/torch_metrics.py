@@ -7,7 +7,9 @@ import torch
 from torchmetrics import Metric, MetricCollection
 
 from zoo.orca.errors import ModelError
-from zoo.orca.frameworks.torch_orca_metrics import make
+from zoo.orca.frameworks.torch_metric_inputs import Outputs, outputs_for
+from zoo.orca.frameworks.torch_models import takes_two
+from zoo.orca.frameworks.torch_orca_metrics import MeanOfCalls, make
 from zoo.orca.frameworks.torch_state import decode, encode
 from zoo.orca.wire.packing import State
 from zoo.orca.worker.collective import Collective
@@ -16,14 +18,21 @@ from zoo.orca.worker.collective import Collective
 _DESCRIPTION = "orca_metric"
 
 
-def metrics_of(given: Any, config: dict[str, Any], device: Any) -> dict[str, Metric]:
+def metrics_of(
+    given: Any, config: dict[str, Any], device: Any, loss: Any = None
+) -> dict[str, Metric]:
     """Return metrics by name.
 
     Parameters
     ----------
     given : object
         None, one metric, a list, a dict by name, or a function of `config` that returns one of
-        these. A metric is one of Orca's, or of torchmetrics: an object or a class.
+        these. A metric is one of Orca's, or of torchmetrics: an object or a class; or a function
+        of output and target.
+    config : dict
+    device : torch.device
+    loss : callable, optional
+        The model's, which says what its outputs are.
 
     Raises
     ------
@@ -32,17 +41,20 @@ def metrics_of(given: Any, config: dict[str, Any], device: Any) -> dict[str, Met
     """
     if given is None:
         return {}
-    if not isinstance(given, (type, Metric)) and callable(given) and not _is_described(given):
+    if _is_function(given) and not takes_two(given):
         given = given(config)
+    outputs = outputs_for(loss)
     if isinstance(given, MetricCollection):
         given = dict(given.items(copy_state=False))
     if isinstance(given, Mapping):
-        named = {str(name): _metric(one) for name, one in given.items()}
+        named = {str(name): _metric(one, outputs) for name, one in given.items()}
     else:
         named = {}
         for one in given if isinstance(given, (list, tuple)) else [given]:
-            metric = _metric(one)
+            metric = _metric(one, outputs)
             name = getattr(one, _DESCRIPTION, None) or type(metric).__name__
+            if _is_function(one):
+                name = getattr(one, "__name__", type(one).__name__).strip("<>")
             named[name if name not in named else f"{name}_{len(named)}"] = metric
     for metric in named.values():
         metric.to(device)
@@ -51,6 +63,15 @@ def metrics_of(given: Any, config: dict[str, Any], device: Any) -> dict[str, Met
             part.sync_on_compute = False
             part._to_sync = False
     return named
+
+
+def grows(metric: Metric) -> bool:
+    """Whether a metric keeps every row that it has seen."""
+    return any(
+        isinstance(default, list) and not getattr(part, "is_bounded", False)
+        for part in _parts(metric)
+        for default in part._defaults.values()
+    )
 
 
 def results(metrics: Mapping[str, Metric], collective: Collective) -> dict[str, float]:
@@ -64,18 +85,26 @@ def results(metrics: Mapping[str, Metric], collective: Collective) -> dict[str, 
     return found
 
 
-def _metric(given: Any) -> Metric:
+def _metric(given: Any, outputs: Outputs) -> Metric:
     if _is_described(given):
-        return make(getattr(given, _DESCRIPTION), dict(given.arguments))
+        return make(getattr(given, _DESCRIPTION), dict(given.arguments), outputs)
     if isinstance(given, type):
         given = given()
-        return _metric(given)
+        return _metric(given, outputs)
     if isinstance(given, Metric):
         return given
+    if _is_function(given) and takes_two(given):
+        return MeanOfCalls(given)
     raise ModelError(
-        f"{given!r} is no metric: pass those of zoo.orca.learn.metrics or of torchmetrics, or a "
-        "dict of them by name"
+        f"{given!r} is no metric\n"
+        "pass those of zoo.orca.learn.metrics or of torchmetrics, functions of output and target, "
+        "or a dict of them by name"
     )
+
+
+def _is_function(given: Any) -> bool:
+    """Whether something is a function of the user's: a creator, or a metric itself."""
+    return callable(given) and not isinstance(given, (type, Metric)) and not _is_described(given)
 
 
 def _is_described(given: Any) -> bool:

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from zoo.orca.errors import ModelError
-from zoo.orca.frameworks.torch_device import device, flat_tensors, moved
+from zoo.orca.errors import ModelError, RowsNeededError
+from zoo.orca.frameworks.torch_device import device, flat_tensors, has_names, moved
 from zoo.orca.frameworks.torch_feed import Batch, Layout
-from zoo.orca.frameworks.torch_losses import known_loss
+from zoo.orca.frameworks.torch_losses import Spread, known_loss
 from zoo.orca.frameworks.torch_operator import TrainingOperator
-from zoo.orca.wire.job import Job, OutputSpec
+from zoo.orca.wire.job import Job
+from zoo.orca.wire.outputs import OutputSpec, output_spec
 from zoo.orca.wire.packing import unpack
 
 
@@ -141,28 +142,26 @@ class Made:
             return None
         if isinstance(given, type):
             made = given(self.config) if _required(given) else given()
-        elif isinstance(given, torch.nn.Module) or _takes_two(given):
+        elif isinstance(given, torch.nn.Module) or takes_two(given):
             made = given
         else:
             made = given(self.config)
         if not callable(made):
             raise ModelError(f"loss must make a function of output and target, and made {made!r}")
-        return known_loss(made.to(self.device) if isinstance(made, torch.nn.Module) else made)
+        made = made.to(self.device) if isinstance(made, torch.nn.Module) else made
+        call = made.forward if isinstance(made, torch.nn.Module) else made
+        if isinstance(made, torch.nn.GaussianNLLLoss):
+            raise ModelError(
+                "GaussianNLLLoss takes mean, label and variance in this order\n"
+                "pass a function: lambda output, target: F.gaussian_nll_loss(output[0], target, "
+                "output[1])"
+            )
+        return Spread(made) if (_positional(call) or 0) > 2 else known_loss(made)
 
     def operator_class(self) -> type[TrainingOperator]:
         """Return the class whose hooks run the steps."""
         found = self.part("training_operator_cls")
         return TrainingOperator if found is None else found
-
-    def outputs(self, batch: Batch) -> tuple[OutputSpec, ...]:
-        """Return the outputs' specification by a sample, which also builds lazy modules.
-
-        Empty for several models: only the user's operator knows how to call them.
-        """
-        if len(self.models) != 1:
-            return ()
-        output = self.sample_output(batch)
-        return described(output)
 
     def sample_output(self, batch: Batch) -> Any:
         """Return what the model makes of a batch, in evaluation mode and without gradients."""
@@ -179,12 +178,15 @@ class Made:
 
         Raises
         ------
-        ModelError
+        RowsNeededError
             While the length of an array column is unknown.
         """
         arrays = layout.placeholder()
         if arrays is None:
-            raise ModelError("there is no row to call the model with: pass rows")
+            raise RowsNeededError(
+                "the model is called once for its outputs, and there is no row to call it with\n"
+                "fit or load first, or pass rows"
+            )
         tensors = [torch.from_numpy(values) for values in layout.features(arrays).values()]
         features = layout.pack_features(moved(tensors, self.device))
         return Batch(features, None, None, 2, 2)
@@ -195,22 +197,67 @@ def call_model(model: Any, features: Any) -> Any:
     return model(**features) if isinstance(features, Mapping) else model(*features)
 
 
-def described(output: Any) -> tuple[OutputSpec, ...]:
+def described(calls: Mapping[int | None, Any]) -> tuple[OutputSpec, ...]:
     """Return the specification of a model's outputs.
+
+    Parameters
+    ----------
+    calls : dict
+        What the model returned for so many rows.
 
     Raises
     ------
     ModelError
-        If they are no tensors.
+        If they are no tensors, or not as many for every number of rows.
     """
     try:
-        tensors = flat_tensors(output)
+        flat = {rows: flat_tensors(output) for rows, output in calls.items()}
     except TypeError as error:
-        raise ModelError(f"the model must return tensors, and returned {error}") from error
+        raise ModelError(
+            f"the model must return tensors, and returned {error}\n"
+            "let forward return a tensor, or a tuple, a dict or a dataclass of tensors"
+        ) from error
+    first = next(iter(flat.values()))
+    for rows, tensors in flat.items():
+        if tensors.keys() != first.keys():
+            raise ModelError(
+                f"the model returned the outputs {list(tensors)} for {rows} rows, and "
+                f"{list(first)} for another number of rows\nreturn the same outputs in every call"
+            )
+    answer = next(iter(calls.values()))
+    flags = {"named": has_names(answer), "keyed": isinstance(answer, Mapping)}
     return tuple(
-        OutputSpec(name, str(tensor.dtype).removeprefix("torch."), tensor.dim())
-        for name, tensor in tensors.items()
+        _spec(name, {rows: tensors[name] for rows, tensors in flat.items()}, flags)
+        for name in first
     )
+
+
+def _spec(name: str, tensors: Mapping[int | None, Any], flags: dict[str, bool]) -> OutputSpec:
+    """Return what an output is by its tensors for so many rows."""
+    first = next(iter(tensors.values()))
+    if first.is_nested or first.layout != torch.strided:
+        kind, way = (
+            ("nested", "to_padded_tensor(0.0)") if first.is_nested else ("sparse", "to_dense()")
+        )
+        return OutputSpec(
+            name=name,
+            dtype="float32",
+            row_shape=(),
+            problem=f"the model's output {name!r} is a {kind} tensor, and a prediction is an entry "
+            f"a row of a dense one\nlet forward return output.{way}",
+            **flags,
+        )
+    dtype = str(first.dtype).removeprefix("torch.")
+    return output_spec(name, dtype, {n: tuple(t.shape) for n, t in tensors.items()}, **flags)
+
+
+def resized(features: Any, rows: int) -> Any:
+    """Return features of so many rows: the first ones, over and over if they are fewer."""
+    if isinstance(features, Mapping):
+        return {name: resized(one, rows) for name, one in features.items()}
+    if isinstance(features, tuple):
+        return tuple(resized(one, rows) for one in features)
+    return features[torch.arange(rows, device=features.device) % len(features)]
 
 
 def _positional(function: Any) -> int | None:
@@ -228,7 +275,7 @@ def _required(kind: type) -> bool:
     return bool(_positional(kind))
 
 
-def _takes_two(function: Any) -> bool:
+def takes_two(function: Any) -> bool:
     """Whether a function is a loss itself, and not a creator of one."""
     count = _positional(function)
     return count is None or count >= 2

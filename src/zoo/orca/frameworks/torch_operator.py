@@ -6,6 +6,8 @@ PyTorch is imported only where it is used: on the driver a user's class has this
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from zoo.orca.frameworks.torch_closures import stepped
+
 
 class TrainingOperator:
     """Trains, validates and predicts; override what should be done otherwise.
@@ -75,6 +77,9 @@ class TrainingOperator:
     def train_batch(self, batch: tuple[Any, ...], batch_info: dict[str, Any]) -> Mapping[str, Any]:
         """Compute gradients of one batch and update the model.
 
+        Metrics of training are those of the outputs of `forward_batch`; one that does not call it
+        has none.
+
         Returns
         -------
         dict
@@ -83,16 +88,20 @@ class TrainingOperator:
         """
         main = self._runner.main_callback
         if main is None:
-            _, _, loss = self.forward_batch(batch, batch_info)
-            self.optimizer.zero_grad()
-            loss.backward()
-            self.optimizer.step()
+            loss = stepped(self.optimizer, lambda: self._forward(batch, batch_info))
         else:
             main.on_train_forward(self._runner)
             main.on_iter_backward(self._runner)
             loss = self._runner.loss
         self._runner.loss = loss
         return {"train_loss": loss.detach()}
+
+    def _forward(self, batch: tuple[Any, ...], batch_info: dict[str, Any]) -> Any:
+        """Return the loss; what comes out before the first update is what metrics look at."""
+        output, target, loss = self.forward_batch(batch, batch_info)
+        if self._runner.output is None:
+            self._runner.output, self._runner.target = output, target
+        return loss
 
     def forward_batch(
         self, batch: tuple[Any, ...], batch_info: dict[str, Any]
@@ -102,6 +111,9 @@ class TrainingOperator:
         with self._runner.autocast():
             output = self._runner.call_model(features)
             loss = self.criterion(output, target)
+        if self._runner.output is None:
+            # So that a train_batch that calls this has metrics of training.
+            self._runner.output, self._runner.target = output, target
         return output, target, loss
 
     def validate(

@@ -4,11 +4,12 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-import torchmetrics
 from torch.nn import functional as F
 from torchmetrics import Metric
 
 from zoo.orca.errors import ModelError
+from zoo.orca.frameworks.torch_device import flat_tensors
+from zoo.orca.frameworks.torch_metric_inputs import LOGITS, SMALL, Outputs, Reader
 
 Values = Callable[[Any, Any], Any]
 
@@ -42,139 +43,253 @@ class MeanOfRows(Metric):  # type: ignore[misc]
         return self.total / self.count
 
 
-class Scores(Metric):  # type: ignore[misc]
-    """A metric of torchmetrics on scores and classes that are laid out as Orca's outputs are."""
+class MeanOfCalls(Metric):  # type: ignore[misc]
+    """The mean of what the user's function returns: a value a row, or a mean over a call's rows."""
 
     full_state_update = False
 
-    def __init__(self, inner: Metric) -> None:
+    def __init__(self, function: Callable[[Any, Any], Any]) -> None:
         super().__init__()
-        self.inner = inner
+        self._function = function
+        zero = torch.tensor(0.0, dtype=torch.float64)
+        self.add_state("total", zero, dist_reduce_fx="sum")
+        self.add_state("count", zero.clone(), dist_reduce_fx="sum")
 
     def update(self, output: Any, target: Any) -> None:
         """Add a batch."""
-        output, target = _alike(output, target)
-        self.inner.update(output, target.long())
+        values = torch.as_tensor(self._function(output, target)).double()
+        rows = len(next(iter(flat_tensors(target).values())))
+        self.total += values.mean() * rows
+        self.count += rows
 
     def compute(self) -> Any:
-        """Return the inner metric's value."""
-        return self.inner.compute()
-
-    def reset(self) -> None:
-        """Begin anew."""
-        super().reset()
-        self.inner.reset()
+        """Return the mean."""
+        return self.total / self.count
 
 
-def make(name: str, arguments: dict[str, Any]) -> Metric:
-    """Return the metric of a name of Orca's."""
-    if name in _MEANS:
-        return MeanOfRows(_MEANS[name](**arguments))
-    return Scores(_SCORES[name](**arguments))
+class Confusion(Metric):  # type: ignore[misc]
+    """Precision, recall or their harmonic mean, from what each class has right and wrong.
 
+    Parameters
+    ----------
+    score : callable
+        From hits, false alarms and misses, arrays over classes or numbers, to a score: what it
+        divides, and by what.
+    reader : Reader
+    average : str or None
+        As in `zoo.orca.learn.metrics.F1Score`.
+    """
 
-def _alike(output: Any, target: Any) -> tuple[Any, Any]:
-    """Drop a last axis of length one that only one of the two has."""
-    if output.dim() == target.dim() + 1 and output.shape[-1] == 1:
-        return output.squeeze(-1), target
-    if target.dim() == output.dim() + 1 and target.shape[-1] == 1:
-        return output, target.squeeze(-1)
-    if output.dim() == target.dim() == 2 and output.shape[-1] == target.shape[-1] == 1:
-        return output.squeeze(-1), target.squeeze(-1)
-    return output, target
+    full_state_update = False
+    is_bounded = True
+    counts: list[Any]
 
+    def __init__(self, score: Callable[..., Any], reader: Reader, average: str | None) -> None:
+        super().__init__()
+        self._score, self._reader, self._average = score, reader, average
+        # How many classes there are may turn out late, and differently on each worker.
+        self.add_state("counts", [], dist_reduce_fx=_sum_of_classes)
 
-def _errors(function: Values) -> Callable[[], Values]:
-    def values(output: Any, target: Any) -> Any:
-        output, target = _alike(output, target)
-        if output.shape != target.shape:
+    def update(self, output: Any, target: Any) -> None:
+        """Add a batch."""
+        predicted, true, classes = self._reader.numbers(output, target)
+        if bool((true < 0).any()):
             raise ModelError(
-                f"a metric compares outputs of shape {tuple(output.shape)} with labels of shape "
-                f"{tuple(target.shape)}"
+                f"{self._reader.name}: the label {int(true.min())} is no class\n"
+                "count classes from 0"
             )
-        return function(output, target)
+        highest = int(torch.cat([predicted, true]).max()) if len(true) else 0
+        width = max(classes or 2, highest + 1)
+        right = predicted == true
+        hits, called, there = (
+            torch.bincount(one, minlength=width) for one in (true[right], predicted, true)
+        )
+        own = torch.stack([hits, called - hits, there - hits])
+        self.counts = [_sum_of_classes([*self.counts, own])]
 
-    return lambda: values
+    def compute(self) -> Any:
+        """Return the score, or one for each class."""
+        counts = _sum_of_classes(self.counts) if self.counts else torch.zeros(3, 2)
+        average = self._average or ("binary" if counts.shape[1] == 2 else "micro")
+        if average == "binary" and counts.shape[1] != 2:
+            raise ModelError(
+                f"{self._reader.name}(average='binary') is of two classes, and there are "
+                f"{counts.shape[1]}\nuse 'micro', 'macro' or 'weighted', or leave it out"
+            )
+        if average == "micro":
+            return _ratio(*self._score(*counts.sum(1)))
+        scores = _ratio(*self._score(*counts))
+        if average == "binary":
+            return scores[1]
+        if average == "none":
+            return scores
+        if average == "macro":
+            return scores[counts.sum(0) > 0].mean()
+        there = (counts[0] + counts[2]).double()
+        return (scores * there).sum() / there.sum()
 
 
-def _classes(target: Any, output: Any) -> Any:
-    """Return numbers of classes; rows of the output's shape are one-hot."""
-    if target.dim() == output.dim() and target.shape == output.shape:
-        return target.argmax(-1)
-    return target.squeeze(-1) if target.dim() == output.dim() else target
+class Area(Metric):  # type: ignore[misc]
+    """The area under the ROC curve by so many thresholds, all workers' counts together."""
+
+    full_state_update = False
+
+    def __init__(self, reader: Reader, thresholds: int) -> None:
+        super().__init__()
+        self._reader, self._thresholds = reader, thresholds
+        zeros = torch.zeros(2, thresholds, dtype=torch.float64)
+        self.add_state("above", zeros, dist_reduce_fx="sum")
+        self.add_state("rows", torch.zeros(2, dtype=torch.float64), dist_reduce_fx="sum")
+
+    def update(self, output: Any, target: Any) -> None:
+        """Add a batch."""
+        chance, positive = self._reader.positives(output, target)
+        self._reader.check_probabilities(chance)
+        bounds = torch.linspace(0, 1, self._thresholds, device=chance.device).double()
+        for k, rows in enumerate((chance[~positive], chance[positive])):
+            # How many thresholds a score reaches; so many it counts for.
+            reached = torch.bucketize(rows, bounds, right=True)
+            counts = torch.bincount(reached, minlength=self._thresholds + 1)
+            self.above[k] += counts.flip(0).cumsum(0).flip(0)[1:].double()
+            self.rows[k] += len(rows)
+
+    def compute(self) -> Any:
+        """Return the area; not a number without rows of both classes."""
+        rates = self.above / self.rows[:, None]
+        ends = [torch.zeros(2, 1, dtype=torch.float64, device=rates.device), rates.flip(1)]
+        false, true = torch.cat(ends, dim=1)
+        return torch.trapezoid(true, false)
 
 
-def _sparse_accuracy() -> Values:
-    return lambda output, target: output.argmax(-1) == _classes(target, output).long()
+class ExactArea(Metric):  # type: ignore[misc]
+    """The area under the ROC curve, of all rows: the chance that a positive one scores higher."""
+
+    full_state_update = False
+
+    def __init__(self, reader: Reader) -> None:
+        super().__init__()
+        self._reader = reader
+        self.add_state("scores", [], dist_reduce_fx="cat")
+        self.add_state("positive", [], dist_reduce_fx="cat")
+
+    def update(self, output: Any, target: Any) -> None:
+        """Add a batch."""
+        scores, positive = self._reader.positives(output, target, ranks=True)
+        self.scores.append(scores)
+        self.positive.append(positive)
+
+    def compute(self) -> Any:
+        """Return the area; not a number without rows of both classes."""
+        if not self.scores:
+            return torch.tensor(float("nan"))
+        values, positive = torch.cat(list(self.scores)), torch.cat(list(self.positive)).double()
+        _, place = values.unique(return_inverse=True)
+        hits = torch.bincount(place, positive)
+        others = torch.bincount(place, 1 - positive)
+        below = others.cumsum(0) - others / 2
+        return (hits * below).sum() / (hits.sum() * others.sum())
 
 
-def _binary_accuracy(threshold: float = 0.5) -> Values:
+def make(name: str, arguments: dict[str, Any], outputs: Outputs) -> Metric:
+    """Return the metric of a name of Orca's, for a model with such outputs."""
+    reader = Reader(name, outputs)
+    if name in _MEANS:
+        return MeanOfRows(_MEANS[name](reader, **arguments))
+    if name in _RATIOS:
+        return Confusion(_RATIOS[name], reader, **arguments)
+    return Area(reader, arguments["threshold_num"]) if name == "AUC" else ExactArea(reader)
+
+
+def _sum_of_classes(counts: Any) -> Any:
+    """Add up counts of shape (3, classes), of which some know fewer classes."""
+    most = max(one.shape[1] for one in counts)
+    return torch.stack([F.pad(one, (0, most - one.shape[1])) for one in counts]).sum(0)
+
+
+def _ratio(part: Any, whole: Any) -> Any:
+    """Return quotients; 0 where there is nothing to divide."""
+    whole = whole.double()
+    return torch.where(whole > 0, part.double() / whole.clamp_min(1), 0.0)
+
+
+def _accuracy(reader: Reader, zero_based_label: bool = True) -> Values:
     def values(output: Any, target: Any) -> Any:
-        output, target = _alike(output, target)
-        return (output > threshold) == (target > threshold)
+        predicted, true, _ = reader.numbers(output, target, shift=0 if zero_based_label else 1)
+        return predicted == true
 
     return values
 
 
-def _accuracy(zero_based_label: bool = True) -> Values:
-    sparse, binary = _sparse_accuracy(), _binary_accuracy()
+def _best(reader: Reader, count: int) -> Values:
+    """Return whether a label is among the largest outputs."""
 
     def values(output: Any, target: Any) -> Any:
-        if output.dim() > 1 and output.shape[-1] > 1:
-            shift = 0 if zero_based_label or target.shape == output.shape else 1
-            return sparse(output, target - shift)
-        return binary(output, target)
+        scores = reader.required_scores(output, target)
+        best = scores.output.topk(min(count, scores.classes), dim=scores.axis).indices
+        if scores.is_sparse:
+            label = reader.whole(scores.target)
+        else:
+            label = scores.target.argmax(scores.axis)
+        found = (best == label.unsqueeze(scores.axis)).any(scores.axis)
+        return found[reader.kept(scores.target)] if scores.is_sparse else found
 
     return values
 
 
-def _top5() -> Values:
+def _binary_accuracy(reader: Reader, threshold: float = 0.5) -> Values:
     def values(output: Any, target: Any) -> Any:
-        best = output.topk(min(5, output.shape[-1]), dim=-1).indices
-        return (best == _classes(target, output).long().unsqueeze(-1)).any(-1)
+        chance, positive = reader.positives(output, target)
+        return (chance > threshold) == positive
 
     return values
 
 
-def _binary_crossentropy(output: Any, target: Any) -> Any:
-    return F.binary_cross_entropy(output, target.to(output.dtype), reduction="none")
+def _errors(function: Values) -> Callable[[Reader], Values]:
+    return lambda reader: lambda output, target: function(*reader.same(output, target))
 
 
-def _log_of_class(output: Any, target: Any) -> Any:
-    chosen = output.gather(-1, _classes(target, output).long().unsqueeze(-1)).squeeze(-1)
-    return -chosen.clamp_min(torch.finfo(output.dtype).tiny).log()
+def _binary_crossentropy(reader: Reader) -> Values:
+    def values(output: Any, target: Any) -> Any:
+        output, target = reader.same(output, target)
+        if reader.outputs.kind == LOGITS:
+            return F.binary_cross_entropy_with_logits(output, target, reduction="none")
+        reader.check_probabilities(output)
+        chance = output.clamp(SMALL, 1 - SMALL)
+        return -(target * chance.log() + (1 - target) * (1 - chance).log())
+
+    return values
 
 
-def _divergence(output: Any, target: Any) -> Any:
-    small = 1e-7
-    target, output = target.clamp(small, 1.0), output.clamp(small, 1.0)
-    return (target * (target / output).log()).sum(-1)
+def _divergence(reader: Reader) -> Values:
+    def values(output: Any, target: Any) -> Any:
+        scores = reader.required_scores(output, target)
+        if scores.is_sparse:
+            raise reader.misfit(output, target, "probabilities of classes on both sides")
+        true = scores.target.double().clamp(SMALL, 1.0)
+        ours = reader.probabilities(scores).clamp(SMALL, 1.0)
+        return (true * (true / ours).log()).sum(scores.axis)
+
+    return values
 
 
 _MEANS: dict[str, Callable[..., Values]] = {
     "Accuracy": _accuracy,
     "BinaryAccuracy": _binary_accuracy,
-    "SparseCategoricalAccuracy": _sparse_accuracy,
-    "CategoricalAccuracy": _sparse_accuracy,
-    "Top5Accuracy": _top5,
+    "SparseCategoricalAccuracy": lambda reader: _best(reader, 1),
+    "CategoricalAccuracy": lambda reader: _best(reader, 1),
+    "Top5Accuracy": lambda reader: _best(reader, 5),
     "MSE": _errors(lambda output, target: (output - target) ** 2),
     "MAE": _errors(lambda output, target: (output - target).abs()),
-    "Poisson": _errors(lambda output, target: output - target * (output + 1e-7).log()),
-    "BinaryCrossEntropy": _errors(_binary_crossentropy),
-    "CategoricalCrossEntropy": lambda: _log_of_class,
-    "SparseCategoricalCrossEntropy": lambda: _log_of_class,
-    "KLDivergence": _errors(_divergence),
+    "Poisson": _errors(lambda output, target: output - target * (output + SMALL).log()),
+    "BinaryCrossEntropy": _binary_crossentropy,
+    "CategoricalCrossEntropy": lambda reader: reader.entropies,
+    "SparseCategoricalCrossEntropy": lambda reader: reader.entropies,
+    "KLDivergence": _divergence,
 }
 
-
-def _auc(threshold_num: int = 200) -> Metric:
-    return torchmetrics.classification.BinaryAUROC(thresholds=threshold_num)
-
-
-_SCORES: dict[str, Callable[..., Metric]] = {
-    "AUC": _auc,
-    "AUROC": torchmetrics.classification.BinaryAUROC,
-    "F1Score": torchmetrics.classification.BinaryF1Score,
-    "Precision": torchmetrics.classification.BinaryPrecision,
-    "Recall": torchmetrics.classification.BinaryRecall,
+#: Of hits, false alarms and misses.
+_RATIOS: dict[str, Callable[..., Any]] = {
+    "F1Score": lambda hits, alarms, misses: (2 * hits, 2 * hits + alarms + misses),
+    "Precision": lambda hits, alarms, misses: (hits, hits + alarms),
+    "Recall": lambda hits, alarms, misses: (hits, hits + misses),
 }

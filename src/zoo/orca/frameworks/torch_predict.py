@@ -1,18 +1,22 @@
 """Predictions: so many rows at once as suit the model."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from zoo.orca.errors import ModelError
+from zoo.orca.frameworks.torch_calls import CALL_ERRORS, call_error
 from zoo.orca.frameworks.torch_device import flat_tensors
-from zoo.orca.frameworks.torch_feed import Layout, tensors_of
-from zoo.orca.frameworks.torch_models import Made, call_model
-from zoo.orca.frameworks.torch_operator import overrides
+from zoo.orca.frameworks.torch_feed import Batch, Layout, tensors_of
+from zoo.orca.frameworks.torch_models import Made, call_model, described, resized
+from zoo.orca.frameworks.torch_operator import TrainingOperator, overrides
 from zoo.orca.frameworks.torch_runner import Runner
-from zoo.orca.frameworks.torch_state import write_training, write_weights
-from zoo.orca.wire.job import Job, PredictJob
+from zoo.orca.frameworks.torch_state import is_built, write_training, write_weights
+from zoo.orca.wire.features import ColumnSpec
+from zoo.orca.wire.job import PredictJob
+from zoo.orca.wire.outputs import PROBES, OutputSpec
 from zoo.orca.wire.packing import State
 from zoo.orca.worker.collective import Alone
 from zoo.orca.worker.plugin import Columns, World
@@ -22,72 +26,134 @@ _MOST_ROWS: Final = 1 << 16
 _FEWEST_ROWS: Final = 32
 #: Bytes of what all modules of one call return. Few of them live at the same time.
 _BUDGET: Final = 256 << 20
+_SHORT: Final = (torch.bfloat16, torch.float16)
 
 
 class Predict:
-    """Predicts batches with a job's state."""
+    """Implements `zoo.orca.worker.plugin.Predictor`."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: PredictJob) -> None:
         self._made = Made(job)
         self._layout = Layout(job.columns)
-        self._most = job.batch_size if isinstance(job, PredictJob) else None
+        self._names = [output.name for output in job.outputs]
         self._state = State.from_bytes(job.state) if job.state is not None else None
         self._made.model.eval()
-        self._operator: Any = None
-        self._is_ready = False
+        self._call: Call | None = None
 
-    def __call__(self, columns: Columns) -> list[NDArray[np.generic]]:
-        """Return the outputs for these rows."""
-        tensors = tensors_of(self._layout, columns)
-        with torch.inference_mode():
-            if not self._is_ready:
-                self._begin(tensors)
-            rows, most = len(tensors[0]), self._most or _MOST_ROWS
-            pieces = [
-                self._run([tensor[start : start + most] for tensor in tensors])
-                for start in range(0, max(rows, 1), most)
-            ]
-        if len(pieces) == 1:
-            return pieces[0]
-        return [np.concatenate(parts) for parts in zip(*pieces, strict=True)]
-
-    def _begin(self, tensors: list[Any]) -> None:
-        """Build what the first batch builds, then take the state."""
+    def begin(self, sample: Columns) -> int:
+        """Build what the first rows build, take the state, and say how many rows suit the model."""
         made = self._made
-        few = self._layout.pack_features([tensor[:2].to(made.device) for tensor in tensors])
-        size = _row_elements(made, few) if len(made.models) == 1 else 0
-        if self._state is not None:
-            write_weights(made.model, self._state)
-        kind = made.operator_class()
-        if overrides(kind, "predict", "predict_batch"):
-            runner = Runner(made, World(Alone(), lambda progress: None), None, {})
-            self._operator = kind(runner)
+        few = [tensor.to(made.device) for tensor in tensors_of(self._layout, sample)]
+        features = self._layout.pack_features(few)
+        # Not in inference mode: what a call builds there could not be written to any more.
+        with torch.no_grad():
             if self._state is not None:
-                write_training(
-                    State(self._state.tensors, {"operator": self._state.meta.get("operator")}),
-                    (),
-                    (),
-                    self._operator,
-                )
-        if self._most is None:
-            fitting = _BUDGET // (4 * size) if size else _FEWEST_ROWS
-            self._most = max(_FEWEST_ROWS, min(_MOST_ROWS, fitting))
-        self._is_ready = True
+                if not is_built(made.model, self._state):
+                    Call(made, None)(features)
+                    made.model.eval()  # what was built in there begins in training mode
+                write_weights(made.model, self._state)
+            self._call = Call(made, self._state)
+            size = _row_elements(made, self._call, features)
+        fitting = _BUDGET // (4 * size) if size else _FEWEST_ROWS
+        return max(_FEWEST_ROWS, min(_MOST_ROWS, fitting))
 
-    def _run(self, tensors: list[Any]) -> list[NDArray[np.generic]]:
+    def __call__(self, columns: Columns) -> list[NDArray[Any]]:
+        """Return the outputs for these rows."""
         device = self._made.device
-        features = self._layout.pack_features([tensor.to(device) for tensor in tensors])
+        with torch.inference_mode():
+            tensors = [tensor.to(device) for tensor in tensors_of(self._layout, columns)]
+            call = self._call or Call(self._made, None)
+            found = flat_tensors(call(self._layout.pack_features(tensors)))
+            # By name: a dict has its keys in whatever order the model put them there.
+            if found.keys() != set(self._names):
+                raise ModelError(
+                    f"the model returned the outputs {list(found)} in one call, and {self._names} "
+                    "when it was built\nreturn the same outputs in every call"
+                )
+            return [_array(found[name]) for name in self._names]
+
+
+class Call:
+    """Predicts a batch: with the model, or with the user's operator where it has a way of its own.
+
+    Parameters
+    ----------
+    made : Made
+    state : State or None
+        Whose part for operators is taken.
+    """
+
+    def __init__(self, made: Made, state: State | None) -> None:
+        self._made = made
+        self._operator: Any = None
+        if not has_own_prediction(made):
+            return
+        runner = Runner(made, World(Alone(), lambda progress: None), None, {})
+        self._operator = made.operator_class()(runner)
+        if state is not None:
+            own = State(state.tensors, {"operator": state.meta.get("operator")})
+            write_training(own, (), (), self._operator)
+
+    def __call__(self, features: Any) -> Any:
+        """Return what comes out, in the model's own structure."""
         if self._operator is None:
-            output = call_model(self._made.models[0], features)
-        else:
-            batch = features if isinstance(features, tuple) else (features,)
-            output = self._operator.predict([batch])[0]
-        found = flat_tensors(output).values()
-        return [tensor.detach().float().cpu().numpy() for tensor in found]
+            return call_model(self._made.models[0], features)
+        batch = features if isinstance(features, tuple) else (features,)
+        return self._operator.predict([batch])[0]
 
 
-def _row_elements(made: Made, features: Any) -> int:
-    """Return how many numbers the modules of a model make of one row, by calling it with few."""
+def has_own_prediction(made: Made) -> bool:
+    """Whether the user's operator predicts in a way of its own."""
+    return overrides(made.operator_class(), "predict", "predict_batch")
+
+
+def outputs_of(made: Made, batch: Batch, columns: Sequence[ColumnSpec]) -> tuple[OutputSpec, ...]:
+    """Return the outputs by a sample, which also builds lazy modules.
+
+    Parameters
+    ----------
+    made : Made
+    batch : Batch
+        The sample.
+    columns : sequence of ColumnSpec
+        Of its features, for the error.
+
+    Raises
+    ------
+    ModelError
+        If the model cannot be called with them, or nothing says how several models predict.
+    """
+    own = has_own_prediction(made)
+    if not own and len(made.models) != 1:
+        raise ModelError(
+            f"model makes {len(made.models)} models, and nothing says what they predict together\n"
+            "pass a training_operator_cls with predict_batch(self, batch), which calls self.models"
+        )
+    call, was = Call(made, None), made.model.training
+    made.model.eval()
+    try:
+        with torch.no_grad():
+            answers: dict[int | None, Any] = {n: call(resized(batch.features, n)) for n in PROBES}
+    except CALL_ERRORS as error:
+        if own:
+            raise
+        hooks = made.operator_class()
+        other = None if hooks is TrainingOperator else hooks.__name__
+        raise call_error(made.models[0], batch.features, columns, error, hooks=other) from error
+    finally:
+        made.model.train(was)
+    return described(answers)
+
+
+def _array(tensor: Any) -> NDArray[Any]:
+    """Return a tensor's values; numpy does not know bfloat16."""
+    tensor = tensor.detach().cpu()
+    values: NDArray[Any] = (tensor.float() if tensor.dtype in _SHORT else tensor).numpy()
+    return values
+
+
+def _row_elements(made: Made, call: Call, features: Any) -> int:
+    """Return how many numbers the modules of a model make of one row, by a call with few."""
     sizes: list[int] = []
 
     def count(module: Any, inputs: Any, output: Any) -> None:
@@ -97,7 +163,7 @@ def _row_elements(made: Made, features: Any) -> int:
     leaves = [module for module in made.model.modules() if not list(module.children())]
     handles = [module.register_forward_hook(count) for module in leaves]
     try:
-        call_model(made.models[0], features)
+        call(features)
     finally:
         for handle in handles:
             handle.remove()

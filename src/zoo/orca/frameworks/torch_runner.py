@@ -1,17 +1,25 @@
 """What a run consists of, as callbacks and operators see it."""
 
 import contextlib
+import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sized
 from typing import Any
 
 import numpy as np
 import torch
 
 from zoo.orca.errors import ModelError
+from zoo.orca.files import write_bytes
 from zoo.orca.frameworks.torch_callbacks import Callback, MainCallback, looks_at_steps
+from zoo.orca.frameworks.torch_feed import Batch, Shown
 from zoo.orca.frameworks.torch_losses import Loss, SumLoss
 from zoo.orca.frameworks.torch_models import Made, call_model
+from zoo.orca.frameworks.torch_resumed import MADE
+from zoo.orca.frameworks.torch_rows import RowShapes
+from zoo.orca.frameworks.torch_schedules import EPOCH, Schedules
+from zoo.orca.wire.job import TrainJob
+from zoo.orca.wire.plan import Plan
 from zoo.orca.worker.plugin import World
 
 
@@ -28,39 +36,85 @@ class Runner:
     epoch, global_step, batch_idx : int
         Counted from 0; `global_step` over all calls of `fit`.
     batch : Batch
-    output, loss : tensor
-        Of the last step, where an operator or a callback runs it.
+    output, target, loss : tensor
+        Of the step, where an operator or a callback runs it.
     logs : dict of str to float
         Results over all workers, the same on each.
     stop : bool
         Set it to end training; all workers stop if one wants to.
+    train_loader : sized
+        Its length is the steps of an epoch.
+    num_epochs : int
+        Epochs of this call; a callback's `before_run` may set another number.
+    first_step : int
+        The number of this call's first step.
+    last_step : int or None
+        The number of steps, over all calls, with which this one ends, whatever `num_epochs` is; a
+        callback's `before_run` may set it.
     """
 
     def __init__(
         self, made: Made, world: World, loss: Loss | None, options: Mapping[str, Any]
     ) -> None:
         self.made, self.world = made, world
-        self.models, self.model = made.models, made.model
+        self.models, self.model, self.whole = made.models, made.models[0], made.model
         self.config, self.device = made.config, made.device
-        self.rank, self.world_size = world.rank, world.size
+        self.rank, self.size = world.rank, world.size
+        self.world_size = world.size
         self.loss_function = loss
         self.options = dict(options)
         self.optimizers: list[Any] = []
         self.schedulers: list[Any] = []
-        self.scheduler_step_freq = made.part("scheduler_step_freq") or "batch"
+        self.schedules = Schedules([], None, False)
+        self._moment = EPOCH
         self.epoch = self.global_step = self.batch_idx = 0
         self.batch: Any = None
         self.output: Any = None
+        self.target: Any = None
         self.loss: Any = None
         self.logs: dict[str, float] = {}
         self.stop = False
+        self.train_loader: Sized = ()
+        self.val_loader: Sized | None = None
+        self.epochs = self.num_epochs = self.first_step = 0
+        self.epoch_stats: dict[str, float] | None = None
+        self._pocket: dict[str, Any] = {}
+        self.last_step: int | None = None
         self.main_callback: MainCallback | None = None
+        #: What optimizers and schedules are, for whoever goes on with their state.
+        self.made_of: dict[str, Any] = {}
+        self.row_shapes: RowShapes | None = None
         self._callbacks: list[Callback] = []
+        self.has_callbacks = self.has_own_validation = False
         self.watched = {"train": False, "val": False}
         self._callable = self.models[0]
         if options.get("compile"):
             self._callable = torch.compile(self.models[0])
         self._half = options.get("precision", "fp32") == "bf16"
+
+    def begin(self, job: TrainJob, plan: Plan) -> None:
+        """Take what is known of a training's length."""
+        self.train_loader = range(job.steps_per_epoch or plan.steps_per_pass)
+        self.num_epochs = job.epochs
+        self.first_step = int(job.options.get("first_step", self.global_step))
+        self.last_step = job.options.get("last_step")
+
+    def agree_on_length(self) -> int:
+        """Return this call's steps, the same on all ranks; called on all ranks.
+
+        A callback may have changed the length on some of them alone.
+        """
+        own = (self.num_epochs, self.last_step)
+        told = [own]
+        if self.world_size > 1 and self.has_callbacks:
+            messages = self.world.collective.all_gather(json.dumps(own).encode())
+            told = [json.loads(bytes(message)) for message in messages]
+        self.num_epochs = max(epochs for epochs, _ in told)
+        ends = [end for _, end in told if end is not None]
+        self.last_step = min(ends) if ends else None
+        if self.last_step is None:
+            return max(self.num_epochs, 0) * len(self.train_loader)
+        return max(self.last_step - self.global_step, 0)
 
     def use_callbacks(self, given: list[Any]) -> None:
         """Take the user's callbacks; those that write run on rank 0 alone.
@@ -84,11 +138,31 @@ class Runner:
         for phase in self.watched:
             self.watched[phase] = any(looks_at_steps(one, phase) for one in given)
         self._callbacks = [one for one in given if self.rank == 0 or not one.writes]
+        self.has_callbacks = bool(given)
+        self.has_own_validation = any(
+            getattr(type(self.main_callback), name, None) not in (None, default)
+            for name, default in vars(MainCallback).items()
+            if name in ("on_iter_forward", "on_val_forward")
+        )
 
     def tell(self, moment: str) -> None:
         """Call one method of every callback."""
         for callback in self._callbacks:
             getattr(callback, moment)(self)
+
+    def show(self, batch: Batch, index: int, phase: str) -> Shown:
+        """Let callbacks see a step's batch, and return what they have made of it.
+
+        Nothing of the last step is left.
+        """
+        shown = self.batch = batch.shown()
+        self.batch_idx = index
+        self.output = self.loss = None
+        if self.watched[phase]:
+            self.tell(f"before_{phase}_iter")
+            shown = self.batch = shown.replaced_by(self.batch)
+        self.target = shown.target
+        return shown
 
     def autocast(self) -> Any:
         """Return the context in which the forward pass runs."""
@@ -96,15 +170,28 @@ class Runner:
             return contextlib.nullcontext()
         return torch.autocast(self.device.type, dtype=torch.bfloat16)
 
-    def call_model(self, features: Any) -> Any:
-        """Call the first model with features, by position or by keyword."""
+    def call_model(self, features: Any, rows: int = 0) -> Any:
+        """Call the first model with features, by position or by keyword.
+
+        Outputs have an axis for rows also where there is one row alone. Who knows how many there
+        are may say so: to look costs more than it seems, once a step.
+        """
         if isinstance(features, (list, tuple)) and len(features) == 1:
             if isinstance(features[0], Mapping):
                 features = features[0]
-        return call_model(self._callable, features)
+        output = call_model(self._callable, features)
+        if rows > 1 or self.row_shapes is None or _rows(features) > 1:
+            return output
+        return self.row_shapes.of_one_row(output)
 
-    def criterion(self, output: Any, target: Any) -> Any:
+    def criterion(self, *values: Any) -> Any:
         """Return the loss of the current batch, a scalar.
+
+        Parameters
+        ----------
+        *values : object
+            The output and the target; or, as in Orca, the outputs one by one, and then as many
+            targets as the batch has.
 
         Raises
         ------
@@ -113,15 +200,26 @@ class Runner:
         """
         if self.loss_function is None:
             raise ModelError("there is no loss: pass from_torch(loss=...)")
+        output, target = values if len(values) == 2 else self._split(values)
         value, divisor = self.loss_function(output, target, self.batch.weight)
         if divisor is None:
             return value
-        if self.world_size > 1 and self.model.training:
+        if self.world_size > 1 and self.whole.training:
             raise ModelError(
                 "a loss with class weights or ignored labels cannot be put together over workers "
                 "when an operator or a MainCallback runs the steps: use the default ones"
             )
         return value / divisor
+
+    def _split(self, values: tuple[Any, ...]) -> tuple[Any, Any]:
+        """Return outputs and targets that were given one by one."""
+        target = self.batch.target
+        count = len(target) if isinstance(target, (list, tuple)) else 1
+        outputs, targets = values[:-count], values[-count:]
+        return (
+            outputs[0] if len(outputs) == 1 else outputs,
+            targets[0] if count == 1 else targets,
+        )
 
     def of_all(self, value: Any) -> Any:
         """Return a loss of this rank's rows so that its mean over rows is the global batch's.
@@ -134,25 +232,69 @@ class Runner:
             return value
         return value * (batch.of / batch.rows)
 
-    def step_schedulers(self, result: float | None = None) -> None:
-        """Let the learning-rate schedules take one step."""
-        for scheduler in self.schedulers:
-            if isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
-                if result is not None:
-                    scheduler.step(result)
-            else:
-                scheduler.step()
+    @property
+    def metrics_stats(self) -> dict[str, float]:
+        """The loss of the step of this worker, and its rows."""
+        if self.loss is None or self.batch is None:
+            return {}
+        return {"train_loss": float(self.loss), "num_samples": self.batch.rows}
 
-    def adjust_rate(self, moment: str, result: float | None = None) -> None:
-        """Let schedules step if `moment`, "batch" or "epoch", is when they do."""
-        if moment != self.scheduler_step_freq:
+    @property
+    def optimizer(self) -> Any:
+        """The first optimizer; None in an evaluation."""
+        return self.optimizers[0] if self.optimizers else None
+
+    @property
+    def scheduler(self) -> Any:
+        """The first learning-rate schedule, or None."""
+        return self.schedulers[0] if self.schedulers else None
+
+    @property
+    def lr_scheduler(self) -> Any:
+        """The same under an older name."""
+        return self.scheduler
+
+    def put(self, key: str, value: Any) -> None:
+        """Keep something for other callbacks of this call."""
+        self._pocket[key] = value
+
+    def update(self, key: str, value: Any) -> None:
+        """Keep another value."""
+        self._pocket[key] = value
+
+    def get(self, key: str) -> Any:
+        """Return what was kept."""
+        return self._pocket[key]
+
+    def remove(self, key: str) -> None:
+        """Keep something no longer."""
+        del self._pocket[key]
+
+    def use_schedulers(self, schedulers: list[Any]) -> None:
+        """Take the learning-rate schedules; called when the callbacks are there."""
+        self.schedulers = schedulers
+        frequency = self.made.part("scheduler_step_freq")
+        self.schedules = Schedules(schedulers, frequency, self._adjusts_rate)
+
+    @property
+    def _adjusts_rate(self) -> bool:
+        """Whether the user's main callback lets schedules step."""
+        default = MainCallback.on_lr_adjust
+        return getattr(type(self.main_callback), "on_lr_adjust", default) is not default
+
+    def step_schedulers(self) -> None:
+        """Let the learning-rate schedules take one step."""
+        self.schedules.step(self._moment, self.logs)
+
+    def adjust_rate(self, moment: str) -> None:
+        """Let those schedules step whose moment, "batch" or "epoch", it is."""
+        if not self.schedules.is_due(moment):
             return
-        if self.main_callback is not None and type(self.main_callback).on_lr_adjust is not (
-            MainCallback.on_lr_adjust
-        ):
+        self._moment = moment
+        if self._adjusts_rate and self.main_callback is not None:
             self.main_callback.on_lr_adjust(self)
         else:
-            self.step_schedulers(result)
+            self.step_schedulers()
 
     def agree_to_stop(self) -> None:
         """Stop on all ranks if any wants to; called on all ranks."""
@@ -160,6 +302,19 @@ class Runner:
             flag = np.array([bool(self.stop)], np.int64)
             self.world.collective.all_reduce(flag)
             self.stop = bool(flag[0])
+
+    def save_checkpoint(self, filepath: str, save_weights_only: bool = False) -> str:
+        """Write the state as `ModelCheckpoint` does, on rank 0; return the path."""
+        if self.rank == 0:
+            buffer = io.BytesIO()
+            weights = self.whole.state_dict
+            torch.save(weights() if save_weights_only else self.state_dict(), buffer)
+            write_bytes(filepath, buffer.getvalue())
+        return filepath
+
+    def get_state_dict(self) -> dict[str, Any]:
+        """Return the state under Orca's name for it."""
+        return self.state_dict()
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything that Orca's checkpoints in PyTorch's format hold."""
@@ -169,60 +324,10 @@ class Runner:
             "models": [model.state_dict() for model in self.models],
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "schedulers": [scheduler.state_dict() for scheduler in self.schedulers],
+            MADE: self.made_of,
         }
 
 
-class Totals:
-    """A loss over the steps of an epoch: sums of values and of what they are divided by."""
-
-    def __init__(self, device: Any) -> None:
-        self._value = torch.zeros((), dtype=torch.float64, device=device)
-        self._divisor = torch.zeros((), dtype=torch.float64, device=device)
-        self._count = 0.0
-
-    def add(self, value: Any, divisor: Any, count: float, rows: int) -> None:
-        """Add a step's value of this rank's `rows`, which counts so much.
-
-        It is divided by `divisor`, or by the rows: those of all ranks make up the step's.
-        """
-        if divisor is None:
-            self._value.add_(value.detach(), alpha=count)
-            self._count += rows
-        else:
-            self._value.add_(value.detach())
-            self._divisor.add_(divisor)
-
-    def pair(self) -> tuple[float, float]:
-        """Return the sum and what to divide it by."""
-        return float(self._value), self._count + float(self._divisor)
-
-    def mean(self, collective: Any) -> float:
-        """Return the mean over all ranks; called on all ranks."""
-        pair = np.array(self.pair())
-        collective.all_reduce(pair)
-        return float(pair[0] / pair[1]) if pair[1] else float("nan")
-
-
-def reduced(values: Mapping[str, float], rows: int, collective: Any) -> dict[str, float]:
-    """Return means over rows of what the ranks' hooks returned; called on all ranks.
-
-    Ranks without rows may lack names; those that all other ranks have count.
-    """
-    if collective.size == 1:
-        return {name: float(value) for name, value in values.items()}
-    own = json.dumps([rows, {name: float(value) for name, value in values.items()}]).encode()
-    told = [json.loads(bytes(message)) for message in collective.all_gather(own)]
-    found: dict[str, list[float]] = {}
-    for count, theirs in told:
-        for name, value in theirs.items():
-            sums = found.setdefault(name, [0.0, 0.0])
-            if count:
-                sums[0] += value * count
-                sums[1] += count
-    return {name: total / count if count else 0.0 for name, (total, count) in found.items()}
-
-
-def groups(start: int, count: int, size: int) -> Iterator[tuple[int, int]]:
-    """Yield the first step and the number of steps of each update in an epoch."""
-    for first in range(0, count, size):
-        yield start + first, min(size, count - first)
+def _rows(features: Any) -> int:
+    first = next(iter(features.values() if isinstance(features, Mapping) else features))
+    return len(first)

@@ -1,6 +1,5 @@
 """A model with a job's state, its loss, metrics and operator, ready for a loop."""
 
-import inspect
 import socket
 from typing import Any
 
@@ -8,6 +7,9 @@ import numpy as np
 import torch
 
 from zoo.orca.errors import MissingPackageError, ModelError
+from zoo.orca.frameworks.class_labels import check_chances, check_class_labels
+from zoo.orca.frameworks.torch_callbacks import makes_forward
+from zoo.orca.frameworks.torch_calls import CALL_ERRORS, call_error
 from zoo.orca.frameworks.torch_device import flat_tensors
 from zoo.orca.frameworks.torch_feed import Batch, Feed, Layout
 from zoo.orca.frameworks.torch_losses import (
@@ -16,12 +18,18 @@ from zoo.orca.frameworks.torch_losses import (
     is_elementwise,
     is_of_classes,
     loss_of,
+    numbers_classes,
+    takes_chances,
 )
-from zoo.orca.frameworks.torch_models import Made, described
+from zoo.orca.frameworks.torch_models import Made
 from zoo.orca.frameworks.torch_operator import overrides
+from zoo.orca.frameworks.torch_predict import has_own_prediction, outputs_of
+from zoo.orca.frameworks.torch_resumed import Resumed, made_of, names_of
+from zoo.orca.frameworks.torch_rows import RowShapes
 from zoo.orca.frameworks.torch_runner import Runner
 from zoo.orca.frameworks.torch_state import share_weights, write_training, write_weights
-from zoo.orca.wire.job import EvaluateJob, OutputSpec, TrainJob
+from zoo.orca.wire.job import EvaluateJob, TrainJob
+from zoo.orca.wire.outputs import OutputSpec
 from zoo.orca.wire.packing import State, unpack
 from zoo.orca.worker.plugin import Rows, World, check_state_size
 
@@ -40,6 +48,14 @@ class Session:
     runner : Runner
     operator : TrainingOperator
     metrics : dict of str to Metric
+    training_metrics : dict of str to Metric
+        Those that are computed of the steps of training, too.
+    told : str
+        What the user must hear of what was chosen for them.
+    anew : list of str
+        What did not go on from the state, and why.
+    goes_on_with_schedules : bool
+        Whether the state's schedules do.
     evaluation_loss : Loss or None
     """
 
@@ -47,7 +63,13 @@ class Session:
         self.made = made = Made(job)
         self._world, self._job = world, job
         self._layout = Layout(rows.spec)
-        function = made.loss()
+        self._classes: dict[str, tuple[int, int]] = {}
+        self._chances: list[str] = []
+        function, kind = made.loss(), made.operator_class()
+        callbacks = list(unpack(job.callbacks)) if job.callbacks else []
+        self._has_own_forward = makes_forward(callbacks) or overrides(
+            kind, "train_epoch", "train_batch", "forward_batch", "validate"
+        )
         self.outputs: tuple[OutputSpec, ...] = self._fit_labels(rows, function)
         self.state = State.from_bytes(job.state) if job.state is not None else None
         if self.state is not None:
@@ -59,21 +81,51 @@ class Session:
         loss = train_loss if is_training else self.evaluation_loss
         self.runner = Runner(made, world, loss, job.options)
         self.runner.options["shared_divisor"] = self._shares_divisor
+        self.runner.row_shapes = self._row_shapes
         if isinstance(job, TrainJob):
             check_state_size(_weight_bytes(made.model), job)
             self.runner.optimizers = made.optimizers()
-            self.runner.schedulers = made.schedulers(self.runner.optimizers)
-        self.runner.use_callbacks(list(unpack(job.callbacks)) if job.callbacks else [])
-        kind = made.operator_class()
+            self.runner.made_of["optimizers"] = made_of(made.model, self.runner.optimizers)
+        self.runner.use_callbacks(callbacks)
+        if is_training:
+            self.runner.use_schedulers(made.schedulers(self.runner.optimizers))
+            self.runner.made_of["schedulers"] = names_of(self.runner.schedulers)
         self.operator = kind(self.runner)
+        self.anew: list[str] = []
+        self.goes_on_with_schedules = False
         if self.state is not None:
-            state, runner = _for(self.state, is_training), self.runner
-            write_training(state, runner.optimizers, runner.schedulers, self.operator)
+            self._resume(self.state, is_training)
         self.has_own_steps = self.runner.main_callback is not None or overrides(
             kind, "train_epoch", "train_batch", "forward_batch"
         )
         self.has_own_validation = overrides(kind, "validate", "forward_batch")
-        self.metrics = _metrics_of(made.part("metrics"), made.config, made.device)
+        self.metrics = _metrics_of(made, function)
+        self.training_metrics, self.told = _for_training(
+            self.metrics, job.options.get("training_metrics")
+        )
+
+    def _resume(self, state: State, is_training: bool) -> None:
+        """Give what trains the model its state, as far as it fits."""
+        runner = self.runner
+        if not is_training:
+            write_training(State(state.tensors, _operators(state)), (), (), self.operator)
+            return
+        insist = bool(runner.options.get("insist_on_optimizer"))
+        resumed = Resumed(state, runner.made_of, insist)
+        resumed.give(runner.optimizers, runner.schedulers, self.operator)
+        self.anew, self.goes_on_with_schedules = resumed.told, resumed.has_schedules
+
+    @property
+    def hidden_by(self) -> str:
+        """What to tell where hooks keep a step's outputs to themselves."""
+        kind = type(self.runner.main_callback or self.operator).__name__
+        way = "let train_batch call self.forward_batch, or return the numbers"
+        if self.runner.main_callback is not None:
+            way = "let on_iter_forward set runner.output"
+        return (
+            f"metrics are computed in validation alone: a step of {kind} does not show its "
+            f"outputs; {way}"
+        )
 
     def feed(self, rows: Rows) -> Feed:
         """Return the feed of one data set."""
@@ -82,18 +134,21 @@ class Session:
     def _fit_labels(self, rows: Rows, function: Any) -> tuple[OutputSpec, ...]:
         """Find out by a sample what labels must be; refuse those that do not fit."""
         sample = self.feed(rows).sample()
+        self._row_shapes: RowShapes | None = None
         if len(self.made.models) != 1:
             return ()
         try:
+            own = has_own_prediction(self.made)
+            outputs = () if own else outputs_of(self.made, sample, rows.spec.features)
             output = self.made.sample_output(sample)
-        except TypeError as error:
-            takes = list(inspect.signature(self.made.models[0].forward).parameters)
-            raise ModelError(
-                f"the model cannot be called with the columns "
-                f"{[column.name for column in rows.spec.features]}; its forward takes {takes}: "
-                f"{error}"
-            ) from error
-        outputs = described(output)
+        except CALL_ERRORS as error:
+            if self._has_own_forward:  # which may call it otherwise
+                return self._fit_unseen(rows)
+            if isinstance(error, ModelError):
+                raise
+            columns = rows.spec.features
+            raise call_error(self.made.models[0], sample.features, columns, error) from error
+        self._row_shapes = RowShapes(output)
         tensors = list(flat_tensors(output).values())
         targets = _members(sample)
         for number, (column, target) in enumerate(zip(rows.spec.labels, targets, strict=True)):
@@ -103,9 +158,23 @@ class Session:
                 self._layout.label_dtypes[column.name] = np.int64
         return outputs
 
+    def _fit_unseen(self, rows: Rows) -> tuple[OutputSpec, ...]:
+        """Make whole numbers of labels int64, where outputs are not known."""
+        for column in rows.spec.labels:
+            if rows.columns[column.name].dtype.kind in "iub":
+                self._layout.label_dtypes[column.name] = np.int64
+        return ()
+
     def _fit_label(self, name: str, target: Any, output: Any, function: Any) -> None:
         if is_elementwise(function) or is_of_classes(function):
-            check_shapes(function, output, target, name)
+            check_shapes(function, output, target, name, by_hooks=self._has_own_forward)
+        if is_of_classes(function) and numbers_classes(output, target):
+            # Also of floats, which StringIndexer makes; that they are whole is looked at.
+            self._layout.label_dtypes[name] = np.dtype(np.int64)
+            self._classes[name] = (int(output.shape[1]), int(function.ignore_index))
+            return
+        if takes_chances(function):
+            self._chances.append(name)
         if target.dtype not in _INTEGERS:
             return
         if output.shape == target.shape and output.is_floating_point():
@@ -113,6 +182,19 @@ class Session:
             self._layout.label_dtypes[name] = np.dtype(str(dtype).removeprefix("torch."))
         else:
             self._layout.label_dtypes[name] = np.dtype(np.int64)
+
+    def check_labels(self, rows: Rows, data: str = "") -> None:
+        """Refuse labels that the loss cannot take; called on all ranks.
+
+        Hooks of the user's may count classes otherwise; that they are whole numbers holds for all.
+        """
+        hooks = self._has_own_forward
+        common: dict[str, Any] = {"collective": self._world.collective, "data": data}
+        for name, (classes, ignored) in self._classes.items():
+            known = None if hooks else classes
+            check_class_labels(name, rows.columns[name], known, ignored=ignored, **common)
+        for name in () if hooks else self._chances:
+            check_chances(name, rows.columns[name], **common)
 
     def _losses(self, rows: Rows, function: Any) -> tuple[Loss | None, Loss | None]:
         """Return the loss of training and that of evaluation; called on all ranks."""
@@ -131,9 +213,10 @@ class Session:
         is_mean = getattr(function, "reduction", "") == "mean"
         if not is_of_classes(function) or not is_mean or len(rows.spec.labels) != 1:
             return False
-        labels = rows.columns[rows.spec.labels[0].name]
-        if labels.dtype.kind not in "iu":
+        name = rows.spec.labels[0].name
+        if name not in self._classes:  # probabilities of classes
             return False
+        labels = rows.columns[name]
         if function.weight is not None:
             return True
         found = np.array([bool((labels == function.ignore_index).any())], np.int64)
@@ -153,14 +236,28 @@ def _weight_bytes(model: Any) -> int:
     return sum(value.numel() * value.element_size() for value in model.state_dict().values())
 
 
-def _for(state: State, training: bool) -> State:
-    """Return a state without what only training needs."""
-    if training:
-        return state
-    return State(state.tensors, {**state.meta, "optimizers": [], "schedulers": []})
+def _operators(state: State) -> dict[str, Any]:
+    """Return of a state's header what the user's operator needs."""
+    return {"operator": state.meta.get("operator")}
 
 
-def _metrics_of(given: Any, config: dict[str, Any], device: Any) -> dict[str, Any]:
+def _for_training(metrics: dict[str, Any], wanted: bool | None) -> tuple[dict[str, Any], str]:
+    """Return the metrics that go along with training, and what to tell of the others."""
+    if not metrics or wanted is False:
+        return {}, ""
+    from zoo.orca.frameworks.torch_metrics import grows
+
+    large = [] if wanted else [name for name, metric in metrics.items() if grows(metric)]
+    told = ""
+    if large:
+        told = (
+            f"{', '.join(large)}: such a metric keeps every row, so it is computed in validation "
+            "alone; fit(training_metrics=True) computes it in training too"
+        )
+    return {name: metric for name, metric in metrics.items() if name not in large}, told
+
+
+def _metrics_of(made: Made, loss: Any) -> dict[str, Any]:
     """Return metrics by name; without any, torchmetrics is not imported, which is half the start.
 
     Raises
@@ -168,6 +265,7 @@ def _metrics_of(given: Any, config: dict[str, Any], device: Any) -> dict[str, An
     MissingPackageError
         With the line that installs it.
     """
+    given = made.part("metrics")
     if given is None:
         return {}
     try:
@@ -177,4 +275,4 @@ def _metrics_of(given: Any, config: dict[str, Any], device: Any) -> dict[str, An
             f"the package {error.name!r} is not installed on the worker {socket.gethostname()}, "
             "and metrics need it: pip install 'zoo-orca[torch]' into its Python"
         ) from error
-    return metrics_of(given, config, device)
+    return metrics_of(given, made.config, made.device, loss)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.nn.parameter import is_lazy
 
 from zoo.orca.errors import StateError
 from zoo.orca.wire.packing import State
@@ -78,6 +79,13 @@ def write_weights(model: Any, state: State) -> None:
     model.load_state_dict(saved)
 
 
+def is_built(model: Any, state: State) -> bool:
+    """Whether a model has its weights; one that is built by its first rows has them after those."""
+    own = model.state_dict()
+    saved = {n.removeprefix(_WEIGHTS) for n in state.tensors if n.startswith(_WEIGHTS)}
+    return own.keys() == saved and not any(map(is_lazy, own.values()))
+
+
 def weights_of(state: State) -> dict[str, torch.Tensor]:
     """Return a model's state_dict."""
     dtypes = state.meta.get(_DTYPES, {})
@@ -134,7 +142,9 @@ def training_bytes(model: Any, optimizers: Sequence[Any]) -> int:
     values = list(model.state_dict().values())
     for optimizer in optimizers:
         for slots in optimizer.state.values():
-            values += [value for value in slots.values() if isinstance(value, torch.Tensor)]
+            for slot in slots.values():
+                several = slot if isinstance(slot, list) else [slot]
+                values += [value for value in several if isinstance(value, torch.Tensor)]
     return sum(value.numel() * value.element_size() for value in values)
 
 

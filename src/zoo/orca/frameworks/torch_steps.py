@@ -1,19 +1,22 @@
-"""Training steps of one rank: the default ones, and those that the user's hooks run."""
+"""The default training steps of one rank; those of the user's hooks are in `torch_hook_steps`."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
-import numpy as np
 import torch
 
 from zoo.orca.errors import ModelError
+from zoo.orca.frameworks.torch_closures import Evaluations, needs_closure
 from zoo.orca.frameworks.torch_exchange import Gradients, clip_norm
 from zoo.orca.frameworks.torch_feed import Batch
-from zoo.orca.frameworks.torch_operator import TrainingOperator
-from zoo.orca.frameworks.torch_runner import Runner, Totals, groups, reduced
+from zoo.orca.frameworks.torch_gathered import Gathered
+from zoo.orca.frameworks.torch_runner import Runner
+from zoo.orca.frameworks.torch_schedules import BATCH
 from zoo.orca.frameworks.torch_statistics import Sync, undisturbed
+from zoo.orca.frameworks.torch_totals import Totals, groups
 from zoo.orca.wire.plan import Plan, global_rows
 from zoo.orca.worker.profile import Profile
 
@@ -45,13 +48,11 @@ def exchanges_of(runner: Runner) -> list[Gradients]:
         return []
     sparse = {
         id(module.weight)
-        for module in runner.model.modules()
+        for module in runner.whole.modules()
         if isinstance(module, (torch.nn.Embedding, torch.nn.EmbeddingBag)) and module.sparse
     }
     found = []
     for optimizer in runner.optimizers:
-        if isinstance(optimizer, torch.optim.LBFGS):
-            raise ModelError("LBFGS evaluates the model within its step: it needs one worker")
         parameters = [
             p for group in optimizer.param_groups for p in group["params"] if p.requires_grad
         ]
@@ -69,9 +70,11 @@ class PlainSteps:
     plan : Plan
     sync : Sync or None
         Where all ranks meet inside the model, so that one without rows must run it too.
+    gathered : Gathered
+        Where outputs go, for metrics.
     """
 
-    def __init__(self, runner: Runner, plan: Plan, sync: Sync | None) -> None:
+    def __init__(self, runner: Runner, plan: Plan, sync: Sync | None, gathered: Gathered) -> None:
         if len(runner.optimizers) != 1 or len(runner.models) != 1 or runner.loss_function is None:
             raise ModelError(
                 f"the default steps need one model, one optimizer and a loss, and there are "
@@ -80,9 +83,16 @@ class PlainSteps:
                 "training_operator_cls with a train_batch of its own"
             )
         self._runner, self._plan, self._sync = runner, plan, sync
+        self._gathered = gathered if gathered.is_wanted else None
         self._loss = runner.loss_function
         self._optimizer = runner.optimizers[0]
-        self._parameters = [p for p in runner.model.parameters() if p.requires_grad]
+        self._parameters = [p for p in runner.whole.parameters() if p.requires_grad]
+        #: Gradients of others are this rank's alone, and must not count in a norm.
+        self._trained = [p for g in self._optimizer.param_groups for p in g["params"]]
+        by_closure = needs_closure(self._optimizer)
+        self._evaluations = Evaluations(runner.world.collective) if by_closure else None
+        self._value, self._counts = 0.0, True
+        self._is_watched = runner.watched["train"]
         exchanges = exchanges_of(runner)
         self._exchange = exchanges[0] if exchanges else None
         self._clip = runner.options.get("clip_grad_norm")
@@ -92,32 +102,29 @@ class PlainSteps:
         self._divisor: Any = None
         self._profile: Profile | None = runner.world.profile
         self._totals = Totals(runner.device)
+        self._adjusts_rate = runner.schedules.is_due(BATCH)
 
     def epoch(self, batches: Iterator[Batch], start: int, count: int, tick: Tick) -> int:
         """Run the steps, an update for every group of them."""
         self._totals = Totals(self._runner.device)
         runner, done = self._runner, 0
-        watched = runner.watched["train"]
-        clock = _Clock(self._profile, [self._exchange] if self._exchange else [])
+        watched, by_closure = self._is_watched, self._evaluations is not None
+        clock = Clock(self._profile, [self._exchange] if self._exchange else [])
         for first, size in groups(start, count, self._group):
             of = None if size == 1 else int(global_rows(self._plan, first, size).sum())
-            idle = True
+            idle, held = True, list[tuple[Batch, int]]()
             for batch in islice(batches, size):
                 clock.fed()
                 if watched:
-                    runner.batch, runner.batch_idx = batch, done
-                    runner.tell("before_train_iter")
-                if self._sync is not None:
-                    # Losses are weighed before they run backward: gradients come weighed.
-                    self._sync.begin(start + done, batch.rows, 1.0)
-                if batch.rows:
-                    self._backward(batch, of or batch.of)
-                elif self._sync is not None:
-                    with undisturbed(runner.model, True):
-                        self._backward(batch, of or batch.of)
+                    given = runner.show(batch, done, "train")
+                    batch = batch._replace(features=given.features, target=given.target)
+                if by_closure:
+                    held.append((batch, start + done))
+                else:
+                    self._take(batch, start + done, of)
                 idle = idle and batch.rows == 0
                 done += 1
-            self._update(idle)
+            self._update(idle, held, of)
             runner.global_step += size
             clock.computed(size)
             if watched:
@@ -128,23 +135,45 @@ class PlainSteps:
                 break
         return done
 
+    def _take(self, batch: Batch, step: int, of: int | None) -> None:
+        """Compute a batch's part of the gradients."""
+        if self._sync is not None:
+            # Losses are weighed before they run backward: gradients come weighed.
+            self._sync.begin(step, batch.rows, 1.0)
+        if batch.rows:
+            self._backward(batch, of or batch.of)
+        elif self._sync is not None:
+            with undisturbed(self._runner.whole, True):
+                self._backward(batch, of or batch.of)
+
     def _backward(self, batch: Batch, of: int) -> None:
         rows = batch.rows
         if self._autocast is None:
-            output = self._runner.call_model(batch.features)
+            output = self._runner.call_model(batch.features, rows)
             value, divisor = self._loss(output, batch.target, batch.weight)
         else:
             with self._autocast:
-                output = self._runner.call_model(batch.features)
+                output = self._runner.call_model(batch.features, rows)
                 value, divisor = self._loss(output, batch.target, batch.weight)
+        if self._is_watched and self._counts:
+            self._show(output, value, divisor)
         seed = self._loss.seed(rows, of) if rows else 0.0
         value.backward(None if seed == 1.0 else self._seed(seed, value))
-        if rows:
+        if rows and self._evaluations is not None:
+            self._value += seed * float(value.detach())
+        if rows and self._counts:
             self._totals.add(value, divisor, self._loss.count(rows, batch.of), rows)
-            if divisor is not None:
-                self._divisor = divisor if self._divisor is None else self._divisor + divisor
+            if self._gathered is not None:
+                self._gathered.add(output, batch.target, rows)
+        if rows and divisor is not None:
+            self._divisor = divisor if self._divisor is None else self._divisor + divisor
         elif divisor is not None and self._divisor is None:
             self._divisor = divisor * 0
+
+    def _show(self, output: Any, value: Any, divisor: Any) -> None:
+        """Let callbacks see what came out of a batch, on this rank."""
+        self._runner.output = output
+        self._runner.loss = value.detach() if divisor is None else value.detach() / divisor
 
     def _seed(self, seed: float, value: Any) -> Any:
         key = (seed, value.dtype)
@@ -154,7 +183,38 @@ class PlainSteps:
             self._seeds[key] = torch.tensor(seed, dtype=value.dtype, device=value.device)
         return self._seeds[key]
 
-    def _update(self, idle: bool) -> None:
+    def _update(self, idle: bool, held: list[tuple[Batch, int]], of: int | None) -> None:
+        """Let the optimizer take its step by the batches of a group."""
+        if self._evaluations is None:
+            self._meet(idle)
+            self._optimizer.step()
+        else:
+            self._evaluations.begin()
+            self._optimizer.step(partial(self._evaluate, idle, held, of))
+            self._counts = True
+        for parameter in self._parameters:
+            parameter.grad = None
+        if self._adjusts_rate:
+            self._runner.adjust_rate(BATCH)
+
+    def _evaluate(self, idle: bool, held: list[tuple[Batch, int]], of: int | None) -> float:
+        """Compute loss and gradients of a group's batches over all ranks; called on all ranks.
+
+        The epoch's loss, and its metrics, are those of the first evaluation, before the update.
+        """
+        for parameter in self._parameters:
+            parameter.grad = None
+        self._value = 0.0
+        for batch, step in held:
+            self._take(batch, step, of)
+        divisor = self._divisor
+        self._meet(idle)
+        self._counts = False
+        evaluations = cast(Evaluations, self._evaluations)
+        return evaluations.loss(self._value, 0.0 if divisor is None else float(divisor))
+
+    def _meet(self, idle: bool) -> None:
+        """Sum gradients over ranks, and bound their norm."""
         divisor, self._divisor = self._divisor, None
         if self._exchange is not None:
             if divisor is None and self._shares_divisor:
@@ -165,12 +225,7 @@ class PlainSteps:
                 if parameter.grad is not None:
                     parameter.grad.div_(divisor)
         if self._clip is not None:
-            clip_norm(self._parameters, self._clip)
-        self._optimizer.step()
-        for parameter in self._parameters:
-            parameter.grad = None
-        if self._runner.schedulers:
-            self._runner.adjust_rate("batch")
+            clip_norm(self._trained, self._clip)
 
     @property
     def _shares_divisor(self) -> bool:
@@ -198,7 +253,7 @@ class PlainSteps:
         return self._totals.pair()
 
 
-class _Clock:
+class Clock:
     """Tells a profile what steps are made of; costs nothing without one."""
 
     def __init__(self, profile: Profile | None, exchanges: Sequence[Gradients]) -> None:
@@ -234,117 +289,3 @@ class _Clock:
         if self._profile is not None:
             self._profile.parts[part] += now - self._last - less
         self._last = now
-
-
-class OperatorSteps:
-    """Steps that the hooks of the user's operator, or their main callback, run.
-
-    Gradients meet in every optimizer's `step`.
-    """
-
-    def __init__(self, runner: Runner, operator: TrainingOperator, sync: Sync | None) -> None:
-        if int(runner.options.get("gradient_accumulation") or 1) > 1:
-            raise ModelError(
-                "gradient_accumulation belongs to the default steps: leave it out, and accumulate "
-                "in train_batch"
-            )
-        self._runner, self._operator, self._sync = runner, operator, sync
-        self._updates = 0
-        self._rows = 0
-        self._values: dict[str, Any] = {}
-        self._exchanges = exchanges_of(runner)
-        for number, optimizer in enumerate(runner.optimizers):
-            exchange = self._exchanges[number] if self._exchanges else None
-            optimizer.register_step_pre_hook(self._meet(exchange, runner.options))
-
-    def _meet(self, exchange: Gradients | None, options: dict[str, Any]) -> Callable[..., None]:
-        clip = options.get("clip_grad_norm")
-
-        def meet(optimizer: Any, args: Any, kwargs: Any) -> None:
-            batch: Batch = self._runner.batch
-            self._updates += 1
-            if exchange is not None:
-                exchange(idle=batch.rows == 0, scale=self._scale(batch))
-            if clip is not None:
-                clip_norm([p for g in optimizer.param_groups for p in g["params"]], clip)
-
-        return meet
-
-    def _scale(self, batch: Batch) -> float:
-        """Return by what this rank's gradients count."""
-        loss = self._runner.loss_function
-        return batch.rows / batch.of if loss is None else loss.seed(batch.rows, batch.of)
-
-    def epoch(self, batches: Iterator[Batch], start: int, count: int, tick: Tick) -> int:
-        """Hand an epoch's batches to the operator."""
-        runner = self._runner
-        self._updates = self._rows = 0
-        done = [0]
-        info = {**(runner.options.get("info") or {}), "epoch_idx": runner.epoch}
-        values = (
-            self._operator.train_epoch(self._watched(batches, start, count, tick, done), info) or {}
-        )
-        if done[0] < count and not runner.stop:
-            raise ModelError(
-                f"train_epoch has used {done[0]} of the epoch's {count} batches: it must use all, "
-                "or workers would wait for each other"
-            )
-        if runner.world_size > 1 and not self._updates:
-            raise ModelError(
-                "no optimizer that from_torch knows has taken a step, so the workers' models "
-                "would differ: let optimizer=... make all that train_batch uses"
-            )
-        self._values = {k: v for k, v in values.items() if k not in ("epoch", "num_samples")}
-        return done[0]
-
-    def _watched(
-        self, batches: Iterator[Batch], start: int, count: int, tick: Tick, done: list[int]
-    ) -> Iterator[Any]:
-        runner = self._runner
-        # What train_epoch does before it asks for a batch, and after the last, is no part of steps.
-        clock = _Clock(runner.world.profile, self._exchanges)
-        for batch in islice(batches, count):
-            clock.fed()
-            runner.batch, runner.batch_idx = batch, done[0]
-            if runner.watched["train"]:
-                runner.tell("before_train_iter")
-            if self._sync is not None:
-                self._sync.begin(start + done[0], batch.rows, self._scale(batch) or 1.0)
-            with undisturbed(runner.model, batch.rows == 0):
-                yield batch.flat()
-            done[0] += 1
-            self._rows += batch.rows
-            runner.global_step += 1
-            runner.adjust_rate("batch")
-            clock.computed(1)
-            if runner.watched["train"]:
-                self._watch(batch)
-            tick(done[0])
-            clock.called()
-            if runner.stop:
-                return
-
-    def _watch(self, batch: Batch) -> None:
-        runner = self._runner
-        if runner.loss is not None:
-            values = {"loss": float(runner.of_all(runner.loss.detach()))}
-            runner.logs = reduced(values, batch.rows, runner.world.collective)
-        runner.tell("after_train_iter")
-        runner.agree_to_stop()
-
-    def results(self) -> dict[str, float]:
-        """Return what train_epoch returned, over all workers."""
-        values = {name.removeprefix("train_"): value for name, value in self._values.items()}
-        return reduced(values, self._rows, self._runner.world.collective)
-
-    @property
-    def loss_so_far(self) -> float | None:
-        """The last step's loss, by this rank's rows."""
-        loss = self._runner.loss
-        return None if loss is None else float(self._runner.of_all(loss.detach()))
-
-    @property
-    def own(self) -> tuple[float, float]:
-        """The epoch's loss of this rank, and its weight."""
-        value = float(self._values.get("train_loss", np.nan))
-        return value * self._rows, float(self._rows)

@@ -1,14 +1,18 @@
 """The arguments that every framework's estimator has, checked before anything runs."""
 
+import importlib.util
+import inspect
 import math
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from numbers import Real
 from typing import Any
 
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, SparkSession
 
-from zoo.orca.errors import InvalidInputError
+from zoo.orca.driver.pythons import is_own_python
+from zoo.orca.errors import InvalidInputError, MissingPackageError
 from zoo.orca.wire.packing import pack
 
 
@@ -23,12 +27,82 @@ def checked_frame(data: Any, argument: str) -> DataFrame:
     if isinstance(data, DataFrame):
         return data
     kind = f"{type(data).__module__}.{type(data).__qualname__}"
-    way = "pass a Spark DataFrame"
-    if kind.startswith("pandas."):
-        way = "make it a Spark DataFrame with spark.createDataFrame(...)"
-    elif callable(data):
-        way = "data creators are not supported: pass a Spark DataFrame"
-    raise InvalidInputError(f"{argument} is a {kind}: {way}")
+    way = "Pass a Spark DataFrame, as spark.read and spark.createDataFrame(...) return it"
+    if callable(data):
+        way = "Data creators are not supported. " + way
+    way = next((w for start, w in _WAYS_TO_A_FRAME.items() if kind.startswith(start)), way)
+    kind = kind.removeprefix("builtins.")
+    raise InvalidInputError(f"{argument} must be a Spark DataFrame, got {_a(kind)}\n{way}")
+
+
+def _a(kind: str) -> str:
+    return f"{'an' if kind[0].lower() in 'aeiou' else 'a'} {kind}"
+
+
+_WAYS_TO_A_FRAME = {
+    "pandas.": "Make one of it: spark.createDataFrame(data)",
+    "polars.": "Make one of it: spark.createDataFrame(data.to_pandas())",
+    "pyarrow.": "Make one of it: spark.createDataFrame(data)",
+    "numpy.": "Make one of it: spark.createDataFrame(data, ['x', 'y']), a name for each column",
+    "pyspark.pandas.": "Make one of it: data.to_spark()",
+    "pyspark.core.rdd.": "Make one of it: data.toDF(['x', 'y']), a name for each column",
+    "builtins.str": "Read one from there: spark.read.parquet(data), or .csv(data, header=True)",
+}
+
+
+def check_bounded(call: str, data: DataFrame, validation: DataFrame | None = None) -> None:
+    """Raise `InvalidInputError` for streams: a stage ends, and so must its rows."""
+    for frame, what in ((data, ""), (validation, " as validation_data")):
+        if frame is not None and frame.isStreaming:
+            way = f"stream.writeStream.foreachBatch(lambda batch, n: est.{call}(batch, ...))"
+            raise InvalidInputError(
+                f"{call} got a streaming DataFrame{what}, which never ends\n"
+                f"Call it for each batch: {way}"
+            )
+
+
+def checked_name(name: Any) -> str:
+    """Return what a call is labelled with; nothing for None."""
+    if name is None:
+        return ""
+    if not isinstance(name, str) or not name.strip():
+        raise InvalidInputError(
+            f"name={name!r} is not a label\nGive some text, such as name='trial 3', or leave it out"
+        )
+    return " ".join(name.split())
+
+
+#: What each framework's plug-in imports, and Keras 3 besides: the backend that it is set to.
+_PACKAGES = {"tf2": ("tensorflow",), "keras": ("keras",), "torch": ("torch",)}
+
+
+def check_installed(
+    framework: str, environment: Mapping[str, str], spark: SparkSession | None
+) -> None:
+    """Raise `MissingPackageError` if a framework is missing and this Python is the workers', too.
+
+    On other machines, or in another Python, only the workers know. Nothing is imported for that.
+    """
+    if spark is None or not is_own_python(spark):
+        return
+    backend = environment.get("KERAS_BACKEND")
+    for package in (*_PACKAGES.get(framework, ()), *([backend] if backend else [])):
+        if not is_there(package):
+            extra = "keras" if backend == "jax" else framework if package != backend else ""
+            what = f"'zoo-orca[{extra}]'" if extra else package
+            python = sys.executable
+            raise MissingPackageError(
+                f"the package {package!r} is not installed in this program's Python, which is the "
+                f"workers', too: {python}\nInstall it: {python} -m pip install {what}"
+            )
+
+
+def is_there(package: str) -> bool:
+    """Whether a package could be imported here."""
+    try:
+        return importlib.util.find_spec(package) is not None
+    except ValueError:  # something stands in for it
+        return False
 
 
 def positive(name: str, value: Any, optional: bool = False) -> None:
@@ -36,14 +110,64 @@ def positive(name: str, value: Any, optional: bool = False) -> None:
     if optional and value is None:
         return
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise InvalidInputError(f"{name} must be a whole number from 1, got {value!r}")
+        way = f"Write {name}=1, or more"
+        whole = _whole(value)
+        if whole and value == whole and not isinstance(value, (bool, str)):
+            way = f"Write {name}={whole}, a Python int"
+        if optional:
+            way += f"; or leave {name} out"
+        raise InvalidInputError(f"{name} must be a whole number from 1, got {value!r}\n{way}")
+
+
+def _whole(value: Any) -> int:
+    """Return the whole number from 1 that a float or a number of numpy's means; 0 for none."""
+    try:
+        return max(int(value), 0)
+    except (TypeError, ValueError, OverflowError):
+        return 0
+
+
+def check_creator(name: str, creator: Any, result: str, *arguments: str) -> None:
+    """Raise `InvalidInputError` unless `creator` can be called with these arguments.
+
+    Parameters
+    ----------
+    name : str
+        The argument that it was given as.
+    creator : object
+    result : str
+        What it has to return, for the error.
+    *arguments : str
+        The names of what it will be called with.
+    """
+    call = f"{name}({', '.join(arguments)})"
+    way = f"\nWrite def {call}: ..., and let it return {result}"
+    if not callable(creator):
+        kind = _a(type(creator).__qualname__)
+        raise InvalidInputError(f"{name} must be a function, got {kind}{way}")
+    try:
+        signature = inspect.signature(creator)
+    except (TypeError, ValueError):  # one that is built in tells nobody
+        return
+    try:
+        signature.bind(*arguments)
+    except TypeError as error:
+        raise InvalidInputError(f"{name} cannot be called as {call}: {error}{way}") from None
 
 
 def checked_config(config: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return what creators are called with; refuse what belongs elsewhere."""
+    if config is not None and not isinstance(config, Mapping):
+        raise InvalidInputError(
+            f"config must be a dict, got {_a(type(config).__qualname__)}\n"
+            "Write config={'lr': 0.001}: creators are called with it"
+        )
     settings = dict(config or {})
     if "batch_size" in settings:
-        raise InvalidInputError("batch_size belongs to fit(batch_size=...), not to config")
+        raise InvalidInputError(
+            "batch_size belongs to fit(batch_size=...), not to config\n"
+            "Take it out of config, and give it to fit"
+        )
     return settings
 
 
@@ -98,9 +222,19 @@ def check_engine(backend: str, names: Sequence[str]) -> None:
     One engine does the work of all of them here.
     """
     if backend not in names:
-        raise InvalidInputError(f"backend must be one of {names}, got {backend!r}")
+        raise InvalidInputError(
+            f"backend must be one of {tuple(names)}, got {backend!r}\n"
+            "All of them mean the one engine there is: leave backend out"
+        )
 
 
 def packed_callbacks(callbacks: Sequence[Any] | None) -> bytes | None:
     """Return the callbacks as they travel to the workers."""
+    if callbacks is None:
+        return None
+    if not isinstance(callbacks, (list, tuple)):
+        kind = type(callbacks).__qualname__
+        raise InvalidInputError(
+            f"callbacks must be a list, got one {kind}\nWrite callbacks=[...], also for one"
+        )
     return pack(list(callbacks), "callbacks") if callbacks else None

@@ -5,8 +5,8 @@ quirks, turns them into the jobs of `zoo.orca.wire.job`, and knows nothing more.
 """
 
 import uuid
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from pyspark.sql import DataFrame
@@ -15,66 +15,47 @@ from zoo.orca.driver.predict import predict_lazily
 from zoo.orca.driver.profiles import describe
 from zoo.orca.driver.progress import say
 from zoo.orca.driver.settings import max_result_bytes
-from zoo.orca.driver.slots import default_nodes, threads_per_task
-from zoo.orca.driver.source import ORIGIN, prepare
+from zoo.orca.driver.slots import active_session, default_nodes, threads_per_task
+from zoo.orca.driver.source import (
+    ORIGIN,
+    ColumnNames,
+    column_names,
+    prepare,
+    with_a_row,
+    without_rows,
+)
 from zoo.orca.driver.stage import Outcome, StageSettings, run_stage
 from zoo.orca.driver.storage import load_state, save_state
-from zoo.orca.errors import InvalidInputError, StateError, UnevenRowsError
+from zoo.orca.errors import InvalidInputError, RowsNeededError, StateError, UnevenRowsError
 from zoo.orca.files import read_bytes, remove_directory
-from zoo.orca.learn.arguments import checked_frame, packed_callbacks, positive
+from zoo.orca.learn.arguments import (
+    check_bounded,
+    check_installed,
+    checked_frame,
+    checked_name,
+    packed_callbacks,
+    positive,
+)
+from zoo.orca.learn.options import EngineOptions
+from zoo.orca.learn.outputs import OutputNames, prediction_columns
 from zoo.orca.learn.results import TrainingStats
-from zoo.orca.wire.features import ColumnSpec, FeatureSpec
+from zoo.orca.wire.features import FeatureSpec, fill_shapes
 from zoo.orca.wire.job import (
     BuildJob,
     EvaluateJob,
     Job,
     ModelSpec,
-    OutputSpec,
     PredictJob,
     TrainJob,
 )
+from zoo.orca.wire.outputs import OutputSpec
 from zoo.orca.wire.packing import State
 
 AnyJob = TypeVar("AnyJob", bound=Job)
 
-#: Where a state's header keeps the feature columns, with the shapes that rows turned out to have.
-_FEATURES = "features"
-
-
-@dataclass(frozen=True, slots=True)
-class EngineOptions:
-    """How an estimator's jobs run.
-
-    Parameters
-    ----------
-    num_workers : int or None
-        Workers of a `fit` or `evaluate`; None: `workers_per_node` on every node.
-    workers_per_node : int
-    seed : int
-        Fixes the placement and order of rows and the initial weights.
-    log_to_driver : bool
-        Whether lines that workers print are shown on the driver.
-    cpu_binding : bool
-        Whether each worker keeps to its own cores.
-    model_dir : str or None
-        A directory that driver and workers reach, for checkpoints.
-    environment : dict
-        Variables the framework must find before it is imported.
-    noise : tuple of str
-        What log lines contain that the framework prints at every start.
-    num_gpus_per_worker : int
-        GPUs that each worker, and each task of `predict`, has to itself.
-    """
-
-    num_workers: int | None = None
-    workers_per_node: int = 1
-    seed: int = 0
-    log_to_driver: bool = True
-    cpu_binding: bool = False
-    model_dir: str | None = None
-    environment: Mapping[str, str] = field(default_factory=dict)
-    noise: tuple[str, ...] = ()
-    num_gpus_per_worker: int = 0
+#: Where a state's header keeps the columns, with the shapes that rows turned out to have, the
+#: model's outputs, and which model's they are.
+_COLUMNS, _OUTPUTS, _MODEL = "columns", "outputs", "model"
 
 
 class BaseEstimator:
@@ -84,19 +65,12 @@ class BaseEstimator:
     """
 
     def __init__(self, model: ModelSpec, options: EngineOptions) -> None:
-        for name in ("num_workers", "workers_per_node"):
-            value = getattr(options, name)
-            if value is not None and (not isinstance(value, int) or value < 1):
-                raise InvalidInputError(f"{name} must be a whole number from 1, got {value!r}")
-        gpus = options.num_gpus_per_worker
-        if not isinstance(gpus, int) or isinstance(gpus, bool) or gpus < 0:
-            raise InvalidInputError(
-                f"num_gpus_per_worker must be a whole number from 0, got {gpus!r}"
-            )
+        options.check()
+        # Once more where there is a DataFrame: it may bring the session that is not there yet.
+        check_installed(model.framework, options.environment, active_session())
         self._model = model
         self._options = options
         self._state: State | None = None
-        self._outputs: tuple[OutputSpec, ...] = ()
 
     @property
     def num_workers(self) -> int:
@@ -162,6 +136,7 @@ class BaseEstimator:
         validation_steps: int | None,
         callbacks: Sequence[Any] | None,
         shuffle: bool | None,
+        name: str | None = None,
         **fields: Any,
     ) -> TrainingStats:
         """Check the arguments that every `fit` has, and train; `fields` are more of the job's."""
@@ -186,7 +161,7 @@ class BaseEstimator:
             run=f"fit-{uuid.uuid4().hex[:12]}",
             **fields,
         )
-        return self._train(data, validation, job, shuffle=shuffle)
+        return self._train(data, validation, job, shuffle=shuffle, name=name)
 
     def _evaluate_frame(
         self,
@@ -196,6 +171,7 @@ class BaseEstimator:
         batch_size: int,
         num_steps: int | None,
         callbacks: Sequence[Any] | None,
+        name: str | None = None,
         **fields: Any,
     ) -> dict[str, float]:
         """Check the arguments that every `evaluate` has, and evaluate."""
@@ -205,12 +181,17 @@ class BaseEstimator:
         job = self._job(
             EvaluateJob, spec, batch_size=batch_size, steps=num_steps, callbacks=packed, **fields
         )
-        return self._evaluate(data, job)
+        return self._evaluate(data, job, name)
 
     @property
     def _epochs_done(self) -> int:
         """Epochs that the state has behind it, over all calls of `fit`."""
         return int(self._state.meta.get("epoch", 0)) if self._state else 0
+
+    @property
+    def _steps_done(self) -> int:
+        """Training steps that the state has behind it, over all calls of `fit`."""
+        return int(self._state.meta.get("step", 0)) if self._state else 0
 
     def _train(
         self,
@@ -219,22 +200,25 @@ class BaseEstimator:
         job: TrainJob,
         *,
         shuffle: bool | None = None,
+        name: str | None = None,
     ) -> TrainingStats:
         if shuffle is False:
             raise InvalidInputError(
-                "shuffle=False: every epoch takes the rows in a new order, always; shuffle=True "
-                "places them on the workers at random, and without it a DataFrame that has one "
-                "partition for each worker stays as it is"
+                "shuffle=False is not there: every epoch takes the rows in a new order\n"
+                "Leave shuffle out: then a DataFrame that has one partition for each worker stays "
+                "where it is. shuffle=True places its rows on the workers at random"
             )
-        outcome = self._run(data, job, validation, bool(shuffle), "fit")
+        outcome = self._run(data, job, validation, bool(shuffle), "fit", name)
         self._adopt(State.from_bytes(_state_of(outcome)), outcome)
         profiles = outcome.values["profiles"]
         if profiles:
             say(describe(profiles))
         return TrainingStats(outcome.values["history"], profiles)
 
-    def _evaluate(self, data: DataFrame, job: EvaluateJob) -> dict[str, float]:
-        outcome = self._run(data, job, None, False, "evaluate")
+    def _evaluate(
+        self, data: DataFrame, job: EvaluateJob, name: str | None = None
+    ) -> dict[str, float]:
+        outcome = self._run(data, job, None, False, "evaluate", name)
         return {f"validation_{name}": value for name, value in outcome.values["metrics"].items()}
 
     def _predict(
@@ -242,53 +226,78 @@ class BaseEstimator:
         data: DataFrame,
         spec: FeatureSpec,
         batch_size: int | None,
-        names: Sequence[str] | None,
+        names: OutputNames | None,
     ) -> DataFrame:
         if self._state is None or not self._outputs:
             self._build(data, spec)
+        outputs = self._outputs
+        columns = prediction_columns(outputs, names)
         threads = threads_per_task(data.sparkSession)
-        job = self._job(PredictJob, spec, batch_size=batch_size)
-        return predict_lazily(
-            data,
-            replace(job, threads=threads, gpus=self._options.num_gpus_per_worker),
-            self._outputs,
-            self._prediction_names(names),
-        )
-
-    def _prediction_names(self, names: Sequence[str] | None) -> list[str]:
-        count = len(self._outputs)
-        if names is None:
-            return ["prediction"] if count == 1 else [f"prediction_{i}" for i in range(count)]
-        given = [names] if isinstance(names, str) else list(names)
-        if len(given) != count:
-            raise InvalidInputError(
-                f"output_cols names {len(given)} columns {given}, and the model has {count} outputs"
-            )
-        return given
+        job = self._job(PredictJob, spec, batch_size=batch_size, outputs=outputs)
+        job = replace(job, threads=threads, gpus=self._options.num_gpus_per_worker)
+        return predict_lazily(data, job, columns)
 
     def _build(self, data: DataFrame, spec: FeatureSpec) -> None:
-        """Build the model once, on one worker with one row, for its weights and its outputs."""
+        """Build the model once, on one worker, for its weights and its outputs.
+
+        The columns' types are enough for most models; only one that is built by its first rows may
+        need a row to know the length of an array.
+        """
+        check_installed(self._model.framework, self._options.environment, data.sparkSession)
+        seen = self._seen_columns
+        if seen is not None:
+            spec = fill_shapes(spec, {column.name: column.shape for column in seen.features})
         job = self._job(BuildJob, spec)
-        frame = prepare(data.limit(1), spec, 1, self._options.seed)
         settings = replace(self._settings(verbose=0), workers=1)
-        outcome = run_stage(frame, job, settings, "build")
+        try:
+            outcome = run_stage(without_rows(data, spec), job, settings, "build")
+        except RowsNeededError:
+            if data.isStreaming:
+                raise
+            outcome = run_stage(with_a_row(data, spec), job, settings, "build")
         self._adopt(self._state or State.from_bytes(outcome.state), outcome)
 
     def _adopt(self, state: State, outcome: Outcome | None = None) -> None:
         """Go on with `state`; what a stage has learnt about columns and outputs goes along."""
-        # How many outputs a loaded model has is asked of the model when it is needed.
-        self._outputs = outcome.outputs if outcome else ()
         if outcome:
-            state.meta[_FEATURES] = outcome.values["features"]
-        elif self._state and _FEATURES in self._state.meta:
-            state.meta.setdefault(_FEATURES, self._state.meta[_FEATURES])
+            state.meta[_COLUMNS] = outcome.values["columns"]
+            state.meta[_OUTPUTS] = [output.to_json() for output in outcome.outputs]
+            state.meta[_MODEL] = self._model.fingerprint()
+        else:
+            # The same weights may be those of a model that returns something else by now. What it
+            # returns is asked when it is needed.
+            if state.meta.get(_MODEL) != self._model.fingerprint():
+                state.meta.pop(_OUTPUTS, None)
+            if self._state and _COLUMNS in self._state.meta:
+                state.meta.setdefault(_COLUMNS, self._state.meta[_COLUMNS])
         self._state = state
+
+    @property
+    def _outputs(self) -> tuple[OutputSpec, ...]:
+        """The model's outputs; none while they are not known."""
+        found = self._state.meta.get(_OUTPUTS, []) if self._state else []
+        return tuple(map(OutputSpec.from_json, found))
+
+    @property
+    def _seen_columns(self) -> FeatureSpec | None:
+        """The columns that the model has seen, or None."""
+        found = self._state.meta.get(_COLUMNS) if self._state else None
+        return None if found is None else FeatureSpec.from_json(found)
+
+    def _known_columns(
+        self, feature_cols: ColumnNames | None, label_cols: ColumnNames | None = None
+    ) -> tuple[ColumnNames | None, ColumnNames | None]:
+        """Return the arguments; those that are not given are what the model has seen."""
+        seen = self._seen_columns
+        if seen is not None and feature_cols is None and seen.features:
+            feature_cols = column_names(seen.features, seen.feature_keys)
+        if seen is not None and label_cols is None and seen.labels:
+            label_cols = column_names(seen.labels, seen.label_keys)
+        return feature_cols, label_cols
 
     def _driver_job(self) -> Job:
         """Return a job for this process: no rows, but the columns that the model has seen."""
-        seen = self._state.meta.get(_FEATURES, []) if self._state else []
-        columns = tuple(ColumnSpec(name, dtype, tuple(shape)) for name, dtype, shape in seen)
-        return self._job(Job, FeatureSpec(columns))
+        return self._job(Job, self._seen_columns or FeatureSpec(()))
 
     def _run(
         self,
@@ -297,12 +306,16 @@ class BaseEstimator:
         validation: DataFrame | None,
         shuffle: bool,
         title: str,
+        name: str | None,
     ) -> Outcome:
         """Run a stage over the rows: moved to their workers at random, or where they are already.
 
         Those that stay must lie evenly there.
         """
-        workers, settings = self.num_workers, self._settings(job.verbose)
+        check_bounded(title, data, validation)
+        check_installed(self._model.framework, self._options.environment, data.sparkSession)
+        workers = self.num_workers
+        settings = replace(self._settings(job.verbose), name=checked_name(name))
         frame = prepare(data, job.columns, workers, job.seed, validation, shuffle=shuffle)
         if ORIGIN in frame.columns:
             return run_stage(frame, replace(job, level=True), settings, title)
@@ -337,7 +350,7 @@ class BaseEstimator:
 
     def _required_state(self, what: str) -> State:
         if self._state is None:
-            raise StateError(f"there is nothing to {what} yet: fit or load first")
+            raise StateError(f"there is nothing to {what} yet\nCall fit or load first")
         return self._state
 
 

@@ -9,14 +9,16 @@ from pyspark.sql import DataFrame
 from zoo.orca.driver.source import ColumnNames, read_spec
 from zoo.orca.errors import InvalidInputError
 from zoo.orca.learn.arguments import (
+    check_creator,
     check_engine,
     checked_config,
     checked_frame,
     class_weights,
     positive,
 )
-from zoo.orca.learn.estimator import EngineOptions
 from zoo.orca.learn.keras_saving import KerasFiles
+from zoo.orca.learn.options import EngineOptions
+from zoo.orca.learn.outputs import OutputNames
 from zoo.orca.learn.results import TrainingStats
 from zoo.orca.wire.job import ModelSpec
 from zoo.orca.wire.packing import pack
@@ -126,11 +128,10 @@ class KerasEstimator(KerasFiles):
         **options: Any,
     ) -> Self:
         """Check the arguments of `from_keras`; `options` are those of the engine."""
-        if not callable(model_creator):
-            raise InvalidInputError(
-                f"model_creator must be a function of config that returns a model, got "
-                f"{type(model_creator).__qualname__}"
-            )
+        check_creator("model_creator", model_creator, "a compiled model", "config")
+        if compile_args_creator is not None:
+            arguments = "the keyword arguments of Model.compile, as a dict"
+            check_creator("compile_args_creator", compile_args_creator, arguments, "config")
         check_engine(backend, _ENGINES)
         model = ModelSpec(
             cls._framework,
@@ -161,6 +162,7 @@ class KerasEstimator(KerasFiles):
         initial_epoch: int | None = None,
         profile: bool = False,
         shuffle: bool | None = None,
+        name: str | None = None,
     ) -> TrainingStats:
         """Train the model; a second `fit` goes on where the first ended.
 
@@ -207,6 +209,9 @@ class KerasEstimator(KerasFiles):
             Place the rows on the workers at random, by `seed`, even if `data` already has a
             partition for each worker; by default such a DataFrame stays as it is. For partitions
             that differ much in what they hold. The order within each epoch is random either way.
+        name : str, optional
+            A label for the lines that are shown, the bar and the stage in Spark's pages: it tells
+            apart what runs at the same time.
 
         Returns
         -------
@@ -240,6 +245,7 @@ class KerasEstimator(KerasFiles):
             verbose=verbose,
             profile=profile,
             shuffle=shuffle,
+            name=name,
         )
 
     def evaluate(
@@ -255,6 +261,7 @@ class KerasEstimator(KerasFiles):
         label_cols: ColumnNames | None = None,
         *,
         sample_weight_col: str | Mapping[str, str] | None = None,
+        name: str | None = None,
     ) -> dict[str, float]:
         """Evaluate the model over all rows, each exactly once, or over the first batches.
 
@@ -275,6 +282,7 @@ class KerasEstimator(KerasFiles):
         feature_cols, label_cols : list of str, str or dict
             As in `fit`.
         sample_weight_col : str or dict, optional
+        name : str, optional
             As in `fit`.
 
         Returns
@@ -294,13 +302,15 @@ class KerasEstimator(KerasFiles):
                 "sample_weight: an array cannot be matched to a DataFrame's rows; name a column "
                 "with sample_weight_col"
             )
+        features, labels = self._known_columns(feature_cols, label_cols)
         return self._evaluate_frame(
             frame,
-            read_spec(frame, feature_cols, label_cols, sample_weight_col),
+            read_spec(frame, features, labels, sample_weight_col),
             batch_size=batch_size,
             num_steps=num_steps,
             callbacks=callbacks,
             verbose=verbose,
+            name=name,
         )
 
     def predict(
@@ -312,7 +322,7 @@ class KerasEstimator(KerasFiles):
         callbacks: None = None,
         data_config: Mapping[str, Any] | None = None,
         feature_cols: ColumnNames | None = None,
-        output_cols: str | Sequence[str] | None = None,
+        output_cols: OutputNames | None = None,
     ) -> DataFrame:
         """Return `data` with the model's outputs appended; nothing runs until an action.
 
@@ -352,7 +362,8 @@ class KerasEstimator(KerasFiles):
                 "data.limit(n) for fewer rows"
             )
         positive("batch_size", batch_size, optional=True)
-        return self._predict(frame, read_spec(frame, feature_cols), batch_size, output_cols)
+        features, _ = self._known_columns(feature_cols)
+        return self._predict(frame, read_spec(frame, features), batch_size, output_cols)
 
     def _epochs(self, epochs: int, initial_epoch: int | None) -> tuple[int, int]:
         """Return the number of the first epoch and of the one after the last."""

@@ -12,12 +12,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from zoo.orca.wire.features import FeatureSpec
+from zoo.orca.wire.features import ColumnSpec, FeatureSpec
 
 Shapes = dict[str, tuple[int | None, ...]]
 
 #: Stands for all lengths beyond those that a worker counts one by one.
 OTHER_LENGTHS = -1
+
+#: Told by whoever finds out first: the driver, or all workers.
+NO_ROWS = (
+    "the DataFrame has no rows: there is nothing to work on\n"
+    "Look at its filters and joins: df.count() is 0"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +85,7 @@ def agree(spec: FeatureSpec, reports: Sequence[Mapping[str, Any]]) -> tuple[Shap
     shapes: Shapes = {}
     for column in spec.columns:
         mine = [finding for finding in findings if finding.column == column.name]
-        problems += [null_message(f, rows[f.data]) for f in mine if f.kind != "length"]
+        problems += [null_message(f, rows[f.data], column) for f in mine if f.kind != "length"]
         shape: list[int | None] = []
         for level in range(len(column.shape)):
             seen = [f for f in mine if f.kind == "length" and f.level == level]
@@ -102,19 +108,28 @@ def merge(findings: Iterable[Finding]) -> list[Finding]:
     return list(merged.values())
 
 
-def null_message(finding: Finding, rows: int) -> str:
+def null_message(finding: Finding, rows: int, column: ColumnSpec) -> str:
     """Say which of `rows` rows hold nulls and how to be rid of them."""
-    name, data = finding.column, _FRAMES[finding.data]
-    ref = name if re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII) else f"`{name.replace('`', '``')}`"
-    if finding.kind == "null inside":
+    data, refs = _FRAMES[finding.data], [_reference(name) for name in column.sources]
+    subject, inside = f"column {column.name!r}", ""
+    found, way = "holds nulls", f"df.na.drop(subset={refs!r})"
+    if column.parts:
+        subject, found = f"the columns {', '.join(map(repr, column.parts))}", "hold nulls"
+        if None in column.shape:
+            inside = "; arrays among them may have no nulls inside either"
+    elif finding.kind == "null inside":
         found = "holds arrays with nulls inside"
-        way = f"df.where({f'not exists({ref}, x -> x is null)'!r})"
-    else:
-        found, way = "holds nulls", f"df.na.drop(subset=[{ref!r}])"
+        way = f"df.where({f'not exists({refs[0]}, x -> x is null)'!r})"
     return (
-        f"column {name!r}{data} {found}: {_share(finding.rows, rows)}, for example "
-        f"{finding.example}. Drop these rows with {way}, or fill them"
+        f"{subject}{data} {found}: {_share(finding.rows, rows)}, for example {finding.example}\n"
+        f"Drop these rows with {way}, or fill them{inside}"
     )
+
+
+def _reference(name: str) -> str:
+    """Return a column's name as expressions refer to it."""
+    plain = re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII)
+    return name if plain else f"`{name.replace('`', '``')}`"
 
 
 def ragged_message(lengths: Sequence[Finding]) -> str:
@@ -133,7 +148,7 @@ def ragged_message(lengths: Sequence[Finding]) -> str:
     data = _FRAMES[sets.pop()] if len(sets) == 1 else ", training and validation rows together,"
     return (
         f"column {odd.column!r}{data} holds arrays of different lengths{nested}: "
-        f"{', '.join(told[:-1])} and {told[-1]}, for example {odd.example}. "
+        f"{', '.join(told[:-1])} and {told[-1]}, for example {odd.example}\n"
         "All rows must have one length: pad or cut them, or drop those that differ"
     )
 

@@ -1,7 +1,8 @@
 """The columns of a job, as both sides know them: name, dtype and the shape of one row."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 #: The dtypes a column may have on the workers. "string" is a column of UTF-8 text or raw bytes.
 DTYPES = ("bool", "int32", "int64", "float32", "string")
@@ -9,22 +10,40 @@ DTYPES = ("bool", "int32", "int64", "float32", "string")
 
 @dataclass(frozen=True, slots=True)
 class ColumnSpec:
-    """One column.
+    """One column, or a stack of several that is one input.
 
     Parameters
     ----------
     name : str
-        The column's name in the user's DataFrame.
+        The column's name in the user's DataFrame; of a stack, those of its columns in brackets.
     dtype : str
         One of `DTYPES`.
     shape : tuple of int or None
         The shape of one row: ``()`` for a scalar, ``(k,)`` for an array. A length is None while it
         is not known, which is until rows have been seen.
+    parts : tuple of str
+        The columns of a stack, which are put end to end; empty for a single column.
     """
 
     name: str
     dtype: str
     shape: tuple[int | None, ...] = ()
+    parts: tuple[str, ...] = ()
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The columns of the user's DataFrame that it is made of."""
+        return self.parts or (self.name,)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "ColumnSpec":
+        """Return the column that `to_json` described."""
+        shape, parts = tuple(values["shape"]), tuple(values["parts"])
+        return cls(values["name"], values["dtype"], shape, parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +79,28 @@ class FeatureSpec:
         for column in (*self.features, *self.labels, *weights):
             found.setdefault(column.name, column)
         return tuple(found.values())
+
+    def to_json(self) -> dict[str, Any]:
+        """Return features and labels as JSON values; weights belong to one call."""
+        return {
+            "features": [column.to_json() for column in self.features],
+            "labels": [column.to_json() for column in self.labels],
+            "feature_keys": self.feature_keys,
+            "label_keys": self.label_keys,
+        }
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "FeatureSpec":
+        """Return the columns that `to_json` described."""
+        features, labels = (
+            tuple(ColumnSpec.from_json(one) for one in values[role])
+            for role in ("features", "labels")
+        )
+        feature_keys, label_keys = (
+            None if values[role] is None else tuple(values[role])
+            for role in ("feature_keys", "label_keys")
+        )
+        return cls(features, labels, feature_keys, label_keys)
 
 
 def fill_shapes(spec: FeatureSpec, shapes: Mapping[str, tuple[int | None, ...]]) -> FeatureSpec:

@@ -4,10 +4,19 @@ Jobs travel inside the stage's closure and are unpickled on workers only; what c
 header in JSON and tensors in safetensors, so the driver never unpickles anything from a worker.
 """
 
+import re
 from dataclasses import asdict, dataclass, field
+from hashlib import sha256
 from typing import Any, ClassVar
 
 from zoo.orca.wire.features import FeatureSpec
+from zoo.orca.wire.outputs import OutputSpec
+
+#: What cloudpickle calls a class that travels by value; each process has a number of its own.
+_CLASS_NUMBER = re.compile(rb"[0-9a-f]{32}")
+
+#: A variable of a job's environment: failures are to be told with all of their traceback.
+FULL_TRACEBACK = "ZOO_ORCA_FULL_TRACEBACK"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +39,12 @@ class ModelSpec:
     creator: bytes
     config: bytes
     compile_args: bytes | None = None
+
+    def fingerprint(self) -> str:
+        """Return what is the same for models that are made alike, in any process."""
+        creators = (_CLASS_NUMBER.sub(b"", one) for one in (self.creator, self.compile_args or b""))
+        parts = (self.framework.encode(), self.config, *creators)
+        return sha256(b"".join(sha256(part).digest() for part in parts)).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,9 +160,13 @@ class BuildJob(Job):
 
 @dataclass(frozen=True, slots=True)
 class PredictJob(Job):
-    """Predict; the model sees at most `batch_size` rows at once, None: as many as suit it."""
+    """Predict; the model sees at most `batch_size` rows at once, None: as many as suit it.
+
+    `outputs` are the model's, as they were when it was built.
+    """
 
     batch_size: int | None = None
+    outputs: tuple[OutputSpec, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +185,9 @@ class Failure:
     log : tuple of str
         The last lines its child printed.
     details : dict
-        What the driver needs to merge the same finding of several workers (JSON values).
+        What else the driver needs to know (JSON values).
+    where : str
+        The part of the traceback that is the user's own, or an empty string.
     """
 
     error: str
@@ -176,6 +197,7 @@ class Failure:
     traceback: str = ""
     log: tuple[str, ...] = ()
     details: dict[str, Any] = field(default_factory=dict)
+    where: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON values."""
@@ -185,15 +207,6 @@ class Failure:
     def from_json(cls, values: dict[str, Any]) -> "Failure":
         """Return the failure that `to_json` described."""
         return cls(**{**values, "log": tuple(values["log"])})
-
-
-@dataclass(frozen=True, slots=True)
-class OutputSpec:
-    """One output of the model: its name, numpy dtype and rank, the batch axis counted."""
-
-    name: str
-    dtype: str
-    rank: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,19 +7,15 @@ saved files (`zoo.orca.driver.storage`), so that executors need no package beyon
 
 import json
 import pickle
-import sys
-import sysconfig
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-import cloudpickle
 import numpy as np
 from numpy.typing import NDArray
 
 from zoo.orca.errors import CreatorError, StateError
+from zoo.orca.wire.pickling import dumps, find_culprit, is_sparks
 
 #: Bytes of one row of a result: under the message limits of classic Spark and of Connect (4 MiB).
 CHUNK_BYTES = 1 << 20
@@ -92,7 +88,7 @@ def pack(value: Any, what: str) -> bytes:
     """Pickle something of the user's for the workers.
 
     Functions and classes of modules that are not installed (the user's own files) travel by value,
-    because the executors do not have those files.
+    because the executors do not have those files; so does whatever these refer to.
 
     Parameters
     ----------
@@ -105,74 +101,29 @@ def pack(value: Any, what: str) -> bytes:
     CreatorError
         If it cannot be pickled; names the object inside it that is in the way.
     """
-    modules = _own_modules(value)
-    for module in modules:
-        cloudpickle.register_pickle_by_value(module)
     try:
-        packed: bytes = cloudpickle.dumps(value)
-        return packed
+        return dumps(value)
     except Exception as error:  # whatever an object's __reduce__ raises
-        culprit = find_unpicklable(value)
+        path, culprit = find_culprit(value)
+        kind = type(culprit).__qualname__
+        found = f"{path!r} of type {kind}" if path else f"an object of type {kind}"
         raise CreatorError(
-            f"{what} cannot be sent to the workers, because it uses {culprit}, which cannot be "
-            f"pickled. Create that inside {what} instead of using it from outside."
+            f"{what} cannot be sent to the workers, because it uses {found}, which cannot be "
+            f"pickled\n{_way_out(what, culprit)}"
         ) from error
-    finally:
-        for module in modules:
-            cloudpickle.unregister_pickle_by_value(module)
+
+
+def _way_out(what: str, culprit: Any) -> str:
+    if is_sparks(culprit):
+        return (
+            "Spark is there in this program alone: collect what is needed of it before, and hand "
+            "that over as plain values, in config"
+        )
+    if what == "config":
+        return "Leave it out of config, and make it inside the creator"
+    return f"Create that inside {what} instead of using it from outside"
 
 
 def unpack(data: bytes) -> Any:
     """Return what `pack` packed. Only for bytes that came from the driver."""
     return pickle.loads(data)
-
-
-def _own_modules(value: Any) -> list[ModuleType]:
-    """Return the modules of `value` (or its members) that lie outside every installed path."""
-    members = value if isinstance(value, (list, tuple)) else [value]
-    found: dict[str, ModuleType] = {}
-    for member in members:
-        for owner in (member, type(member)):
-            module = sys.modules.get(getattr(owner, "__module__", None) or "")
-            if module is not None and module.__name__ != "__main__" and _is_users(module):
-                found[module.__name__] = module
-    registered = cloudpickle.list_registry_pickle_by_value()
-    return [module for name, module in found.items() if name not in registered]
-
-
-def _is_users(module: ModuleType) -> bool:
-    path = getattr(module, "__file__", None)
-    if path is None or module.__name__.partition(".")[0] == "zoo":
-        return False
-    installed = {sysconfig.get_path(key) for key in ("stdlib", "platstdlib", "purelib", "platlib")}
-    return not any(Path(path).is_relative_to(root) for root in installed if root)
-
-
-def find_unpicklable(value: Any) -> str:
-    """Describe the object inside `value` that keeps it from being pickled."""
-    for name, member in _members(value):
-        try:
-            cloudpickle.dumps(member)
-        except Exception as error:  # any __reduce__ may raise anything
-            inner = find_unpicklable(member) if callable(member) else ""
-            kind = type(member).__qualname__
-            return inner if "'" in inner else f"'{name}' of type {kind} ({error})"
-    return f"an object of type {type(value).__qualname__}"
-
-
-def _members(value: Any) -> Iterator[tuple[str, Any]]:
-    """Yield what a function takes along: closure cells, globals it names, defaults; or items."""
-    if isinstance(value, dict):
-        yield from ((str(key), item) for key, item in value.items())
-    elif isinstance(value, (list, tuple)):
-        yield from ((f"[{index}]", item) for index, item in enumerate(value))
-    function = getattr(value, "__func__", value)
-    code = getattr(function, "__code__", None)
-    if code is None:
-        yield from getattr(value, "__dict__", {}).items()
-        return
-    for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
-        yield name, cell.cell_contents
-    for name in code.co_names:
-        if name in function.__globals__:
-            yield name, function.__globals__[name]

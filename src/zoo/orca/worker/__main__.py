@@ -9,6 +9,7 @@ import sys
 import threading
 from queue import Queue
 
+from zoo.orca.wire.paths import add_last_paths
 from zoo.orca.worker.pipes import Message, Sender, receive
 from zoo.orca.worker.run import Runner
 from zoo.orca.worker.temporary import OWN_DIRECTORY, remove_directory
@@ -19,6 +20,7 @@ _CLEAN_UP_SECONDS = 30.0
 
 def main() -> None:
     """Serve jobs until standard input closes."""
+    add_last_paths()
     sender = Sender(os.fdopen(int(sys.argv[1]), "wb"))
     commands: Queue[Message] = Queue()
     own = os.environ.get(OWN_DIRECTORY, "")

@@ -23,6 +23,7 @@ from typing import IO, Any, BinaryIO, cast
 
 import zoo.orca
 from zoo.orca.errors import WorkerDiedError, WorkerFrozenError
+from zoo.orca.wire.paths import LAST_PATHS, search_paths
 from zoo.orca.worker import temporary
 from zoo.orca.worker.pipes import END_OF_LOG, PIPE_BYTES, Blob, Message, Sender, receive
 
@@ -64,7 +65,8 @@ class Child:
         self._temporary = temporary.make_directory()
         read_end, write_end = os.pipe()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "zoo.orca.worker", str(write_end)],
+            # Without -P the current directory would come first: a user's random.py is not Python's.
+            [sys.executable, "-P", "-m", "zoo.orca.worker", str(write_end)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -213,7 +215,11 @@ class Child:
         name = signal.Signals(-code).name
         hint = ""
         if name == "SIGKILL":
-            hint = ": killed from outside; most often the machine or container ran out of memory"
+            hint = (
+                ": killed from outside; most often the machine or container ran out of memory\n"
+                "Give the workers more of it, or let them hold less: fewer workers on a machine, "
+                "a smaller batch_size, spark.orca.data.memory"
+            )
         return f"the worker's process was ended by {name}{hint}"
 
 
@@ -259,11 +265,16 @@ def _environment(extra: dict[str, str]) -> dict[str, str]:
     # the child looks where this process looks, this package first.
     # Made absolute, because on executors it may be relative to where this process started.
     root = str(Path(zoo.orca.__file__).absolute().parents[2])
-    paths = [root, *(path for path in sys.path if path and path != root)]
+    told = extra.get(LAST_PATHS, "").split(os.pathsep)
+    # The first of them is where the program lies, which a user's PYTHONPATH may name as well.
+    first, last = search_paths(sys.path, root, {os.getcwd(), told[0]})
     return {
         **_KEEP_MEMORY,
         **os.environ,
-        "PYTHONPATH": os.pathsep.join(paths),
+        "PYTHONPATH": os.pathsep.join(first),
         "PYTHONUNBUFFERED": "1",
+        # The context refuses to start a session in here (zoo.orca.places).
+        "ZOO_ORCA_WORKER": "1",
         **extra,
+        LAST_PATHS: os.pathsep.join([*filter(None, told), *last]),
     }

@@ -93,9 +93,18 @@ def rows_by_length(array: pa.Array, depth: int, level: int) -> dict[int, tuple[i
 def show_row(columns: list[pa.Array], specs: tuple[ColumnSpec, ...], row: int, first: int) -> str:
     """Return one row as a short text: column `first`, then some of the others."""
     order = [first, *(index for index in range(len(specs)) if index != first)]
-    shown = [f"{specs[i].name!r}: {_show(columns[i][row])}" for i in order[:_SHOWN_COLUMNS]]
+    shown = [_show_column(columns[i][row], specs[i]) for i in order[:_SHOWN_COLUMNS]]
     more = ", ..." if len(order) > _SHOWN_COLUMNS else ""
     return "{" + ", ".join(shown) + more + "}"
+
+
+def _show_column(value: pa.Scalar, spec: ColumnSpec) -> str:
+    """Return a column's value with its name; of a stack the columns, those that are null first."""
+    if not spec.parts or not value.is_valid or len(value.values) != len(spec.parts):
+        return f"{spec.name!r}: {_show(value)}"
+    pairs = zip(spec.parts, value.values, strict=True)
+    ordered = sorted(pairs, key=lambda pair: pair[1].is_valid)
+    return ", ".join(f"{name!r}: {_show(one)}" for name, one in ordered[:_SHOWN_ELEMENTS])
 
 
 def _levels(array: pa.Array, depth: int) -> Iterator[tuple[pa.Array, NDArray[np.int64]]]:

@@ -131,7 +131,7 @@ def _batch_column(
         kind, rows = ("null", outer) if len(outer) else ("null inside", inner)
         example = show_row(columns, specs, int(rows[0]), index)
         finding = Finding(column.name, "train", kind, len(rows), example)
-        raise DataError(null_message(finding, len(array)))
+        raise DataError(null_message(finding, len(array), column))
     shape = parts.shape
     if shape is None:
         raise DataError(_ragged(index, columns, specs))

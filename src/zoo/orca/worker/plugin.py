@@ -15,12 +15,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import numpy as np
 from numpy.typing import NDArray
 
 from zoo.orca.errors import StateError
 from zoo.orca.wire.features import FeatureSpec
-from zoo.orca.wire.job import EvaluateJob, Job, OutputSpec, Progress, TrainJob
+from zoo.orca.wire.job import EvaluateJob, Job, PredictJob, Progress, TrainJob
+from zoo.orca.wire.outputs import OutputSpec
 from zoo.orca.wire.packing import State
 from zoo.orca.wire.plan import Plan
 from zoo.orca.worker.collective import Collective
@@ -115,8 +115,20 @@ def check_state_size(nbytes: int, job: TrainJob) -> None:
         )
 
 
-#: Maps one batch of feature columns to the model's outputs, each of shape (rows, ...).
-Predictor = Callable[[Columns], list[NDArray[np.generic]]]
+class Predictor(Protocol):
+    """A model that predicts rows, one call after another."""
+
+    def begin(self, sample: Columns) -> int:
+        """Build what the first rows build, by a few of them; called once, before all else.
+
+        Returns
+        -------
+        int
+            How many rows suit the model in one call.
+        """
+
+    def __call__(self, columns: Columns) -> list[NDArray[Any]]:
+        """Return what the model makes of at least one row, output by output, as it comes."""
 
 
 class Framework(Protocol):
@@ -142,10 +154,15 @@ class Framework(Protocol):
         """Evaluate and return the metrics over all workers' rows."""
 
     def build(self, job: Job, sample: Columns | None) -> Built:
-        """Build the model, by its first batch if it needs one, and return its state."""
+        """Build the model, by its first batch if it needs one, and return its state.
 
-    def predictor(self, job: Job) -> tuple[Predictor, tuple[OutputSpec, ...]]:
-        """Return a function that predicts one batch with the job's state.
+        Without a sample the columns' types must do.
 
-        The outputs' specification may be empty when it is only known after the first batch.
+        Raises
+        ------
+        RowsNeededError
+            If they do not.
         """
+
+    def predictor(self, job: PredictJob) -> Predictor:
+        """Return what predicts with the job's state."""

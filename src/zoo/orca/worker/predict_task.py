@@ -17,7 +17,8 @@ from zoo.orca.wire.job import Failure, PredictJob
 from zoo.orca.worker import child as children
 from zoo.orca.worker.child import Child
 from zoo.orca.worker.devices import device_environment
-from zoo.orca.worker.predicting import encode, read_outputs, split, to_arrow
+from zoo.orca.worker.predictions import encode, read_outputs, split, to_arrow
+from zoo.orca.worker.readers import forgive_gone_readers
 from zoo.orca.worker.threads import thread_environment
 
 #: A group of batches is sent when it has so many rows or bytes, the columns that are only kept
@@ -48,6 +49,7 @@ def make_predict_task(
     """
 
     def task(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        forgive_gone_readers()
         calls: _Calls | None = None
         try:
             for number, group in enumerate(grouped(batches)):
@@ -60,6 +62,11 @@ def make_predict_task(
                     yield from calls.answer()
             while calls is not None and calls.waiting:
                 yield from calls.answer()
+        except OrcaError:
+            # Above what went wrong Spark would print the frames of this file. The Python worker
+            # ends with its error, so no other function's are hidden.
+            os.environ["SPARK_HIDE_TRACEBACK"] = "1"
+            raise
         finally:
             if calls is not None:
                 calls.end()
@@ -165,6 +172,7 @@ def _devices(gpus: int) -> dict[str, str]:
 
 def _error(values: dict[str, object], child: Child) -> OrcaError:
     failure = Failure.from_json(dict(values))
-    log = "\n".join(child.log)
-    where = f"process {child.pid} on {os.uname().nodename}"
-    return error_class(failure.error)(f"{where}: {failure.message}\n{failure.traceback}\n{log}")
+    parts = [failure.message, failure.where, f"In process {child.pid} on {os.uname().nodename}"]
+    if child.log:
+        parts += ["The last lines it printed:", *(f"  {line}" for line in child.log)]
+    return error_class(failure.error)("\n".join(filter(None, parts)))

@@ -1,25 +1,74 @@
-"""Predictions in the child: Arrow batches in, raw numbers out, one model for many of them.
+"""Predictions in the child: one model for many messages, called with as many rows as suit it."""
 
-The columns go as an Arrow stream, several batches of it in one message. The outputs come back as
-bare float32 values with their shapes: Arrow arrays are made around them where they are needed.
-"""
-
-import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Mapping
 from queue import Queue
 from typing import Any, cast
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
+from zoo.orca.errors import ModelError
 from zoo.orca.wire.job import PredictJob
+from zoo.orca.wire.outputs import as_dtype, joined, rows_of
 from zoo.orca.wire.packing import unpack
-from zoo.orca.worker.arrays import from_numbers
-from zoo.orca.worker.collective import Alone
 from zoo.orca.worker.dataset import batch_columns
 from zoo.orca.worker.pipes import Message, Sender
-from zoo.orca.worker.plugin import Framework, World
+from zoo.orca.worker.plugin import Columns, Framework, Predictor
+from zoo.orca.worker.predictions import decode, send_outputs
+
+#: Rows by which a model is built that is built by its first ones.
+_SAMPLE_ROWS = 2
+
+
+class Calls:
+    """Calls a model, and makes sure that each output of each call has an entry for each row.
+
+    Parameters
+    ----------
+    predictor : Predictor
+    job : PredictJob
+        Its outputs are those that the predictions' columns were made for.
+    """
+
+    def __init__(self, predictor: Predictor, job: PredictJob) -> None:
+        self._predict, self._specs = predictor, job.outputs
+        self._given = job.batch_size
+        self._most: int | None = None
+
+    def __call__(self, columns: Columns) -> list[NDArray[Any]]:
+        """Return the outputs for these rows, in the dtypes of the job's.
+
+        Raises
+        ------
+        ModelError
+            If the model returns something else than one entry a row.
+        """
+        rows = len(next(iter(columns.values())))
+        if not rows:
+            return [_nothing(spec.row_shape, spec.dtype) for spec in self._specs]
+        if self._most is None:
+            fitting = self._predict.begin(_cut(columns, 0, _SAMPLE_ROWS))
+            self._most = self._given or fitting
+        calls = [
+            self._checked(_cut(columns, start, self._most)) for start in range(0, rows, self._most)
+        ]
+        return [
+            joined(list(pieces), spec)
+            for pieces, spec in zip(zip(*calls, strict=True), self._specs, strict=True)
+        ]
+
+    def _checked(self, columns: Columns) -> list[NDArray[Any]]:
+        rows = len(next(iter(columns.values())))
+        outputs = self._predict(columns)
+        if len(outputs) != len(self._specs):
+            raise ModelError(
+                f"the model returned {len(outputs)} outputs for {rows} rows, and "
+                f"{len(self._specs)} when it was built\nreturn the same outputs in every call"
+            )
+        return [
+            as_dtype(rows_of(np.asarray(output), rows, spec), spec)
+            for output, spec in zip(outputs, self._specs, strict=True)
+        ]
 
 
 def serve_predictions(
@@ -30,79 +79,17 @@ def serve_predictions(
 ) -> None:
     """Answer every "batches" with "predictions" until "end"."""
     job = cast(PredictJob, unpack(message.blob))
-    framework = load(job)
-    framework.prepare(job, World(Alone(), lambda progress: None))
-    predict, _ = framework.predictor(job)
+    calls = Calls(load(job).predictor(job), job)
     sender.send("ready")
     while (command := commands.get()).kind == "batches":
-        outputs = predict(batch_columns(decode(command.blob), job.columns))
-        values = [np.ascontiguousarray(output, np.float32) for output in outputs]
-        shapes = [one.shape for one in values]
-        sender.send("predictions", [one.reshape(-1).data for one in values], shapes=shapes)
+        outputs = calls(batch_columns(decode(command.blob), job.columns))
+        send_outputs(sender, outputs, list(job.outputs))
 
 
-def encode(batches: Sequence[pa.RecordBatch]) -> list[memoryview]:
-    """Return batches of one schema as the pieces of an Arrow stream, each copied once."""
-    pieces = [batches[0].schema.serialize(), *(batch.serialize() for batch in batches)]
-    return [memoryview(piece) for piece in pieces]
+def _cut(columns: Mapping[str, NDArray[Any]], start: int, rows: int) -> dict[str, NDArray[Any]]:
+    return {name: values[start : start + rows] for name, values in columns.items()}
 
 
-def decode(stream: bytes) -> pa.RecordBatch:
-    """Return the rows of all batches that `encode` wrote, as one batch; one batch is not copied."""
-    with pa.ipc.open_stream(pa.BufferReader(stream)) as reader:
-        batches = list(reader)
-    return batches[0] if len(batches) == 1 else pa.concat_batches(batches)
-
-
-def read_outputs(message: Message) -> list[NDArray[np.float32]]:
-    """Return the outputs that "predictions" brings, each of the shape (rows, ...), not copied."""
-    sizes = [int(np.prod(shape, dtype=np.int64)) for shape in message.values["shapes"]]
-    ends = list(itertools.accumulate(sizes))
-    values = np.frombuffer(message.blob, np.float32)
-    return [
-        values[end - size : end].reshape(shape)
-        for size, end, shape in zip(sizes, ends, message.values["shapes"], strict=True)
-    ]
-
-
-def split(
-    outputs: list[NDArray[np.float32]], rows: Iterable[int]
-) -> Iterator[list[NDArray[np.float32]]]:
-    """Yield the outputs of the first so many rows, of the next so many, and so on."""
-    start = 0
-    for count in rows:
-        yield [output[start : start + count] for output in outputs]
-        start += count
-
-
-def to_arrow(output: NDArray[Any]) -> pa.Array:
-    """Return one output, (rows, ...), as an array of each row's slice.
-
-    A row of rank 0 is a float and one of rank 2 or more nested lists of them. One of rank 1 is
-    Spark's Vector: made here it costs a tenth of what Spark's own function costs on the JVM.
-    """
-    values = np.ascontiguousarray(output, np.float32)
-    if values.ndim == 2:
-        return _vectors(values)
-    array = from_numbers(values)
-    for axis in range(values.ndim - 1, 0, -1):
-        lists = int(np.prod(values.shape[:axis], dtype=np.int64))
-        array = _lists(array, lists, values.shape[axis])
-    return array
-
-
-def _vectors(values: NDArray[np.float32]) -> pa.Array:
-    """Return rows as dense vectors: the struct that stores a Vector, its type 1 being dense."""
-    rows, length = values.shape
-    fields = {
-        "type": from_numbers(np.ones(rows, np.int8)),
-        "size": pa.nulls(rows, pa.int32()),
-        "indices": pa.nulls(rows, pa.list_(pa.int32())),
-        "values": _lists(from_numbers(values.astype(np.float64)), rows, length),
-    }
-    return pa.StructArray.from_arrays(list(fields.values()), list(fields))
-
-
-def _lists(array: pa.Array, count: int, length: int) -> pa.Array:
-    offsets = np.arange(count + 1, dtype=np.int32) * np.int32(length)
-    return pa.ListArray.from_arrays(from_numbers(offsets), array)
+def _nothing(row_shape: tuple[int | None, ...], dtype: str) -> NDArray[Any]:
+    kind = object if dtype == "string" else np.dtype(dtype)
+    return np.empty((0, *(length or 0 for length in row_shape)), kind)

@@ -7,9 +7,11 @@ On the same line the driver tells each worker where all the others are (`rendezv
 import contextlib
 import json
 import logging
+import math
 import queue
 import socket
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, BinaryIO
 
@@ -18,6 +20,7 @@ from zoo.orca.wire.handshake import drive, initiate
 from zoo.orca.wire.report import REPORT_PURPOSE, ReportTo
 
 _CONNECT_SECONDS = 5.0
+_LAST_WORDS_SECONDS = 2.0
 _logger = logging.getLogger(__name__)
 
 
@@ -36,16 +39,24 @@ class Reporter:
         self._queue: queue.Queue[dict[str, Any] | None] = queue.Queue(10_000)
         self._on_answer: Callable[[dict[str, Any] | None], None] = lambda answer: None
         self._lost = False
+        self._dropped = 0
+        self._until = math.inf
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._run, daemon=True)
         if to is not None:
             self._thread.start()
 
     def send(self, values: dict[str, Any]) -> None:
-        """Queue one report; dropped when nobody listens or the line is too slow."""
-        if self._to is not None:
-            with contextlib.suppress(queue.Full):
-                self._queue.put_nowait({**values, "rank": self._rank})
+        """Queue one report; dropped when nobody listens or the line is too slow.
+
+        Of what was printed, the driver hears how many lines it was not shown.
+        """
+        if self._to is None:
+            return
+        try:
+            self._queue.put_nowait({**values, "rank": self._rank})
+        except queue.Full:
+            self._drop(values)
 
     def phase(self, text: str) -> None:
         """Report what this worker is doing now."""
@@ -81,9 +92,10 @@ class Reporter:
     def close(self) -> None:
         """Send what is queued, for a moment, and hang up."""
         if self._to is not None and self._thread.is_alive():
+            self._until = time.monotonic() + _LAST_WORDS_SECONDS
             with contextlib.suppress(queue.Full):
-                self._queue.put_nowait(None)
-            self._thread.join(2.0)
+                self._queue.put(None, timeout=_LAST_WORDS_SECONDS)
+            self._thread.join(max(0.1, self._until - time.monotonic()))
 
     def _run(self) -> None:
         if self._to is None:
@@ -97,12 +109,35 @@ class Reporter:
                 line.settimeout(None)
                 threading.Thread(target=self._listen, args=(stream,), daemon=True).start()
                 while (values := self._queue.get()) is not None:
-                    line.sendall(json.dumps(values).encode() + b"\n")
+                    self._forward(values, line)
+                self._own_up(line)
                 line.shutdown(socket.SHUT_WR)  # the listening thread ends when the driver hangs up
         except (OSError, OrcaError) as error:
             _logger.warning("no progress from rank %d: the driver's %s", self._rank, error)
             self._to = None
             self._lose()
+
+    def _forward(self, values: dict[str, Any], line: socket.socket) -> None:
+        if values["kind"] == "log" and time.monotonic() > self._until:
+            self._drop(values)
+            return
+        line.sendall(json.dumps(values).encode() + b"\n")
+        if self._queue.empty():
+            self._own_up(line)
+
+    def _drop(self, values: dict[str, Any]) -> None:
+        if values["kind"] == "log":
+            with self._lock:
+                self._dropped += 1
+
+    def _own_up(self, line: socket.socket) -> None:
+        """Tell how many lines were dropped, where the next one would have been."""
+        with self._lock:
+            dropped, self._dropped = self._dropped, 0
+        if dropped:
+            text = f"({dropped:,} more lines were printed here than the driver could take)"
+            report = {"kind": "log", "text": text, "rank": self._rank}
+            line.sendall(json.dumps(report).encode() + b"\n")
 
     def _listen(self, stream: BinaryIO) -> None:
         with stream, contextlib.suppress(OSError):

@@ -40,7 +40,8 @@ class Resumable:
 
     def whole(self, history: Mapping[str, list[float]]) -> dict[str, list[float]]:
         """Return the history of all attempts together."""
-        return {name: self._past.get(name, []) + list(values) for name, values in history.items()}
+        names = dict.fromkeys([*self._past, *history])
+        return {name: self._past.get(name, []) + list(history.get(name, ())) for name in names}
 
     def finish(self, state: State) -> tuple[bytes, str]:
         """Drop the checkpoints; return the final state on rank 0, or the path it was written to.

@@ -15,40 +15,33 @@ import contextlib
 import importlib
 import json
 import os
-import socket
 import sys
 import threading
-import traceback
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from queue import Queue
 from typing import Any, cast
 
-from zoo.orca.errors import (
-    DataError,
-    MissingPackageError,
-    OrcaError,
-    PeerLostError,
-    UnevenRowsError,
-)
-from zoo.orca.wire.faults import agree
+from zoo.orca.errors import DataError, OrcaError, PeerLostError, UnevenRowsError
+from zoo.orca.wire.faults import NO_ROWS, agree
 from zoo.orca.wire.features import FeatureSpec, fill_shapes
 from zoo.orca.wire.job import (
     BuildJob,
     EvaluateJob,
-    Failure,
     Job,
-    OutputSpec,
     Progress,
     TrainJob,
 )
 from zoo.orca.wire.levels import levelled
 from zoo.orca.wire.order import window_rows
+from zoo.orca.wire.outputs import OutputSpec
 from zoo.orca.wire.packing import unpack
 from zoo.orca.wire.plan import Plan
 from zoo.orca.worker.collective import Alone, Collective
 from zoo.orca.worker.dataset import open_rows
+from zoo.orca.worker.describing import describe
+from zoo.orca.worker.describing import missing as _missing
 from zoo.orca.worker.levelling import level
 from zoo.orca.worker.pipes import END_OF_LOG, Message, Sender
 from zoo.orca.worker.plugin import Evaluated, Framework, Rows, Trained, World
@@ -247,15 +240,6 @@ def _prepare(framework: Framework, job: Job, world: World) -> None:
         raise _missing(error, job.model.framework) from error
 
 
-def _missing(error: ModuleNotFoundError, framework: str) -> Exception:
-    if error.name is None or error.name.startswith("zoo."):
-        return error
-    return MissingPackageError(
-        f"the package {error.name!r} is not installed on the worker {socket.gethostname()} "
-        f"(or cannot be imported there): pip install 'zoo-orca[{framework}]' into its Python"
-    )
-
-
 def _rows(job: Job, start: dict[str, Any], world: World) -> tuple[Rows, Rows | None]:
     """Agree with all ranks on counts and shapes and map this rank's files.
 
@@ -276,13 +260,13 @@ def _rows(job: Job, start: dict[str, Any], world: World) -> tuple[Rows, Rows | N
     for kind, shuffle in (("train", isinstance(job, TrainJob)), ("validation", False)):
         counts = tuple(int(rank["rows"][kind]) for rank in spooled)
         if kind == "train" and not sum(counts):
-            raise DataError("the DataFrame has no rows: there is nothing to work on")
+            raise DataError(NO_ROWS)
         if job.even and max(counts) * len(counts) > _MOST_UNEVEN * sum(counts):
             raise UnevenRowsError(f"the workers have {list(counts)} rows")
         if sum(counts):
             sets.append(_set(job, start["files"][kind], spec, counts, shuffle, world))
     if isinstance(job, TrainJob) and job.validate and len(sets) == 1:
-        raise DataError("validation_data has no rows; leave it out, or give it some")
+        raise DataError("validation_data has no rows\nLeave it out, or give it some")
     return sets[0], sets[1] if len(sets) > 1 else None
 
 
@@ -351,8 +335,7 @@ def _build(
 
 def _learnt(spec: FeatureSpec, outputs: tuple[OutputSpec, ...]) -> dict[str, Any]:
     """Return what the driver keeps about the model, beside its state."""
-    features = [(column.name, column.dtype, column.shape) for column in spec.features]
-    return {"features": features, "outputs": [asdict(output) for output in outputs]}
+    return {"columns": spec.to_json(), "outputs": [output.to_json() for output in outputs]}
 
 
 _RUN: dict[type[Job], Callable[..., tuple[dict[str, Any], bytes]]] = {
@@ -360,11 +343,3 @@ _RUN: dict[type[Job], Callable[..., tuple[dict[str, Any], bytes]]] = {
     EvaluateJob: _evaluate,
     BuildJob: _build,
 }
-
-
-def describe(error: BaseException) -> Failure:
-    """Return what the driver is told about an exception in this process."""
-    trace = "".join(traceback.format_exception(error))
-    if isinstance(error, OrcaError):
-        return Failure(type(error).__name__, str(error), traceback=trace)
-    return Failure("WorkerError", f"{type(error).__name__}: {error}", traceback=trace)

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from pyspark import BarrierTaskContext, TaskContext
+from pyspark import __version__ as VERSION
 
 from zoo.orca.errors import DeviceError, OrcaError, PeerLostError
 from zoo.orca.wire.job import Failure, Job, TrainJob
@@ -32,6 +33,7 @@ from zoo.orca.worker.arrays import from_bytes, from_numbers
 from zoo.orca.worker.child import Child
 from zoo.orca.worker.devices import device_environment
 from zoo.orca.worker.pipes import Message
+from zoo.orca.worker.readers import forgive_gone_readers
 from zoo.orca.worker.rendezvous import Rendezvous
 from zoo.orca.worker.reporting import Reporter
 from zoo.orca.worker.spool import Spool
@@ -91,6 +93,7 @@ def make_task(
     """Return the function for ``mapInArrow(..., barrier=True)`` that runs the pickled `job`."""
 
     def task(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        forgive_gone_readers()
         return _Task(pickle.loads(job), options).run(batches)
 
     return task
@@ -153,7 +156,11 @@ class _Task:
         except _ChildFailed as failed:
             children.release(child)
             log = child.last_words()
-            failure = replace(failed.failure, rank=self._rank, host=self._host, log=log)
+            told = failed.failure.details
+            details = {**told, "versions": {**told.get("versions", {}), "pyspark": VERSION}}
+            failure = replace(
+                failed.failure, rank=self._rank, host=self._host, log=log, details=details
+            )
             raise _ChildFailed(failure) from failed
         except OrcaError as error:
             failure = self._failure(error, tuple(child.log))

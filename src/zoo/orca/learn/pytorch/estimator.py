@@ -8,7 +8,8 @@ from pyspark.sql import DataFrame
 
 from zoo.orca.driver.source import ColumnNames, read_spec
 from zoo.orca.learn.arguments import checked_frame, positive
-from zoo.orca.learn.estimator import EngineOptions
+from zoo.orca.learn.options import EngineOptions
+from zoo.orca.learn.outputs import OutputNames
 from zoo.orca.learn.pytorch.options import training_options
 from zoo.orca.learn.pytorch.recipe import torch_model
 from zoo.orca.learn.pytorch.saving import TorchFiles
@@ -30,7 +31,7 @@ class Estimator(TorchFiles):
         training_operator_cls: type | None = None,
         initialization_hook: Callable[[], Any] | None = None,
         config: Mapping[str, Any] | None = None,
-        scheduler_step_freq: str = "batch",
+        scheduler_step_freq: str | None = None,
         use_tqdm: bool = False,
         workers_per_node: int = 1,
         num_workers: int | None = None,
@@ -42,6 +43,7 @@ class Estimator(TorchFiles):
         cpu_binding: bool = False,
         seed: int = 0,
         num_gpus_per_worker: int = 0,
+        sync_batch_norm: bool = False,
     ) -> "Estimator":
         """Return an estimator for a PyTorch model.
 
@@ -58,8 +60,9 @@ class Estimator(TorchFiles):
             A loss of ``torch.nn``, as object or class; a function of output and target; or a
             function ``loss(config)`` that returns one of these.
         metrics : object, optional
-            Of `zoo.orca.learn.metrics` or torchmetrics: one, a list, a dict by name, or a function
-            of `config`. They are computed by `evaluate` and in validation.
+            Of `zoo.orca.learn.metrics` or torchmetrics, or functions ``metric(output, target)``:
+            one, a list, a dict by name, or a function of `config` that returns one of these. They
+            are computed by `evaluate`, in validation, and of the steps of training.
         scheduler_creator : callable, optional
             ``scheduler_creator(optimizer, config)`` returns a learning-rate schedule.
         training_operator_cls : class, optional
@@ -68,8 +71,11 @@ class Estimator(TorchFiles):
             Called on every worker before the model is made.
         config : dict, optional
             What the creators are called with. `batch_size` belongs to `fit`, not here.
-        scheduler_step_freq : "batch" or "epoch"
-            When the schedule takes a step: after each update, or after each epoch.
+        scheduler_step_freq : "batch" or "epoch", optional
+            When the schedule takes a step: after each update, or after each epoch. By default
+            as suits it: `OneCycleLR`, `CyclicLR` and the schedules of transformers after each
+            update, others after each epoch; the first `fit` says which. `ReduceLROnPlateau` takes
+            one after each epoch in any case, by ``val_loss``, or by the loss where there is none.
         use_tqdm : bool
             Accepted as in Orca, without effect: `fit` shows Orca's own progress, a bar of tqdm on a
             terminal and in a notebook, lines elsewhere; ``fit(verbose=0)`` shows none.
@@ -82,8 +88,7 @@ class Estimator(TorchFiles):
         backend : str
             "bigdl", "horovod", "torch_distributed", "spark" or "ray"; all mean the one engine.
         sync_stats : bool
-            Whether batch normalisation uses the statistics of the global batch. By default each
-            worker uses its own rows, and running statistics are averaged after each epoch.
+            Accepted as in Orca, without effect: results are those of all workers in any case.
         log_level : int
             Accepted as in Orca, without effect: warnings are all that Orca logs, under the name
             ``zoo``, whose level ``logging`` sets.
@@ -95,6 +100,9 @@ class Estimator(TorchFiles):
             Fixes where rows are placed, their order, the initial weights and dropout.
         num_gpus_per_worker : int
             GPUs that each worker, and each task of `predict`, has to itself.
+        sync_batch_norm : bool
+            Whether batch normalisation uses the statistics of the global batch. By default each
+            worker uses its own rows, and running statistics are averaged after each epoch.
 
         Raises
         ------
@@ -114,7 +122,7 @@ class Estimator(TorchFiles):
             training_operator_cls=training_operator_cls,
             initialization_hook=initialization_hook,
             scheduler_step_freq=scheduler_step_freq,
-            sync_stats=sync_stats,
+            sync_batch_norm=sync_batch_norm,
         )
         options = EngineOptions(
             num_workers,
@@ -150,6 +158,8 @@ class Estimator(TorchFiles):
         compile: bool = False,
         verbose: int = 1,
         shuffle: bool | None = None,
+        training_metrics: bool | None = None,
+        name: str | None = None,
     ) -> Any:
         """Train the model; a second `fit` goes on where the first ended.
 
@@ -158,7 +168,7 @@ class Estimator(TorchFiles):
         data : DataFrame
             The rows to train on.
         epochs : int
-            Epochs to train.
+            Epochs to train; not looked at with `max_steps`.
         batch_size : int
             Rows of one step over all workers together.
         profile : bool
@@ -173,13 +183,14 @@ class Estimator(TorchFiles):
             Scalars are of shape (batch,).
         label_cols : list of str, str or dict
             The target; several are a tuple, or a dict by name. Whole numbers of the output's shape
-            are cast to its type, others become int64.
+            are cast to its type, others become int64; so do floats that number classes for
+            `CrossEntropyLoss` or `NLLLoss`.
         validation_data : DataFrame, optional
             Has the same feature and label columns as `data`.
         callbacks : list, optional
             Of `zoo.orca.learn.pytorch.callbacks`.
         max_steps : int, optional
-            The most steps of this call, over all its epochs.
+            Steps to train, in as many epochs as they take; the last one may be cut short.
         steps_per_epoch : int, optional
             Global batches an epoch; by default one exact pass: every row once.
         validation_steps : int, optional
@@ -202,6 +213,13 @@ class Estimator(TorchFiles):
         shuffle : True, optional
             Place the rows on the workers at random, even if `data` already has a partition for
             each worker.
+        training_metrics : bool, optional
+            Whether the estimator's metrics are computed of the steps' own outputs, too, while
+            weights change, as Keras does: ``train_Accuracy`` beside ``train_val_Accuracy``. By
+            default those that do not keep every row are.
+        name : str, optional
+            A label for the lines that are shown, the bar and the stage in Spark's pages: it tells
+            apart what runs at the same time.
 
         Returns
         -------
@@ -214,12 +232,14 @@ class Estimator(TorchFiles):
         ColumnError
             If a column is missing or cannot be an input; before anything starts.
         DataError
-            If rows hold nulls or ragged arrays, or there are none.
+            If rows hold nulls or ragged arrays, there are none, or a label is none of the classes.
         WorkerError
             If something goes wrong on a worker; has its rank, host, traceback and log.
         """
         frame = checked_frame(data, "data")
+        positive("epochs", epochs)
         options = training_options(
+            first_step=self._steps_done,
             reduce_results=reduce_results,
             info=info,
             max_steps=max_steps,
@@ -227,13 +247,15 @@ class Estimator(TorchFiles):
             clip_grad_norm=clip_grad_norm,
             precision=precision,
             compile=compile,
+            training_metrics=training_metrics,
         )
         first = self._epochs_done
         stats = self._fit_frame(
             frame,
             read_spec(frame, feature_cols, label_cols, sample_weight_col, strings=False),
             validation_data,
-            epochs=epochs,
+            # No more than that many, whatever an epoch's steps are: only the workers know.
+            epochs=max_steps or epochs,
             initial_epoch=first,
             batch_size=batch_size,
             steps_per_epoch=steps_per_epoch,
@@ -242,8 +264,10 @@ class Estimator(TorchFiles):
             verbose=verbose,
             profile=profile,
             shuffle=shuffle,
-            options=options,
+            name=name,
+            options={**options, "insist_on_optimizer": self._insists},
         )
+        self._insists = False
         return EpochStats(stats, first) if reduce_results else by_worker(stats, first)
 
     def evaluate(
@@ -259,6 +283,7 @@ class Estimator(TorchFiles):
         sample_weight_col: str | None = None,
         callbacks: Sequence[Any] | None = None,
         verbose: int = 1,
+        name: str | None = None,
     ) -> dict[str, float]:
         """Evaluate the model over all rows, each exactly once, or over the first batches.
 
@@ -279,6 +304,8 @@ class Estimator(TorchFiles):
         callbacks : list, optional
         verbose : int
             0 shows nothing.
+        name : str, optional
+            As in `fit`.
 
         Returns
         -------
@@ -291,13 +318,15 @@ class Estimator(TorchFiles):
             As `fit`.
         """
         frame = checked_frame(data, "data")
+        features, labels = self._known_columns(feature_cols, label_cols)
         return self._evaluate_frame(
             frame,
-            read_spec(frame, feature_cols, label_cols, sample_weight_col, strings=False),
+            read_spec(frame, features, labels, sample_weight_col, strings=False),
             batch_size=batch_size,
             num_steps=num_steps,
             callbacks=callbacks,
             verbose=verbose,
+            name=name,
             options={"info": dict(info or {})},
         )
 
@@ -308,7 +337,7 @@ class Estimator(TorchFiles):
         feature_cols: ColumnNames | None = None,
         profile: bool = False,
         *,
-        output_cols: str | Sequence[str] | None = None,
+        output_cols: OutputNames | None = None,
     ) -> DataFrame:
         """Return `data` with the model's outputs appended; nothing runs until an action.
 
@@ -334,7 +363,8 @@ class Estimator(TorchFiles):
         """
         frame = checked_frame(data, "data")
         positive("batch_size", batch_size, optional=True)
-        spec = read_spec(frame, feature_cols, strings=False)
+        features, _ = self._known_columns(feature_cols)
+        spec = read_spec(frame, features, strings=False)
         return self._predict(frame, spec, batch_size, output_cols)
 
     def shutdown(self, force: bool = False) -> None:

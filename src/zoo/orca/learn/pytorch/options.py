@@ -12,6 +12,7 @@ _PRECISIONS = ("fp32", "bf16")
 
 def training_options(
     *,
+    first_step: int,
     reduce_results: bool,
     info: Mapping[str, Any] | None,
     max_steps: int | None,
@@ -19,8 +20,12 @@ def training_options(
     clip_grad_norm: float | None,
     precision: str,
     compile: bool,
+    training_metrics: bool | None,
 ) -> dict[str, Any]:
     """Return the options as the job carries them.
+
+    Steps are numbered over all calls of `fit`, from `first_step` on in this one: an attempt that
+    goes on from a checkpoint must know how many of the call's steps are done.
 
     Raises
     ------
@@ -35,11 +40,13 @@ def training_options(
     return {
         "reduce_results": reduce_results,
         "info": dict(info or {}),
-        "max_steps": max_steps,
+        "first_step": first_step,
+        "last_step": None if max_steps is None else first_step + max_steps,
         "gradient_accumulation": gradient_accumulation,
         "clip_grad_norm": clip_grad_norm,
         "precision": precision,
         "compile": compile,
+        "training_metrics": training_metrics,
     }
 
 

@@ -38,8 +38,8 @@ def recipe(
     scheduler_creator: Any = None,
     training_operator_cls: Any = None,
     initialization_hook: Any = None,
-    scheduler_step_freq: str = "batch",
-    sync_stats: bool = False,
+    scheduler_step_freq: str | None = None,
+    sync_batch_norm: bool = False,
 ) -> dict[str, Any]:
     """Return the parts as bytes, by name; those that were not given are missing.
 
@@ -55,14 +55,14 @@ def recipe(
             "model must be a torch.nn.Module, a class of one, or a function model(config) that "
             f"returns one; got {type(model).__qualname__}"
         )
-    if scheduler_step_freq not in ("batch", "epoch"):
+    if scheduler_step_freq not in (None, "batch", "epoch"):
         raise InvalidInputError(
             f"scheduler_step_freq must be 'batch' or 'epoch', got {scheduler_step_freq!r}"
         )
     parts: dict[str, Any] = {
         "model": pack(_with_classes(model), "model"),
         "scheduler_step_freq": scheduler_step_freq,
-        "sync_stats": bool(sync_stats),
+        "sync_batch_norm": bool(sync_batch_norm),
     }
     if optimizer is not None:
         parts["optimizer"] = pack(_portable(optimizer, model), "optimizer")

@@ -2,12 +2,17 @@
 
 from typing import Any
 
+from zoo.orca.errors import StateError
 from zoo.orca.learn.estimator import BaseEstimator
 from zoo.orca.learn.pytorch import files
+from zoo.orca.wire.packing import State
 
 
 class TorchFiles(BaseEstimator):
     """Adds PyTorch's modules and files to the one estimator."""
+
+    #: Whether the next `fit` must go on with the optimizer that was loaded.
+    _insists = False
 
     def get_model(self) -> Any:
         """Return the module with the estimator's weights, on the CPU of this process.
@@ -54,18 +59,48 @@ class TorchFiles(BaseEstimator):
         files.save_weights(self._required_state("save"), str(path))
         return path
 
-    def load(self, path: str) -> None:
+    def load(self, path: str, optimizer: bool | None = None) -> None:
         """Read what `save` or `ModelCheckpoint` wrote.
 
         A state restores everything, so that `fit` goes on as if it were the same session. Of a
         ``.pt`` file what is in it is read, a state_dict or more; nothing in it is executed.
 
+        Parameters
+        ----------
+        path : str
+            A local path or URL.
+        optimizer : bool, optional
+            Whether the next `fit` goes on with the optimizer of the file, and with its schedule.
+            By default it does if they are those of this estimator, else they begin anew with the
+            weights of the file, and `fit` says why. True insists: what does not fit is an error.
+            False takes the weights alone.
+
         Raises
         ------
         StateError
-            If the file cannot be read, or is of another framework.
+            If the file cannot be read, is of another framework, or has no optimizer and that was
+            insisted on.
         """
         if files.is_torch_path(str(path)):
             self._adopt(files.load(str(path)))
         else:
             super().load(path)
+        self._insists = optimizer is True
+        state = self._required_state("use")
+        if optimizer is False:
+            self._state = _without_optimizer(state)
+        elif optimizer and not state.meta.get("optimizers"):
+            raise StateError(
+                f"{path} holds the state of no optimizer\n"
+                "load(path) takes the weights, and the optimizer begins anew"
+            )
+
+
+def _without_optimizer(state: State) -> State:
+    """Return a state without what an optimizer and its schedules need."""
+    tensors = {
+        name: value
+        for name, value in state.tensors.items()
+        if not name.startswith(("optimizer/", "scheduler/"))
+    }
+    return State(tensors, {**state.meta, "optimizers": [], "schedulers": []})

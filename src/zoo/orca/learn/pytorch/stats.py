@@ -4,6 +4,9 @@ from typing import Any
 
 from zoo.orca.learn.results import TrainingStats
 
+#: In a history, the rows of each epoch over all workers.
+_ROWS = "num_samples"
+
 
 class EpochStats(TrainingStats):
     """The last epoch's values under Orca's names; ``stats[0]`` has those of the first epoch.
@@ -19,8 +22,9 @@ class EpochStats(TrainingStats):
     """
 
     def __init__(self, stats: TrainingStats, first_epoch: int) -> None:
-        super().__init__(stats.history, stats.profiles)
-        self._first = first_epoch
+        history = {name: values for name, values in stats.history.items() if name != _ROWS}
+        super().__init__(history, stats.profiles)
+        self._first, self._rows = first_epoch, stats.history.get(_ROWS, [])
 
     def __getitem__(self, key: Any) -> Any:
         if isinstance(key, int):
@@ -29,27 +33,31 @@ class EpochStats(TrainingStats):
 
     def epochs(self) -> list[dict[str, float]]:
         """Return one dict for each epoch."""
-        count = len(next(iter(self.history.values()), []))
-        return [self._epoch(index) for index in range(count)]
+        return [self._epoch(index) for index in range(len(self._rows))]
 
     def _epoch(self, index: int) -> dict[str, float]:
         found: dict[str, float] = {"epoch": self._first + index + 1}
         for name, values in self.history.items():
             if len(values) > index:
                 found[name if name.startswith("val_") else f"train_{name}"] = values[index]
-        return found
+        return {**found, _ROWS: int(self._rows[index])}
 
 
 def by_worker(stats: TrainingStats, first_epoch: int) -> list[list[dict[str, float]]]:
-    """Return, for each epoch, one dict for each worker, as with ``reduce_results=False``."""
+    """Return, for each epoch, one dict for each worker, as with ``reduce_results=False``.
+
+    Loss and rows are the worker's own; metrics, and results of validation, those of all.
+    """
     epochs: list[list[dict[str, float]]] = []
     shared = {
         name: values for name, values in stats.history.items() if not name.startswith("worker_")
     }
-    workers = sum(name.endswith("_num_samples") for name in stats.history)
+    workers = sum(name.endswith(f"_{_ROWS}") for name in stats.history)
     for index in range(len(stats.history["worker_0_loss"])):
         common: dict[str, float] = {
-            name: values[index] for name, values in shared.items() if name.startswith("val_")
+            name if name.startswith("val_") else f"train_{name}": values[index]
+            for name, values in shared.items()
+            if name not in ("loss", _ROWS)
         }
         epochs.append(
             [

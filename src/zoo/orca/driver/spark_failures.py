@@ -1,0 +1,148 @@
+"""What the text of Spark's failures says: pages of a Java stack, or a plan and one line, read.
+
+Classic Spark and Spark Connect tell of the same failure in different words, and neither puts the
+cause first. Everything here is a function of that text; `failures.py` says it to the user.
+"""
+
+import re
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from pyspark.errors import PySparkException
+
+
+class Kind(Enum):
+    """What kind of failure it is; each has a way out of its own."""
+
+    SLOTS = auto()
+    NO_SUCH_PYTHON = auto()
+    OTHER_PYTHON = auto()
+    BROKEN_PYTHON = auto()
+    MODULE = auto()
+    PACKAGE = auto()
+    FUNCTION = auto()
+    DIED = auto()
+    CANCELLED = auto()
+    STOPPED = auto()
+    LOST = auto()
+    SPARK = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class SparkFailure:
+    """One failure, read.
+
+    Parameters
+    ----------
+    kind : Kind
+    message : str
+        The sentence, or the name, that tells of the cause.
+    detail : str
+        What belongs below it: where a function of the user's failed, or a column's expression is.
+    """
+
+    kind: Kind
+    message: str
+    detail: str = ""
+
+
+#: What ends a text's own words: Spark Connect's account of the server's stack.
+_SERVER_STACK = "\nJVM stacktrace:"
+_STATE = re.compile(r"\s*SQLSTATE: \w+")
+_EXCEPTION = re.compile(r"^(Caused by: )?\(?(\w+\.)*\w*(Exception|Error|Failed)(:|\)) ?")
+_CONDITION = re.compile(r"\[[A-Z][A-Z0-9_.]+\] ")
+_CALLED_FROM = re.compile(r'^("\w+" was called from)\n(\S.*)$', re.MULTILINE)
+_TRACEBACK = "Traceback (most recent call last):\n"
+#: Where one Python error of a worker ends and the JVM goes on.
+_JVM_GOES_ON = re.compile(r"\n( SQLSTATE: |\tat |Caused by: |\t\.\.\. |Driver stacktrace:|$)")
+_FRAME = re.compile(r'^ *File "(?P<path>.*)", line \d+, in .*$')
+_SPARKS_OWN = re.compile(r"[/\\]pyspark(\.zip)?[/\\]|[/\\]zoo[/\\]orca[/\\]|^<frozen ")
+#: Words, and what they mean. The first that is found counts: an interrupted job ends with others.
+_WORDS = (
+    ("SPARK-24819", Kind.SLOTS),
+    ("SparkContext was shut down", Kind.STOPPED),
+    ("Channel closed!", Kind.STOPPED),
+    ("[SPARK_JOB_CANCELLED]", Kind.CANCELLED),
+    ("[OPERATION_CANCELED]", Kind.CANCELLED),
+    ("Python worker exited unexpectedly", Kind.DIED),
+)
+_CONNECTION = re.compile(r'status = StatusCode\.\w+\s+details = "(.*)"')
+
+
+def spark_errors() -> tuple[type[Exception], ...]:
+    """Return what a call to Spark raises: its errors, and those of the way to its JVM."""
+    # py4j is only there with classic Spark; Spark Connect has no JVM on this side.
+    try:
+        from py4j.protocol import Py4JError
+    except ImportError:
+        return PySparkException, ConnectionError
+    return PySparkException, ConnectionError, Py4JError
+
+
+def read_error(error: Exception) -> SparkFailure:
+    """Return what went wrong in a call to Spark that raised `error`."""
+    if isinstance(error, ConnectionError) or type(error).__name__ == "Py4JNetworkError":
+        return SparkFailure(Kind.LOST, str(error))
+    return read_failure(str(error))
+
+
+def read_failure(text: str) -> SparkFailure:
+    """Return what the text of a failed job says."""
+    for words, kind in _WORDS:
+        if words in text:
+            return SparkFailure(kind, _sentence(text))
+    if found := _CONNECTION.search(text):
+        return SparkFailure(Kind.LOST, found[1])
+    return _of_python(text) or SparkFailure(Kind.SPARK, _sentence(text), _called_from(text))
+
+
+def _of_python(text: str) -> SparkFailure | None:
+    """Return what is wrong with the workers' Python, or what a function raised in it."""
+    if found := re.search(r'Cannot run program "([^"]+)"', text):
+        return SparkFailure(Kind.NO_SUCH_PYTHON, found[1])
+    if found := re.search(r"different version: (\S+) than that in driver: (\d+\.\d+)", text):
+        return SparkFailure(Kind.OTHER_PYTHON, found[1])
+    if found := re.search(r"Error from python worker:\n((?: .*\n)+)", text):
+        return SparkFailure(Kind.BROKEN_PYTHON, found[1].strip().rpartition("\n")[2].strip())
+    if found := re.search(r"\[(?:UNSUPPORTED_PACKAGE_VERSION|PACKAGE_NOT_INSTALLED)\] (.*)", text):
+        return SparkFailure(Kind.PACKAGE, _STATE.sub("", found[1]))
+    if _TRACEBACK not in text:
+        return None
+    told = text.rpartition(_TRACEBACK)[2]
+    frames, error = _frames_and_error(_JVM_GOES_ON.split(told)[0])
+    if not frames and (found := re.match(r"ModuleNotFoundError: No module named '([^']+)'", error)):
+        return SparkFailure(Kind.MODULE, found[1])
+    return SparkFailure(Kind.FUNCTION, error, frames)
+
+
+def _frames_and_error(traceback: str) -> tuple[str, str]:
+    """Return the frames of a Python traceback that are the user's, and the exception itself."""
+    kept: list[str] = []
+    lines = traceback.splitlines()
+    is_users = False
+    for number, line in enumerate(lines):
+        if not line.startswith("  "):
+            return "\n".join(kept), "\n".join(lines[number:]).strip()
+        if found := _FRAME.match(line):
+            is_users = not _SPARKS_OWN.search(found["path"])
+        if is_users:
+            kept.append(line)
+    return "\n".join(kept), "an error without a message"
+
+
+def _sentence(text: str) -> str:
+    """Return the sentence nearest to the cause: one with a condition's name, else the innermost."""
+    lines = [line.strip() for line in text.partition(_SERVER_STACK)[0].splitlines()]
+    told = [line for line in lines if line and not line.startswith(("at ", "..."))]
+    named = [line for line in told if _CONDITION.search(line)]
+    # Of a barrier task that failed, Spark says so in a sentence and quotes the exception below it.
+    quoted = [line for line in told if _EXCEPTION.match(line) and _EXCEPTION.sub("", line)]
+    best = (named or quoted or [" ".join(told[:3])])[-1]
+    best = best.removeprefix("Caused by: ").removeprefix(": ")
+    return _STATE.sub("", _EXCEPTION.sub("", best))[:1000]
+
+
+def _called_from(text: str) -> str:
+    """Return where in the user's program a column's expression was made, if Spark says so."""
+    found = _CALLED_FROM.search(text)
+    return f"{found[1]} {found[2]}" if found else ""

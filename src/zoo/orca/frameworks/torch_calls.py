@@ -1,0 +1,68 @@
+"""Why a model cannot be called with the columns it is given, in two lines."""
+
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from zoo.orca.errors import ModelError
+from zoo.orca.wire.features import ColumnSpec
+
+#: What PyTorch and models raise about their arguments.
+CALL_ERRORS = (TypeError, ValueError, RuntimeError, IndexError)
+
+
+def call_error(
+    model: Any,
+    features: Any,
+    columns: Sequence[ColumnSpec],
+    error: Exception,
+    *,
+    hooks: str | None = None,
+) -> ModelError:
+    """Return the error for a model that has failed on two rows of some columns.
+
+    `hooks` is the class of the user's that may call it otherwise, if there is one.
+    """
+    names = [column.name for column in columns]
+    if not _binds(model, features):
+        takes = [name for name in inspect.signature(model.forward).parameters]
+        kind = "columns" if len(names) > 1 else "column"
+        by = f"by the keywords {list(features)}" if isinstance(features, Mapping) else "in order"
+        return ModelError(
+            f"the model's forward takes {takes}, and feature_cols gives it {len(names)} {kind} "
+            f"{by}: {names}\n"
+            "give feature_cols a column for each argument in its order, or a dict "
+            "{'argument': 'column'}"
+            + (f"; or let {hooks}.predict_batch call the model" if hooks else "")
+        )
+    shown = ", ".join(
+        f"{column.name} {column.dtype} (batch{''.join(f', {n}' for n in column.shape)})"
+        for column in columns
+    )
+    return ModelError(
+        f"the model fails on two rows of its columns, {shown}: {first_line(error)}\n"
+        "whole numbers for layers of floats need F.col(name).cast('float'), ids must be below the "
+        "size of their Embedding; the traceback has the layer"
+    )
+
+
+def first_line(error: Exception) -> str:
+    """Return what an error says first; PyTorch's may go on for a page."""
+    lines = str(error).splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+def _binds(model: Any, features: Any) -> bool:
+    """Whether the features are as many as the model's forward takes, as far as it says."""
+    try:
+        signature = inspect.signature(model.forward)
+    except (TypeError, ValueError):
+        return True
+    try:
+        if isinstance(features, Mapping):
+            signature.bind(**features)
+        else:
+            signature.bind(*features)
+    except TypeError:
+        return False
+    return True

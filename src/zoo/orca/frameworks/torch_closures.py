@@ -1,0 +1,81 @@
+"""Optimizers that evaluate the model within their step: what their line search looks at.
+
+L-BFGS asks for loss and gradients several times a step, and decides by the numbers whether to ask
+again. On several workers these are the sums over all ranks, bit for bit the same on each, so all
+ranks ask equally often. Should processors of different kinds round a decision differently, the
+ranks' counts of evaluations differ, and that is an error rather than another model.
+"""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from zoo.orca.errors import ModelError
+from zoo.orca.worker.collective import Collective
+
+
+def needs_closure(optimizer: Any) -> bool:
+    """Whether an optimizer's step cannot be called without a function of the loss."""
+    parameter = inspect.signature(type(optimizer).step).parameters.get("closure")
+    return parameter is not None and parameter.default is inspect.Parameter.empty
+
+
+def stepped(optimizer: Any, forward: Callable[[], Any]) -> Any:
+    """Let an optimizer take a step by what a function returns; return the loss before it."""
+    losses = []
+
+    def closure() -> Any:
+        optimizer.zero_grad()
+        loss = forward()
+        loss.backward()
+        losses.append(loss.detach())
+        return loss
+
+    if needs_closure(optimizer):
+        optimizer.step(closure)
+    else:
+        closure()
+        optimizer.step()
+    return losses[0]
+
+
+class Evaluations:
+    """Puts the ranks' losses together, one evaluation after another."""
+
+    def __init__(self, collective: Collective) -> None:
+        self._collective = collective
+        self._step = self._count = 0
+
+    def begin(self) -> None:
+        """Begin a step of the optimizer."""
+        self._step, self._count = self._step + 1, 0
+
+    def loss(self, value: float, divisor: float) -> float:
+        """Return the loss of all ranks' rows; called on all ranks.
+
+        Parameters
+        ----------
+        value : float
+            What this rank's rows add to it.
+        divisor : float
+            What they add to what it is divided by.
+
+        Raises
+        ------
+        ModelError
+            If the ranks are not at the same evaluation.
+        """
+        self._count += 1
+        if self._collective.size == 1:
+            return value / divisor if divisor else value
+        here = [self._step, self._count]
+        told = np.array([value, divisor, *here], np.float64)
+        self._collective.all_reduce(told)
+        if told[2:].tolist() != [number * self._collective.size for number in here]:
+            raise ModelError(
+                "the workers' line searches have come apart: their processors round differently\n"
+                "train with one worker, or with an optimizer without a closure"
+            )
+        return float(told[0] / told[1]) if told[1] else float(told[0])

@@ -1,0 +1,185 @@
+"""Outputs and labels of some steps, handed to metrics together.
+
+A metric's `update` costs about as much as a small model's step, whatever the rows; so steps are
+kept until there are some dozens, or some megabytes, of them. What is kept of a step is a copy of
+its outputs: a model may write its next ones to the same place.
+"""
+
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from zoo.orca.errors import ModelError, OrcaError
+from zoo.orca.frameworks.torch_calls import first_line
+from zoo.orca.worker.collective import Collective
+
+_STEPS = 64
+#: Of outputs, on each worker. Larger ones go to the metrics at once, and are not copied.
+_BYTES = 4 << 20
+
+
+class Gathered:
+    """Updates metrics with the steps of an epoch, some at a time.
+
+    Parameters
+    ----------
+    metrics : dict of str to torchmetrics.Metric
+    collective : Collective
+    training : bool
+        Whether the steps are those of training.
+
+    Attributes
+    ----------
+    is_hidden : bool
+        Whether a step's outputs were not to be seen, here or, after `results`, on any worker.
+    """
+
+    def __init__(
+        self, metrics: Mapping[str, Any], collective: Collective, *, training: bool
+    ) -> None:
+        self._metrics, self._collective, self._training = metrics, collective, training
+        self.is_hidden = False
+        self._outputs: list[Any] = []
+        self._targets: list[Any] = []
+        self._form: Hashable = None
+        self._bytes = 0
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether there are metrics."""
+        return bool(self._metrics)
+
+    def add(self, output: Any, target: Any, rows: int) -> None:
+        """Add a step of so many rows."""
+        output = _detached(output)
+        form, nbytes = _form_of((output, target), rows), _bytes_of(output)
+        if form is None or nbytes > _BYTES // 4:
+            self.flush()
+            self._update(output, target)
+            return
+        if form != self._form:
+            self.flush()
+            self._form = form
+        self._outputs.append(_copied(output))
+        self._targets.append(target)
+        self._bytes += nbytes
+        if len(self._outputs) >= _STEPS or self._bytes >= _BYTES:
+            self.flush()
+
+    def add_of_hooks(self, output: Any, target: Any, rows: int) -> None:
+        """Add a step that the user's hooks have run, if they have shown what came out of it."""
+        if not self._metrics or not rows:
+            return
+        if output is None or _rows_of(output) not in (None, rows):
+            self.is_hidden = True
+        else:
+            self.add(output, target, rows)
+
+    def results(self, *, may_hide: bool = False) -> dict[str, float]:
+        """Return the values over all workers, and begin anew; called on all ranks.
+
+        None, if hooks that may hide outputs did so in a step: the rest would be other rows' values.
+        """
+        if not self._metrics:
+            return {}
+        # Not at the top: it imports torchmetrics, which takes as long as PyTorch itself.
+        from zoo.orca.frameworks.torch_metrics import results
+
+        self.flush()
+        if may_hide:
+            flag = np.array([self.is_hidden], np.int64)
+            self._collective.all_reduce(flag)
+            self.is_hidden = bool(flag[0])
+        if self.is_hidden:
+            for metric in self._metrics.values():
+                metric.reset()
+            return {}
+        return results(self._metrics, self._collective)
+
+    def flush(self) -> None:
+        """Hand what is kept to the metrics."""
+        if not self._outputs:
+            return
+        outputs, targets = _joined(self._outputs), _joined(self._targets)
+        self._outputs, self._targets, self._bytes = [], [], 0
+        self._update(outputs, targets)
+
+    def _update(self, output: Any, target: Any) -> None:
+        for name, metric in self._metrics.items():
+            try:
+                with torch.no_grad():
+                    metric.update(output, target)
+            except OrcaError:
+                raise
+            except Exception as error:  # whatever a metric of the user's raises
+                where = "a step's own outputs" if self._training else "the model's outputs"
+                raise ModelError(
+                    f"the metric {name} cannot be computed of {where}: {first_line(error)}\n"
+                    + (
+                        "fit(training_metrics=False) leaves metrics to validation"
+                        if self._training
+                        else "pass a metric that takes these outputs and labels"
+                    )
+                ) from error
+
+
+def _rows_of(value: Any) -> int | None:
+    """Return the length of a tensor's first axis; None for what has none, or several."""
+    return len(value) if isinstance(value, torch.Tensor) and value.dim() else None
+
+
+def _detached(value: Any) -> Any:
+    return _mapped(value, torch.Tensor.detach)
+
+
+def _copied(value: Any) -> Any:
+    return _mapped(value, torch.Tensor.clone)
+
+
+def _mapped(value: Any, function: Any) -> Any:
+    if isinstance(value, torch.Tensor):
+        return function(value)
+    if isinstance(value, Mapping):
+        return {key: _mapped(one, function) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return tuple(_mapped(one, function) for one in value)
+    return value
+
+
+def _form_of(value: Any, rows: int) -> Hashable:
+    """Return what steps that go together have in common; None if something is not by rows."""
+    if isinstance(value, torch.Tensor):
+        if not value.dim() or value.shape[0] != rows:
+            return None
+        return (value.dtype, value.shape[1:])
+    if isinstance(value, Mapping):
+        members = [(key, _form_of(one, rows)) for key, one in value.items()]
+        return None if any(form is None for _, form in members) else tuple(members)
+    if isinstance(value, (list, tuple)):
+        forms = [_form_of(one, rows) for one in value]
+        return None if any(form is None for form in forms) else tuple(forms)
+    return "none" if value is None else None
+
+
+def _bytes_of(value: Any) -> int:
+    if isinstance(value, torch.Tensor):
+        return int(value.nbytes)
+    if isinstance(value, Mapping):
+        return sum(_bytes_of(one) for one in value.values())
+    if isinstance(value, (list, tuple)):
+        return sum(_bytes_of(one) for one in value)
+    return 0
+
+
+def _joined(values: list[Any]) -> Any:
+    """Return the rows of several steps as one."""
+    first = values[0]
+    if isinstance(first, torch.Tensor):
+        return torch.cat(values)
+    if isinstance(first, Mapping):
+        return {key: _joined([one[key] for one in values]) for key in first}
+    if isinstance(first, (list, tuple)):
+        return tuple(_joined(list(members)) for members in zip(*values, strict=True))
+    return first

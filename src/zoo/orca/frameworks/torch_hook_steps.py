@@ -1,0 +1,163 @@
+"""Training steps of one rank that the user's hooks run."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from zoo.orca.errors import ModelError
+from zoo.orca.frameworks.torch_closures import Evaluations
+from zoo.orca.frameworks.torch_exchange import Gradients, clip_norm
+from zoo.orca.frameworks.torch_feed import Batch, Shown
+from zoo.orca.frameworks.torch_gathered import Gathered
+from zoo.orca.frameworks.torch_operator import TrainingOperator
+from zoo.orca.frameworks.torch_runner import Runner
+from zoo.orca.frameworks.torch_schedules import BATCH
+from zoo.orca.frameworks.torch_statistics import Sync, undisturbed
+from zoo.orca.frameworks.torch_steps import Clock, Tick, exchanges_of
+from zoo.orca.frameworks.torch_totals import reduced
+
+
+class OperatorSteps:
+    """Steps that the hooks of the user's operator, or their main callback, run.
+
+    Gradients meet in every optimizer's `step`.
+    """
+
+    def __init__(
+        self, runner: Runner, operator: TrainingOperator, sync: Sync | None, gathered: Gathered
+    ) -> None:
+        if int(runner.options.get("gradient_accumulation") or 1) > 1:
+            raise ModelError(
+                "gradient_accumulation belongs to the default steps: leave it out, and accumulate "
+                "in train_batch"
+            )
+        self._runner, self._operator, self._sync = runner, operator, sync
+        self._gathered = gathered
+        self._updates = 0
+        self._rows = 0
+        self._values: dict[str, Any] = {}
+        self._evaluations = Evaluations(runner.world.collective)
+        self._exchanges = exchanges_of(runner)
+        for number, optimizer in enumerate(runner.optimizers):
+            exchange = self._exchanges[number] if self._exchanges else None
+            optimizer.register_step_pre_hook(self._meet(exchange, runner.options))
+
+    def _meet(self, exchange: Gradients | None, options: dict[str, Any]) -> Callable[..., Any]:
+        """Return what an optimizer calls before its step."""
+        clip = options.get("clip_grad_norm")
+
+        def meet(optimizer: Any) -> None:
+            batch: Shown = self._runner.batch
+            if exchange is not None:
+                exchange(idle=batch.rows == 0, scale=self._scale(batch))
+            if clip is not None:
+                clip_norm([p for g in optimizer.param_groups for p in g["params"]], clip)
+
+        def before_step(optimizer: Any, args: Any, kwargs: Any) -> Any:
+            self._updates += 1
+            given = kwargs.get("closure") or (args[1] if len(args) > 1 else None)
+            if given is None:
+                meet(optimizer)
+                return None
+            # Gradients are made within the step, by this function.
+            self._evaluations.begin()
+            closure = self._of_all(given, partial(meet, optimizer))
+            if len(args) > 1:
+                return (args[0], closure, *args[2:]), kwargs
+            return args, {**kwargs, "closure": closure}
+
+        return before_step
+
+    def _of_all(self, closure: Callable[[], Any], meet: Callable[[], None]) -> Callable[[], Any]:
+        """Return a closure of all ranks' rows from one of this rank's."""
+
+        def evaluate() -> Any:
+            loss, batch = closure(), self._runner.batch
+            meet()
+            if loss is None or self._runner.world_size == 1:
+                return loss
+            own = self._scale(batch) * float(loss) if batch.rows else 0.0
+            return self._evaluations.loss(own, 0.0)
+
+        return evaluate
+
+    def _scale(self, batch: Shown) -> float:
+        """Return by what this rank's gradients count."""
+        loss = self._runner.loss_function
+        return batch.rows / batch.of if loss is None else loss.seed(batch.rows, batch.of)
+
+    def epoch(self, batches: Iterator[Batch], start: int, count: int, tick: Tick) -> int:
+        """Hand an epoch's batches to the operator."""
+        runner = self._runner
+        self._updates = self._rows = 0
+        done = [0]
+        info = {**(runner.options.get("info") or {}), "epoch_idx": runner.epoch}
+        values = (
+            self._operator.train_epoch(self._watched(batches, start, count, tick, done), info) or {}
+        )
+        if done[0] < count and not runner.stop:
+            raise ModelError(
+                f"train_epoch has used {done[0]} of the epoch's {count} batches: it must use all, "
+                "or workers would wait for each other"
+            )
+        if runner.world_size > 1 and not self._updates:
+            raise ModelError(
+                "no optimizer that from_torch knows has taken a step, so the workers' models "
+                "would differ: let optimizer=... make all that train_batch uses"
+            )
+        self._values = {k: v for k, v in values.items() if k not in ("epoch", "num_samples")}
+        return done[0]
+
+    def _watched(
+        self, batches: Iterator[Batch], start: int, count: int, tick: Tick, done: list[int]
+    ) -> Iterator[Any]:
+        runner = self._runner
+        # What train_epoch does before it asks for a batch, and after the last, is no part of steps.
+        clock = Clock(runner.world.profile, self._exchanges)
+        for taken in islice(batches, count):
+            clock.fed()
+            batch = runner.show(taken, done[0], "train")
+            if self._sync is not None:
+                self._sync.begin(start + done[0], batch.rows, self._scale(batch) or 1.0)
+            with undisturbed(runner.whole, batch.rows == 0):
+                yield batch
+            done[0] += 1
+            self._rows += batch.rows
+            self._gathered.add_of_hooks(runner.output, runner.target, batch.rows)
+            runner.global_step += 1
+            runner.adjust_rate(BATCH)
+            clock.computed(1)
+            if runner.watched["train"]:
+                self._watch(batch)
+            tick(done[0])
+            clock.called()
+            if runner.stop:
+                return
+
+    def _watch(self, batch: Shown) -> None:
+        runner = self._runner
+        if runner.loss is not None:
+            values = {"loss": float(runner.of_all(runner.loss.detach()))}
+            runner.logs = reduced(values, batch.rows, runner.world.collective)
+        runner.tell("after_train_iter")
+        runner.agree_to_stop()
+
+    def results(self) -> dict[str, float]:
+        """Return what train_epoch returned, over all workers."""
+        values = {name.removeprefix("train_"): value for name, value in self._values.items()}
+        return reduced(values, self._rows, self._runner.world.collective)
+
+    @property
+    def loss_so_far(self) -> float | None:
+        """The last step's loss, by this rank's rows."""
+        loss = self._runner.loss
+        return None if loss is None else float(self._runner.of_all(loss.detach()))
+
+    @property
+    def own(self) -> tuple[float, float]:
+        """The epoch's loss of this rank, and its weight."""
+        value = float(self._values.get("train_loss", np.nan))
+        return value * self._rows, float(self._rows)

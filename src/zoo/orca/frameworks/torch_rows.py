@@ -1,0 +1,91 @@
+"""The shape of one row of each output: what a step of one row must not be asked for.
+
+``squeeze()`` takes the axis of rows away with all others of length one, so a model that has it
+returns (3) for one row where it returns (n, 3) for n. How rows fall into batches must not matter,
+so the shapes are learnt from a batch of two, and a single row's outputs get their axis back.
+"""
+
+import copy
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+
+from zoo.orca.errors import ModelError
+
+#: Rows of the sample from which shapes are learnt.
+SAMPLE_ROWS = 2
+Path = tuple[Any, ...]
+
+
+class RowShapes:
+    """What a model returns for a row.
+
+    Parameters
+    ----------
+    output : object
+        What it returned for two rows.
+    """
+
+    def __init__(self, output: Any) -> None:
+        self._shapes = {
+            path: tuple(tensor.shape[1:])
+            for path, tensor in _tensors(output, ())
+            if tensor.dim() and tensor.shape[0] == SAMPLE_ROWS
+        }
+
+    def of_one_row(self, output: Any) -> Any:
+        """Return what a model returned for one row, with an axis for it.
+
+        Outputs that are not by rows, and those that the sample did not have, stay as they are.
+
+        Raises
+        ------
+        ModelError
+            If an output lacks the axis and is not one row's either.
+        """
+        return self._fixed(output, ())
+
+    def _fixed(self, value: Any, path: Path) -> Any:
+        if isinstance(value, torch.Tensor):
+            return self._with_axis(value, path)
+        if isinstance(value, Mapping):
+            found = {key: self._fixed(one, (*path, key)) for key, one in value.items()}
+            if all(found[key] is one for key, one in value.items()):
+                return value
+            made: Any = copy.copy(value)
+            for key, one in found.items():
+                made[key] = one
+            return made
+        if isinstance(value, (list, tuple)):
+            members = [self._fixed(one, (*path, k)) for k, one in enumerate(value)]
+            if all(new is old for new, old in zip(members, value, strict=True)):
+                return value
+            return type(value)(*members) if hasattr(value, "_fields") else type(value)(members)
+        return value
+
+    def _with_axis(self, tensor: Any, path: Path) -> Any:
+        row = self._shapes.get(path)
+        if row is None or tensor.dim() == 1 + len(row):
+            return tensor
+        if tensor.numel() != math.prod(row):
+            name = "output" + "".join(f"[{key!r}]" for key in path)
+            raise ModelError(
+                f"the model's {name} is of shape {tuple(tensor.shape)} for one row, and of shape "
+                f"{(SAMPLE_ROWS, *row)} for {SAMPLE_ROWS}\n"
+                "let forward keep the first axis for any number of rows: squeeze(-1) in place of "
+                "squeeze(), and reshape(len(x), ...) in place of reshape(-1, ...)"
+            )
+        return tensor.reshape(1, *row)
+
+
+def _tensors(value: Any, path: Path) -> Iterator[tuple[Path, Any]]:
+    if isinstance(value, torch.Tensor):
+        yield path, value
+    elif isinstance(value, Mapping):
+        for key, one in value.items():
+            yield from _tensors(one, (*path, key))
+    elif isinstance(value, (list, tuple)):
+        for number, one in enumerate(value):
+            yield from _tensors(one, (*path, number))

@@ -1,0 +1,64 @@
+"""What an epoch's losses add up to, over steps and over ranks."""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+
+class Totals:
+    """A loss over the steps of an epoch: sums of values and of what they are divided by."""
+
+    def __init__(self, device: Any) -> None:
+        self._value = torch.zeros((), dtype=torch.float64, device=device)
+        self._divisor = torch.zeros((), dtype=torch.float64, device=device)
+        self._count = 0.0
+
+    def add(self, value: Any, divisor: Any, count: float, rows: int) -> None:
+        """Add a step's value of this rank's `rows`, which counts so much.
+
+        It is divided by `divisor`, or by the rows: those of all ranks make up the step's.
+        """
+        if divisor is None:
+            self._value.add_(value.detach(), alpha=count)
+            self._count += rows
+        else:
+            self._value.add_(value.detach())
+            self._divisor.add_(divisor)
+
+    def pair(self) -> tuple[float, float]:
+        """Return the sum and what to divide it by."""
+        return float(self._value), self._count + float(self._divisor)
+
+    def mean(self, collective: Any) -> float:
+        """Return the mean over all ranks; called on all ranks."""
+        pair = np.array(self.pair())
+        collective.all_reduce(pair)
+        return float(pair[0] / pair[1]) if pair[1] else float("nan")
+
+
+def reduced(values: Mapping[str, float], rows: int, collective: Any) -> dict[str, float]:
+    """Return means over rows of what the ranks' hooks returned; called on all ranks.
+
+    Ranks without rows may lack names; those that all other ranks have count.
+    """
+    if collective.size == 1:
+        return {name: float(value) for name, value in values.items()}
+    own = json.dumps([rows, {name: float(value) for name, value in values.items()}]).encode()
+    told = [json.loads(bytes(message)) for message in collective.all_gather(own)]
+    found: dict[str, list[float]] = {}
+    for count, theirs in told:
+        for name, value in theirs.items():
+            sums = found.setdefault(name, [0.0, 0.0])
+            if count:
+                sums[0] += value * count
+                sums[1] += count
+    return {name: total / count if count else 0.0 for name, (total, count) in found.items()}
+
+
+def groups(start: int, count: int, size: int) -> Iterator[tuple[int, int]]:
+    """Yield the first step and the number of steps of each update in an epoch."""
+    for first in range(0, count, size):
+        yield start + first, min(size, count - first)

@@ -1,0 +1,54 @@
+"""How an estimator's jobs run, whatever they do."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from zoo.orca.errors import InvalidInputError
+from zoo.orca.learn.arguments import positive
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """How an estimator's jobs run.
+
+    Parameters
+    ----------
+    num_workers : int or None
+        Workers of a `fit` or `evaluate`; None: `workers_per_node` on every node.
+    workers_per_node : int
+    seed : int
+        Fixes the placement and order of rows and the initial weights.
+    log_to_driver : bool
+        Whether lines that workers print are shown on the driver.
+    cpu_binding : bool
+        Whether each worker keeps to its own cores.
+    model_dir : str or None
+        A directory that driver and workers reach, for checkpoints.
+    environment : dict
+        Variables the framework must find before it is imported.
+    noise : tuple of str
+        What log lines contain that the framework prints at every start.
+    num_gpus_per_worker : int
+        GPUs that each worker, and each task of `predict`, has to itself.
+    """
+
+    num_workers: int | None = None
+    workers_per_node: int = 1
+    seed: int = 0
+    log_to_driver: bool = True
+    cpu_binding: bool = False
+    model_dir: str | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+    noise: tuple[str, ...] = ()
+    num_gpus_per_worker: int = 0
+
+    def check(self) -> None:
+        """Raise for numbers that cannot be."""
+        positive("num_workers", self.num_workers, optional=True)
+        positive("workers_per_node", self.workers_per_node)
+        gpus = self.num_gpus_per_worker
+        if not isinstance(gpus, int) or isinstance(gpus, bool) or gpus < 0:
+            raise InvalidInputError(
+                f"num_gpus_per_worker must be a whole number from 0, got {gpus!r}\n"
+                "Write num_gpus_per_worker=0 for none"
+            )

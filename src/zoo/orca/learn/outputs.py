@@ -1,0 +1,68 @@
+"""Which column each of a model's outputs becomes."""
+
+import difflib
+from collections.abc import Mapping, Sequence
+
+from zoo.orca.errors import InvalidInputError, ModelError
+from zoo.orca.wire.outputs import OutputSpec
+
+#: Columns by position (one, or several), or the model's names for its outputs to columns.
+OutputNames = str | Sequence[str] | Mapping[str, str]
+
+
+def prediction_columns(outputs: Sequence[OutputSpec], names: OutputNames | None) -> list[str]:
+    """Return the column of each output, in the order of the model's outputs.
+
+    Names that are exactly those of the outputs are matched by name. By default a single output is
+    ``prediction``; of several, one that the user has named is ``prediction_<name>``, another
+    ``prediction_<k>``.
+
+    Raises
+    ------
+    ModelError
+        If an output cannot become a column.
+    InvalidInputError
+        If names do not fit the outputs.
+    """
+    for output in outputs:
+        if output.problem:
+            raise ModelError(output.problem)
+    own = [output.name for output in outputs]
+    if names is None:
+        if len(outputs) == 1:
+            return ["prediction"]
+        return [f"prediction_{o.name if o.named else k}" for k, o in enumerate(outputs)]
+    if isinstance(names, Mapping):
+        if set(names) != set(own):
+            raise InvalidInputError(
+                f"output_cols names the outputs {sorted(names)}, and the model's are {sorted(own)}"
+                f"\npass output_cols={_paired(own, list(names.values()))}"
+            )
+        return [names[name] for name in own]
+    given = [names] if isinstance(names, str) else list(names)
+    if len(given) != len(own):
+        raise InvalidInputError(
+            f"output_cols names {len(given)} columns {given}, and the model has {len(own)} "
+            f"outputs\nname one column for each of {own}"
+        )
+    if set(given) == set(own):
+        return own
+    if len(own) > 1 and any(output.keyed for output in outputs):
+        raise InvalidInputError(
+            f"the model returns a dict of {own}, and output_cols={given} does not say which column "
+            f"is which\npass a dict, for example output_cols={_paired(own, given)}"
+        )
+    return given
+
+
+def _paired(outputs: Sequence[str], columns: Sequence[str]) -> dict[str, str]:
+    """Return each output with the column whose name is most like its own; each column once."""
+    left, found = list(columns), {}
+    for output in outputs:
+        if left:
+            close = difflib.get_close_matches(output, left, 1, 0.0)
+            found[output] = close[0] if close else left[0]
+            left.remove(found[output])
+        else:
+            found[output] = f"prediction_{output}"
+    return found

@@ -1,0 +1,143 @@
+"""What the driver is told about an exception in this process: the cause, and the user's part of it.
+
+A traceback through a framework has dozens of frames, of which two are the user's. Those go into the
+message, the whole goes along.
+"""
+
+import importlib.util
+import os
+import socket
+import sys
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from traceback import FrameSummary, TracebackException
+from typing import Any
+
+import zoo.orca
+from zoo.orca.errors import MissingPackageError, OrcaError
+from zoo.orca.wire.job import FULL_TRACEBACK, Failure
+from zoo.orca.wire.modules import is_installed
+from zoo.orca.worker.plain_words import plain
+
+#: What may be of another version than on the driver, by the name under which it is imported.
+_VERSIONED = ("pyarrow", "numpy", "tensorflow", "tf_keras", "keras", "jax", "torch")
+_PACKAGE = str(Path(zoo.orca.__file__).parent)
+#: How many causes of causes are told of.
+_MOST_CAUSES = 3
+
+
+def describe(error: BaseException) -> Failure:
+    """Return what the driver is told about an exception in this process."""
+    trace = "".join(traceback.format_exception(error))
+    if isinstance(error, ModuleNotFoundError) and _is_missing(error.name):
+        error = missing(error, "")
+    details: dict[str, Any] = {"versions": versions()}
+    if name := _missing_module(error):
+        details["module"] = name
+    if isinstance(error, OrcaError):
+        kind, message, where = type(error).__name__, str(error), users_part(error, outermost=False)
+    else:
+        kind = "WorkerError"
+        message, quoted = plain(type(error).__name__, str(error), _is_users)
+        where = "\n".join(quoted) or users_part(error)
+    if FULL_TRACEBACK in os.environ:
+        where = trace.rstrip()
+    return Failure(kind, message, traceback=trace, where=where, details=details)
+
+
+def missing(error: ModuleNotFoundError, framework: str) -> Exception:
+    """Return the error for a package that is not there, of `framework` or any other.
+
+    One of this package's own is a mistake of ours, and stays as it is.
+    """
+    if error.name is None or error.name.startswith("zoo."):
+        return error
+    package = f"'zoo-orca[{framework}]'" if framework else error.name.partition(".")[0]
+    found = MissingPackageError(
+        f"the package {error.name!r} is not installed on the worker {socket.gethostname()}, whose "
+        f"Python is {sys.executable}\n"
+        f"Install it there: {sys.executable} -m pip install {package}; or let PYSPARK_PYTHON name "
+        "a Python that has it"
+    )
+    found.__cause__ = error
+    return found
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what was imported here, for comparing with the driver's."""
+    found = {"python": ".".join(map(str, sys.version_info[:3]))}
+    for name in _VERSIONED:
+        version = getattr(sys.modules.get(name), "__version__", None)
+        if isinstance(version, str):
+            # Behind the plus is what a build is for, such as cpu.
+            found[name] = version.partition("+")[0]
+    return found
+
+
+def users_part(error: BaseException, *, outermost: bool = True) -> str:
+    """Return the frames of an exception, and of its causes, that are in the user's own files.
+
+    Where there are none, the innermost frame of the framework's stands in for them, unless
+    `outermost` is False: Orca's own errors say all there is to say.
+    """
+    chain = list(_chain(TracebackException.from_exception(error)))
+    parts = []
+    for number, one in enumerate(chain):
+        frames = [frame for frame in one.stack if _is_users(frame.filename)]
+        if frames and number:
+            parts.append(f"  caused by {_only(one)}")
+        parts += [_formatted(frame) for frame in frames]
+    if not parts and outermost:
+        theirs = [frame for frame in chain[0].stack if not frame.filename.startswith(_PACKAGE)]
+        parts = [_formatted(frame) for frame in theirs[-1:]]
+    return "\n".join(parts)
+
+
+def _chain(error: TracebackException) -> Iterator[TracebackException]:
+    for _ in range(_MOST_CAUSES):
+        yield error
+        shown = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+        if shown is None:
+            return
+        error = shown
+
+
+def _only(error: TracebackException) -> str:
+    return next(iter(error.format_exception_only())).strip()
+
+
+def _is_users(path: str) -> bool:
+    if path.startswith((_PACKAGE, "<frozen ")) or "__autograph_generated_file" in path:
+        return False
+    return not is_installed(path)
+
+
+def _formatted(frame: FrameSummary) -> str:
+    name = f'  File "{_short(frame.filename)}", line {frame.lineno}, in {frame.name}'
+    return f"{name}\n    {frame.line}" if frame.line else name
+
+
+def _short(path: str) -> str:
+    """Return the file of an installed package by its name in there; the user's as it is."""
+    head, separator, tail = path.rpartition(f"{os.sep}site-packages{os.sep}")
+    return tail if separator else path
+
+
+def _is_missing(name: str | None) -> bool:
+    """Whether the package that a module is in is not there at all."""
+    if not name or name in sys.modules:
+        return False
+    try:
+        return importlib.util.find_spec(name.partition(".")[0]) is None
+    except (ImportError, ValueError):
+        return False
+
+
+def _missing_module(error: BaseException | None) -> str:
+    """Return the name of a module that was not found, if that is what went wrong."""
+    while error is not None:
+        if isinstance(error, ModuleNotFoundError):
+            return error.name or ""
+        error = error.__cause__
+    return ""

@@ -1,0 +1,217 @@
+"""Mistakes that are known before anything starts."""
+
+import sys
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from pyspark.sql import SparkSession
+
+from tests.fake_estimator import FakeEstimator, linear
+from zoo.orca.errors import InvalidInputError, MissingPackageError
+from zoo.orca.learn.arguments import (
+    check_creator,
+    checked_config,
+    checked_frame,
+    packed_callbacks,
+    positive,
+)
+
+pytestmark = pytest.mark.timeout(120)
+
+
+def creator(config):
+    raise AssertionError("never called here")
+
+
+def make(framework):
+    """Make an estimator of each framework."""
+    if framework == "torch":
+        from zoo.orca.learn.pytorch import Estimator
+
+        return Estimator.from_torch(model=creator, optimizer=creator, loss=creator)
+    if framework == "tf2":
+        from zoo.orca.learn.tf2 import Estimator
+    else:
+        from zoo.orca.learn.keras import Estimator
+    kind = {} if framework == "tf2" else {"keras_backend": framework.partition("-")[2]}
+    return Estimator.from_keras(model_creator=creator, **kind)
+
+
+MISSING = [
+    ("tf2", "tensorflow", "'zoo-orca[tf2]'"),
+    ("torch", "torch", "'zoo-orca[torch]'"),
+    ("keras-jax", "keras", "'zoo-orca[keras]'"),
+    ("keras-jax", "jax", "'zoo-orca[keras]'"),
+    ("keras-torch", "torch", "torch"),
+]
+
+
+@pytest.mark.parametrize(("framework", "package", "install"), MISSING)
+def test_a_missing_framework_is_found_before_anything_starts(
+    spark: SparkSession, monkeypatch, framework: str, package: str, install: str
+) -> None:
+    made = make(framework)
+    frame = spark.range(4).selectExpr("double(id) as x", "double(id) as y")
+    monkeypatch.setitem(sys.modules, package, None)
+    spark.sparkContext.setJobGroup("missing", framework)
+    for call in (
+        lambda: make(framework),
+        lambda: made.fit(frame, feature_cols="x", label_cols="y"),
+        lambda: made.predict(frame, feature_cols="x"),
+    ):
+        with pytest.raises(MissingPackageError) as caught:
+            call()
+        first, second = str(caught.value).splitlines()
+        assert first.startswith(
+            f"the package {package!r} is not installed in this program's Python"
+        )
+        assert second == f"Install it: {sys.executable} -m pip install {install}"
+    assert spark.sparkContext.statusTracker().getJobIdsForGroup("missing") == []
+
+
+@pytest.fixture
+def stream(spark: SparkSession, tmp_path):
+    """A stream of four rows."""
+    rows = spark.range(4).selectExpr("double(id) as x", "double(id) as y")
+    rows.write.parquet(str(tmp_path / "rows"))
+    return spark.readStream.schema(rows.schema).parquet(str(tmp_path / "rows"))
+
+
+def test_a_stream_is_refused_with_the_way_to_train_on_its_batches(stream, tmp_path) -> None:
+    est = FakeEstimator.of(linear(1))
+    for call, name in ((est.fit, "fit"), (est.evaluate, "evaluate")):
+        with pytest.raises(InvalidInputError) as caught:
+            call(stream)
+        first, second = str(caught.value).splitlines()
+        assert first == f"{name} got a streaming DataFrame, which never ends"
+        way = second.partition(": ")[2]
+        assert way == f"stream.writeStream.foreachBatch(lambda batch, n: est.{name}(batch, ...))"
+    bounded = stream.sparkSession.createDataFrame([(1.0, 2.0)], "x double, y double")
+    with pytest.raises(InvalidInputError, match="streaming DataFrame as validation_data"):
+        est.fit(bounded, validation=stream)
+    # The way out, run as it is written.
+    way = "stream.writeStream.foreachBatch(lambda batch, n: est.fit(batch, ['x']))"
+    query = eval(way, {"stream": stream, "est": est})
+    query.option("checkpointLocation", str(tmp_path / "at"))
+    query.trigger(availableNow=True).start().awaitTermination()
+    assert est._epochs_done == 1
+
+
+def test_another_python_may_have_what_this_one_lacks(spark: SparkSession, monkeypatch) -> None:
+    monkeypatch.setattr(spark.sparkContext, "pythonExec", "/opt/other/python")
+    monkeypatch.setitem(sys.modules, "torch", None)
+    make("torch")
+
+
+FRAMES = {
+    "pandas": lambda spark: pd.DataFrame({"x": [1.0], "y": [2.0]}),
+    "pyarrow": lambda spark: pa.table({"x": [1.0], "y": [2.0]}),
+    "numpy": lambda spark: np.array([[1.0, 2.0]]),
+    "rdd": lambda spark: spark.sparkContext.parallelize([(1.0, 2.0)], 1),
+}
+
+
+@pytest.mark.parametrize("kind", FRAMES)
+def test_what_is_no_frame_is_named_with_the_way_to_make_one(spark: SparkSession, kind: str) -> None:
+    data = FRAMES[kind](spark)
+    with pytest.raises(InvalidInputError) as caught:
+        checked_frame(data, "data")
+    first, second = str(caught.value).splitlines()
+    assert first.startswith("data must be a Spark DataFrame, got a")
+    # The way out, run as it is written.
+    way = second.removeprefix("Make one of it: ").removesuffix(", a name for each column")
+    made = eval(way, {"spark": spark, "data": data})
+    assert [tuple(row) for row in checked_frame(made, "data").collect()] == [(1.0, 2.0)]
+
+
+def test_other_things_are_no_frames_either(tmp_path) -> None:
+    for data, told in (
+        (
+            "rows.parquet",
+            "data must be a Spark DataFrame, got a str\nRead one from there: spark.read",
+        ),
+        ((1, 2), "data must be a Spark DataFrame, got a tuple\nPass a Spark DataFrame"),
+        (
+            creator,
+            "data must be a Spark DataFrame, got a function\nData creators are not supported",
+        ),
+    ):
+        with pytest.raises(InvalidInputError) as caught:
+            checked_frame(data, "data")
+        assert str(caught.value).startswith(told)
+
+
+@pytest.mark.parametrize(
+    ("value", "way"),
+    [
+        (0, "Write epochs=1, or more"),
+        (-3, "Write epochs=1, or more"),
+        (2.5, "Write epochs=1, or more"),
+        ("3", "Write epochs=1, or more"),
+        (True, "Write epochs=1, or more"),
+        (None, "Write epochs=1, or more"),
+        (float("nan"), "Write epochs=1, or more"),
+        (3.0, "Write epochs=3, a Python int"),
+        (np.int64(3), "Write epochs=3, a Python int"),
+    ],
+)
+def test_counts_are_whole_numbers_from_one(value, way: str) -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        positive("epochs", value)
+    first, second = str(caught.value).splitlines()
+    assert first == f"epochs must be a whole number from 1, got {value!r}"
+    assert second == way
+    positive("epochs", 1)
+    positive("num_steps", None, optional=True)
+
+
+CALLED = "model_creator cannot be called as model_creator(config): "
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (lambda: None, f"{CALLED}too many positional arguments"),
+        (lambda config, size: None, f"{CALLED}missing a required argument: 'size'"),
+        ("model", "model_creator must be a function, got a str"),
+        (None, "model_creator must be a function, got a NoneType"),
+    ],
+)
+def test_creators_are_functions_of_what_they_are_called_with(given, told: str) -> None:
+    from zoo.orca.learn.tf2 import Estimator
+
+    with pytest.raises(InvalidInputError) as caught:
+        Estimator.from_keras(model_creator=given)
+    first, second = str(caught.value).splitlines()
+    assert first == told
+    assert second == "Write def model_creator(config): ..., and let it return a compiled model"
+
+
+def test_creators_may_take_more_than_they_are_called_with() -> None:
+    class Made:
+        def __call__(self, config, size=3):
+            pass
+
+    for given in (
+        Made(),
+        lambda config, size=1: None,
+        lambda *a: None,
+        print,
+        partial(int, base=2),
+    ):
+        check_creator("model_creator", given, "a model", "config")
+
+
+def test_a_configuration_is_a_dict_and_callbacks_are_a_list() -> None:
+    with pytest.raises(
+        InvalidInputError, match=r"config must be a dict, got a list\nWrite config="
+    ):
+        checked_config([1])
+    with pytest.raises(
+        InvalidInputError, match=r"callbacks must be a list, got one int\nWrite callb"
+    ):
+        packed_callbacks(3)
+    assert packed_callbacks([]) is None and packed_callbacks(None) is None

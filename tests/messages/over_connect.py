@@ -1,0 +1,32 @@
+"""Makes mistakes over Spark Connect, in a process of its own: ``python -m … DIRECTORY TITLE…``.
+
+A process has either classic sessions or those of Spark Connect. The last line that is printed has,
+as JSON, what was seen.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+from pyspark.sql import SparkSession
+
+from tests.messages.cases import CASES
+from tests.messages.world import FRAMEWORKS, NO_FRAMEWORK, World
+
+
+def main() -> None:
+    """Make the mistakes that are named, one framework after another."""
+    directory, *titles = sys.argv[1:]
+    spark = SparkSession.builder.remote("local[4]").getOrCreate()
+    seen: dict[str, dict[str, str]] = {title: {} for title in titles}
+    for framework in (NO_FRAMEWORK, *FRAMEWORKS):
+        world = World(spark, framework, Path(directory))
+        for title in titles:
+            if framework in CASES[title].frameworks:
+                seen[title][framework] = world.seen(CASES[title].make)
+    print(json.dumps(seen))
+    spark.stop()
+
+
+if __name__ == "__main__":
+    main()
