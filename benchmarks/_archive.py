@@ -6,8 +6,8 @@ from pathlib import Path
 
 from pyspark.find_spark_home import _find_spark_home
 
-from zoo.orca.class_archive import find_class_archive
-from zoo.orca.java import find_java
+from zoo.orca.context.class_archive import find_class_archive
+from zoo.orca.context.java import find_java
 
 _MADE_WITHIN_SECONDS = 600
 

@@ -6,17 +6,6 @@ import pytest
 
 from tests.source_tree import Import, Module, imports, modules
 
-CONTEXT_FLOOR = (
-    "context",
-    "clusters",
-    "java",
-    "places",
-    "request",
-    "spark_context",
-    "class_archive",
-    "class_archive_maker",
-)
-
 # Area -> the areas it may import from, besides itself.
 FLOORS = {
     "orca": {"context"},
@@ -44,7 +33,7 @@ def area(name: str) -> str:
     parts = name.split(".")
     if len(parts) <= 2:
         return "orca"
-    return "context" if parts[2] in CONTEXT_FLOOR else parts[2]
+    return parts[2]
 
 
 def points_down(module: Module, found: Import) -> bool:

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import pyspark
 
-from zoo.orca.java import find_java
+from zoo.orca.context.java import find_java
 
 STARTS_WITHIN = 60.0
 MARK = "ORCA_TEST_CLUSTER"

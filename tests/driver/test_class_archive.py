@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from zoo.orca import class_archive_maker
-from zoo.orca.class_archive import SETTING, find_class_archive
-from zoo.orca.class_archive_maker import failure_of, make_archive
-from zoo.orca.java import Java
+from zoo.orca.context import class_archive_maker
+from zoo.orca.context.class_archive import SETTING, find_class_archive
+from zoo.orca.context.class_archive_maker import failure_of, make_archive
+from zoo.orca.context.java import Java
 
 HOTSPOT = 'openjdk version "17"\nOpenJDK 64-Bit Server VM (build 17+6, mixed mode, sharing)\n'
 DAY = 86400.0

@@ -2,9 +2,9 @@
 
 import pytest
 
-from zoo.orca.clusters import plan_launch, requested_conf
+from zoo.orca.context.clusters import plan_launch, requested_conf
+from zoo.orca.context.request import Request
 from zoo.orca.errors import InvalidInputError
-from zoo.orca.request import Request
 
 K8S = {"master": "k8s://https://api:443", "container_image": "image:1"}
 

@@ -153,8 +153,8 @@ def test_jvm_that_cannot_start_says_why(tmp_path):
 
 
 NO_JAVA = """
-import zoo.orca.java
-zoo.orca.java.find_java.__defaults__ = (zoo.orca.java.os.environ, ())
+import zoo.orca.context.java
+zoo.orca.context.java.find_java.__defaults__ = (zoo.orca.context.java.os.environ, ())
 from zoo.orca import OrcaContext
 OrcaContext.get_spark_session()
 """
@@ -218,7 +218,7 @@ def test_ray_is_warned_of_once(spark, recwarn):
 
 
 def test_modes_of_spark_submit_name_the_command(monkeypatch):
-    monkeypatch.setattr("zoo.orca.context._active_session", lambda: None)
+    monkeypatch.setattr("zoo.orca.context.context._active_session", lambda: None)
     with pytest.raises(ContextError, match="spark-submit --master yarn --deploy-mode cluster"):
         init_orca_context("yarn-cluster")
 
@@ -256,7 +256,7 @@ def test_former_options_are_accepted_and_warned_of_once(name, default, value):
 
 
 def test_stop_without_a_session_of_ours_does_nothing(monkeypatch):
-    from zoo.orca import context
+    from zoo.orca.context import context
 
     monkeypatch.setattr(context, "_state", context._State())
     stop_orca_context()

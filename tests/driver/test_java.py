@@ -2,8 +2,8 @@
 
 import pytest
 
+from zoo.orca.context.java import find_java
 from zoo.orca.errors import ContextError
-from zoo.orca.java import find_java
 
 
 @pytest.fixture

@@ -143,7 +143,7 @@ def workers(directory: Path) -> dict[str, Any]:
     from pyspark.sql import functions as F
 
     from zoo.orca import init_orca_context, stop_orca_context
-    from zoo.orca.context import OrcaContext
+    from zoo.orca.context.context import OrcaContext
 
     init_orca_context("local", cores=1, memory="1g", conf={"spark.ui.enabled": "false"})
     spark = OrcaContext.get_spark_session()

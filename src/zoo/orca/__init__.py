@@ -3,6 +3,6 @@
 Importing this package imports neither Spark nor a framework.
 """
 
-from zoo.orca.context import OrcaContext, init_orca_context, stop_orca_context
+from zoo.orca.context.context import OrcaContext, init_orca_context, stop_orca_context
 
 __all__ = ["OrcaContext", "init_orca_context", "stop_orca_context"]

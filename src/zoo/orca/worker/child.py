@@ -273,7 +273,7 @@ def _environment(extra: dict[str, str]) -> dict[str, str]:
         **os.environ,
         "PYTHONPATH": os.pathsep.join(first),
         "PYTHONUNBUFFERED": "1",
-        # The context refuses to start a session in here (zoo.orca.places).
+        # The context refuses to start a session in here (zoo.orca.context.places).
         "ZOO_ORCA_WORKER": "1",
         **extra,
         LAST_PATHS: os.pathsep.join([*filter(None, told), *last]),

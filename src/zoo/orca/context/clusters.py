@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from zoo.orca.context.request import DEFAULT_MEMORY, Request, check, did_you_mean, unused_options
 from zoo.orca.errors import InvalidInputError
-from zoo.orca.request import DEFAULT_MEMORY, Request, check, did_you_mean, unused_options
 
 _LOG_CONFIGURATION = Path(__file__).with_name("log4j2.properties")
 _LOG_OPTION = "-Dlog4j2.configurationFile="

@@ -27,12 +27,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zoo.orca import class_archive_maker
+from zoo.orca.context import class_archive_maker
 
 if TYPE_CHECKING:
     from py4j.java_gateway import JavaGateway
 
-    from zoo.orca.java import Java
+    from zoo.orca.context.java import Java
 
 SETTING = "spark.orca.class.archive"
 

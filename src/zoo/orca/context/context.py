@@ -22,18 +22,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.orca.class_archive import find_class_archive
-from zoo.orca.clusters import Launch, plan_launch, requested_conf
+from zoo.orca.context.class_archive import find_class_archive
+from zoo.orca.context.clusters import Launch, plan_launch, requested_conf
+from zoo.orca.context.java import find_java, start_gateway
+from zoo.orca.context.places import refuse_in_worker
+from zoo.orca.context.request import DEFAULT_MEMORY, Request
 from zoo.orca.errors import ContextError, InvalidInputError
-from zoo.orca.java import find_java, start_gateway
-from zoo.orca.places import refuse_in_worker
-from zoo.orca.request import DEFAULT_MEMORY, Request
 
 if TYPE_CHECKING:
     from pyspark import SparkContext
     from pyspark.sql import SparkSession
 
-    from zoo.orca.spark_context import OrcaSparkContext
+    from zoo.orca.context.spark_context import OrcaSparkContext
 
 
 @dataclass
@@ -114,7 +114,7 @@ def init_orca_context(
     context = _context_of(session)
     if context is None:
         return session
-    from zoo.orca.spark_context import OrcaSparkContext
+    from zoo.orca.context.spark_context import OrcaSparkContext
 
     return OrcaSparkContext(context)
 

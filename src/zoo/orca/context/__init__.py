@@ -1,0 +1,1 @@
+"""The driver's SparkSession: made, adopted, ended; OrcaContext's options."""
