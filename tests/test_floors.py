@@ -23,7 +23,7 @@ FLOORS = {
 FRAMEWORKS = {"tensorflow", "keras", "tf_keras", "jax", "jaxlib", "torch", "torchmetrics"}
 SPARK = {"pyspark", "py4j"}
 SHIPS_A_WORKER_FUNCTION = {"zoo.orca.driver.stage", "zoo.orca.driver.predict"}
-SPARK_TASK = "zoo.orca.worker.task"
+SPARK_TASK = "zoo.orca.worker.task."
 WIRE_PACKAGES = {"numpy", "pyarrow", "safetensors", "cloudpickle", "zoo", *sys.stdlib_module_names}
 NETWORK = {"socket", "socketserver", "ssl", "select", "selectors", "asyncio", "http", "urllib"}
 
@@ -55,7 +55,7 @@ def is_allowed_package(module: Module, found: Import) -> bool:
     if package in FRAMEWORKS:
         return here == "frameworks" or (here == "learn" and found.is_lazy)
     if package in SPARK:
-        return here not in ("worker", "frameworks", "wire") or module.name == SPARK_TASK
+        return here not in ("worker", "frameworks", "wire") or module.name.startswith(SPARK_TASK)
     if here == "wire":
         return package in WIRE_PACKAGES - NETWORK
     return True

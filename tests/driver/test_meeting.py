@@ -14,8 +14,8 @@ from tests.fake_estimator import FakeEstimator, linear
 from zoo.orca.driver import stage
 from zoo.orca.driver.meeting import MeetingPlace
 from zoo.orca.driver.progress import ProgressServer
-from zoo.orca.worker import rendezvous
-from zoo.orca.worker.rendezvous import Rendezvous
+from zoo.orca.worker.task import rendezvous
+from zoo.orca.worker.task.rendezvous import Rendezvous
 
 pytestmark = pytest.mark.timeout(60)
 

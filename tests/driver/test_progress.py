@@ -13,7 +13,7 @@ from pyspark.sql import SparkSession
 from tests.fake_estimator import FakeEstimator, linear
 from zoo.orca.driver import progress
 from zoo.orca.driver.progress import Bars, Lines, ProgressServer, Silent, display_for, epoch_line
-from zoo.orca.worker.reporting import Reporter
+from zoo.orca.worker.task.reporting import Reporter
 
 pytestmark = pytest.mark.timeout(60)
 

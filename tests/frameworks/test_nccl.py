@@ -10,8 +10,8 @@ import pytest
 from tests.worker.ring_processes import everywhere, process_ring, thread_ring
 from zoo.orca.errors import ModelError, PeerLostError
 from zoo.orca.frameworks.nccl import Nccl
+from zoo.orca.wire.processors import VISIBLE_GPUS
 from zoo.orca.worker.collective import Alone, Collective
-from zoo.orca.worker.devices import VISIBLE
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -69,7 +69,7 @@ def test_sums_where_tensors_are(size):
 
 
 def test_ranks_that_share_a_gpu_sum_through_the_ring(monkeypatch):
-    monkeypatch.setenv(VISIBLE, "0,1")
+    monkeypatch.setenv(VISIBLE_GPUS, "0,1")
     with process_ring(2) as ranks:
         check(everywhere(ranks, summed, "nccl"), direct=False)
 

@@ -44,7 +44,7 @@ def test_own_paths_are_what_is_not_installed(monkeypatch: pytest.MonkeyPatch) ->
 
 PARENT = """
 import os, pickle, sys
-from zoo.orca.worker.child import Child
+from zoo.orca.worker.task.child_process import Child
 from zoo.orca.wire.features import FeatureSpec
 from zoo.orca.wire.job import ModelSpec, PredictJob
 from zoo.orca.wire.packing import pack

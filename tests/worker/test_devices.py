@@ -6,9 +6,10 @@ from collections.abc import Iterator
 import pytest
 
 from zoo.orca.errors import DeviceError
-from zoo.orca.worker import child as children
-from zoo.orca.worker import devices
-from zoo.orca.worker.devices import VISIBLE, device_environment, given, installed, shared
+from zoo.orca.wire.processors import VISIBLE_GPUS
+from zoo.orca.worker.task import child_process as children
+from zoo.orca.worker.task import devices
+from zoo.orca.worker.task.devices import device_environment, given, installed, shared
 
 
 def test_none_asked_leaves_the_environment_alone():
@@ -17,7 +18,7 @@ def test_none_asked_leaves_the_environment_alone():
 
 def test_sparks_addresses_are_what_the_child_sees():
     found = device_environment(2, ["1", "3"], 0, {})
-    assert found[VISIBLE] == "1,3"
+    assert found[VISIBLE_GPUS] == "1,3"
     assert found["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
     assert found["TF_FORCE_GPU_ALLOW_GROWTH"] == "true"
     assert found["XLA_PYTHON_CLIENT_PREALLOCATE"] == "false"
@@ -43,13 +44,13 @@ def test_what_the_user_has_set_stays():
     ],
 )
 def test_addresses_count_within_an_inherited_list(addresses, visible, wanted):
-    assert given(addresses, {} if visible is None else {VISIBLE: visible}) == wanted
+    assert given(addresses, {} if visible is None else {VISIBLE_GPUS: visible}) == wanted
 
 
 @pytest.mark.parametrize("visible", ["", "-1", "4", "4,-1,5"])
 def test_addresses_beyond_an_inherited_list_are_refused(visible):
     with pytest.raises(DeviceError, match="discoveryScript"):
-        given(["1", "2"], {VISIBLE: visible})
+        given(["1", "2"], {VISIBLE_GPUS: visible})
 
 
 def test_fewer_addresses_than_asked_are_refused():
@@ -68,7 +69,7 @@ def test_fewer_addresses_than_asked_are_refused():
     ],
 )
 def test_workers_of_one_machine_share_in_turns(gpus, places, visible, wanted):
-    assert [shared(gpus, place, {VISIBLE: visible}) for place in range(places)] == wanted
+    assert [shared(gpus, place, {VISIBLE_GPUS: visible}) for place in range(places)] == wanted
 
 
 def test_without_a_gpu_the_error_says_so(monkeypatch):
@@ -76,7 +77,7 @@ def test_without_a_gpu_the_error_says_so(monkeypatch):
     with pytest.raises(DeviceError, match="this machine has 0 GPUs.*num_gpus_per_worker=0"):
         device_environment(1, [], 0, {})
     with pytest.raises(DeviceError, match="CUDA_VISIBLE_DEVICES='' shows 0 GPUs"):
-        device_environment(1, [], 0, {VISIBLE: ""})
+        device_environment(1, [], 0, {VISIBLE_GPUS: ""})
 
 
 def test_installed_asks_the_drivers_tool(monkeypatch):

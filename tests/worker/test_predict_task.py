@@ -19,9 +19,9 @@ from zoo.orca.wire.features import ColumnSpec, FeatureSpec
 from zoo.orca.wire.job import PredictJob
 from zoo.orca.wire.outputs import OutputSpec
 from zoo.orca.wire.packing import State
-from zoo.orca.worker import child as children
-from zoo.orca.worker import predict_task
-from zoo.orca.worker.predict_task import grouped, make_predict_task
+from zoo.orca.worker.task import child_process as children
+from zoo.orca.worker.task import predict_task
+from zoo.orca.worker.task.predict_task import grouped, make_predict_task
 
 pytestmark = pytest.mark.timeout(60)
 

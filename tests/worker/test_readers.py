@@ -7,7 +7,7 @@ from types import ModuleType
 
 import pytest
 
-from zoo.orca.worker.readers import forgive_gone_readers
+from zoo.orca.worker.task.readers import forgive_gone_readers
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from tests.fake_estimator import linear
 from tests.worker.group import Group, train_job
 from zoo.orca.errors import WorkerDiedError
 from zoo.orca.wire.packing import State
-from zoo.orca.worker.child import Child, acquire, release
+from zoo.orca.worker.task.child_process import Child, acquire, release
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -128,7 +128,7 @@ def test_a_child_dies_with_its_task_and_takes_the_rows_along(tmp_path: Path) -> 
 import pickle, sys, time
 from tests.fake_estimator import linear
 from tests.worker.group import train_job
-from zoo.orca.worker.child import Child
+from zoo.orca.worker.task.child_process import Child
 child = Child({{}})
 child.send("job", pickle.dumps(train_job(linear())), directory={str(spooled)!r}, host="127.0.0.1",
            rank=0, size=1, cpus=[])

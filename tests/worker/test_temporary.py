@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from zoo.orca.worker import temporary
-from zoo.orca.worker.child import Child
+from zoo.orca.worker.task.child_process import Child
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -72,7 +72,7 @@ def test_a_childs_directory_goes_with_it(spark_directory, end):
 def test_an_orphans_directory_goes_with_it(spark_directory):
     """Spark kills the Python worker, which then cleans up nothing; its child does."""
     program = (
-        "from zoo.orca.worker.child import Child\n"
+        "from zoo.orca.worker.task.child_process import Child\n"
         "import sys, time\n"
         "child = Child({})\n"
         "print(child.pid, flush=True)\n"

@@ -2,7 +2,7 @@
 
 Spark's own rendezvous, `allGather`, looks for its answer once a second. The workers have a line to
 the driver anyway, and are told here as soon as the last of them has come. The driver also decides
-whether they enter the `allGather` beside it: all must, or none (`worker/rendezvous.py`).
+whether they enter the `allGather` beside it: all must, or none (`worker/task/rendezvous.py`).
 """
 
 import contextlib

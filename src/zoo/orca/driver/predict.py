@@ -17,7 +17,7 @@ from zoo.orca.driver.source import feature_columns, is_case_sensitive
 from zoo.orca.errors import ColumnError
 from zoo.orca.wire.job import PredictJob
 from zoo.orca.wire.outputs import OutputSpec
-from zoo.orca.worker.predict_task import make_predict_task
+from zoo.orca.worker.task.predict_task import make_predict_task
 
 #: Spark has no unsigned numbers: each becomes the next larger type.
 _TYPES: dict[str, T.DataType] = {

@@ -28,7 +28,7 @@ from zoo.orca.wire.faults import NO_ROWS
 from zoo.orca.wire.job import Failure, Job
 from zoo.orca.wire.outputs import OutputSpec
 from zoo.orca.wire.packing import join
-from zoo.orca.worker.task import INCOMPLETE, RESULT_SCHEMA, TaskOptions, make_task
+from zoo.orca.worker.task.barrier_task import INCOMPLETE, RESULT_SCHEMA, TaskOptions, make_task
 
 #: Where Spark keeps the description of the jobs of a thread.
 _DESCRIPTION = "spark.job.description"

@@ -29,8 +29,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from zoo.orca.errors import ModelError, PeerLostError
+from zoo.orca.wire.processors import VISIBLE_GPUS
 from zoo.orca.worker.collective import Buffer, Collective
-from zoo.orca.worker.devices import VISIBLE
 from zoo.orca.worker.ring import Ring
 
 _CONNECT_SECONDS = 60.0
@@ -206,7 +206,7 @@ class Nccl:
 
 def _same_gpu_twice(ring: Ring) -> bool:
     """Whether ranks share a GPU, as they may in local mode; called on all ranks."""
-    first = os.environ.get(VISIBLE, "0").partition(",")[0]
+    first = os.environ.get(VISIBLE_GPUS, "0").partition(",")[0]
     told = ring.all_gather(json.dumps([ring.host, first]).encode())
     return len({bytes(place) for place in told}) < ring.size
 

@@ -1,6 +1,9 @@
-"""The processors that a process may use: the driver and the workers count them alike."""
+"""The processors that a process may use, and the variable that shows it its GPUs."""
 
 import os
+
+#: A framework looks at it once, when it first asks for a device.
+VISIBLE_GPUS = "CUDA_VISIBLE_DEVICES"
 
 
 def usable_processors() -> list[int]:

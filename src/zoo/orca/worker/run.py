@@ -47,11 +47,11 @@ from zoo.orca.worker.pipes import END_OF_LOG, Message, Sender
 from zoo.orca.worker.plugin import Evaluated, Framework, Rows, Trained, World
 from zoo.orca.worker.predicting import serve_predictions
 from zoo.orca.worker.process_state import ProcessState
+from zoo.orca.worker.processors import Processors
 from zoo.orca.worker.profile import Profile
 from zoo.orca.worker.resume import Resumable
 from zoo.orca.worker.ring import Listener, Ring
 from zoo.orca.worker.temporary import remove_files
-from zoo.orca.worker.threads import Processors
 
 #: Rows of the fullest worker over those of the average one. All wait in each step for the one with
 #: the largest share, so more than this costs a few epochs as much as to deal the rows anew.

@@ -1,8 +1,7 @@
-"""How many threads a child starts, and on which processors they run.
+"""On which processors a child's threads run.
 
-The number is fixed when the child starts, in its environment. The processors are a job's: the next
-job may give this Python worker another rank, and a warm child would be of no use if it could not
-move.
+They are a job's: the next job may give this Python worker another rank, and a warm child would be
+of no use if it could not move.
 """
 
 import contextlib
@@ -13,15 +12,6 @@ from typing import Final
 from zoo.orca.wire.processors import usable_processors
 
 _THREADS: Final = "/proc/self/task"
-
-
-def thread_environment(threads: int) -> dict[str, str]:
-    """Return the variables that give a child so many threads.
-
-    OpenMP's is read by PyTorch and numpy's BLAS. NPROC is read by XLA's pool on CPUs, which would
-    otherwise have a thread for each processor that the child may use at that moment.
-    """
-    return {"OMP_NUM_THREADS": str(threads), "NPROC": str(threads)}
 
 
 class Processors:

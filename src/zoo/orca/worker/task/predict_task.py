@@ -14,12 +14,12 @@ import pyarrow as pa
 
 from zoo.orca.errors import OrcaError, error_class
 from zoo.orca.wire.job import Failure, PredictJob
-from zoo.orca.worker import child as children
-from zoo.orca.worker.child import Child
-from zoo.orca.worker.devices import device_environment
 from zoo.orca.worker.predictions import encode, read_outputs, split, to_arrow
-from zoo.orca.worker.readers import forgive_gone_readers
-from zoo.orca.worker.threads import thread_environment
+from zoo.orca.worker.task import child_process as children
+from zoo.orca.worker.task.child_process import Child
+from zoo.orca.worker.task.devices import device_environment, gpu_addresses
+from zoo.orca.worker.task.environment import thread_environment
+from zoo.orca.worker.task.readers import forgive_gone_readers
 
 #: A group of batches is sent when it has so many rows or bytes, the columns that are only kept
 #: counted too.
@@ -164,8 +164,6 @@ def _devices(gpus: int) -> dict[str, str]:
     """Return the variables that show this task's GPUs to the child."""
     if not gpus:
         return {}
-    from zoo.orca.worker.task import gpu_addresses
-
     # Without Spark's word the choice holds for this Python worker: a warm child serves its tasks.
     return device_environment(gpus, gpu_addresses(), os.getpid(), os.environ)
 

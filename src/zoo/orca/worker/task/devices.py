@@ -14,9 +14,10 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from zoo.orca.errors import DeviceError
+from pyspark import TaskContext
 
-VISIBLE = "CUDA_VISIBLE_DEVICES"
+from zoo.orca.errors import DeviceError
+from zoo.orca.wire.processors import VISIBLE_GPUS
 
 _QUERY = ("nvidia-smi", "--query-gpu=index", "--format=csv,noheader")
 _QUERY_SECONDS = 20.0
@@ -28,6 +29,13 @@ _BESIDE = {
     "TF_FORCE_GPU_ALLOW_GROWTH": "true",
     "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
 }
+
+
+def gpu_addresses() -> list[str]:
+    """Return the GPUs that Spark gave this task; none where Spark does not schedule them."""
+    context = TaskContext.get()
+    given = context.resources().get("gpu") if context is not None else None
+    return list(given.addresses) if given is not None else []
 
 
 def device_environment(
@@ -60,7 +68,7 @@ def device_environment(
             f"({', '.join(devices)}): set spark.task.resource.gpu.amount={gpus}"
         )
     beside = {name: value for name, value in _BESIDE.items() if name not in inherited}
-    return {VISIBLE: ",".join(devices[:gpus]), **beside}
+    return {VISIBLE_GPUS: ",".join(devices[:gpus]), **beside}
 
 
 def given(addresses: Sequence[str], inherited: Mapping[str, str]) -> list[str]:
@@ -80,8 +88,8 @@ def given(addresses: Sequence[str], inherited: Mapping[str, str]) -> list[str]:
         return list(addresses)
     raise DeviceError(
         f"Spark gave this worker the GPUs {', '.join(addresses)}, and the executor may use only "
-        f"{VISIBLE}={inherited[VISIBLE]!r}: take the variable out of the executors' environment, "
-        "or let spark.executor.resource.gpu.discoveryScript find only what it lists"
+        f"{VISIBLE_GPUS}={inherited[VISIBLE_GPUS]!r}: take the variable out of the executors' "
+        "environment, or let spark.executor.resource.gpu.discoveryScript find only what it lists"
     )
 
 
@@ -96,7 +104,11 @@ def shared(gpus: int, place: int, inherited: Mapping[str, str]) -> list[str]:
     there = _listed(inherited)
     seen = installed() if there is None else there
     if len(seen) < gpus:
-        where = "this machine has" if there is None else f"{VISIBLE}={inherited[VISIBLE]!r} shows"
+        where = (
+            "this machine has"
+            if there is None
+            else f"{VISIBLE_GPUS}={inherited[VISIBLE_GPUS]!r} shows"
+        )
         raise DeviceError(
             f"num_gpus_per_worker={gpus}, and {where} {len(seen)} GPUs. Ask for fewer, or train on "
             "processors with num_gpus_per_worker=0"
@@ -121,9 +133,9 @@ def installed() -> list[str]:
 
 def _listed(inherited: Mapping[str, str]) -> list[str] | None:
     """Return the devices that an inherited variable lists; None where there is no variable."""
-    if VISIBLE not in inherited:
+    if VISIBLE_GPUS not in inherited:
         return None
-    listed = [name.strip() for name in inherited[VISIBLE].split(",")]
+    listed = [name.strip() for name in inherited[VISIBLE_GPUS].split(",")]
     # CUDA takes the list up to the first name that is none, such as -1.
     ends = next((i for i, name in enumerate(listed) if name in ("", "-1")), len(listed))
     return listed[:ends]

@@ -1,9 +1,8 @@
 """The barrier task: rendezvous, spool, child, result rows.
 
-The only file of this folder that imports pyspark. A task never raises for what goes wrong on its
-worker: it returns the failure as a row, like any other result, so that the stage ends once and
-whole, Spark does not retry what would fail again, and the driver can tell cause from consequence.
-What is left to Spark is what only Spark can see: a lost executor.
+A task never raises for what goes wrong on its worker. It returns the failure as a row, like any
+other result. So the stage ends once and whole, Spark does not retry what would fail again, and the
+driver can tell cause from consequence. Only a lost executor is left to Spark, which alone sees it.
 """
 
 import json
@@ -20,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from pyspark import BarrierTaskContext, TaskContext
+from pyspark import BarrierTaskContext
 from pyspark import __version__ as VERSION
 
 from zoo.orca.errors import DeviceError, OrcaError, PeerLostError
@@ -28,17 +27,17 @@ from zoo.orca.wire.job import Failure, Job, TrainJob
 from zoo.orca.wire.packing import split
 from zoo.orca.wire.processors import usable_processors
 from zoo.orca.wire.report import ReportTo
-from zoo.orca.worker import child as children
 from zoo.orca.worker.arrays import from_bytes, from_numbers
-from zoo.orca.worker.child import Child
-from zoo.orca.worker.devices import device_environment
 from zoo.orca.worker.pipes import Message
-from zoo.orca.worker.readers import forgive_gone_readers
-from zoo.orca.worker.rendezvous import Rendezvous
-from zoo.orca.worker.reporting import Reporter
 from zoo.orca.worker.spool import Spool
+from zoo.orca.worker.task import child_process as children
+from zoo.orca.worker.task.child_process import Child
+from zoo.orca.worker.task.devices import device_environment, gpu_addresses
+from zoo.orca.worker.task.environment import thread_environment
+from zoo.orca.worker.task.readers import forgive_gone_readers
+from zoo.orca.worker.task.rendezvous import Rendezvous
+from zoo.orca.worker.task.reporting import Reporter
 from zoo.orca.worker.temporary import local_directory
-from zoo.orca.worker.threads import thread_environment
 
 #: The rows a task returns: a JSON header first, then the pieces of the state, if any.
 RESULT_SCHEMA = "rank int, piece int, header string, payload binary"
@@ -97,13 +96,6 @@ def make_task(
         return _Task(pickle.loads(job), options).run(batches)
 
     return task
-
-
-def gpu_addresses() -> list[str]:
-    """Return the GPUs that Spark gave this task; none where Spark does not schedule them."""
-    context = TaskContext.get()
-    given = context.resources().get("gpu") if context is not None else None
-    return list(given.addresses) if given is not None else []
 
 
 class _Task:

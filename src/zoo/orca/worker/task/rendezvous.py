@@ -17,7 +17,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from zoo.orca.worker.reporting import Reporter
+from zoo.orca.worker.task.reporting import Reporter
 
 #: Seconds until a task asks for the `allGather`. Children rarely start further apart than that, and
 #: where they do, the second in the `allGather` passes beside the training.
