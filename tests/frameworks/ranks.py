@@ -22,9 +22,9 @@ from zoo.orca.wire.job import EvaluateJob, Job, ModelSpec, PredictJob, Progress,
 from zoo.orca.wire.outputs import OutputSpec
 from zoo.orca.wire.packing import pack
 from zoo.orca.wire.plan import Plan
+from zoo.orca.worker.child.predicting import Calls
 from zoo.orca.worker.collective import Alone, Collective
 from zoo.orca.worker.plugin import Evaluated, Rows, Trained, World
-from zoo.orca.worker.predicting import Calls
 from zoo.orca.worker.profile import Profile
 from zoo.orca.worker.ring import Listener, Ring
 

@@ -239,7 +239,7 @@ def test_missing_torch_on_the_driver(monkeypatch):
 
 
 def test_missing_torch_on_a_worker(monkeypatch):
-    from zoo.orca.worker.run import _missing
+    from zoo.orca.worker.child.runner import _missing
 
     found = _missing(ModuleNotFoundError("no", name="torch"), "torch")
     assert isinstance(found, MissingPackageError)

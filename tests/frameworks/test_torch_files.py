@@ -18,9 +18,9 @@ from zoo.orca.frameworks.torch_callbacks import (
 from zoo.orca.frameworks.torch_driver import read_checkpoint
 from zoo.orca.wire.job import TrainJob
 from zoo.orca.wire.packing import State
-from zoo.orca.worker.checkpoint import Checkpoints
+from zoo.orca.worker.child.checkpoint import Checkpoints
+from zoo.orca.worker.child.resume import Resumable
 from zoo.orca.worker.plugin import World
-from zoo.orca.worker.resume import Resumable
 
 pytestmark = pytest.mark.timeout(300)
 

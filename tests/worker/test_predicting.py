@@ -12,7 +12,7 @@ from zoo.orca.errors import ModelError
 from zoo.orca.wire.features import ColumnSpec, FeatureSpec
 from zoo.orca.wire.job import PredictJob
 from zoo.orca.wire.outputs import OutputSpec
-from zoo.orca.worker.predicting import Calls
+from zoo.orca.worker.child.predicting import Calls
 
 pytestmark = pytest.mark.timeout(60)
 

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from zoo.orca.wire.processors import usable_processors
-from zoo.orca.worker.processors import Processors
+from zoo.orca.worker.child.processors import Processors
 
 pytestmark = [
     pytest.mark.timeout(60),

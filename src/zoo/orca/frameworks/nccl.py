@@ -12,9 +12,9 @@ machines reach, as it does under every launcher. What is ours to protect is how 
 other. The store for that listens on the one interface that the ring uses; where it is, and a
 prefix of all its keys that nobody can guess, go through the ring, whose links are authenticated.
 
-A rank that dies while others wait inside NCCL closes its links of the ring as well. The thread that
-sends heartbeats sees that and ends the process (`zoo.orca.worker.run`), so nothing hangs for as
-long as NCCL would wait.
+A rank that dies while others wait inside NCCL closes its links of the ring as well. The heartbeat's
+thread (`zoo.orca.worker.child.runner`) sees that and ends the process, so nothing hangs for as long
+as NCCL would wait.
 """
 
 import json

@@ -13,8 +13,8 @@ a nonce and nothing that was made with the secret. What follows on the connectio
 encrypted; the handshake keeps strangers out, not eavesdroppers on the cluster's network.
 
 Nothing here touches a socket: :func:`initiate` and :func:`accept` are generators that say what
-they want next, so that one thread can serve many half-open connections (`zoo.orca.worker`);
-:func:`drive` runs one of them over blocking functions.
+they want next. So one thread can serve many half-open connections, as a worker does when it meets
+its peers; :func:`drive` runs one of them over blocking functions.
 """
 
 import hmac

@@ -2,8 +2,8 @@
 
 Separation of concerns:
 
-* the *child* (`zoo.orca.worker.run`) knows where rows lie, who the peers are and how results
-  travel, and calls one plug-in by name;
+* the *child* (`zoo.orca.worker.child.runner`) knows where rows lie, who the peers are and how
+  results travel, and calls one plug-in by name;
 * a *plug-in* (a module of `zoo.orca.frameworks` with a function ``framework() -> Framework``)
   builds the user's model and runs the framework's ordinary loop over the rows it is given;
 * the *collective* is the only way in which a plug-in talks to the other workers.

@@ -111,7 +111,7 @@ class _Task:
         self._reporter = Reporter(options.report_to, self._rank)
         gather, attempt = context.allGather, context.taskAttemptId()
         self._rendezvous = Rendezvous(gather, self._reporter, attempt, len(self._places))
-        self._meeting: _Meeting | None = None
+        self._introduced: _ChildRendezvous | None = None
         # Made only when the child knows of it: Spark may kill this process at any time, and then it
         # is the child that removes it.
         self._directory = os.path.join(local_directory(), f"orca-{secrets.token_hex(8)}")
@@ -129,8 +129,8 @@ class _Task:
             yield from self._rows({"failure": self._failure(error).to_json()})
         finally:
             shutil.rmtree(self._directory, ignore_errors=True)
-            if self._meeting is not None:
-                self._meeting.close()
+            if self._introduced is not None:
+                self._introduced.close()
             self._reporter.close()
 
     def _run_child(self, batches: Iterator[pa.RecordBatch]) -> tuple[Child, Message]:
@@ -175,8 +175,8 @@ class _Task:
             cpus=self._cpus(),
         )
         os.mkdir(self._directory, mode=0o700)
-        meeting = _Meeting(self._rendezvous, child, self._options)
-        self._meeting = meeting
+        introduced = _ChildRendezvous(self._rendezvous, child, self._options)
+        self._introduced = introduced
         spool = Spool(self._directory, self._job.columns, self._validates())
         self._reporter.phase("moving rows")
         began = time.perf_counter()
@@ -186,7 +186,7 @@ class _Task:
                 break
         spooled = spool.finish()
         moved = time.perf_counter() - began
-        meeting.end()
+        introduced.end()
         child.send("start", spooled=spooled.to_json(), files=spooled.files, moved=moved)
         message = child.wait("done", "failed", heartbeat=self._options.heartbeat)
         if message.kind == "failed":
@@ -257,7 +257,7 @@ class _ChildFailed(Exception):
         self.failure = failure
 
 
-class _Meeting:
+class _ChildRendezvous:
     """The child's part in the rendezvous, in a thread while rows are spooled."""
 
     def __init__(self, rendezvous: Rendezvous, child: Child, options: TaskOptions) -> None:

@@ -44,7 +44,7 @@ _warm: "Child | None" = None
 
 
 class Child:
-    """One running ``python -m zoo.orca.worker``.
+    """One running ``python -m zoo.orca.worker.child``.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ class Child:
         read_end, write_end = os.pipe()
         self._process = subprocess.Popen(
             # Without -P the current directory would come first: a user's random.py is not Python's.
-            [sys.executable, "-P", "-m", "zoo.orca.worker", str(write_end)],
+            [sys.executable, "-P", "-m", "zoo.orca.worker.child", str(write_end)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -1,4 +1,4 @@
-"""The child: ``python -m zoo.orca.worker FD`` where FD is the pipe for messages to the task.
+"""The child: ``python -m zoo.orca.worker.child FD`` where FD is the pipe for messages to the task.
 
 Standard input brings commands; when it closes, the task is gone and so is the reason to live.
 Standard output and error are the log. No pyspark and no JVM in here.
@@ -10,8 +10,8 @@ import threading
 from queue import Queue
 
 from zoo.orca.wire.paths import add_last_paths
+from zoo.orca.worker.child.runner import Runner
 from zoo.orca.worker.pipes import Message, Sender, receive
-from zoo.orca.worker.run import Runner
 from zoo.orca.worker.temporary import OWN_DIRECTORY, remove_directory
 
 _BEAT_SECONDS = 1.0

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from zoo.orca.wire.job import TrainJob
 from zoo.orca.wire.packing import State
-from zoo.orca.worker.checkpoint import Checkpoints
+from zoo.orca.worker.child.checkpoint import Checkpoints
 from zoo.orca.worker.plugin import World, check_state_size, is_too_large
 
 _HISTORY = "history"

@@ -18,7 +18,7 @@ import zoo.orca
 from zoo.orca.errors import MissingPackageError, OrcaError
 from zoo.orca.wire.job import FULL_TRACEBACK, Failure
 from zoo.orca.wire.modules import is_installed
-from zoo.orca.worker.plain_words import plain
+from zoo.orca.worker.child.plain_words import plain
 
 #: What may be of another version than on the driver, by the name under which it is imported.
 _VERSIONED = ("pyarrow", "numpy", "tensorflow", "tf_keras", "keras", "jax", "torch")

@@ -1,0 +1,1 @@
+"""Runs in the child process that a task starts; never imports pyspark."""

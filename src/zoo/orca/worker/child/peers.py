@@ -1,0 +1,59 @@
+"""The other workers' children: met in a thread, so that the framework's import overlaps it."""
+
+import threading
+from queue import Queue
+
+from zoo.orca.errors import OrcaError, PeerLostError
+from zoo.orca.worker.collective import Alone, Collective
+from zoo.orca.worker.pipes import Message
+from zoo.orca.worker.ring import Listener, Ring
+
+
+class Peers:
+    """Listens for the peers, and connects to them."""
+
+    def __init__(self, host: str, rank: int, size: int) -> None:
+        self._rank, self._size = rank, size
+        self._listener = Listener(host) if size > 1 else None
+        self._thread: threading.Thread | None = None
+        self._met: Collective | None = None
+        self._error: Exception = PeerLostError("the peers were never met")
+
+    @property
+    def address(self) -> tuple[str, int] | None:
+        """Where peers find this rank; None for a rank without peers."""
+        return self._listener.address if self._listener else None
+
+    def begin(self, commands: "Queue[Message]") -> None:
+        """Wait for the peers' addresses and connect, in a thread."""
+        self._thread = threading.Thread(target=self._meet, args=(commands,), daemon=True)
+        self._thread.start()
+
+    def end(self) -> Collective:
+        """Return the collective once every peer is connected."""
+        if self._thread is not None:
+            self._thread.join()
+        if self._met is None:
+            raise self._error
+        return self._met
+
+    def abort(self) -> None:
+        """Stop listening; whoever still connects is refused."""
+        if self._listener is not None:
+            self._listener.close()
+
+    def _meet(self, commands: "Queue[Message]") -> None:
+        message = commands.get()
+        if message.kind != "connect":
+            self._error = PeerLostError("the task ended this job")
+        elif self._listener is None:
+            self._met = Alone()
+        else:
+            addresses = [(host, port) for host, port in message.values["addresses"]]
+            secret = bytes.fromhex(message.values["secret"])
+            try:
+                self._met = Ring.connect(
+                    self._listener, self._rank, addresses, secret, timeout=message.values["timeout"]
+                )
+            except (OrcaError, OSError) as error:
+                self._error = error

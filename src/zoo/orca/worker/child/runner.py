@@ -1,0 +1,175 @@
+"""One job in the child: who the peers are, where the rows lie, which plug-in runs them.
+
+The order of events, with the task on the left and the child on the right::
+
+    job        -> binds its port
+               <- listening
+    connect    -> meets its peers in one thread while another imports the framework
+    start      -> agrees with its peers on row counts and shapes, runs the plug-in
+               <- done, or failed
+
+Between jobs the child waits. A message "abort", or a peer that is lost, ends the job at once.
+"""
+
+import contextlib
+import importlib
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from queue import Queue
+from typing import cast
+
+from zoo.orca.errors import PeerLostError
+from zoo.orca.wire.job import (
+    Job,
+    Progress,
+    TrainJob,
+)
+from zoo.orca.wire.packing import unpack
+from zoo.orca.worker.child.describing import describe
+from zoo.orca.worker.child.describing import missing as _missing
+from zoo.orca.worker.child.jobs import run_job
+from zoo.orca.worker.child.peers import Peers
+from zoo.orca.worker.child.predicting import serve_predictions
+from zoo.orca.worker.child.process_state import ProcessState
+from zoo.orca.worker.child.processors import Processors
+from zoo.orca.worker.collective import Alone, Collective
+from zoo.orca.worker.pipes import END_OF_LOG, Message, Sender
+from zoo.orca.worker.plugin import Framework, World
+from zoo.orca.worker.profile import Profile
+from zoo.orca.worker.ring import Ring
+from zoo.orca.worker.temporary import remove_files
+
+#: Beats of the heartbeat's thread between a peer's loss and this process's end.
+_PATIENCE_BEATS = 4
+
+
+class Runner:
+    """Runs jobs one after another; the only state is what another thread must reach."""
+
+    def __init__(self, sender: Sender, commands: "Queue[Message]", temporary: str = "") -> None:
+        self._sender = sender
+        self._temporary = temporary
+        self._commands = commands
+        self._peers: Peers | None = None
+        self._collective: Collective | None = None
+        self._beats_since_loss = 0
+        self._processors = Processors()
+        self._process = ProcessState()
+
+    def serve(self, message: Message) -> None:
+        """Run the job that `message` brings; answer "done" or "failed", never raise."""
+        handlers: dict[str, Callable[[Message], None]] = {
+            "job": self._serve_job,
+            "predict": self._serve_predictions,
+        }
+        handler = handlers.get(message.kind)
+        if handler is None:  # an abort or a start that came after its job had failed
+            return
+        try:
+            handler(message)
+        except BaseException as error:  # SystemExit from user code must not end a warm child
+            _end_log()
+            self._sender.send("failed", **describe(error).to_json())
+        finally:
+            self._close()
+            remove_files(self._temporary)
+            self._process.restore()
+
+    def abort(self) -> None:
+        """End the job from another thread."""
+        if self._peers is not None:
+            self._peers.abort()
+        if isinstance(self._collective, Ring):
+            self._collective.abort()
+
+    def watch_peers(self) -> None:
+        """End the job if a peer is lost while this rank computes; called from another thread.
+
+        Inside a collective the loss is noticed at once, but a rank may compute for an hour between
+        two of them.
+        """
+        ring = self._collective
+        lost = ring.lost_peer() if isinstance(ring, Ring) else None
+        self._beats_since_loss = self._beats_since_loss + 1 if lost else 0
+        if lost and self._beats_since_loss > _PATIENCE_BEATS:
+            self._sender.send("failed", **describe(lost).to_json())
+            # The main thread is inside the framework; there is no other way to stop it.
+            os._exit(1)
+
+    def _serve_predictions(self, message: Message) -> None:
+        self._processors.bind([])
+        serve_predictions(message, self._sender, self._commands, self._prepared)
+
+    def _prepared(self, job: Job) -> Framework:
+        """Return the plug-in, with its framework imported: that belongs to a fresh process."""
+        framework = load_framework(job)
+        _prepare(framework, job, World(Alone(), lambda progress: None))
+        self._process.note()
+        return framework
+
+    def _serve_job(self, message: Message) -> None:
+        values, job = message.values, cast(Job, unpack(message.blob))
+        self._processors.bind(values["cpus"])
+        self._peers = Peers(values["host"], values["rank"], values["size"])
+        self._sender.send("listening", address=self._peers.address)
+        self._peers.begin(self._commands)
+        world = World(Alone(), self._report)
+        profile = Profile()
+        framework = load_framework(job)
+        self._report(Progress("phase", text=f"importing {job.model.framework}"))
+        _prepare(framework, job, world)
+        self._process.note()
+        profile.end("importing the framework")
+        framework.make(job)
+        profile.end("making the model")
+        self._collective = self._peers.end()
+        start = self._commands.get()
+        if start.kind != "start":
+            raise PeerLostError("the task ended this job")
+        profile.end("waiting for rows and peers")
+        profile.add("moving rows, beside the import", start.values["moved"])
+        wanted = isinstance(job, TrainJob) and job.profile
+        world = World(self._collective, self._report, profile=profile if wanted else None)
+        done, blob = run_job(framework, job, start.values, world)
+        # The barrier keeps an early finisher's closed socket from looking like a loss.
+        self._collective.barrier()
+        self._sender.send("done", blob if world.rank == 0 else b"", **done)
+
+    def _report(self, progress: Progress) -> None:
+        self._sender.send("progress", **asdict(progress))
+
+    def _close(self) -> None:
+        collective, self._collective = self._collective, None
+        if collective is not None:
+            collective.close()
+        peers, self._peers = self._peers, None
+        if peers is not None:
+            peers.abort()
+
+
+def _end_log() -> None:
+    """Mark the end of what this job prints; the user's code may have done anything to `sys`."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):
+            stream.flush()
+    with contextlib.suppress(OSError):
+        os.write(1, f"{END_OF_LOG}\n".encode())
+
+
+def load_framework(job: Job) -> Framework:
+    """Return the plug-in that the job names."""
+    name = job.model.framework
+    try:
+        module = importlib.import_module(f"zoo.orca.frameworks.{name}")
+    except ModuleNotFoundError as error:
+        raise _missing(error, name) from error
+    return cast(Framework, module.framework())
+
+
+def _prepare(framework: Framework, job: Job, world: World) -> None:
+    try:
+        framework.prepare(job, world)
+    except ModuleNotFoundError as error:
+        raise _missing(error, job.model.framework) from error
