@@ -23,9 +23,9 @@ from zoo.orca.wire.features import ColumnSpec, FeatureSpec
 from zoo.orca.wire.job import ModelSpec, TrainJob
 from zoo.orca.wire.packing import pack
 from zoo.orca.wire.plan import Plan
-from zoo.orca.worker.collective import Collective
+from zoo.orca.worker.collective.protocol import Collective
+from zoo.orca.worker.collective.ring import Listener, Ring
 from zoo.orca.worker.plugin import Rows, World
-from zoo.orca.worker.ring import Listener, Ring
 
 
 def rows_of(model: Model, file: Path, batch: int, rank: int) -> Rows:

@@ -29,7 +29,7 @@ if SOURCES.is_dir():
 
 from _report import table, write  # noqa: E402
 
-from zoo.orca.worker.ring import Listener, Ring  # noqa: E402
+from zoo.orca.worker.collective.ring import Listener, Ring  # noqa: E402
 
 SIZES = {
     "256 B": 256,

@@ -54,7 +54,7 @@ def spooling(spec: Any) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.Reco
     """Return a task that writes its rows as a worker's task does."""
 
     def task(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        from zoo.orca.worker.spool import Spool
+        from zoo.orca.worker.rows.spool import Spool
 
         with tempfile.TemporaryDirectory(prefix="orca-ingest-") as directory:
             spool = Spool(directory, spec, False)

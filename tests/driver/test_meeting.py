@@ -12,8 +12,8 @@ from pyspark.sql import SparkSession
 
 from tests.fake_estimator import FakeEstimator, linear
 from zoo.orca.driver import stage
-from zoo.orca.driver.meeting import MeetingPlace
 from zoo.orca.driver.progress import ProgressServer
+from zoo.orca.driver.rendezvous import RendezvousPlace
 from zoo.orca.worker.task import rendezvous
 from zoo.orca.worker.task.rendezvous import Rendezvous
 
@@ -30,7 +30,7 @@ def come(place, rank, task, size, told, address=None):
 
 
 def test_the_last_to_come_sets_off_the_replies():
-    place, told = MeetingPlace(), []
+    place, told = RendezvousPlace(), []
     for rank, task in ((2, 40), (0, 41)):
         come(place, rank, task, 3, told)
     assert told == []
@@ -39,7 +39,7 @@ def test_the_last_to_come_sets_off_the_replies():
 
 
 def test_attempts_do_not_mix():
-    place, told = MeetingPlace(), []
+    place, told = RendezvousPlace(), []
     come(place, 0, 10, 2, told)  # its peer, task 11, is lost before it comes
     come(place, 1, 13, 2, told)
     assert told == []
@@ -48,14 +48,14 @@ def test_attempts_do_not_mix():
 
 
 def test_a_second_attempt_meets_like_the_first():
-    place, told = MeetingPlace(), []
+    place, told = RendezvousPlace(), []
     for task in (10, 11, 12, 13):
         come(place, task % 2, task, 2, told)
     assert [addresses for _, addresses in told] == 2 * [["0@10", "1@11"]] + 2 * [["0@12", "1@13"]]
 
 
 def test_who_hangs_up_is_forgotten():
-    place, told = MeetingPlace(), []
+    place, told = RendezvousPlace(), []
     place.leave(come(place, 0, 11, 2, told))
     come(place, 1, 12, 2, told)
     assert told == []
@@ -67,7 +67,7 @@ def test_a_rank_that_cannot_be_told_keeps_nobody_else_from_it():
     def broken(line):
         raise OSError
 
-    place, told = MeetingPlace(), []
+    place, told = RendezvousPlace(), []
     place.join({"rank": 0, "task": 5, "size": 2, "address": "a"}, broken)
     come(place, 1, 6, 2, told, "b")
     assert told == [(1, ["a", "b"])]
@@ -153,7 +153,7 @@ def meet(lines, delays, addresses):
 @pytest.mark.parametrize("addresses", [["a", "b", "c"], ["a", None, "c"]])
 def test_all_enter_the_all_gather_or_none(monkeypatch, whole, delays, gathers, addresses):
     monkeypatch.setattr(rendezvous, "_PATIENCE", 0.4)
-    place = MeetingPlace()
+    place = RendezvousPlace()
     lines = [Line(place, rank, one == "1") for rank, one in enumerate(whole)]
     told, entered = meet(lines, delays, addresses)
     assert told == 3 * [[addresses]]
@@ -162,7 +162,7 @@ def test_all_enter_the_all_gather_or_none(monkeypatch, whole, delays, gathers, a
 
 def test_whoever_loses_its_line_before_all_have_come_makes_all_gather(monkeypatch):
     monkeypatch.setattr(rendezvous, "_PATIENCE", 0.4)
-    place = MeetingPlace()
+    place = RendezvousPlace()
     lines = [Line(place, rank) for rank in range(2)]
     threading.Timer(0.1, lines[0].hang_up).start()
     told, entered = meet(lines, (0, 0.3), ["a", "b"])
@@ -171,7 +171,7 @@ def test_whoever_loses_its_line_before_all_have_come_makes_all_gather(monkeypatc
 
 
 def test_a_rank_alone_needs_nobody():
-    assert meet([Line(MeetingPlace(), 0, whole=False)], (0,), ["a"]) == ([[["a"]]], [])
+    assert meet([Line(RendezvousPlace(), 0, whole=False)], (0,), ["a"]) == ([[["a"]]], [])
 
 
 @dataclass(frozen=True)

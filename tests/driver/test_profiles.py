@@ -1,6 +1,6 @@
 """The table that a profiled `fit` prints."""
 
-from zoo.orca.driver.profiles import describe
+from zoo.orca.driver.timings import describe
 
 
 def test_a_column_for_each_worker():

@@ -30,8 +30,8 @@ def spool_stage(frame, spec, validate=False):
 
         from zoo.orca.wire.faults import agree
         from zoo.orca.wire.features import fill_shapes
-        from zoo.orca.worker.dataset import open_rows
-        from zoo.orca.worker.spool import Spool
+        from zoo.orca.worker.rows.dataset import open_rows
+        from zoo.orca.worker.rows.spool import Spool
 
         context = BarrierTaskContext.get()
         with tempfile.TemporaryDirectory() as directory:

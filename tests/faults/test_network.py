@@ -25,7 +25,7 @@ PROGRAM = """
 import json, sys, time
 import numpy as np
 from zoo.orca.errors import PeerLostError
-from zoo.orca.worker.ring import Listener, Ring
+from zoo.orca.worker.collective.ring import Listener, Ring
 
 rank, host, what = int(sys.argv[1]), sys.argv[2], sys.argv[3]
 listener = Listener(host)

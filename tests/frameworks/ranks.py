@@ -23,10 +23,10 @@ from zoo.orca.wire.outputs import OutputSpec
 from zoo.orca.wire.packing import pack
 from zoo.orca.wire.plan import Plan
 from zoo.orca.worker.child.predicting import Calls
-from zoo.orca.worker.collective import Alone, Collective
+from zoo.orca.worker.collective.protocol import Alone, Collective
+from zoo.orca.worker.collective.ring import Listener, Ring
 from zoo.orca.worker.plugin import Evaluated, Rows, Trained, World
-from zoo.orca.worker.profile import Profile
-from zoo.orca.worker.ring import Listener, Ring
+from zoo.orca.worker.timings import Timings
 
 SECONDS = 120
 SEED = 7
@@ -238,7 +238,7 @@ class Ran:
 
     trained: Trained
     progress: list[Progress]
-    profile: Profile | None = None
+    timings: Timings | None = None
     seconds: float = 0.0
 
     def weights(self) -> dict[str, np.ndarray]:
@@ -251,14 +251,14 @@ def _train(job: Any, rows: Rows, validation: Rows | None, collective: Collective
     job = _unpacked(job)
     progress: list[Progress] = []
     began = time.perf_counter()
-    profile = Profile() if job.profile else None
-    world = World(collective, progress.append, profile=profile)
+    timings = Timings() if job.profile else None
+    world = World(collective, progress.append, timings=timings)
     plugin = plugin_of(job)
     plugin.prepare(job, world)
     trained = plugin.train(job, rows, validation, world)
-    if profile is not None:
-        profile.end("taking the state")
-    return Ran(trained, progress, profile, time.perf_counter() - began)
+    if timings is not None:
+        timings.end("taking the state")
+    return Ran(trained, progress, timings, time.perf_counter() - began)
 
 
 def _evaluate(job: Any, rows: Rows, collective: Collective) -> Evaluated:

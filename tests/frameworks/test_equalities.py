@@ -93,13 +93,13 @@ def test_a_fit_goes_on_where_the_last_one_ended(bench, counts):
 def test_the_phases_of_a_profile_add_up_to_the_whole(bench, counts):
     data = embedded(counts)
     for ran in bench.train(bench.family.embedding, data, validation=data, epochs=3, profile=True):
-        phases = dict(ran.profile.phases)
+        phases = dict(ran.timings.phases)
         validation = phases.pop("of which validation")
         assert 0 < validation < phases["epochs"]
         # Nothing that takes time is left over for what comes after training.
         assert phases["taking the state"] < phases["epochs"]
         assert sum(phases.values()) == pytest.approx(ran.seconds, abs=0.05)
-        assert sum(ran.profile.parts.values()) <= phases["epochs"]
+        assert sum(ran.timings.parts.values()) <= phases["epochs"]
 
 
 def test_predictions_do_not_depend_on_batches(bench):

@@ -54,19 +54,19 @@ def test_same_numbers_and_all_steps_but_the_first_call(ranks, keras, counts):
     for name, value in plain[0].weights().items():
         np.testing.assert_allclose(timed[0].weights()[name], value, rtol=1e-6, atol=1e-7)
     for ran in timed:
-        profile = ran.profile
-        assert 20 <= profile.steps <= 21
-        assert profile.parts["compute"] > 0
-        assert (profile.parts["exchange"] > 0) == (len(counts) > 1)
-        assert sum(profile.parts.values()) <= profile.phases["epochs"]
-        assert profile.phases["of which validation"] <= profile.phases["epochs"]
+        timings = ran.timings
+        assert 20 <= timings.steps <= 21
+        assert timings.parts["compute"] > 0
+        assert (timings.parts["exchange"] > 0) == (len(counts) > 1)
+        assert sum(timings.parts.values()) <= timings.phases["epochs"]
+        assert timings.phases["of which validation"] <= timings.phases["epochs"]
 
 
 def test_what_is_slow_is_named(ranks):
     data = Data.of(columns(), (103,), features=("x",))
     (ran,) = train(ranks, slow, data, batch_size=10, epochs=2, config={"keras": 2}, profile=True)
-    assert ran.profile.parts["compute"] >= 0.9 * PAUSE * ran.profile.steps
-    assert ran.profile.parts["feed"] <= 0.2 * PAUSE * ran.profile.steps
+    assert ran.timings.parts["compute"] >= 0.9 * PAUSE * ran.timings.steps
+    assert ran.timings.parts["feed"] <= 0.2 * PAUSE * ran.timings.steps
     common = {"batch_size": 10, "epochs": 2, "config": {"keras": 2}, "profile": True}
     (ran,) = train(ranks, models.normalised, data, make_callbacks=sleepy, **common)
-    assert ran.profile.parts["callbacks"] >= 0.9 * PAUSE * ran.profile.steps
+    assert ran.timings.parts["callbacks"] >= 0.9 * PAUSE * ran.timings.steps

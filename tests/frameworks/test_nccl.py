@@ -11,7 +11,7 @@ from tests.worker.ring_processes import everywhere, process_ring, thread_ring
 from zoo.orca.errors import ModelError, PeerLostError
 from zoo.orca.frameworks.nccl import Nccl
 from zoo.orca.wire.processors import VISIBLE_GPUS
-from zoo.orca.worker.collective import Alone, Collective
+from zoo.orca.worker.collective.protocol import Alone, Collective
 
 pytestmark = pytest.mark.timeout(120)
 

@@ -237,8 +237,8 @@ def test_progress_and_profile(torch_ranks):
     history = ran[0].trained.history
     assert history.pop("num_samples") == [103, 103]
     assert end.logs == {n: v[-1] for n, v in history.items()}
-    assert ran[0].profile.steps == 12
-    assert all(ran[0].profile.parts[part] > 0 for part in ("feed", "compute", "exchange"))
+    assert ran[0].timings.steps == 12
+    assert all(ran[0].timings.parts[part] > 0 for part in ("feed", "compute", "exchange"))
 
 
 def test_nan_loss_is_one_warning(torch_ranks):

@@ -266,8 +266,8 @@ def test_a_profile_says_what_the_steps_of_hooks_are_made_of(torch_ranks, counts)
         torch_ranks, given, data, epochs=2, profile=True, callbacks=[SlowCallback()], **TORCH
     )
     for one in ran:
-        parts = one.profile.parts
-        assert one.profile.steps == 12
+        parts = one.timings.parts
+        assert one.timings.steps == 12
         assert parts["compute"] >= 0.9 * PAUSE * 12
         assert parts["callbacks"] >= 0.9 * PAUSE * 12
         assert parts["feed"] > 0

@@ -15,7 +15,7 @@ from zoo.orca.frameworks.torch_callbacks import MainCallback
 from zoo.orca.frameworks.torch_gathered import Gathered
 from zoo.orca.frameworks.torch_operator import TrainingOperator
 from zoo.orca.learn import metrics as orca
-from zoo.orca.worker.collective import Alone
+from zoo.orca.worker.collective.protocol import Alone
 
 pytestmark = pytest.mark.timeout(300)
 

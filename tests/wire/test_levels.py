@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zoo.orca.wire.levels import levelled, moves
+from zoo.orca.wire.levelling import levelled, moves
 from zoo.orca.wire.plan import Plan
 
 pytestmark = pytest.mark.timeout(60)

@@ -12,7 +12,7 @@ from zoo.orca.wire.features import ColumnSpec, FeatureSpec
 from zoo.orca.wire.job import ModelSpec, TrainJob
 from zoo.orca.wire.packing import pack
 from zoo.orca.worker.pipes import Message
-from zoo.orca.worker.spool import Spool
+from zoo.orca.worker.rows.spool import Spool
 from zoo.orca.worker.task.child_process import Child
 
 SPEC = FeatureSpec((ColumnSpec("x", "float32"),), (ColumnSpec("y", "float32"),))

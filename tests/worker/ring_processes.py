@@ -9,8 +9,8 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from zoo.orca.errors import PeerLostError
-from zoo.orca.worker.ring import Listener, Ring
-from zoo.orca.worker.shared import SharedMemory
+from zoo.orca.worker.collective.ring import Listener, Ring
+from zoo.orca.worker.collective.shared_memory import SharedMemory
 
 #: Which transport the rings of `thread_ring` and `process_ring` have.
 SHARE_MEMORY = True

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from zoo.orca.wire.faults import agree
 from zoo.orca.wire.features import ColumnSpec, FeatureSpec, fill_shapes
-from zoo.orca.worker.spool import Spool
+from zoo.orca.worker.rows.spool import Spool
 
 ARROW = {
     "bool": pa.bool_(),

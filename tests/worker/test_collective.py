@@ -19,9 +19,9 @@ from tests.worker.ring_processes import (
     thread_ring,
 )
 from zoo.orca.errors import PeerLostError
-from zoo.orca.worker.collective import Alone, Collective
-from zoo.orca.worker.ring import Ring
-from zoo.orca.worker.sockets import EAGER_BYTES
+from zoo.orca.worker.collective.protocol import Alone, Collective
+from zoo.orca.worker.collective.ring import Ring
+from zoo.orca.worker.collective.sockets import EAGER_BYTES
 
 pytestmark = pytest.mark.timeout(60)
 

@@ -14,7 +14,7 @@ from tests.worker.ring_processes import (
     process_ring,
 )
 from tests.worker.test_collective import assert_is_sum, lost, reduce_values
-from zoo.orca.worker.ring import Listener, Ring
+from zoo.orca.worker.collective.ring import Listener, Ring
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -106,7 +106,7 @@ def test_strangers_disturb_nobody() -> None:
 
 
 def test_silent_strangers_are_turned_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zoo.orca.worker.mesh.STRANGER_SECONDS", 0.5)
+    monkeypatch.setattr("zoo.orca.worker.collective.mesh.STRANGER_SECONDS", 0.5)
     listeners = [Listener() for _ in range(2)]
     addresses = [listener.address for listener in listeners]
     stranger = plain_connection(addresses[0])

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from tests.worker.rows import batch_of, filled, spec_of, spool, tables
 from zoo.orca.errors import DataError
 from zoo.orca.wire.features import fill_shapes
-from zoo.orca.worker import spool as spool_module
-from zoo.orca.worker.dataset import batch_columns, open_rows
+from zoo.orca.worker.rows import spool as spool_module
+from zoo.orca.worker.rows.dataset import batch_columns, open_rows
 
 pytestmark = pytest.mark.timeout(120)
 

@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.worker.rows import batch_of, spec_of
-from zoo.orca.wire.levels import levelled
-from zoo.orca.worker import spool
-from zoo.orca.worker.dataset import open_rows
-from zoo.orca.worker.levelling import level
-from zoo.orca.worker.spool import Spool
+from zoo.orca.wire.levelling import levelled
+from zoo.orca.worker.rows import spool
+from zoo.orca.worker.rows.dataset import open_rows
+from zoo.orca.worker.rows.levelling import level
+from zoo.orca.worker.rows.spool import Spool
 
 pytestmark = pytest.mark.timeout(120)
 

@@ -53,7 +53,7 @@ def seen(path: str) -> None:
         "timer": signal.getitimer(signal.ITIMER_REAL),
         "handlers": {int(n): repr(signal.getsignal(n)) for n in signal.valid_signals()},
         "logging": [
-            levels.get("zoo.orca.worker.segment", 0),
+            levels.get("zoo.orca.worker.collective.segment", 0),
             logging.root.level,
             logging.root.manager.disable,
         ],
@@ -114,7 +114,7 @@ def change(directory: str) -> None:
     signal.signal(signal.SIGUSR1, lambda *given: None)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.setitimer(signal.ITIMER_REAL, 1000)
-    logging.getLogger("zoo.orca.worker.segment").setLevel(logging.DEBUG)
+    logging.getLogger("zoo.orca.worker.collective.segment").setLevel(logging.DEBUG)
     logging.basicConfig(level=logging.DEBUG)
     logging.disable(logging.CRITICAL)
     decimal.setcontext(decimal.Context(prec=3))

@@ -24,9 +24,11 @@ from tests.worker.ring_processes import (
     thread_ring,
 )
 from tests.worker.test_collective import DTYPES, lost, reduce_values, values
-from zoo.orca.worker import loop, segment, shared
-from zoo.orca.worker.ring import Ring
-from zoo.orca.worker.segment import HALF_BYTES, Segment
+from zoo.orca.worker.collective import segment
+from zoo.orca.worker.collective import shared_memory as shared
+from zoo.orca.worker.collective import transfers as loop
+from zoo.orca.worker.collective.ring import Ring
+from zoo.orca.worker.collective.segment import HALF_BYTES, Segment
 
 pytestmark = pytest.mark.timeout(60)
 

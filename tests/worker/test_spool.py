@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.worker.rows import batch_of, filled, nested, problem_of, spec_of, spool
 from zoo.orca.wire.faults import OTHER_LENGTHS
-from zoo.orca.worker.dataset import open_rows
+from zoo.orca.worker.rows.dataset import open_rows
 
 pytestmark = pytest.mark.timeout(120)
 

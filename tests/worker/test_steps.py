@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from zoo.orca.wire.plan import Plan
-from zoo.orca.worker import steps as steps_module
-from zoo.orca.worker.steps import Steps
+from zoo.orca.worker.rows import steps as steps_module
+from zoo.orca.worker.rows.steps import Steps
 
 pytestmark = pytest.mark.timeout(60)
 

@@ -17,7 +17,7 @@ from typing import Any, Protocol, Self
 
 from pyspark.sql import SparkSession
 
-from zoo.orca.driver.meeting import MeetingPlace
+from zoo.orca.driver.rendezvous import RendezvousPlace
 from zoo.orca.driver.slots import is_connect, is_local
 from zoo.orca.errors import OrcaError
 from zoo.orca.wire.handshake import accept, drive
@@ -198,7 +198,7 @@ class ProgressServer:
         self._secret = secrets.token_bytes(32)
         self._lock = threading.Lock()
         self._lines: list[threading.Thread] = []
-        self._meeting = MeetingPlace()
+        self._rendezvous = RendezvousPlace()
         self._listener: socket.socket | None = None
         self.report_to: ReportTo | None = None
         host = _reachable_host(spark)
@@ -241,7 +241,7 @@ class ProgressServer:
     def _read(self, connection: socket.socket) -> None:
         with connection, contextlib.suppress(OSError, OrcaError):
             self._listen(connection)
-        self._meeting.leave(connection.sendall)
+        self._rendezvous.leave(connection.sendall)
 
     def _listen(self, connection: socket.socket) -> None:
         connection.settimeout(_HANDSHAKE_SECONDS)
@@ -252,10 +252,10 @@ class ProgressServer:
         for line in stream:
             report = json.loads(line)
             if report["kind"] == "address":
-                self._meeting.join(report, connection.sendall)
+                self._rendezvous.join(report, connection.sendall)
                 continue
             if report["kind"] == "gather":
-                self._meeting.gather(connection.sendall)
+                self._rendezvous.gather(connection.sendall)
                 continue
             with self._lock:
                 self._display.show(report)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.orca.errors import DataError
-from zoo.orca.worker.collective import Collective
+from zoo.orca.worker.collective.protocol import Collective
 
 #: Labels that are looked at together: what is made of them on the way is bounded.
 _AT_ONCE = 1 << 20

@@ -35,7 +35,7 @@ from zoo.orca.frameworks.gradient_layout import (
     padded,
     unit_of,
 )
-from zoo.orca.worker.collective import Collective
+from zoo.orca.worker.collective.protocol import Collective
 
 #: Gradients as a framework hands them over: values, and for a sparse one the numbers of its rows.
 Given = list[tuple[Any, Any]]

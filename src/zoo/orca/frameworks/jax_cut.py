@@ -1,9 +1,9 @@
-"""A step of JAX that is cut where workers meet: compiled before, compiled after.
+"""A step of JAX that is cut where gradients are exchanged: compiled before, compiled after.
 
 XLA can call back into Python in the middle of a compiled step, but that costs as much as a small
 model's step: arrays are copied to and fro, through threads that the step itself needs. So the step
 is traced as a whole, whoever wrote it, and what it computes is dealt to pieces: before the first
-meeting, between the first and the second, and so on. Each piece is compiled by itself. Between two
+exchange, between the first and the second, and so on. Each piece is compiled by itself. Between two
 of them, the other workers' numbers are added in place to the memory in which XLA left this
 worker's.
 """
@@ -22,14 +22,14 @@ from zoo.orca.errors import ModelError
 #: Changes a vector's values on the host, in place, by a function of it and of this rank's rows.
 Exchange: TypeAlias = Callable[[NDArray[Any], Any], None]
 
-_meet = Primitive("orca_meet")
-_meet.def_impl(lambda flat, rows, *, exchange: _exchanged(flat, rows, exchange))
-_meet.def_abstract_eval(lambda flat, rows, *, exchange: flat)
+_exchange = Primitive("orca_exchange")
+_exchange.def_impl(lambda flat, rows, *, exchange: _exchanged(flat, rows, exchange))
+_exchange.def_abstract_eval(lambda flat, rows, *, exchange: flat)
 
 
-def meet_here(flat: Any, rows: Any, exchange: Exchange) -> Any:
+def exchange_here(flat: Any, rows: Any, exchange: Exchange) -> Any:
     """Return a vector after an exchange with the other workers."""
-    return _meet.bind(flat, rows, exchange=exchange)
+    return _exchange.bind(flat, rows, exchange=exchange)
 
 
 def _exchanged(flat: Any, rows: Any, exchange: Exchange) -> Any:
@@ -99,31 +99,31 @@ def _traced(step: Callable[[Any, Any], Any], state: Any, data: Any) -> tuple[Any
     Raises
     ------
     ModelError
-        If gradients meet inside of a loop or a branch.
+        If gradients are exchanged inside of a loop or a branch.
     """
     trace = jax.make_jaxpr(step, return_shape=True)
     closed, shape = trace(state, data)
-    if not _has_meeting(closed):
+    if not _has_exchange(closed):
         # The user's own jax.jit may hide the place: without it, its equations are the step's own.
         with jax.disable_jit():
             closed, shape = trace(state, data)
-    if not _has_meeting(closed):
+    if not _has_exchange(closed):
         raise ModelError(
             "train_step applies gradients inside of a loop or a branch of JAX (scan, while_loop, "
-            "cond), where workers cannot meet: apply them outside of it"
+            "cond), where workers cannot exchange them: apply them outside of it"
         )
     return closed, shape
 
 
-def _has_meeting(closed: Any) -> bool:
-    return any(equation.primitive is _meet for equation in closed.jaxpr.eqns)
+def _has_exchange(closed: Any) -> bool:
+    return any(equation.primitive is _exchange for equation in closed.jaxpr.eqns)
 
 
 class _Piece:
-    """Equations that run together, and the meetings that follow them."""
+    """Equations that run together, and the exchanges that follow them."""
 
-    def __init__(self, equations: list[Any], meetings: list[Any]) -> None:
-        self.equations, self.meetings = equations, meetings
+    def __init__(self, equations: list[Any], exchanges: list[Any]) -> None:
+        self.equations, self.exchanges = equations, exchanges
         self.needs = _unbound(equations)
         self.makes = [v for equation in equations for v in equation.outvars]
 
@@ -146,12 +146,12 @@ class _Piece:
         self._compiled = jax.jit(compute, donate_argnums=0)
 
     def run(self, known: dict[Any, Any]) -> None:
-        """Compute what later pieces and the caller need, then meet."""
+        """Compute what later pieces and the caller need, then exchange."""
         found = self._compiled([known[v] for v in self._worn], [known[v] for v in self._kept])
         known.update(zip(self._gives, found, strict=True))
-        for meeting in self.meetings:
-            flat, rows = (v.val if isinstance(v, Literal) else known[v] for v in meeting.invars)
-            known[meeting.outvars[0]] = _exchanged(flat, rows, meeting.params["exchange"])
+        for one in self.exchanges:
+            flat, rows = (v.val if isinstance(v, Literal) else known[v] for v in one.invars)
+            known[one.outvars[0]] = _exchanged(flat, rows, one.params["exchange"])
 
 
 def _pieces(jaxpr: Any, replaced: dict[Any, Any]) -> list[_Piece]:
@@ -162,14 +162,14 @@ def _pieces(jaxpr: Any, replaced: dict[Any, Any]) -> list[_Piece]:
         place = max((level.get(v, 0) for v in _read(equation)), default=0)
         while place >= len(dealt):
             dealt.append(([], []))
-        is_meeting = equation.primitive is _meet
-        dealt[place][is_meeting].append(equation)
+        is_exchange = equation.primitive is _exchange
+        dealt[place][is_exchange].append(equation)
         for variable in equation.outvars:
-            level[variable] = place + is_meeting
-    pieces = [_Piece(equations, meetings) for equations, meetings in dealt]
+            level[variable] = place + is_exchange
+    pieces = [_Piece(equations, exchanges) for equations, exchanges in dealt]
     later = {v for v in jaxpr.outvars if not isinstance(v, Literal)}
     for piece in reversed(pieces):
-        later.update(v for meeting in piece.meetings for v in _read(meeting))
+        later.update(v for one in piece.exchanges for v in _read(one))
         piece.compile(later, replaced)
         later = later | set(piece.needs)
     return pieces

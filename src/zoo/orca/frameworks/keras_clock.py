@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
-from zoo.orca.worker.profile import Profile
+from zoo.orca.worker.timings import Timings
 
 
 class Clock(ABC):
@@ -18,14 +18,14 @@ class Clock(ABC):
 
     Parameters
     ----------
-    profile : Profile
+    timings : Timings
         Gets the figures.
     exchanged : callable
         Returns the seconds spent so far on summing over workers.
     """
 
-    def __init__(self, profile: Profile, exchanged: Callable[[], float]) -> None:
-        self._profile = profile
+    def __init__(self, timings: Timings, exchanged: Callable[[], float]) -> None:
+        self._timings = timings
         self._exchanged = exchanged
         self._is_warm = False
         self._since = self._elapsed = self._exchanged_before = self._validating_since = 0.0
@@ -57,7 +57,7 @@ class Clock(ABC):
             _supports_tf_logs = True  # or Keras 2 turns the logs of every call into numbers
 
             def on_train_begin(self, logs: Any = None) -> None:
-                clock._profile.end("build")
+                clock._timings.end("build")
 
             def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
                 clock._since, clock._step = time.perf_counter(), -1
@@ -81,7 +81,7 @@ class Clock(ABC):
 
             def on_test_end(self, logs: Any = None) -> None:
                 seconds = time.perf_counter() - clock._validating_since
-                clock._profile.add("of which validation", seconds)
+                clock._timings.add("of which validation", seconds)
 
         return Before(), After()
 
@@ -89,18 +89,18 @@ class Clock(ABC):
         now = time.perf_counter()
         if self._is_warm:
             self._elapsed += now - self._since
-            self._profile.steps += step - self._step
+            self._timings.steps += step - self._step
         else:
             self._is_warm = True
-            self._profile.end("first call of the step")
+            self._timings.end("first call of the step")
             self._exchanged_before = self._exchanged()
             self.forget()
         self._since, self._step = now, step
 
     def _end(self) -> None:
-        self._profile.end("epochs")
+        self._timings.end("epochs")
         exchange = self._exchanged() - self._exchanged_before
-        self._profile.parts.update(self.parts(self._elapsed, exchange), exchange=exchange)
+        self._timings.parts.update(self.parts(self._elapsed, exchange), exchange=exchange)
 
 
 class HostClock(Clock):
@@ -111,14 +111,14 @@ class HostClock(Clock):
 
     Parameters
     ----------
-    profile, exchanged
+    timings, exchanged
         As for every clock.
     feed : ArrayFeed
         Knows the seconds spent so far on waiting for batches.
     """
 
-    def __init__(self, profile: Profile, exchanged: Callable[[], float], feed: Any) -> None:
-        super().__init__(profile, exchanged)
+    def __init__(self, timings: Timings, exchanged: Callable[[], float], feed: Any) -> None:
+        super().__init__(timings, exchanged)
         self._feed, self._fed_before = feed, 0.0
 
     def watch(self, model: Any) -> None:

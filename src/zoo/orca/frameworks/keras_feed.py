@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from zoo.orca.errors import ModelError
 from zoo.orca.wire.plan import Plan
-from zoo.orca.worker.steps import Arrays, Chunk, Steps
+from zoo.orca.worker.rows.steps import Arrays, Chunk, Steps
 
 #: Chunks that are gathered before they are asked for.
 AHEAD = 2

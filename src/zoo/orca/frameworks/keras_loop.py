@@ -95,11 +95,11 @@ class Session:
 
     def clocks(self) -> tuple[list[Any], list[Any]]:
         """Return the callbacks before and after all others that time steps, if they are wanted."""
-        if self._world.profile is None:
+        if self._world.timings is None:
             return [], []
         step = self._step
         clock = self.made.backend.step_clock(
-            self._world.profile, lambda: step.exchange_seconds if step else 0.0, self.feed
+            self._world.timings, lambda: step.exchange_seconds if step else 0.0, self.feed
         )
         clock.watch(self.made.model)
         before, after = clock.callbacks(self.made.keras.package().callbacks.Callback)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from zoo.orca.errors import ModelError
 from zoo.orca.frameworks.keras_models import Made, value_of
 from zoo.orca.wire.packing import State
-from zoo.orca.worker.collective import Collective
+from zoo.orca.worker.collective.protocol import Collective
 
 
 def sum_arrays(collective: Collective, arrays: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:

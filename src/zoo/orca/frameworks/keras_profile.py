@@ -12,14 +12,14 @@ from typing import Any
 import tensorflow as tf
 
 from zoo.orca.frameworks.keras_clock import Clock
-from zoo.orca.worker.profile import Profile
+from zoo.orca.worker.timings import Timings
 
 
 class StepClock(Clock):
     """Times the training steps of one `fit` on TensorFlow."""
 
-    def __init__(self, profile: Profile, exchanged: Callable[[], float]) -> None:
-        super().__init__(profile, exchanged)
+    def __init__(self, timings: Timings, exchanged: Callable[[], float]) -> None:
+        super().__init__(timings, exchanged)
         self._feed, self._busy, self._last = (tf.Variable(0.0, dtype=tf.float64) for _ in range(3))
 
     def watch(self, model: Any) -> None:

@@ -11,7 +11,7 @@ from zoo.orca.errors import StateError
 from zoo.orca.frameworks.keras_models import Made, value_of
 from zoo.orca.frameworks.keras_tables import check_state, refresh, tables
 from zoo.orca.wire.packing import State
-from zoo.orca.worker.collective import Collective
+from zoo.orca.worker.collective.protocol import Collective
 
 _OPTIMIZERS = "optimizers"
 _TABLES = "tables"

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 from zoo.orca.errors import ModelError, OrcaError
 from zoo.orca.frameworks.keras_models import Made
-from zoo.orca.worker.collective import Collective
+from zoo.orca.worker.collective.protocol import Collective
 
 
 class Step:
@@ -136,7 +136,7 @@ def _all_met(made: Made, step: Step) -> Callable[[], None]:
 
 def _meet(made: Made, optimizer: Any, collective: Collective, step: Step) -> None:
     """Let gradients meet in the optimizer's outermost method."""
-    meet = made.backend.meeting(made, optimizer, collective, step)
+    meet = made.backend.exchange(made, optimizer, collective, step)
 
     def summed(gradients: list[Any], variables: list[Any]) -> list[Any]:
         step.exchanges += 1

@@ -14,7 +14,7 @@ import numpy as np
 
 from zoo.orca.errors import ModelError, StateError
 from zoo.orca.frameworks.keras_models import Made
-from zoo.orca.worker.collective import Collective
+from zoo.orca.worker.collective.protocol import Collective
 
 #: A layer's name, how many entries it has, and a checksum of them.
 Table = tuple[str, int, str]

@@ -30,8 +30,8 @@ from numpy.typing import NDArray
 
 from zoo.orca.errors import ModelError, PeerLostError
 from zoo.orca.wire.processors import VISIBLE_GPUS
-from zoo.orca.worker.collective import Buffer, Collective
-from zoo.orca.worker.ring import Ring
+from zoo.orca.worker.collective.protocol import Buffer, Collective
+from zoo.orca.worker.collective.ring import Ring
 
 _CONNECT_SECONDS = 60.0
 #: A peer's end reaches the ring's links at about the time that it reaches torch's.

@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.orca.errors import DataError
-from zoo.orca.frameworks.jax_cut import CutStep, meet_here
+from zoo.orca.frameworks.jax_cut import CutStep, exchange_here
 from zoo.orca.frameworks.keras_clock import HostClock
 from zoo.orca.frameworks.keras_feed import ArrayFeed, Counted, no_strings
 from zoo.orca.frameworks.keras_quiet import quiet
 from zoo.orca.frameworks.keras_rows import rows_by_layers
-from zoo.orca.worker.collective import Collective
+from zoo.orca.worker.collective.protocol import Collective
 
 #: A step puts back by itself what a row that stands for none has changed.
 UNDOES_EMPTY_STEPS = True
@@ -92,7 +92,7 @@ def _where(condition: Any, new: list[Any], old: list[Any]) -> list[Any]:
     return [a if a is b else jnp.where(condition, a, b) for a, b in zip(new, old, strict=True)]
 
 
-def meeting(made: Any, optimizer: Any, collective: Collective, step: Any) -> Callable[..., Any]:
+def exchange(made: Any, optimizer: Any, collective: Collective, step: Any) -> Callable[..., Any]:
     """Return the function from gradients and variables to all ranks' gradients.
 
     It flattens all gradients of a kind into one vector, which is where the step is cut.
@@ -115,7 +115,7 @@ def meeting(made: Any, optimizer: Any, collective: Collective, step: Any) -> Cal
                 weighed = [
                     (gradients[k].astype(dtype) * weight.astype(dtype)).reshape(-1) for k in places
                 ]
-                flat, start = meet_here(jnp.concatenate(weighed), step.rows, exchange), 0
+                flat, start = exchange_here(jnp.concatenate(weighed), step.rows, exchange), 0
                 for k in places:
                     like = gradients[k]
                     part = flat[start : start + like.size]
@@ -150,9 +150,9 @@ def ready(made: Any, sample: Any, *, training: bool) -> None:
 callbacks = quiet
 
 
-def step_clock(profile: Any, exchanged: Callable[[], float], feed: Any) -> Any:
+def step_clock(timings: Any, exchanged: Callable[[], float], feed: Any) -> Any:
     """Return what times steps."""
-    return HostClock(profile, exchanged, feed)
+    return HostClock(timings, exchanged, feed)
 
 
 def accept(name: str, values: NDArray[Any]) -> NDArray[Any]:

@@ -15,7 +15,7 @@ from zoo.orca.frameworks.keras_updates import fuse_updates
 from zoo.orca.frameworks.tf_exchange import exchanged
 from zoo.orca.frameworks.tf_feed import Feed
 from zoo.orca.frameworks.tf_memory import rows_at_once
-from zoo.orca.worker.collective import Collective
+from zoo.orca.worker.collective.protocol import Collective
 
 __all__ = ["Feed"]
 
@@ -84,7 +84,7 @@ def counted(original: Callable[..., Any], step: Any, check: Callable[[], None]) 
     return counted_step
 
 
-def meeting(made: Any, optimizer: Any, collective: Collective, step: Any) -> Callable[..., Any]:
+def exchange(made: Any, optimizer: Any, collective: Collective, step: Any) -> Callable[..., Any]:
     """Return the function from gradients and variables to all ranks' gradients."""
     keep_rows = made.keras.needs_every_row(optimizer)
     fused: dict[tuple[GradientSpec, ...], FusedSum] = {}
@@ -114,11 +114,11 @@ def callbacks(made: Any, given: list[Any], **params: Any) -> Any:
     return given
 
 
-def step_clock(profile: Any, exchanged: Callable[[], float], feed: Any) -> Any:
+def step_clock(timings: Any, exchanged: Callable[[], float], feed: Any) -> Any:
     """Return what times steps."""
     from zoo.orca.frameworks.keras_profile import StepClock
 
-    return StepClock(profile, exchanged)
+    return StepClock(timings, exchanged)
 
 
 def predicted(model: Any, features: Any) -> Any:

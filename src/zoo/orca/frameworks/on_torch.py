@@ -15,7 +15,7 @@ from zoo.orca.frameworks.keras_clock import HostClock
 from zoo.orca.frameworks.keras_feed import ArrayFeed, Counted, no_strings
 from zoo.orca.frameworks.keras_quiet import quiet
 from zoo.orca.frameworks.keras_rows import rows_by_layers
-from zoo.orca.worker.collective import Collective
+from zoo.orca.worker.collective.protocol import Collective
 
 UNDOES_EMPTY_STEPS = False
 #: Nothing that takes text or pictures runs here.
@@ -76,7 +76,7 @@ def counted(original: Callable[..., Any], step: Any, check: Callable[[], None]) 
     return counted_step
 
 
-def meeting(made: Any, optimizer: Any, collective: Collective, step: Any) -> Callable[..., Any]:
+def exchange(made: Any, optimizer: Any, collective: Collective, step: Any) -> Callable[..., Any]:
     """Return the function from gradients and variables to all ranks' gradients."""
     fused: dict[tuple[GradientSpec, ...], Callable[..., Any]] = {}
 
@@ -119,9 +119,9 @@ def ready(made: Any, sample: Any, *, training: bool) -> None:
 callbacks = quiet
 
 
-def step_clock(profile: Any, exchanged: Callable[[], float], feed: Any) -> Any:
+def step_clock(timings: Any, exchanged: Callable[[], float], feed: Any) -> Any:
     """Return what times steps."""
-    return HostClock(profile, exchanged, feed)
+    return HostClock(timings, exchanged, feed)
 
 
 Feed = functools.partial(ArrayFeed, accept=no_strings, tensor=tensor, scalar=scalar)

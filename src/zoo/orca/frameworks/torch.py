@@ -67,12 +67,12 @@ class Torch:
 
     def train(self, job: TrainJob, rows: Rows, validation: Rows | None, world: World) -> Trained:
         """Run the epochs."""
-        with _meeting(job, world) as world:
+        with _on_gpus(job, world) as world:
             return torch_loop.train(Session(job, rows, world), job, rows, validation, world)
 
     def evaluate(self, job: EvaluateJob, rows: Rows, world: World) -> Evaluated:
         """Run one pass."""
-        with _meeting(job, world) as world:
+        with _on_gpus(job, world) as world:
             return torch_loop.evaluate(Session(job, rows, world), job, rows)
 
     def build(self, job: Job, sample: Columns | None) -> Built:
@@ -96,8 +96,8 @@ class Torch:
 
 
 @contextlib.contextmanager
-def _meeting(job: Job, world: World) -> Iterator[World]:
-    """Let workers that were given GPUs meet there, for as long as a job lasts."""
+def _on_gpus(job: Job, world: World) -> Iterator[World]:
+    """Let workers that were given GPUs sum gradients there, for as long as a job lasts."""
     if not job.gpus:
         yield world
         return

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from zoo.orca.errors import ModelError
-from zoo.orca.worker.collective import Collective
+from zoo.orca.worker.collective.protocol import Collective
 
 
 def needs_closure(optimizer: Any) -> bool:

@@ -20,7 +20,7 @@ import torch
 from zoo.orca.errors import ModelError
 from zoo.orca.frameworks.gradient_layout import GradientSpec
 from zoo.orca.frameworks.gradient_sum import FusedSum
-from zoo.orca.worker.collective import Collective
+from zoo.orca.worker.collective.protocol import Collective
 
 _HALVES = (torch.float16, torch.bfloat16)
 

@@ -18,7 +18,7 @@ from zoo.orca.frameworks.torch_rows import SAMPLE_ROWS
 from zoo.orca.wire.features import ColumnSpec, FeatureSpec
 from zoo.orca.wire.plan import Plan
 from zoo.orca.worker.plugin import Rows
-from zoo.orca.worker.steps import Arrays, Chunk, Steps
+from zoo.orca.worker.rows.steps import Arrays, Chunk, Steps
 
 #: Chunks that are gathered before they are asked for.
 _AHEAD = 2

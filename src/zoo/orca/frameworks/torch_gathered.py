@@ -13,7 +13,7 @@ import torch
 
 from zoo.orca.errors import ModelError, OrcaError
 from zoo.orca.frameworks.torch_calls import first_line
-from zoo.orca.worker.collective import Collective
+from zoo.orca.worker.collective.protocol import Collective
 
 _STEPS = 64
 #: Of outputs, on each worker. Larger ones go to the metrics at once, and are not copied.

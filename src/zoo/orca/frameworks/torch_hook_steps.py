@@ -116,7 +116,7 @@ class OperatorSteps:
     ) -> Iterator[Any]:
         runner = self._runner
         # What train_epoch does before it asks for a batch, and after the last, is no part of steps.
-        clock = Clock(runner.world.profile, self._exchanges)
+        clock = Clock(runner.world.timings, self._exchanges)
         for taken in islice(batches, count):
             clock.fed()
             batch = runner.show(taken, done[0], "train")

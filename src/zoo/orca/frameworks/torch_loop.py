@@ -87,8 +87,8 @@ class _Fit:
     def run(self) -> Trained:
         """Run the epochs."""
         job, runner = self._job, self._runner
-        if self._world.profile is not None:
-            self._world.profile.end("build")
+        if self._world.timings is not None:
+            self._world.timings.end("build")
         runner.tell("before_run")
         count = len(runner.train_loader)
         left = runner.agree_on_length()
@@ -105,8 +105,8 @@ class _Fit:
         finally:
             batches.close()  # type: ignore[attr-defined]
         runner.tell("after_run")
-        if self._world.profile is not None:
-            self._world.profile.end("epochs")
+        if self._world.timings is not None:
+            self._world.timings.end("epochs")
         return Trained(self._history, self._state(epoch), self._session.outputs)
 
     def _epoch(self, batches: Iterator[Batch], count: int) -> None:
@@ -128,8 +128,8 @@ class _Fit:
             began = time.perf_counter()
             values = validate(self._session, self._validation, self._job.validation_steps)
             found.update({f"val_{name}": value for name, value in values.items()})
-            if self._world.profile is not None:
-                self._world.profile.add("of which validation", time.perf_counter() - began)
+            if self._world.timings is not None:
+                self._world.timings.add("of which validation", time.perf_counter() - began)
         runner.logs = dict(found)
         rows = int(global_rows(self._plan, start, done).sum())
         runner.epochs = runner.epoch + 1

@@ -12,7 +12,7 @@ from zoo.orca.frameworks.torch_models import takes_two
 from zoo.orca.frameworks.torch_orca_metrics import MeanOfCalls, make
 from zoo.orca.frameworks.torch_state import decode, encode
 from zoo.orca.wire.packing import State
-from zoo.orca.worker.collective import Collective
+from zoo.orca.worker.collective.protocol import Collective
 
 #: How a metric of `zoo.orca.learn.metrics` says which it is.
 _DESCRIPTION = "orca_metric"

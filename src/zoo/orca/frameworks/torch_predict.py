@@ -18,7 +18,7 @@ from zoo.orca.wire.features import ColumnSpec
 from zoo.orca.wire.job import PredictJob
 from zoo.orca.wire.outputs import PROBES, OutputSpec
 from zoo.orca.wire.packing import State
-from zoo.orca.worker.collective import Alone
+from zoo.orca.worker.collective.protocol import Alone
 from zoo.orca.worker.plugin import Columns, World
 
 #: With more rows than this a call's own cost is no longer seen.

@@ -18,7 +18,7 @@ from torch.nn.parameter import is_lazy
 
 from zoo.orca.errors import StateError
 from zoo.orca.wire.packing import State
-from zoo.orca.worker.collective import Collective
+from zoo.orca.worker.collective.protocol import Collective
 
 _TENSOR, _TUPLE, _PAIRS = "$tensor", "$tuple", "$pairs"
 _WEIGHTS = "weights/"

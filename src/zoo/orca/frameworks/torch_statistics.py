@@ -11,7 +11,7 @@ import torch
 
 from zoo.orca.frameworks.torch_state import to_numpy
 from zoo.orca.wire.plan import Plan
-from zoo.orca.worker.collective import Collective
+from zoo.orca.worker.collective.protocol import Collective
 
 
 class Buffers:

@@ -18,7 +18,7 @@ from zoo.orca.frameworks.torch_schedules import BATCH
 from zoo.orca.frameworks.torch_statistics import Sync, undisturbed
 from zoo.orca.frameworks.torch_totals import Totals, groups
 from zoo.orca.wire.plan import Plan, global_rows
-from zoo.orca.worker.profile import Profile
+from zoo.orca.worker.timings import Timings
 
 #: Called after each step with the number of steps done.
 Tick = Callable[[int], None]
@@ -100,7 +100,7 @@ class PlainSteps:
         self._seeds: dict[tuple[float, torch.dtype], Any] = {}
         self._autocast = runner.autocast() if runner.options.get("precision") == "bf16" else None
         self._divisor: Any = None
-        self._profile: Profile | None = runner.world.profile
+        self._timings: Timings | None = runner.world.timings
         self._totals = Totals(runner.device)
         self._adjusts_rate = runner.schedules.is_due(BATCH)
 
@@ -109,7 +109,7 @@ class PlainSteps:
         self._totals = Totals(self._runner.device)
         runner, done = self._runner, 0
         watched, by_closure = self._is_watched, self._evaluations is not None
-        clock = Clock(self._profile, [self._exchange] if self._exchange else [])
+        clock = Clock(self._timings, [self._exchange] if self._exchange else [])
         for first, size in groups(start, count, self._group):
             of = None if size == 1 else int(global_rows(self._plan, first, size).sum())
             idle, held = True, list[tuple[Batch, int]]()
@@ -254,31 +254,31 @@ class PlainSteps:
 
 
 class Clock:
-    """Tells a profile what steps are made of; costs nothing without one."""
+    """Times what steps are made of; costs nothing without one."""
 
-    def __init__(self, profile: Profile | None, exchanges: Sequence[Gradients]) -> None:
-        self._profile, self._exchanges = profile, exchanges
+    def __init__(self, timings: Timings | None, exchanges: Sequence[Gradients]) -> None:
+        self._timings, self._exchanges = timings, exchanges
         self._last = time.perf_counter()
         self._exchanged = self._in_exchanges()
 
     def fed(self) -> None:
         """Note that a batch is there."""
-        if self._profile is not None:
+        if self._timings is not None:
             self._add("feed")
 
     def computed(self, steps: int) -> None:
         """Note that an update is done."""
-        if self._profile is None:
+        if self._timings is None:
             return
         exchanged = self._in_exchanges()
         spent, self._exchanged = exchanged - self._exchanged, exchanged
         self._add("compute", less=spent)
-        self._profile.parts["exchange"] += spent
-        self._profile.steps += steps
+        self._timings.parts["exchange"] += spent
+        self._timings.steps += steps
 
     def called(self) -> None:
         """Note that callbacks have run."""
-        if self._profile is not None:
+        if self._timings is not None:
             self._add("callbacks")
 
     def _in_exchanges(self) -> float:
@@ -286,6 +286,6 @@ class Clock:
 
     def _add(self, part: str, less: float = 0.0) -> None:
         now = time.perf_counter()
-        if self._profile is not None:
-            self._profile.parts[part] += now - self._last - less
+        if self._timings is not None:
+            self._timings.parts[part] += now - self._last - less
         self._last = now

@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 from pyspark.sql import DataFrame
 
 from zoo.orca.driver.predict import predict_lazily
-from zoo.orca.driver.profiles import describe
 from zoo.orca.driver.progress import say
 from zoo.orca.driver.settings import max_result_bytes
 from zoo.orca.driver.slots import active_session, default_nodes, threads_per_task
@@ -26,6 +25,7 @@ from zoo.orca.driver.source import (
 )
 from zoo.orca.driver.stage import Outcome, StageSettings, run_stage
 from zoo.orca.driver.storage import load_state, save_state
+from zoo.orca.driver.timings import describe
 from zoo.orca.errors import InvalidInputError, RowsNeededError, StateError, UnevenRowsError
 from zoo.orca.files import read_bytes, remove_directory
 from zoo.orca.learn.arguments import (
@@ -210,10 +210,10 @@ class BaseEstimator:
             )
         outcome = self._run(data, job, validation, bool(shuffle), "fit", name)
         self._adopt(State.from_bytes(_state_of(outcome)), outcome)
-        profiles = outcome.values["profiles"]
-        if profiles:
-            say(describe(profiles))
-        return TrainingStats(outcome.values["history"], profiles)
+        timings = outcome.values["timings"]
+        if timings:
+            say(describe(timings))
+        return TrainingStats(outcome.values["history"], timings)
 
     def _evaluate(
         self, data: DataFrame, job: EvaluateJob, name: str | None = None

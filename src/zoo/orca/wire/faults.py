@@ -67,7 +67,7 @@ def agree(spec: FeatureSpec, reports: Sequence[Mapping[str, Any]]) -> tuple[Shap
     ----------
     spec : FeatureSpec
     reports : sequence of dict
-        What each rank's `zoo.orca.worker.spool.Spooled.to_json` told, by rank.
+        What each rank's `zoo.orca.worker.rows.spool.Spooled.to_json` told, by rank.
 
     Returns
     -------

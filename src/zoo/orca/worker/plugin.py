@@ -23,8 +23,8 @@ from zoo.orca.wire.job import EvaluateJob, Job, PredictJob, Progress, TrainJob
 from zoo.orca.wire.outputs import OutputSpec
 from zoo.orca.wire.packing import State
 from zoo.orca.wire.plan import Plan
-from zoo.orca.worker.collective import Collective
-from zoo.orca.worker.profile import Profile
+from zoo.orca.worker.collective.protocol import Collective
+from zoo.orca.worker.timings import Timings
 
 #: Rows by column name: arrays of shape (rows, *row shape); strings are object arrays of bytes.
 Columns = Mapping[str, NDArray[Any]]
@@ -49,13 +49,13 @@ class World:
     `checkpoint`, where it is given, is called on rank 0 at the end of each epoch, with a function
     that returns the state and the history so far.
 
-    `profile`, where it is given, is to be told what steps are made of.
+    `timings`, where it is given, is to be told what steps are made of.
     """
 
     collective: Collective
     report: Callable[[Progress], None]
     checkpoint: Callable[[Callable[[], State], Mapping[str, list[float]]], None] | None = None
-    profile: Profile | None = None
+    timings: Timings | None = None
 
     @property
     def rank(self) -> int:

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from zoo.orca.errors import DataError
 from zoo.orca.wire.outputs import OutputSpec
-from zoo.orca.worker.arrays import from_numbers
 from zoo.orca.worker.pipes import Message, Sender
+from zoo.orca.worker.rows.arrays import from_numbers
 
 #: Whole numbers that Spark has no type for, and the next larger one that it has.
 _WIDENED = {

@@ -7,7 +7,7 @@ is always complete. Rank 0 alone reads and writes; the others get what it read.
 
 from zoo.orca.files import list_names, read_bytes, remove_directory, write_bytes
 from zoo.orca.wire.packing import State
-from zoo.orca.worker.collective import Collective
+from zoo.orca.worker.collective.protocol import Collective
 
 _SUFFIX = ".state"
 

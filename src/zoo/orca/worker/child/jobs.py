@@ -9,14 +9,14 @@ from zoo.orca.errors import DataError, UnevenRowsError
 from zoo.orca.wire.faults import NO_ROWS, agree
 from zoo.orca.wire.features import FeatureSpec, fill_shapes
 from zoo.orca.wire.job import BuildJob, EvaluateJob, Job, TrainJob
-from zoo.orca.wire.levels import levelled
+from zoo.orca.wire.levelling import levelled
 from zoo.orca.wire.order import window_rows
 from zoo.orca.wire.outputs import OutputSpec
 from zoo.orca.wire.plan import Plan
 from zoo.orca.worker.child.resume import Resumable
-from zoo.orca.worker.dataset import open_rows
-from zoo.orca.worker.levelling import level
 from zoo.orca.worker.plugin import Evaluated, Framework, Rows, Trained, World
+from zoo.orca.worker.rows.dataset import open_rows
+from zoo.orca.worker.rows.levelling import level
 
 #: Rows of the fullest worker over those of the average one. All wait in each step for the one with
 #: the largest share, so more than this costs a few epochs as much as to deal the rows anew.
@@ -86,13 +86,13 @@ def _train(
     resumable = Resumable(cast(TrainJob, job), world)
     trained: Trained = framework.train(resumable.job, rows, validation, resumable.world)
     blob, path = resumable.finish(trained.state)
-    profiles: list[Any] = []
-    if world.profile is not None:
-        world.profile.end("taking the state")
-        told = world.collective.all_gather(json.dumps(world.profile.to_json()).encode())
-        profiles = [json.loads(bytes(message)) for message in told]
+    timings: list[Any] = []
+    if world.timings is not None:
+        world.timings.end("taking the state")
+        told = world.collective.all_gather(json.dumps(world.timings.to_json()).encode())
+        timings = [json.loads(bytes(message)) for message in told]
     done = {
-        "profiles": profiles,
+        "timings": timings,
         "history": resumable.whole(trained.history),
         **_learnt(rows.spec, trained.outputs),
         "rows": rows.plan.rows,

@@ -4,9 +4,9 @@ import threading
 from queue import Queue
 
 from zoo.orca.errors import OrcaError, PeerLostError
-from zoo.orca.worker.collective import Alone, Collective
+from zoo.orca.worker.collective.protocol import Alone, Collective
+from zoo.orca.worker.collective.ring import Listener, Ring
 from zoo.orca.worker.pipes import Message
-from zoo.orca.worker.ring import Listener, Ring
 
 
 class Peers:

@@ -11,10 +11,10 @@ from zoo.orca.errors import ModelError
 from zoo.orca.wire.job import PredictJob
 from zoo.orca.wire.outputs import as_dtype, joined, rows_of
 from zoo.orca.wire.packing import unpack
-from zoo.orca.worker.dataset import batch_columns
 from zoo.orca.worker.pipes import Message, Sender
 from zoo.orca.worker.plugin import Columns, Framework, Predictor
 from zoo.orca.worker.predictions import decode, send_outputs
+from zoo.orca.worker.rows.dataset import batch_columns
 
 #: Rows by which a model is built that is built by its first ones.
 _SAMPLE_ROWS = 2

@@ -34,12 +34,12 @@ from zoo.orca.worker.child.peers import Peers
 from zoo.orca.worker.child.predicting import serve_predictions
 from zoo.orca.worker.child.process_state import ProcessState
 from zoo.orca.worker.child.processors import Processors
-from zoo.orca.worker.collective import Alone, Collective
+from zoo.orca.worker.collective.protocol import Alone, Collective
+from zoo.orca.worker.collective.ring import Ring
 from zoo.orca.worker.pipes import END_OF_LOG, Message, Sender
 from zoo.orca.worker.plugin import Framework, World
-from zoo.orca.worker.profile import Profile
-from zoo.orca.worker.ring import Ring
 from zoo.orca.worker.temporary import remove_files
+from zoo.orca.worker.timings import Timings
 
 #: Beats of the heartbeat's thread between a peer's loss and this process's end.
 _PATIENCE_BEATS = 4
@@ -116,22 +116,22 @@ class Runner:
         self._sender.send("listening", address=self._peers.address)
         self._peers.begin(self._commands)
         world = World(Alone(), self._report)
-        profile = Profile()
+        timings = Timings()
         framework = load_framework(job)
         self._report(Progress("phase", text=f"importing {job.model.framework}"))
         _prepare(framework, job, world)
         self._process.note()
-        profile.end("importing the framework")
+        timings.end("importing the framework")
         framework.make(job)
-        profile.end("making the model")
+        timings.end("making the model")
         self._collective = self._peers.end()
         start = self._commands.get()
         if start.kind != "start":
             raise PeerLostError("the task ended this job")
-        profile.end("waiting for rows and peers")
-        profile.add("moving rows, beside the import", start.values["moved"])
+        timings.end("waiting for rows and peers")
+        timings.add("moving rows, beside the import", start.values["moved"])
         wanted = isinstance(job, TrainJob) and job.profile
-        world = World(self._collective, self._report, profile=profile if wanted else None)
+        world = World(self._collective, self._report, timings=timings if wanted else None)
         done, blob = run_job(framework, job, start.values, world)
         # The barrier keeps an early finisher's closed socket from looking like a loss.
         self._collective.barrier()

@@ -27,9 +27,9 @@ from zoo.orca.wire.job import Failure, Job, TrainJob
 from zoo.orca.wire.packing import split
 from zoo.orca.wire.processors import usable_processors
 from zoo.orca.wire.report import ReportTo
-from zoo.orca.worker.arrays import from_bytes, from_numbers
 from zoo.orca.worker.pipes import Message
-from zoo.orca.worker.spool import Spool
+from zoo.orca.worker.rows.arrays import from_bytes, from_numbers
+from zoo.orca.worker.rows.spool import Spool
 from zoo.orca.worker.task import child_process as children
 from zoo.orca.worker.task.child_process import Child
 from zoo.orca.worker.task.devices import device_environment, gpu_addresses

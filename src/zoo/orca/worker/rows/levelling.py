@@ -1,4 +1,6 @@
-"""Moves the few rows that make workers unequal, once they are spooled; see `zoo.orca.wire.levels`.
+"""Moves the few rows that make workers unequal, once they are spooled.
+
+`zoo.orca.wire.levelling` says which.
 
 Every rank gets all rows that are given, its own part of which it takes: of rows that were placed at
 random these are as many as the square root of what a worker has, however many that is.
@@ -8,8 +10,8 @@ from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 
-from zoo.orca.wire.levels import moves
-from zoo.orca.worker.collective import Collective
+from zoo.orca.wire.levelling import moves
+from zoo.orca.worker.collective.protocol import Collective
 
 
 def level(

@@ -23,15 +23,15 @@ from typing import Any, Final, NoReturn, TypeVar
 from numpy.typing import NDArray
 
 from zoo.orca.errors import PeerLostError
-from zoo.orca.worker import mesh, segment
-from zoo.orca.worker.calls import GOODBYE, header_of
-from zoo.orca.worker.collective import Buffer
-from zoo.orca.worker.loop import Loop
-from zoo.orca.worker.shared import SharedMemory
-from zoo.orca.worker.sockets import Link, Listener, hosts_shared
-from zoo.orca.worker.streams import Streams
-from zoo.orca.worker.sums import flat_view, kind_code
-from zoo.orca.worker.transport import Transport
+from zoo.orca.worker.collective import mesh, segment
+from zoo.orca.worker.collective.arithmetic import flat_view, kind_code
+from zoo.orca.worker.collective.headers import GOODBYE, header_of
+from zoo.orca.worker.collective.protocol import Buffer
+from zoo.orca.worker.collective.shared_memory import SharedMemory
+from zoo.orca.worker.collective.sockets import Link, Listener, hosts_shared
+from zoo.orca.worker.collective.streams import Streams
+from zoo.orca.worker.collective.transfers import Loop
+from zoo.orca.worker.collective.transport import Transport
 
 __all__ = ["Listener", "Ring"]
 

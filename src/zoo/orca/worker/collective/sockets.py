@@ -11,7 +11,7 @@ How a lost peer is found, whatever it was that happened to it:
 
 ``TCP_USER_TIMEOUT`` has a dark side: Linux also counts the time for which a healthy peer does not
 read and its window is closed. So whoever sends must not fill the window of a peer that computes;
-`zoo.orca.worker.ring` sends at most :data:`EAGER_BYTES` before the peer has shown up.
+`zoo.orca.worker.collective.ring` sends at most :data:`EAGER_BYTES` before the peer has shown up.
 """
 
 import os

@@ -11,8 +11,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.orca.worker.loop import LATER, MOVED, Task, pull, push
-from zoo.orca.worker.sockets import Link
+from zoo.orca.worker.collective.sockets import Link
+from zoo.orca.worker.collective.transfers import LATER, MOVED, Task, pull, push
 
 #: A segment stays in the processor's cache from its receipt until it is passed on.
 SEGMENT_BYTES: Final = 512 << 10

@@ -2,8 +2,8 @@
 
 Every operation begins with a header from every rank to every other one. Nobody sends more than
 `EAGER_BYTES` to a rank that has not shown up, because its window must stay open (see
-`zoo.orca.worker.sockets`). Small data rides along with the header: an all-reduce of it is one
-round trip.
+`zoo.orca.worker.collective.sockets`). Small data rides along with the header: an all-reduce of it
+is one round trip.
 
 ========== ======================================================================================
 all_reduce
@@ -24,13 +24,13 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.orca.worker import pipeline
-from zoo.orca.worker.calls import HEADER_BYTES, check, length_in
-from zoo.orca.worker.collective import Buffer
-from zoo.orca.worker.loop import MOVED, Loop, Task, pull, push, push_call
-from zoo.orca.worker.pipeline import Gate, pass_on, segments, take_in
-from zoo.orca.worker.sockets import EAGER_BYTES, Link
-from zoo.orca.worker.sums import add_in_rank_order
+from zoo.orca.worker.collective import pipeline
+from zoo.orca.worker.collective.arithmetic import add_in_rank_order
+from zoo.orca.worker.collective.headers import HEADER_BYTES, check, length_in
+from zoo.orca.worker.collective.pipeline import Gate, pass_on, segments, take_in
+from zoo.orca.worker.collective.protocol import Buffer
+from zoo.orca.worker.collective.sockets import EAGER_BYTES, Link
+from zoo.orca.worker.collective.transfers import MOVED, Loop, Task, pull, push, push_call
 
 #: Three and more ranks send all they have to every other one while each so receives no more than
 #: this; measured, see benchmarks/allreduce.py. Above it, the ring's fewer bytes win.

@@ -13,7 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from zoo.orca.wire.features import ColumnSpec
-from zoo.orca.worker.arrays import booleans, numbers
+from zoo.orca.worker.rows.arrays import booleans, numbers
 
 _SHOWN_ELEMENTS = 5
 _SHOWN_CHARACTERS = 40

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from zoo.orca.errors import DataError
 from zoo.orca.wire.faults import Finding, null_message, ragged_message
 from zoo.orca.wire.features import ColumnSpec, FeatureSpec
-from zoo.orca.worker.arrays import numbers
-from zoo.orca.worker.blocks import in_order
-from zoo.orca.worker.columns import null_rows, rows_by_length, show_row, take_apart, to_numpy
+from zoo.orca.worker.rows.arrays import numbers
+from zoo.orca.worker.rows.blocks import in_order
+from zoo.orca.worker.rows.columns import null_rows, rows_by_length, show_row, take_apart, to_numpy
 
 _NUMPY: dict[str, np.dtype[Any]] = {
     "bool": np.dtype(np.bool_),
@@ -31,7 +31,7 @@ def open_rows(
     spec: FeatureSpec,
     move: Callable[[list[pa.RecordBatch]], list[pa.RecordBatch]] = lambda batches: batches,
 ) -> dict[str, NDArray[Any]]:
-    """Return the rows of a file that `zoo.orca.worker.spool.Spool` wrote, and take it over.
+    """Return the rows of a file that `zoo.orca.worker.rows.spool.Spool` wrote, and take it over.
 
     A file of several batches is put together anew and removed, so that rows are not on the disk
     twice while they are worked with; it is opened once.

@@ -30,11 +30,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.orca.worker.calls import GOODBYE, check, length_in
-from zoo.orca.worker.collective import Buffer
-from zoo.orca.worker.loop import Loop
-from zoo.orca.worker.segment import ASLEEP, HALF_BYTES, TURN, Segment
-from zoo.orca.worker.sockets import Link
+from zoo.orca.worker.collective.headers import GOODBYE, check, length_in
+from zoo.orca.worker.collective.protocol import Buffer
+from zoo.orca.worker.collective.segment import ASLEEP, HALF_BYTES, TURN, Segment
+from zoo.orca.worker.collective.sockets import Link
+from zoo.orca.worker.collective.transfers import Loop
 
 #: More ranks than this add in slices, if the data is worth its second step. Measured: up to four,
 #: adding everything everywhere takes half the time, because ranks wait half as often; with eight,

@@ -30,8 +30,8 @@ import tempfile
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from zoo.orca.worker.calls import HEADER_BYTES
-from zoo.orca.worker.collective import Buffer
+from zoo.orca.worker.collective.headers import HEADER_BYTES
+from zoo.orca.worker.collective.protocol import Buffer
 
 _log = logging.getLogger(__name__)
 

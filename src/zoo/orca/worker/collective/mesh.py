@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 from zoo.orca.errors import PeerLostError
 from zoo.orca.wire.handshake import Handshake, HandshakeError, Send, accept, initiate
-from zoo.orca.worker.sockets import Link, Listener, start_connecting
+from zoo.orca.worker.collective.sockets import Link, Listener, start_connecting
 
 #: Seconds that an accepted connection has to prove who it is.
 STRANGER_SECONDS = 10.0

@@ -17,9 +17,9 @@ import pyarrow.compute as pc
 
 from zoo.orca.wire.faults import OTHER_LENGTHS, Finding
 from zoo.orca.wire.features import ColumnSpec, FeatureSpec
-from zoo.orca.worker.arrays import numbers
-from zoo.orca.worker.blocks import Blocks
-from zoo.orca.worker.columns import Parts, null_rows, rows_by_length, show_row, take_apart
+from zoo.orca.worker.rows.arrays import numbers
+from zoo.orca.worker.rows.blocks import Blocks
+from zoo.orca.worker.rows.columns import Parts, null_rows, rows_by_length, show_row, take_apart
 
 #: Rows are held in memory until they are so many bytes, then written as one record batch.
 BLOCK_BYTES = 64 << 20

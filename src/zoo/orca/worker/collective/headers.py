@@ -3,8 +3,8 @@
 import struct
 from typing import Final
 
-from zoo.orca.worker.collective import Buffer
-from zoo.orca.worker.sockets import Link
+from zoo.orca.worker.collective.protocol import Buffer
+from zoo.orca.worker.collective.sockets import Link
 
 _OPERATIONS: Final = ("close", "all_reduce", "all_gather", "broadcast", "barrier")
 _NUMBERS: Final = {name: number for number, name in enumerate(_OPERATIONS)}

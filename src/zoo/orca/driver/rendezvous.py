@@ -25,7 +25,7 @@ class _Present:
     gathers: bool = False
 
 
-class MeetingPlace:
+class RendezvousPlace:
     """Collects the addresses of all ranks, then sends them to each.
 
     A stage that Spark starts again brings the same ranks with new addresses, and those of the two

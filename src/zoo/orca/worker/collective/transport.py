@@ -1,15 +1,15 @@
 """What a ring asks of the way its bytes take; the ring itself keeps order, failures and locks.
 
 Every method is one operation and is called on all ranks. It begins by exchanging the `header` of
-the call (see `zoo.orca.worker.calls`) with every other rank, and raises `PeerLostError` if theirs
-belongs to another call.
+the call (see `zoo.orca.worker.collective.headers`) with every other rank, and raises
+`PeerLostError` if theirs belongs to another call.
 """
 
 from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
-from zoo.orca.worker.collective import Buffer
+from zoo.orca.worker.collective.protocol import Buffer
 
 
 class Transport(Protocol):

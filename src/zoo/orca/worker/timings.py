@@ -8,7 +8,7 @@ from typing import Any
 PARTS = ("feed", "compute", "exchange", "callbacks")
 
 
-class Profile:
+class Timings:
     """A stopwatch for one job on one worker.
 
     Parameters

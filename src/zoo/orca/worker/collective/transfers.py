@@ -11,8 +11,8 @@ from collections.abc import Collection, Generator, Iterable, Sequence
 from typing import Any, Final, TypeAlias
 
 from zoo.orca.errors import PeerLostError
-from zoo.orca.worker.calls import GOODBYE
-from zoo.orca.worker.sockets import Link
+from zoo.orca.worker.collective.headers import GOODBYE
+from zoo.orca.worker.collective.sockets import Link
 
 #: The link and the event of `poll` that a task awaits.
 Want: TypeAlias = tuple[Link | None, int]
