@@ -67,7 +67,7 @@ def make_counter(directory: str | os.PathLike[str]) -> Any:
 
 def count_sums(totals: dict[str, float]) -> Any:
     """Count every sum of gradients from here on in this process; return what ends it."""
-    from zoo.orca.frameworks.gradient_sum import FusedSum
+    from zoo.orca.frameworks.gradients.fused_sum import FusedSum
 
     original = FusedSum.packed
     counting = []

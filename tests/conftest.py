@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
 
@@ -15,6 +16,10 @@ from zoo.orca import init_orca_context, stop_orca_context
 # Every process that this run starts inherits it, which tells them from those of another run.
 _RUN = f"ORCA_TEST_RUN={uuid.uuid4().hex}"
 os.environ.update([_RUN.split("=")])
+
+# A busy machine must not fail a test; how long one may take in all, pytest's own limit says.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

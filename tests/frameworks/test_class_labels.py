@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from zoo.orca.errors import DataError
-from zoo.orca.frameworks import class_labels
-from zoo.orca.frameworks.class_labels import check_chances, check_class_labels
+from zoo.orca.frameworks.common import class_labels
+from zoo.orca.frameworks.common.class_labels import check_chances, check_class_labels
 
 
 class Group:

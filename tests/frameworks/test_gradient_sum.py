@@ -5,8 +5,8 @@ import threading
 import numpy as np
 import pytest
 
-from zoo.orca.frameworks.gradient_layout import GradientSpec
-from zoo.orca.frameworks.gradient_sum import FusedSum
+from zoo.orca.frameworks.gradients.fused_sum import FusedSum
+from zoo.orca.frameworks.gradients.layout import GradientSpec
 
 pytestmark = pytest.mark.timeout(300)
 

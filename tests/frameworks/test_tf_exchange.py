@@ -15,7 +15,7 @@ def sums(dtypes, in_graph):
     """Gradients of three of four rows, and what comes back; the other rank's are the same."""
     import tensorflow as tf
 
-    from zoo.orca.frameworks.gradient_sum import FusedSum
+    from zoo.orca.frameworks.gradients.fused_sum import FusedSum
     from zoo.orca.frameworks.tf_exchange import exchanged
 
     class Twice:

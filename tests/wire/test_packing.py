@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -37,7 +37,6 @@ def assert_same(one, other):
         assert other.tensors[name].tobytes() == tensor.tobytes()
 
 
-@settings(deadline=None)
 @given(st.dictionaries(st.text(max_size=20), tensors, max_size=5))
 def test_a_state_comes_back(found):
     state = State(found, {"framework": "tf2", "epoch": 3, "nested": [1, {"a": None}]})
@@ -74,7 +73,6 @@ def test_a_state_cut_short_is_refused():
         State.from_bytes(data[:-1])
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=200), st.integers(1, 50))
 def test_split_and_join(data, size):
     pieces = list(split(data, size))

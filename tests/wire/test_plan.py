@@ -39,12 +39,11 @@ def steps_of(plan, rank, number, start=0):
 
 
 @given(plans)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_ends_are_those_of_the_merged_rows(plan):
     assert plan.ends().tolist() == ends_by_brute_force(plan)
 
 
-@settings(deadline=None)
 @given(plans)
 def test_shares_add_up_to_the_batch(plan):
     shares = np.stack([plan.shares(rank) for rank in range(len(plan.counts))])
@@ -56,7 +55,7 @@ def test_shares_add_up_to_the_batch(plan):
 
 
 @given(plans)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_shares_are_proportional(plan):
     """Within a row where workers are equal; else the workers' rounding may add up, to W / 2 rows.
 
@@ -70,14 +69,12 @@ def test_shares_are_proportional(plan):
     assert (np.abs(plan.ends() - ideal) <= bound + 1e-9).all()
 
 
-@settings(deadline=None)
 @given(st.integers(1, 200), st.integers(1, 8), st.integers(1, 90))
 def test_equal_workers_are_within_a_row(count, workers, batch_size):
     ends = Plan((count,) * workers, batch_size).ends()
     assert (ends.max(axis=1) - ends.min(axis=1) <= 1).all()
 
 
-@settings(deadline=None)
 @given(plans, st.integers(0, 3))
 def test_a_pass_takes_every_row_once(plan, pass_index):
     start = pass_index * plan.steps_per_pass
@@ -86,7 +83,6 @@ def test_a_pass_takes_every_row_once(plan, pass_index):
         assert sorted(rows) == list(range(count))
 
 
-@settings(deadline=None)
 @given(plans)
 def test_the_same_seed_gives_the_same_order(plan):
     again = Plan(plan.counts, plan.batch_size, plan.seed, plan.shuffle)
@@ -95,7 +91,6 @@ def test_the_same_seed_gives_the_same_order(plan):
         assert steps_of(plan, rank, number) == steps_of(again, rank, number)
 
 
-@settings(deadline=None)
 @given(plans, st.integers(0, 300))
 def test_a_start_in_the_middle_goes_on_with_the_very_next_rows(plan, start):
     for rank in range(len(plan.counts)):

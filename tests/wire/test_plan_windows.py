@@ -24,9 +24,7 @@ plans = st.builds(
     window=st.integers(1, 150),
 )
 # The fixture sets the same for all examples.
-swept = settings(
-    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+swept = settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 KEY = (5, 0, 0)
 COUNT, WINDOW = 200_000, 20_000

@@ -120,7 +120,7 @@ def rings(share_memory):
         yield {2: two, 3: three, 5: five}
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(
     size=st.sampled_from([2, 3, 5]),
     count=st.one_of(st.integers(0, 300), st.integers(0, 150_000)),
@@ -130,7 +130,7 @@ def test_any_length_and_type(rings, size: int, count: int, dtype: str) -> None:
     assert_is_sum(on_all(rings[size], reduce_values, count, dtype), count, dtype)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(lengths=st.lists(st.integers(0, 100_000), min_size=3, max_size=3))
 def test_gather_of_any_lengths(rings, lengths: list[int]) -> None:
     data = [bytes([rank]) * length for rank, length in enumerate(lengths)]

@@ -3,7 +3,7 @@
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.worker.rows import batch_of, filled, spec_of, spool, tables
@@ -44,7 +44,6 @@ def cut(batch, cuts):
     ]
 
 
-@settings(deadline=None)
 @given(tables(), st.lists(st.integers(0, 99), max_size=4), st.sampled_from([1, 64, 64 << 20]))
 def test_rows_come_back_from_a_file(tmp_path_factory, table, cuts, block):
     spec, shapes, rows = table
@@ -56,7 +55,6 @@ def test_rows_come_back_from_a_file(tmp_path_factory, table, cuts, block):
     assert_holds(columns, spec, shapes, rows)
 
 
-@settings(deadline=None)
 @given(tables(), st.integers(0, 5), st.integers(0, 5))
 def test_rows_come_back_from_a_batch(table, before, after):
     spec, shapes, rows = table

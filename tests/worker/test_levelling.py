@@ -70,7 +70,7 @@ def levelled_rows(directory: Path, counts, block_bytes=1 << 20):
     return found, [one.met for one in group]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     counts=st.lists(st.integers(0, 12), min_size=1, max_size=4).filter(any),
     block_bytes=st.sampled_from([1, 60, 1 << 20]),

@@ -63,7 +63,7 @@ def socket_rings():
 # --- values ------------------------------------------------------------------------------------
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(size=st.sampled_from([2, 3, 4]), count=COUNTS, dtype=st.sampled_from(DTYPES))
 def test_every_sum_is_made_in_rank_order(rings, size: int, count: int, dtype: str) -> None:
     expected = values(0, count, dtype)
@@ -73,7 +73,7 @@ def test_every_sum_is_made_in_rank_order(rings, size: int, count: int, dtype: st
         assert result.tobytes() == expected.tobytes()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     shape=st.one_of(
         st.tuples(st.just(2), st.integers(0, 400_000)),
@@ -90,7 +90,7 @@ def test_memory_and_sockets_give_the_same_bits(
     assert [a.tobytes() for a in through_memory] == [a.tobytes() for a in through_sockets]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(lengths=st.lists(st.integers(0, 2 * HALF_BYTES + 9), min_size=4, max_size=4))
 def test_gather_in_several_steps(rings, lengths: list[int]) -> None:
     random = np.random.default_rng(0)
@@ -110,7 +110,7 @@ def test_what_was_gathered_outlives_the_next_operations(rings) -> None:
     assert on_all(rings[3], gather) == [expected] * 3
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(length=st.integers(0, 2 * HALF_BYTES + 9), root=st.integers(0, 3))
 def test_broadcast_in_several_steps(rings, length: int, root: int) -> None:
     data = np.random.default_rng(1).bytes(length)

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.worker.rows import batch_of, filled, nested, problem_of, spec_of, spool
@@ -181,7 +181,6 @@ dirty = st.none() | st.lists(
 )
 
 
-@settings(deadline=None)
 @given(st.lists(st.lists(dirty, max_size=6), max_size=4))
 def test_counts_of_dirty_rows(tmp_path_factory, batches):
     directory = tmp_path_factory.mktemp("spool")
@@ -193,7 +192,6 @@ def test_counts_of_dirty_rows(tmp_path_factory, batches):
     assert {key[1:]: rows for key, rows in found.items()} == lengths
 
 
-@settings(deadline=None)
 @given(st.lists(nested(st.integers(0, 9), (2,)), min_size=1), st.data())
 def test_slices_count_only_their_own_rows(tmp_path_factory, rows, data):
     """A batch may be a slice of a larger one, whose other rows may hold anything."""

@@ -8,8 +8,8 @@ import sys
 
 from zoo.orca.errors import MissingPackageError
 from zoo.orca.frameworks.base import Framework, World
-from zoo.orca.frameworks.fresh import renew_settings
 from zoo.orca.frameworks.keras_plugin import KerasPlugin
+from zoo.orca.frameworks.settings.fresh import renew_settings
 from zoo.orca.wire.job import Job
 
 #: The packages of each backend, and the extras that bring them.

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from zoo.orca.errors import DataError, ModelError
-from zoo.orca.frameworks.class_labels import check_class_labels
+from zoo.orca.frameworks.common.class_labels import check_class_labels
 from zoo.orca.frameworks.keras_inputs import Layout
 from zoo.orca.frameworks.keras_models import Made
 from zoo.orca.worker.plugin import Rows, World

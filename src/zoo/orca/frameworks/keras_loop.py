@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.orca.frameworks import keras_executions
-from zoo.orca.frameworks.cursors import first_step
+from zoo.orca.frameworks.common.cursor import first_step
 from zoo.orca.frameworks.keras_batches import with_large_batches
 from zoo.orca.frameworks.keras_callbacks import (
     Frame,

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from zoo.orca.errors import MissingPackageError, ModelError
-from zoo.orca.frameworks.fresh import note_settings
 from zoo.orca.frameworks.keras_inputs import Input, Layout
 from zoo.orca.frameworks.keras_names import Names, by_output
+from zoo.orca.frameworks.settings.fresh import note_settings
 from zoo.orca.wire.features import FeatureSpec
 from zoo.orca.wire.job import Job
 from zoo.orca.wire.packing import unpack

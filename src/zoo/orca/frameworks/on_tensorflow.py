@@ -8,8 +8,8 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from zoo.orca.frameworks.gradient_layout import GradientSpec
-from zoo.orca.frameworks.gradient_sum import FusedSum
+from zoo.orca.frameworks.gradients.fused_sum import FusedSum
+from zoo.orca.frameworks.gradients.layout import GradientSpec
 from zoo.orca.frameworks.keras_feed import Counted
 from zoo.orca.frameworks.keras_updates import fuse_updates
 from zoo.orca.frameworks.tf_exchange import exchanged

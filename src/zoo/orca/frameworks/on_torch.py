@@ -9,8 +9,8 @@ import torch
 from keras.src.backend.torch.core import get_device
 from numpy.typing import NDArray
 
-from zoo.orca.frameworks.gradient_layout import GradientSpec
-from zoo.orca.frameworks.gradient_sum import FusedSum
+from zoo.orca.frameworks.gradients.fused_sum import FusedSum
+from zoo.orca.frameworks.gradients.layout import GradientSpec
 from zoo.orca.frameworks.keras_clock import HostClock
 from zoo.orca.frameworks.keras_feed import ArrayFeed, Counted, no_strings
 from zoo.orca.frameworks.keras_quiet import quiet

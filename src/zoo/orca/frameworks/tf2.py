@@ -5,9 +5,9 @@ import importlib.util
 
 from zoo.orca.frameworks import on_tensorflow
 from zoo.orca.frameworks.base import Framework, World
-from zoo.orca.frameworks.fresh import renew_settings
 from zoo.orca.frameworks.keras_models import legacy_keras
 from zoo.orca.frameworks.keras_plugin import KerasPlugin
+from zoo.orca.frameworks.settings.fresh import renew_settings
 from zoo.orca.wire.job import Job
 
 

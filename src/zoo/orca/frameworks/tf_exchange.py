@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from zoo.orca.frameworks.gradient_layout import GradientSpec, unit_of
-from zoo.orca.frameworks.gradient_sum import FusedSum
+from zoo.orca.frameworks.gradients.fused_sum import FusedSum
+from zoo.orca.frameworks.gradients.layout import GradientSpec, unit_of
 
 
 def exchanged(

@@ -37,8 +37,8 @@ from zoo.orca.frameworks.base import (
     Trained,
     World,
 )
-from zoo.orca.frameworks.fresh import renew_settings
 from zoo.orca.frameworks.nccl import Nccl
+from zoo.orca.frameworks.settings.fresh import renew_settings
 from zoo.orca.frameworks.torch_device import moved
 from zoo.orca.frameworks.torch_feed import Batch, Layout, tensors_of
 from zoo.orca.frameworks.torch_models import Made

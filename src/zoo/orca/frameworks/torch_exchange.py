@@ -18,8 +18,8 @@ import numpy as np
 import torch
 
 from zoo.orca.errors import ModelError
-from zoo.orca.frameworks.gradient_layout import GradientSpec
-from zoo.orca.frameworks.gradient_sum import FusedSum
+from zoo.orca.frameworks.gradients.fused_sum import FusedSum
+from zoo.orca.frameworks.gradients.layout import GradientSpec
 from zoo.orca.worker.collective.protocol import Collective
 
 _HALVES = (torch.float16, torch.bfloat16)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from zoo.orca.errors import ModelError
-from zoo.orca.frameworks.cursors import cursor, first_step
+from zoo.orca.frameworks.common.cursor import cursor, first_step
 from zoo.orca.frameworks.torch_callbacks import MainCallback
 from zoo.orca.frameworks.torch_feed import Batch, Feed
 from zoo.orca.frameworks.torch_gathered import Gathered

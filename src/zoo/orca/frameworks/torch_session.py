@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from zoo.orca.errors import MissingPackageError, ModelError
-from zoo.orca.frameworks.class_labels import check_chances, check_class_labels
+from zoo.orca.frameworks.common.class_labels import check_chances, check_class_labels
 from zoo.orca.frameworks.torch_callbacks import makes_forward
 from zoo.orca.frameworks.torch_calls import CALL_ERRORS, call_error
 from zoo.orca.frameworks.torch_device import flat_tensors

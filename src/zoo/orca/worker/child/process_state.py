@@ -1,7 +1,7 @@
 """What user code may change for the whole process, given back after each job.
 
 A child serves job after job, and each has to find the process as a fresh one is. What belongs to a
-framework the plug-ins give back (`zoo.orca.frameworks.fresh`), this is Python's own.
+framework the plug-ins give back (`zoo.orca.frameworks.settings.fresh`), this is Python's own.
 """
 
 import contextlib

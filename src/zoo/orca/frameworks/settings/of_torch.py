@@ -2,7 +2,7 @@
 
 import torch
 
-from zoo.orca.frameworks.fresh import Fresh
+from zoo.orca.frameworks.settings.fresh import Fresh
 
 
 def _determinism() -> tuple[bool, bool]:

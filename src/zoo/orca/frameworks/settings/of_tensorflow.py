@@ -7,7 +7,7 @@ from tensorflow.python.eager import context
 from tensorflow.python.framework import config
 from tensorflow.python.ops import stateful_random_ops
 
-from zoo.orca.frameworks.fresh import Fresh
+from zoo.orca.frameworks.settings.fresh import Fresh
 
 
 def _set_determinism(value: bool) -> None:

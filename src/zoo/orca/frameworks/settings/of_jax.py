@@ -4,7 +4,7 @@ from typing import Any
 
 import jax
 
-from zoo.orca.frameworks.fresh import Fresh
+from zoo.orca.frameworks.settings.fresh import Fresh
 
 
 def _set_config(values: dict[str, Any]) -> None:

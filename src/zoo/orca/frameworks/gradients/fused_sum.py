@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from zoo.orca.frameworks.gradient_layout import (
+from zoo.orca.frameworks.gradients.layout import (
     INDEX,
     REMEMBERED,
     Array,

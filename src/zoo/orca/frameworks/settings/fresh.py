@@ -13,8 +13,8 @@ from typing import Any
 #: How a setting is read, and how it is written.
 Setting = tuple[Callable[[], Any], Callable[[Any], Any]]
 
-#: By the name under which a framework is imported, the module of this package that has `SETTINGS`.
-_MODULES = {"tensorflow": "tf_settings", "jax": "jax_settings", "torch": "torch_settings"}
+#: By the name under which a framework is imported, the module of this folder that has `SETTINGS`.
+_MODULES = {"tensorflow": "of_tensorflow", "jax": "of_jax", "torch": "of_torch"}
 
 
 class Fresh:
@@ -60,4 +60,4 @@ def note_settings() -> None:
 def _imported() -> Iterator[Fresh]:
     for name, module in _MODULES.items():
         if sys.modules.get(name) is not None:
-            yield importlib.import_module(f"zoo.orca.frameworks.{module}").SETTINGS
+            yield importlib.import_module(f"zoo.orca.frameworks.settings.{module}").SETTINGS

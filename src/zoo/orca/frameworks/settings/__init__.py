@@ -1,0 +1,1 @@
+"""Frameworks' settings for the whole process, given back before each job."""
