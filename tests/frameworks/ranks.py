@@ -3,7 +3,6 @@
 They stay warm for the whole run, as the children of Spark's workers do.
 """
 
-import importlib
 import itertools
 import multiprocessing
 import os
@@ -23,6 +22,7 @@ from zoo.orca.wire.outputs import OutputSpec
 from zoo.orca.wire.packing import pack
 from zoo.orca.wire.plan import Plan
 from zoo.orca.worker.child.predicting import Calls
+from zoo.orca.worker.child.runner import load_framework
 from zoo.orca.worker.collective.protocol import Alone, Collective
 from zoo.orca.worker.collective.ring import Listener, Ring
 from zoo.orca.worker.plugin import Evaluated, Rows, Trained, World
@@ -271,7 +271,7 @@ def _evaluate(job: Any, rows: Rows, collective: Collective) -> Evaluated:
 
 def plugin_of(job: Any) -> Any:
     """The plug-in that a job names."""
-    return importlib.import_module(f"zoo.orca.frameworks.{job.model.framework}").framework()
+    return load_framework(job)
 
 
 def _unpacked(job: Any) -> Any:

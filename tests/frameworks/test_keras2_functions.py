@@ -42,7 +42,7 @@ def data():
 
 def prepared(model):
     """Return the model with Orca's functions."""
-    from zoo.orca.frameworks import keras2_functions
+    from zoo.orca.frameworks.keras.versions import keras2_functions
 
     model.optimizer.build(model.trainable_variables)
     keras2_functions.build_metrics(model, next(iter(data())))
@@ -79,7 +79,7 @@ def test_a_loss_inside_the_model_needs_no_labels():
     import tensorflow as tf
     import tf_keras
 
-    from zoo.orca.frameworks import keras2_functions
+    from zoo.orca.frameworks.keras.versions import keras2_functions
 
     x = tf_keras.Input((3,))
     y = tf_keras.layers.Dense(1)(x)
@@ -96,7 +96,7 @@ def test_a_loss_inside_the_model_needs_no_labels():
 def test_metrics_of_the_models_own_making_keep_kerass_functions():
     import tf_keras
 
-    from zoo.orca.frameworks import keras2
+    from zoo.orca.frameworks.keras.versions import keras2
 
     class Own(tf_keras.Model):
         def compute_metrics(self, *given):

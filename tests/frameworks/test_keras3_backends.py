@@ -303,7 +303,7 @@ def test_another_backends_model_is_refused(warm):
 def made_with_another_backend(job):
     import os
 
-    from zoo.orca.frameworks.keras_models import Made
+    from zoo.orca.frameworks.keras.models import Made
 
     before, os.environ["KERAS_BACKEND"] = os.environ["KERAS_BACKEND"], "tensorflow"
     try:
@@ -341,7 +341,7 @@ def without_tensorflow(collective):
 )
 def test_missing_packages_are_named_with_what_brings_them(monkeypatch, backend, missing, extras):
     from zoo.orca.errors import MissingPackageError
-    from zoo.orca.frameworks.keras import framework
+    from zoo.orca.frameworks.keras.plugin import framework
 
     monkeypatch.setenv("KERAS_BACKEND", backend)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == missing else name)

@@ -24,8 +24,8 @@ def model_of(*, layer=None, loss="mse", metrics=("mae",), kind=None):
 
 
 def batch_size(model, *, shape=(4,), batch=32, workers=2):
-    from zoo.orca.frameworks import keras2
-    from zoo.orca.frameworks.keras_batches import with_large_batches
+    from zoo.orca.frameworks.keras.training.evaluation_rows import with_large_batches
+    from zoo.orca.frameworks.keras.versions import keras2
 
     spec = FeatureSpec((ColumnSpec("x", "float32", shape),), (ColumnSpec("y", "float32", ()),))
     rows = Rows(spec, {}, Plan((1000,) * workers, batch, 0, False))

@@ -23,7 +23,7 @@ class Steps:
 @pytest.fixture
 def meter(monkeypatch):
     pytest.importorskip("tensorflow")
-    from zoo.orca.frameworks import keras_executions
+    from zoo.orca.frameworks.keras.training import executions as keras_executions
 
     class Clock:
         now = 0.0

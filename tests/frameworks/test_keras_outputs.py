@@ -6,7 +6,7 @@ import pytest
 from tests.frameworks.bench import BATCH, SGD, columns
 from tests.frameworks.ranks import Data, Failed, evaluate, job_of, same_on_all, train
 from zoo.orca.errors import ModelError
-from zoo.orca.frameworks.keras_feed import StepFeed
+from zoo.orca.frameworks.keras.feed import StepFeed
 from zoo.orca.wire.job import TrainJob
 from zoo.orca.wire.plan import Plan
 
@@ -56,7 +56,7 @@ def test_outputs_whose_rank_only_a_batch_shows(ranks, by, counts):
 
 def fitted(job, batches):
     """Plain Keras's loss and weights over batches."""
-    from zoo.orca.frameworks.keras_models import Made
+    from zoo.orca.frameworks.keras.models import Made
 
     model = Made(job).model
     x, y = (np.concatenate([batch[name] for batch in batches]) for name in "xy")

@@ -116,7 +116,7 @@ def test_files_of_keras_keep_the_optimizer_and_its_rate(keras_bench, tmp_path, e
 def written_and_read(job, state, path):
     from dataclasses import replace
 
-    from zoo.orca.frameworks import keras_files
+    from zoo.orca.frameworks.keras.saving import files as keras_files
 
     job = replace(job, state=state.to_bytes())
     keras_files.save_model(job, path)
@@ -142,7 +142,7 @@ def test_averages_of_weights_end_a_fit_as_in_keras(keras_bench):
 
 def fitted_twice(job, *parts):
     """Plain Keras's weights after one fit over each part's batches."""
-    from zoo.orca.frameworks.keras_models import Made
+    from zoo.orca.frameworks.keras.models import Made
 
     made = Made(job)
     for batches in parts:

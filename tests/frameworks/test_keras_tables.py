@@ -116,7 +116,7 @@ def job_of_predict(keras_bench, config, data, state):
 
 def predicted(job, rows):
     """Ours, and plain Keras's with the state's weights by their order."""
-    from zoo.orca.frameworks.keras_models import Made
+    from zoo.orca.frameworks.keras.models import Made
     from zoo.orca.wire.packing import State
 
     predictor = plugin_of(job).predictor(job)

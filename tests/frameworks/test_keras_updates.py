@@ -12,7 +12,7 @@ STEPS = 25
 
 
 def made_with(optimizer):
-    from zoo.orca.frameworks import keras2
+    from zoo.orca.frameworks.keras.versions import keras2
 
     return SimpleNamespace(keras=keras2, optimizers=lambda: {"": optimizer})
 
@@ -66,7 +66,7 @@ def schedule(keras):
 def test_same_numbers(make, sparse):
     import tf_keras
 
-    from zoo.orca.frameworks.keras_updates import fuse_updates
+    from zoo.orca.frameworks.keras.training.updates import fuse_updates
 
     fused = make(tf_keras)
     own = fused.update_step
@@ -80,7 +80,7 @@ def test_same_numbers(make, sparse):
 def test_inside_a_loss_scale():
     import tf_keras
 
-    from zoo.orca.frameworks.keras_updates import fuse_updates
+    from zoo.orca.frameworks.keras.training.updates import fuse_updates
 
     adam = tf_keras.optimizers.Adam(0.05)
     own = adam.update_step
@@ -92,7 +92,7 @@ def test_inside_a_loss_scale():
 def test_other_rules_stay(kind):
     import tf_keras
 
-    from zoo.orca.frameworks.keras_updates import fuse_updates
+    from zoo.orca.frameworks.keras.training.updates import fuse_updates
 
     class Own(tf_keras.optimizers.Adam):
         """Another rule, for all one knows."""

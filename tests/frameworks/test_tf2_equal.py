@@ -32,7 +32,7 @@ def columns(rows: int = 103) -> dict[str, np.ndarray]:
 
 def one_worker(job, batches, inputs, labels, weight=None, class_weight=None):
     """Plain Keras over the global batches; what each step is given is written out here."""
-    from zoo.orca.frameworks.keras_models import Made
+    from zoo.orca.frameworks.keras.models import Made
 
     made = Made(job)
 

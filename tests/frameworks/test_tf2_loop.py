@@ -209,8 +209,8 @@ def test_predictor_equals_predict(ranks, keras):
 
 def predictions(job, columns):
     from tests.frameworks.ranks import predicted
-    from zoo.orca.frameworks.keras_models import Made
-    from zoo.orca.frameworks.keras_state import write_state
+    from zoo.orca.frameworks.keras.models import Made
+    from zoo.orca.frameworks.keras.saving.state import write_state
     from zoo.orca.wire.packing import State
 
     found, outputs = predicted(job, columns)

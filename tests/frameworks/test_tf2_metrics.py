@@ -59,7 +59,7 @@ def many(config):
 
 def plain(job, columns, labels, weight, batch_size):
     """`Model.evaluate` over all rows in one process."""
-    from zoo.orca.frameworks.keras_models import Made
+    from zoo.orca.frameworks.keras.models import Made
 
     model = Made(job).model
     names = [name for name in ("x", "w") if name == "x" or len(labels) > 1]

@@ -16,7 +16,7 @@ def sums(dtypes, in_graph):
     import tensorflow as tf
 
     from zoo.orca.frameworks.gradients.fused_sum import FusedSum
-    from zoo.orca.frameworks.tf_exchange import exchanged
+    from zoo.orca.frameworks.keras.backends.tensorflow_exchange import exchanged
 
     class Twice:
         rank, size = 0, 2

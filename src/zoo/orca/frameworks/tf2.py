@@ -3,10 +3,10 @@
 import importlib
 import importlib.util
 
-from zoo.orca.frameworks import on_tensorflow
 from zoo.orca.frameworks.base import Framework, World
-from zoo.orca.frameworks.keras_models import legacy_keras
-from zoo.orca.frameworks.keras_plugin import KerasPlugin
+from zoo.orca.frameworks.keras.backends import on_tensorflow
+from zoo.orca.frameworks.keras.base_plugin import KerasPlugin
+from zoo.orca.frameworks.keras.models import legacy_keras
 from zoo.orca.frameworks.settings.fresh import renew_settings
 from zoo.orca.wire.job import Job
 

@@ -72,7 +72,7 @@ def _models(what: str, job: Job) -> ModuleType:
             _import_keras(backend)
         else:
             importlib.import_module("tensorflow")
-        from zoo.orca.frameworks import keras_files
+        from zoo.orca.frameworks.keras.saving import files as keras_files
     except ModuleNotFoundError as error:
         raise MissingPackageError(
             f"{what} needs the framework on the driver, and {error.name!r} is not installed "

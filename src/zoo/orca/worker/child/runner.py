@@ -43,6 +43,8 @@ from zoo.orca.worker.timings import Timings
 
 #: Beats of the heartbeat's thread between a peer's loss and this process's end.
 _PATIENCE_BEATS = 4
+#: Where plug-ins lie that have a folder; others are a module of their name.
+_PLUGINS = {"keras": "keras.plugin", "torch": "torch.plugin"}
 
 
 class Runner:
@@ -162,7 +164,7 @@ def load_framework(job: Job) -> Framework:
     """Return the plug-in that the job names."""
     name = job.model.framework
     try:
-        module = importlib.import_module(f"zoo.orca.frameworks.{name}")
+        module = importlib.import_module(f"zoo.orca.frameworks.{_PLUGINS.get(name, name)}")
     except ModuleNotFoundError as error:
         raise _missing(error, name) from error
     return cast(Framework, module.framework())

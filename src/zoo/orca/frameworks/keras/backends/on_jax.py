@@ -1,0 +1,227 @@
+"""What is particular to Keras 3 on JAX; `on_tensorflow` and `on_torch` answer the same.
+
+Keras's loop on JAX keeps the model's state out of its variables while an epoch runs: a step is a
+function from state and batch to logs and state, compiled as a whole. On several workers
+`jax_cut` compiles it in pieces, between which gradients meet.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+from zoo.orca.errors import DataError
+from zoo.orca.frameworks.keras.backends.jax_cut import CutStep, exchange_here
+from zoo.orca.frameworks.keras.feed import ArrayFeed, Counted, no_strings
+from zoo.orca.frameworks.keras.rows_at_once import rows_by_layers
+from zoo.orca.frameworks.keras.training.clock import HostClock
+from zoo.orca.frameworks.keras.training.quiet import quiet
+from zoo.orca.worker.collective.protocol import Collective
+
+#: A step puts back by itself what a row that stands for none has changed.
+UNDOES_EMPTY_STEPS = True
+#: Nothing that takes text or pictures runs here.
+ROW_ERRORS: tuple[type[Exception], ...] = ()
+
+_NARROW = {"int64": "int32", "uint64": "uint32"}
+
+
+def prepare(threads: int) -> None:
+    """Do nothing: what JAX reads when it is imported, the plug-in has set before.
+
+    How many threads XLA starts, the child's environment says.
+    """
+
+
+def begin(seed: int) -> None:
+    """Have nothing to forget: JAX holds no seed and no mode of its own."""
+
+
+def reseed(seed: int) -> None:
+    """Have nothing to do: JAX has no generator of its own."""
+
+
+def tensor(array: NDArray[Any]) -> Any:
+    """Return an array as it is: JAX takes it when it is used."""
+    return array
+
+
+def scalar(number: int) -> Any:
+    """Return a number of rows."""
+    return np.int32(number)
+
+
+def as_float(number: Any) -> Any:
+    """Return a number of rows as a float."""
+    return jnp.asarray(number, jnp.float32)
+
+
+def stretched(value: Any, rows: Any, of: Any) -> Any:
+    """Return a value times `of` over `rows`, where there are rows."""
+    return value * jnp.asarray(of / jnp.maximum(rows, 1), value.dtype)
+
+
+def counted(original: Callable[..., Any], step: Any, check: Callable[[], None]) -> Any:
+    """Return a model's step that knows its rows."""
+
+    def counted_step(state: Any, data: Any) -> Any:
+        # A user's callback may evaluate the model on data of its own.
+        if not isinstance(data, Counted):
+            return original(state, data)
+        rows, of = data.rows
+        step.enter(rows, of)
+        logs, after = original(state, data.data)
+        step.leave()
+        check()
+        # Of the parts of the state, those that change without the other workers.
+        own = {1, len(state) - 1}
+        kept = [
+            _where(rows > 0, new, old) if part in own else new
+            for part, (new, old) in enumerate(zip(after, state, strict=True))
+        ]
+        return logs, tuple(kept)
+
+    return counted_step
+
+
+def _where(condition: Any, new: list[Any], old: list[Any]) -> list[Any]:
+    return [a if a is b else jnp.where(condition, a, b) for a, b in zip(new, old, strict=True)]
+
+
+def exchange(made: Any, optimizer: Any, collective: Collective, step: Any) -> Callable[..., Any]:
+    """Return the function from gradients and variables to all ranks' gradients.
+
+    It flattens all gradients of a kind into one vector, which is where the step is cut.
+    """
+    timed = step.timed(collective.all_reduce)
+
+    def exchange(flat: NDArray[Any], rows: Any) -> None:
+        if rows == 0:
+            flat[...] = 0  # a gradient of no rows may be anything, NaN too
+        timed(flat)
+
+    def meet(gradients: list[Any], variables: list[Any]) -> list[Any]:
+        weight = as_float(step.rows) / as_float(step.of)
+        summed = list(gradients)
+        wide = [k for k, g in enumerate(gradients) if g is not None and g.dtype == jnp.float64]
+        rest = [k for k, g in enumerate(gradients) if g is not None and g.dtype != jnp.float64]
+        for places, dtype in ((rest, jnp.float32), (wide, jnp.float64)):
+            if places:
+                # Weighed before they are put together: XLA does both in one pass over memory.
+                weighed = [
+                    (gradients[k].astype(dtype) * weight.astype(dtype)).reshape(-1) for k in places
+                ]
+                flat, start = exchange_here(jnp.concatenate(weighed), step.rows, exchange), 0
+                for k in places:
+                    like = gradients[k]
+                    part = flat[start : start + like.size]
+                    summed[k] = part.reshape(like.shape).astype(like.dtype)
+                    start += like.size
+        return summed
+
+    return meet
+
+
+def finish(model: Any) -> None:
+    """Let the model compile its training step in pieces."""
+
+    def make_train_function(force: bool = False) -> None:
+        if model.train_function is not None and not force:
+            return
+        step = model.train_step
+        # Without anything to train there is no place to cut, and no need of speed.
+        if model.jit_compile and not model.run_eagerly and model.trainable_variables:
+            step = CutStep(step)
+        model.train_function = model._make_function(step)
+
+    object.__setattr__(model, "make_train_function", make_train_function)
+
+
+def ready(made: Any, sample: Any, *, training: bool) -> None:
+    """Let Keras build losses, metrics and optimizer now: its loop could not by `Counted`."""
+    if made.keras.is_compiled(made.model):
+        made.model._symbolic_build(data_batch=sample)
+
+
+callbacks = quiet
+
+
+def step_clock(timings: Any, exchanged: Callable[[], float], feed: Any) -> Any:
+    """Return what times steps."""
+    return HostClock(timings, exchanged, feed)
+
+
+def accept(name: str, values: NDArray[Any]) -> NDArray[Any]:
+    """Return a column with a dtype that JAX has; without 64 bits it would cut numbers off.
+
+    Raises
+    ------
+    ModelError, DataError
+        If the column holds strings, or numbers that need 64 bits.
+    """
+    values = no_strings(name, values)
+    narrow = _NARROW.get(values.dtype.name)
+    if narrow is None or jax.config.jax_enable_x64:
+        return values
+    short = values.astype(narrow)
+    if not np.array_equal(short, values):
+        raise DataError(
+            f"column {name!r} holds whole numbers that need 64 bits, and JAX has 32: index them "
+            "from 0, or set the environment variable JAX_ENABLE_X64=1 on the workers"
+        )
+    return short
+
+
+Feed = functools.partial(ArrayFeed, accept=accept, tensor=tensor, scalar=scalar)
+
+
+class Predict:
+    """Computes a model's outputs for rows, compiled for few different numbers of rows."""
+
+    def __init__(self, made: Any, layout: Any, *, fixed: bool) -> None:
+        self._made, self._layout = made, layout
+        model = made.model
+        eager = getattr(model, "run_eagerly", False) or not getattr(model, "jit_compile", True)
+        self._step = self._predict if eager else jax.jit(self._predict)
+
+    @property
+    def rows_at_once(self) -> int:
+        """How many rows suit the model, as far as its layers tell."""
+        return rows_by_layers(self._made)
+
+    def __call__(self, arrays: dict[str, NDArray[Any]]) -> list[NDArray[np.generic]]:
+        """Return the outputs."""
+        rows = len(next(iter(arrays.values())))
+        # Every new number of rows would be compiled anew; zeros fill up to the next power of two.
+        room = 1 << max(rows - 1, 0).bit_length()
+        filled = {name: _filled(accept(name, values), room) for name, values in arrays.items()}
+        outputs = [np.asarray(output) for output in self._step(_state(self._made.model), filled)]
+        # What has no entry for each of them is handed on as it is, to be refused.
+        return [one[:rows] if one.shape[:1] == (room,) else one for one in outputs]
+
+    def _predict(self, state: Any, batch: dict[str, Any]) -> list[Any]:
+        outputs, _ = self._made.model.predict_step(state, (self._layout.pack_features(batch),))
+        return list(self._made.keras.flatten(outputs))
+
+
+def predicted(model: Any, features: Any) -> Any:
+    """Return what a model predicts for a batch, in its own structure."""
+    outputs, _ = model.predict_step(_state(model), (features,))
+    return outputs
+
+
+def _state(model: Any) -> tuple[list[Any], list[Any]]:
+    return (
+        [variable.value for variable in model.trainable_variables],
+        [variable.value for variable in model.non_trainable_variables],
+    )
+
+
+def _filled(values: NDArray[Any], room: int) -> NDArray[Any]:
+    if len(values) == room:
+        return values
+    return np.concatenate([values, np.zeros((room - len(values), *values.shape[1:]), values.dtype)])

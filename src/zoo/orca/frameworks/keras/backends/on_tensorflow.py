@@ -1,0 +1,168 @@
+"""What is particular to TensorFlow, for Keras 2 and 3; `on_jax` and `on_torch` answer the same."""
+
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from zoo.orca.frameworks.gradients.fused_sum import FusedSum
+from zoo.orca.frameworks.gradients.layout import GradientSpec
+from zoo.orca.frameworks.keras.backends.tensorflow_exchange import exchanged
+from zoo.orca.frameworks.keras.backends.tensorflow_feed import Feed
+from zoo.orca.frameworks.keras.backends.tensorflow_memory import rows_at_once
+from zoo.orca.frameworks.keras.feed import Counted
+from zoo.orca.frameworks.keras.training.updates import fuse_updates
+from zoo.orca.worker.collective.protocol import Collective
+
+__all__ = ["Feed"]
+
+#: Whether a step itself leaves no trace of a row that stands for none.
+UNDOES_EMPTY_STEPS = False
+#: What an operation raises for a row that it cannot take.
+ROW_ERRORS: tuple[type[Exception], ...] = (tf.errors.InvalidArgumentError, tf.errors.DataLossError)
+
+
+def prepare(threads: int) -> None:
+    """Set threads, before TensorFlow runs anything; 0 leaves them to it."""
+    if threads:
+        # Fixed once TensorFlow has run anything: a warm child keeps its first job's setting.
+        with contextlib.suppress(RuntimeError):
+            tf.config.threading.set_intra_op_parallelism_threads(threads)
+            tf.config.threading.set_inter_op_parallelism_threads(threads)
+
+
+def begin(seed: int) -> None:
+    """Forget what an earlier job of this process left behind."""
+    tf.config.run_functions_eagerly(False)
+    tf.random.set_seed(seed)
+
+
+def reseed(seed: int) -> None:
+    """Have nothing to do: to seed TensorFlow anew would make it compile anew."""
+
+
+def tensor(array: NDArray[Any]) -> Any:
+    """Return an array as a tensor."""
+    return tf.convert_to_tensor(array)
+
+
+def scalar(number: int) -> Any:
+    """Return a number of rows."""
+    return tf.constant(number, tf.int64)
+
+
+def as_float(number: Any) -> Any:
+    """Return a number of rows as a float."""
+    return tf.cast(number, tf.float32)
+
+
+def stretched(value: Any, rows: Any, of: Any) -> Any:
+    """Return a value times `of` over `rows`, where there are rows."""
+    return value * tf.cast(as_float(of) / as_float(tf.maximum(rows, 1)), value.dtype)
+
+
+def counted(original: Callable[..., Any], step: Any, check: Callable[[], None]) -> Any:
+    """Return a model's step that knows its rows."""
+    # The model's own step may need to be translated for graphs, these take longer that way.
+    enter, leave, check = map(
+        tf.autograph.experimental.do_not_convert, (step.enter, step.leave, check)
+    )
+
+    def counted_step(data: Any) -> Any:
+        # A user's callback may evaluate the model on data of its own.
+        if not isinstance(data, Counted):
+            return original(data)
+        enter(*data.rows)
+        result = original(data.data)
+        leave()
+        check()
+        return result
+
+    return counted_step
+
+
+def exchange(made: Any, optimizer: Any, collective: Collective, step: Any) -> Callable[..., Any]:
+    """Return the function from gradients and variables to all ranks' gradients."""
+    keep_rows = made.keras.needs_every_row(optimizer)
+    fused: dict[tuple[GradientSpec, ...], FusedSum] = {}
+
+    def make(specs: tuple[GradientSpec, ...]) -> FusedSum:
+        return FusedSum(collective, specs, keep_rows=keep_rows)
+
+    def meet(gradients: list[Any], variables: list[Any]) -> list[Any]:
+        return exchanged(gradients, variables, step.rows, step.of, fused, make, step.timed)
+
+    return meet
+
+
+def finish(model: Any) -> None:
+    """Have nothing to add to a model whose steps know their rows."""
+
+
+def ready(made: Any, sample: Any, *, training: bool) -> None:
+    """Do what must be done before a model's loop, once it is built."""
+    made.keras.build_metrics(made.model, sample)
+    if training:
+        fuse_updates(made)
+
+
+def callbacks(made: Any, given: list[Any], **params: Any) -> Any:
+    """Return callbacks as they are."""
+    return given
+
+
+def step_clock(timings: Any, exchanged: Callable[[], float], feed: Any) -> Any:
+    """Return what times steps."""
+    from zoo.orca.frameworks.keras.backends.tensorflow_clock import StepClock
+
+    return StepClock(timings, exchanged)
+
+
+def predicted(model: Any, features: Any) -> Any:
+    """Return what a model predicts for a batch, in its own structure."""
+    # A tuple of one: Keras takes a bare tuple for (inputs, labels).
+    return model.predict_step((features,))
+
+
+class Predict:
+    """Computes a model's outputs for rows, in one graph for batches of any size.
+
+    Attributes
+    ----------
+    rows_at_once : int
+        How many rows suit the model.
+    """
+
+    def __init__(self, made: Any, layout: Any, *, fixed: bool) -> None:
+        self._made, self._layout = made, layout
+        self._traced: Any = None
+        if getattr(made.model, "run_eagerly", False):
+            self._step = self._predict
+        elif fixed:
+            signature = [tf.TensorSpec(shape, _dtype(name)) for shape, name in layout.signature()]
+            self._step = tf.function(self._predict, input_signature=signature)
+            self._traced = self._step
+        else:
+            self._step = tf.function(self._predict, reduce_retracing=True)
+
+    @property
+    def rows_at_once(self) -> int:
+        """How many rows suit the model, as far as its graph tells."""
+        return rows_at_once(self._traced.get_concrete_function() if self._traced else None)
+
+    def __call__(self, arrays: dict[str, NDArray[Any]]) -> list[NDArray[np.generic]]:
+        """Return the outputs."""
+        tensors = [tf.convert_to_tensor(values) for values in arrays.values()]
+        return [np.asarray(output) for output in self._step(*tensors)]
+
+    def _predict(self, *features: Any) -> list[Any]:
+        batch = dict(zip(self._layout.keys(), features, strict=True))
+        outputs = predicted(self._made.model, self._layout.pack_features(batch))
+        return [tf.convert_to_tensor(output) for output in tf.nest.flatten(outputs)]
+
+
+def _dtype(name: str) -> Any:
+    return tf.string if name == "string" else tf.as_dtype(name)

@@ -1,0 +1,157 @@
+"""What is particular to Keras 3 on torch; `on_tensorflow` and `on_jax` answer the same."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from keras.src.backend.torch.core import get_device
+from numpy.typing import NDArray
+
+from zoo.orca.frameworks.gradients.fused_sum import FusedSum
+from zoo.orca.frameworks.gradients.layout import GradientSpec
+from zoo.orca.frameworks.keras.feed import ArrayFeed, Counted, no_strings
+from zoo.orca.frameworks.keras.rows_at_once import rows_by_layers
+from zoo.orca.frameworks.keras.training.clock import HostClock
+from zoo.orca.frameworks.keras.training.quiet import quiet
+from zoo.orca.worker.collective.protocol import Collective
+
+UNDOES_EMPTY_STEPS = False
+#: Nothing that takes text or pictures runs here.
+ROW_ERRORS: tuple[type[Exception], ...] = ()
+
+
+def prepare(threads: int) -> None:
+    """Set threads; 0 leaves them to torch."""
+    if threads:
+        torch.set_num_threads(threads)
+
+
+def begin(seed: int) -> None:
+    """Forget what an earlier job of this process left behind."""
+    torch.manual_seed(seed)
+
+
+def reseed(seed: int) -> None:
+    """Seed what layers without a seed of their own draw from."""
+    torch.manual_seed(seed)
+
+
+def tensor(array: NDArray[Any]) -> Any:
+    """Return an array as a tensor, on the CPU without a copy."""
+    if not array.flags.writeable:  # of a mapped file; torch would warn of what nobody does
+        array = array.copy()
+    return torch.from_numpy(array).to(get_device())
+
+
+def scalar(number: int) -> Any:
+    """Return a number of rows."""
+    return number
+
+
+def as_float(number: Any) -> Any:
+    """Return a number of rows as a float."""
+    return float(number)
+
+
+def stretched(value: Any, rows: Any, of: Any) -> Any:
+    """Return a value times `of` over `rows`, where there are rows."""
+    return value * (of / max(rows, 1))
+
+
+def counted(original: Callable[..., Any], step: Any, check: Callable[[], None]) -> Any:
+    """Return a model's step that knows its rows."""
+
+    def counted_step(data: Any) -> Any:
+        # A user's callback may evaluate the model on data of its own.
+        if not isinstance(data, Counted):
+            return original(data)
+        step.enter(*data.rows)
+        result = original(data.data)
+        step.leave()
+        check()
+        return result
+
+    return counted_step
+
+
+def exchange(made: Any, optimizer: Any, collective: Collective, step: Any) -> Callable[..., Any]:
+    """Return the function from gradients and variables to all ranks' gradients."""
+    fused: dict[tuple[GradientSpec, ...], Callable[..., Any]] = {}
+
+    def meet(gradients: list[Any], variables: list[Any]) -> list[Any]:
+        known = [k for k, gradient in enumerate(gradients) if gradient is not None]
+        arrays = [_array(gradients[k]) for k in known]
+        specs = tuple(GradientSpec(array.shape, array.dtype, False) for array in arrays)
+        if specs not in fused:
+            fused[specs] = step.timed(FusedSum(collective, specs, keep_rows=False))
+        summed = list(gradients)
+        for k, value in zip(known, fused[specs](step.rows, step.of, *arrays), strict=True):
+            like = gradients[k]
+            summed[k] = torch.from_numpy(value).to(like.device, like.dtype)
+        return summed
+
+    return meet
+
+
+def _array(gradient: Any) -> NDArray[Any]:
+    """Return a gradient's values, on the CPU without a copy."""
+    gradient = gradient.detach()
+    if gradient.dtype in (torch.bfloat16, torch.float16):
+        gradient = gradient.float()
+    if gradient.is_sparse:
+        gradient = gradient.to_dense()
+    array: NDArray[Any] = gradient.cpu().numpy()
+    return array
+
+
+def finish(model: Any) -> None:
+    """Have nothing to add to a model whose steps know their rows."""
+
+
+def ready(made: Any, sample: Any, *, training: bool) -> None:
+    """Let Keras build losses, metrics and optimizer now: its loop could not by `Counted`."""
+    if made.keras.is_compiled(made.model):
+        made.model._symbolic_build(data_batch=sample)
+
+
+callbacks = quiet
+
+
+def step_clock(timings: Any, exchanged: Callable[[], float], feed: Any) -> Any:
+    """Return what times steps."""
+    return HostClock(timings, exchanged, feed)
+
+
+Feed = functools.partial(ArrayFeed, accept=no_strings, tensor=tensor, scalar=scalar)
+
+
+class Predict:
+    """Computes a model's outputs for rows."""
+
+    def __init__(self, made: Any, layout: Any, *, fixed: bool) -> None:
+        self._made, self._layout = made, layout
+
+    @property
+    def rows_at_once(self) -> int:
+        """How many rows suit the model, as far as its layers tell."""
+        return rows_by_layers(self._made)
+
+    def __call__(self, arrays: dict[str, NDArray[Any]]) -> list[NDArray[np.generic]]:
+        """Return the outputs."""
+        keras = self._made.keras
+        batch = {name: tensor(no_strings(name, values)) for name, values in arrays.items()}
+        outputs = predicted(self._made.model, self._layout.pack_features(batch))
+        return [np.asarray(keras.to_numpy(one)) for one in keras.flatten(outputs)]
+
+
+def predicted(model: Any, features: Any) -> Any:
+    """Return what a model predicts for a batch, in its own structure."""
+    was = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            return model.predict_step((features,))
+    finally:
+        model.train(was)

@@ -1,0 +1,81 @@
+"""What the plug-ins for Keras have in common; `tf2` and `keras` prepare for different ones.
+
+The loop is Keras's own. With one worker nothing is added to it but a callback for progress.
+"""
+
+from typing import Any
+
+from numpy.typing import NDArray
+
+from zoo.orca.errors import RowsNeededError
+from zoo.orca.frameworks.base import Built, Columns, Evaluated, Predictor, Rows, Trained, World
+from zoo.orca.frameworks.keras.columns.inputs import Layout
+from zoo.orca.frameworks.keras.models import Made
+from zoo.orca.frameworks.keras.outputs import outputs_of
+from zoo.orca.frameworks.keras.prediction import Prediction
+from zoo.orca.frameworks.keras.saving.state import read_state, write_state
+from zoo.orca.frameworks.keras.training import loop as keras_loop
+from zoo.orca.wire.job import EvaluateJob, Job, PredictJob, TrainJob
+from zoo.orca.wire.packing import State
+
+
+class KerasPlugin:
+    """All of `zoo.orca.worker.plugin.Framework` but `prepare`."""
+
+    def __init__(self) -> None:
+        self._waiting: Made | None = None
+
+    def make(self, job: Job) -> None:
+        """Make the model of a `fit` or `evaluate`, and look at all that shows without rows."""
+        if isinstance(job, (TrainJob, EvaluateJob)):
+            self._waiting = _made_for(job)
+
+    def train(self, job: TrainJob, rows: Rows, validation: Rows | None, world: World) -> Trained:
+        """Run `Model.fit`."""
+        return keras_loop.train(self._made(job), job, rows, validation, world)
+
+    def evaluate(self, job: EvaluateJob, rows: Rows, world: World) -> Evaluated:
+        """Run `Model.evaluate`."""
+        return keras_loop.evaluate(self._made(job), job, rows, world)
+
+    def _made(self, job: TrainJob | EvaluateJob) -> Made:
+        made, self._waiting = self._waiting, None
+        return made if made is not None else _made_for(job)
+
+    def build(self, job: Job, sample: Columns | None) -> Built:
+        """Build the model, by `sample` if it is built by its first batch."""
+        made = Made(job)
+        layout = made.layout(job.columns)
+        outputs = outputs_of(made, layout, _features(layout, sample))
+        if job.state is not None:
+            write_state(made, State.from_bytes(job.state), optimizers=False)
+        return Built(read_state(made, {"epoch": 0, "step": 0}), outputs)
+
+    def predictor(self, job: PredictJob) -> Predictor:
+        """Return what predicts with the job's state."""
+        made = Made(job)
+        return Prediction(made, made.layout(job.columns), job)
+
+
+def _made_for(job: TrainJob | EvaluateJob) -> Made:
+    """Return the model, which can be trained or evaluated with the job's columns."""
+    what = "fit" if isinstance(job, TrainJob) else "evaluate"
+    made = Made(job)
+    made.require_compiled(what)
+    made.layout(job.columns)
+    if not job.columns.labels:
+        made.require_no_labels(what)
+    return made
+
+
+def _features(layout: Layout, sample: Columns | None) -> dict[str, NDArray[Any]]:
+    """Return a few rows of the inputs: some that exist, or of zeros."""
+    if sample is not None:
+        return layout.feature_arrays({name: values[:2] for name, values in sample.items()})
+    placeholder = layout.placeholder()
+    if placeholder is None:
+        raise RowsNeededError(
+            "the model is built by its first batch, and there is no row to build it with\n"
+            "give its inputs shapes (keras.Input), fit or load first, or pass rows"
+        )
+    return placeholder

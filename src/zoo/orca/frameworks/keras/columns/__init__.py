@@ -1,0 +1,1 @@
+"""Columns as a Keras model's inputs, and as labels of its outputs."""

@@ -1,0 +1,102 @@
+"""Which row a model could not read: text and pictures reach a model as they are, broken ones too.
+
+TensorFlow's own error for one has a hundred lines, and none of them names a row. So the rows are
+tried again, fewer and fewer at a time, until one is left.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from numpy.typing import NDArray
+
+from zoo.orca.errors import DataError
+from zoo.orca.frameworks.keras.columns.inputs import Layout
+from zoo.orca.frameworks.keras.models import Made
+from zoo.orca.wire.features import FeatureSpec
+
+#: Rows that are tried at once, and seconds after which no more are.
+_ROWS = 256
+_SECONDS = 20.0
+_SHOWN_CHARACTERS = 40
+
+Columns = Mapping[str, NDArray[Any]]
+
+
+def broken_row(
+    error: BaseException, made: Made, layout: Layout, spec: FeatureSpec, columns: Columns
+) -> DataError | None:
+    """Return what to tell of an error that one of the rows has caused; None if none is found.
+
+    Parameters
+    ----------
+    error : Exception
+        What the framework raised.
+    made : Made
+    layout : Layout
+    spec : FeatureSpec
+    columns : dict of str to array
+        Where the row is to be looked for.
+    """
+    names = [column.name for column in spec.features if column.dtype == "string"]
+    if not names or not isinstance(error, made.backend.ROW_ERRORS):
+        return None
+
+    # Compiled: run by itself, TensorFlow has much to say in the log about what was broken off.
+    predict = made.backend.Predict(made, layout, fixed=layout.placeholder() is not None)
+
+    def tried(some: Columns) -> Exception | None:
+        try:
+            predict(layout.feature_arrays(some))
+        except made.backend.ROW_ERRORS as caught:
+            return caught  # type: ignore[no-any-return]
+        return None
+
+    found = _first_failing(tried, columns)
+    if found is None:
+        return None
+    row, cause, rows = found
+    shown = ", ".join(f"{name!r}: {_show(columns[name][row])}" for name in names)
+    which = f"column {names[0]!r}" if len(names) == 1 else f"one of the columns {names}"
+    reason = str(getattr(cause, "message", cause)).strip().partition("\n")[0]
+    return DataError(
+        f"the model cannot read {which}: {reason}, for example in the row {{{shown}}}, the first "
+        f"such of {rows:,}\nmend or drop rows like it, or let the model take them"
+    )
+
+
+def _first_failing(
+    tried: Callable[[Columns], Exception | None], columns: Columns
+) -> tuple[int, Exception, int] | None:
+    """Return the first row that fails by itself, how it fails, and how many rows there are."""
+    rows = len(next(iter(columns.values())))
+    deadline = time.monotonic() + _SECONDS
+    for start in range(0, rows, _ROWS):
+        if time.monotonic() > deadline:
+            return None
+        low, high = start, min(start + _ROWS, rows)
+        if tried(_cut(columns, low, high)) is None:
+            continue
+        while high - low > 1:
+            middle = (low + high) // 2
+            if tried(_cut(columns, low, middle)) is None:
+                low = middle
+            else:
+                high = middle
+        cause = tried(_cut(columns, low, high))
+        return None if cause is None else (low, cause, rows)
+    return None
+
+
+def _cut(columns: Columns, start: int, stop: int) -> dict[str, NDArray[Any]]:
+    return {name: values[start:stop] for name, values in columns.items()}
+
+
+def _show(value: Any) -> str:
+    if isinstance(value, bytes):
+        try:
+            value = value.decode()
+        except UnicodeDecodeError:
+            return repr(value[:_SHOWN_CHARACTERS])
+    cut = str(value)
+    return repr(cut[:_SHOWN_CHARACTERS] + "..." if len(cut) > _SHOWN_CHARACTERS else cut)

@@ -1,0 +1,298 @@
+"""Columns as a Keras model takes them: in which shape, and in which structure."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zoo.orca.errors import ModelError
+from zoo.orca.frameworks.keras.columns.names import (
+    Names,
+    by_output,
+    labels_by_name,
+    matched,
+    weights_by_name,
+)
+from zoo.orca.wire.features import ColumnSpec, FeatureSpec
+
+_WEIGHT = "\0weight"
+Shape = tuple[int | None, ...]
+
+
+@dataclass(frozen=True)
+class Input:
+    """One input of a functional model: its name, shape with the batch axis, and dtype."""
+
+    name: str
+    shape: Shape
+    dtype: str
+
+
+@dataclass(frozen=True)
+class Part:
+    """One column in its role: the array's name, the column's, and the shape of one row."""
+
+    key: str
+    column: str
+    shape: Shape
+
+
+class Layout:
+    """How columns become the (inputs, labels, weights) of a batch.
+
+    Parameters
+    ----------
+    spec : FeatureSpec
+    inputs : sequence of Input or None
+        Those of a functional model, in its order; None: any other model's.
+    keys : sequence of str or None
+        The names under which the model takes its inputs as a dict, in the same order.
+    outputs : Names or None
+        The outputs that labels are for, where the model says; None: labels stay as they are given.
+
+    Raises
+    ------
+    ModelError
+        If number, names, shapes or kinds of columns do not fit the inputs, or labels the outputs.
+    """
+
+    def __init__(
+        self,
+        spec: FeatureSpec,
+        inputs: Sequence[Input] | None,
+        keys: Sequence[str] | None,
+        outputs: Names | None = None,
+    ) -> None:
+        self._spec, self._inputs = spec, inputs
+        columns = list(spec.features)
+        self._keys = spec.feature_keys
+        if inputs is not None:
+            names = Names(tuple(keys or (one.name for one in inputs)), keys is not None)
+            columns = _in_order(spec, names)
+            self._keys = tuple(keys) if keys is not None else None
+            for column, expected in zip(columns, inputs, strict=True):
+                _check(column, expected)
+        ranks = [len(one.shape) for one in inputs] if inputs is not None else [2] * len(columns)
+        self._features = [
+            Part(f"x{k}", column.name, _row_shape(column, rank))
+            for k, (column, rank) in enumerate(zip(columns, ranks, strict=True))
+        ]
+        self._outputs = outputs
+        self._weights = weights_by_name(spec, outputs)
+        labels, self._label_keys = labels_by_name(spec, outputs)
+        self._labels = [
+            Part(f"y{k}", column.name, _row_shape(column, 2)) for k, column in enumerate(labels)
+        ]
+
+    def feature_arrays(self, columns: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Return the feature columns in the shapes of the model's inputs."""
+        return {part.key: _shaped(columns[part.column], part.shape) for part in self._features}
+
+    def arrays(
+        self, columns: Mapping[str, NDArray[Any]], class_weight: Mapping[int, float] | None = None
+    ) -> dict[str, NDArray[Any]]:
+        """Return all columns in their final shapes, class weights as rows' weights."""
+        found = self.feature_arrays(columns)
+        found.update({p.key: _shaped(columns[p.column], p.shape) for p in self._labels})
+        weight = None
+        if isinstance(self._weights, str):
+            weight = columns[self._weights].astype(np.float32, copy=False)
+        elif self._weights:
+            some = next(iter(columns.values()))
+            for output, column in self._weights.items():
+                known = np.ones(len(some)) if column is None else columns[column]
+                found[f"{_WEIGHT}{output}"] = known.astype(np.float32, copy=False)
+        if class_weight:
+            self.only_label("class_weight")
+            if isinstance(self._weights, dict):
+                raise ModelError(
+                    "class_weight is for one output, and sample_weight_col names several\n"
+                    "Give one of them: weights of classes can be a column of weights, too"
+                )
+            of_class = _class_weights(found[self._labels[0].key], class_weight)
+            weight = of_class if weight is None else _times(of_class, weight)
+        if weight is not None:
+            found[_WEIGHT] = weight
+        return found
+
+    @property
+    def output_of_lone_label(self) -> str | None:
+        """The output that a label by itself is for, where Keras has to be told."""
+        alone = len(self._labels) == 1 and self._label_keys is None
+        return self._outputs.only if alone and self._outputs is not None else None
+
+    def only_label(self, argument: str) -> str:
+        """Return the one label column, which `argument` needs.
+
+        Raises
+        ------
+        ModelError
+            If there are several, or none.
+        """
+        columns = [part.column for part in self._labels]
+        if len(columns) != 1:
+            raise ModelError(
+                f"{argument} needs one label column; there are {len(columns)}: {columns}"
+            )
+        return columns[0]
+
+    def labels_of(self, outputs: int) -> list[str | None]:
+        """Return the label column of each of so many outputs; None: it has none, or not known."""
+        columns = [part.column for part in self._labels]
+        if self._label_keys is not None:
+            by_key = dict(zip(self._label_keys, columns, strict=True))
+            return [by_key.get(name) for name in self._names(outputs)]
+        if len(columns) == 1:
+            return [columns[0]] * outputs
+        return [*columns] if len(columns) == outputs else [None] * outputs
+
+    def by_output(self, structure: Any, outputs: int) -> list[Any]:
+        """Return the part of each of so many outputs in what was given to `Model.compile`."""
+        return by_output(structure, self._names(outputs))
+
+    def _names(self, outputs: int) -> Sequence[str]:
+        known = self._outputs.names if self._outputs is not None else ()
+        return known if len(known) == outputs else [""] * outputs
+
+    def pack_features(self, tensors: Mapping[str, Any]) -> Any:
+        """Return the inputs of a batch as the model is called with them."""
+        return _structure([tensors[part.key] for part in self._features], self._keys)
+
+    def pack(self, tensors: Mapping[str, Any]) -> Any:
+        """Return a batch as Keras's loops take it."""
+        data = (self.pack_features(tensors),)
+        if not self._labels:
+            return data
+        labels = [tensors[part.key] for part in self._labels]
+        weight: tuple[Any, ...] = (tensors[_WEIGHT],) if _WEIGHT in tensors else ()
+        if not weight and self._weights:
+            weights = {output: tensors[f"{_WEIGHT}{output}"] for output in self._weights}
+            in_a_list = self._outputs is not None and not self._outputs.keyed
+            weight = (tuple(weights.values()) if in_a_list else weights,)
+        return (*data, _structure(labels, self._label_keys), *weight)
+
+    def placeholder(self) -> dict[str, NDArray[Any]] | None:
+        """Return two rows of nothing for the inputs.
+
+        None while a column's length is unknown, to the model as well.
+        """
+        rows = {}
+        for place, (part, column) in enumerate(zip(self._features, self._columns(), strict=True)):
+            if None in column.shape and self._inputs is None:
+                return None
+            wanted = self._inputs[place].shape[1:] if self._inputs is not None else ()
+            shape = (2, *_lengths(column.shape, wanted))
+            rows[part.column] = _nothing(column, shape)
+        return self.feature_arrays(rows)
+
+    def _columns(self) -> list[ColumnSpec]:
+        by_name = {column.name: column for column in self._spec.features}
+        return [by_name[part.column] for part in self._features]
+
+    def signature(self) -> list[tuple[Shape, str]]:
+        """Return shape and dtype of the inputs, in order, for batches of any size."""
+        return [
+            ((None, *part.shape), column.dtype)
+            for part, column in zip(self._features, self._columns(), strict=True)
+        ]
+
+    def keys(self) -> list[str]:
+        """Return the arrays' names of the inputs, in order."""
+        return [part.key for part in self._features]
+
+
+def _lengths(shape: Shape, wanted: Shape) -> Iterator[int]:
+    """Yield the lengths of a column's axes; one that is open is the model's, or one."""
+    for axis, length in enumerate(shape):
+        known = wanted[axis] if length is None and axis < len(wanted) else length
+        yield 1 if known is None else known
+
+
+def _nothing(column: ColumnSpec, shape: tuple[int, ...]) -> NDArray[Any]:
+    if column.dtype == "string":
+        return np.full(shape, b"", object)
+    return np.zeros(shape, column.dtype)
+
+
+def _structure(values: list[Any], keys: Sequence[str] | None) -> Any:
+    if keys is not None:
+        return dict(zip(keys, values, strict=True))
+    return values[0] if len(values) == 1 else tuple(values)
+
+
+def _shaped(values: NDArray[Any], shape: Shape) -> NDArray[Any]:
+    """Give rows of one number an axis of length 1 where the model wants one."""
+    return values[:, None] if values.ndim == len(shape) else values
+
+
+def _row_shape(column: ColumnSpec, rank: int) -> Shape:
+    if column.shape or rank < 2:
+        return column.shape
+    return (1,)
+
+
+def _in_order(spec: FeatureSpec, inputs: Names) -> list[ColumnSpec]:
+    """Return the feature columns in the order of the model's inputs."""
+    given = [column.name for column in spec.features]
+    names = list(inputs.names)
+    if spec.feature_keys is not None:
+        if set(spec.feature_keys) != set(names):
+            raise ModelError(
+                f"feature_cols names the inputs {sorted(spec.feature_keys)}, and the model's "
+                f"inputs are {sorted(names)}"
+            )
+        by_key = dict(zip(spec.feature_keys, spec.features, strict=True))
+        return [by_key[name] for name in names]
+    if len(given) != len(names):
+        raise ModelError(
+            f"the model has {len(names)} inputs {names}, and feature_cols has {len(given)} "
+            f"columns {given}: name one column for each input, in order, or map them by name"
+        )
+    order = matched("feature_cols", given, inputs, "input")
+    return [spec.features[place] for place in order]
+
+
+def _check(column: ColumnSpec, expected: Input) -> None:
+    """Refuse a column that the input cannot take."""
+    candidates: list[Shape] = [column.shape]
+    if not column.shape:
+        candidates.append((1,))
+    if not any(_fits(shape, expected.shape[1:]) for shape in candidates):
+        shown = (None, *column.shape) if column.shape else (None, 1)
+        raise ModelError(
+            f"column {column.name!r} gives batches of shape {shown}, and the model's input "
+            f"{expected.name!r} takes {expected.shape}"
+        )
+    if (column.dtype == "string") != (expected.dtype == "string"):
+        raise ModelError(
+            f"column {column.name!r} is of {column.dtype}, and the model's input "
+            f"{expected.name!r} takes {expected.dtype}"
+        )
+
+
+def _fits(shape: Shape, expected: Shape) -> bool:
+    """Whether Keras takes rows of `shape`; it adds or drops a last axis of length 1 itself."""
+    if len(shape) == len(expected) + 1 and shape[-1] == 1:
+        shape = shape[:-1]
+    elif len(shape) == len(expected) - 1 and expected[-1] == 1:
+        expected = expected[:-1]
+    return len(shape) == len(expected) and all(
+        have is None or want is None or have == want
+        for have, want in zip(shape, expected, strict=True)
+    )
+
+
+def _class_weights(labels: NDArray[Any], class_weight: Mapping[int, float]) -> NDArray[np.float32]:
+    """Return each row's weight by its class; classes that are not named weigh 1."""
+    classes = labels.argmax(-1) if labels.shape[-1] > 1 else np.rint(labels[..., 0])
+    classes = classes.astype(np.int64)
+    weights = np.ones(classes.shape, np.float32)
+    for label, weight in class_weight.items():
+        weights[classes == label] = weight
+    return weights
+
+
+def _times(of_class: NDArray[np.float32], weight: NDArray[np.float32]) -> NDArray[np.float32]:
+    return of_class * weight.reshape(weight.shape + (1,) * (of_class.ndim - weight.ndim))

@@ -1,0 +1,153 @@
+"""What a model's losses ask of labels, looked at before the first step, by all ranks together.
+
+Keras checks little of it, and not the same on every backend: on JAX a class that does not exist
+trains in silence.
+"""
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from zoo.orca.errors import DataError, ModelError
+from zoo.orca.frameworks.common.class_labels import check_class_labels
+from zoo.orca.frameworks.keras.columns.inputs import Layout
+from zoo.orca.frameworks.keras.models import Made
+from zoo.orca.worker.plugin import Rows, World
+
+_SPARSE = ("sparse_categorical_crossentropy", "SparseCategoricalCrossentropy")
+
+
+@dataclass(frozen=True)
+class Classes:
+    """A label column that holds numbers of classes.
+
+    Parameters
+    ----------
+    column : str
+    count : int
+        How many classes there are.
+    ignored : int or None
+        A number that the loss leaves out.
+    """
+
+    column: str
+    count: int
+    ignored: int | None
+
+
+class Labels:
+    """The labels of one job, as its model's losses take them.
+
+    Parameters
+    ----------
+    made : Made
+        Built.
+    layout : Layout
+    features : structure
+        A small batch of inputs.
+    """
+
+    def __init__(self, made: Made, layout: Layout, features: Any) -> None:
+        self._made, self._layout, self._features = made, layout, features
+
+    @functools.cached_property
+    def _widths(self) -> list[int | None]:
+        """The last axis of each output."""
+        shapes = self._made.output_shapes(self._features)
+        return [shape[-1] if shape is not None and len(shape) > 1 else None for shape in shapes]
+
+    def classes(self) -> list[Classes]:
+        """Return the columns that are labels of losses which take numbers of classes."""
+        losses = self._made.keras.compiled_losses(self._made.model)
+        if losses is None or self._made.keras.has_own_step(self._made.model):
+            return []
+        if not any(_is_sparse(one) for one in self._made.keras.loss_objects(self._made.model)):
+            return []
+        widths = self._widths
+        labels = self._layout.labels_of(len(widths))
+        found = []
+        for loss, column, width in zip(
+            self._layout.by_output(losses, len(widths)), labels, widths, strict=True
+        ):
+            if _is_sparse(loss) and column is not None and width is not None:
+                found.append(Classes(column, width, _ignored(loss)))
+        return found
+
+    def check(self, sets: Mapping[str, Rows], world: World) -> None:
+        """Refuse labels that are no numbers of classes; called on all ranks.
+
+        Parameters
+        ----------
+        sets : dict of str to Rows
+            By what follows a column's name in an error.
+        world : World
+
+        Raises
+        ------
+        DataError
+            The same on every rank.
+        """
+        for one in self.classes():
+            for data, rows in sets.items():
+                values = rows.columns[one.column]
+                if values.dtype == object:  # a matter of the column's type, and so of all ranks
+                    raise DataError(
+                        f"column {one.column!r}{data} holds strings, and the loss takes numbers of "
+                        f"classes\nNumber them: StringIndexer(inputCol={one.column!r}, "
+                        f"outputCol={one.column + '_index'!r}).fit(df).transform(df), of "
+                        "pyspark.ml.feature"
+                    )
+                check_class_labels(
+                    one.column,
+                    values,
+                    one.count,
+                    ignored=one.ignored,
+                    collective=world.collective,
+                    data=data,
+                )
+
+    def check_weights(self, weights: Mapping[int, float], rows: Rows, world: World) -> None:
+        """Refuse weights of classes that there are not; called on all ranks.
+
+        Raises
+        ------
+        ModelError
+            With the classes that there are.
+        """
+        column = self._layout.only_label("class_weight")
+        values = rows.columns[column]
+        width = values.shape[-1] if values.ndim > 1 and values.shape[-1] > 1 else self._widths[0]
+        there: Sequence[int]
+        if width is not None and width > 1:
+            there, named = range(width), f"0…{width - 1}"
+        else:
+            there = self._shown(weights, values, world)
+            named = f"0, 1 and those in column {column!r}"
+        unknown = [key for key in weights if key not in there]
+        if unknown:
+            raise ModelError(
+                f"class_weight has the classes {unknown}, and there are {named}\n"
+                f"Leave them out: class_weight={ {k: w for k, w in weights.items() if k in there} }"
+            )
+
+    def _shown(self, weights: Mapping[int, float], values: Any, world: World) -> Sequence[int]:
+        """Return the classes of `weights` that any rank's labels show, and those of two."""
+        seen = np.array([bool((values == key).any()) for key in weights], np.int64)
+        world.collective.all_reduce(seen)
+        return [0, 1, *(key for key, count in zip(weights, seen, strict=True) if count)]
+
+
+def _is_sparse(loss: Any) -> bool:
+    """Whether a loss takes numbers of classes: a name, a function or an object of Keras's."""
+    function = getattr(loss, "fn", loss)
+    name = function if isinstance(function, str) else getattr(function, "__name__", "")
+    module = getattr(function, "__module__", "")
+    return name in _SPARSE and (function is name or module.startswith(("keras.", "tf_keras.")))
+
+
+def _ignored(loss: Any) -> int | None:
+    found = getattr(loss, "_fn_kwargs", {}).get("ignore_class")
+    return None if found is None else int(found)

@@ -1,0 +1,302 @@
+"""The user's model: made by the creator, told which Keras it is of, built, and asked about."""
+
+import functools
+import importlib
+import importlib.util
+import os
+import socket
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from zoo.orca.errors import MissingPackageError, ModelError
+from zoo.orca.frameworks.keras.columns.inputs import Input, Layout
+from zoo.orca.frameworks.keras.columns.names import Names, by_output
+from zoo.orca.frameworks.settings.fresh import note_settings
+from zoo.orca.wire.features import FeatureSpec
+from zoo.orca.wire.job import Job
+from zoo.orca.wire.packing import unpack
+
+
+def kinds() -> list[Any]:
+    """Return the modules of this package for the Kerases that this process has imported."""
+    found = []
+    if sys.modules.get("tf_keras"):
+        from zoo.orca.frameworks.keras.versions import keras2
+
+        found.append(keras2)
+    if sys.modules.get("keras"):
+        from zoo.orca.frameworks.keras.versions import keras3
+
+        # Not if `keras` is a stub of TensorFlow's, or itself of version 2.
+        if hasattr(keras3.package(), "KerasTensor") and hasattr(keras3.package(), "ops"):
+            found.append(keras3)
+    return found
+
+
+def begin(seed: int) -> list[Any]:
+    """Make this process like a fresh one, the child being used again for job after job.
+
+    Returns
+    -------
+    list
+        The Kerases that were seeded.
+    """
+    known = kinds()
+    for module in {keras.backend_module() for keras in known}:
+        importlib.import_module(module).begin(seed)
+    for keras in known:
+        keras.begin()
+        keras.make_random(seed)
+    note_settings()  # of what Keras has imported to seed it
+    return known
+
+
+class Made:
+    """A model that a job's creator made.
+
+    Attributes
+    ----------
+    model : object
+        The `Model` of Keras 2 or 3.
+    keras : module
+        `zoo.orca.frameworks.keras.versions.keras2` or `keras3`, whichever it is of.
+    backend : module
+        `zoo.orca.frameworks.keras.backends.on_tensorflow`, `on_jax` or `on_torch`, whichever it
+        computes with.
+    framework : str
+        The plug-in that the job names.
+
+    Parameters
+    ----------
+    job : Job
+    fresh_process : bool
+        Whether this process is a child's, to be made like new first; the caller's own is left
+        as it is.
+    """
+
+    def __init__(self, job: Job, *, fresh_process: bool = True) -> None:
+        config = unpack(job.model.config)
+        creator = unpack(job.model.creator)
+        create = partial(_called, creator, config)
+        self.model = _create(create, job.seed) if fresh_process else create()
+        self.framework = job.model.framework
+        wanted = os.environ.get("KERAS_BACKEND") if fresh_process else None
+        self.keras = _kind_of(self.model, self.framework, wanted)
+        self.backend: Any = importlib.import_module(self.keras.backend_module())
+        if job.model.compile_args is not None:
+            self.model.compile(**unpack(job.model.compile_args)(config))
+
+    def require_compiled(self, what: str) -> None:
+        """Raise unless the model is compiled.
+
+        Raises
+        ------
+        ModelError
+            With the two ways to compile it.
+        """
+        if not self.keras.is_compiled(self.model):
+            raise ModelError(
+                f"the model is not compiled, and {what} needs it to be\nCall model.compile(...) in "
+                "model_creator, or pass compile_args_creator"
+            )
+
+    def require_no_labels(self, what: str) -> None:
+        """Raise if the model's losses compare its outputs with labels, of which there are none.
+
+        Raises
+        ------
+        ModelError
+            With what to write.
+        """
+        losses = [one for one in self.keras.loss_objects(self.model) if one is not None]
+        if losses and not self.keras.has_own_step(self.model):
+            raise ModelError(
+                f"{what} has no label_cols, and the model is compiled with a loss, which compares "
+                f"outputs with labels\nName the columns of the labels: {what}(..., "
+                "label_cols=['label'])"
+            )
+
+    def layout(self, spec: FeatureSpec) -> Layout:
+        """Return how columns become this model's batches; refuses columns that do not fit."""
+        structure = self.keras.input_structure(self.model)
+        if structure is None:
+            return Layout(spec, None, None)
+        tensors = self.keras.flatten(structure)
+        inputs = [
+            Input(self.keras.input_name(t), tuple(t.shape), self.keras.dtype_name(t))
+            for t in tensors
+        ]
+        return Layout(spec, inputs, _keys(structure, tensors), self._labelled())
+
+    def _labelled(self) -> Names | None:
+        """Return the outputs' names if labels are for outputs; None: what they are is not known."""
+        if self.keras.has_own_step(self.model):
+            return None
+        structure = self.keras.output_structure(self.model)
+        tensors = self.keras.flatten(structure)
+        keys = _keys(structure, tensors)
+        # A Sequential of Keras 3 has no names for its one output.
+        names = keys or getattr(self.model, "output_names", None)
+        if not names:
+            return None
+        losses = by_output(self.keras.compiled_losses(self.model), names)
+        lossy = [name for name, loss in zip(names, losses, strict=True) if loss is not None]
+        told = len(names) > 1 and len(lossy) == 1
+        return Names(tuple(names), keys is not None, lossy[0] if told else None)
+
+    @property
+    def is_static(self) -> bool:
+        """Whether the model knows its inputs, and so is built, before it sees a batch."""
+        return self.keras.input_structure(self.model) is not None
+
+    def output_shapes(self, features: Any) -> list[tuple[int | None, ...] | None]:
+        """Return each output's shape, of a built model; None: not even its rank is known.
+
+        Parameters
+        ----------
+        features : structure
+            A small batch, for models that say nothing by themselves.
+        """
+        if self.is_static:
+            tensors = self.keras.flatten(self.keras.output_structure(self.model))
+        else:
+            tensors = self.keras.flatten(self.model(features))
+        return [self.keras.shape_of(tensor) for tensor in tensors]
+
+    def optimizers(self) -> dict[str, Any]:
+        """Return every optimizer by its place: "" is the compiled one, else an attribute."""
+        found: dict[str, Any] = {}
+        seen: set[int] = set()
+        places = [("", getattr(self.model, "optimizer", None))]
+        for number, layer in enumerate(self.model._flatten_layers()):
+            prefix = f"{number}." if number else ""
+            places += [
+                (f"{prefix}{name}", value)
+                for name, value in vars(layer).items()
+                if not name.startswith("_self_")  # TensorFlow's books about the same objects
+            ]
+        for name, value in places:
+            members = _members(value)
+            for k, member in enumerate(members):
+                if id(member) not in seen and self.keras.is_optimizer(member):
+                    seen.add(id(member))
+                    found[name if len(members) == 1 else f"{name}.{k}"] = member
+        return found
+
+    @functools.cached_property
+    def trainable_variables(self) -> list[Any]:
+        """The variables that training began with; a callback may freeze some of them later.
+
+        Asked for the first time once the model is built.
+        """
+        return list(self.model.trainable_variables)
+
+    @property
+    def weights(self) -> list[Any]:
+        """All variables of the model's layers.
+
+        Keras 2 counts vocabularies among a model's weights, too.
+        """
+        return [one for one in self.model.weights if self.keras.is_variable(one)]
+
+    @property
+    def non_trainable_variables(self) -> list[Any]:
+        """Those that no optimizer changes, metrics' own with them."""
+        found = self.model.non_trainable_variables
+        return [one for one in found if self.keras.is_variable(one)]
+
+    def metric_variables(self) -> list[Any]:
+        """Return the variables of all metrics that exist by now."""
+        return [variable for metric in self.model.metrics for variable in metric.variables]
+
+    def statistics(self) -> list[Any]:
+        """Return floating-point variables that training changes without gradients."""
+        metrics = {id(variable) for variable in self.metric_variables()}
+        return [
+            variable
+            for variable in self.non_trainable_variables
+            if self.is_floating(variable) and id(variable) not in metrics
+        ]
+
+    def is_floating(self, variable: Any) -> bool:
+        """Whether a variable or tensor holds floating-point numbers of any width."""
+        return "float" in str(self.keras.dtype_name(variable))
+
+    def numpy_dtype(self, variable: Any) -> np.dtype[Any]:
+        """Return the numpy dtype of a variable; bfloat16 and its like are of ml_dtypes."""
+        found: np.dtype[Any] = np.dtype(self.keras.dtype_name(variable))
+        return found
+
+
+def _keys(structure: Any, tensors: Sequence[Any]) -> list[str] | None:
+    """Return the keys of a dict of tensors in the order in which Keras flattens it, or None."""
+    if not isinstance(structure, dict):
+        return None
+    by_tensor = {id(tensor): str(key) for key, tensor in structure.items()}
+    keys = [by_tensor[id(tensor)] for tensor in tensors if id(tensor) in by_tensor]
+    # Of nested dicts there is no one key for a tensor.
+    return keys if len(keys) == len(structure) == len(tensors) else None
+
+
+def legacy_keras() -> bool:
+    """Whether `tensorflow.keras` means `tf_keras`, as TensorFlow decides it."""
+    return os.environ.get("TF_USE_LEGACY_KERAS", "0").lower() in ("1", "true")
+
+
+def _called(creator: Callable[[Any], Any], config: Any) -> Any:
+    try:
+        return creator(config)
+    except ImportError as error:
+        # TensorFlow's own error for a missing tf_keras names no package.
+        is_keras2 = error.name == "tf_keras" or (error.name is None and legacy_keras())
+        if not is_keras2 or importlib.util.find_spec("tf_keras") is not None:
+            raise
+        raise MissingPackageError(
+            f"the package 'tf_keras' (Keras 2) is not installed on {socket.gethostname()}, and "
+            "model_creator uses it: pip install 'zoo-orca[tf2]' into its Python"
+        ) from error
+
+
+def _create(create: Callable[[], Any], seed: int) -> Any:
+    known = begin(seed)
+    model = create()
+    if kinds() == known:
+        return model
+    # The creator imported a Keras that could not be seeded before: make the model again, as warm
+    # children will, so that equal seeds are equal models.
+    begin(seed)
+    return create()
+
+
+def _members(value: Any) -> list[Any]:
+    """Return what an attribute holds: optimizers come alone, in lists or in dicts."""
+    if isinstance(value, dict):
+        return list(value.values())
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def _kind_of(model: Any, framework: str, wanted: str | None) -> Any:
+    for keras in kinds():
+        if isinstance(model, keras.package().Model):
+            if keras.VERSION == "3":
+                keras.check_backend(framework, wanted if framework == "keras" else None)
+            elif framework != "tf2":
+                raise ModelError(
+                    "the model is of Keras 2 (tf_keras), and zoo.orca.learn.keras trains Keras 3: "
+                    "make it with `import keras`, or use zoo.orca.learn.tf2"
+                )
+            return keras
+    kind = f"{type(model).__module__}.{type(model).__qualname__}"
+    raise ModelError(
+        f"model_creator returned {'None' if model is None else f'a {kind}'}, not a Keras model\n"
+        "End it with `return model`, a model of tf_keras (Keras 2) or keras (Keras 3)"
+    )
+
+
+def value_of(variable: Any) -> Any:
+    """Return a variable's value as a numpy array."""
+    return np.asarray(variable.numpy())

@@ -1,0 +1,126 @@
+"""What a Keras model puts out: as its symbolic outputs say, else as it turns out when called."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zoo.orca.errors import ModelError
+from zoo.orca.frameworks.keras.columns.inputs import Layout
+from zoo.orca.frameworks.keras.models import Made
+from zoo.orca.wire.outputs import PROBES, OutputSpec, Shape, output_spec
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+def outputs_of(made: Made, layout: Layout, features: Arrays) -> tuple[OutputSpec, ...]:
+    """Return the outputs of a model; builds one that is built by its first batch.
+
+    Parameters
+    ----------
+    made : Made
+    layout : Layout
+    features : dict of str to array
+        Some rows of the inputs, at least one, as `Layout.feature_arrays` has them.
+
+    Raises
+    ------
+    ModelError
+        If an output is ragged or sparse; names it.
+    """
+    if not made.is_static:
+        made.model(_packed(made, layout, features, PROBES[0]))
+    elif not made.keras.has_own_predict_step(made.model):
+        symbolic = _symbolic(made)
+        if symbolic is not None:
+            return symbolic
+    return _called(made, layout, features)
+
+
+def _symbolic(made: Made) -> tuple[OutputSpec, ...] | None:
+    """Return what a functional model says; None if it does not know a shape."""
+    structure = made.keras.output_structure(made.model)
+    tensors = made.keras.flatten(structure)
+    shapes = [made.keras.shape_of(tensor) for tensor in tensors]
+    if None in shapes:
+        return None
+    keys = _keys(made, structure)
+    layers = [made.keras.output_layer(tensor) for tensor in tensors]
+    names = keys or [str(layer.name) for layer in layers]
+    are_unique = len(set(names)) == len(names)
+    return tuple(
+        _spec(
+            made,
+            name if are_unique else f"output_{place}",
+            tensor,
+            {None: shape or ()},
+            named=bool(keys) or (are_unique and _is_named(layer)),
+            keyed=bool(keys),
+        )
+        for place, (name, tensor, shape, layer) in enumerate(
+            zip(names, tensors, shapes, layers, strict=True)
+        )
+    )
+
+
+def _called(made: Made, layout: Layout, features: Arrays) -> tuple[OutputSpec, ...]:
+    """Return what comes out for two numbers of rows."""
+    answers = [
+        made.backend.predicted(made.model, _packed(made, layout, features, rows)) for rows in PROBES
+    ]
+    flat = [made.keras.flatten(answer) for answer in answers]
+    keys = _keys(made, answers[0])
+    return tuple(
+        _spec(
+            made,
+            keys[place] if keys else f"output_{place}",
+            tensors[0],
+            {
+                rows: made.keras.shape_of(one) or ()
+                for rows, one in zip(PROBES, tensors, strict=True)
+            },
+            named=bool(keys),
+            keyed=bool(keys),
+        )
+        for place, tensors in enumerate(zip(*flat, strict=True))
+    )
+
+
+def _spec(
+    made: Made, name: str, tensor: Any, shapes: Mapping[int | None, Shape], **flags: bool
+) -> OutputSpec:
+    kind = made.keras.layout_of(tensor)
+    if kind:
+        way = "x.to_tensor()" if kind == "ragged" else "tf.sparse.to_dense(x)"
+        raise ModelError(
+            f"the model's output {name!r} is a {kind} tensor, which has no array for each row\n"
+            f"Make it dense at the model's end: {way}"
+        )
+    return output_spec(name, made.keras.dtype_name(tensor), shapes, **flags)
+
+
+def _keys(made: Made, structure: Any) -> list[str]:
+    """Return the keys of a dict of outputs, in the order in which Keras flattens it."""
+    if not isinstance(structure, dict):
+        return []
+    if any(isinstance(value, (dict, list, tuple)) for value in structure.values()):
+        return []
+    return list(made.keras.flatten({key: str(key) for key in structure}))
+
+
+def _is_named(layer: Any) -> bool:
+    """Whether a layer's name is the user's: Keras makes names of classes and numbers."""
+    kind = re.sub(r"\W+", "", type(layer).__name__)
+    snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", kind).lower()
+    stem = re.sub(r"(_\d+)+$", "", str(layer.name))
+    return stem not in (snake, snake.replace("_", "")) and not stem.startswith("tf.")
+
+
+def _packed(made: Made, layout: Layout, features: Arrays, rows: int) -> Any:
+    """Return so many rows as the model is called with them."""
+    sized = {
+        name: np.resize(values, (rows, *values.shape[1:])) for name, values in features.items()
+    }
+    return layout.pack_features({n: made.backend.tensor(a) for n, a in sized.items()})

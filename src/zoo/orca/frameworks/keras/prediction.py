@@ -1,0 +1,48 @@
+"""Predictions with a Keras model, which may be built by the first rows."""
+
+from typing import Any
+
+from numpy.typing import NDArray
+
+from zoo.orca.frameworks.keras.columns.culprit import broken_row
+from zoo.orca.frameworks.keras.columns.inputs import Layout
+from zoo.orca.frameworks.keras.models import Made
+from zoo.orca.frameworks.keras.saving.state import write_state
+from zoo.orca.wire.job import PredictJob
+from zoo.orca.wire.packing import State
+from zoo.orca.worker.plugin import Columns
+
+
+class Prediction:
+    """Implements `zoo.orca.worker.plugin.Predictor`.
+
+    A model that is built by its first batch gets its state after that.
+    """
+
+    def __init__(self, made: Made, layout: Layout, job: PredictJob) -> None:
+        self._made, self._layout, self._spec = made, layout, job.columns
+        self._state = State.from_bytes(job.state) if job.state is not None else None
+        fixed = made.is_static or layout.placeholder() is not None
+        self._predict = made.backend.Predict(made, layout, fixed=fixed)
+
+    def begin(self, sample: Columns) -> int:
+        """Build the model, give it its state, and say how many rows suit it."""
+        made = self._made
+        if not made.is_static:
+            features = self._layout.feature_arrays(sample)
+            tensors = {name: made.backend.tensor(values) for name, values in features.items()}
+            made.model(self._layout.pack_features(tensors))
+        if self._state is not None:
+            write_state(made, self._state, optimizers=False)
+        return int(self._predict.rows_at_once)
+
+    def __call__(self, columns: Columns) -> list[NDArray[Any]]:
+        """Return the outputs for these rows."""
+        try:
+            found: list[NDArray[Any]] = self._predict(self._layout.feature_arrays(columns))
+        except Exception as error:
+            broken = broken_row(error, self._made, self._layout, self._spec, columns)
+            if broken is not None:
+                raise broken from error
+            raise
+        return found

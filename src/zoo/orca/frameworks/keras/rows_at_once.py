@@ -1,0 +1,33 @@
+"""How many rows a model takes at once, by its layers.
+
+On TensorFlow `zoo.orca.frameworks.keras.backends.tensorflow_memory` reads the graph instead.
+"""
+
+from math import prod
+from typing import Any
+
+from zoo.orca.frameworks.keras.backends.tensorflow_memory import (
+    BUDGET,
+    ELEMENT_BYTES,
+    FEWEST_ROWS,
+    MOST_ROWS,
+)
+
+
+def rows_by_layers(made: Any) -> int:
+    """Return how many rows to call a model with; few for one that is not of symbolic layers."""
+    if not made.is_static:
+        return FEWEST_ROWS
+    elements = 0
+    for layer in made.model._flatten_layers():
+        # One that is called in several places has as many outputs.
+        for node in getattr(layer, "_inbound_nodes", ()):
+            for output in node.output_tensors:
+                if None in output.shape[1:]:
+                    return FEWEST_ROWS
+                elements += prod(output.shape[1:])
+    if not elements:
+        return FEWEST_ROWS
+    fitting = max(FEWEST_ROWS, min(MOST_ROWS, BUDGET // (elements * ELEMENT_BYTES)))
+    # A power of two: JAX compiles a model for those.
+    return 1 << (fitting.bit_length() - 1)

@@ -1,0 +1,1 @@
+"""A Keras model's state as tensors, and Keras's own files."""

@@ -1,0 +1,71 @@
+"""What files of Keras's say of an optimizer and `Model.load_weights` leaves there.
+
+The files are read as data: JSON and arrays. Nothing in them is executed.
+"""
+
+import json
+import warnings
+import zipfile
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zoo.orca.frameworks.keras.models import Made
+
+
+def read_rate(made: Made, path: str) -> None:
+    """Give the model's optimizer the learning rate of a .keras or .h5 file of a whole model.
+
+    A rate that is a schedule, in the file or in the model, stays the model's.
+    """
+    variable = made.keras.rate_variable(made.model.optimizer)
+    rate = _config(path).get("config", {}).get("learning_rate")
+    if variable is not None and isinstance(rate, (int, float)):
+        variable.assign(rate)
+
+
+def read_h5_optimizer(made: Made, path: str) -> None:
+    """Give the model's optimizer the variables of an .h5 file of a whole model.
+
+    One warning says if they are another optimizer's.
+    """
+    saved = _h5_variables(path)
+    variables = made.keras.optimizer_variables(made.model.optimizer)[: len(saved)]
+    if [tuple(one.shape) for one in variables] != [value.shape for value in saved]:
+        warnings.warn(
+            f"the optimizer of {path.rpartition('/')[2]} does not fit the model's: the weights are "
+            "read, and the optimizer begins anew",
+            stacklevel=2,
+        )
+        return
+    for variable, value in zip(variables, saved, strict=True):
+        variable.assign(value)
+
+
+def _config(path: str) -> dict[str, Any]:
+    """Return the optimizer's configuration, empty where the file has none."""
+    if path.endswith(".keras"):
+        with zipfile.ZipFile(path) as archive:
+            compiled = json.loads(archive.read("config.json")).get("compile_config") or {}
+        found = compiled.get("optimizer")
+    else:
+        import h5py
+
+        with h5py.File(path, "r") as file:
+            found = json.loads(file.attrs.get("training_config", "{}")).get("optimizer_config")
+    return found if isinstance(found, dict) else {}
+
+
+def _h5_variables(path: str) -> list[NDArray[Any]]:
+    """Return the optimizer's variables in their order."""
+    import h5py
+
+    with h5py.File(path, "r") as file:
+        group = file.get("optimizer_weights")
+        if group is None:
+            return []
+        # Names that are too many for one attribute are in several: weight_names0 and so on.
+        lists = sorted(name for name in group.attrs if name.startswith("weight_names"))
+        names = [name for part in sorted(lists, key=len) for name in group.attrs[part]]
+        return [np.asarray(group[name]) for name in names]

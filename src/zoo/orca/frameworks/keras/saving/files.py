@@ -1,0 +1,90 @@
+"""Keras models in the caller's own process: `get_model`, and Keras's own file formats.
+
+Unlike a job in a child, nothing here resets this process: its seeds, policies and other models
+are the caller's.
+"""
+
+import warnings
+from typing import Any
+
+from zoo.orca.errors import ModelError, StateError
+from zoo.orca.frameworks.keras.models import Made
+from zoo.orca.frameworks.keras.saving.archives import read_h5_optimizer, read_rate
+from zoo.orca.frameworks.keras.saving.state import read_state, write_state
+from zoo.orca.wire.job import Job
+from zoo.orca.wire.packing import State
+
+
+def restore(job: Job) -> Any:
+    """Return the model of `job`, built, with the job's state where it has one."""
+    return _restored(job).model
+
+
+def save_model(job: Job, path: str) -> None:
+    """Write the model in the format that the ending of `path` names: .keras or .h5."""
+    with warnings.catch_warnings():
+        # Who names a path .h5 has chosen the format that Keras calls legacy.
+        warnings.filterwarnings("ignore", "You are saving your model as an HDF5 file", UserWarning)
+        _restored(job).model.save(path)
+
+
+def save_weights(job: Job, path: str) -> None:
+    """Write the weights alone, in Keras's format."""
+    _restored(job).model.save_weights(path)
+
+
+def load_weights(job: Job, path: str, *, whole: bool = False) -> State:
+    """Return the state of a model with the weights of a .keras or .h5 file.
+
+    Of a .keras or .weights.h5 file the optimizer's variables are read too, where it has them.
+    Whatever else is in a file, nothing of it is executed.
+
+    Parameters
+    ----------
+    job : Job
+    path : str
+    whole : bool
+        Whether an .h5 file is to be read as one of a whole model, with the optimizer's variables.
+
+    Raises
+    ------
+    StateError
+        If the file is not Keras's, or its weights do not fit the model.
+    """
+    made = _built(job)
+    whole = path.endswith(".keras") or (whole and not path.endswith(".weights.h5"))
+    compiled = made.keras.is_compiled(made.model)
+    if compiled and (whole or path.endswith(".weights.h5")):
+        # Such a file may hold the optimizer's variables, which need a place to go to.
+        made.keras.build_optimizer(made.model.optimizer, made.trainable_variables)
+    try:
+        made.model.load_weights(path)
+    except (ValueError, OSError, KeyError) as error:
+        raise StateError(f"{path} does not hold weights of this model: {error}") from error
+    if compiled and whole:
+        if path.endswith(".h5"):
+            read_h5_optimizer(made, path)
+        read_rate(made, path)
+    return read_state(made, {"epoch": 0, "step": 0})
+
+
+def _restored(job: Job) -> Made:
+    made = _built(job)
+    if job.state is not None:
+        write_state(made, State.from_bytes(job.state), optimizers=True)
+    return made
+
+
+def _built(job: Job) -> Made:
+    made = Made(job, fresh_process=False)
+    if not made.is_static:
+        layout = made.layout(job.columns)
+        placeholder = layout.placeholder()
+        if placeholder is None:
+            raise ModelError(
+                "the model is built by its first batch, and no batch was seen yet: fit, evaluate "
+                "or predict first, or give its inputs shapes (keras.Input)"
+            )
+        tensors = {name: made.backend.tensor(values) for name, values in placeholder.items()}
+        made.model(layout.pack_features(tensors))
+    return made

@@ -1,0 +1,166 @@
+"""A model's state as named tensors, and back."""
+
+from collections.abc import Iterable, Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zoo.orca.errors import StateError
+from zoo.orca.frameworks.keras.models import Made, value_of
+from zoo.orca.frameworks.keras.saving.tables import check_state, refresh, tables
+from zoo.orca.wire.packing import State
+from zoo.orca.worker.collective.protocol import Collective
+
+_OPTIMIZERS = "optimizers"
+_TABLES = "tables"
+#: Before the names of tensors that are an optimizer's hyperparameters, which have no number.
+_HYPER = "hyper:"
+
+
+def read_state(made: Made, meta: dict[str, Any]) -> State:
+    """Return weights, random states and all variables of optimizers that were built.
+
+    Names carry each tensor's number, which makes them unique and keeps their order.
+    """
+    tensors = _named("weights", made.weights, made)
+    tensors.update(_named("random", made.keras.random_states(made.model), made))
+    built = {}
+    for place, optimizer in made.optimizers().items():
+        trained = made.keras.optimized(optimizer, made.trainable_variables)
+        if trained is not None:
+            variables = made.keras.optimizer_variables(optimizer)
+            tensors.update(_named(_prefix(place), variables, made))
+            for name, variable in made.keras.hyperparameters(optimizer).items():
+                tensors[f"{_prefix(place)}/{_HYPER}{name}"] = _portable(value_of(variable))
+            built[place] = trained
+    fixed = {
+        "framework": made.framework,
+        "keras": made.keras.VERSION,
+        _OPTIMIZERS: built,
+        _TABLES: tables(made),
+    }
+    return State(tensors, {**meta, **fixed})
+
+
+def write_state(made: Made, state: State, *, optimizers: bool) -> None:
+    """Give a built model the values of a state.
+
+    Parameters
+    ----------
+    made : Made
+    state : State
+    optimizers : bool
+        Whether optimizers get theirs too, for training.
+
+    Raises
+    ------
+    StateError
+        If a tensor does not fit the model; names the first one. If a layer's vocabulary is another.
+    """
+    check_state(made, state.meta.get(_TABLES))
+    random_states = made.keras.random_states(made.model)
+    _assign(made, made.weights, _members(state, "weights"), "the model's weights")
+    saved = _members(state, "random")
+    # A state of weights alone has none, nor has a model of Keras 2 outside of the workers.
+    if saved and random_states:
+        _assign(made, random_states, saved, "the model's random generators")
+    refresh(made)
+    if not optimizers:
+        return
+    found = made.optimizers()
+    for place, trained in state.meta.get(_OPTIMIZERS, {}).items():
+        if place not in found:
+            raise StateError(
+                f"the state has an optimizer {place or 'of compile'!r}, and the model has none"
+            )
+        trainable = made.trainable_variables
+        if max(trained, default=-1) >= len(trainable):
+            raise StateError("the state's optimizer trained more variables than the model has")
+        made.keras.build_optimizer(found[place], [trainable[number] for number in trained])
+        variables = made.keras.optimizer_variables(found[place])
+        _assign(made, variables, _members(state, _prefix(place)), "the optimizer's variables")
+        for name, variable in made.keras.hyperparameters(found[place]).items():
+            # A state that an earlier version saved has none, nor has one whose rate was a schedule.
+            value = state.tensors.get(f"{_prefix(place)}/{_HYPER}{name}")
+            if value is not None and value.shape == tuple(variable.shape):
+                variable.assign(value)
+
+
+def share_state(made: Made, collective: Collective) -> None:
+    """Give every rank the state of rank 0; called on all ranks."""
+    if collective.size == 1:
+        return
+    own = read_state(made, {}).to_bytes() if collective.rank == 0 else None
+    received = collective.broadcast(own)
+    if collective.rank != 0:
+        write_state(made, State.from_bytes(bytes(received)), optimizers=True)
+
+
+def expected_bytes(made: Made) -> int:
+    """Return the size of the state after training, with all slots of the compiled optimizer."""
+    optimizer, trainable = made.model.optimizer, made.trainable_variables
+    if trainable and made.keras.optimized(optimizer, trainable) is None:
+        # What its first update would do; now it is still time to say that it is too large.
+        made.keras.build_optimizer(optimizer, trainable)
+    variables = [*made.weights, *made.keras.random_states(made.model)]
+    for one in made.optimizers().values():
+        variables += made.keras.optimizer_variables(one)
+    return sum(_elements(one) * made.numpy_dtype(one).itemsize for one in variables)
+
+
+def _elements(variable: Any) -> int:
+    """Return how many numbers a variable has; of one whose length is open, those of now."""
+    shape = tuple(variable.shape)
+    return value_of(variable).size if None in shape else prod(shape)
+
+
+def _prefix(place: str) -> str:
+    return f"optimizer/{place}" if place else "optimizer"
+
+
+def _named(prefix: str, variables: Iterable[Any], made: Made) -> dict[str, NDArray[Any]]:
+    return {
+        f"{prefix}/{number}:{made.keras.name_of(variable)}": _portable(value_of(variable))
+        for number, variable in enumerate(variables)
+    }
+
+
+def _portable(value: NDArray[Any]) -> NDArray[Any]:
+    """Return bfloat16 and its like, which numpy alone does not know, as float32."""
+    return value if value.dtype.isbuiltin == 1 else value.astype(np.float32)
+
+
+def _members(state: State, prefix: str) -> list[tuple[str, NDArray[Any]]]:
+    """Return the tensors under exactly this prefix, in order."""
+    start = f"{prefix}/"
+    return [
+        (name, value)
+        for name, value in state.tensors.items()
+        if name.startswith(start) and name[len(start) :].partition(":")[0].isdigit()
+    ]
+
+
+def _assign(
+    made: Made, variables: Sequence[Any], saved: list[tuple[str, NDArray[Any]]], what: str
+) -> None:
+    for variable, (name, value) in zip(variables, saved, strict=False):
+        expected = tuple(variable.shape)
+        # A variable whose length is open takes any.
+        if len(expected) != value.ndim or any(
+            length not in (None, found) for length, found in zip(expected, value.shape, strict=True)
+        ):
+            raise StateError(
+                f"{what} do not fit the state: {name} has shape {value.shape}, and "
+                f"{made.keras.name_of(variable)} has {expected}"
+            )
+    if len(variables) != len(saved):
+        names = [name for name, _ in saved[len(variables) :]]
+        names += [made.keras.name_of(variable) for variable in variables[len(saved) :]]
+        raise StateError(
+            f"{what} do not fit the state: it has {len(saved)} tensors, the model "
+            f"{len(variables)}; the first without a partner is {names[0]}"
+        )
+    for variable, (_, value) in zip(variables, saved, strict=True):
+        variable.assign(value.astype(made.numpy_dtype(variable), copy=False))

@@ -1,0 +1,324 @@
+"""Callbacks: which of the user's run where, and Orca's own before and after them.
+
+::
+
+    First   where the loop stands; batches of no rows are undone; a step's logs made global
+    ...     the user's; those that write run on rank 0 alone
+    History
+    Last    workers agree whether to stop; progress, warnings, checkpoints
+"""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zoo.orca.errors import ModelError
+from zoo.orca.frameworks.keras.models import Made, value_of
+from zoo.orca.frameworks.keras.training.metrics import restore
+from zoo.orca.frameworks.keras.training.position import Loop
+from zoo.orca.frameworks.keras.training.randomness import seed_epoch
+from zoo.orca.wire.job import Progress
+from zoo.orca.worker.plugin import World
+
+_WRITERS = ("ModelCheckpoint", "TensorBoard", "CSVLogger", "RemoteMonitor", "SwapEMAWeights")
+_BATCH_HOOKS = ("on_batch_begin", "on_batch_end", "on_train_batch_begin", "on_train_batch_end")
+_TEST_HOOKS = ("on_test_batch_begin", "on_test_batch_end")
+_REPORT_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """What the user's callbacks want to be called for."""
+
+    train: bool
+    test: bool
+
+
+def hooks_of(callbacks: Sequence[Any], base: type) -> Hooks:
+    """Return whether any callback looks at single steps; the same on all ranks."""
+    return Hooks(
+        any(_looks(one, base, _BATCH_HOOKS) for one in callbacks),
+        any(_looks(one, base, _TEST_HOOKS) for one in callbacks),
+    )
+
+
+def _looks(callback: Any, base: type, names: Sequence[str]) -> bool:
+    # Keras's own callbacks that write have hooks for batches, used with some settings only.
+    frequency = getattr(callback, "save_freq", getattr(callback, "update_freq", None))
+    if frequency == "epoch" and type(callback).__module__.startswith(("keras.", "tf_keras.")):
+        return False
+    return any(
+        getattr(getattr(callback, name), "__func__", None) is not getattr(base, name)
+        for name in names
+    )
+
+
+def user_callbacks(made: Made, callbacks: Sequence[Any], world: World) -> list[Any]:
+    """Return those of the user's callbacks that run on this rank.
+
+    Raises
+    ------
+    ModelError
+        If one is of the other Keras.
+    """
+    keras = made.keras.package()
+    for callback in callbacks:
+        if not isinstance(callback, keras.callbacks.Callback):
+            raise ModelError(
+                f"the callback {type(callback).__qualname__} is of "
+                f"{type(callback).__module__.partition('.')[0]}, and the model is of Keras "
+                f"{made.keras.VERSION}: make it from {keras.__name__}.callbacks"
+            )
+    if world.size == 1:
+        return list(callbacks)
+    running = []
+    for callback in callbacks:
+        names = {kind.__name__ for kind in type(callback).__mro__ if _is_keras_own(kind)}
+        if "BackupAndRestore" in names:
+            if world.rank == 0:
+                text = "BackupAndRestore does nothing on several workers: give a model_dir instead"
+                world.report(Progress("warning", text=text))
+        elif world.rank == 0 or not names.intersection(_WRITERS):
+            running.append(callback)
+    return running
+
+
+def _is_keras_own(kind: type) -> bool:
+    return kind.__module__.startswith(("keras.", "tf_keras."))
+
+
+@dataclass
+class Frame:
+    """What Orca's own callbacks share.
+
+    Attributes
+    ----------
+    step_logs : callable
+        From a step's logs and this rank's share to global ones.
+    pacing : list
+        The callback that sets how many steps a call runs, where one may.
+    seed : int
+        The job's.
+    """
+
+    made: Made
+    world: World
+    loop: Loop
+    hooks: Hooks
+    step_logs: Callable[[Any, float], dict[str, float]]
+    pacing: list[Any]
+    seed: int
+
+    @property
+    def several(self) -> bool:
+        """Whether there are other workers."""
+        return self.world.size > 1
+
+
+class _NoRows:
+    """Undoes a step for which this rank had no rows."""
+
+    def __init__(self, frame: Frame) -> None:
+        self._frame = frame
+        self._before: list[tuple[Any, NDArray[Any]]] | None = None
+
+    def begin(self, step: int) -> None:
+        """Note the variables' values if the step has no rows."""
+        self._before = None
+        if self._frame.several and self._frame.loop.part.share(step) == 0:
+            self._before = [(v, value_of(v).copy()) for v in self._variables()]
+
+    def end(self) -> None:
+        """Put them back."""
+        if self._before is not None:
+            restore(self._before, self._variables())
+
+    def _variables(self) -> list[Any]:
+        made = self._frame.made
+        return [*made.metric_variables(), *made.non_trainable_variables]
+
+
+def first_callback(frame: Frame) -> Any:
+    """Return the callback that runs before the user's.
+
+    It has a hook for the end of steps only where the loop is to be watched: Keras waits for it.
+    """
+    base = frame.made.keras.package().callbacks.Callback
+    loop, no_rows = frame.loop, _NoRows(frame)
+    reporter = _Reporter(frame)
+    watch_train, watch_test = loop.watched["train"], loop.watched["test"]
+
+    class First(base):  # type: ignore[misc, valid-type]
+        """Follows the loop."""
+
+        _supports_tf_logs = True
+
+        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+            loop.begin("train")
+            seed_epoch(frame.made, frame.seed, frame.world, loop.part.start)
+            reporter.begin(epoch, self.params)
+
+        def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+            loop.step = batch
+            reporter.step(batch)
+            if watch_train:
+                no_rows.begin(batch)
+
+        def on_test_begin(self, logs: Any = None) -> None:
+            loop.end_training()
+            loop.begin("test")
+
+        def on_test_batch_begin(self, batch: int, logs: Any = None) -> None:
+            loop.step = batch
+            if watch_test:
+                no_rows.begin(batch)
+
+        def on_test_end(self, logs: Any = None) -> None:
+            loop.phase = ""
+
+    if watch_train:
+        First.on_train_batch_end = _step_end(frame, no_rows, frame.hooks.train)
+    if watch_test:
+        First.on_test_batch_end = _step_end(frame, no_rows, frame.hooks.test)
+    return First()
+
+
+def _step_end(frame: Frame, no_rows: _NoRows, wanted: bool) -> Callable[..., None]:
+    """Return a callback's method for the end of a step."""
+    loop = frame.loop
+
+    def on_batch_end(self: Any, batch: int, logs: Any = None) -> None:
+        loop.step = batch
+        no_rows.end()
+        if wanted and frame.several and loop.phase:
+            merged = frame.step_logs(logs, loop.part.share(batch))
+            # Keras hands the same dict to the callbacks that follow.
+            logs.clear()
+            logs.update(merged)
+
+    return on_batch_end
+
+
+class _Reporter:
+    """Tells the driver about steps, not often."""
+
+    def __init__(self, frame: Frame) -> None:
+        self._frame = frame
+        self._is_on = frame.world.rank == 0
+        self._epoch = self._epochs = 0
+        self._last = time.monotonic()
+
+    def begin(self, epoch: int, params: dict[str, Any]) -> None:
+        self._epoch, self._epochs = epoch, int(params.get("epochs") or 0)
+        frame = self._frame
+        self._last = time.monotonic()
+        if self._is_on:
+            steps = frame.loop.part.count
+            frame.world.report(Progress("epoch", epoch=epoch, epochs=self._epochs, steps=steps))
+
+    def step(self, step: int) -> None:
+        now = time.monotonic()
+        if not self._is_on or step == 0 or now - self._last < _REPORT_SECONDS:
+            return
+        self._last = now
+        frame = self._frame
+        frame.made.keras.sync(frame.made.model)
+        progress = Progress(
+            "step",
+            epoch=self._epoch,
+            epochs=self._epochs,
+            step=step,
+            steps=frame.loop.part.count,
+            rows=frame.loop.part.rows_before(step),
+            seconds=now - frame.loop.began,
+            logs=numbers(frame.made.model.get_metrics_result()),
+        )
+        frame.world.report(progress)
+
+
+def last_callback(frame: Frame, save: Callable[[], None] | None) -> Any:
+    """Return the callback that runs after the user's and after Keras's history.
+
+    Parameters
+    ----------
+    frame : Frame
+    save : callable or None
+        Called at each epoch's end.
+    """
+    base = frame.made.keras.package().callbacks.Callback
+    ends = _EpochEnds(frame)
+
+    class Last(base):  # type: ignore[misc, valid-type]
+        """Ends epochs alike on all ranks."""
+
+        _supports_tf_logs = True
+
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            frame.loop.end_training()
+            _agree(frame, self.model)
+            if frame.world.rank == 0:
+                ends.report(epoch, int(self.params.get("epochs") or 0), numbers(logs))
+            if save is not None:
+                save()
+
+    if frame.hooks.train and frame.several:
+        Last.on_train_batch_end = lambda self, batch, logs=None: _agree(frame, self.model)
+    return Last()
+
+
+def _agree(frame: Frame, model: Any) -> None:
+    """Stop on all ranks if any wants to; called on all ranks."""
+    if frame.several:
+        flag = np.array([bool(model.stop_training)], np.int64)
+        frame.world.collective.all_reduce(flag)
+        model.stop_training = bool(flag[0])
+
+
+class _EpochEnds:
+    """Tells the driver how epochs ended."""
+
+    def __init__(self, frame: Frame) -> None:
+        self._frame = frame
+        self._warned = False
+
+    def report(self, epoch: int, epochs: int, logs: dict[str, float]) -> None:
+        """Report one epoch; a value that is not finite is a warning, once."""
+        loop, world = self._frame.loop, self._frame.world
+        part = loop.train
+        if part is None:
+            return
+        steps = loop.first + loop.taken - part.start
+        progress = Progress(
+            "epoch_end",
+            epoch=epoch,
+            epochs=epochs,
+            step=steps,
+            steps=steps,
+            rows=part.rows_before(steps),
+            seconds=time.monotonic() - loop.began,
+            logs=logs,
+        )
+        world.report(progress)
+        bad = [name for name, value in logs.items() if not math.isfinite(value)]
+        if bad and not self._warned:
+            self._warned = True
+            text = f"{', '.join(bad)} is not a finite number after epoch {epoch + 1}"
+            world.report(Progress("warning", text=text, epoch=epoch))
+
+
+def numbers(logs: Any) -> dict[str, float]:
+    """Return logs as plain floats; a value that is an array becomes one entry an element."""
+    found: dict[str, float] = {}
+    for name, value in (logs or {}).items():
+        array = np.asarray(value, np.float64)
+        if array.ndim == 0:
+            found[str(name)] = float(array)
+        else:
+            flat = array.reshape(-1).tolist()
+            found.update({f"{name}_{k}": float(one) for k, one in enumerate(flat)})
+    return found

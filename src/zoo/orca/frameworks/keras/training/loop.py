@@ -1,0 +1,317 @@
+"""One `fit` or `evaluate` of a Keras model on one of several workers: the parts put together."""
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zoo.orca.frameworks.common.cursor import first_step
+from zoo.orca.frameworks.keras.columns.culprit import broken_row
+from zoo.orca.frameworks.keras.columns.labels import Labels
+from zoo.orca.frameworks.keras.feed import rows_or_one
+from zoo.orca.frameworks.keras.models import Made
+from zoo.orca.frameworks.keras.outputs import outputs_of
+from zoo.orca.frameworks.keras.saving.state import (
+    expected_bytes,
+    read_state,
+    share_state,
+    write_state,
+)
+from zoo.orca.frameworks.keras.saving.tables import check_workers
+from zoo.orca.frameworks.keras.training import executions as keras_executions
+from zoo.orca.frameworks.keras.training.callbacks import (
+    Frame,
+    Hooks,
+    first_callback,
+    hooks_of,
+    last_callback,
+    numbers,
+    user_callbacks,
+)
+from zoo.orca.frameworks.keras.training.evaluation_rows import with_large_batches
+from zoo.orca.frameworks.keras.training.metrics import Logs, Statistics
+from zoo.orca.frameworks.keras.training.position import Loop, Part
+from zoo.orca.frameworks.keras.training.randomness import seed_fit
+from zoo.orca.frameworks.keras.training.steps import Step, distribute
+from zoo.orca.wire.job import EvaluateJob, TrainJob
+from zoo.orca.wire.outputs import OutputSpec
+from zoo.orca.wire.packing import State, unpack
+from zoo.orca.wire.plan import Plan, global_rows
+from zoo.orca.worker.plugin import Evaluated, Rows, Trained, World, check_state_size
+
+
+class Session:
+    """A built model with a job's state, ready for a loop; made on all ranks.
+
+    Attributes
+    ----------
+    made : Made
+    outputs : tuple of OutputSpec
+    """
+
+    def __init__(
+        self,
+        made: Made,
+        rows: Rows,
+        job: TrainJob | EvaluateJob,
+        world: World,
+        validation: Rows | None = None,
+    ) -> None:
+        self.made, self._world, self._seed = made, world, job.seed
+        self._class_weight = job.class_weight if isinstance(job, TrainJob) else None
+        spec = rows.spec
+        self._weighted = bool(spec.weight or spec.output_weights or self._class_weight)
+        self.layout = made.layout(rows.spec)
+        if (output := self.layout.output_of_lone_label) is not None:
+            made.keras.give_label(made.model, output)
+        self.feed = self.feed_of(rows, self._class_weight)
+        some = {name: rows_or_one(values[:2]) for name, values in rows.columns.items()}
+        arrays = self.layout.feature_arrays(some)
+        self.outputs: tuple[OutputSpec, ...] = outputs_of(made, self.layout, arrays)
+        # Not as many rows as outputs: Keras 3 could take them for one another.
+        sample = self.feed.sample(len(self.outputs) + 1)
+        check_workers(made, world.collective)
+        labels = Labels(made, self.layout, sample[0])
+        others = {" of validation_data": validation} if validation is not None else {}
+        labels.check({"": rows, **others}, world)
+        if self._class_weight:
+            labels.check_weights(self._class_weight, rows, world)
+        self.state = State.from_bytes(job.state) if job.state is not None else None
+        if self.state is not None:
+            write_state(made, self.state, optimizers=isinstance(job, TrainJob))
+        else:
+            share_state(made, world.collective)
+        training = isinstance(job, TrainJob)
+        if isinstance(job, TrainJob):
+            check_state_size(expected_bytes(made), job)
+        made.backend.ready(made, sample, training=training)
+        self._step: Step | None = None
+        if world.size > 1:
+            self._step = distribute(
+                made,
+                world.collective,
+                weighted=self._weighted,
+                batch=sample,
+                outputs=len(self.outputs),
+            )
+
+    def clocks(self) -> tuple[list[Any], list[Any]]:
+        """Return the callbacks before and after all others that time steps, if they are wanted."""
+        if self._world.timings is None:
+            return [], []
+        step = self._step
+        clock = self.made.backend.step_clock(
+            self._world.timings, lambda: step.exchange_seconds if step else 0.0, self.feed
+        )
+        clock.watch(self.made.model)
+        before, after = clock.callbacks(self.made.keras.package().callbacks.Callback)
+        return [before], [after]
+
+    def feed_of(self, rows: Rows, class_weight: Mapping[int, float] | None = None) -> Any:
+        """Return the feed of one data set."""
+        return self.made.backend.Feed(
+            rows.plan,
+            self._world.rank,
+            rows.columns,
+            lambda columns: self.layout.arrays(columns, class_weight),
+            self.layout.pack,
+            counted=self._world.size > 1,
+        )
+
+    @contextlib.contextmanager
+    def explained(self, *data: Rows) -> Iterator[None]:
+        """Let an error of Orca's out as itself, and one of a broken row as one that names it."""
+        try:
+            yield
+        except Exception as error:
+            if self._step is not None and self._step.problem is not None:
+                raise self._step.problem from error
+            for rows in data:
+                broken = broken_row(error, self.made, self.layout, rows.spec, rows.columns)
+                if broken is not None:
+                    raise broken from error
+            raise
+
+    def frame(self, loop: Loop, plans: Mapping[str, Plan], callbacks: Sequence[Any]) -> Frame:
+        """Return what callbacks share; from here on epochs' logs are those of all workers.
+
+        Parameters
+        ----------
+        loop : Loop
+        plans : dict of str to Plan
+            Of "train" and "test".
+        callbacks : sequence
+            All the user's, also those of other ranks.
+        """
+        made, world = self.made, self._world
+        base = made.keras.package().callbacks.Callback
+        hooks = _hooks(made, callbacks)
+        idle = {
+            phase: not made.backend.UNDOES_EMPTY_STEPS and _someone_idles(plan)
+            for phase, plan in plans.items()
+        }
+        pacing = []
+        if any(idle.values()):
+            made.keras.limit_steps_per_execution(made.model)
+        elif not hooks.train and not hooks.test:
+            steps = made.keras.steps_variable(made.model, begin=keras_executions.BEGIN)
+            pacing = [keras_executions.pace(base, steps)] if steps is not None else []
+        loop.watched = {
+            "train": idle.get("train", False) or hooks.train,
+            "test": idle.get("test", False) or (hooks.test and world.size > 1),
+        }
+        original = getattr(made.model, made.keras.RESULTS)
+        logs = Logs(made, world.collective, original)
+        if world.size > 1:
+            self._make_logs_global(loop, plans, logs, original)
+
+        def of_step(step_logs: Any, share: float) -> dict[str, float]:
+            return numbers(logs.of_step(step_logs, share))
+
+        return Frame(made, world, loop, hooks, of_step, pacing, self._seed)
+
+    def _make_logs_global(
+        self, loop: Loop, plans: Mapping[str, Plan], logs: Logs, original: Any
+    ) -> None:
+        statistics = None
+        if "train" in plans:
+            plan = plans["train"]
+            weight = plan.counts[self._world.rank] / plan.rows
+            statistics = Statistics(self.made, self._world.collective, weight)
+
+        def results(step_logs: Any) -> Any:
+            if not loop.phase:  # an evaluation that a user's callback has begun
+                return original(step_logs)
+            if loop.phase == "train" and statistics is not None:
+                # Now, and not at the epoch's end: validation comes first, with one model for all.
+                statistics.average()
+            return logs.of_epoch(step_logs, loop.end())
+
+        object.__setattr__(self.made.model, self.made.keras.RESULTS, results)
+
+
+def train(made: Made, job: TrainJob, rows: Rows, validation: Rows | None, world: World) -> Trained:
+    """Run `Model.fit`; called on all ranks."""
+    users = list(unpack(job.callbacks)) if job.callbacks is not None else []
+    session = Session(made, rows, job, world, validation)
+    plan, plans = rows.plan, {"train": rows.plan}
+    steps = job.steps_per_epoch or plan.steps_per_pass
+    first = first_step(session.state, plan)
+    loop = Loop(_part(plan, world.rank, steps), None, first)
+    data = session.feed.steps(lambda: loop.first + loop.taken, steps)
+    validation_data = None
+    if validation is not None:
+        if job.validation_steps is None and not _hooks(made, users).test:
+            validation = with_large_batches(made, validation)
+        count = _limited(job.validation_steps, validation.plan)
+        loop.test = _part(validation.plan, world.rank, count)
+        plans["test"] = validation.plan
+        validation_data = session.feed_of(validation).steps(lambda: 0, count)
+    seed_fit(made, job.seed, world, first)
+    history = made.keras.package().callbacks.History()
+    progress = _Progress(made, session.state, job, plan, loop, history)
+    running = user_callbacks(made, users, world)
+    frame = session.frame(loop, plans, users)
+    before, after = session.clocks()
+    save = (lambda: progress.save(world)) if world.checkpoint is not None else None
+    own = [first_callback(frame), *frame.pacing]
+    listed = [*before, *own, *running, history, last_callback(frame, save), *after]
+    epochs = job.initial_epoch + job.epochs
+    with session.explained(rows, *([validation] if validation is not None else [])):
+        made.model.fit(
+            data,
+            epochs=epochs,
+            initial_epoch=job.initial_epoch,
+            verbose=0,
+            # The data set has the plan's order; Keras 3 warns when it is asked for more.
+            shuffle=False,
+            callbacks=made.backend.callbacks(made, listed, epochs=epochs, steps=steps),
+            validation_data=validation_data,
+            validation_freq=job.validation_freq,
+        )
+    return Trained(progress.history(), progress.state(), session.outputs)
+
+
+def evaluate(made: Made, job: EvaluateJob, rows: Rows, world: World) -> Evaluated:
+    """Run `Model.evaluate`; called on all ranks."""
+    users = list(unpack(job.callbacks)) if job.callbacks is not None else []
+    if job.steps is None and not _hooks(made, users).test:
+        rows = with_large_batches(made, rows)
+    session = Session(made, rows, job, world)
+    count = _limited(job.steps, rows.plan)
+    loop = Loop(None, _part(rows.plan, world.rank, count))
+    running = user_callbacks(made, users, world)
+    frame = session.frame(loop, {"test": rows.plan}, users)
+    listed = [first_callback(frame), *frame.pacing, *running]
+    with session.explained(rows):
+        metrics = made.model.evaluate(
+            session.feed.steps(lambda: 0, count),
+            verbose=0,
+            callbacks=made.backend.callbacks(made, listed, epochs=1, steps=count),
+            return_dict=True,
+        )
+    return Evaluated(numbers(metrics), session.outputs)
+
+
+@dataclass
+class _Progress:
+    """What a `fit` has to show so far: its history and its state."""
+
+    made: Made
+    begun: State | None
+    job: TrainJob
+    plan: Plan
+    loop: Loop
+    records: Any
+
+    def history(self) -> dict[str, list[float]]:
+        """Return one list of floats for each of Keras's names."""
+        found: dict[str, list[float]] = {}
+        for name, values in self.records.history.items():
+            for value in values:
+                for key, one in numbers({name: value}).items():
+                    found.setdefault(key, []).append(one)
+        return found
+
+    def state(self) -> State:
+        """Return the state as it is now, with the place in the rows to go on from."""
+        done = self.begun.meta.get("step", 0) if self.begun is not None else 0
+        pass_index, step = divmod(self.loop.first + self.loop.taken, self.plan.steps_per_pass)
+        cursor = {
+            "pass": pass_index,
+            "step": step,
+            "rows": self.plan.rows,
+            "batch_size": self.plan.batch_size,
+            "window": self.plan.window,
+        }
+        epoch = self.job.initial_epoch + len(self.records.epoch)
+        meta = {"epoch": epoch, "step": done + self.loop.taken, "cursor": cursor}
+        return read_state(self.made, meta)
+
+    def save(self, world: World) -> None:
+        """Offer the state for a checkpoint."""
+        if world.checkpoint is not None:
+            world.checkpoint(self.state, self.history())
+
+
+def _hooks(made: Made, callbacks: Sequence[Any]) -> Hooks:
+    return hooks_of(callbacks, made.keras.package().callbacks.Callback)
+
+
+def _part(plan: Plan, rank: int, count: int) -> Part:
+    return Part(plan.shares(rank), global_rows(plan, 0, plan.steps_per_pass), count)
+
+
+def _limited(steps: int | None, plan: Plan) -> int:
+    return min(steps or plan.steps_per_pass, plan.steps_per_pass)
+
+
+def _someone_idles(plan: Plan) -> bool:
+    """Whether any rank has a step without rows."""
+    if len(plan.counts) == 1:
+        return False
+    shares: NDArray[np.int64] = np.diff(plan.ends(), axis=0, prepend=0)
+    return bool((shares == 0).any())

@@ -1,0 +1,158 @@
+"""Logs over all workers: metrics from their states, raw values by rows; and statistics averaged."""
+
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zoo.orca.errors import ModelError
+from zoo.orca.frameworks.keras.models import Made, value_of
+from zoo.orca.wire.packing import State
+from zoo.orca.worker.collective.protocol import Collective
+
+
+def sum_arrays(collective: Collective, arrays: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
+    """Return the sums over ranks: floats by float64, whole numbers by int64; on all ranks."""
+    results: list[NDArray[Any]] = [np.empty(0)] * len(arrays)
+    for wide, is_whole in ((np.float64, False), (np.int64, True)):
+        chosen = [k for k, array in enumerate(arrays) if (array.dtype.kind in "iub") == is_whole]
+        if not chosen:
+            continue
+        flat = np.concatenate([arrays[k].reshape(-1).astype(wide) for k in chosen])
+        collective.all_reduce(flat)
+        ends = np.cumsum([arrays[k].size for k in chosen])
+        for k, part in zip(chosen, np.split(flat, ends[:-1]), strict=True):
+            results[k] = part.reshape(arrays[k].shape).astype(arrays[k].dtype)
+    return results
+
+
+class Logs:
+    """Makes the logs of one model global; every method is called on all ranks.
+
+    Parameters
+    ----------
+    made : Made
+    collective : Collective
+    original : callable
+        Keras's own function from a step's logs to an epoch's.
+    """
+
+    def __init__(self, made: Made, collective: Collective, original: Callable[[Any], Any]) -> None:
+        self._made, self._collective, self._original = made, collective, original
+
+    def of_epoch(self, logs: Any, share: float) -> Any:
+        """Return an epoch's logs; leaves metrics merged, as they will be reset next.
+
+        Parameters
+        ----------
+        logs : dict
+            The last step's, as Keras passes them.
+        share : float
+            This rank's part of that step's rows.
+        """
+        self._merge()
+        return self._result(logs, share)
+
+    def of_step(self, logs: Mapping[str, Any], share: float) -> dict[str, Any]:
+        """Return the logs up to this step; metrics go on as they were."""
+        self._made.keras.sync(self._made.model)
+        with kept(self._made.metric_variables):
+            self._merge()
+            return dict(self._result(dict(logs), share))
+
+    def _merge(self) -> None:
+        """Replace every metric's state by that of all ranks together."""
+        own = [m for m in _leaves(self._made.model.metrics) if self._made.keras.own_merge(m)]
+        skipped = {id(variable) for metric in own for variable in metric.variables}
+        variables = [v for v in self._made.metric_variables() if id(v) not in skipped]
+        sums = sum_arrays(self._collective, [value_of(variable) for variable in variables])
+        for variable, value in zip(variables, sums, strict=True):
+            variable.assign(value)
+        for metric in own:
+            self._merge_by_itself(metric)
+
+    def _merge_by_itself(self, metric: Any) -> None:
+        """Merge a metric that overrides `merge_state`, in the order of ranks everywhere."""
+        values = {str(k): value_of(v) for k, v in enumerate(metric.variables)}
+        states = self._collective.all_gather(State(values).to_bytes())
+        clones = []
+        for rank, state in enumerate(states):
+            target = metric if rank == 0 else self._made.keras.clone_metric(metric)
+            tensors = State.from_bytes(bytes(state)).tensors
+            for variable, value in zip(target.variables, tensors.values(), strict=True):
+                variable.assign(value)
+            clones.append(target)
+        metric.merge_state(clones[1:])
+
+    def _result(self, logs: Any, share: float) -> Any:
+        found = self._original(logs)
+        known = self._made.model.get_metrics_result()
+        if not isinstance(logs, dict) or set(logs) == set(known):
+            return found
+        # Of a user's own step: some values are metrics, the others are this rank's last batch's.
+        raw = [name for name in logs if name not in known]
+        own = [np.asarray(self._made.keras.to_numpy(logs[name]), np.float64) for name in raw]
+        weighted = [value * share if share else np.zeros_like(value) for value in own]
+        means = dict(zip(raw, sum_arrays(self._collective, weighted), strict=True))
+        return {name: means[name] if name in means else known[name] for name in logs}
+
+
+def _leaves(metrics: Sequence[Any]) -> list[Any]:
+    return [metric for metric in metrics if metric.variables]
+
+
+@contextmanager
+def kept(variables: Callable[[], list[Any]]) -> Iterator[None]:
+    """Undo what happens inside to `variables`; those that are new then become zero."""
+    before = [(variable, value_of(variable).copy()) for variable in variables()]
+    yield
+    restore(before, variables())
+
+
+def restore(before: list[tuple[Any, NDArray[Any]]], now: Sequence[Any]) -> None:
+    """Give variables the values they had; those that are new become zero."""
+    known = {id(variable) for variable, _ in before}
+    for variable, value in before:
+        variable.assign(value)
+    for variable in now:
+        if id(variable) not in known:
+            variable.assign(np.zeros_like(value_of(variable)))
+
+
+class Statistics:
+    """Keeps moving statistics (batch normalisation's) equal on all ranks, by averaging.
+
+    Only those that changed since the last time on any rank: a frozen backbone costs a checksum.
+    Made and called on all ranks, while the ranks' variables are equal.
+    """
+
+    def __init__(self, made: Made, collective: Collective, weight: float) -> None:
+        self._made, self._collective, self._weight = made, collective, weight
+        self._seen = self._marks()
+
+    def average(self) -> None:
+        """Replace changed statistics by their mean, weighted by the ranks' rows."""
+        variables = self._made.statistics()
+        marks = self._marks()
+        if len(marks) != len(self._seen):
+            raise ModelError("the model got new variables while it was trained")
+        changed = np.array([a != b for a, b in zip(marks, self._seen, strict=True)], np.int64)
+        if not len(changed):
+            return
+        self._collective.all_reduce(changed)
+        moved = [v for v, count in zip(variables, changed, strict=True) if count]
+        if moved:
+            own = [value_of(variable) for variable in moved]
+            if self._weight:
+                scaled = [value.astype(np.float64) * self._weight for value in own]
+            else:
+                scaled = [np.zeros(value.shape) for value in own]
+            for variable, value in zip(moved, sum_arrays(self._collective, scaled), strict=True):
+                variable.assign(value.astype(value_of(variable).dtype))
+        self._seen = self._marks()
+
+    def _marks(self) -> list[int]:
+        return [zlib.crc32(value_of(v).tobytes()) for v in self._made.statistics()]

@@ -1,0 +1,214 @@
+"""What a model's steps need on several workers; with one worker nothing here is used.
+
+The loop stays Keras's own. On the instances, not their classes:
+
+* `train_step` and `test_step` are told how many rows of the step are this rank's;
+* every optimizer sums gradients over ranks before it applies them;
+* losses that are sums, not means, are stretched so that weighing by rows gives the sum again.
+"""
+
+import functools
+import time
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from zoo.orca.errors import ModelError, OrcaError
+from zoo.orca.frameworks.keras.models import Made
+from zoo.orca.worker.collective.protocol import Collective
+
+
+class Step:
+    """The step that is traced or run at the moment: its rows here and everywhere.
+
+    Attributes
+    ----------
+    rows, of : tensor
+    exchanges : int
+        Calls of optimizers so far.
+    exchange_seconds : float
+        Spent so far on summing gradients over workers.
+    problem : Exception or None
+        Why the model cannot be trained here. Raised inside a step, it would come out of the
+        framework as another error, so who runs the loop raises it again.
+    """
+
+    def __init__(self, workers: int, backend: Any) -> None:
+        # Gradients that are applied outside of any step count for the same on all ranks.
+        self._none = (backend.scalar(1), backend.scalar(workers))
+        self._backend = backend
+        self.exchanges = 0
+        self.exchange_seconds = 0.0
+        self.problem: Exception | None = None
+        self.leave()
+
+    def enter(self, rows: Any, of: Any) -> None:
+        """Begin a step."""
+        self.rows, self.of = rows, of
+
+    def leave(self) -> None:
+        """End it."""
+        self.rows, self.of = self._none
+
+    def refuse(self, problem: ModelError) -> NoReturn:
+        """Raise, and remember what."""
+        self.problem = problem
+        raise problem
+
+    def timed(self, exchange: Callable[..., Any]) -> Callable[..., Any]:
+        """Return the function with its time counted."""
+
+        def run(*arguments: Any) -> Any:
+            began = time.perf_counter()
+            try:
+                result = exchange(*arguments)
+            except OrcaError as error:
+                self.problem = error
+                raise
+            self.exchange_seconds += time.perf_counter() - began
+            return result
+
+        return run
+
+    def stretched(self, value: Any) -> Any:
+        """Return a sum over own rows so much larger that weighing it by rows is undone."""
+        return self._backend.stretched(value, self.rows, self.of)
+
+    def weight(self) -> Any:
+        """Return this rank's rows as a number to weigh with."""
+        return self._backend.as_float(self.rows)
+
+
+def distribute(
+    made: Made, collective: Collective, *, weighted: bool, batch: Any, outputs: int
+) -> Step:
+    """Make a model's steps those of one of several workers; return where they stand.
+
+    Parameters
+    ----------
+    made : Made
+    collective : Collective
+    weighted : bool
+        Whether rows have weights.
+    batch : structure
+        A small batch, by which parts are built that must exist before the first step.
+    outputs : int
+        The model's outputs.
+
+    Raises
+    ------
+    ModelError
+        If the model's loss cannot be put together from the workers' parts.
+    """
+    step = Step(collective.size, made.backend)
+    made.keras.run_on_several(made.model)
+    _check_losses(made, weighted)
+    for loss in made.keras.loss_objects(made.model):
+        if getattr(loss, "reduction", None) == "sum":
+            _stretch(loss, step)
+    for tracker in made.keras.loss_trackers(made.model, batch, outputs):
+        _count_rows(tracker, step)
+    for optimizer in made.optimizers().values():
+        _meet(made, optimizer, collective, step)
+    for name, check in (("train_step", _all_met(made, step)), ("test_step", lambda: None)):
+        counted = made.backend.counted(getattr(made.model, name), step, check)
+        _override(made.model, name, counted)
+    made.backend.finish(made.model)
+    return step
+
+
+def _override(owner: Any, name: str, value: Any) -> None:
+    """Set an attribute of an instance past Keras's tracking, which would save or delegate it."""
+    object.__setattr__(owner, name, value)
+
+
+def _all_met(made: Made, step: Step) -> Callable[[], None]:
+    def check() -> None:
+        if step.exchanges == 0 and made.model.trainable_variables:
+            problem = ModelError(
+                "train_step applied gradients with no optimizer that Orca knows, so the workers' "
+                "models would differ: make optimizers attributes of the model, or pass them to "
+                "compile"
+            )
+            step.refuse(problem)
+
+    return check
+
+
+def _meet(made: Made, optimizer: Any, collective: Collective, step: Step) -> None:
+    """Let gradients meet in the optimizer's outermost method."""
+    meet = made.backend.exchange(made, optimizer, collective, step)
+
+    def summed(gradients: list[Any], variables: list[Any]) -> list[Any]:
+        step.exchanges += 1
+        for gradient, variable in zip(gradients, variables, strict=True):
+            if gradient is not None and not made.is_floating(gradient):
+                problem = ModelError(
+                    f"the gradient of the variable {variable.name!r} is of "
+                    f"{made.keras.dtype_name(gradient)}; several workers can train "
+                    "floating-point variables only"
+                )
+                step.refuse(problem)
+        found: list[Any] = meet(gradients, variables)
+        return found
+
+    def apply_gradients(original: Any, grads_and_vars: Any, *args: Any, **kwargs: Any) -> Any:
+        pairs = list(grads_and_vars)
+        variables = [variable for _, variable in pairs]
+        gradients = summed([gradient for gradient, _ in pairs], variables)
+        return original(list(zip(gradients, variables, strict=True)), *args, **kwargs)
+
+    def apply(original: Any, grads: Any, trainable_variables: Any = None) -> Any:
+        variables = trainable_variables
+        if variables is None:
+            variables = optimizer._trainable_variables
+        return original(summed(list(grads), list(variables)), trainable_variables)
+
+    def stateless_apply(original: Any, state: Any, grads: Any, trainable: Any) -> Any:
+        gradients = summed(list(grads), list(optimizer._trainable_variables))
+        return original(state, gradients, trainable)
+
+    ways: dict[str, Callable[..., Any]] = {
+        "apply": apply,
+        "apply_gradients": apply_gradients,
+        "stateless_apply": stateless_apply,
+    }
+    name = made.keras.apply_name(optimizer)
+    _override(optimizer, name, functools.partial(ways[name], getattr(optimizer, name)))
+
+
+def _check_losses(made: Made, weighted: bool) -> None:
+    for loss in made.keras.loss_objects(made.model):
+        reduction = getattr(loss, "reduction", "")
+        if reduction in made.keras.UNDIVIDED_REDUCTIONS:
+            raise ModelError(
+                f"the loss {getattr(loss, 'name', loss)!r} has reduction {reduction!r}, which "
+                "several workers cannot put together: use 'sum_over_batch_size' or 'sum'"
+            )
+        if reduction == "mean_with_sample_weight" and weighted:
+            raise ModelError(
+                f"the loss {getattr(loss, 'name', loss)!r} has reduction "
+                "'mean_with_sample_weight', which several workers cannot put together when rows "
+                "have weights: use 'sum_over_batch_size'"
+            )
+
+
+def _stretch(loss: Any, step: Step) -> None:
+    """Make a loss that sums its rows' losses larger by as much as weighing makes it smaller."""
+    kind = type(loss)
+
+    def stretched(self: Any, *args: Any, **kwargs: Any) -> Any:
+        value = kind.__call__(self, *args, **kwargs)
+        return step.stretched(value)
+
+    # Python looks for __call__ in the class only, so this instance gets a class of its own.
+    loss.__class__ = type(kind.__name__, (kind,), {"__call__": stretched, "__doc__": kind.__doc__})
+
+
+def _count_rows(tracker: Any, step: Step) -> None:
+    """Make a mean over batches one over rows: workers' batches differ in size."""
+    original = tracker.update_state
+
+    def update_state(values: Any, sample_weight: Any = None) -> Any:
+        return original(values, sample_weight=step.weight())
+
+    _override(tracker, "update_state", update_state)

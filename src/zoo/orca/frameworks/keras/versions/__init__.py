@@ -1,0 +1,1 @@
+"""What differs between Keras 2 and Keras 3."""

@@ -1,0 +1,353 @@
+"""What is particular to Keras 2 (`tf_keras`); `keras3` answers the same for Keras 3."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from zoo.orca.errors import ModelError
+from zoo.orca.frameworks.keras.configuration import keras_settings
+from zoo.orca.frameworks.keras.versions import keras2_functions
+
+#: What state and messages call it.
+VERSION = "2"
+#: Called by `fit` and `evaluate`, and by nothing else, once their steps are done.
+RESULTS = "_validate_and_get_metrics_result"
+#: Kinds of loss reduction that workers cannot put together from their parts.
+UNDIVIDED_REDUCTIONS = ("none",)
+
+
+def package() -> Any:
+    """Return the module of this Keras."""
+    import tf_keras
+
+    return tf_keras
+
+
+def begin() -> None:
+    """Forget what an earlier job of this process left behind."""
+    keras = package()
+    keras.backend.clear_session()
+    keras.mixed_precision.set_global_policy(None)
+    configured = keras_settings()
+    keras.backend.set_floatx(configured["floatx"])
+    keras.backend.set_epsilon(configured["epsilon"])
+    keras.backend.set_image_data_format(configured["image_data_format"])
+    keras.utils.enable_interactive_logging()
+    # Layers that draw random numbers then keep the generator's state in a variable, which goes on
+    # in the next `fit`. Keras's default keeps it inside of TensorFlow's kernels.
+    keras.backend.experimental.enable_tf_random_generator()
+
+
+def make_random(seed: int) -> None:
+    """Seed Python, numpy, TensorFlow and Keras."""
+    package().utils.set_random_seed(seed)
+
+
+def backend_module() -> str:
+    """Return the module of this package for its backend."""
+    return "zoo.orca.frameworks.keras.backends.on_tensorflow"
+
+
+def flatten(structure: Any) -> list[Any]:
+    """Return what is in nested lists, tuples and dicts."""
+    return list(tf.nest.flatten(structure))
+
+
+def dtype_name(tensor: Any) -> str:
+    """Return the name of the dtype of a tensor, symbolic or not, or a variable."""
+    return str(tf.as_dtype(tensor.dtype).name)
+
+
+def shape_of(tensor: Any) -> tuple[int | None, ...] | None:
+    """Return the shape of a tensor, symbolic or not; None: not even its rank is known."""
+    return None if tensor.shape.rank is None else tuple(tensor.shape)
+
+
+def layout_of(tensor: Any) -> str:
+    """Return "ragged" or "sparse" for a tensor, symbolic or not, that is so, else nothing."""
+    kind = type(getattr(tensor, "type_spec", tensor)).__name__
+    return "ragged" if kind.startswith("Ragged") else "sparse" if kind.startswith("Sparse") else ""
+
+
+def to_numpy(tensor: Any) -> Any:
+    """Return a tensor's value as an array."""
+    return np.asarray(tensor)
+
+
+def is_compiled(model: Any) -> bool:
+    """Whether `fit` and `evaluate` may be called."""
+    return bool(model._is_compiled)
+
+
+def input_structure(model: Any) -> Any:
+    """Return the nested symbolic inputs of a functional model, None for any other."""
+    return model._nested_inputs if model._is_graph_network else None
+
+
+def output_structure(model: Any) -> Any:
+    """Return the nested symbolic outputs of a functional model."""
+    return model._nested_outputs
+
+
+def has_own_step(model: Any) -> bool:
+    """Whether the model's class says by itself what is done with labels."""
+    base = package().Model
+    names = ("train_step", "test_step", "compute_loss", "compute_metrics")
+    return any(getattr(type(model), name) is not getattr(base, name) for name in names)
+
+
+def output_layer(tensor: Any) -> Any:
+    """Return the layer that a symbolic output comes from."""
+    return tensor.node.layer
+
+
+def has_own_predict_step(model: Any) -> bool:
+    """Whether predictions may be something else than the model's outputs."""
+    return type(model).predict_step is not package().Model.predict_step
+
+
+def input_name(tensor: Any) -> str:
+    """Return the name by which a user knows a symbolic input."""
+    return str(tensor.node.layer.name)
+
+
+def name_of(variable: Any) -> str:
+    """Return a variable's name, with its layer's."""
+    return str(variable.name).removesuffix(":0")
+
+
+def random_states(model: Any) -> list[Any]:
+    """Return the variables of random generators that layers own."""
+    found: dict[int, Any] = {}
+    for layer in model._flatten_layers():
+        for value in list(vars(layer).values()):
+            # A layer of Keras's has it inside of a generator of Keras's, once it is built.
+            generator = getattr(value, "_generator", value)
+            if isinstance(generator, tf.random.Generator):
+                found[id(generator.state)] = generator.state
+    return list(found.values())
+
+
+def scattered(state: Any, shift: int) -> Any:
+    """Return the state of a random generator with another seed."""
+    other = state.copy()
+    # The last number is the generator's key; those before it count how often it was used.
+    other[-1] = (int(state[-1]) + shift) % (1 << 62)
+    return other
+
+
+def is_variable(value: Any) -> bool:
+    """Whether a member of a model's weights is a variable."""
+    return isinstance(value, tf.Variable)
+
+
+def is_optimizer(value: Any) -> bool:
+    """Whether `value` is an optimizer, new or legacy, wrapped or not."""
+    keras = package()
+    kinds = (
+        keras.optimizers.Optimizer,
+        keras.optimizers.legacy.Optimizer,
+        keras.mixed_precision.LossScaleOptimizer,
+    )
+    return isinstance(value, kinds)
+
+
+def needs_every_row(optimizer: Any) -> bool:
+    """Whether rows of sparse gradients must not be added up before the optimizer gets them.
+
+    Clipping looks at each of them, and comes first.
+    """
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    names = ("clipnorm", "clipvalue", "global_clipnorm")
+    return any(getattr(inner, name, None) is not None for name in names)
+
+
+def plain_adam(optimizer: Any) -> Any:
+    """Return the Adam, wrapped or not, whose update is the published rule; None: it is another.
+
+    A subclass may update otherwise, and XLA would compile the update as a whole.
+    """
+    kinds = (package().optimizers.Adam, package().optimizers.AdamW)
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    if type(inner) not in kinds or inner.jit_compile:
+        return None
+    return None if inner.amsgrad or getattr(inner, "adaptive_epsilon", False) else inner
+
+
+def apply_name(optimizer: Any) -> str:
+    """Return the method in which gradients meet, the outermost that every loop calls."""
+    return "apply_gradients"
+
+
+def sync(model: Any) -> None:
+    """Have nothing to do: variables always have their values."""
+
+
+def build_optimizer(optimizer: Any, variables: Sequence[Any]) -> None:
+    """Create the optimizer's variables for these trainable variables."""
+    if hasattr(optimizer, "_create_all_weights"):
+        optimizer._create_all_weights(variables)
+    elif hasattr(optimizer, "inner_optimizer"):
+        optimizer.build(variables)
+    else:
+        # As `apply_gradients` does, so that the variables get the names they would have then.
+        with tf.name_scope(optimizer.name or "optimizer"):
+            optimizer.build(variables)
+
+
+def optimizer_variables(optimizer: Any) -> list[Any]:
+    """Return the optimizer's variables; just its counters while it is not built."""
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    if isinstance(inner, package().optimizers.legacy.Optimizer):
+        hyper = [v for _, v in sorted(inner._hyper.items()) if isinstance(v, tf.Variable)]
+        found = [*inner.weights, *hyper]
+    else:
+        found = list(inner.variables)
+    if inner is not optimizer and optimizer.dynamic:
+        scale = optimizer._loss_scale
+        found += [scale.current_loss_scale, scale.counter]
+    return found
+
+
+def hyperparameters(optimizer: Any) -> dict[str, Any]:
+    """Return the variables that Keras does not count among the optimizer's, by name.
+
+    The learning rate, and whatever else an optimizer keeps in an attribute.
+    """
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    known = {id(variable) for variable in optimizer_variables(optimizer)}
+    return {
+        name.lstrip("_"): value
+        for name, value in vars(inner).items()
+        if isinstance(value, tf.Variable) and id(value) not in known
+    }
+
+
+def rate_variable(optimizer: Any) -> Any:
+    """Return the variable that is the learning rate; None: it is a schedule."""
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    if isinstance(inner, package().optimizers.legacy.Optimizer):
+        rate = inner._hyper.get("learning_rate")
+    else:
+        rate = inner._learning_rate
+    return rate if isinstance(rate, tf.Variable) else None
+
+
+def optimized(optimizer: Any, trainable: Sequence[Any]) -> list[int] | None:
+    """Return which of `trainable` the optimizer was built for; None: it is not built."""
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    if isinstance(inner, package().optimizers.legacy.Optimizer):
+        return list(range(len(trainable))) if inner._hypers_created else None
+    index = getattr(inner, "_index_dict", None)
+    if index is None:
+        return None
+    places = {inner._var_key(variable): place for place, variable in enumerate(trainable)}
+    return [places[key] for key in sorted(index, key=index.__getitem__)]
+
+
+def compiled_losses(model: Any) -> Any:
+    """Return the losses as they were given to `compile`, None if none were."""
+    return model.compiled_loss._user_losses if model.compiled_loss is not None else None
+
+
+def loss_objects(model: Any) -> list[Any]:
+    """Return the losses that were given to `compile`, flat."""
+    container = model.compiled_loss
+    return tf.nest.flatten(container._user_losses) if container is not None else []
+
+
+def give_label(model: Any, output: str) -> None:
+    """Have nothing to do: one label is every output's, and those without a loss leave it."""
+
+
+def is_rowwise(model: Any) -> bool:
+    """Whether loss and metrics of an evaluation are known not to depend on how rows are batched.
+
+    They are where all parts are Keras's own, apart from those that count valid steps, not rows.
+    """
+    keras = package()
+    if type(model).test_step is not keras.Model.test_step or model.compiled_loss is None:
+        return False
+    metrics = model.compiled_metrics
+    given = [model.compiled_loss._user_losses]
+    given += [metrics._user_metrics, metrics._user_weighted_metrics] if metrics else []
+    if not all(_is_own(one) for one in tf.nest.flatten(given) if one is not None):
+        return False
+    kinds = (keras.layers.Lambda, keras.layers.Masking)
+    return all(
+        _is_own(layer) and not isinstance(layer, kinds) and not getattr(layer, "mask_zero", False)
+        for layer in model._flatten_layers(include_self=False)
+    )
+
+
+def _is_own(part: Any) -> bool:
+    """Whether a loss, metric or layer, or the function that it wraps, is Keras's own."""
+    function = getattr(part, "_fn", getattr(part, "fn", part))
+    return all(
+        isinstance(one, str)
+        or (getattr(one, "__module__", None) or type(one).__module__).startswith("tf_keras.")
+        for one in (part, function)
+    )
+
+
+def run_on_several(model: Any) -> None:
+    """Set what a model needs to run on several workers."""
+    # XLA cannot call back into Python, and that is where gradients meet.
+    if model._jit_compile:
+        model._jit_compile = False
+
+
+def loss_trackers(model: Any, batch: Any, outputs: int) -> list[Any]:
+    """Return metrics of losses that count batches instead of rows: none, Keras 2 counts rows."""
+    return []
+
+
+def build_metrics(model: Any, batch: Any) -> None:
+    """Create what the first step would, where the model says what its outputs will be."""
+    if is_compiled(model) and model._is_graph_network:
+        keras2_functions.build_metrics(model, batch)
+
+
+def limit_steps_per_execution(model: Any) -> None:
+    """Run one step at a time."""
+    model._configure_steps_per_execution(1)
+
+
+def steps_variable(model: Any, *, begin: int) -> Any:
+    """Return the variable with the steps of one call, set to `begin`; None: they must stay as is.
+
+    They must where the user has chosen them, or wrote a step: one that can be run once can not
+    always be put into a loop of a graph.
+    """
+    base = package().Model
+    own = any(
+        getattr(type(model), name) is not getattr(base, name)
+        for name in ("train_step", "test_step", "make_train_function", "make_test_function")
+    )
+    if own or model.run_eagerly or model.autotune_steps_per_execution:
+        return None
+    if int(model.steps_per_execution.numpy()) != 1:
+        return None
+    model._configure_steps_per_execution(begin)
+    # With XLA, Keras compiles each step by itself; other metrics than the model's have no place.
+    if not model.jit_compile and type(model).compute_metrics is base.compute_metrics:
+        keras2_functions.compile_steps(model)
+    return model._steps_per_execution
+
+
+def own_merge(metric: Any) -> bool:
+    """Whether a metric says by itself how states are merged."""
+    return type(metric).merge_state is not package().metrics.Metric.merge_state
+
+
+def clone_metric(metric: Any) -> Any:
+    """Return a fresh metric of the same configuration."""
+    clone = type(metric).from_config(metric.get_config())
+    if len(clone.variables) != len(metric.variables):
+        raise ModelError(
+            f"the metric {metric.name!r} overrides merge_state, and a copy made from its "
+            "get_config() has other variables; several workers cannot merge it"
+        )
+    return clone

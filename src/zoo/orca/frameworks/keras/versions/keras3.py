@@ -1,0 +1,316 @@
+"""What is particular to Keras 3, on any backend; `keras2` answers the same for Keras 2."""
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from zoo.orca.errors import ModelError
+from zoo.orca.frameworks.keras.configuration import keras_settings
+
+#: What state and messages call it.
+VERSION = "3"
+#: Called by `fit` and `evaluate`, and by nothing else, once their steps are done.
+RESULTS = "_get_metrics_result_or_logs"
+#: Kinds of loss reduction that workers cannot put together from their parts.
+UNDIVIDED_REDUCTIONS = ("none", None)
+
+
+def package() -> Any:
+    """Return the module of this Keras."""
+    import keras
+
+    return keras
+
+
+def begin() -> None:
+    """Forget what an earlier job of this process left behind."""
+    keras = package()
+    keras.utils.clear_session()
+    keras.distribution.set_distribution(None)
+    configured = keras_settings()
+    keras.config.set_floatx(configured["floatx"])
+    keras.config.set_epsilon(configured["epsilon"])
+    keras.config.set_image_data_format(configured["image_data_format"])
+    keras.config.set_dtype_policy(configured["floatx"])
+    for limit in ("MAX_EPOCHS", "MAX_STEPS_PER_EPOCH"):
+        put = getattr(keras.config, f"set_{limit.lower()}", None)
+        if put is not None:  # a Keras that has no such limit
+            given = os.environ.get(f"KERAS_{limit}")
+            put(int(given) if given else None)
+
+
+def make_random(seed: int) -> None:
+    """Seed Python, numpy, TensorFlow and Keras."""
+    package().utils.set_random_seed(seed)
+
+
+def backend_module() -> str:
+    """Return the module of this package for the backend that this process has."""
+    return f"zoo.orca.frameworks.keras.backends.on_{package().backend.backend()}"
+
+
+def flatten(structure: Any) -> list[Any]:
+    """Return what is in nested lists, tuples and dicts."""
+    return list(package().tree.flatten(structure))
+
+
+def dtype_name(tensor: Any) -> str:
+    """Return the name of the dtype of a tensor, symbolic or not, or a variable."""
+    return str(package().backend.standardize_dtype(tensor.dtype))
+
+
+def shape_of(tensor: Any) -> tuple[int | None, ...] | None:
+    """Return the shape of a tensor, symbolic or not; None: not even its rank is known."""
+    shape = tensor.shape
+    return None if shape is None or getattr(shape, "rank", 0) is None else tuple(shape)
+
+
+def layout_of(tensor: Any) -> str:
+    """Return "ragged" or "sparse" for a tensor, symbolic or not, that is so, else nothing."""
+    kind = type(tensor).__name__
+    if getattr(tensor, "ragged", False) is True or kind.startswith("Ragged"):
+        return "ragged"
+    return "sparse" if getattr(tensor, "sparse", False) is True or kind == "SparseTensor" else ""
+
+
+def to_numpy(tensor: Any) -> Any:
+    """Return a tensor's value as an array."""
+    return package().ops.convert_to_numpy(tensor)
+
+
+def check_backend(framework: str, wanted: str | None) -> None:
+    """Refuse another backend than the job's, or one that spreads the model by itself."""
+    backend = package().backend.backend()
+    if package().distribution.distribution() is not None:
+        raise ModelError(
+            "keras.distribution is set, and would spread batches and gradients itself: call "
+            "keras.distribution.set_distribution(None) in model_creator; Orca's workers are the "
+            "only distribution there may be"
+        )
+    torch = sys.modules.get("torch")
+    if (
+        torch is not None
+        and torch.distributed.is_available()
+        and torch.distributed.is_initialized()
+    ):
+        raise ModelError(
+            "torch.distributed has a process group, and a Keras that finds one may sum gradients "
+            "and metrics over it, which Orca's workers do already: leave init_process_group out of "
+            "model_creator"
+        )
+    if framework == "tf2" and backend != "tensorflow":
+        raise ModelError(
+            f"the model is of Keras 3 on the backend {backend!r}; zoo.orca.learn.tf2 needs "
+            "TensorFlow: set the environment variable KERAS_BACKEND=tensorflow on the workers, or "
+            "use zoo.orca.learn.keras"
+        )
+    if wanted and backend != wanted:
+        raise ModelError(
+            f"the model is of the backend {backend!r}, and this estimator's is {wanted!r}: pass "
+            f"keras_backend={backend!r} to from_keras"
+        )
+
+
+def is_compiled(model: Any) -> bool:
+    """Whether `fit` and `evaluate` may be called."""
+    return bool(model.compiled)
+
+
+def input_structure(model: Any) -> Any:
+    """Return the nested symbolic inputs of a functional model, None for any other."""
+    functional = getattr(model, "_functional", None) or model
+    return getattr(functional, "_inputs_struct", None)
+
+
+def output_structure(model: Any) -> Any:
+    """Return the nested symbolic outputs of a functional model."""
+    return (getattr(model, "_functional", None) or model)._outputs_struct
+
+
+def has_own_step(model: Any) -> bool:
+    """Whether the model's class says by itself what is done with labels."""
+    base = package().Model
+    names = ("train_step", "test_step", "compute_loss", "compute_metrics")
+    return any(getattr(type(model), name) is not getattr(base, name) for name in names)
+
+
+def output_layer(tensor: Any) -> Any:
+    """Return the layer that a symbolic output comes from."""
+    return tensor._keras_history.operation
+
+
+def has_own_predict_step(model: Any) -> bool:
+    """Whether predictions may be something else than the model's outputs."""
+    return type(model).predict_step is not package().Model.predict_step
+
+
+def input_name(tensor: Any) -> str:
+    """Return the name by which a user knows a symbolic input."""
+    return str(tensor.name)
+
+
+def name_of(variable: Any) -> str:
+    """Return a variable's name, with its layer's."""
+    return str(variable.path)
+
+
+def random_states(model: Any) -> list[Any]:
+    """Return the variables of random generators that layers own."""
+    weights = {id(variable) for variable in model.weights}
+    metrics = {id(variable) for variable in model.metrics_variables}
+    known = weights | metrics
+    return [v for v in model.non_trainable_variables if id(v) not in known]
+
+
+def scattered(state: Any, shift: int) -> Any:
+    """Return the state of a random generator with another seed."""
+    other = state.copy()
+    if state.dtype.kind in "iu":
+        # The seed is the first number, the second counts how often it was used.
+        other.flat[0] = (int(state.flat[0]) + shift) % (1 << 31)
+    return other
+
+
+def is_variable(value: Any) -> bool:
+    """Whether a member of a model's weights is a variable."""
+    return isinstance(value, package().Variable)
+
+
+def is_optimizer(value: Any) -> bool:
+    """Whether `value` is an optimizer, wrapped or not."""
+    return isinstance(value, package().optimizers.Optimizer)
+
+
+def needs_every_row(optimizer: Any) -> bool:
+    """Whether rows of sparse gradients must not be added up before the optimizer gets them.
+
+    Keras 3 does not add them up itself: Adam, for one, squares each of them.
+    """
+    return True
+
+
+def plain_adam(optimizer: Any) -> Any:
+    """Return None: Keras 3 updates with operations of its own."""
+    return None
+
+
+def apply_name(optimizer: Any) -> str:
+    """Return the method in which gradients meet, the outermost that every loop calls."""
+    keras = package()
+    wrapped = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+    # On JAX the wrapper calls the inner optimizer's, and looks for infinities before.
+    return "stateless_apply" if wrapped and keras.backend.backend() == "jax" else "apply"
+
+
+def sync(model: Any) -> None:
+    """Give variables their values, which JAX's loop keeps elsewhere while it runs."""
+    if hasattr(model, "jax_state_sync"):
+        model.jax_state_sync()
+
+
+def build_optimizer(optimizer: Any, variables: Sequence[Any]) -> None:
+    """Create the optimizer's variables for these trainable variables."""
+    if not optimizer.built:
+        optimizer.build(list(variables))
+
+
+def optimizer_variables(optimizer: Any) -> list[Any]:
+    """Return the optimizer's variables; just its counters while it is not built."""
+    return list(optimizer.variables)
+
+
+def hyperparameters(optimizer: Any) -> dict[str, Any]:
+    """Return nothing: Keras 3 counts the learning rate, and all else, among the variables."""
+    return {}
+
+
+def rate_variable(optimizer: Any) -> Any:
+    """Return the variable that is the learning rate; None: it is a schedule."""
+    rate = getattr(optimizer, "inner_optimizer", optimizer)._learning_rate
+    return rate if isinstance(rate, package().Variable) else None
+
+
+def optimized(optimizer: Any, trainable: Sequence[Any]) -> list[int] | None:
+    """Return which of `trainable` the optimizer was built for; None: it is not built."""
+    if not optimizer.built:
+        return None
+    places = {id(variable): place for place, variable in enumerate(trainable)}
+    return [places[id(variable)] for variable in optimizer._trainable_variables]
+
+
+def compiled_losses(model: Any) -> Any:
+    """Return the losses as they were given to `compile`, None if none were."""
+    return model._compile_loss._user_loss if model._compile_loss is not None else None
+
+
+def loss_objects(model: Any) -> list[Any]:
+    """Return the losses that were given to `compile`, flat."""
+    container = model._compile_loss
+    return package().tree.flatten(container._user_loss) if container is not None else []
+
+
+def give_label(model: Any, output: str) -> None:
+    """Tell a model's loss that one label by itself is for this output, the only one with a loss.
+
+    Keras cuts it up, a row for each output, where it has as many rows as there are outputs.
+    """
+    loss = model._compile_loss
+    original = loss.call
+
+    def call(y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        nested = package().tree.is_nested(y_true)
+        return original(y_true if nested else {output: y_true}, y_pred, sample_weight)
+
+    object.__setattr__(loss, "call", call)
+
+
+def run_on_several(model: Any) -> None:
+    """Set what a model needs to run on several workers."""
+    # On TensorFlow XLA cannot call back into Python, and that is where gradients meet; torch's
+    # compiler would be broken there. On JAX the step is cut where they meet, and stays compiled.
+    if package().backend.backend() != "jax":
+        model.jit_compile = False
+
+
+def loss_trackers(model: Any, batch: Any, outputs: int) -> list[Any]:
+    """Return metrics of losses that count batches instead of rows, built by `batch`.
+
+    With several outputs Keras 3 averages each output's loss over batches, whatever their sizes,
+    as long as those are not fixed.
+    """
+    container = model._compile_loss
+    if container is None:
+        return []
+    if not container.built and outputs > 1:
+        model._symbolic_build(data_batch=batch)
+    return list(container.metrics)
+
+
+def build_metrics(model: Any, batch: Any) -> None:
+    """Have nothing to do: Keras 3 does so itself."""
+
+
+def limit_steps_per_execution(model: Any) -> None:
+    """Run one step at a time."""
+    model.steps_per_execution = 1
+
+
+def own_merge(metric: Any) -> bool:
+    """Whether a metric says by itself how states are merged: Keras 3 has no such method."""
+    return False
+
+
+def clone_metric(metric: Any) -> Any:
+    """Return a fresh metric of the same configuration."""
+    return type(metric).from_config(metric.get_config())
+
+
+def steps_variable(model: Any, *, begin: int) -> Any:
+    """Return None: the steps of one call are a constant in Keras 3."""
+    return None
+
+
+def is_rowwise(model: Any) -> bool:
+    """Return False: of Keras 3 it is not known."""
+    return False
