@@ -9,7 +9,7 @@ import pytest
 
 from tests.worker.ring_processes import everywhere, process_ring, thread_ring
 from zoo.orca.errors import ModelError, PeerLostError
-from zoo.orca.frameworks.nccl import Nccl
+from zoo.orca.frameworks.torch.nccl import Nccl
 from zoo.orca.wire.processors import VISIBLE_GPUS
 from zoo.orca.worker.collective.protocol import Alone, Collective
 

@@ -12,9 +12,9 @@ from tests.frameworks.ranks import Data, Failed, evaluate, same_on_all, train
 from tests.frameworks.test_torch_equal import close, columns
 from tests.frameworks.torch_models import of
 from zoo.orca.errors import ModelError
-from zoo.orca.frameworks.torch_callbacks import MainCallback
-from zoo.orca.frameworks.torch_operator import TrainingOperator
-from zoo.orca.frameworks.torch_rows import RowShapes
+from zoo.orca.frameworks.torch.row_shapes import RowShapes
+from zoo.orca.frameworks.torch.training.callbacks import MainCallback
+from zoo.orca.frameworks.torch.training.operator import TrainingOperator
 from zoo.orca.learn import metrics as orca
 
 pytestmark = pytest.mark.timeout(300)
@@ -104,7 +104,7 @@ BATCHES = [1, 2, 7]
 
 def by_hand(model, loss, label, batches):
     """Weights of a plain loop."""
-    from zoo.orca.frameworks.torch_models import seed_all
+    from zoo.orca.frameworks.torch.models import seed_all
 
     seed_all(7)
     made = model()

@@ -12,8 +12,8 @@ from tests.frameworks.ranks import Data, Failed, evaluate, same_on_all, train
 from tests.frameworks.test_torch_equal import TwoOutputs, close, columns
 from tests.frameworks.torch_models import Embedded, of
 from zoo.orca.errors import ModelError
-from zoo.orca.frameworks.torch_callbacks import Callback, MainCallback
-from zoo.orca.frameworks.torch_feed import Batch
+from zoo.orca.frameworks.torch.feed import Batch
+from zoo.orca.frameworks.torch.training.callbacks import Callback, MainCallback
 from zoo.orca.learn import metrics as orca
 from zoo.orca.learn.pytorch.recipe import recipe
 
@@ -364,7 +364,7 @@ def test_losses_of_pytorch_of_two_outputs(torch_ranks, counts, weight, reduction
     same_on_all(ran)
 
     def by_hand():
-        from zoo.orca.frameworks.torch_models import seed_all
+        from zoo.orca.frameworks.torch.models import seed_all
 
         seed_all(7)
         model = Embeddings()
@@ -436,7 +436,7 @@ def test_hooks_may_call_the_model_otherwise(torch_ranks, counts):
     same_on_all(ran)
 
     def by_hand():
-        from zoo.orca.frameworks.torch_models import seed_all
+        from zoo.orca.frameworks.torch.models import seed_all
 
         seed_all(7)
         model = TakesItsLabel()

@@ -5,7 +5,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from zoo.orca.errors import DeviceError  # noqa: E402
-from zoo.orca.frameworks.torch_device import device  # noqa: E402
+from zoo.orca.frameworks.torch.device import device  # noqa: E402
 
 
 def test_without_gpus_the_processor_even_where_there_are_some(monkeypatch):

@@ -29,7 +29,7 @@ def columns(rows: int = 103) -> dict[str, np.ndarray]:
 
 def plain(model, batches, step, kind="SGD", lr=0.05, arguments=None):
     """A hand-written loop over the global batches; `step(model, batch)` returns the loss."""
-    from zoo.orca.frameworks.torch_models import seed_all
+    from zoo.orca.frameworks.torch.models import seed_all
 
     seed_all(7)
     made = model()
@@ -270,7 +270,7 @@ def test_clipping_is_of_the_global_gradient(torch_ranks, sparse):
     same_on_all(ran)
 
     def clipped():
-        from zoo.orca.frameworks.torch_models import seed_all
+        from zoo.orca.frameworks.torch.models import seed_all
 
         seed_all(7)
         model = Embedded()

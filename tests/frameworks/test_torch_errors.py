@@ -17,7 +17,7 @@ from zoo.orca.errors import (
     ModelError,
     StateError,
 )
-from zoo.orca.frameworks.torch_operator import TrainingOperator
+from zoo.orca.frameworks.torch.training.operator import TrainingOperator
 from zoo.orca.learn.pytorch.recipe import recipe
 
 pytestmark = pytest.mark.timeout(300)
@@ -233,7 +233,7 @@ def test_missing_torch_on_the_driver(monkeypatch):
 
     # A module that was imported before is an attribute of its package too, and found there first.
     monkeypatch.delattr(zoo.orca.frameworks, "torch_driver", raising=False)
-    monkeypatch.setitem(sys.modules, "zoo.orca.frameworks.torch_driver", None)
+    monkeypatch.setitem(sys.modules, "zoo.orca.frameworks.torch.saving.files", None)
     with pytest.raises(MissingPackageError, match=r"pip install 'zoo-orca\[torch\]'"):
         files.get_model(None)
 

@@ -9,13 +9,13 @@ import torch
 from tests.frameworks.ranks import Data, Failed, job_of, plugin_of, same_on_all, train
 from tests.frameworks.test_torch_equal import ADAM, columns
 from tests.frameworks.torch_models import Embedded, of
-from zoo.orca.frameworks.torch_callbacks import (
+from zoo.orca.frameworks.torch.saving.files import read_checkpoint
+from zoo.orca.frameworks.torch.training.callbacks import (
     Callback,
     MaxstepsCallback,
     ModelCheckpoint,
     TensorBoardCallback,
 )
-from zoo.orca.frameworks.torch_driver import read_checkpoint
 from zoo.orca.wire.job import TrainJob
 from zoo.orca.wire.packing import State
 from zoo.orca.worker.child.checkpoint import Checkpoints

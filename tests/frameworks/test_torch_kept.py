@@ -10,8 +10,8 @@ from tests.frameworks.test_torch_equal import columns
 from tests.frameworks.test_torch_schedules import SCHEDULES, plateau
 from tests.frameworks.torch_models import Embedded, of
 from zoo.orca.driver.storage import load_state, save_state
-from zoo.orca.frameworks.torch_callbacks import Callback
-from zoo.orca.frameworks.torch_operator import TrainingOperator
+from zoo.orca.frameworks.torch.training.callbacks import Callback
+from zoo.orca.frameworks.torch.training.operator import TrainingOperator
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -72,7 +72,7 @@ def test_schedules(torch_ranks, tmp_path, name):
 
 def test_a_plateau_that_has_seen_nothing(tmp_path):
     """Its best value is infinite, which JSON does not know."""
-    from zoo.orca.frameworks.torch_state import read_state
+    from zoo.orca.frameworks.torch.saving.state import read_state
     from zoo.orca.wire.packing import State
 
     optimizer = torch.optim.SGD([nn.Parameter(torch.ones(1))], 0.1)

@@ -19,7 +19,7 @@ from tests.frameworks.ranks import (
 )
 from tests.frameworks.test_torch_equal import ADAM, MOMENTUM, Odd, close, columns
 from tests.frameworks.torch_models import Embedded, Normalised, of
-from zoo.orca.frameworks.torch_callbacks import Callback, MaxstepsCallback
+from zoo.orca.frameworks.torch.training.callbacks import Callback, MaxstepsCallback
 from zoo.orca.wire.job import BuildJob
 from zoo.orca.wire.packing import State
 

@@ -12,9 +12,9 @@ from tests.frameworks.ranks import Data, Failed, evaluate, same_on_all, train
 from tests.frameworks.test_torch_equal import columns
 from tests.frameworks.torch_models import Classifier, Embedded, of
 from zoo.orca.errors import InvalidInputError, ModelError
-from zoo.orca.frameworks.torch_metric_inputs import outputs_for
-from zoo.orca.frameworks.torch_metrics import metrics_of
-from zoo.orca.frameworks.torch_orca_metrics import make
+from zoo.orca.frameworks.torch.metrics.given import metrics_of
+from zoo.orca.frameworks.torch.metrics.inputs import outputs_for
+from zoo.orca.frameworks.torch.metrics.orca_metrics import make
 from zoo.orca.learn import metrics as orca
 
 pytestmark = pytest.mark.timeout(300)

@@ -29,7 +29,7 @@ class Probabilities(nn.Module):
 
 
 def expected(model, rows, compute):
-    from zoo.orca.frameworks.torch_models import seed_all
+    from zoo.orca.frameworks.torch.models import seed_all
 
     seed_all(7)
     made = model().eval()
@@ -173,8 +173,8 @@ def test_validation_equals_evaluation(torch_ranks):
 def test_metrics_describe_themselves():
     assert repr(orca.AUC(100)) == "AUC(threshold_num=100)"
     described = [getattr(orca, name) for name in orca.__all__ if name != "Metric"]
-    from zoo.orca.frameworks.torch_metric_inputs import Outputs
-    from zoo.orca.frameworks.torch_orca_metrics import make
+    from zoo.orca.frameworks.torch.metrics.inputs import Outputs
+    from zoo.orca.frameworks.torch.metrics.orca_metrics import make
 
     for kind in described:
         metric = make(kind().orca_metric, kind().arguments, Outputs())

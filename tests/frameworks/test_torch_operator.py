@@ -20,8 +20,8 @@ from tests.frameworks.ranks import (
 from tests.frameworks.test_torch_equal import ADAM, MOMENTUM, Odd, check, close, columns, regression
 from tests.frameworks.torch_models import Embedded, Normalised, of
 from zoo.orca.errors import ModelError
-from zoo.orca.frameworks.torch_callbacks import Callback, MainCallback
-from zoo.orca.frameworks.torch_operator import TrainingOperator
+from zoo.orca.frameworks.torch.training.callbacks import Callback, MainCallback
+from zoo.orca.frameworks.torch.training.operator import TrainingOperator
 from zoo.orca.learn.pytorch.recipe import recipe
 
 pytestmark = pytest.mark.timeout(300)
@@ -220,7 +220,7 @@ def test_several_models_and_optimizers(torch_ranks):
     same_on_all(ran)
 
     def plain():
-        from zoo.orca.frameworks.torch_models import seed_all
+        from zoo.orca.frameworks.torch.models import seed_all
 
         seed_all(7)
         models = pair({})

@@ -11,9 +11,9 @@ from tests.frameworks.test_torch_equal import Table, close, columns
 from tests.frameworks.test_torch_kept import check as check_kept
 from tests.frameworks.torch_models import Classifier, Embedded, Normalised, of
 from zoo.orca.errors import ModelError
-from zoo.orca.frameworks.torch_callbacks import MainCallback
-from zoo.orca.frameworks.torch_closures import Evaluations, needs_closure
-from zoo.orca.frameworks.torch_operator import TrainingOperator
+from zoo.orca.frameworks.torch.training.callbacks import MainCallback
+from zoo.orca.frameworks.torch.training.closures import Evaluations, needs_closure
+from zoo.orca.frameworks.torch.training.operator import TrainingOperator
 from zoo.orca.learn import metrics as orca
 from zoo.orca.learn.pytorch.recipe import recipe
 
@@ -89,7 +89,7 @@ def kind_of(name):
 
 def by_hand(model, batches, compute, make, group=1):
     """A plain loop with an update for every `group` batches; losses before each update."""
-    from zoo.orca.frameworks.torch_models import seed_all
+    from zoo.orca.frameworks.torch.models import seed_all
 
     seed_all(7)
     made = model()
@@ -374,7 +374,7 @@ def test_a_norm_is_that_of_what_is_trained(torch_ranks, own, counts):
     same_on_all(ran)
 
     def clipped():
-        from zoo.orca.frameworks.torch_models import seed_all
+        from zoo.orca.frameworks.torch.models import seed_all
 
         seed_all(7)
         model = Halves()

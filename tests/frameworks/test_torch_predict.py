@@ -13,7 +13,7 @@ from torch import nn
 from tests.frameworks.ranks import Data, Failed, plugin_of, predict_job, predicted, train
 from tests.frameworks.torch_models import of
 from zoo.orca.errors import ModelError
-from zoo.orca.frameworks.torch_operator import TrainingOperator
+from zoo.orca.frameworks.torch.training.operator import TrainingOperator
 from zoo.orca.learn.pytorch.recipe import recipe
 from zoo.orca.wire.features import ColumnSpec, FeatureSpec
 
@@ -47,7 +47,7 @@ def test_hooks_may_call_the_model_otherwise_than_by_its_columns(torch_ranks):
     (found,), _ = torch_ranks.alone(predicted, job, COLUMNS)
 
     def plain():
-        from zoo.orca.frameworks.torch_models import seed_all
+        from zoo.orca.frameworks.torch.models import seed_all
 
         seed_all(7)
         with torch.no_grad():
@@ -78,7 +78,7 @@ def test_parts_that_forward_makes_get_their_state_and_predict(torch_ranks):
     job = predict_job(given, data.spec, state=state, framework="torch")
 
     def plain():
-        from zoo.orca.frameworks.torch_driver import restore
+        from zoo.orca.frameworks.torch.saving.files import restore
 
         model = restore(job).eval()
         with torch.no_grad():

@@ -14,8 +14,8 @@ from tests.frameworks.ranks import Data, Failed, same_on_all, train
 from tests.frameworks.test_torch_equal import columns
 from tests.frameworks.torch_models import Embedded, of
 from zoo.orca.errors import StateError
-from zoo.orca.frameworks.torch_driver import checkpoint_of, read_checkpoint
-from zoo.orca.frameworks.torch_resumed import Resumed
+from zoo.orca.frameworks.torch.saving.files import checkpoint_of, read_checkpoint
+from zoo.orca.frameworks.torch.saving.resumed import Resumed
 from zoo.orca.wire.packing import State
 
 pytestmark = pytest.mark.timeout(300)

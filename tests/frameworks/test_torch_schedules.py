@@ -12,9 +12,9 @@ from tests.frameworks.ranks import Data, Failed, same_on_all, train
 from tests.frameworks.test_torch_equal import columns
 from tests.frameworks.torch_models import Embedded, of
 from zoo.orca.errors import ModelError
-from zoo.orca.frameworks.torch_callbacks import MainCallback
-from zoo.orca.frameworks.torch_operator import TrainingOperator
-from zoo.orca.frameworks.torch_schedules import Schedules, moment_of
+from zoo.orca.frameworks.torch.training.callbacks import MainCallback
+from zoo.orca.frameworks.torch.training.operator import TrainingOperator
+from zoo.orca.frameworks.torch.training.schedules import Schedules, moment_of
 
 pytestmark = pytest.mark.timeout(300)
 

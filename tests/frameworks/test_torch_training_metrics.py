@@ -11,9 +11,9 @@ from tests.frameworks.ranks import Data, Failed, same_on_all, train
 from tests.frameworks.test_torch_equal import columns
 from tests.frameworks.torch_models import Classifier, Embedded, of
 from zoo.orca.errors import ModelError
-from zoo.orca.frameworks.torch_callbacks import MainCallback
-from zoo.orca.frameworks.torch_gathered import Gathered
-from zoo.orca.frameworks.torch_operator import TrainingOperator
+from zoo.orca.frameworks.torch.metrics.gathered import Gathered
+from zoo.orca.frameworks.torch.training.callbacks import MainCallback
+from zoo.orca.frameworks.torch.training.operator import TrainingOperator
 from zoo.orca.learn import metrics as orca
 from zoo.orca.worker.collective.protocol import Alone
 
@@ -35,7 +35,7 @@ def classifier(**parts):
 
 def plain(batches, steps):
     """Accuracy and macro F1 of each epoch of a hand-written loop, of outputs before updates."""
-    from zoo.orca.frameworks.torch_models import seed_all
+    from zoo.orca.frameworks.torch.models import seed_all
 
     seed_all(7)
     model = Classifier()

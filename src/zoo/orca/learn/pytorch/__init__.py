@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from zoo.orca.learn.pytorch.estimator import Estimator
 
 if TYPE_CHECKING:
-    from zoo.orca.frameworks.torch_operator import TrainingOperator
+    from zoo.orca.frameworks.torch.training.operator import TrainingOperator
 
 __all__ = ["Estimator", "TrainingOperator"]
 
@@ -16,7 +16,7 @@ def __getattr__(name: str) -> Any:
     A user's class refers to its base by where that lies.
     """
     if name == "TrainingOperator":
-        from zoo.orca.frameworks.torch_operator import TrainingOperator
+        from zoo.orca.frameworks.torch.training.operator import TrainingOperator
 
         return TrainingOperator
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from zoo.orca.frameworks.torch_callbacks import (
+    from zoo.orca.frameworks.torch.training.callbacks import (
         Callback,
         MainCallback,
         MaxstepsCallback,
@@ -25,7 +25,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """Return a class from where workers find it without anything of the driver's."""
     if name in __all__:
-        from zoo.orca.frameworks import torch_callbacks
+        from zoo.orca.frameworks.torch.training import callbacks as torch_callbacks
 
         return getattr(torch_callbacks, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -44,7 +44,7 @@ def load(path: str) -> State:
 
 def _driver(what: str) -> ModuleType:
     try:
-        from zoo.orca.frameworks import torch_driver
+        from zoo.orca.frameworks.torch.saving import files as torch_driver
     except ModuleNotFoundError as error:
         raise MissingPackageError(
             f"{what} needs PyTorch on the driver, and {error.name!r} is not installed here: "

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from zoo.orca.errors import ModelError
-from zoo.orca.frameworks.torch_rows import SAMPLE_ROWS
+from zoo.orca.frameworks.torch.row_shapes import SAMPLE_ROWS
 from zoo.orca.wire.features import ColumnSpec, FeatureSpec
 from zoo.orca.wire.plan import Plan
 from zoo.orca.worker.plugin import Rows

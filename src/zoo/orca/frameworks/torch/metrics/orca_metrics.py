@@ -8,8 +8,8 @@ from torch.nn import functional as F
 from torchmetrics import Metric
 
 from zoo.orca.errors import ModelError
-from zoo.orca.frameworks.torch_device import flat_tensors
-from zoo.orca.frameworks.torch_metric_inputs import LOGITS, SMALL, Outputs, Reader
+from zoo.orca.frameworks.torch.device import flat_tensors
+from zoo.orca.frameworks.torch.metrics.inputs import LOGITS, SMALL, Outputs, Reader
 
 Values = Callable[[Any, Any], Any]
 

@@ -1,21 +1,5 @@
 """The plug-in for PyTorch.
 
-::
-
-    torch            the protocol: prepare, train, evaluate, build, predictor
-    torch_loop       epochs, validation, progress       torch_steps      the default steps
-    torch_session    a model ready for a loop           torch_hook_steps those of the user's hooks
-    torch_runner     what callbacks and operators see   torch_operator   the user's hooks
-    torch_callbacks  callbacks, Orca's names            torch_models     what creators make
-    torch_feed       rows as tensors                    torch_rows       outputs of one row
-    torch_exchange   where gradients meet               torch_losses     losses that add up
-    torch_closures   line searches of all workers       torch_schedules  when rates change
-    torch_statistics batch normalisation                torch_metrics    metrics from their states
-    torch_gathered   steps for metrics, in larger lots  torch_metric_inputs, torch_orca_metrics
-    torch_state      tensors with names, and JSON       torch_resumed    what goes on of a state
-    torch_predict    predictions                        torch_device     which device
-    torch_driver     models in the caller's process     class_labels     labels that are no classes
-
 The loop is a plain one over tensors. With one worker nothing is added to it but progress.
 """
 
@@ -26,7 +10,6 @@ from dataclasses import replace
 
 import torch
 
-from zoo.orca.frameworks import torch_loop
 from zoo.orca.frameworks.base import (
     Built,
     Columns,
@@ -37,14 +20,15 @@ from zoo.orca.frameworks.base import (
     Trained,
     World,
 )
-from zoo.orca.frameworks.nccl import Nccl
 from zoo.orca.frameworks.settings.fresh import renew_settings
-from zoo.orca.frameworks.torch_device import moved
-from zoo.orca.frameworks.torch_feed import Batch, Layout, tensors_of
-from zoo.orca.frameworks.torch_models import Made
-from zoo.orca.frameworks.torch_predict import Predict, outputs_of
-from zoo.orca.frameworks.torch_session import Session
-from zoo.orca.frameworks.torch_state import read_state, write_weights
+from zoo.orca.frameworks.torch.device import moved
+from zoo.orca.frameworks.torch.feed import Batch, Layout, tensors_of
+from zoo.orca.frameworks.torch.models import Made
+from zoo.orca.frameworks.torch.nccl import Nccl
+from zoo.orca.frameworks.torch.prediction import Predict, outputs_of
+from zoo.orca.frameworks.torch.saving.state import read_state, write_weights
+from zoo.orca.frameworks.torch.training import loop as torch_loop
+from zoo.orca.frameworks.torch.training.session import Session
 from zoo.orca.wire.job import EvaluateJob, Job, PredictJob, TrainJob
 from zoo.orca.wire.packing import State
 

@@ -7,10 +7,10 @@ import torch
 from torchmetrics import Metric, MetricCollection
 
 from zoo.orca.errors import ModelError
-from zoo.orca.frameworks.torch_metric_inputs import Outputs, outputs_for
-from zoo.orca.frameworks.torch_models import takes_two
-from zoo.orca.frameworks.torch_orca_metrics import MeanOfCalls, make
-from zoo.orca.frameworks.torch_state import decode, encode
+from zoo.orca.frameworks.torch.metrics.inputs import Outputs, outputs_for
+from zoo.orca.frameworks.torch.metrics.orca_metrics import MeanOfCalls, make
+from zoo.orca.frameworks.torch.models import takes_two
+from zoo.orca.frameworks.torch.saving.state import decode, encode
 from zoo.orca.wire.packing import State
 from zoo.orca.worker.collective.protocol import Collective
 

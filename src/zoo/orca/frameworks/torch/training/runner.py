@@ -11,13 +11,13 @@ import torch
 
 from zoo.orca.errors import ModelError
 from zoo.orca.files import write_bytes
-from zoo.orca.frameworks.torch_callbacks import Callback, MainCallback, looks_at_steps
-from zoo.orca.frameworks.torch_feed import Batch, Shown
-from zoo.orca.frameworks.torch_losses import Loss, SumLoss
-from zoo.orca.frameworks.torch_models import Made, call_model
-from zoo.orca.frameworks.torch_resumed import MADE
-from zoo.orca.frameworks.torch_rows import RowShapes
-from zoo.orca.frameworks.torch_schedules import EPOCH, Schedules
+from zoo.orca.frameworks.torch.feed import Batch, Shown
+from zoo.orca.frameworks.torch.models import Made, call_model
+from zoo.orca.frameworks.torch.row_shapes import RowShapes
+from zoo.orca.frameworks.torch.saving.resumed import MADE
+from zoo.orca.frameworks.torch.training.callbacks import Callback, MainCallback, looks_at_steps
+from zoo.orca.frameworks.torch.training.losses import Loss, SumLoss
+from zoo.orca.frameworks.torch.training.schedules import EPOCH, Schedules
 from zoo.orca.wire.job import TrainJob
 from zoo.orca.wire.plan import Plan
 from zoo.orca.worker.plugin import World

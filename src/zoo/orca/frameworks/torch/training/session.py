@@ -8,11 +8,16 @@ import torch
 
 from zoo.orca.errors import MissingPackageError, ModelError
 from zoo.orca.frameworks.common.class_labels import check_chances, check_class_labels
-from zoo.orca.frameworks.torch_callbacks import makes_forward
-from zoo.orca.frameworks.torch_calls import CALL_ERRORS, call_error
-from zoo.orca.frameworks.torch_device import flat_tensors
-from zoo.orca.frameworks.torch_feed import Batch, Feed, Layout
-from zoo.orca.frameworks.torch_losses import (
+from zoo.orca.frameworks.torch.call_errors import CALL_ERRORS, call_error
+from zoo.orca.frameworks.torch.device import flat_tensors
+from zoo.orca.frameworks.torch.feed import Batch, Feed, Layout
+from zoo.orca.frameworks.torch.models import Made
+from zoo.orca.frameworks.torch.prediction import has_own_prediction, outputs_of
+from zoo.orca.frameworks.torch.row_shapes import RowShapes
+from zoo.orca.frameworks.torch.saving.resumed import Resumed, made_of, names_of
+from zoo.orca.frameworks.torch.saving.state import share_weights, write_training, write_weights
+from zoo.orca.frameworks.torch.training.callbacks import makes_forward
+from zoo.orca.frameworks.torch.training.losses import (
     Loss,
     check_shapes,
     is_elementwise,
@@ -21,13 +26,8 @@ from zoo.orca.frameworks.torch_losses import (
     numbers_classes,
     takes_chances,
 )
-from zoo.orca.frameworks.torch_models import Made
-from zoo.orca.frameworks.torch_operator import overrides
-from zoo.orca.frameworks.torch_predict import has_own_prediction, outputs_of
-from zoo.orca.frameworks.torch_resumed import Resumed, made_of, names_of
-from zoo.orca.frameworks.torch_rows import RowShapes
-from zoo.orca.frameworks.torch_runner import Runner
-from zoo.orca.frameworks.torch_state import share_weights, write_training, write_weights
+from zoo.orca.frameworks.torch.training.operator import overrides
+from zoo.orca.frameworks.torch.training.runner import Runner
 from zoo.orca.wire.job import EvaluateJob, TrainJob
 from zoo.orca.wire.outputs import OutputSpec
 from zoo.orca.wire.packing import State, unpack
@@ -245,7 +245,7 @@ def _for_training(metrics: dict[str, Any], wanted: bool | None) -> tuple[dict[st
     """Return the metrics that go along with training, and what to tell of the others."""
     if not metrics or wanted is False:
         return {}, ""
-    from zoo.orca.frameworks.torch_metrics import grows
+    from zoo.orca.frameworks.torch.metrics.given import grows
 
     large = [] if wanted else [name for name, metric in metrics.items() if grows(metric)]
     told = ""
@@ -269,7 +269,7 @@ def _metrics_of(made: Made, loss: Any) -> dict[str, Any]:
     if given is None:
         return {}
     try:
-        from zoo.orca.frameworks.torch_metrics import metrics_of
+        from zoo.orca.frameworks.torch.metrics.given import metrics_of
     except ModuleNotFoundError as error:
         raise MissingPackageError(
             f"the package {error.name!r} is not installed on the worker {socket.gethostname()}, "

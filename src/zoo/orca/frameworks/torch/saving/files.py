@@ -10,10 +10,10 @@ from typing import Any
 import torch
 
 from zoo.orca.errors import StateError
-from zoo.orca.frameworks.torch_feed import Layout
-from zoo.orca.frameworks.torch_models import Made
-from zoo.orca.frameworks.torch_resumed import MADE
-from zoo.orca.frameworks.torch_state import (
+from zoo.orca.frameworks.torch.feed import Layout
+from zoo.orca.frameworks.torch.models import Made
+from zoo.orca.frameworks.torch.saving.resumed import MADE
+from zoo.orca.frameworks.torch.saving.state import (
     Tensors,
     decode,
     encode,

@@ -7,13 +7,13 @@ import torch
 from numpy.typing import NDArray
 
 from zoo.orca.errors import ModelError
-from zoo.orca.frameworks.torch_calls import CALL_ERRORS, call_error
-from zoo.orca.frameworks.torch_device import flat_tensors
-from zoo.orca.frameworks.torch_feed import Batch, Layout, tensors_of
-from zoo.orca.frameworks.torch_models import Made, call_model, described, resized
-from zoo.orca.frameworks.torch_operator import TrainingOperator, overrides
-from zoo.orca.frameworks.torch_runner import Runner
-from zoo.orca.frameworks.torch_state import is_built, write_training, write_weights
+from zoo.orca.frameworks.torch.call_errors import CALL_ERRORS, call_error
+from zoo.orca.frameworks.torch.device import flat_tensors
+from zoo.orca.frameworks.torch.feed import Batch, Layout, tensors_of
+from zoo.orca.frameworks.torch.models import Made, call_model, described, resized
+from zoo.orca.frameworks.torch.saving.state import is_built, write_training, write_weights
+from zoo.orca.frameworks.torch.training.operator import TrainingOperator, overrides
+from zoo.orca.frameworks.torch.training.runner import Runner
 from zoo.orca.wire.features import ColumnSpec
 from zoo.orca.wire.job import PredictJob
 from zoo.orca.wire.outputs import PROBES, OutputSpec

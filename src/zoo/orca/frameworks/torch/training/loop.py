@@ -11,19 +11,19 @@ import torch
 
 from zoo.orca.errors import ModelError
 from zoo.orca.frameworks.common.cursor import cursor, first_step
-from zoo.orca.frameworks.torch_callbacks import MainCallback
-from zoo.orca.frameworks.torch_feed import Batch, Feed
-from zoo.orca.frameworks.torch_gathered import Gathered
-from zoo.orca.frameworks.torch_hook_steps import OperatorSteps
-from zoo.orca.frameworks.torch_models import seed_all
-from zoo.orca.frameworks.torch_resumed import MADE
-from zoo.orca.frameworks.torch_runner import Runner
-from zoo.orca.frameworks.torch_schedules import EPOCH
-from zoo.orca.frameworks.torch_session import Session
-from zoo.orca.frameworks.torch_state import read_state, training_bytes
-from zoo.orca.frameworks.torch_statistics import Buffers, Sync, batch_norms
-from zoo.orca.frameworks.torch_steps import PlainSteps, Steps
-from zoo.orca.frameworks.torch_totals import Totals, reduced
+from zoo.orca.frameworks.torch.feed import Batch, Feed
+from zoo.orca.frameworks.torch.metrics.gathered import Gathered
+from zoo.orca.frameworks.torch.models import seed_all
+from zoo.orca.frameworks.torch.saving.resumed import MADE
+from zoo.orca.frameworks.torch.saving.state import read_state, training_bytes
+from zoo.orca.frameworks.torch.statistics import Buffers, Sync, batch_norms
+from zoo.orca.frameworks.torch.training.callbacks import MainCallback
+from zoo.orca.frameworks.torch.training.hook_steps import OperatorSteps
+from zoo.orca.frameworks.torch.training.runner import Runner
+from zoo.orca.frameworks.torch.training.schedules import EPOCH
+from zoo.orca.frameworks.torch.training.session import Session
+from zoo.orca.frameworks.torch.training.steps import PlainSteps, Steps
+from zoo.orca.frameworks.torch.training.totals import Totals, reduced
 from zoo.orca.wire.job import EvaluateJob, Progress, TrainJob
 from zoo.orca.wire.packing import State
 from zoo.orca.wire.plan import global_rows

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from zoo.orca.frameworks.torch_state import to_numpy
+from zoo.orca.frameworks.torch.saving.state import to_numpy
 from zoo.orca.wire.plan import Plan
 from zoo.orca.worker.collective.protocol import Collective
 

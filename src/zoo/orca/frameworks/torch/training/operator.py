@@ -6,7 +6,7 @@ PyTorch is imported only where it is used: on the driver a user's class has this
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from zoo.orca.frameworks.torch_closures import stepped
+from zoo.orca.frameworks.torch.training.closures import stepped
 
 
 class TrainingOperator:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from zoo.orca.errors import ModelError, OrcaError
-from zoo.orca.frameworks.torch_calls import first_line
+from zoo.orca.frameworks.torch.call_errors import first_line
 from zoo.orca.worker.collective.protocol import Collective
 
 _STEPS = 64
@@ -85,7 +85,7 @@ class Gathered:
         if not self._metrics:
             return {}
         # Not at the top: it imports torchmetrics, which takes as long as PyTorch itself.
-        from zoo.orca.frameworks.torch_metrics import results
+        from zoo.orca.frameworks.torch.metrics.given import results
 
         self.flush()
         if may_hide:

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 
 from zoo.orca.errors import ModelError, RowsNeededError
-from zoo.orca.frameworks.torch_device import device, flat_tensors, has_names, moved
-from zoo.orca.frameworks.torch_feed import Batch, Layout
-from zoo.orca.frameworks.torch_losses import Spread, known_loss
-from zoo.orca.frameworks.torch_operator import TrainingOperator
+from zoo.orca.frameworks.torch.device import device, flat_tensors, has_names, moved
+from zoo.orca.frameworks.torch.feed import Batch, Layout
+from zoo.orca.frameworks.torch.training.losses import Spread, known_loss
+from zoo.orca.frameworks.torch.training.operator import TrainingOperator
 from zoo.orca.wire.job import Job
 from zoo.orca.wire.outputs import OutputSpec, output_spec
 from zoo.orca.wire.packing import unpack

@@ -1,4 +1,4 @@
-"""The default training steps of one rank; those of the user's hooks are in `torch_hook_steps`."""
+"""The default training steps of one rank; those of the user's hooks are in `hook_steps`."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -9,14 +9,14 @@ from typing import Any, Protocol, cast
 import torch
 
 from zoo.orca.errors import ModelError
-from zoo.orca.frameworks.torch_closures import Evaluations, needs_closure
-from zoo.orca.frameworks.torch_exchange import Gradients, clip_norm
-from zoo.orca.frameworks.torch_feed import Batch
-from zoo.orca.frameworks.torch_gathered import Gathered
-from zoo.orca.frameworks.torch_runner import Runner
-from zoo.orca.frameworks.torch_schedules import BATCH
-from zoo.orca.frameworks.torch_statistics import Sync, undisturbed
-from zoo.orca.frameworks.torch_totals import Totals, groups
+from zoo.orca.frameworks.torch.exchange import Gradients, clip_norm
+from zoo.orca.frameworks.torch.feed import Batch
+from zoo.orca.frameworks.torch.metrics.gathered import Gathered
+from zoo.orca.frameworks.torch.statistics import Sync, undisturbed
+from zoo.orca.frameworks.torch.training.closures import Evaluations, needs_closure
+from zoo.orca.frameworks.torch.training.runner import Runner
+from zoo.orca.frameworks.torch.training.schedules import BATCH
+from zoo.orca.frameworks.torch.training.totals import Totals, groups
 from zoo.orca.wire.plan import Plan, global_rows
 from zoo.orca.worker.timings import Timings
 

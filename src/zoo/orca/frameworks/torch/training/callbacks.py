@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from zoo.orca.errors import MissingPackageError
-from zoo.orca.frameworks.torch_closures import stepped
+from zoo.orca.frameworks.torch.training.closures import stepped
 
 
 class Callback:

@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 
 from zoo.orca.errors import ModelError
-from zoo.orca.frameworks.torch_closures import Evaluations
-from zoo.orca.frameworks.torch_exchange import Gradients, clip_norm
-from zoo.orca.frameworks.torch_feed import Batch, Shown
-from zoo.orca.frameworks.torch_gathered import Gathered
-from zoo.orca.frameworks.torch_operator import TrainingOperator
-from zoo.orca.frameworks.torch_runner import Runner
-from zoo.orca.frameworks.torch_schedules import BATCH
-from zoo.orca.frameworks.torch_statistics import Sync, undisturbed
-from zoo.orca.frameworks.torch_steps import Clock, Tick, exchanges_of
-from zoo.orca.frameworks.torch_totals import reduced
+from zoo.orca.frameworks.torch.exchange import Gradients, clip_norm
+from zoo.orca.frameworks.torch.feed import Batch, Shown
+from zoo.orca.frameworks.torch.metrics.gathered import Gathered
+from zoo.orca.frameworks.torch.statistics import Sync, undisturbed
+from zoo.orca.frameworks.torch.training.closures import Evaluations
+from zoo.orca.frameworks.torch.training.operator import TrainingOperator
+from zoo.orca.frameworks.torch.training.runner import Runner
+from zoo.orca.frameworks.torch.training.schedules import BATCH
+from zoo.orca.frameworks.torch.training.steps import Clock, Tick, exchanges_of
+from zoo.orca.frameworks.torch.training.totals import reduced
 
 
 class OperatorSteps:

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from zoo.orca.errors import StateError
-from zoo.orca.frameworks.torch_schedules import name_of
-from zoo.orca.frameworks.torch_state import write_training
+from zoo.orca.frameworks.torch.saving.state import write_training
+from zoo.orca.frameworks.torch.training.schedules import name_of
 from zoo.orca.wire.packing import State
 
 #: In a state's header, and in the checkpoints of `ModelCheckpoint`.

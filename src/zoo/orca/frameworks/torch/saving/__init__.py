@@ -1,0 +1,1 @@
+"""A PyTorch model's state as tensors, and files of PyTorch's own."""

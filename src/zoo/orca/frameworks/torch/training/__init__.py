@@ -1,0 +1,1 @@
+"""One `fit` or `evaluate` of a PyTorch model on one of several workers."""
