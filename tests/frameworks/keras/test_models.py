@@ -1,0 +1,114 @@
+"""What is wrong with a model is told before rows have moved, shortly."""
+
+import pytest
+
+from tests.frameworks.keras.test_equal import columns
+from tests.frameworks.ranks import Data, Failed, evaluate, job_of, plugin_of
+from zoo.orca.errors import ModelError
+from zoo.orca.wire.job import TrainJob
+
+pytestmark = pytest.mark.timeout(300)
+
+
+def model(config):
+    """A model, compiled or not."""
+    from tests.frameworks.models import keras_of
+
+    keras = keras_of(config)
+    x = keras.Input((4,), name="x")
+    found = keras.Model(x, keras.layers.Dense(1)(x))
+    if config.get("loss") != "uncompiled":
+        found.compile("sgd", config.get("loss", "mse"))
+    return found
+
+
+def made(job):
+    plugin = plugin_of(job)
+    plugin.prepare(job, None)
+    plugin.make(job)
+
+
+def refusal(keras_bench, creator, *, labels=("y",), features=("x",), **config):
+    """The lines of what `make` says without a row."""
+    data = Data.of(columns(), (103,), features=features, labels=labels)
+    framework = keras_bench.family.framework
+    job = job_of(
+        TrainJob, creator, data.spec, config=keras_bench.config(**config), framework=framework
+    )
+    with pytest.raises(Failed) as caught:
+        keras_bench.ranks.alone(made, job)
+    assert caught.value.kind is ModelError
+    return caught.value.message.splitlines()
+
+
+def test_what_shows_without_rows(keras_bench):
+    first, second = refusal(keras_bench, lambda config: None)
+    assert first == "model_creator returned None, not a Keras model"
+    assert "`return model`" in second
+    first, second = refusal(keras_bench, model, loss="uncompiled")
+    assert first == "the model is not compiled, and fit needs it to be"
+    assert "model.compile(...)" in second and "compile_args_creator" in second
+    first, second = refusal(keras_bench, model, labels=())
+    assert first.startswith("fit has no label_cols, and the model is compiled with a loss")
+    assert second == "Name the columns of the labels: fit(..., label_cols=['label'])"
+    assert "'w'" in refusal(keras_bench, model, features=("w",))[0]
+
+
+def test_a_model_without_a_loss_needs_no_labels(keras_bench):
+    def creator(config):
+        from tests.frameworks.models import keras_of
+
+        keras = keras_of(config)
+
+        class Penalty(keras.layers.Layer):
+            def call(self, x):
+                self.add_loss((x**2).mean() if hasattr(x, "mean") else _mean(x))
+                return x
+
+        def _mean(x):
+            return keras.ops.mean(x**2) if hasattr(keras, "ops") else keras.backend.mean(x**2)
+
+        x = keras.Input((4,), name="x")
+        found = keras.Model(x, Penalty()(keras.layers.Dense(1)(x)))
+        found.compile("sgd", None)
+        return found
+
+    data = Data.of(columns(), (103,), features=("x",), labels=())
+    ran = keras_bench.train(creator, data)
+    assert ran[0].trained.history["loss"][0] > 0
+
+
+def test_the_model_that_was_made_first_is_the_one_that_is_trained(keras_bench):
+    """A creator is called once for a job."""
+    data = Data.of(columns(), (103,), features=("x",))
+    framework = keras_bench.family.framework
+    calls = keras_bench.ranks.alone(called, data, framework, keras_bench.config())
+    assert calls == 1
+
+
+def called(data, framework, config):
+    import sys
+
+    from tests.frameworks.ranks import Alone, World
+
+    sys.calls_of_the_creator = 0
+    job = job_of(TrainJob, counting, data.spec, config=config, framework=framework)
+    plugin, world = plugin_of(job), World(Alone(), lambda progress: None)
+    plugin.prepare(job, world)
+    plugin.make(job)
+    plugin.train(job, data.rows(0, 32), None, world)
+    return sys.calls_of_the_creator
+
+
+def counting(config):
+    import sys
+
+    sys.calls_of_the_creator += 1
+    return model(config)
+
+
+def test_evaluate_says_so_too(keras_bench):
+    data = Data.of(columns(), (103,), features=("x",), labels=())
+    fields = {"config": keras_bench.config(), "framework": keras_bench.family.framework}
+    with pytest.raises(Failed, match="evaluate has no label_cols"):
+        evaluate(keras_bench.ranks, model, data, **fields)

@@ -1,0 +1,129 @@
+"""`zoo.orca.learn.keras.Estimator` through Spark."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
+
+from zoo.orca.errors import InvalidInputError, MissingPackageError, StateError
+from zoo.orca.learn.keras import Estimator
+from zoo.orca.learn.keras.backend import checked_backend
+
+pytestmark = pytest.mark.timeout(300)
+
+
+def creator(config):
+    import keras
+
+    x = keras.Input((2,), name="x")
+    hidden = keras.ops.tanh(keras.layers.Dense(4)(x))
+    model = keras.Model(x, keras.layers.Dense(1)(hidden))
+    model.compile(keras.optimizers.Adam(0.01), "mse", metrics=["mae"])
+    return model
+
+
+@pytest.fixture(scope="module")
+def rows(spark: SparkSession):
+    one = F.array((F.col("id") % 7) / 7, (F.col("id") % 5) / 5).cast("array<float>")
+    frame = spark.range(400).select("id", one.alias("x"))
+    return frame.withColumn("y", (F.col("x")[0] - F.col("x")[1]).cast("float")).cache()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["jax", "torch", "tensorflow"])
+def test_a_day_of_a_user(rows, backend, tmp_path):
+    est = Estimator.from_keras(model_creator=creator, num_workers=2, keras_backend=backend)
+    common = {"batch_size": 40, "feature_cols": ["x"], "label_cols": ["y"], "verbose": 0}
+    stats = est.fit(rows, epochs=2, validation_data=rows, profile=backend == "jax", **common)
+    assert stats.history["loss"][1] < stats.history["loss"][0]
+    assert stats["train_val_loss"] == stats.history["val_loss"][-1]
+    found = est.evaluate(rows, **common)
+    assert found["validation_loss"] == pytest.approx(stats.history["val_loss"][-1], rel=1e-5)
+    predicted = est.predict(rows, feature_cols=["x"]).toPandas()
+    error = np.mean(
+        [(p[0] - y) ** 2 for p, y in zip(predicted.prediction, predicted.y, strict=True)]
+    )
+    assert error == pytest.approx(found["validation_loss"], rel=1e-4)
+    state, model = str(tmp_path / "state"), str(tmp_path / "model.keras")
+    est.save(state)
+    answer = in_a_process_of_its_own(backend, state, model)
+    assert answer["backend"] == backend
+    x = np.stack(predicted.x)
+    np.testing.assert_allclose(
+        np.array(answer["predicted"])[:, 0], [p[0] for p in predicted.prediction[:3]], rtol=1e-4
+    )
+    assert x.shape == (400, 2)
+    again = Estimator.from_keras(model_creator=creator, num_workers=2, keras_backend=backend)
+    again.load(state)
+    once = again.fit(rows, epochs=1, **common).history
+    assert once == est.fit(rows, epochs=1, **common).history
+
+
+def in_a_process_of_its_own(backend: str, state: str, model: str) -> dict:
+    """Save the model in Keras's format, and predict with Keras alone: a driver of this backend."""
+    program = f"""
+import json, numpy as np, sys
+sys.path.insert(0, {sys.path[0]!r})
+from tests.learn.test_keras import creator
+from zoo.orca.learn.keras import Estimator
+est = Estimator.from_keras(model_creator=creator, keras_backend={backend!r})
+est.load({state!r})
+est.save({model!r})
+est.load({model!r})
+x = np.array([[(i % 7) / 7, (i % 5) / 5] for i in range(3)], np.float32)
+import keras
+predicted = keras.models.load_model({model!r}).predict(x, verbose=0)
+assert np.allclose(predicted, est.get_model().predict(x, verbose=0))
+print(json.dumps({{"backend": keras.backend.backend(), "predicted": predicted.tolist()}}))
+"""
+    answer = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=120
+    )
+    assert answer.returncode == 0, answer.stderr
+    return json.loads(answer.stdout.splitlines()[-1])
+
+
+def test_the_backend_is_what_keras_is_set_to(monkeypatch, tmp_path):
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    assert checked_backend(None) == "tensorflow"
+    (tmp_path / "keras.json").write_text('{"backend": "torch"}')
+    assert checked_backend(None) == "torch"
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    assert checked_backend(None) == "jax"
+    assert checked_backend("tensorflow") == "tensorflow"
+    monkeypatch.setenv("KERAS_BACKEND", "numpy")
+    with pytest.raises(InvalidInputError, match="variable KERAS_BACKEND must be one of"):
+        checked_backend(None)
+    with pytest.raises(InvalidInputError, match="keras_backend must be one of .* got 'mxnet'"):
+        Estimator.from_keras(model_creator=creator, keras_backend="mxnet")
+
+
+def test_jax_keeps_workers_to_their_cores_unless_told_otherwise():
+    def bound(**arguments):
+        made = Estimator.from_keras(model_creator=creator, **arguments)
+        return made._options.cpu_binding
+
+    assert bound(keras_backend="jax") is True
+    assert bound(keras_backend="jax", cpu_binding=False) is False
+    assert bound(keras_backend="torch") is False
+
+
+def test_a_framework_that_the_driver_lacks_is_named(monkeypatch):
+    est = Estimator.from_keras(model_creator=creator, keras_backend="jax")
+
+    def missing(name):
+        raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+    monkeypatch.setattr("zoo.orca.learn.keras_files.importlib.import_module", missing)
+    with pytest.raises(MissingPackageError, match=r"pip install 'zoo-orca\[keras\]'"):
+        est.get_model()
+
+
+def test_nothing_to_save():
+    with pytest.raises(StateError, match="fit or load first"):
+        Estimator.from_keras(model_creator=creator, keras_backend="jax").save("model.keras")
