@@ -12,7 +12,7 @@ from pyspark.sql import SparkSession
 
 from tests.fake_estimator import FakeEstimator, linear
 from zoo.orca.driver import stage
-from zoo.orca.driver.progress import ProgressServer
+from zoo.orca.driver.listener import ReportListener
 from zoo.orca.driver.rendezvous import RendezvousPlace
 from zoo.orca.worker.task import rendezvous
 from zoo.orca.worker.task.rendezvous import Rendezvous
@@ -192,12 +192,12 @@ class PartlyCutOff:
 def test_workers_meet_whoever_can_reach_the_driver(
     spark: SparkSession, monkeypatch: pytest.MonkeyPatch, cut_off: set[int]
 ) -> None:
-    class Server(ProgressServer):
+    class Server(ReportListener):
         def __init__(self, *arguments):
             super().__init__(*arguments)
             to = self.report_to
             self.report_to = PartlyCutOff(to.host, to.port, to.secret, frozenset(cut_off))
 
-    monkeypatch.setattr(stage, "ProgressServer", Server)
+    monkeypatch.setattr(stage, "ReportListener", Server)
     rows = spark.range(20).selectExpr("cast(id as float) x", "cast(id as float) y")
     FakeEstimator.of(linear(rate=1e-4), 3).fit(rows)

@@ -10,9 +10,10 @@ from typing import Any
 from pyspark.sql import DataFrame, SparkSession
 
 from zoo.orca.driver.batches import uncounted_batches
+from zoo.orca.driver.display import display_for
 from zoo.orca.driver.failures import raise_failure, translate
 from zoo.orca.driver.gpus import gpu_profile
-from zoo.orca.driver.progress import ProgressServer, display_for
+from zoo.orca.driver.listener import ReportListener
 from zoo.orca.driver.pythons import check_python, child_environment, workers_python
 from zoo.orca.driver.settings import (
     connect_seconds,
@@ -103,7 +104,7 @@ def run_stage(frame: DataFrame, job: Job, settings: StageSettings, title: str) -
     check_slots(spark, settings.workers, profile)
     ship_package(spark)
     display = display_for(settings.verbose, title, settings.name)
-    with uncounted_batches(frame) as restore, ProgressServer(spark, display, restore) as progress:
+    with uncounted_batches(frame) as restore, ReportListener(spark, display, restore) as progress:
         options = TaskOptions(
             secret=secrets.token_bytes(32),
             report_to=progress.report_to,

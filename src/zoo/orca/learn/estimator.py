@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 
 from pyspark.sql import DataFrame
 
+from zoo.orca.driver.display import say
 from zoo.orca.driver.predict import predict_lazily
-from zoo.orca.driver.progress import say
 from zoo.orca.driver.settings import max_result_bytes
 from zoo.orca.driver.slots import active_session, default_nodes, threads_per_task
 from zoo.orca.driver.source import (

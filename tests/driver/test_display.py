@@ -1,19 +1,14 @@
-"""Progress: the displays on their own, and the line from worker to driver."""
+"""What is shown: by each display on its own, and by a whole `fit`."""
 
 import io
-import json
-import socket
-import threading
 import time
-from typing import Any
 
 import pytest
 from pyspark.sql import SparkSession
 
 from tests.fake_estimator import FakeEstimator, linear
-from zoo.orca.driver import progress
-from zoo.orca.driver.progress import Bars, Lines, ProgressServer, Silent, display_for, epoch_line
-from zoo.orca.worker.task.reporting import Reporter
+from zoo.orca.driver import display as module
+from zoo.orca.driver.display import Bars, Lines, Silent, display_for, epoch_line
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -26,19 +21,6 @@ EPOCH_END = {
     "seconds": 2.0,
     "logs": {"loss": 0.5, "accuracy": 0.25, "lr": 1e-5},
 }
-
-
-class Recorder:
-    """A display that remembers."""
-
-    def __init__(self) -> None:
-        self.reports: list[Any] = []
-
-    def show(self, report: Any) -> None:
-        self.reports.append(dict(report))
-
-    def close(self) -> None:
-        self.reports.append({"kind": "closed"})
 
 
 def test_the_line_of_an_epoch_is_kerass() -> None:
@@ -85,7 +67,7 @@ def test_a_name_is_at_the_head_of_each_line(capsys: pytest.CaptureFixture[str]) 
 def test_bars_have_the_name_too(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(progress.tqdm, "monitor_interval", 0)
+    monkeypatch.setattr(module.tqdm, "monitor_interval", 0)
     display = Bars("fit", "trial 3")
     display.show({"kind": "epoch", "epoch": 0, "epochs": 2, "steps": 100})
     time.sleep(0.15)
@@ -100,7 +82,7 @@ def test_bars_have_the_name_too(
 def test_bars_show_phase_steps_and_rate(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(progress.tqdm, "monitor_interval", 0)
+    monkeypatch.setattr(module.tqdm, "monitor_interval", 0)
     display = Bars("fit")
     display.show({"kind": "phase", "text": "importing TensorFlow"})
     display.show({"kind": "epoch", "epoch": 0, "epochs": 2, "steps": 100})
@@ -123,57 +105,6 @@ def test_which_display(monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(display_for(1, "fit"), Lines)
     monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
     assert isinstance(display_for(1, "fit"), Bars)
-
-
-def test_reports_arrive_in_order_and_strangers_disturb_nobody(spark: SparkSession) -> None:
-    recorder = Recorder()
-    with ProgressServer(spark, recorder) as server:
-        assert server.report_to is not None
-        address = (server.report_to.host, server.report_to.port)
-        with socket.create_connection(address) as stranger:
-            stranger.sendall(json.dumps({"kind": "log", "text": "evil"}).encode() + b"\n" * 200)
-            silent = socket.create_connection(address)
-            reporter = Reporter(server.report_to, 3)
-            for number in range(5):
-                reporter.send({"kind": "log", "text": str(number)})
-            reporter.close()
-            silent.close()
-    texts = [report["text"] for report in recorder.reports if report["kind"] == "log"]
-    assert texts == ["0", "1", "2", "3", "4"]
-    assert recorder.reports[-1] == {"kind": "closed"}
-
-
-def test_lines_that_the_driver_cannot_take_are_counted(spark: SparkSession) -> None:
-    class Busy(Recorder):
-        def show(self, report: Any) -> None:
-            free.wait()
-            super().show(report)
-
-    free, recorder, sent = threading.Event(), Busy(), 30_000
-    free.set()
-    with ProgressServer(spark, recorder) as server:
-        reporter = Reporter(server.report_to, 3)
-        free.clear()
-        for number in range(sent):
-            reporter.log(f"{number} {'x' * 1000}")
-        free.set()
-        reporter.close()
-    texts = [report["text"] for report in recorder.reports if report["kind"] == "log"]
-    told = [text for text in texts if text.endswith("than the driver could take)")]
-    dropped = sum(int(text.split()[0].strip("(").replace(",", "")) for text in told)
-    assert dropped > 0
-    assert dropped + len(texts) - len(told) == sent
-
-
-def test_a_driver_that_cannot_be_reached_costs_nothing(
-    spark: SparkSession, caplog: pytest.LogCaptureFixture
-) -> None:
-    with ProgressServer(spark, Recorder()) as server:
-        gone = server.report_to
-    reporter = Reporter(gone, 0)
-    reporter.send({"kind": "log", "text": "lost"})
-    reporter.close()
-    assert "no progress" in caplog.text
 
 
 def test_a_fit_shows_its_phases_epochs_and_prints(
