@@ -21,6 +21,7 @@ from zoo.orca.wire.job import EvaluateJob, Job, ModelSpec, PredictJob, Progress,
 from zoo.orca.wire.outputs import OutputSpec
 from zoo.orca.wire.packing import pack
 from zoo.orca.wire.plan import Plan
+from zoo.orca.wire.torch_options import TorchOptions
 from zoo.orca.worker.child.predicting import Calls
 from zoo.orca.worker.child.runner import load_framework
 from zoo.orca.worker.collective.protocol import Alone, Collective
@@ -228,6 +229,8 @@ def job_of(
     )
     if callbacks is not None:
         fields["callbacks"] = pack(callbacks, "callbacks")
+    if "options" in fields:
+        fields["options"] = TorchOptions(**fields["options"])
     packed = state.to_bytes() if state is not None else None
     return kind(model=model, columns=spec, state=packed, seed=SEED, threads=1, **fields)
 

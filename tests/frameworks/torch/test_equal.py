@@ -337,7 +337,7 @@ def test_inputs_by_name_and_several_outputs(torch_ranks):
 def test_half_precision(torch_ranks):
     data = Data.of(columns(), (50, 53), features=("x", "u"))
     fields = {"batch_size": BATCH, "framework": "torch", "epochs": 3}
-    half = train(torch_ranks, of(Embedded), data, options={"precision": "bf16"}, **fields)
+    half = train(torch_ranks, of(Embedded), data, options={"bf16": True}, **fields)
     full = train(torch_ranks, of(Embedded), data, **fields)
     same_on_all(half)
     assert all(value.dtype == np.float32 for value in half[0].weights().values())

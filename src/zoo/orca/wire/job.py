@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 from zoo.orca.wire.features import FeatureSpec
 from zoo.orca.wire.outputs import OutputSpec
+from zoo.orca.wire.torch_options import TorchOptions
 
 #: What cloudpickle calls a class that travels by value; each process has a number of its own.
 _CLASS_NUMBER = re.compile(rb"[0-9a-f]{32}")
@@ -121,8 +122,8 @@ class TrainJob(Job):
         The name of this `fit`, the same for every attempt at it.
     profile : bool
         Whether to find out where the time goes.
-    options : dict
-        What one framework alone knows; plain values by the names of its own arguments.
+    options : TorchOptions or None
+        What PyTorch alone knows.
     """
 
     batch_size: int = 32
@@ -139,7 +140,7 @@ class TrainJob(Job):
     model_dir: str | None = None
     run: str = ""
     profile: bool = False
-    options: dict[str, Any] = field(default_factory=dict)
+    options: TorchOptions | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +151,7 @@ class EvaluateJob(Job):
     steps: int | None = None
     callbacks: bytes | None = None
     verbose: int = 1
-    options: dict[str, Any] = field(default_factory=dict)
+    options: TorchOptions | None = None
 
 
 @dataclass(frozen=True, slots=True)

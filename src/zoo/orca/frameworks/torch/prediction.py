@@ -18,6 +18,7 @@ from zoo.orca.wire.features import ColumnSpec
 from zoo.orca.wire.job import PredictJob
 from zoo.orca.wire.outputs import PROBES, OutputSpec
 from zoo.orca.wire.packing import State
+from zoo.orca.wire.torch_options import TorchOptions
 from zoo.orca.worker.collective.protocol import Alone
 from zoo.orca.worker.plugin import Columns, World
 
@@ -88,7 +89,7 @@ class Call:
         self._operator: Any = None
         if not has_own_prediction(made):
             return
-        runner = Runner(made, World(Alone(), lambda progress: None), None, {})
+        runner = Runner(made, World(Alone(), lambda progress: None), None, TorchOptions())
         self._operator = made.operator_class()(runner)
         if state is not None:
             own = State(state.tensors, {"operator": state.meta.get("operator")})

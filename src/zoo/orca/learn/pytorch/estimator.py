@@ -14,6 +14,7 @@ from zoo.orca.learn.pytorch.options import training_options
 from zoo.orca.learn.pytorch.recipe import torch_model
 from zoo.orca.learn.pytorch.saving import TorchFiles
 from zoo.orca.learn.pytorch.stats import EpochStats, by_worker
+from zoo.orca.wire.torch_options import TorchOptions
 
 
 class Estimator(TorchFiles):
@@ -248,6 +249,7 @@ class Estimator(TorchFiles):
             precision=precision,
             compile=compile,
             training_metrics=training_metrics,
+            insist_on_optimizer=self._insists,
         )
         first = self._epochs_done
         stats = self._fit_frame(
@@ -265,7 +267,7 @@ class Estimator(TorchFiles):
             profile=profile,
             shuffle=shuffle,
             name=name,
-            options={**options, "insist_on_optimizer": self._insists},
+            options=options,
         )
         self._insists = False
         return EpochStats(stats, first) if reduce_results else by_worker(stats, first)
@@ -327,7 +329,7 @@ class Estimator(TorchFiles):
             callbacks=callbacks,
             verbose=verbose,
             name=name,
-            options={"info": dict(info or {})},
+            options=TorchOptions(info=dict(info or {})),
         )
 
     def predict(

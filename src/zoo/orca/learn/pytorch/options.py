@@ -6,6 +6,7 @@ from typing import Any
 
 from zoo.orca.errors import InvalidInputError
 from zoo.orca.learn.arguments import positive
+from zoo.orca.wire.torch_options import TorchOptions
 
 _PRECISIONS = ("fp32", "bf16")
 
@@ -21,7 +22,8 @@ def training_options(
     precision: str,
     compile: bool,
     training_metrics: bool | None,
-) -> dict[str, Any]:
+    insist_on_optimizer: bool,
+) -> TorchOptions:
     """Return the options as the job carries them.
 
     Steps are numbered over all calls of `fit`, from `first_step` on in this one: an attempt that
@@ -37,17 +39,18 @@ def training_options(
     _check_clip(clip_grad_norm)
     if precision not in _PRECISIONS:
         raise InvalidInputError(f"precision must be one of {_PRECISIONS}, got {precision!r}")
-    return {
-        "reduce_results": reduce_results,
-        "info": dict(info or {}),
-        "first_step": first_step,
-        "last_step": None if max_steps is None else first_step + max_steps,
-        "gradient_accumulation": gradient_accumulation,
-        "clip_grad_norm": clip_grad_norm,
-        "precision": precision,
-        "compile": compile,
-        "training_metrics": training_metrics,
-    }
+    return TorchOptions(
+        info=dict(info or {}),
+        reduce_results=reduce_results,
+        first_step=first_step,
+        last_step=None if max_steps is None else first_step + max_steps,
+        gradient_accumulation=gradient_accumulation,
+        clip_grad_norm=clip_grad_norm,
+        bf16=precision == "bf16",
+        compile=compile,
+        training_metrics=training_metrics,
+        insist_on_optimizer=insist_on_optimizer,
+    )
 
 
 def _check_clip(value: Any) -> None:

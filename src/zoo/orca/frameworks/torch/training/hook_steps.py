@@ -18,6 +18,7 @@ from zoo.orca.frameworks.torch.training.runner import Runner
 from zoo.orca.frameworks.torch.training.schedules import BATCH
 from zoo.orca.frameworks.torch.training.steps import Clock, Tick, exchanges_of
 from zoo.orca.frameworks.torch.training.totals import reduced
+from zoo.orca.wire.torch_options import TorchOptions
 
 
 class OperatorSteps:
@@ -29,7 +30,7 @@ class OperatorSteps:
     def __init__(
         self, runner: Runner, operator: TrainingOperator, sync: Sync | None, gathered: Gathered
     ) -> None:
-        if int(runner.options.get("gradient_accumulation") or 1) > 1:
+        if runner.options.gradient_accumulation > 1:
             raise ModelError(
                 "gradient_accumulation belongs to the default steps: leave it out, and accumulate "
                 "in train_batch"
@@ -45,9 +46,9 @@ class OperatorSteps:
             exchange = self._exchanges[number] if self._exchanges else None
             optimizer.register_step_pre_hook(self._meet(exchange, runner.options))
 
-    def _meet(self, exchange: Gradients | None, options: dict[str, Any]) -> Callable[..., Any]:
+    def _meet(self, exchange: Gradients | None, options: TorchOptions) -> Callable[..., Any]:
         """Return what an optimizer calls before its step."""
-        clip = options.get("clip_grad_norm")
+        clip = options.clip_grad_norm
 
         def meet(optimizer: Any) -> None:
             batch: Shown = self._runner.batch
@@ -94,7 +95,7 @@ class OperatorSteps:
         runner = self._runner
         self._updates = self._rows = 0
         done = [0]
-        info = {**(runner.options.get("info") or {}), "epoch_idx": runner.epoch}
+        info = {**runner.options.info, "epoch_idx": runner.epoch}
         values = (
             self._operator.train_epoch(self._watched(batches, start, count, tick, done), info) or {}
         )

@@ -121,7 +121,7 @@ class _Fit:
         done = self._steps.epoch(batches, start, count, self._tick)
         self._taken += done
         found = {**self._steps.results(), **self._metrics()}
-        if not self._job.options.get("reduce_results", True):
+        if not self._session.runner.options.reduce_results:
             found.update(_by_worker(self._steps.own, self._world))
         self._buffers.average()
         if self._validation is not None and _is_due(self._job.validation_freq, runner.epoch):
@@ -196,7 +196,7 @@ def validate(session: Session, feed: Feed, steps: int | None) -> dict[str, float
     batches = (batch for batch in feed.take(0, count) if batch.rows)
     if session.has_own_validation:
         rows = [0]
-        info = dict(runner.options.get("info") or {})
+        info = dict(runner.options.info)
         values = session.operator.validate(_watched(session, batches, rows), info, metrics) or {}
         named = {k.removeprefix("val_"): v for k, v in values.items() if k != "num_samples"}
         found = reduced(named, rows[0], collective)

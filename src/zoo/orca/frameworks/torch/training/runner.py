@@ -20,6 +20,7 @@ from zoo.orca.frameworks.torch.training.losses import Loss, SumLoss
 from zoo.orca.frameworks.torch.training.schedules import EPOCH, Schedules
 from zoo.orca.wire.job import TrainJob
 from zoo.orca.wire.plan import Plan
+from zoo.orca.wire.torch_options import TorchOptions
 from zoo.orca.worker.plugin import World
 
 
@@ -53,16 +54,14 @@ class Runner:
         callback's `before_run` may set it.
     """
 
-    def __init__(
-        self, made: Made, world: World, loss: Loss | None, options: Mapping[str, Any]
-    ) -> None:
+    def __init__(self, made: Made, world: World, loss: Loss | None, options: TorchOptions) -> None:
         self.made, self.world = made, world
         self.models, self.model, self.whole = made.models, made.models[0], made.model
         self.config, self.device = made.config, made.device
         self.rank, self.size = world.rank, world.size
         self.world_size = world.size
         self.loss_function = loss
-        self.options = dict(options)
+        self.options = options
         self.optimizers: list[Any] = []
         self.schedulers: list[Any] = []
         self.schedules = Schedules([], None, False)
@@ -84,20 +83,23 @@ class Runner:
         #: What optimizers and schedules are, for whoever goes on with their state.
         self.made_of: dict[str, Any] = {}
         self.row_shapes: RowShapes | None = None
+        #: Whether losses are divided by what all ranks have together.
+        self.shares_divisor = False
         self._callbacks: list[Callback] = []
         self.has_callbacks = self.has_own_validation = False
         self.watched = {"train": False, "val": False}
         self._callable = self.models[0]
-        if options.get("compile"):
+        if options.compile:
             self._callable = torch.compile(self.models[0])
-        self._half = options.get("precision", "fp32") == "bf16"
+        self._half = options.bf16
 
     def begin(self, job: TrainJob, plan: Plan) -> None:
         """Take what is known of a training's length."""
         self.train_loader = range(job.steps_per_epoch or plan.steps_per_pass)
         self.num_epochs = job.epochs
-        self.first_step = int(job.options.get("first_step", self.global_step))
-        self.last_step = job.options.get("last_step")
+        first = self.options.first_step
+        self.first_step = self.global_step if first is None else first
+        self.last_step = self.options.last_step
 
     def agree_on_length(self) -> int:
         """Return this call's steps, the same on all ranks; called on all ranks.

@@ -31,6 +31,7 @@ from zoo.orca.frameworks.torch.training.runner import Runner
 from zoo.orca.wire.job import EvaluateJob, TrainJob
 from zoo.orca.wire.outputs import OutputSpec
 from zoo.orca.wire.packing import State, unpack
+from zoo.orca.wire.torch_options import TorchOptions
 from zoo.orca.worker.plugin import Rows, World, check_state_size
 
 _INTEGERS = (torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
@@ -62,6 +63,7 @@ class Session:
     def __init__(self, job: TrainJob | EvaluateJob, rows: Rows, world: World) -> None:
         self.made = made = Made(job)
         self._world, self._job = world, job
+        self._options = job.options or TorchOptions()
         self._layout = Layout(rows.spec)
         self._classes: dict[str, tuple[int, int]] = {}
         self._chances: list[str] = []
@@ -79,8 +81,8 @@ class Session:
         is_training = isinstance(job, TrainJob)
         train_loss, self.evaluation_loss = self._losses(rows, function)
         loss = train_loss if is_training else self.evaluation_loss
-        self.runner = Runner(made, world, loss, job.options)
-        self.runner.options["shared_divisor"] = self._shares_divisor
+        self.runner = Runner(made, world, loss, self._options)
+        self.runner.shares_divisor = self._shares_divisor
         self.runner.row_shapes = self._row_shapes
         if isinstance(job, TrainJob):
             check_state_size(_weight_bytes(made.model), job)
@@ -101,7 +103,7 @@ class Session:
         self.has_own_validation = overrides(kind, "validate", "forward_batch")
         self.metrics = _metrics_of(made, function)
         self.training_metrics, self.told = _for_training(
-            self.metrics, job.options.get("training_metrics")
+            self.metrics, self._options.training_metrics
         )
 
     def _resume(self, state: State, is_training: bool) -> None:
@@ -110,7 +112,7 @@ class Session:
         if not is_training:
             write_training(State(state.tensors, _operators(state)), (), (), self.operator)
             return
-        insist = bool(runner.options.get("insist_on_optimizer"))
+        insist = runner.options.insist_on_optimizer
         resumed = Resumed(state, runner.made_of, insist)
         resumed.give(runner.optimizers, runner.schedulers, self.operator)
         self.anew, self.goes_on_with_schedules = resumed.told, resumed.has_schedules
@@ -203,7 +205,7 @@ class Session:
             return None, None
         weighted = rows.spec.weight is not None
         shared = not weighted and self._must_share(rows, function)
-        accumulates = int(self._job.options.get("gradient_accumulation") or 1) > 1
+        accumulates = self._options.gradient_accumulation > 1
         self._shares_divisor = shared and (self._world.size > 1 or accumulates)
         training = loss_of(function, weighted=weighted, shared=self._shares_divisor)
         return training, loss_of(function, weighted=weighted, shared=shared)

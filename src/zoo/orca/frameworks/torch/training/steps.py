@@ -95,10 +95,10 @@ class PlainSteps:
         self._is_watched = runner.watched["train"]
         exchanges = exchanges_of(runner)
         self._exchange = exchanges[0] if exchanges else None
-        self._clip = runner.options.get("clip_grad_norm")
-        self._group = int(runner.options.get("gradient_accumulation") or 1)
+        self._clip = runner.options.clip_grad_norm
+        self._group = runner.options.gradient_accumulation
         self._seeds: dict[tuple[float, torch.dtype], Any] = {}
-        self._autocast = runner.autocast() if runner.options.get("precision") == "bf16" else None
+        self._autocast = runner.autocast() if runner.options.bf16 else None
         self._divisor: Any = None
         self._timings: Timings | None = runner.world.timings
         self._totals = Totals(runner.device)
@@ -229,7 +229,7 @@ class PlainSteps:
 
     @property
     def _shares_divisor(self) -> bool:
-        return bool(self._runner.options.get("shared_divisor"))
+        return self._runner.shares_divisor
 
     def _watch(self) -> None:
         """Tell callbacks of a step, with the epoch's loss over all ranks so far."""

@@ -1,0 +1,45 @@
+"""What PyTorch's steps alone are told, beside what every job says."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TorchOptions:
+    """Options of PyTorch's `fit` and `evaluate`.
+
+    Parameters
+    ----------
+    info : dict
+        Plain values that the user's hooks get.
+    reduce_results : bool
+        Whether results are one set for all workers; False: each worker's beside it.
+    first_step, last_step : int or None
+        The numbers of this call's first step and of the step after its last one, over all calls.
+        An attempt that goes on from a checkpoint so knows how many steps are done. None: the first
+        step is the state's; the epochs say which is the last.
+    gradient_accumulation : int
+        Batches whose gradients make one update.
+    clip_grad_norm : float or None
+        The largest norm of all gradients together.
+    bf16 : bool
+        Whether the forward pass runs in bfloat16.
+    compile : bool
+        Whether the model goes through `torch.compile`.
+    training_metrics : bool or None
+        Whether metrics are computed in training, too; None: those that do not keep every row.
+    insist_on_optimizer : bool
+        Whether a state of another optimizer is an error.
+    """
+
+    info: Mapping[str, Any] = field(default_factory=dict)
+    reduce_results: bool = True
+    first_step: int | None = None
+    last_step: int | None = None
+    gradient_accumulation: int = 1
+    clip_grad_norm: float | None = None
+    bf16: bool = False
+    compile: bool = False
+    training_metrics: bool | None = None
+    insist_on_optimizer: bool = False
