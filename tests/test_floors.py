@@ -12,6 +12,7 @@ CONTEXT_FLOOR = (
     "java",
     "places",
     "request",
+    "sessions",
     "spark_context",
     "class_archive",
     "class_archive_maker",

@@ -17,8 +17,8 @@ from typing import Any, Protocol, Self
 
 from pyspark.sql import SparkSession
 
+from zoo.orca.driver.cluster import is_connect, is_local
 from zoo.orca.driver.meeting import MeetingPlace
-from zoo.orca.driver.slots import is_connect, is_local
 from zoo.orca.errors import OrcaError
 from zoo.orca.wire.handshake import accept, drive
 from zoo.orca.wire.report import REPORT_PURPOSE, ReportTo
