@@ -16,6 +16,7 @@ CONTEXT_FLOOR = (
     "spark_context",
     "class_archive",
     "class_archive_maker",
+    "class_archive_place",
 )
 
 # Area -> the areas it may import from, besides itself.
