@@ -135,10 +135,11 @@ def test_stages_at_the_same_time_see_their_own_in_every_order_of_ends(spark, ord
     stages = [Stage(numbers), Stage(texts), Stage(numbers)]
     for stage in stages:
         stage.begin()
-    default = spark.conf.get(BYTES)
+    seen = []
     for index in order:
-        assert mine(numbers) is None and spark.conf.get(BYTES) == default
+        seen.append((mine(numbers), spark.conf.get(BYTES)))
         stages[index].end()
+    assert seen == [(None, spark.conf.get(BYTES))] * 3
     assert [stage.seen for stage in stages] == [[LIFTED, None], [None, None], [LIFTED, None]]
 
 
