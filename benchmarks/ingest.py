@@ -68,7 +68,7 @@ def spooling(spec: Any) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.Reco
 
 def contestants(df: DataFrame) -> dict[str, Callable[[], int]]:
     """Return one function for each contestant, which moves all rows and returns their number."""
-    from zoo.orca.driver.batches import uncounted_batches
+    from zoo.orca.driver.arrow_batches import uncounted_batches
     from zoo.orca.driver.source import prepare, read_spec
 
     spec = read_spec(df, df.columns)

@@ -21,7 +21,7 @@ class FakeEstimator(BaseEstimator):
     def of(
         cls,
         creator: Callable[[dict[str, Any]], Any],
-        workers: int = 1,
+        workers: int | None = 1,
         framework: str = "fake",
         environment: Mapping[str, str] | None = None,
         cpu_binding: bool = False,

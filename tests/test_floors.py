@@ -12,9 +12,11 @@ CONTEXT_FLOOR = (
     "java",
     "places",
     "request",
+    "sessions",
     "spark_context",
     "class_archive",
     "class_archive_maker",
+    "class_archive_place",
 )
 
 # Area -> the areas it may import from, besides itself.

@@ -6,9 +6,9 @@ from typing import NoReturn
 from pyspark.sql import SparkSession
 
 from zoo.orca.driver import pythons
+from zoo.orca.driver.cluster import is_connect
 from zoo.orca.driver.pythons import own_versions
 from zoo.orca.driver.shipping import way_to_ship
-from zoo.orca.driver.slots import is_connect
 from zoo.orca.driver.spark_failures import Kind, SparkFailure, read_error
 from zoo.orca.errors import (
     ContextError,

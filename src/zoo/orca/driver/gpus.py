@@ -20,7 +20,7 @@ import warnings
 from pyspark.resource import ResourceProfile, ResourceProfileBuilder, TaskResourceRequests
 from pyspark.sql import SparkSession
 
-from zoo.orca.driver.slots import is_connect
+from zoo.orca.driver.cluster import is_connect
 from zoo.orca.errors import DeviceError
 
 _EXECUTOR = "spark.executor.resource.gpu.amount"

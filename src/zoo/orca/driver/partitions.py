@@ -12,7 +12,7 @@ from typing import Any
 
 from pyspark.sql import DataFrame
 
-from zoo.orca.driver.slots import is_connect
+from zoo.orca.driver.cluster import is_connect
 
 #: Operators whose partitions are those of their one child. No `coalesce` and no union: Spark runs
 #: neither in a barrier stage.

@@ -12,13 +12,13 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Protocol, Self
 
 from pyspark.sql import SparkSession
 
+from zoo.orca.driver.cluster import is_connect, is_local
 from zoo.orca.driver.meeting import MeetingPlace
-from zoo.orca.driver.slots import is_connect, is_local
 from zoo.orca.errors import OrcaError
 from zoo.orca.wire.handshake import accept, drive
 from zoo.orca.wire.report import REPORT_PURPOSE, ReportTo
@@ -186,15 +186,10 @@ class ProgressServer:
     ----------
     spark : SparkSession
     display : Display
-    on_start : callable
-        Called, in a thread, when a worker runs.
     """
 
-    def __init__(
-        self, spark: SparkSession, display: Display, on_start: Callable[[], None] = lambda: None
-    ) -> None:
+    def __init__(self, spark: SparkSession, display: Display) -> None:
         self._display = display
-        self._on_start = on_start
         self._secret = secrets.token_bytes(32)
         self._lock = threading.Lock()
         self._lines: list[threading.Thread] = []
@@ -248,7 +243,6 @@ class ProgressServer:
         stream = connection.makefile("rb")
         drive(accept(self._secret, purpose=REPORT_PURPOSE), connection.sendall, stream.read)
         connection.settimeout(None)
-        self._on_start()
         for line in stream:
             report = json.loads(line)
             if report["kind"] == "address":

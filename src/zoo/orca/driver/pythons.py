@@ -20,8 +20,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
+from zoo.orca.driver.cluster import is_connect, is_local
 from zoo.orca.driver.settings import full_traceback
-from zoo.orca.driver.slots import is_connect, is_local
 from zoo.orca.driver.spark_failures import spark_errors
 from zoo.orca.errors import ContextError, MissingPackageError, OrcaError
 from zoo.orca.wire.job import FULL_TRACEBACK

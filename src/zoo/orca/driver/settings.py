@@ -7,7 +7,7 @@ import re
 
 from pyspark.sql import SparkSession
 
-from zoo.orca.driver.slots import is_local
+from zoo.orca.driver.cluster import is_local
 from zoo.orca.errors import InvalidInputError
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}

@@ -1,29 +1,42 @@
 """Sends this package to executors that do not have it: they need the framework and nothing else."""
 
 import hashlib
+import shutil
 import sys
 import tempfile
+import threading
+import weakref
 import zipfile
 from pathlib import Path
-from weakref import WeakKeyDictionary
+from weakref import WeakSet
 
 import cloudpickle
+from pyspark import SparkContext
 from pyspark.sql import SparkSession
 
 import zoo.orca
+from zoo.orca.driver.cluster import is_connect
 from zoo.orca.driver.pythons import is_own_python
 
-#: Sessions that have the package, and the directory Spark's file server reads it from as long as
-#: the session lives.
-_shipped: "WeakKeyDictionary[SparkSession, tempfile.TemporaryDirectory[str]]" = WeakKeyDictionary()
+#: Who has the package. In classic Spark a context has it for all its sessions, and refuses it from
+#: a second one; within ``foreachBatch`` every batch has a session of its own.
+_shipped: "WeakSet[SparkSession | SparkContext]" = WeakSet()
+_shipping = threading.Lock()
 
 
 def ship_package(spark: SparkSession) -> None:
-    """Make `zoo.orca` importable on the executors of `spark`, once a session."""
-    if is_own_python(spark) or spark in _shipped or not Path(zoo.orca.__file__).is_file():
+    """Make `zoo.orca` importable on the executors of `spark`, once a context or Connect session."""
+    if is_own_python(spark) or not Path(zoo.orca.__file__).is_file():
         return  # there already; the last case is a package that itself runs from a shipped zip
-    _shipped[spark] = tempfile.TemporaryDirectory(prefix="orca-ship-")
-    spark.addArtifacts(str(build_zip(Path(_shipped[spark].name))), pyfile=True)
+    owner = spark if is_connect(spark) else spark.sparkContext
+    # Whoever comes second goes on when the package is there, not before.
+    with _shipping:
+        if owner not in _shipped:
+            directory = tempfile.mkdtemp(prefix="orca-ship-")
+            # Spark's file server reads it from there as long as the owner lives.
+            weakref.finalize(owner, shutil.rmtree, directory, ignore_errors=True)
+            spark.addArtifacts(str(build_zip(Path(directory))), pyfile=True)
+            _shipped.add(owner)
 
 
 def way_to_ship(module: str) -> str:

@@ -9,7 +9,8 @@ from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
 
-from zoo.orca.driver.batches import uncounted_batches
+from zoo.orca.driver.arrow_batches import uncounted_batches
+from zoo.orca.driver.cluster import executor_cores, is_connect, is_local
 from zoo.orca.driver.failures import raise_failure, translate
 from zoo.orca.driver.gpus import gpu_profile
 from zoo.orca.driver.progress import ProgressServer, display_for
@@ -21,7 +22,7 @@ from zoo.orca.driver.settings import (
     heartbeat_seconds,
 )
 from zoo.orca.driver.shipping import ship_package
-from zoo.orca.driver.slots import check_slots, executor_cores, is_connect, is_local
+from zoo.orca.driver.slots import check_slots
 from zoo.orca.driver.spark_failures import spark_errors
 from zoo.orca.errors import DataError
 from zoo.orca.wire.faults import NO_ROWS
@@ -103,7 +104,7 @@ def run_stage(frame: DataFrame, job: Job, settings: StageSettings, title: str) -
     check_slots(spark, settings.workers, profile)
     ship_package(spark)
     display = display_for(settings.verbose, title, settings.name)
-    with uncounted_batches(frame) as restore, ProgressServer(spark, display, restore) as progress:
+    with uncounted_batches(frame), ProgressServer(spark, display) as progress:
         options = TaskOptions(
             secret=secrets.token_bytes(32),
             report_to=progress.report_to,
