@@ -61,7 +61,7 @@ def broken_row(
     reason = str(getattr(cause, "message", cause)).strip().partition("\n")[0]
     return DataError(
         f"the model cannot read {which}: {reason}, for example in the row {{{shown}}}, the first "
-        f"such of {rows:,}\nmend or drop rows like it, or let the model take them"
+        f"such of {rows:,}\nMend or drop rows like it, or let the model take them"
     )
 
 

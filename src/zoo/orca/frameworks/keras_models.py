@@ -14,7 +14,8 @@ import numpy as np
 
 from zoo.orca.errors import MissingPackageError, ModelError
 from zoo.orca.frameworks.fresh import note_settings
-from zoo.orca.frameworks.keras_inputs import Input, Layout
+from zoo.orca.frameworks.input_shapes import Input
+from zoo.orca.frameworks.keras_inputs import Layout
 from zoo.orca.frameworks.keras_names import Names, by_output
 from zoo.orca.wire.features import FeatureSpec
 from zoo.orca.wire.job import Job
@@ -256,7 +257,7 @@ def _called(creator: Callable[[Any], Any], config: Any) -> Any:
             raise
         raise MissingPackageError(
             f"the package 'tf_keras' (Keras 2) is not installed on {socket.gethostname()}, and "
-            "model_creator uses it: pip install 'zoo-orca[tf2]' into its Python"
+            "model_creator uses it\nInstall it there: pip install 'zoo-orca[tf2]' into its Python"
         ) from error
 
 
@@ -285,8 +286,8 @@ def _kind_of(model: Any, framework: str, wanted: str | None) -> Any:
                 keras.check_backend(framework, wanted if framework == "keras" else None)
             elif framework != "tf2":
                 raise ModelError(
-                    "the model is of Keras 2 (tf_keras), and zoo.orca.learn.keras trains Keras 3: "
-                    "make it with `import keras`, or use zoo.orca.learn.tf2"
+                    "the model is of Keras 2 (tf_keras), and zoo.orca.learn.keras trains Keras 3\n"
+                    "Make it with `import keras`, or use zoo.orca.learn.tf2"
                 )
             return keras
     kind = f"{type(model).__module__}.{type(model).__qualname__}"

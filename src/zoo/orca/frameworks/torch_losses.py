@@ -125,7 +125,7 @@ class MeanLoss:
         value = self._function(output, target)
         if value.dim():
             raise ModelError(
-                f"the loss returned values of shape {tuple(value.shape)}, not one number: give it "
+                f"the loss returned values of shape {tuple(value.shape)}, not one number\nGive it "
                 "a reduction, 'mean' or 'sum'"
             )
         return value, None
@@ -238,7 +238,7 @@ def _of_rows(values: Any, weight: Any) -> Any:
     if values.dim() == 0 or len(values) != len(weight):
         raise ModelError(
             f"sample_weight_col needs a loss with a value for each row, and this one returned the "
-            f"shape {tuple(values.shape)} for {len(weight)} rows: use a loss of torch.nn, or a "
+            f"shape {tuple(values.shape)} for {len(weight)} rows\nUse a loss of torch.nn, or a "
             "function that returns values of shape (rows, ...)"
         )
     return values if values.dim() == 1 else values.flatten(1).mean(1)
@@ -262,7 +262,7 @@ def check_shapes(
         raise ModelError(
             f"the model's output is of shape {tuple(output.shape)} for {len(target)} rows, and "
             f"{name} compares each row's with its label {column!r}\n"
-            "let forward return a value for each row, (batch, ...); reshape(len(x), ...) keeps "
+            "Let forward return a value for each row, (batch, ...); reshape(len(x), ...) keeps "
             "that axis"
         )
     if is_elementwise(function) and there != here:

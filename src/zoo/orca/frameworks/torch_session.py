@@ -273,6 +273,6 @@ def _metrics_of(made: Made, loss: Any) -> dict[str, Any]:
     except ModuleNotFoundError as error:
         raise MissingPackageError(
             f"the package {error.name!r} is not installed on the worker {socket.gethostname()}, "
-            "and metrics need it: pip install 'zoo-orca[torch]' into its Python"
+            "and metrics need it\nInstall it there: pip install 'zoo-orca[torch]' into its Python"
         ) from error
     return metrics_of(given, made.config, made.device, loss)

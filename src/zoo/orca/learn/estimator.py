@@ -113,7 +113,8 @@ class BaseEstimator:
         framework = state.meta.get("framework")
         if framework != self._model.framework:
             raise StateError(
-                f"{path} was saved by framework {framework!r}, not {self._model.framework!r}"
+                f"{path} was saved by framework {framework!r}, not {self._model.framework!r}\n"
+                "Load it with an estimator of the framework that saved it"
             )
         self._adopt(state)
 
