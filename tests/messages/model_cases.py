@@ -389,7 +389,7 @@ def _(world: World) -> Any:
             return tf.reshape(three, (-1, 1))
 
         est = world.estimator(keras_model(world, (1,), outputs=outputs))
-    return est.predict(world.frame, feature_cols=["x"])
+    return est.predict(world.frame, feature_cols=["x"]).collect()
 
 
 @case("a ragged output", frameworks=("tf2",))

@@ -160,6 +160,10 @@ class Layout:
             return [columns[0]] * outputs
         return [*columns] if len(columns) == outputs else [None] * outputs
 
+    def label_length(self, column: str) -> int | None:
+        """Return the last axis of a label's rows; None: it is open."""
+        return next(part.shape[-1] for part in self._labels if part.column == column)
+
     def by_output(self, structure: Any, outputs: int) -> list[Any]:
         """Return the part of each of so many outputs in what was given to `Model.compile`."""
         return by_output(structure, self._names(outputs))

@@ -130,7 +130,14 @@ class Made:
             Input(self.keras.input_name(t), tuple(t.shape), self.keras.dtype_name(t))
             for t in tensors
         ]
-        return Layout(spec, inputs, _keys(structure, tensors), self._labelled())
+        labelled = self._labelled()
+        if labelled is None and spec.label_keys and not self.keras.has_own_step(self.model):
+            columns = [column.name for column in spec.labels]
+            raise ModelError(
+                f"label_cols names the outputs {list(spec.label_keys)}, and the model's output has "
+                f"no name\nGive the columns as a list: label_cols={columns}"
+            )
+        return Layout(spec, inputs, _keys(structure, tensors), labelled)
 
     def _labelled(self) -> Names | None:
         """Return the outputs' names if labels are for outputs; None: what they are is not known."""

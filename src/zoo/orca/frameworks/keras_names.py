@@ -81,6 +81,15 @@ def labels_by_name(
                 "Name these in the dict, or give the columns as a list, in order"
             )
         return spec.labels, spec.label_keys
+    if len(spec.labels) > len(outputs.names):
+        columns = [one.name for one in spec.labels]
+        raise ModelError(
+            f"label_cols has {len(columns)} columns {columns}, and the model has "
+            f"{len(outputs.names)} {'output' if len(outputs.names) == 1 else 'outputs'} "
+            f"{list(outputs.names)}\n"
+            "Name one column for each output; several numbers for one output are a list inside the "
+            "list: label_cols=[['y1', 'y2']]"
+        )
     if len(spec.labels) != len(outputs.names) or len(spec.labels) == 1:
         return spec.labels, None
     order = matched("label_cols", [one.name for one in spec.labels], outputs, "output")

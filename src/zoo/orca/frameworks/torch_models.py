@@ -55,7 +55,7 @@ class Made:
         for one in found:
             if not isinstance(one, torch.nn.Module):
                 kind = f"{type(one).__module__}.{type(one).__qualname__}"
-                shown = "None: is a return missing?" if one is None else f"a {kind}"
+                shown = "None" if one is None else f"a {kind}"
                 raise ModelError(
                     f"model must make a torch.nn.Module, and made {shown}\n"
                     "Let model(config) return the model: is a return missing?"

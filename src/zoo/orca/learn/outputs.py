@@ -42,8 +42,8 @@ def prediction_columns(outputs: Sequence[OutputSpec], names: OutputNames | None)
     given = [names] if isinstance(names, str) else list(names)
     if len(given) != len(own):
         raise InvalidInputError(
-            f"output_cols names {len(given)} columns {given}, and the model has {len(own)} "
-            f"outputs\nName one column for each of {own}"
+            f"output_cols names {len(given)} {'column' if len(given) == 1 else 'columns'} "
+            f"{given}, and the model has {len(own)} outputs\nName one column for each of {own}"
         )
     if set(given) == set(own):
         return own

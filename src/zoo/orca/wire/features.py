@@ -60,8 +60,8 @@ class ColumnSpec:
         if self.binary:
             return (
                 f"column {self.name!r} is binary: bytes, as a file has them, and {taker}\n"
-                f"Decode it: {DECODED.format(name=name)} makes numbers of raw pixels; of a JPEG "
-                "take those of numpy.asarray(PIL.Image.open(io.BytesIO(data)))"
+                f"Decode it: {DECODED.format(name=name)} makes numbers of raw pixels; "
+                "PIL.Image reads a JPEG"
             )
         return (
             f"column {self.name!r} holds strings, and {taker}\n"
