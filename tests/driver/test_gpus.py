@@ -90,7 +90,7 @@ def test_executors_without_the_gpus_are_refused_with_the_setting(built, conf):
     ],
 )
 def test_where_there_are_no_profiles_the_plain_setting_is_named(built, master, conf, why):
-    with pytest.raises(DeviceError, match=rf"{why}.*spark\.task\.resource\.gpu\.amount=1"):
+    with pytest.raises(DeviceError, match=rf"{why}.*\n.*spark\.task\.resource\.gpu\.amount=1"):
         gpu_profile(session(master, **{EXECUTOR: 1}, **conf), 1)
 
 
@@ -128,6 +128,8 @@ def test_a_machine_without_so_many_gpus_says_so(spark: SparkSession):
     estimator = FakeEstimator(model, EngineOptions(2, num_gpus_per_worker=999))
     with (
         pytest.warns(UserWarning, match="share out"),
-        pytest.raises(DeviceError, match=r"rank \d on .*=999, and .* GPUs.*num_gpus_per_worker=0"),
+        pytest.raises(
+            DeviceError, match=r"rank \d on .*=999, and .* GPUs\n.*num_gpus_per_worker=0"
+        ),
     ):
         estimator.fit(data)

@@ -13,6 +13,7 @@ from pyspark.sql import types as T
 from zoo.orca.driver.source import prepare, read_spec
 from zoo.orca.errors import ColumnError
 from zoo.orca.wire.faults import agree
+from zoo.orca.wire.features import FeatureSpec
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -219,7 +220,7 @@ def test_columns_by_position_by_name_and_alone(spark):
 
 @pytest.mark.parametrize("features", [None, [], (), {}])
 def test_features_must_be_given(spark, features):
-    with pytest.raises(ColumnError, match=r"feature_cols must be given.*'id'"):
+    with pytest.raises(ColumnError, match=r"feature_cols must be given.*\n.*'id'"):
         read_spec(spark.range(1), features)
 
 
@@ -228,7 +229,7 @@ def test_a_missing_column_names_those_that_are_there(spark):
     with pytest.raises(ColumnError) as error:
         read_spec(df, ["user_id"], ["iten_id"])
     assert str(error.value).startswith(
-        "label_cols: there is no column 'iten_id'. Did you mean 'item_id'"
+        "label_cols: there is no column 'iten_id'\nDid you mean 'item_id'"
     )
     assert str(error.value).endswith("The DataFrame has the columns 'user_id', 'item_id'")
 
@@ -275,11 +276,36 @@ def test_a_column_in_several_roles_travels_once(spark):
     assert prepare(df, spec, 1, 1).columns == ["c0", "origin"]
 
 
-@pytest.mark.parametrize("kind", ["string", "binary", "array<string>"])
+@pytest.mark.parametrize("kind", ["string", "array<string>"])
 def test_a_framework_without_strings_refuses_them(spark, kind):
     df = spark.createDataFrame([], f"s {kind}")
-    with pytest.raises(ColumnError, match=r"'s' holds strings.*StringIndexer"):
-        read_spec(df, ["s"], strings=False)
+    with pytest.raises(ColumnError, match=r"'s' holds strings, and PyTorch .*\n.*StringIndexer"):
+        read_spec(df, ["s"], numbers_only="PyTorch")
+
+
+def test_bytes_are_called_bytes_and_what_decodes_them_does(spark):
+    pictures = [bytes([0, 51, 255]), bytes([102, 0, 1])]
+    df = spark.createDataFrame([(one,) for one in pictures], "picture binary").coalesce(1)
+    with pytest.raises(ColumnError, match="column 'picture' is binary: bytes, as") as caught:
+        read_spec(df, ["picture"], numbers_only="PyTorch")
+    cause, way = str(caught.value).split("\n")
+    assert "PyTorch has no tensors" in cause
+    lines = re.fullmatch(r"Decode it: (decode = .*); (df = .*?) makes numbers.*", way).groups()
+    there = {"F": F, "df": df}
+    for line in lines:
+        exec(line, there)
+    assert read_spec(there["df"], ["picture"], numbers_only="PyTorch").features[0].shape == (None,)
+    rows = [row.picture for row in there["df"].collect()]
+    np.testing.assert_array_equal(
+        np.array(rows, np.float32), np.array([[*one] for one in pictures], np.float32) / 255
+    )
+
+
+def test_bytes_are_known_to_be_bytes_after_a_state_was_saved(spark):
+    df = spark.createDataFrame([], "b binary, s string, bs array<binary>, n int")
+    spec = read_spec(df, ["b", "s", "bs", ["b", "b"], "n"])
+    again = FeatureSpec.from_json(json.loads(json.dumps(spec.to_json())))
+    assert [one.binary for one in again.features] == [True, False, True, True, False]
 
 
 @pytest.mark.parametrize("kind", ["string", "boolean", "array<float>", "date"])
@@ -308,7 +334,7 @@ def test_weights_of_another_kind_are_refused(spark, given):
     with pytest.raises(ColumnError, match="Write sample_weight_col='weight', or {'output'"):
         read_spec(df, ["x"], None, given)
     with pytest.raises(ColumnError, match="Write sample_weight_col='weight'$"):
-        read_spec(df, ["x"], None, {"first": "w"}, strings=False)
+        read_spec(df, ["x"], None, {"first": "w"}, weights_by_output=False)
 
 
 # -- placement --------------------------------------------------------------------------------

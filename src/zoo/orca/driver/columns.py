@@ -90,10 +90,10 @@ def column_spec(field: T.StructField, where: str) -> ColumnSpec:
     if found is None:
         raise ColumnError(
             f"{where}: column {field.name!r} has the type {_type_name(field.dataType)}, which no "
-            f"model input can take; {_mending(field)}"
+            f"model input can take\n{_mending(field)}"
         )
     dtype, depth = found
-    return ColumnSpec(field.name, dtype, (None,) * depth)
+    return ColumnSpec(field.name, dtype, (None,) * depth, binary=_is_binary(field.dataType))
 
 
 def is_converted(field: T.StructField, spec: ColumnSpec) -> bool:
@@ -124,13 +124,13 @@ def check_castable(field: T.StructField, spec: ColumnSpec, where: str) -> None:
     if same_depth and (other.dtype == spec.dtype or widens):
         return
     target = _described(spec)
-    advice = f"make it {target} there too"
+    advice = f"Make it {target} there too"
     if same_depth and not spec.shape and spec.dtype != "string":
         cast = f"F.col({quoted(field.name)!r}).cast({_SQL[spec.dtype]!r})"
-        advice = f"cast it there: df.withColumn({field.name!r}, {cast})"
+        advice = f"Cast it there: df.withColumn({field.name!r}, {cast})"
     raise ColumnError(
         f"{where}: column {field.name!r} has the type {_type_name(field.dataType)}, but in the "
-        f"training data it is {target}; {advice}"
+        f"training data it is {target}\n{advice}"
     )
 
 
@@ -144,6 +144,12 @@ def _classify(kind: T.DataType) -> tuple[str, int] | None:
     # A collated string is a StringType too; a user-defined type is nothing but itself.
     dtype = next((d for known, d in _DTYPES.items() if isinstance(kind, known)), None)
     return None if dtype is None else (dtype, depth)
+
+
+def _is_binary(kind: T.DataType) -> bool:
+    while isinstance(kind, T.ArrayType):
+        kind = kind.elementType
+    return isinstance(kind, T.BinaryType)
 
 
 def _target(spec: ColumnSpec) -> str:
@@ -172,23 +178,23 @@ def _described(spec: ColumnSpec) -> str:
 def _mending(field: T.StructField) -> str:
     name, kind = field.name, field.dataType
     if isinstance(kind, T.ArrayType):
-        return f"convert its elements with F.transform({quoted(name)!r}, ...), or explode it"
+        return f"Convert its elements with F.transform({quoted(name)!r}, ...), or explode it"
     if isinstance(kind, T.StructType):
         if not kind.names:
-            return "leave it out"
+            return "Leave it out"
         inner = kind.names[0]
         path = f"{quoted(name)}.{quoted(inner)}"
         return (
-            f"use its fields as columns, for example: "
+            f"Use its fields as columns, for example: "
             f"df = df.withColumn({f'{name}_{inner}'!r}, F.col({path!r}))"
         )
     template = _MENDING.get(type(kind).__name__)
     if template is None:
-        return "turn it into a number, or an array of numbers, first"
+        return "Turn it into a number, or an array of numbers, first"
     key = ""
     if isinstance(kind, T.MapType):
         key = "'a key'" if isinstance(kind.keyType, T.StringType) else "1"
-    return "convert it: " + template.format(name=name, ref=quoted(name), key=key)
+    return "Convert it: " + template.format(name=name, ref=quoted(name), key=key)
 
 
 def _backticked(name: str) -> str:

@@ -76,8 +76,8 @@ def _check_profiles(spark: SparkSession, gpus: int) -> None:
     why = "with spark.dynamicAllocation.enabled" if dynamic else f"on {_master(spark)!r}"
     raise DeviceError(
         f"num_gpus_per_worker={gpus}, and tasks get {_TASK}="
-        f"{spark.conf.get(_TASK, '0')}. Spark cannot give other tasks other GPUs {why}: start the "
-        f"session with {_TASK}={gpus}"
+        f"{spark.conf.get(_TASK, '0')}: Spark cannot give other tasks other GPUs {why}\n"
+        f"Start the session with {_TASK}={gpus}"
     )
 
 
@@ -102,7 +102,7 @@ def _master(spark: SparkSession) -> str:
 def _describe(gpus: int, executor: float) -> str:
     there = f"{executor:g} ({_EXECUTOR})" if executor else f"none ({_EXECUTOR} is not set)"
     return (
-        f"num_gpus_per_worker={gpus}, and each executor has {there}: start the cluster's session "
+        f"num_gpus_per_worker={gpus}, and each executor has {there}\nStart the cluster's session "
         f"with {_EXECUTOR}={gpus} or more and, where the cluster manager does not tell executors "
         "their GPUs by itself, spark.executor.resource.gpu.discoveryScript=PATH; in "
         "init_orca_context these go into conf=. Without GPUs: num_gpus_per_worker=0"

@@ -85,19 +85,19 @@ def _check_names(df: DataFrame, names: Sequence[str]) -> None:
         if known_as(name) in there:
             raise ColumnError(
                 f"the DataFrame already has a column {name!r}, which predictions would be called\n"
-                f"name them otherwise with output_cols, or drop the column: df.drop({name!r})"
+                f"Name them otherwise with output_cols, or drop the column: df.drop({name!r})"
             )
         if known_as(name) in found:
             raise ColumnError(
                 f"two outputs would be the column {name!r}: {list(names)}\n"
-                "give each output a column of its own with output_cols"
+                "Give each output a column of its own with output_cols"
             )
         found.add(known_as(name))
     for field in df.schema.fields:
         if isinstance(field.dataType, T.YearMonthIntervalType):
             raise ColumnError(
                 f"column {field.name!r} is a {field.dataType.simpleString()}, which Spark cannot "
-                f"pass through Python: drop it, or cast it: F.col({field.name!r}).cast('string')"
+                f"pass through Python\nDrop it, or cast it: F.col({field.name!r}).cast('string')"
             )
 
 

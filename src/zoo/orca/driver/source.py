@@ -12,7 +12,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructField
 
-from zoo.orca.driver.columns import check_castable, column_spec, converted
+from zoo.orca.driver.columns import check_castable, column_spec, converted, quoted
 from zoo.orca.driver.partitions import known_partitions
 from zoo.orca.driver.stacks import stack_spec, stacked
 from zoo.orca.errors import ColumnError
@@ -37,7 +37,8 @@ def read_spec(
     label_cols: ColumnNames | None = None,
     weight_col: str | Mapping[str, str] | None = None,
     *,
-    strings: bool = True,
+    numbers_only: str = "",
+    weights_by_output: bool = True,
 ) -> FeatureSpec:
     """Return the columns of a job by their roles, checked against the schema of `df`.
 
@@ -49,8 +50,10 @@ def read_spec(
         a column is a stack: its columns, numbers or arrays of them, are put end to end.
     weight_col : str, dict of str to str, or None
         A column of sample weights, or the model's output names to columns of theirs.
-    strings : bool
-        Whether the framework has string tensors.
+    numbers_only : str
+        The framework, by the name that users know, if it has no tensors of strings.
+    weights_by_output : bool
+        Whether the framework takes a dict of `weight_col`.
 
     Raises
     ------
@@ -60,17 +63,17 @@ def read_spec(
     names, keys = _named("feature_cols", feature_cols)
     if not names:
         raise ColumnError(
-            f"feature_cols must be given: the columns that are the model's inputs. The DataFrame "
-            f"has the columns {_listed(df)}"
+            "feature_cols must be given: the columns that are the model's inputs\n"
+            f"The DataFrame has the columns {_listed(df)}"
         )
     label_names, label_keys = _named("label_cols", label_cols)
     return FeatureSpec(
-        features=tuple(_spec(df, name, "feature_cols", strings) for name in names),
-        labels=tuple(_spec(df, name, "label_cols", strings) for name in label_names),
+        features=tuple(_spec(df, name, "feature_cols", numbers_only) for name in names),
+        labels=tuple(_spec(df, name, "label_cols", numbers_only) for name in label_names),
         feature_keys=keys,
         label_keys=label_keys,
         weight=_weight(df, weight_col) if isinstance(weight_col, str) else None,
-        output_weights=_output_weights(df, weight_col, strings),
+        output_weights=_output_weights(df, weight_col, weights_by_output),
     )
 
 
@@ -179,12 +182,15 @@ def _named(
     if wrong:
         raise ColumnError(
             f"{argument} takes names of columns; got {wrong[0]!r} of type "
-            f"{type(wrong[0]).__name__}\npass a list of names, a dict of input names to columns, "
+            f"{type(wrong[0]).__name__}\nPass a list of names, a dict of input names to columns, "
             "or a list within the list to stack columns into one input"
         )
     empty = [name for name in names if not name]
     if empty:
-        raise ColumnError(f"{argument} has an input without a column: {list(names)!r}")
+        raise ColumnError(
+            f"{argument} has an input without a column: {list(names)!r}\n"
+            "Leave the empty name or list out, or name its columns"
+        )
     return names, keys if names else None
 
 
@@ -192,18 +198,13 @@ def _is_stack(name: InputColumns) -> bool:
     return isinstance(name, (list, tuple))
 
 
-def _spec(df: DataFrame, name: InputColumns, argument: str, strings: bool) -> ColumnSpec:
+def _spec(df: DataFrame, name: InputColumns, argument: str, numbers_only: str) -> ColumnSpec:
     if isinstance(name, str):
         spec = column_spec(_find(df, name, argument), argument)
     else:
         spec = stack_spec([_find(df, one, argument) for one in name], argument)
-    if spec.dtype == "string" and not strings:
-        raise ColumnError(
-            f"{argument}: column {spec.name!r} holds strings, and PyTorch has no tensors of "
-            "strings; turn them into numbers first, for example with "
-            f"pyspark.ml.feature.StringIndexer(inputCol={spec.name!r}, "
-            f"outputCol={spec.name + '_index'!r})"
-        )
+    if spec.dtype == "string" and numbers_only:
+        raise ColumnError(f"{argument}: {spec.refused(f'{numbers_only} has no tensors of such')}")
     return spec
 
 
@@ -225,12 +226,19 @@ def _output_weights(
 def _weight(df: DataFrame, name: str) -> ColumnSpec:
     where = "the sample weights"
     spec = column_spec(_find(df, name, where), where)
-    if spec.shape or spec.dtype in ("string", "bool"):
+    if spec.shape or spec.binary or spec.dtype in ("string", "bool"):
         raise ColumnError(
-            f"{where}: column {spec.name!r} must hold one number a row; convert it: "
-            f"df = df.withColumn({spec.name!r}, F.col({spec.name!r}).cast('float'))"
+            f"{where}: column {spec.name!r} must hold one number a row\n{_one_number(spec)}"
         )
     return spec
+
+
+def _one_number(weight: ColumnSpec) -> str:
+    """Return the way from a column of something else to one of numbers."""
+    if weight.binary or len(weight.shape) > 1:
+        return "Name a column of numbers"
+    value = f"F.col({quoted(weight.name)!r})" + ("[0]" if weight.shape else "")
+    return f"Make one of it: df = df.withColumn({weight.name!r}, {value}.cast('float'))"
 
 
 def _find(df: DataFrame, name: str, where: str) -> StructField:
@@ -244,13 +252,13 @@ def _find(df: DataFrame, name: str, where: str) -> StructField:
         return found[0]
     if found:
         raise ColumnError(
-            f"{where}: the DataFrame has {len(found)} columns named {name!r}; rename all but one, "
+            f"{where}: the DataFrame has {len(found)} columns named {name!r}\nRename all but one, "
             "or drop them"
         )
     close = difflib.get_close_matches(name, [field.name for field in fields], 3)
-    hint = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
+    hint = f"Did you mean {' or '.join(map(repr, close))}? " if close else ""
     raise ColumnError(
-        f"{where}: there is no column {name!r}.{hint} The DataFrame has the columns {_listed(df)}"
+        f"{where}: there is no column {name!r}\n{hint}The DataFrame has the columns {_listed(df)}"
     )
 
 

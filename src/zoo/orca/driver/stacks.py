@@ -38,7 +38,7 @@ def stack_spec(fields: Sequence[StructField], where: str) -> ColumnSpec:
         if len(spec.shape) > 1:
             raise ColumnError(
                 f"{where}: column {spec.name!r} holds arrays of arrays, which cannot be stacked "
-                "with other columns\npass it as an input of its own, or flatten it: "
+                "with other columns\nPass it as an input of its own, or flatten it: "
                 f"df.withColumn({spec.name!r}, F.flatten({spec.name!r}))"
             )
     dtypes = {spec.dtype for spec in specs}
@@ -50,13 +50,14 @@ def stack_spec(fields: Sequence[StructField], where: str) -> ColumnSpec:
         )
         raise ColumnError(
             f"{where}: column {text!r} holds strings and {number!r} numbers, which cannot be "
-            "stacked into one input\npass them as inputs of their own, or turn the strings into "
+            "stacked into one input\nPass them as inputs of their own, or turn the strings into "
             f"numbers with pyspark.ml.feature.StringIndexer(inputCol={text!r}, "
             f"outputCol={text + '_index'!r})"
         )
     length = None if any(spec.shape for spec in specs) else len(specs)
     names = tuple(field.name for field in fields)
-    return ColumnSpec(f"[{', '.join(names)}]", dtype, (length,), names)
+    binary = any(spec.binary for spec in specs)
+    return ColumnSpec(f"[{', '.join(names)}]", dtype, (length,), names, binary)
 
 
 def stacked(fields: Sequence[StructField], spec: ColumnSpec) -> Column:

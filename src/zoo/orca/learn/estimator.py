@@ -59,6 +59,10 @@ AnyJob = TypeVar("AnyJob", bound=Job)
 _COLUMNS, _OUTPUTS, _MODEL = "columns", "outputs", "model"
 
 
+#: Endings that name a format of some framework's own.
+_FORMATS = (".keras", ".h5", ".pt", ".pth")
+
+
 class BaseEstimator:
     """Trains, evaluates and predicts one model on DataFrames.
 
@@ -100,8 +104,17 @@ class BaseEstimator:
         ------
         StateError
             If there is nothing to save before the first `fit` or `load`.
+        InvalidInputError
+            If the name ends as another framework's own format.
         """
-        save_state(self._required_state("save"), str(path))
+        state = self._required_state("save")
+        stem, dot, ending = str(path).rpartition(".")
+        if f"{dot}{ending}" in _FORMATS:
+            raise InvalidInputError(
+                f"{path} ends in .{ending}, which is a format of another framework than the "
+                f"model's\nSave the estimator's state under another name: {stem}.safetensors"
+            )
+        save_state(state, str(path))
         return path
 
     def load(self, path: str) -> None:
@@ -116,7 +129,8 @@ class BaseEstimator:
         framework = state.meta.get("framework")
         if framework != self._model.framework:
             raise StateError(
-                f"{path} was saved by framework {framework!r}, not {self._model.framework!r}"
+                f"{path} was saved by framework {framework!r}, not {self._model.framework!r}\n"
+                "Load it with an estimator of the framework that saved it"
             )
         self._adopt(state)
 

@@ -20,6 +20,22 @@ _CALLING = re.compile(
     r"(Call a|A)rguments received by .*",
     re.DOTALL,
 )
+#: What frameworks say of the likeliest mistakes, and the way out; groups of one go into the other.
+_WAYS_OUT = (
+    (
+        r"indices\[[\d, ]*\] = (-?\d+) is not in \[0, (\d+)\)",
+        "The id {0} has no row in a table of {1}: number ids from 0, as StringIndexer does, or "
+        "give the Embedding more rows",
+    ),
+    (
+        r"Cast string to float is not supported",
+        "A column of strings is taken for numbers: pyspark.ml.feature.StringIndexer makes some",
+    ),
+    (
+        r"(?:Unknown|Could not interpret) (loss|metric|optimizer)",
+        "Name a {0} that Keras has, or pass the object itself to compile",
+    ),
+)
 _COLOUR = re.compile(r"\x1b\[\d+m")
 
 
@@ -47,6 +63,14 @@ def plain(kind: str, message: str, is_users: Callable[[str], bool]) -> tuple[str
     if found := _CALLING.match(message):
         message = f"{found['said'].strip()}\n  in calling {found['where']}"
     return f"{kind}: {message}" if message else kind, frames
+
+
+def way_out(message: str) -> str:
+    """Return what to do about a framework's error that no line of the user's is in; or nothing."""
+    for pattern, way in _WAYS_OUT:
+        if found := re.search(pattern, message):
+            return way.format(*found.groups())
+    return ""
 
 
 def _without_frames(text: str, is_users: Callable[[str], bool]) -> tuple[str, list[str]]:
