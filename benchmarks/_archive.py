@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pyspark.find_spark_home import _find_spark_home
 
-from zoo.orca.context.class_archive import find_class_archive
+from zoo.orca.context.class_archive import SETTING, find_class_archive
 from zoo.orca.context.java import find_java
 
 _MADE_WITHIN_SECONDS = 600
@@ -14,7 +14,7 @@ _MADE_WITHIN_SECONDS = 600
 
 def ensure_class_archive(first_program: Callable[[], object]) -> str:
     """Run a first program if this machine has seen none, and wait; return what was found."""
-    found = find_class_archive(find_java(), Path(_find_spark_home()), {})
+    found = find_class_archive(find_java(), Path(_find_spark_home()), {SETTING: "true"})
     if found is None or found.java_options() == "":
         return "there can be none here"
     if not found.path.exists():

@@ -168,7 +168,8 @@ def orca(options: argparse.Namespace) -> dict[str, Any]:
     phases = Phases()
     from zoo.orca import OrcaContext, init_orca_context
 
-    conf = {} if options.archive else {"spark.orca.class.archive": "false"}
+    # "true" also where a program would leave none behind, as in a container.
+    conf = {"spark.orca.class.archive": "true" if options.archive else "false"}
     init_orca_context("local", cores=2, memory="2g", conf=conf)
     spark = OrcaContext.get_spark_session()
     phases.end("session")

@@ -68,8 +68,8 @@ def spooling(spec: Any) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.Reco
 
 def contestants(df: DataFrame) -> dict[str, Callable[[], int]]:
     """Return one function for each contestant, which moves all rows and returns their number."""
-    from zoo.orca.driver.batches import uncounted_batches
-    from zoo.orca.driver.source import prepare, read_spec
+    from zoo.orca.driver.frame.arrow_batches import uncounted_batches
+    from zoo.orca.driver.frame.source import prepare, read_spec
 
     spec = read_spec(df, df.columns)
 

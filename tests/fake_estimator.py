@@ -5,7 +5,7 @@ from typing import Any
 
 from pyspark.sql import DataFrame
 
-from zoo.orca.driver.source import read_spec
+from zoo.orca.driver.frame.source import read_spec
 from zoo.orca.frameworks.fake import LinearModel
 from zoo.orca.learn.estimator import BaseEstimator
 from zoo.orca.learn.options import EngineOptions
@@ -21,7 +21,7 @@ class FakeEstimator(BaseEstimator):
     def of(
         cls,
         creator: Callable[[dict[str, Any]], Any],
-        workers: int = 1,
+        workers: int | None = 1,
         framework: str = "fake",
         environment: Mapping[str, str] | None = None,
         cpu_binding: bool = False,

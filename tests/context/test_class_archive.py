@@ -3,14 +3,16 @@
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from zoo.orca.context import class_archive_maker
+from zoo.orca.context import class_archive_maker, class_archive_place
 from zoo.orca.context.class_archive import SETTING, find_class_archive
-from zoo.orca.context.class_archive_maker import failure_of, make_archive
+from zoo.orca.context.class_archive_maker import failure_of, is_locked, make_archive
 from zoo.orca.context.java import Java
 
 HOTSPOT = 'openjdk version "17"\nOpenJDK 64-Bit Server VM (build 17+6, mixed mode, sharing)\n'
@@ -23,6 +25,26 @@ def spark_home(tmp_path):
     (home / "jars").mkdir(parents=True)
     (home / "jars" / "spark-core.jar").write_bytes(b"classes")
     return home
+
+
+@pytest.fixture(autouse=True)
+def machine(tmp_path_factory, monkeypatch):
+    """A machine that is no container, and has its files on a disk with room."""
+    root = tmp_path_factory.mktemp("machine")
+    (root / "proc" / "self").mkdir(parents=True)
+    (root / "proc" / "self" / "mountinfo").write_text(mounts(("/", "ext4")))
+    monkeypatch.setattr(class_archive_place, "_ROOT", root)
+    monkeypatch.setattr(class_archive_place, "_NEEDED_BYTES", 0)
+    return root
+
+
+def mounts(*found):
+    """Return Linux's account of mount points and their file systems."""
+    lines = (
+        f"2{n} 1 254:{n} / {mount} rw,relatime shared:1 - {kind} /dev/vda{n} rw"
+        for n, (mount, kind) in enumerate(found)
+    )
+    return "\n".join(lines) + "\n"
 
 
 @pytest.fixture
@@ -74,6 +96,93 @@ def test_none_where_it_is_not_wanted_or_cannot_be(find, tmp_path, monkeypatch):
     assert find(XDG_CACHE_HOME=str(tmp_path / "file")) is None
 
 
+def test_nothing_is_written_under_continuous_integration(find, tmp_path):
+    assert find(CI="true") is None
+    assert not (tmp_path / "cache").exists()
+    assert find(CI="false") is not None
+    found = find(CI="1")
+    assert found.java_options() == "" and found.classes is None
+    found.path.write_bytes(b"from a cache that was brought along")
+    os.utime(found.path, (1, 1))
+    assert find(CI="true").java_options().startswith('"-XX:SharedArchiveFile=')
+    assert found.path.stat().st_mtime == 1
+
+
+@pytest.mark.parametrize("sign", [".dockerenv", "run/.containerenv", "KUBERNETES_SERVICE_HOST"])
+def test_nothing_is_written_to_a_container_s_own_files(find, tmp_path, machine, sign):
+    told = {}
+    if sign.isupper():
+        told[sign] = "10.0.0.1"
+    else:
+        (machine / sign).parent.mkdir(exist_ok=True)
+        (machine / sign).touch()
+    assert find(**told) is None
+    assert not (tmp_path / "cache").exists()
+    # A directory of the host's, or a volume.
+    table = machine / "proc" / "self" / "mountinfo"
+    volume = str(tmp_path).replace("_", "\\137")
+    table.write_text(mounts(("/", "overlay"), (volume, "ext4"), ("/elsewhere", "tmpfs")))
+    assert find(**told) is not None
+
+
+@pytest.mark.parametrize("kind", ["overlay", "tmpfs"])
+def test_nothing_is_written_to_files_that_do_not_last(find, tmp_path, machine, kind):
+    table = machine / "proc" / "self" / "mountinfo"
+    table.write_text(mounts(("/", "ext4"), (tmp_path, "ext4"), (tmp_path, kind)))
+    assert find() is None
+    assert not (tmp_path / "cache").exists()
+    table.write_text(mounts(("/", "ext4"), (f"{tmp_path}/cach", kind)))
+    assert find() is not None
+
+
+def test_where_the_system_does_not_tell_of_mounts_a_container_still_counts(find, machine):
+    (machine / "proc" / "self" / "mountinfo").unlink()
+    assert find(KUBERNETES_SERVICE_HOST="10.0.0.1") is None
+    assert find() is not None
+
+
+def test_nothing_is_written_to_a_disk_that_is_nearly_full(find, tmp_path, monkeypatch):
+    monkeypatch.setattr(class_archive_place, "_NEEDED_BYTES", 1 << 62)
+    assert find() is None
+    assert not (tmp_path / "cache").exists()
+
+
+def test_who_insists_gets_one_anywhere(find, machine, monkeypatch):
+    monkeypatch.setattr(class_archive_place, "_NEEDED_BYTES", 1 << 62)
+    (machine / ".dockerenv").touch()
+    assert find(conf={SETTING: "true"}, CI="true").classes is not None
+
+
+class Gateway:
+    """A JVM that this program has started, which tells its class path."""
+
+    proc = SimpleNamespace(pid=1)
+
+    class jvm:
+        class java:
+            class lang:
+                class System:
+                    getProperty = staticmethod(lambda name: "a.jar")
+
+
+def test_one_line_tells_what_is_made_where_and_how_to_switch_it_off(find, caplog, monkeypatch):
+    monkeypatch.setattr("atexit.register", lambda *arguments: None)
+    with caplog.at_level("INFO", "zoo.orca"):
+        found = find()
+        found.make_after(Gateway())
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert str(found.path) in line and "spark.orca.class.archive=false" in line
+    caplog.clear()
+    with caplog.at_level("INFO", "zoo.orca"):
+        find(conf={SETTING: "false"})
+        found.path.touch()
+        find().make_after(Gateway())
+    assert not caplog.records
+    with caplog.at_level("INFO", "zoo.orca"):
+        find(CI="1")
+    assert "CI is set" in caplog.text and "spark.orca.class.archive=true" in caplog.text
+
+
 def test_none_for_a_user_without_a_home(find, monkeypatch):
     def no_home():
         raise RuntimeError("Could not determine home directory.")
@@ -98,11 +207,13 @@ def test_what_no_program_uses_any_more_is_removed(find):
     path = find().path
     used, unused = path.with_name("used.jsa"), path.with_name("unused.jsa")
     killed, running = path.with_name("a.1.classes"), path.with_name("a.2.classes")
-    for file, days in ((used, 29), (unused, 31), (killed, 2), (running, 0.5), (path, 31)):
+    half, lock = path.with_name("a.3.part"), path.with_name("a.lock")
+    ages = [(used, 29), (unused, 31), (killed, 2), (running, 0.5), (half, 2), (lock, 2), (path, 31)]
+    for file, days in ages:
         file.touch()
         os.utime(file, (time.time() - days * DAY,) * 2)
     find()
-    assert [file.exists() for file in (used, unused, killed, running)] == [True, False, False, True]
+    assert [file for file, _ in ages if file.exists()] == [used, running, path]
 
 
 def test_an_archive_in_use_stays(find):
@@ -131,7 +242,7 @@ def make(tmp_path):
         archive = tmp_path / "k.jsa"
         make_archive(archive, tmp_path / "k.classes", java, "a.jar:b.jar", ended.pid)
         assert not (tmp_path / "k.classes").exists()
-        assert not (tmp_path / "k.part").exists()
+        assert not list(tmp_path.glob("*.part"))
         return archive
 
     return call
@@ -184,7 +295,66 @@ def test_one_maker_at_a_time(make, tmp_path):
     with class_archive_maker._alone(tmp_path / "k.jsa") as alone:
         assert alone
         assert not make('echo "$@" > "$out"').exists()
+    assert not is_locked(tmp_path / "k.jsa")
     assert make('echo "$@" > "$out"').exists()
+    assert not (tmp_path / "k.lock").exists()
+
+
+def test_makers_that_begin_together_make_one(tmp_path):
+    archive = tmp_path / "k.jsa"
+    ready, over = threading.Barrier(8), threading.Barrier(8)
+    seen = []
+
+    def make():
+        ready.wait(10)
+        with class_archive_maker._alone(archive) as alone:
+            seen.append(alone)
+            over.wait(10)
+
+    for _ in range(10):
+        seen.clear()
+        threads = [threading.Thread(target=make) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sorted(seen) == [False] * 7 + [True]
+        assert not list(tmp_path.glob("*.lock"))
+
+
+def test_a_lock_that_a_killed_maker_left_is_stale_after_some_time(make, tmp_path):
+    lock = tmp_path / "k.lock"
+    for age, stale in ((class_archive_maker._LOCKED_WITHIN - 60, False), (3 * 3600, True)):
+        lock.touch()
+        os.utime(lock, (time.time() - age,) * 2)
+        assert is_locked(tmp_path / "k.jsa") is not stale
+        assert make('echo "$@" > "$out"').exists() is stale
+    assert not list(tmp_path.glob("*.lock"))
+
+
+def test_a_stale_lock_that_another_has_replaced_is_left_to_it(tmp_path, monkeypatch):
+    archive, lock = tmp_path / "k.jsa", tmp_path / "k.lock"
+    lock.touch()
+    with monkeypatch.context() as patch:
+        # It looks stale to us, and is another's new one by the time that it is moved away.
+        patch.setattr(class_archive_maker, "is_locked", lambda archive: False)
+        with class_archive_maker._alone(archive) as alone:
+            assert not alone
+    assert [file.name for file in tmp_path.glob("*.lock")] == ["k.lock"]
+
+
+def test_a_program_that_ends_while_the_archive_is_made_starts_nothing(find, monkeypatch):
+    started = []
+    monkeypatch.setattr(subprocess, "Popen", lambda command, **_: started.append(command))
+    first, second = find(), find()
+    for one in (first, second):
+        one.classes.touch()
+    with class_archive_maker._alone(first.path):
+        second._start_maker(os.getpid(), 1, "a.jar")
+    assert not started and not second.classes.exists()
+    first.path.touch()
+    first._start_maker(os.getpid(), 1, "a.jar")
+    assert not started and not first.classes.exists()
 
 
 def test_maker_gives_up_on_a_jvm_that_goes_on(tmp_path, monkeypatch):
@@ -197,7 +367,8 @@ def test_maker_gives_up_on_a_jvm_that_goes_on(tmp_path, monkeypatch):
 PROGRAM = """
 from zoo.orca import OrcaContext, init_orca_context
 
-init_orca_context("local", cores=1)
+# A container or continuous integration would make none by itself.
+init_orca_context("local", cores=1, conf={"spark.orca.class.archive": "true"})
 spark = OrcaContext.get_spark_session()
 assert spark.range(9).mapInArrow(lambda batches: batches, "id long").count() == 9
 with open(f"/proc/{spark.sparkContext._gateway.proc.pid}/maps") as maps:

@@ -6,7 +6,6 @@ import pytest
 from pyspark.sql import SparkSession
 
 from tests.fake_estimator import FakeEstimator, linear
-from zoo.orca.driver.batches import Restore
 from zoo.orca.driver.stage import _described
 from zoo.orca.errors import InvalidInputError
 
@@ -51,5 +50,3 @@ def test_a_session_that_ended_meanwhile_does_not_hide_behind_the_clean_up() -> N
         with pytest.raises(KeyError), _described(SimpleNamespace(sparkContext=context), "fit"):
             vars(context).update(change)
             raise KeyError("the cause")
-    frame = SimpleNamespace(sparkSession=SimpleNamespace(conf=SimpleNamespace(set=gone)))
-    Restore(frame, "64m")()

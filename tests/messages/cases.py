@@ -1,54 +1,17 @@
-"""Mistakes that people make, each as small as it can be.
+"""Mistakes with the session, its rows, arguments and files, each as small as it can be."""
 
-A case is a title, the call, and where it can be made: in which frameworks, in which sessions.
-"""
-
-import os
-import signal
 import sys
 import threading
-from collections.abc import Callable
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from typing import Any
 
 from pyspark.sql import functions as F
 
-from tests.messages.world import FRAMEWORKS, NO_FRAMEWORK, SESSIONS, World
+from tests.messages.table import case
+from tests.messages.world import NO_FRAMEWORK, World
 from zoo.orca import OrcaContext, init_orca_context
 
 WITHOUT = (NO_FRAMEWORK,)
-
-
-@dataclass(frozen=True)
-class Case:
-    """One mistake.
-
-    Parameters
-    ----------
-    title : str
-    make : callable
-        Makes it in a world; raises what the user sees.
-    frameworks, sessions : tuple of str
-    """
-
-    title: str
-    make: Callable[[World], Any]
-    frameworks: tuple[str, ...] = FRAMEWORKS
-    sessions: tuple[str, ...] = SESSIONS
-
-
-CASES: dict[str, Case] = {}
-
-
-def case(title: str, **where: Any) -> Callable[[Callable[[World], Any]], Callable[[World], Any]]:
-    """Enter a mistake into the table."""
-
-    def enter(make: Callable[[World], Any]) -> Callable[[World], Any]:
-        CASES[title] = Case(title, make, **where)
-        return make
-
-    return enter
 
 
 @contextmanager
@@ -415,34 +378,3 @@ def _(world: World) -> Any:
     path = world.directory / "ratings.csv"
     path.write_text("user,item\n1,2\n")
     return world.estimator().load(str(path))
-
-
-# What ends a child, which the next case would have to start anew.
-
-
-@case("a prediction that fails while rows are computed")
-def _(world: World) -> Any:
-    from zoo.orca.wire.packing import pack
-
-    est = world.estimator()
-    world.fit(est)
-
-    def creator(config: Any) -> Any:
-        return config["embedding_size"]
-
-    broken = [creator] if world.framework == "torch" else creator
-    if world.framework == "torch":
-        from zoo.orca.wire.packing import unpack
-
-        recipe = {**unpack(est._model.creator), "model": pack(broken, "model")}
-        broken = recipe
-    est._model = replace(est._model, creator=pack(broken, "model_creator"))
-    return est.predict(world.frame, feature_cols=["x"]).collect()
-
-
-@case("a creator that runs out of memory")
-def _(world: World) -> Any:
-    def creator(config: Any) -> Any:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    return world.fit(world.estimator(creator))

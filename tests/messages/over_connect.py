@@ -10,7 +10,8 @@ from pathlib import Path
 
 from pyspark.sql import SparkSession
 
-from tests.messages.cases import CASES
+from tests.messages import cases, last_cases, model_cases  # noqa: F401 - they fill the table
+from tests.messages.table import CASES
 from tests.messages.world import FRAMEWORKS, NO_FRAMEWORK, World
 
 

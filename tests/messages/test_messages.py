@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from tests.messages.cases import CASES, Case
+from tests.messages import cases, last_cases, model_cases  # noqa: F401 - they fill the table
+from tests.messages.table import CASES, Case
 from tests.messages.world import FRAMEWORKS, NO_FRAMEWORK, SESSIONS, World, path_of_project
 
 RECORDED = Path(__file__).with_name("recorded.txt")

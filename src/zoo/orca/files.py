@@ -97,7 +97,7 @@ def _fsspec(path: str) -> Any:
         scheme = path.partition("://")[0]
         raise InvalidInputError(
             f"{path}: pyarrow has no filesystem for {scheme}://, and fsspec, which may have one, "
-            "is not installed: pip install fsspec"
+            "is not installed\nInstall it: pip install fsspec"
         ) from error
     return fsspec.core.url_to_fs(path)[0]
 

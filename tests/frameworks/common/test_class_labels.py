@@ -47,7 +47,7 @@ def test_outside(dtype):
     values = np.array([0, 6, 2, 3, -1, 6, 4], dtype)
     first, second = refusal(check_class_labels, "y", values, 3)
     assert first == ("column 'y': label -1 is outside 0…2: 5 of 7 rows, for example -1, 3, 4")
-    assert second.startswith("count classes from 0")
+    assert second.startswith("Count classes from 0")
     first, _ = refusal(check_class_labels, "y", np.array([6], dtype), 3, data=" of validation_data")
     assert first == "column 'y' of validation_data: label 6 is outside 0…2: 1 of 1 row"
     check_class_labels("y", values, None)

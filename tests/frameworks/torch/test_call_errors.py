@@ -91,7 +91,7 @@ def test_labels_outside_the_classes(torch_ranks, counts, which):
     first, second = caught.value.message.split("\n")
     expected = f"column 'label'{data}: label -1 is outside 0…2: 2 of 103 rows, for example -1, 6"
     assert first == expected
-    assert second.startswith("count classes from 0")
+    assert second.startswith("Count classes from 0")
 
 
 @pytest.mark.parametrize("loss", [nn.BCEWithLogitsLoss, F.binary_cross_entropy_with_logits])

@@ -140,12 +140,12 @@ def test_a_dataclass_names_its_outputs(torch_ranks):
     ("function", "cause", "way"),
     [
         (lambda a, b, c: {"x": a, "n": 5}, "returned something of type int as 'n'", "a dict or"),
-        (lambda a, b, c: None, "returned something of type NoneType", "let forward return"),
-        (lambda a, b, c: {"h": (a, b), "h_output_1": c}, "the name 'h_output_1'", "rename a key"),
+        (lambda a, b, c: None, "returned something of type NoneType", "Let forward return"),
+        (lambda a, b, c: {"h": (a, b), "h_output_1": c}, "the name 'h_output_1'", "Rename a key"),
         (
             lambda a, b, c: {"x": a, "y": b} if len(a) == 2 else {"x": a},
             "the outputs ['x'] for 3 rows, and ['x', 'y']",
-            "return the same outputs",
+            "Return the same outputs",
         ),
     ],
 )

@@ -74,7 +74,7 @@ def test_workers_of_one_machine_share_in_turns(gpus, places, visible, wanted):
 
 def test_without_a_gpu_the_error_says_so(monkeypatch):
     monkeypatch.setattr(devices, "installed", list)
-    with pytest.raises(DeviceError, match="this machine has 0 GPUs.*num_gpus_per_worker=0"):
+    with pytest.raises(DeviceError, match="(?s)this machine has 0 GPUs.*num_gpus_per_worker=0"):
         device_environment(1, [], 0, {})
     with pytest.raises(DeviceError, match="CUDA_VISIBLE_DEVICES='' shows 0 GPUs"):
         device_environment(1, [], 0, {VISIBLE_GPUS: ""})

@@ -9,7 +9,9 @@ of the time until a first job has ended. Java can map them from an archive inste
     later programs   their JVMs map it
 
 The key stands for all that an archive depends on: the Java, and the jars and directories on the
-class path. A JVM checks the same for itself, and does without an archive that does not fit.
+class path. A JVM checks the same for itself, and does without an archive that does not fit. Where
+no later program would find one (`zoo.orca.context.class_archive_place`), none is made and nothing
+is written; one that is there all the same is used.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import hashlib
+import logging
 import os
 import subprocess
 import sys
@@ -28,6 +31,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zoo.orca.context import class_archive_maker
+from zoo.orca.context.class_archive_place import reason_against
 
 if TYPE_CHECKING:
     from py4j.java_gateway import JavaGateway
@@ -45,6 +49,7 @@ _VARIABLES = (
 )
 _CONFIGURATION = ("spark-defaults.conf", "spark-env.sh")
 _UNUSED_DAYS = 30
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -81,6 +86,13 @@ class ClassArchive:
         if self.classes is not None and jvm is not None:
             # One that Spark's launcher refused to start would not answer.
             class_path = gateway.jvm.java.lang.System.getProperty("java.class.path")
+            _logger.info(
+                "when this program has ended, an archive of Spark's classes (some 200 MB) is made "
+                "at %s, from which later programs start sooner; %s=false in conf= of "
+                "init_orca_context switches it off",
+                self.path,
+                SETTING,
+            )
             atexit.register(self._start_maker, os.getpid(), jvm.pid, class_path)
 
     def _start_maker(self, program: int, jvm: int, class_path: str) -> None:
@@ -89,6 +101,11 @@ class ClassArchive:
         A caller that reads this program's output to its end must not wait for the maker.
         """
         if os.getpid() != program:  # a process that the program has forked ends before it
+            return
+        if self.path.exists() or class_archive_maker.is_locked(self.path):
+            # Of programs that end together the first one's is enough.
+            with contextlib.suppress(OSError):
+                Path(str(self.classes)).unlink()
             return
         maker = class_archive_maker.__file__
         arguments = [str(self.path), str(self.classes), str(self.java), class_path, str(jvm)]
@@ -117,28 +134,33 @@ def find_class_archive(
     spark_home : Path
         Where Spark lies.
     conf : Mapping
-        Spark's configuration. ``spark.orca.class.archive`` is ``false`` for no archive.
+        Spark's configuration. ``spark.orca.class.archive`` is ``false`` for no archive, and
+        ``true`` for one that is made wherever this program runs.
     environ : Mapping
         The environment that the JVM will start in.
     """
-    wanted = conf.get(SETTING, "true").strip().lower() != "false"
-    if not (wanted and java.shares_classes):
+    wanted = conf.get(SETTING, "").strip().lower()
+    if wanted == "false" or not java.shares_classes:
         return None
     try:
         directory = Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "zoo-orca"
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        against = "" if wanted == "true" else reason_against(directory, environ)
+        if against:
+            _logger.info(
+                "no archive of Spark's classes is made: %s; %s=true asks for one", against, SETTING
+            )
+        else:
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         # Classes are code: none from a directory that is somebody else's.
         if directory.stat().st_uid != os.getuid() or not os.access(directory, os.W_OK):
             return None
-        key = _key(java, spark_home, conf, environ)
-        _remove_unused(directory)
-        path = directory / f"{key}.jsa"
-        if path.exists():
-            os.utime(path)  # it is in use
+        path = directory / f"{_key(java, spark_home, conf, environ)}.jsa"
+        if not against:
+            _keep_in_order(path)
     except (OSError, RuntimeError):  # RuntimeError: a container's user may have no home at all
         return None
-    known = path.exists() or class_archive_maker.failure_of(path).exists()
-    classes = None if known else directory / f"{key}.{uuid.uuid4().hex}.classes"
+    needless = path.exists() or class_archive_maker.failure_of(path).exists()
+    classes = None if needless or against else path.with_suffix(f".{uuid.uuid4().hex}.classes")
     return ClassArchive(path, java.home / "bin" / "java", classes)
 
 
@@ -164,11 +186,17 @@ def _marks(files: Iterable[Path]) -> Iterable[str]:
             yield f"{file} {found.st_size} {found.st_mtime_ns}"
 
 
-def _remove_unused(directory: Path) -> None:
-    """Remove archives that no program uses any more, and the lists of programs that were killed."""
+def _keep_in_order(path: Path) -> None:
+    """Note that an archive is in use; remove those that are not, and what was left behind.
+
+    Programs and makers that were killed leave lists, halves of archives and locks.
+    """
     now = time.time()
-    for pattern, days in (("*.jsa", _UNUSED_DAYS), ("*.failed", _UNUSED_DAYS), ("*.classes", 1)):
-        for file in directory.glob(pattern):
+    kept = {".jsa": _UNUSED_DAYS, ".failed": _UNUSED_DAYS, ".classes": 1, ".part": 1, ".lock": 1}
+    if path.exists():
+        os.utime(path)
+    for suffix, days in kept.items():
+        for file in path.parent.glob(f"*{suffix}"):
             with contextlib.suppress(FileNotFoundError):  # another program was faster
                 if now - file.stat().st_mtime > days * 86400:
                     file.unlink()

@@ -5,11 +5,11 @@ archive appears under its name when it is whole.
 """
 
 import contextlib
-import fcntl
 import os
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -18,6 +18,8 @@ from typing import Final
 _NEEDED: Final = "org/apache/spark/sql/execution/python/MapInArrowExec"
 _JVM_ENDS_WITHIN: Final = 60.0
 _MADE_WITHIN: Final = 1800.0
+#: A lock that is older was left behind by a maker that was killed.
+_LOCKED_WITHIN: Final = _MADE_WITHIN + 120.0
 
 
 def failure_of(archive: Path) -> Path:
@@ -63,24 +65,55 @@ def _ends(process: int) -> bool:
     return False
 
 
+def is_locked(archive: Path) -> bool:
+    """Whether some process makes this archive now, on whichever host that has the directory."""
+    try:
+        return time.time() - _lock_of(archive).stat().st_mtime < _LOCKED_WITHIN
+    except OSError:
+        return False
+
+
 @contextlib.contextmanager
 def _alone(archive: Path) -> Iterator[bool]:
     """Tell whether no other process makes the same archive; none will until the end of the block.
 
-    The system gives the lock back when a process ends, however that happens.
+    A file that only one process can create is a lock also in a home that several hosts share.
     """
-    with archive.with_suffix(".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            yield False
-        else:
-            yield True
+    alone = _locked(archive)
+    try:
+        yield alone
+    finally:
+        if alone:
+            _lock_of(archive).unlink(missing_ok=True)
+
+
+def _locked(archive: Path) -> bool:
+    """Create the lock; return whether it was this process that did."""
+    lock = _lock_of(archive)
+    if lock.exists() and not is_locked(archive):
+        # Two may find it stale: each moves a file away, and only one creates the next.
+        left = lock.with_suffix(f".{uuid.uuid4().hex}.lock")
+        with contextlib.suppress(FileNotFoundError):
+            lock.rename(left)
+            if time.time() - left.stat().st_mtime < _LOCKED_WITHIN:
+                # Another process was faster with both, and this is its new one.
+                left.rename(lock)
+                return False
+            left.unlink()
+    try:
+        lock.touch(exist_ok=False)
+    except OSError:  # it is there, or cannot be made
+        return False
+    return True
+
+
+def _lock_of(archive: Path) -> Path:
+    return archive.with_suffix(".lock")
 
 
 def _dump(archive: Path, classes: Path, java: Path, class_path: str) -> None:
     """Let Java write the archive; note it if Java cannot."""
-    part = archive.with_suffix(".part")
+    part = archive.with_suffix(f".{uuid.uuid4().hex}.part")
     command = [str(java), "-Xshare:dump", "-Xlog:disable", "-Xlog:all=error:stderr"]
     command += [f"-XX:SharedClassListFile={classes}", f"-XX:SharedArchiveFile={part}"]
     try:

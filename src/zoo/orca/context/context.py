@@ -27,6 +27,7 @@ from zoo.orca.context.clusters import Launch, plan_launch, requested_conf
 from zoo.orca.context.java import find_java, start_gateway
 from zoo.orca.context.places import refuse_in_worker
 from zoo.orca.context.request import DEFAULT_MEMORY, Request
+from zoo.orca.context.sessions import context_of, remember
 from zoo.orca.errors import ContextError, InvalidInputError
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ def init_orca_context(
         options=kwargs,
     )
     session = _session_for(request)
-    context = _context_of(session)
+    context = context_of(session)
     if context is None:
         return session
     from zoo.orca.context.spark_context import OrcaSparkContext
@@ -158,7 +159,8 @@ def _session_for(request: Request) -> SparkSession:
             if not _state.stops_at_exit:
                 atexit.register(stop_orca_context)
                 _state.stops_at_exit = True
-        context = _context_of(session)
+        remember(session)
+        context = context_of(session)
         if launch.log_level is not None and context is not None:
             context.setLogLevel(launch.log_level)
         return session
@@ -252,13 +254,6 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
-
-
-def _context_of(session: SparkSession) -> SparkContext | None:
-    """Return a session's SparkContext; None on Spark Connect."""
-    from pyspark.sql.utils import is_remote
-
-    return None if is_remote() else session.sparkContext
 
 
 def _warn_of_differences(session: SparkSession, request: Request) -> None:
@@ -361,7 +356,7 @@ class OrcaContext(metaclass=_Options):
     @staticmethod
     def get_spark_context() -> SparkContext:
         """Return the active session's SparkContext."""
-        context = _context_of(OrcaContext.get_spark_session())
+        context = context_of(OrcaContext.get_spark_session())
         if context is None:
             raise ContextError(
                 "a Spark Connect session has no SparkContext\n"

@@ -109,7 +109,7 @@ def find_java(
         found = f"none of the Java found here is new enough: {', '.join(tried)}"
     else:
         found = "none was found (JAVA_HOME is not set and there is no java on PATH)"
-    raise ContextError(f"Spark needs Java {OLDEST} or newer, and {found}. {_HOW_TO_INSTALL}")
+    raise ContextError(f"Spark needs Java {OLDEST} or newer, and {found}\n{_HOW_TO_INSTALL}")
 
 
 def _homes(environ: Mapping[str, str], places: Iterable[str]) -> Iterable[Path]:

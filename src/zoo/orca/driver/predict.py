@@ -8,12 +8,12 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from zoo.orca.driver.columns import is_converted
-from zoo.orca.driver.gpus import gpu_profile
-from zoo.orca.driver.pythons import check_python, child_environment, workers_python
-from zoo.orca.driver.settings import heartbeat_seconds
-from zoo.orca.driver.shipping import ship_package
-from zoo.orca.driver.source import feature_columns, is_case_sensitive
+from zoo.orca.driver.frame.columns import is_converted
+from zoo.orca.driver.frame.source import feature_columns, is_case_sensitive
+from zoo.orca.driver.session.gpus import gpu_profile
+from zoo.orca.driver.session.pythons import check_python, child_environment, workers_python
+from zoo.orca.driver.session.settings import heartbeat_seconds
+from zoo.orca.driver.session.shipping import ship_package
 from zoo.orca.errors import ColumnError
 from zoo.orca.wire.job import PredictJob
 from zoo.orca.wire.outputs import OutputSpec
@@ -85,19 +85,19 @@ def _check_names(df: DataFrame, names: Sequence[str]) -> None:
         if known_as(name) in there:
             raise ColumnError(
                 f"the DataFrame already has a column {name!r}, which predictions would be called\n"
-                f"name them otherwise with output_cols, or drop the column: df.drop({name!r})"
+                f"Name them otherwise with output_cols, or drop the column: df.drop({name!r})"
             )
         if known_as(name) in found:
             raise ColumnError(
                 f"two outputs would be the column {name!r}: {list(names)}\n"
-                "give each output a column of its own with output_cols"
+                "Give each output a column of its own with output_cols"
             )
         found.add(known_as(name))
     for field in df.schema.fields:
         if isinstance(field.dataType, T.YearMonthIntervalType):
             raise ColumnError(
                 f"column {field.name!r} is a {field.dataType.simpleString()}, which Spark cannot "
-                f"pass through Python: drop it, or cast it: F.col({field.name!r}).cast('string')"
+                f"pass through Python\nDrop it, or cast it: F.col({field.name!r}).cast('string')"
             )
 
 

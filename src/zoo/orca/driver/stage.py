@@ -9,21 +9,22 @@ from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
 
-from zoo.orca.driver.batches import uncounted_batches
-from zoo.orca.driver.display import display_for
-from zoo.orca.driver.failures import raise_failure, translate
-from zoo.orca.driver.gpus import gpu_profile
-from zoo.orca.driver.listener import ReportListener
-from zoo.orca.driver.pythons import check_python, child_environment, workers_python
-from zoo.orca.driver.settings import (
+from zoo.orca.driver.frame.arrow_batches import uncounted_batches
+from zoo.orca.driver.reports.display import display_for
+from zoo.orca.driver.reports.failures import raise_failure, translate
+from zoo.orca.driver.reports.listener import ReportListener
+from zoo.orca.driver.reports.spark_failures import spark_errors
+from zoo.orca.driver.session.cluster import executor_cores, is_connect, is_local
+from zoo.orca.driver.session.gpus import gpu_profile
+from zoo.orca.driver.session.pythons import check_python, child_environment, workers_python
+from zoo.orca.driver.session.settings import (
     connect_seconds,
     data_memory,
     full_traceback,
     heartbeat_seconds,
 )
-from zoo.orca.driver.shipping import ship_package
-from zoo.orca.driver.slots import check_slots, executor_cores, is_connect, is_local
-from zoo.orca.driver.spark_failures import spark_errors
+from zoo.orca.driver.session.shipping import ship_package
+from zoo.orca.driver.session.slots import check_slots
 from zoo.orca.errors import DataError
 from zoo.orca.wire.faults import NO_ROWS
 from zoo.orca.wire.job import Failure, Job
@@ -78,7 +79,7 @@ def run_stage(frame: DataFrame, job: Job, settings: StageSettings, title: str) -
     Parameters
     ----------
     frame : DataFrame
-        As `zoo.orca.driver.source.prepare` returns it.
+        As `zoo.orca.driver.frame.source.prepare` returns it.
     job : Job
     settings : StageSettings
     title : str
@@ -104,7 +105,7 @@ def run_stage(frame: DataFrame, job: Job, settings: StageSettings, title: str) -
     check_slots(spark, settings.workers, profile)
     ship_package(spark)
     display = display_for(settings.verbose, title, settings.name)
-    with uncounted_batches(frame) as restore, ReportListener(spark, display, restore) as progress:
+    with uncounted_batches(frame), ReportListener(spark, display) as progress:
         options = TaskOptions(
             secret=secrets.token_bytes(32),
             report_to=progress.report_to,

@@ -43,6 +43,7 @@ def load_state(path: str) -> State:
         ) from error
     if header["version"] != _VERSION:
         raise StateError(
-            f"{path} has format version {header['version']}; this zoo-orca reads {_VERSION}"
+            f"{path} has format version {header['version']}, and this zoo-orca reads {_VERSION}\n"
+            "Load it with the release of zoo-orca that saved it"
         )
     return State({name: tensors[name] for name in header["names"]}, header["meta"])

@@ -11,7 +11,7 @@ from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
 
-from zoo.orca.driver.pythons import is_own_python
+from zoo.orca.driver.session.pythons import is_own_python
 from zoo.orca.errors import InvalidInputError, MissingPackageError
 from zoo.orca.wire.packing import pack
 

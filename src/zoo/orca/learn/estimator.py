@@ -9,13 +9,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, SparkSession
 
-from zoo.orca.driver.display import say
-from zoo.orca.driver.predict import predict_lazily
-from zoo.orca.driver.settings import max_result_bytes
-from zoo.orca.driver.slots import active_session, default_nodes, threads_per_task
-from zoo.orca.driver.source import (
+from zoo.orca.context.sessions import known_session
+from zoo.orca.driver.frame.source import (
     ORIGIN,
     ColumnNames,
     column_names,
@@ -23,9 +20,13 @@ from zoo.orca.driver.source import (
     with_a_row,
     without_rows,
 )
+from zoo.orca.driver.predict import predict_lazily
+from zoo.orca.driver.reports.display import say
+from zoo.orca.driver.reports.timings import describe
+from zoo.orca.driver.session.cluster import nodes, threads_per_task
+from zoo.orca.driver.session.settings import max_result_bytes
 from zoo.orca.driver.stage import Outcome, StageSettings, run_stage
 from zoo.orca.driver.storage import load_state, save_state
-from zoo.orca.driver.timings import describe
 from zoo.orca.errors import InvalidInputError, RowsNeededError, StateError, UnevenRowsError
 from zoo.orca.files import read_bytes, remove_directory
 from zoo.orca.learn.arguments import (
@@ -58,6 +59,10 @@ AnyJob = TypeVar("AnyJob", bound=Job)
 _COLUMNS, _OUTPUTS, _MODEL = "columns", "outputs", "model"
 
 
+#: Endings that name a format of some framework's own.
+_FORMATS = (".keras", ".h5", ".pt", ".pth")
+
+
 class BaseEstimator:
     """Trains, evaluates and predicts one model on DataFrames.
 
@@ -67,17 +72,19 @@ class BaseEstimator:
     def __init__(self, model: ModelSpec, options: EngineOptions) -> None:
         options.check()
         # Once more where there is a DataFrame: it may bring the session that is not there yet.
-        check_installed(model.framework, options.environment, active_session())
+        check_installed(model.framework, options.environment, known_session())
         self._model = model
         self._options = options
         self._state: State | None = None
 
     @property
     def num_workers(self) -> int:
-        """Workers of a `fit` or `evaluate`, each one task with one child process."""
-        if self._options.num_workers is not None:
-            return self._options.num_workers
-        return self._options.workers_per_node * default_nodes()
+        """Workers of a `fit` or `evaluate`, each one task with one child process.
+
+        By default as many as the session asks for that Orca has started or adopted; a call takes
+        the session of its DataFrame.
+        """
+        return self._workers(known_session())
 
     def save(self, path: str) -> str:
         """Write weights, optimizer state, epoch and step to one safetensors file.
@@ -97,8 +104,17 @@ class BaseEstimator:
         ------
         StateError
             If there is nothing to save before the first `fit` or `load`.
+        InvalidInputError
+            If the name ends as another framework's own format.
         """
-        save_state(self._required_state("save"), str(path))
+        state = self._required_state("save")
+        stem, dot, ending = str(path).rpartition(".")
+        if f"{dot}{ending}" in _FORMATS:
+            raise InvalidInputError(
+                f"{path} ends in .{ending}, which is a format of another framework than the "
+                f"model's\nSave the estimator's state under another name: {stem}.safetensors"
+            )
+        save_state(state, str(path))
         return path
 
     def load(self, path: str) -> None:
@@ -113,7 +129,8 @@ class BaseEstimator:
         framework = state.meta.get("framework")
         if framework != self._model.framework:
             raise StateError(
-                f"{path} was saved by framework {framework!r}, not {self._model.framework!r}"
+                f"{path} was saved by framework {framework!r}, not {self._model.framework!r}\n"
+                "Load it with an estimator of the framework that saved it"
             )
         self._adopt(state)
 
@@ -248,7 +265,7 @@ class BaseEstimator:
         if seen is not None:
             spec = fill_shapes(spec, {column.name: column.shape for column in seen.features})
         job = self._job(BuildJob, spec)
-        settings = replace(self._settings(verbose=0), workers=1)
+        settings = self._settings(verbose=0, workers=1)
         try:
             outcome = run_stage(without_rows(data, spec), job, settings, "build")
         except RowsNeededError:
@@ -314,8 +331,8 @@ class BaseEstimator:
         """
         check_bounded(title, data, validation)
         check_installed(self._model.framework, self._options.environment, data.sparkSession)
-        workers = self.num_workers
-        settings = replace(self._settings(job.verbose), name=checked_name(name))
+        workers = self._workers(data.sparkSession)
+        settings = replace(self._settings(job.verbose, workers), name=checked_name(name))
         frame = prepare(data, job.columns, workers, job.seed, validation, shuffle=shuffle)
         if ORIGIN in frame.columns:
             return run_stage(frame, replace(job, level=True), settings, title)
@@ -326,10 +343,17 @@ class BaseEstimator:
             frame = prepare(data, job.columns, workers, job.seed, validation, shuffle=True)
             return run_stage(frame, replace(job, level=True), settings, title)
 
-    def _settings(self, verbose: int) -> StageSettings:
+    def _workers(self, spark: SparkSession | None) -> int:
+        """Return the workers of a stage in a session."""
+        options = self._options
+        if options.num_workers is not None:
+            return options.num_workers
+        return options.workers_per_node * (1 if spark is None else nodes(spark))
+
+    def _settings(self, verbose: int, workers: int) -> StageSettings:
         options = self._options
         return StageSettings(
-            self.num_workers,
+            workers,
             verbose,
             options.log_to_driver,
             options.cpu_binding,

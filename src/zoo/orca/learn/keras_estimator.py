@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Self
 
 from pyspark.sql import DataFrame
 
-from zoo.orca.driver.source import ColumnNames, read_spec
+from zoo.orca.driver.frame.source import ColumnNames, read_spec
 from zoo.orca.errors import InvalidInputError
 from zoo.orca.learn.arguments import (
     check_creator,
@@ -115,6 +115,11 @@ class KerasEstimator(KerasFiles):
     def _environment(cls) -> dict[str, str]:
         """Return the variables by which Keras is chosen on the workers."""
         return {}
+
+    @property
+    def _numbers_only(self) -> str:
+        """The framework, if it has no tensors of strings."""
+        return ""
 
     @classmethod
     def _make(
@@ -232,7 +237,9 @@ class KerasEstimator(KerasFiles):
         first, last = self._epochs(epochs, initial_epoch)
         return self._fit_frame(
             frame,
-            read_spec(frame, feature_cols, label_cols, sample_weight_col),
+            read_spec(
+                frame, feature_cols, label_cols, sample_weight_col, numbers_only=self._numbers_only
+            ),
             validation_data,
             epochs=last - first,
             initial_epoch=first,
@@ -299,13 +306,13 @@ class KerasEstimator(KerasFiles):
         _ignore_data_config(data_config)
         if sample_weight is not None:
             raise InvalidInputError(
-                "sample_weight: an array cannot be matched to a DataFrame's rows; name a column "
+                "sample_weight: an array cannot be matched to a DataFrame's rows\nName a column "
                 "with sample_weight_col"
             )
         features, labels = self._known_columns(feature_cols, label_cols)
         return self._evaluate_frame(
             frame,
-            read_spec(frame, features, labels, sample_weight_col),
+            read_spec(frame, features, labels, sample_weight_col, numbers_only=self._numbers_only),
             batch_size=batch_size,
             num_steps=num_steps,
             callbacks=callbacks,
@@ -358,12 +365,13 @@ class KerasEstimator(KerasFiles):
         _ignore_data_config(data_config)
         if steps is not None or callbacks is not None:
             raise InvalidInputError(
-                "predict takes neither steps nor callbacks: it is lazy and covers every row; use "
+                "predict takes neither steps nor callbacks: it is lazy and covers every row\nUse "
                 "data.limit(n) for fewer rows"
             )
         positive("batch_size", batch_size, optional=True)
         features, _ = self._known_columns(feature_cols)
-        return self._predict(frame, read_spec(frame, features), batch_size, output_cols)
+        spec = read_spec(frame, features, numbers_only=self._numbers_only)
+        return self._predict(frame, spec, batch_size, output_cols)
 
     def _epochs(self, epochs: int, initial_epoch: int | None) -> tuple[int, int]:
         """Return the number of the first epoch and of the one after the last."""
@@ -372,7 +380,8 @@ class KerasEstimator(KerasFiles):
             return self._epochs_done, self._epochs_done + epochs
         if epochs <= initial_epoch:
             raise InvalidInputError(
-                f"epochs={epochs} ends before initial_epoch={initial_epoch} begins"
+                f"epochs={epochs} ends before initial_epoch={initial_epoch} begins\n"
+                "Give epochs the number of the last epoch, or leave initial_epoch out"
             )
         return initial_epoch, epochs
 

@@ -41,9 +41,13 @@ def save_model(job: Job, path: str) -> None:
 def save_weights(job: Job, path: str, overwrite: bool) -> None:
     """Write the weights to `path`, which ends in .h5 (Keras 3: in .weights.h5)."""
     if not path.endswith(".h5"):
-        raise InvalidInputError(f"weights are saved to a path that ends in .weights.h5, not {path}")
+        raise InvalidInputError(
+            f"weights cannot be saved to {path}\nName a path that ends in .weights.h5"
+        )
     if not overwrite and "://" not in path and Path(path).exists():
-        raise InvalidInputError(f"{path} is there already, and overwrite is False")
+        raise InvalidInputError(
+            f"{path} is there already, and overwrite is False\nName another, or pass overwrite=True"
+        )
     _written(_models("save_weights", job).save_weights, job, path)
 
 
@@ -76,7 +80,7 @@ def _models(what: str, job: Job) -> ModuleType:
     except ModuleNotFoundError as error:
         raise MissingPackageError(
             f"{what} needs the framework on the driver, and {error.name!r} is not installed "
-            f"here: pip install 'zoo-orca[{_EXTRAS[backend]}]'"
+            f"here\nInstall it: pip install 'zoo-orca[{_EXTRAS[backend]}]'"
         ) from error
     return keras_files
 

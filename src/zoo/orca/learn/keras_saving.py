@@ -86,7 +86,7 @@ class KerasFiles(BaseEstimator):
             If there is nothing to save before the first `fit` or `load`.
         """
         if save_format not in (None, "h5"):
-            raise InvalidInputError(f"save_format must be 'h5', got {save_format!r}")
+            raise InvalidInputError(f"save_format must be 'h5', got {save_format!r}\nLeave it out")
         self._required_state("save")
         files.save_weights(self._driver_job(), str(filepath), overwrite)
 
@@ -106,5 +106,7 @@ class KerasFiles(BaseEstimator):
             If the file cannot be read, or does not fit.
         """
         if by_name:
-            raise InvalidInputError("by_name is not supported: weights are matched by structure")
+            raise InvalidInputError(
+                "by_name is not supported\nLeave it out: weights are matched by structure"
+            )
         self._adopt(files.load_weights(self._driver_job(), str(filepath)))

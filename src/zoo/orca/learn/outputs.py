@@ -36,21 +36,21 @@ def prediction_columns(outputs: Sequence[OutputSpec], names: OutputNames | None)
         if set(names) != set(own):
             raise InvalidInputError(
                 f"output_cols names the outputs {sorted(names)}, and the model's are {sorted(own)}"
-                f"\npass output_cols={_paired(own, list(names.values()))}"
+                f"\nPass output_cols={_paired(own, list(names.values()))}"
             )
         return [names[name] for name in own]
     given = [names] if isinstance(names, str) else list(names)
     if len(given) != len(own):
         raise InvalidInputError(
-            f"output_cols names {len(given)} columns {given}, and the model has {len(own)} "
-            f"outputs\nname one column for each of {own}"
+            f"output_cols names {len(given)} {'column' if len(given) == 1 else 'columns'} "
+            f"{given}, and the model has {len(own)} outputs\nName one column for each of {own}"
         )
     if set(given) == set(own):
         return own
     if len(own) > 1 and any(output.keyed for output in outputs):
         raise InvalidInputError(
             f"the model returns a dict of {own}, and output_cols={given} does not say which column "
-            f"is which\npass a dict, for example output_cols={_paired(own, given)}"
+            f"is which\nPass a dict, for example output_cols={_paired(own, given)}"
         )
     return given
 

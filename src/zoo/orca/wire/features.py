@@ -7,6 +7,12 @@ from typing import Any
 #: The dtypes a column may have on the workers. "string" is a column of UTF-8 text or raw bytes.
 DTYPES = ("bool", "int32", "int64", "float32", "string")
 
+#: How bytes become numbers, in Spark.
+DECODED = (
+    "decode = F.udf(lambda data: [byte / 255 for byte in data], 'array<float>'); "
+    "df = df.withColumn({name!r}, decode({name!r}))"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class ColumnSpec:
@@ -23,12 +29,15 @@ class ColumnSpec:
         is not known, which is until rows have been seen.
     parts : tuple of str
         The columns of a stack, which are put end to end; empty for a single column.
+    binary : bool
+        Whether it holds raw bytes. Text travels as the same, so this is for messages alone.
     """
 
     name: str
     dtype: str
     shape: tuple[int | None, ...] = ()
     parts: tuple[str, ...] = ()
+    binary: bool = field(default=False, compare=False)
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -43,7 +52,22 @@ class ColumnSpec:
     def from_json(cls, values: Mapping[str, Any]) -> "ColumnSpec":
         """Return the column that `to_json` described."""
         shape, parts = tuple(values["shape"]), tuple(values["parts"])
-        return cls(values["name"], values["dtype"], shape, parts)
+        return cls(values["name"], values["dtype"], shape, parts, values.get("binary", False))
+
+    def refused(self, taker: str) -> str:
+        """Say that something takes no strings and no bytes, whichever it is, and the way out."""
+        name = self.parts[0] if self.parts else self.name
+        if self.binary:
+            return (
+                f"column {self.name!r} is binary: bytes, as a file has them, and {taker}\n"
+                f"Decode it: {DECODED.format(name=name)} makes numbers of raw pixels; "
+                "PIL.Image reads a JPEG"
+            )
+        return (
+            f"column {self.name!r} holds strings, and {taker}\n"
+            f"Turn them into numbers first, for example with pyspark.ml.feature.StringIndexer("
+            f"inputCol={name!r}, outputCol={name + '_index'!r})"
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,7 +114,7 @@ def output_spec(
     if not problem and kind not in DTYPES:
         problem = (
             f"the model's output {name!r} is of dtype {dtype}, which no column of Spark holds\n"
-            "return real numbers, booleans or strings, for example the real part of it"
+            "Return real numbers, booleans or strings, for example the real part of it"
         )
     row_shape = _common([other[1:] for other in shapes.values()]) if same_rank else shape[1:]
     return OutputSpec(
@@ -154,7 +154,7 @@ def joined(pieces: list[NDArray[Any]], spec: OutputSpec) -> NDArray[Any]:
         first, second = sorted(shapes)[:2]
         raise ModelError(
             f"the model's output {spec.name!r} has rows of shape {first} in one call and {second} "
-            "in another\nmake the shape of a row the same for all rows, for example by padding"
+            "in another\nMake the shape of a row the same for all rows, for example by padding"
         )
     return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
 
@@ -173,7 +173,7 @@ def as_dtype(output: NDArray[Any], spec: OutputSpec) -> NDArray[Any]:
     if not _fits(output, wanted):
         raise ModelError(
             f"the model's output {spec.name!r} is of dtype {output.dtype} now and was of "
-            f"{spec.dtype} before\nreturn the same dtype in every call"
+            f"{spec.dtype} before\nReturn the same dtype in every call"
         )
     return np.ascontiguousarray(output, wanted)
 
@@ -196,7 +196,7 @@ def misaligned(name: str, shape: Shape, rows: int | None) -> str:
     )
     return (
         f"the model's output {name!r} has shape {shown} for {count}, and a prediction is one entry "
-        "a row\nreturn outputs whose first axis counts the rows; what is not about single rows "
+        "a row\nReturn outputs whose first axis counts the rows; what is not about single rows "
         "(states of an LSTM, means over the batch) must not be returned"
     )
 

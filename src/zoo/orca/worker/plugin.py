@@ -110,7 +110,7 @@ def check_state_size(nbytes: int, job: TrainJob) -> None:
     if is_too_large(nbytes, job) and job.model_dir is None:
         raise StateError(
             f"the model's state weighs {nbytes / 2**20:,.1f} MiB, and Spark lets results weigh "
-            f"{job.max_state_bytes / 2**20:,.1f} MiB: raise spark.driver.maxResultSize, or give "
+            f"{job.max_state_bytes / 2**20:,.1f} MiB\nRaise spark.driver.maxResultSize, or give "
             "the estimator a model_dir that driver and workers reach"
         )
 

@@ -131,7 +131,7 @@ def _text(output: NDArray[Any], spec: OutputSpec) -> list[memoryview]:
     except pa.ArrowInvalid as error:
         raise DataError(
             f"the model's output {spec.name!r} holds bytes that are not UTF-8 text\n"
-            "return text, for example by tf.io.encode_base64"
+            "Return text, for example by tf.io.encode_base64"
         ) from error
     return encode([pa.record_batch([text], ["text"])])
 

@@ -79,4 +79,4 @@ def assert_named(function):
     first, second = caught.value.message.splitlines()
     assert first.startswith("the model cannot read column 'picture': ")
     assert "in the row {'picture': 'no picture'}" in first
-    assert second.startswith("mend or drop rows like it")
+    assert second.startswith("Mend or drop rows like it")

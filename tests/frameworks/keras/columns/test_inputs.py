@@ -62,7 +62,7 @@ def test_shapes_and_numbers_of_columns(ranks, keras):
     message = refused(ranks, models.classifier, of(("y",)), config=config)
     assert "'y'" in message and "(None, 1)" in message and "(None, 4)" in message
     message = refused(ranks, models.classifier, of(("x", "u")), config=config)
-    assert "1 inputs" in message and "['x', 'u']" in message
+    assert "1 input [" in message and "['x', 'u']" in message
     message = refused(ranks, models.embedded, of({"x": "x", "v": "u"}), config=config)
     assert "['u', 'x']" in message
     rows = {**columns(), "s": np.full(103, b"a", object)}

@@ -9,7 +9,8 @@ from tests.frameworks import models
 from tests.frameworks.bench import SGD, close, columns
 from tests.frameworks.ranks import Data, Failed, evaluate, plugin_of, predict_job
 from zoo.orca.errors import ModelError
-from zoo.orca.frameworks.keras.columns.inputs import Input, Layout
+from zoo.orca.frameworks.common.input_shapes import Input
+from zoo.orca.frameworks.keras.columns.inputs import Layout
 from zoo.orca.frameworks.keras.columns.names import Names
 from zoo.orca.wire.features import ColumnSpec, FeatureSpec
 

@@ -70,18 +70,18 @@ def check_class_labels(
         (
             lambda labels: ~np.isfinite(labels),
             shown + " {} is no number",
-            "drop these rows, or give them a class",
+            "Drop these rows, or give them a class",
         ),
         (
             lambda labels: labels != np.rint(labels),
             shown + " {} is no class, which is a whole number",
-            "for numbers that are measured use a loss such as the mean squared error; make classes "
+            "For numbers that are measured use a loss such as the mean squared error; make classes "
             f"of them with F.round({name!r}).cast('int') or Bucketizer",
         ),
         (
             outside,
             shown + f" {{}} is outside 0…{(classes or 0) - 1}",
-            "count classes from 0, as StringIndexer does, or give the model's last layer an output "
+            "Count classes from 0, as StringIndexer does, or give the model's last layer an output "
             "for each class",
         ),
     ]
@@ -103,7 +103,7 @@ def check_chances(
     kind: _Kind = (
         lambda labels: ~((labels >= 0) & (labels <= 1)),
         f"column {name!r}{data}: label {{}} is outside 0…1",
-        "this loss is of two classes, 0 and 1: use one of several classes, or make the labels two",
+        "This loss is of two classes, 0 and 1: use one of several classes, or make the labels two",
     )
     _check(values, [kind], None, collective)
 

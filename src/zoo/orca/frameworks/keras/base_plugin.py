@@ -76,6 +76,6 @@ def _features(layout: Layout, sample: Columns | None) -> dict[str, NDArray[Any]]
     if placeholder is None:
         raise RowsNeededError(
             "the model is built by its first batch, and there is no row to build it with\n"
-            "give its inputs shapes (keras.Input), fit or load first, or pass rows"
+            "Give its inputs shapes (keras.Input), fit or load first, or pass rows"
         )
     return placeholder

@@ -168,7 +168,7 @@ def no_strings(name: str, values: NDArray[Any]) -> NDArray[Any]:
     """
     if values.dtype == object:
         raise ModelError(
-            f"column {name!r} holds strings, and only Keras on TensorFlow takes those: pass "
+            f"column {name!r} holds strings, and only Keras on TensorFlow takes those\nPass "
             "keras_backend='tensorflow', or index the strings with Spark's StringIndexer"
         )
     return values

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from zoo.orca.errors import MissingPackageError, ModelError
-from zoo.orca.frameworks.keras.columns.inputs import Input, Layout
+from zoo.orca.frameworks.common.input_shapes import Input
+from zoo.orca.frameworks.keras.columns.inputs import Layout
 from zoo.orca.frameworks.keras.columns.names import Names, by_output
 from zoo.orca.frameworks.settings.fresh import note_settings
 from zoo.orca.wire.features import FeatureSpec
@@ -130,7 +131,14 @@ class Made:
             Input(self.keras.input_name(t), tuple(t.shape), self.keras.dtype_name(t))
             for t in tensors
         ]
-        return Layout(spec, inputs, _keys(structure, tensors), self._labelled())
+        labelled = self._labelled()
+        if labelled is None and spec.label_keys and not self.keras.has_own_step(self.model):
+            columns = [column.name for column in spec.labels]
+            raise ModelError(
+                f"label_cols names the outputs {list(spec.label_keys)}, and the model's output has "
+                f"no name\nGive the columns as a list: label_cols={columns}"
+            )
+        return Layout(spec, inputs, _keys(structure, tensors), labelled)
 
     def _labelled(self) -> Names | None:
         """Return the outputs' names if labels are for outputs; None: what they are is not known."""
@@ -257,7 +265,7 @@ def _called(creator: Callable[[Any], Any], config: Any) -> Any:
             raise
         raise MissingPackageError(
             f"the package 'tf_keras' (Keras 2) is not installed on {socket.gethostname()}, and "
-            "model_creator uses it: pip install 'zoo-orca[tf2]' into its Python"
+            "model_creator uses it\nInstall it there: pip install 'zoo-orca[tf2]' into its Python"
         ) from error
 
 
@@ -286,8 +294,8 @@ def _kind_of(model: Any, framework: str, wanted: str | None) -> Any:
                 keras.check_backend(framework, wanted if framework == "keras" else None)
             elif framework != "tf2":
                 raise ModelError(
-                    "the model is of Keras 2 (tf_keras), and zoo.orca.learn.keras trains Keras 3: "
-                    "make it with `import keras`, or use zoo.orca.learn.tf2"
+                    "the model is of Keras 2 (tf_keras), and zoo.orca.learn.keras trains Keras 3\n"
+                    "Make it with `import keras`, or use zoo.orca.learn.tf2"
                 )
             return keras
     kind = f"{type(model).__module__}.{type(model).__qualname__}"

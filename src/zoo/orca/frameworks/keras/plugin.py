@@ -30,8 +30,8 @@ class Keras(KerasPlugin):
         for name in ("keras", package):
             if importlib.util.find_spec(name) is None:
                 raise MissingPackageError(
-                    f"the package {name!r} is not installed on the worker {socket.gethostname()}: "
-                    f"pip install 'zoo-orca[{extras}]' into its Python"
+                    f"the package {name!r} is not installed on the worker {socket.gethostname()}\n"
+                    f"Install it there: pip install 'zoo-orca[{extras}]' into its Python"
                 )
         if backend == "jax" and job.threads == 1 and "jax" not in sys.modules:
             # Read when JAX is imported. XLA's pools cost more than they bring on one processor.

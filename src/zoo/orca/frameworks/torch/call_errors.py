@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from zoo.orca.errors import ModelError
+from zoo.orca.frameworks.common.input_shapes import way_to_inputs
 from zoo.orca.wire.features import ColumnSpec
 
 #: What PyTorch and models raise about their arguments.
@@ -31,8 +32,7 @@ def call_error(
         return ModelError(
             f"the model's forward takes {takes}, and feature_cols gives it {len(names)} {kind} "
             f"{by}: {names}\n"
-            "give feature_cols a column for each argument in its order, or a dict "
-            "{'argument': 'column'}"
+            + _way_to(columns, takes)
             + (f"; or let {hooks}.predict_batch call the model" if hooks else "")
         )
     shown = ", ".join(
@@ -41,8 +41,17 @@ def call_error(
     )
     return ModelError(
         f"the model fails on two rows of its columns, {shown}: {first_line(error)}\n"
-        "whole numbers for layers of floats need F.col(name).cast('float'), ids must be below the "
+        "Whole numbers for layers of floats need F.col(name).cast('float'), ids must be below the "
         "size of their Embedding; the traceback has the layer"
+    )
+
+
+def _way_to(columns: Sequence[ColumnSpec], takes: Sequence[str]) -> str:
+    if len(takes) == 1 and len(columns) > 1:
+        return way_to_inputs(columns, 1)
+    return (
+        "Give feature_cols a column for each argument in its order, or a dict "
+        "{'argument': 'column'}"
     )
 
 

@@ -22,7 +22,7 @@ def device(gpus: int) -> torch.device:
     if not torch.cuda.is_available():
         raise DeviceError(
             f"num_gpus_per_worker={gpus}, and PyTorch {torch.__version__} sees no GPU on this "
-            "worker: install a build of torch for CUDA there, or train on processors with "
+            "worker\nInstall a build of torch for CUDA there, or train on processors with "
             "num_gpus_per_worker=0"
         )
     return torch.device("cuda", 0)
@@ -63,7 +63,7 @@ def flat_tensors(value: Any) -> dict[str, torch.Tensor]:
         if twice:
             raise ModelError(
                 f"two of the model's outputs would have the name {twice[0]!r}\n"
-                "rename a key of the dict that it returns"
+                "Rename a key of the dict that it returns"
             )
         found.update(tensors)
     if not found:

@@ -54,7 +54,10 @@ class Gradients:
         self._collective = collective
         for parameter in self._all:
             if parameter.is_complex():
-                raise ModelError("several workers can train real parameters only, not complex ones")
+                raise ModelError(
+                    "the model has complex parameters, and several workers train real ones only\n"
+                    "Make them pairs of real ones (torch.view_as_real), or train with one worker"
+                )
         self._dense: list[_Dense] | None = None
         self._sparse: _Sparse | None = None
         self.seconds = 0.0

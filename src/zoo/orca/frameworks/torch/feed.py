@@ -79,12 +79,12 @@ class Shown(tuple[Any, ...]):
         if not isinstance(given, (list, tuple)) or len(given) != len(self):
             raise ModelError(
                 f"a callback has made the batch a {type(given).__name__}\n"
-                f"set runner.batch to {len(self)} values, (*features, target), as it was"
+                f"Set runner.batch to {len(self)} values, (*features, target), as it was"
             )
         if any(isinstance(one, torch.Tensor) and len(one) != count for one in given):
             raise ModelError(
                 f"a callback has put a batch of other rows in the place of one of {count}\n"
-                "every step has the rows that the plan of all workers gives it"
+                "Every step has the rows that the plan of all workers gives it"
             )
         has_target = self.target is not None
         features = tuple(given[:-1] if has_target else given)

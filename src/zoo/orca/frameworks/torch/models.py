@@ -55,8 +55,11 @@ class Made:
         for one in found:
             if not isinstance(one, torch.nn.Module):
                 kind = f"{type(one).__module__}.{type(one).__qualname__}"
-                shown = "None: is a return missing?" if one is None else f"a {kind}"
-                raise ModelError(f"model must make a torch.nn.Module, and made {shown}")
+                shown = "None" if one is None else f"a {kind}"
+                raise ModelError(
+                    f"model must make a torch.nn.Module, and made {shown}\n"
+                    "Let model(config) return the model: is a return missing?"
+                )
         self.models = [one.to(self.device) for one in found]
         self.model = found[0] if len(found) == 1 else torch.nn.ModuleList(self.models)
 
@@ -89,7 +92,7 @@ class Made:
         given = self.part("optimizer")
         if given is None:
             raise ModelError(
-                "fit needs an optimizer: pass from_torch(optimizer=...), for example a function "
+                "fit needs an optimizer\nPass from_torch(optimizer=...), for example a function "
                 "optimizer(model, config) that returns torch.optim.Adam(model.parameters())"
             )
         if isinstance(given, dict):
@@ -103,7 +106,8 @@ class Made:
             if not isinstance(one, torch.optim.Optimizer):
                 raise ModelError(
                     f"optimizer must make a torch.optim.Optimizer, and made a "
-                    f"{type(one).__module__}.{type(one).__qualname__}"
+                    f"{type(one).__module__}.{type(one).__qualname__}\n"
+                    "Let optimizer(model, config) return one: is a return missing?"
                 )
         return found
 
@@ -131,7 +135,7 @@ class Made:
             if not hasattr(one, "step"):
                 raise ModelError(
                     f"scheduler_creator must return a schedule of torch.optim.lr_scheduler, and "
-                    f"returned a {type(one).__qualname__}: is a return missing?"
+                    f"returned a {type(one).__qualname__}\nLet it return one: is a return missing?"
                 )
         return found
 
@@ -147,13 +151,16 @@ class Made:
         else:
             made = given(self.config)
         if not callable(made):
-            raise ModelError(f"loss must make a function of output and target, and made {made!r}")
+            raise ModelError(
+                f"loss must make a function of output and target, and made {made!r}\n"
+                "Pass loss=nn.MSELoss(), or a function loss(config) that returns one"
+            )
         made = made.to(self.device) if isinstance(made, torch.nn.Module) else made
         call = made.forward if isinstance(made, torch.nn.Module) else made
         if isinstance(made, torch.nn.GaussianNLLLoss):
             raise ModelError(
                 "GaussianNLLLoss takes mean, label and variance in this order\n"
-                "pass a function: lambda output, target: F.gaussian_nll_loss(output[0], target, "
+                "Pass a function: lambda output, target: F.gaussian_nll_loss(output[0], target, "
                 "output[1])"
             )
         return Spread(made) if (_positional(call) or 0) > 2 else known_loss(made)
@@ -185,7 +192,7 @@ class Made:
         if arrays is None:
             raise RowsNeededError(
                 "the model is called once for its outputs, and there is no row to call it with\n"
-                "fit or load first, or pass rows"
+                "Fit or load first, or pass rows"
             )
         tensors = [torch.from_numpy(values) for values in layout.features(arrays).values()]
         features = layout.pack_features(moved(tensors, self.device))
@@ -215,14 +222,14 @@ def described(calls: Mapping[int | None, Any]) -> tuple[OutputSpec, ...]:
     except TypeError as error:
         raise ModelError(
             f"the model must return tensors, and returned {error}\n"
-            "let forward return a tensor, or a tuple, a dict or a dataclass of tensors"
+            "Let forward return a tensor, or a tuple, a dict or a dataclass of tensors"
         ) from error
     first = next(iter(flat.values()))
     for rows, tensors in flat.items():
         if tensors.keys() != first.keys():
             raise ModelError(
                 f"the model returned the outputs {list(tensors)} for {rows} rows, and "
-                f"{list(first)} for another number of rows\nreturn the same outputs in every call"
+                f"{list(first)} for another number of rows\nReturn the same outputs in every call"
             )
     answer = next(iter(calls.values()))
     flags = {"named": has_names(answer), "keyed": isinstance(answer, Mapping)}
@@ -244,7 +251,7 @@ def _spec(name: str, tensors: Mapping[int | None, Any], flags: dict[str, bool]) 
             dtype="float32",
             row_shape=(),
             problem=f"the model's output {name!r} is a {kind} tensor, and a prediction is an entry "
-            f"a row of a dense one\nlet forward return output.{way}",
+            f"a row of a dense one\nLet forward return output.{way}",
             **flags,
         )
     dtype = str(first.dtype).removeprefix("torch.")

@@ -84,8 +84,8 @@ class Nccl:
 
         if distributed.is_initialized():
             raise ModelError(
-                "torch.distributed has a default group already: the model's code must not call "
-                "init_process_group, because the workers are Orca's"
+                "torch.distributed has a default group already, and the workers are Orca's\n"
+                "Leave init_process_group out of the model's code"
             )
         try:
             distributed.init_process_group(

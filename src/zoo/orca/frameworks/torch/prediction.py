@@ -69,7 +69,7 @@ class Predict:
             if found.keys() != set(self._names):
                 raise ModelError(
                     f"the model returned the outputs {list(found)} in one call, and {self._names} "
-                    "when it was built\nreturn the same outputs in every call"
+                    "when it was built\nReturn the same outputs in every call"
                 )
             return [_array(found[name]) for name in self._names]
 
@@ -128,7 +128,7 @@ def outputs_of(made: Made, batch: Batch, columns: Sequence[ColumnSpec]) -> tuple
     if not own and len(made.models) != 1:
         raise ModelError(
             f"model makes {len(made.models)} models, and nothing says what they predict together\n"
-            "pass a training_operator_cls with predict_batch(self, batch), which calls self.models"
+            "Pass a training_operator_cls with predict_batch(self, batch), which calls self.models"
         )
     call, was = Call(made, None), made.model.training
     made.model.eval()

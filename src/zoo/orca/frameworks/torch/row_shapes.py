@@ -74,7 +74,7 @@ class RowShapes:
             raise ModelError(
                 f"the model's {name} is of shape {tuple(tensor.shape)} for one row, and of shape "
                 f"{(SAMPLE_ROWS, *row)} for {SAMPLE_ROWS}\n"
-                "let forward keep the first axis for any number of rows: squeeze(-1) in place of "
+                "Let forward keep the first axis for any number of rows: squeeze(-1) in place of "
                 "squeeze(), and reshape(len(x), ...) in place of reshape(-1, ...)"
             )
         return tensor.reshape(1, *row)

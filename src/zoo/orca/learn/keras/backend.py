@@ -23,7 +23,10 @@ def checked_backend(given: str | None) -> str:
     configured, where = _configured()
     chosen, source = (configured, where) if given is None else (given, "keras_backend")
     if chosen not in BACKENDS:
-        raise InvalidInputError(f"{source} must be one of {BACKENDS}, got {chosen!r}")
+        raise InvalidInputError(
+            f"{source} must be one of {BACKENDS}, got {chosen!r}\n"
+            f"Write keras_backend={BACKENDS[0]!r}, or another of these"
+        )
     return chosen
 
 

@@ -7,11 +7,18 @@ from zoo.orca.learn.docstrings import described_by
 from zoo.orca.learn.keras.backend import checked_backend
 from zoo.orca.learn.keras_estimator import KerasEstimator
 
+_NAMES = {"jax": "JAX", "torch": "torch"}
+
 
 class Estimator(KerasEstimator):
     """Trains a Keras model on Spark DataFrames. Make one with `from_keras`."""
 
     _framework = "keras"
+
+    @property
+    def _numbers_only(self) -> str:
+        chosen = self._options.environment["KERAS_BACKEND"]
+        return "" if chosen == "tensorflow" else f"Keras on {_NAMES[chosen]}"
 
     @classmethod
     @described_by(KerasEstimator.from_keras)

@@ -6,7 +6,7 @@ from typing import Any
 
 from pyspark.sql import DataFrame
 
-from zoo.orca.driver.source import ColumnNames, read_spec
+from zoo.orca.driver.frame.source import ColumnNames, read_spec
 from zoo.orca.learn.arguments import checked_frame, positive
 from zoo.orca.learn.options import EngineOptions
 from zoo.orca.learn.outputs import OutputNames
@@ -15,6 +15,9 @@ from zoo.orca.learn.pytorch.recipe import torch_model
 from zoo.orca.learn.pytorch.saving import TorchFiles
 from zoo.orca.learn.pytorch.stats import EpochStats, by_worker
 from zoo.orca.wire.torch_options import TorchOptions
+
+#: What PyTorch takes of columns.
+_NUMBERS: dict[str, Any] = {"numbers_only": "PyTorch", "weights_by_output": False}
 
 
 class Estimator(TorchFiles):
@@ -254,7 +257,7 @@ class Estimator(TorchFiles):
         first = self._epochs_done
         stats = self._fit_frame(
             frame,
-            read_spec(frame, feature_cols, label_cols, sample_weight_col, strings=False),
+            read_spec(frame, feature_cols, label_cols, sample_weight_col, **_NUMBERS),
             validation_data,
             # No more than that many, whatever an epoch's steps are: only the workers know.
             epochs=max_steps or epochs,
@@ -323,7 +326,7 @@ class Estimator(TorchFiles):
         features, labels = self._known_columns(feature_cols, label_cols)
         return self._evaluate_frame(
             frame,
-            read_spec(frame, features, labels, sample_weight_col, strings=False),
+            read_spec(frame, features, labels, sample_weight_col, **_NUMBERS),
             batch_size=batch_size,
             num_steps=num_steps,
             callbacks=callbacks,
@@ -366,7 +369,7 @@ class Estimator(TorchFiles):
         frame = checked_frame(data, "data")
         positive("batch_size", batch_size, optional=True)
         features, _ = self._known_columns(feature_cols)
-        spec = read_spec(frame, features, strings=False)
+        spec = read_spec(frame, features, **_NUMBERS)
         return self._predict(frame, spec, batch_size, output_cols)
 
     def shutdown(self, force: bool = False) -> None:

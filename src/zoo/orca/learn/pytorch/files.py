@@ -47,7 +47,7 @@ def _driver(what: str) -> ModuleType:
         from zoo.orca.frameworks.torch.saving import files as torch_driver
     except ModuleNotFoundError as error:
         raise MissingPackageError(
-            f"{what} needs PyTorch on the driver, and {error.name!r} is not installed here: "
-            "pip install 'zoo-orca[torch]'"
+            f"{what} needs PyTorch on the driver, and {error.name!r} is not installed here\n"
+            "Install it: pip install 'zoo-orca[torch]'"
         ) from error
     return torch_driver

@@ -38,7 +38,10 @@ def training_options(
     positive("max_steps", max_steps, optional=True)
     _check_clip(clip_grad_norm)
     if precision not in _PRECISIONS:
-        raise InvalidInputError(f"precision must be one of {_PRECISIONS}, got {precision!r}")
+        raise InvalidInputError(
+            f"precision must be one of {_PRECISIONS}, got {precision!r}\n"
+            "Leave it out for full precision"
+        )
     return TorchOptions(
         info=dict(info or {}),
         reduce_results=reduce_results,
@@ -57,4 +60,6 @@ def _check_clip(value: Any) -> None:
     if value is not None and not (
         isinstance(value, (int, float)) and math.isfinite(value) and value > 0
     ):
-        raise InvalidInputError(f"clip_grad_norm must be a number above 0, got {value!r}")
+        raise InvalidInputError(
+            f"clip_grad_norm must be a number above 0, got {value!r}\nLeave it out for none"
+        )

@@ -52,12 +52,13 @@ def recipe(
     """
     if not _is_module(model) and not callable(model):
         raise InvalidInputError(
-            "model must be a torch.nn.Module, a class of one, or a function model(config) that "
-            f"returns one; got {type(model).__qualname__}"
+            f"model must be a torch.nn.Module or make one, got {type(model).__qualname__}\n"
+            "Pass a torch.nn.Module, a class of one, or a function model(config) that returns one"
         )
     if scheduler_step_freq not in (None, "batch", "epoch"):
         raise InvalidInputError(
-            f"scheduler_step_freq must be 'batch' or 'epoch', got {scheduler_step_freq!r}"
+            f"scheduler_step_freq must be 'batch' or 'epoch', got {scheduler_step_freq!r}\n"
+            "Write 'batch' for a step after each update, 'epoch' for one after each epoch"
         )
     parts: dict[str, Any] = {
         "model": pack(_with_classes(model), "model"),
@@ -95,13 +96,15 @@ def _portable(optimizer: Any, model: Any) -> Any:
     if not hasattr(optimizer, "param_groups"):
         if not callable(optimizer):
             raise InvalidInputError(
-                "optimizer must be a torch.optim optimizer, a class of one, or a function "
-                f"optimizer(model, config) that returns one; got {type(optimizer).__qualname__}"
+                f"optimizer must be one of torch.optim or make one, got "
+                f"{type(optimizer).__qualname__}\n"
+                "Pass an optimizer, a class of one, or a function optimizer(model, config) that "
+                "returns one"
             )
         return optimizer
     if not _is_module(model):
         raise InvalidInputError(
-            "optimizer is an instance, so it holds the parameters of one model: pass that model's "
+            "optimizer is an instance, so it holds the parameters of one model\nPass that model's "
             "instance too, or make optimizer a function optimizer(model, config)"
         )
     names = {id(parameter): name for name, parameter in model.named_parameters()}
@@ -110,7 +113,7 @@ def _portable(optimizer: Any, model: Any) -> Any:
         parameters = group["params"]
         if any(id(parameter) not in names for parameter in parameters):
             raise InvalidInputError(
-                "optimizer holds parameters that the model does not have: make it of "
+                "optimizer holds parameters that the model does not have\nMake it of "
                 "model.parameters()"
             )
         members.append([names[id(parameter)] for parameter in parameters])

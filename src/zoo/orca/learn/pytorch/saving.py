@@ -92,7 +92,7 @@ class TorchFiles(BaseEstimator):
         elif optimizer and not state.meta.get("optimizers"):
             raise StateError(
                 f"{path} holds the state of no optimizer\n"
-                "load(path) takes the weights, and the optimizer begins anew"
+                "Call load(path): it takes the weights, and the optimizer begins anew"
             )
 
 

@@ -18,11 +18,13 @@ import zoo.orca
 from zoo.orca.errors import MissingPackageError, OrcaError
 from zoo.orca.wire.job import FULL_TRACEBACK, Failure
 from zoo.orca.wire.modules import is_installed
-from zoo.orca.worker.child.plain_words import plain
+from zoo.orca.worker.plain_words import plain, way_out
 
 #: What may be of another version than on the driver, by the name under which it is imported.
 _VERSIONED = ("pyarrow", "numpy", "tensorflow", "tf_keras", "keras", "jax", "torch")
 _PACKAGE = str(Path(zoo.orca.__file__).parent)
+#: What TensorFlow writes of a function: none of the user's files, and gone when it is told of.
+_GENERATED = "__autograph_generated_file"
 #: How many causes of causes are told of.
 _MOST_CAUSES = 3
 
@@ -40,7 +42,8 @@ def describe(error: BaseException) -> Failure:
     else:
         kind = "WorkerError"
         message, quoted = plain(type(error).__name__, str(error), _is_users)
-        where = "\n".join(quoted) or users_part(error)
+        where = "\n".join(quoted) or users_part(error, outermost=False)
+        where = where or way_out(message) or users_part(error)
     if FULL_TRACEBACK in os.environ:
         where = trace.rstrip()
     return Failure(kind, message, traceback=trace, where=where, details=details)
@@ -89,7 +92,11 @@ def users_part(error: BaseException, *, outermost: bool = True) -> str:
             parts.append(f"  caused by {_only(one)}")
         parts += [_formatted(frame) for frame in frames]
     if not parts and outermost:
-        theirs = [frame for frame in chain[0].stack if not frame.filename.startswith(_PACKAGE)]
+        theirs = [
+            frame
+            for frame in chain[0].stack
+            if not frame.filename.startswith(_PACKAGE) and _GENERATED not in frame.filename
+        ]
         parts = [_formatted(frame) for frame in theirs[-1:]]
     return "\n".join(parts)
 
@@ -108,7 +115,7 @@ def _only(error: TracebackException) -> str:
 
 
 def _is_users(path: str) -> bool:
-    if path.startswith((_PACKAGE, "<frozen ")) or "__autograph_generated_file" in path:
+    if path.startswith((_PACKAGE, "<frozen ")) or _GENERATED in path:
         return False
     return not is_installed(path)
 

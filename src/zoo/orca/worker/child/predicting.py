@@ -63,7 +63,7 @@ class Calls:
         if len(outputs) != len(self._specs):
             raise ModelError(
                 f"the model returned {len(outputs)} outputs for {rows} rows, and "
-                f"{len(self._specs)} when it was built\nreturn the same outputs in every call"
+                f"{len(self._specs)} when it was built\nReturn the same outputs in every call"
             )
         return [
             as_dtype(rows_of(np.asarray(output), rows, spec), spec)

@@ -140,7 +140,8 @@ def _batch_column(
         example = show_row(columns, specs, 0, index)
         raise DataError(
             f"column {column.name!r} holds arrays of shape {shape}, and the model was trained with "
-            f"{column.shape}, for example {example}"
+            f"{column.shape}, for example {example}\n"
+            "Pad or cut the arrays to the shape that the model was trained with"
         )
     return to_numpy(parts.values, column.dtype).reshape(
         len(array), *(length or 0 for length in shape)

@@ -65,7 +65,7 @@ def device_environment(
     if len(devices) < gpus:
         raise DeviceError(
             f"num_gpus_per_worker={gpus}, and Spark gave this worker {len(devices)} GPUs "
-            f"({', '.join(devices)}): set spark.task.resource.gpu.amount={gpus}"
+            f"({', '.join(devices)})\nSet spark.task.resource.gpu.amount={gpus}"
         )
     beside = {name: value for name, value in _BESIDE.items() if name not in inherited}
     return {VISIBLE_GPUS: ",".join(devices[:gpus]), **beside}
@@ -88,8 +88,9 @@ def given(addresses: Sequence[str], inherited: Mapping[str, str]) -> list[str]:
         return list(addresses)
     raise DeviceError(
         f"Spark gave this worker the GPUs {', '.join(addresses)}, and the executor may use only "
-        f"{VISIBLE_GPUS}={inherited[VISIBLE_GPUS]!r}: take the variable out of the executors' "
-        "environment, or let spark.executor.resource.gpu.discoveryScript find only what it lists"
+        f"{VISIBLE_GPUS}={inherited[VISIBLE_GPUS]!r}\n"
+        "Take the variable out of the executors' environment, or let "
+        "spark.executor.resource.gpu.discoveryScript find only what it lists"
     )
 
 
@@ -110,7 +111,7 @@ def shared(gpus: int, place: int, inherited: Mapping[str, str]) -> list[str]:
             else f"{VISIBLE_GPUS}={inherited[VISIBLE_GPUS]!r} shows"
         )
         raise DeviceError(
-            f"num_gpus_per_worker={gpus}, and {where} {len(seen)} GPUs. Ask for fewer, or train on "
+            f"num_gpus_per_worker={gpus}, and {where} {len(seen)} GPUs\nAsk for fewer, or train on "
             "processors with num_gpus_per_worker=0"
         )
     return [seen[(place * gpus + i) % len(seen)] for i in range(gpus)]

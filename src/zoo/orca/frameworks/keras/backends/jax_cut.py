@@ -110,7 +110,7 @@ def _traced(step: Callable[[Any, Any], Any], state: Any, data: Any) -> tuple[Any
     if not _has_exchange(closed):
         raise ModelError(
             "train_step applies gradients inside of a loop or a branch of JAX (scan, while_loop, "
-            "cond), where workers cannot exchange them: apply them outside of it"
+            "cond), where workers cannot exchange them\nApply them outside of it"
         )
     return closed, shape
 

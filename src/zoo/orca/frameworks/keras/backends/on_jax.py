@@ -170,7 +170,7 @@ def accept(name: str, values: NDArray[Any]) -> NDArray[Any]:
     short = values.astype(narrow)
     if not np.array_equal(short, values):
         raise DataError(
-            f"column {name!r} holds whole numbers that need 64 bits, and JAX has 32: index them "
+            f"column {name!r} holds whole numbers that need 64 bits, and JAX has 32\nIndex them "
             "from 0, or set the environment variable JAX_ENABLE_X64=1 on the workers"
         )
     return short

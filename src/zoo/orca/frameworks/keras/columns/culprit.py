@@ -14,6 +14,7 @@ from zoo.orca.errors import DataError
 from zoo.orca.frameworks.keras.columns.inputs import Layout
 from zoo.orca.frameworks.keras.models import Made
 from zoo.orca.wire.features import FeatureSpec
+from zoo.orca.worker.plain_words import plain
 
 #: Rows that are tried at once, and seconds after which no more are.
 _ROWS = 256
@@ -58,10 +59,11 @@ def broken_row(
     row, cause, rows = found
     shown = ", ".join(f"{name!r}: {_show(columns[name][row])}" for name in names)
     which = f"column {names[0]!r}" if len(names) == 1 else f"one of the columns {names}"
-    reason = str(getattr(cause, "message", cause)).strip().partition("\n")[0]
+    said, _ = plain("", str(getattr(cause, "message", cause)).strip(), lambda path: False)
+    reason = said.removeprefix(": ").partition("\n")[0].rstrip(". ")
     return DataError(
         f"the model cannot read {which}: {reason}, for example in the row {{{shown}}}, the first "
-        f"such of {rows:,}\nmend or drop rows like it, or let the model take them"
+        f"such of {rows:,}\nMend or drop rows like it, or let the model take them"
     )
 
 

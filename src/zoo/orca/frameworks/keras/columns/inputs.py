@@ -1,33 +1,32 @@
 """Columns as a Keras model takes them: in which shape, and in which structure."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from zoo.orca.errors import ModelError
+from zoo.orca.frameworks.common.input_shapes import (
+    Input,
+    Shape,
+    check_input,
+    row_shape,
+    way_to_inputs,
+)
 from zoo.orca.frameworks.keras.columns.names import (
     Names,
     by_output,
     labels_by_name,
     matched,
+    similar,
     weights_by_name,
 )
 from zoo.orca.wire.features import ColumnSpec, FeatureSpec
 
 _WEIGHT = "\0weight"
-Shape = tuple[int | None, ...]
-
-
-@dataclass(frozen=True)
-class Input:
-    """One input of a functional model: its name, shape with the batch axis, and dtype."""
-
-    name: str
-    shape: Shape
-    dtype: str
 
 
 @dataclass(frozen=True)
@@ -68,26 +67,38 @@ class Layout:
         self._spec, self._inputs = spec, inputs
         columns = list(spec.features)
         self._keys = spec.feature_keys
+        self._open: dict[str, tuple[ColumnSpec, Input]] = {}
         if inputs is not None:
             names = Names(tuple(keys or (one.name for one in inputs)), keys is not None)
-            columns = _in_order(spec, names)
+            columns = _in_order(spec, names, inputs[0].shape[1:])
             self._keys = tuple(keys) if keys is not None else None
             for column, expected in zip(columns, inputs, strict=True):
-                _check(column, expected)
-        ranks = [len(one.shape) for one in inputs] if inputs is not None else [2] * len(columns)
+                check_input(column, expected)
+            shapes = [row_shape(*pair) for pair in zip(columns, inputs, strict=True)]
+            # Only rows tell whether a length that is open is the one that is needed.
+            self._open = {
+                f"x{k}": (column, expected)
+                for k, (column, expected) in enumerate(zip(columns, inputs, strict=True))
+                if None in column.shape and len(shapes[k]) > len(column.shape)
+            }
+        else:
+            shapes = [column.shape or (1,) for column in columns]
         self._features = [
-            Part(f"x{k}", column.name, _row_shape(column, rank))
-            for k, (column, rank) in enumerate(zip(columns, ranks, strict=True))
+            Part(f"x{k}", column.name, shape)
+            for k, (column, shape) in enumerate(zip(columns, shapes, strict=True))
         ]
         self._outputs = outputs
         self._weights = weights_by_name(spec, outputs)
         labels, self._label_keys = labels_by_name(spec, outputs)
         self._labels = [
-            Part(f"y{k}", column.name, _row_shape(column, 2)) for k, column in enumerate(labels)
+            Part(f"y{k}", column.name, column.shape or (1,)) for k, column in enumerate(labels)
         ]
 
     def feature_arrays(self, columns: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Return the feature columns in the shapes of the model's inputs."""
+        for column, expected in self._open.values():
+            values = columns[column.name]
+            check_input(replace(column, shape=values.shape[1:]), expected)
         return {part.key: _shaped(columns[part.column], part.shape) for part in self._features}
 
     def arrays(
@@ -134,7 +145,8 @@ class Layout:
         columns = [part.column for part in self._labels]
         if len(columns) != 1:
             raise ModelError(
-                f"{argument} needs one label column; there are {len(columns)}: {columns}"
+                f"{argument} needs one label column, and there are {len(columns)}: {columns}\n"
+                "Name one in label_cols"
             )
         return columns[0]
 
@@ -147,6 +159,10 @@ class Layout:
         if len(columns) == 1:
             return [columns[0]] * outputs
         return [*columns] if len(columns) == outputs else [None] * outputs
+
+    def label_length(self, column: str) -> int | None:
+        """Return the last axis of a label's rows; None: it is open."""
+        return next(part.shape[-1] for part in self._labels if part.column == column)
 
     def by_output(self, structure: Any, outputs: int) -> list[Any]:
         """Return the part of each of so many outputs in what was given to `Model.compile`."""
@@ -183,8 +199,10 @@ class Layout:
             if None in column.shape and self._inputs is None:
                 return None
             wanted = self._inputs[place].shape[1:] if self._inputs is not None else ()
-            shape = (2, *_lengths(column.shape, wanted))
-            rows[part.column] = _nothing(column, shape)
+            lengths = _lengths(column.shape, wanted)
+            if part.key in self._open:
+                lengths = iter([prod(length or 1 for length in part.shape)])
+            rows[part.column] = _nothing(column, (2, *lengths))
         return self.feature_arrays(rows)
 
     def _columns(self) -> list[ColumnSpec]:
@@ -223,65 +241,37 @@ def _structure(values: list[Any], keys: Sequence[str] | None) -> Any:
 
 
 def _shaped(values: NDArray[Any], shape: Shape) -> NDArray[Any]:
-    """Give rows of one number an axis of length 1 where the model wants one."""
-    return values[:, None] if values.ndim == len(shape) else values
+    """Give rows of one number an axis of length 1, and flat rows all axes of the input."""
+    if values.ndim == 1 + len(shape):
+        return values
+    if values.ndim == 1:
+        return values[:, None]
+    return values.reshape(len(values), *shape)
 
 
-def _row_shape(column: ColumnSpec, rank: int) -> Shape:
-    if column.shape or rank < 2:
-        return column.shape
-    return (1,)
-
-
-def _in_order(spec: FeatureSpec, inputs: Names) -> list[ColumnSpec]:
-    """Return the feature columns in the order of the model's inputs."""
+def _in_order(spec: FeatureSpec, inputs: Names, row: Shape) -> list[ColumnSpec]:
+    """Return the feature columns in the order of the model's inputs; `row` is of the first one."""
     given = [column.name for column in spec.features]
     names = list(inputs.names)
     if spec.feature_keys is not None:
-        if set(spec.feature_keys) != set(names):
+        by_key = dict(zip(spec.feature_keys, spec.features, strict=True))
+        if set(by_key) != set(names):
+            pairs = similar(list(by_key), names)
             raise ModelError(
                 f"feature_cols names the inputs {sorted(spec.feature_keys)}, and the model's "
-                f"inputs are {sorted(names)}"
+                f"inputs are {sorted(names)}\n"
+                f"Name each of these: "
+                f"feature_cols={ {name: by_key[key].name for name, key in pairs.items()} }"
             )
-        by_key = dict(zip(spec.feature_keys, spec.features, strict=True))
         return [by_key[name] for name in names]
     if len(given) != len(names):
         raise ModelError(
-            f"the model has {len(names)} inputs {names}, and feature_cols has {len(given)} "
-            f"columns {given}: name one column for each input, in order, or map them by name"
+            f"the model has {len(names)} {'input' if len(names) == 1 else 'inputs'} {names}, and "
+            f"feature_cols has {len(given)} {'column' if len(given) == 1 else 'columns'} {given}\n"
+            + way_to_inputs(spec.features, len(names), row)
         )
     order = matched("feature_cols", given, inputs, "input")
     return [spec.features[place] for place in order]
-
-
-def _check(column: ColumnSpec, expected: Input) -> None:
-    """Refuse a column that the input cannot take."""
-    candidates: list[Shape] = [column.shape]
-    if not column.shape:
-        candidates.append((1,))
-    if not any(_fits(shape, expected.shape[1:]) for shape in candidates):
-        shown = (None, *column.shape) if column.shape else (None, 1)
-        raise ModelError(
-            f"column {column.name!r} gives batches of shape {shown}, and the model's input "
-            f"{expected.name!r} takes {expected.shape}"
-        )
-    if (column.dtype == "string") != (expected.dtype == "string"):
-        raise ModelError(
-            f"column {column.name!r} is of {column.dtype}, and the model's input "
-            f"{expected.name!r} takes {expected.dtype}"
-        )
-
-
-def _fits(shape: Shape, expected: Shape) -> bool:
-    """Whether Keras takes rows of `shape`; it adds or drops a last axis of length 1 itself."""
-    if len(shape) == len(expected) + 1 and shape[-1] == 1:
-        shape = shape[:-1]
-    elif len(shape) == len(expected) - 1 and expected[-1] == 1:
-        expected = expected[:-1]
-    return len(shape) == len(expected) and all(
-        have is None or want is None or have == want
-        for have, want in zip(shape, expected, strict=True)
-    )
 
 
 def _class_weights(labels: NDArray[Any], class_weight: Mapping[int, float]) -> NDArray[np.float32]:

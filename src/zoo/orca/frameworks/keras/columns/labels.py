@@ -18,6 +18,7 @@ from zoo.orca.frameworks.keras.models import Made
 from zoo.orca.worker.plugin import Rows, World
 
 _SPARSE = ("sparse_categorical_crossentropy", "SparseCategoricalCrossentropy")
+_ONE_HOT = ("categorical_crossentropy", "CategoricalCrossentropy")
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,7 @@ class Labels:
         DataError
             The same on every rank.
         """
+        self._refuse_classes_for_one_hot()
         for one in self.classes():
             for data, rows in sets.items():
                 values = rows.columns[one.column]
@@ -107,6 +109,27 @@ class Labels:
                     ignored=one.ignored,
                     collective=world.collective,
                     data=data,
+                )
+
+    def _refuse_classes_for_one_hot(self) -> None:
+        """Refuse labels of one number for a loss that takes a number for each class."""
+        losses = self._made.keras.compiled_losses(self._made.model)
+        if losses is None or self._made.keras.has_own_step(self._made.model):
+            return
+        objects = self._made.keras.loss_objects(self._made.model)
+        if not any(_is_one_hot(one) for one in objects):
+            return
+        widths = self._widths
+        columns = self._layout.labels_of(len(widths))
+        found = self._layout.by_output(losses, len(widths))
+        for loss, column, width in zip(found, columns, widths, strict=True):
+            if not _is_one_hot(loss) or column is None or width is None or width < 2:
+                continue
+            if self._layout.label_length(column) == 1:
+                raise ModelError(
+                    f"the loss categorical_crossentropy takes {width} numbers a row, and label "
+                    f"{column!r} is one\n"
+                    "For numbers of classes compile with loss='sparse_categorical_crossentropy'"
                 )
 
     def check_weights(self, weights: Mapping[int, float], rows: Rows, world: World) -> None:
@@ -141,11 +164,21 @@ class Labels:
 
 
 def _is_sparse(loss: Any) -> bool:
-    """Whether a loss takes numbers of classes: a name, a function or an object of Keras's."""
+    """Whether a loss takes numbers of classes."""
+    return _is_one_of(_SPARSE, loss)
+
+
+def _is_one_hot(loss: Any) -> bool:
+    """Whether a loss takes a number for each class."""
+    return _is_one_of(_ONE_HOT, loss)
+
+
+def _is_one_of(names: Sequence[str], loss: Any) -> bool:
+    """Whether a loss of Keras's, a name, function or object, is one of these."""
     function = getattr(loss, "fn", loss)
     name = function if isinstance(function, str) else getattr(function, "__name__", "")
     module = getattr(function, "__module__", "")
-    return name in _SPARSE and (function is name or module.startswith(("keras.", "tf_keras.")))
+    return name in names and (function is name or module.startswith(("keras.", "tf_keras.")))
 
 
 def _ignored(loss: Any) -> int | None:

@@ -51,7 +51,7 @@ def matched(argument: str, columns: Sequence[str], of: Names, kind: str) -> list
     if len(columns) > 1 and sorted(columns) == sorted(of.names):
         return [columns.index(name) for name in of.names]
     if of.keyed and len(columns) > 1:
-        pairs = _similar(columns, of.names)
+        pairs = similar(columns, of.names)
         raise ModelError(
             f"{argument} is the list {list(columns)}, and the model's {kind}s are a dict of "
             f"{list(of.names)}, which has no order\n"
@@ -77,9 +77,19 @@ def labels_by_name(
         if unknown:
             raise ModelError(
                 f"label_cols names the outputs {unknown}, and the model's outputs are "
-                f"{list(outputs.names)}"
+                f"{list(outputs.names)}\n"
+                "Name these in the dict, or give the columns as a list, in order"
             )
         return spec.labels, spec.label_keys
+    if len(spec.labels) > len(outputs.names):
+        columns = [one.name for one in spec.labels]
+        raise ModelError(
+            f"label_cols has {len(columns)} columns {columns}, and the model has "
+            f"{len(outputs.names)} {'output' if len(outputs.names) == 1 else 'outputs'} "
+            f"{list(outputs.names)}\n"
+            "Name one column for each output; several numbers for one output are a list inside the "
+            "list: label_cols=[['y1', 'y2']]"
+        )
     if len(spec.labels) != len(outputs.names) or len(spec.labels) == 1:
         return spec.labels, None
     order = matched("label_cols", [one.name for one in spec.labels], outputs, "output")
@@ -120,7 +130,7 @@ def by_output(structure: Any, names: Sequence[str]) -> list[Any]:
     return [structure] * len(names)
 
 
-def _similar(columns: Sequence[str], names: Sequence[str]) -> dict[str, str]:
+def similar(columns: Sequence[str], names: Sequence[str]) -> dict[str, str]:
     """Return each name with the column that is most like it, the most similar pair first."""
     ratios = {
         (name, column): difflib.SequenceMatcher(None, name.lower(), column.lower()).ratio()

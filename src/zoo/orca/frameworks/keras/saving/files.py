@@ -82,7 +82,7 @@ def _built(job: Job) -> Made:
         placeholder = layout.placeholder()
         if placeholder is None:
             raise ModelError(
-                "the model is built by its first batch, and no batch was seen yet: fit, evaluate "
+                "the model is built by its first batch, and no batch was seen yet\nFit, evaluate "
                 "or predict first, or give its inputs shapes (keras.Input)"
             )
         tensors = {name: made.backend.tensor(values) for name, values in placeholder.items()}

@@ -73,11 +73,15 @@ def write_state(made: Made, state: State, *, optimizers: bool) -> None:
     for place, trained in state.meta.get(_OPTIMIZERS, {}).items():
         if place not in found:
             raise StateError(
-                f"the state has an optimizer {place or 'of compile'!r}, and the model has none"
+                f"the state has an optimizer {place or 'of compile'!r}, and the model has none\n"
+                "Compile the model as the one that was saved"
             )
         trainable = made.trainable_variables
         if max(trained, default=-1) >= len(trainable):
-            raise StateError("the state's optimizer trained more variables than the model has")
+            raise StateError(
+                "the state's optimizer trained more variables than the model has\n"
+                "Load it into the model that it was saved from"
+            )
         made.keras.build_optimizer(found[place], [trainable[number] for number in trained])
         variables = made.keras.optimizer_variables(found[place])
         _assign(made, variables, _members(state, _prefix(place)), "the optimizer's variables")
@@ -153,14 +157,16 @@ def _assign(
         ):
             raise StateError(
                 f"{what} do not fit the state: {name} has shape {value.shape}, and "
-                f"{made.keras.name_of(variable)} has {expected}"
+                f"{made.keras.name_of(variable)} has {expected}\n"
+                "Load it into the model that it was saved from"
             )
     if len(variables) != len(saved):
         names = [name for name, _ in saved[len(variables) :]]
         names += [made.keras.name_of(variable) for variable in variables[len(saved) :]]
         raise StateError(
             f"{what} do not fit the state: it has {len(saved)} tensors, the model "
-            f"{len(variables)}; the first without a partner is {names[0]}"
+            f"{len(variables)}; the first without a partner is {names[0]}\n"
+            "Load it into the model that it was saved from"
         )
     for variable, (_, value) in zip(variables, saved, strict=True):
         variable.assign(value.astype(made.numpy_dtype(variable), copy=False))

@@ -72,7 +72,7 @@ def user_callbacks(made: Made, callbacks: Sequence[Any], world: World) -> list[A
             raise ModelError(
                 f"the callback {type(callback).__qualname__} is of "
                 f"{type(callback).__module__.partition('.')[0]}, and the model is of Keras "
-                f"{made.keras.VERSION}: make it from {keras.__name__}.callbacks"
+                f"{made.keras.VERSION}\nMake it from {keras.__name__}.callbacks"
             )
     if world.size == 1:
         return list(callbacks)

@@ -126,7 +126,7 @@ def _all_met(made: Made, step: Step) -> Callable[[], None]:
         if step.exchanges == 0 and made.model.trainable_variables:
             problem = ModelError(
                 "train_step applied gradients with no optimizer that Orca knows, so the workers' "
-                "models would differ: make optimizers attributes of the model, or pass them to "
+                "models would differ\nMake optimizers attributes of the model, or pass them to "
                 "compile"
             )
             step.refuse(problem)
@@ -144,8 +144,8 @@ def _meet(made: Made, optimizer: Any, collective: Collective, step: Step) -> Non
             if gradient is not None and not made.is_floating(gradient):
                 problem = ModelError(
                     f"the gradient of the variable {variable.name!r} is of "
-                    f"{made.keras.dtype_name(gradient)}; several workers can train "
-                    "floating-point variables only"
+                    f"{made.keras.dtype_name(gradient)}\nMake the variable one of floats, "
+                    "or train with one worker: several can train floating-point variables only"
                 )
                 step.refuse(problem)
         found: list[Any] = meet(gradients, variables)
@@ -182,13 +182,13 @@ def _check_losses(made: Made, weighted: bool) -> None:
         if reduction in made.keras.UNDIVIDED_REDUCTIONS:
             raise ModelError(
                 f"the loss {getattr(loss, 'name', loss)!r} has reduction {reduction!r}, which "
-                "several workers cannot put together: use 'sum_over_batch_size' or 'sum'"
+                "several workers cannot put together\nUse 'sum_over_batch_size' or 'sum'"
             )
         if reduction == "mean_with_sample_weight" and weighted:
             raise ModelError(
                 f"the loss {getattr(loss, 'name', loss)!r} has reduction "
                 "'mean_with_sample_weight', which several workers cannot put together when rows "
-                "have weights: use 'sum_over_batch_size'"
+                "have weights\nUse 'sum_over_batch_size'"
             )
 
 

@@ -348,6 +348,7 @@ def clone_metric(metric: Any) -> Any:
     if len(clone.variables) != len(metric.variables):
         raise ModelError(
             f"the metric {metric.name!r} overrides merge_state, and a copy made from its "
-            "get_config() has other variables; several workers cannot merge it"
+            "get_config() has other variables: several workers cannot merge it\n"
+            "Let get_config() return all that __init__ takes, or leave merge_state as it is"
         )
     return clone

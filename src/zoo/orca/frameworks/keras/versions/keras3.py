@@ -84,7 +84,7 @@ def check_backend(framework: str, wanted: str | None) -> None:
     backend = package().backend.backend()
     if package().distribution.distribution() is not None:
         raise ModelError(
-            "keras.distribution is set, and would spread batches and gradients itself: call "
+            "keras.distribution is set, and would spread batches and gradients itself\nCall "
             "keras.distribution.set_distribution(None) in model_creator; Orca's workers are the "
             "only distribution there may be"
         )
@@ -96,18 +96,18 @@ def check_backend(framework: str, wanted: str | None) -> None:
     ):
         raise ModelError(
             "torch.distributed has a process group, and a Keras that finds one may sum gradients "
-            "and metrics over it, which Orca's workers do already: leave init_process_group out of "
+            "and metrics over it, which Orca's workers do already\nLeave init_process_group out of "
             "model_creator"
         )
     if framework == "tf2" and backend != "tensorflow":
         raise ModelError(
-            f"the model is of Keras 3 on the backend {backend!r}; zoo.orca.learn.tf2 needs "
-            "TensorFlow: set the environment variable KERAS_BACKEND=tensorflow on the workers, or "
+            f"the model is of Keras 3 on the backend {backend!r}, and zoo.orca.learn.tf2 needs "
+            "TensorFlow\nSet the environment variable KERAS_BACKEND=tensorflow on the workers, or "
             "use zoo.orca.learn.keras"
         )
     if wanted and backend != wanted:
         raise ModelError(
-            f"the model is of the backend {backend!r}, and this estimator's is {wanted!r}: pass "
+            f"the model is of the backend {backend!r}, and this estimator's is {wanted!r}\nPass "
             f"keras_backend={backend!r} to from_keras"
         )
 

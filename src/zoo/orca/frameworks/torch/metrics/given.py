@@ -97,7 +97,7 @@ def _metric(given: Any, outputs: Outputs) -> Metric:
         return MeanOfCalls(given)
     raise ModelError(
         f"{given!r} is no metric\n"
-        "pass those of zoo.orca.learn.metrics or of torchmetrics, functions of output and target, "
+        "Pass those of zoo.orca.learn.metrics or of torchmetrics, functions of output and target, "
         "or a dict of them by name"
     )
 

@@ -145,7 +145,7 @@ class Reader:
             raise ModelError(
                 f"{self.name} takes labels of shape {tuple(target.shape)} for one-hot rows, and "
                 "some do not add up to 1\n"
-                "for elements by themselves pass BinaryAccuracy(), or a metric of torchmetrics "
+                "For elements by themselves pass BinaryAccuracy(), or a metric of torchmetrics "
                 f"such as MultilabelF1Score(num_labels={scores.classes})"
             )
         return best.flatten(), scores.target.argmax(scores.axis).flatten(), scores.classes
@@ -176,7 +176,7 @@ class Reader:
             if scores.classes != 2:
                 raise ModelError(
                     f"{self.name} is of two classes, and the outputs have {scores.classes}\n"
-                    "pass a metric of torchmetrics, "
+                    "Pass a metric of torchmetrics, "
                     f"MulticlassAUROC(num_classes={scores.classes})"
                 )
             kept = self.kept(scores.target)
@@ -226,7 +226,7 @@ class Reader:
             raise ModelError(
                 f"{self.name}: a label is outside 0…{scores.classes - 1}, the classes that the "
                 "model has outputs for\n"
-                "count classes from 0, or give the model's last layer more outputs"
+                "Count classes from 0, or give the model's last layer more outputs"
             )
         return -logs.movedim(scores.axis, -1)[kept].gather(-1, labels[:, None])
 
@@ -237,7 +237,7 @@ class Reader:
             raise ModelError(
                 f"{self.name} takes probabilities, and the model's outputs go from {low:.4g} to "
                 f"{high:.4g}\n"
-                "let forward end in sigmoid or softmax, or use a loss that says what its logits "
+                "Let forward end in sigmoid or softmax, or use a loss that says what its logits "
                 "are: nn.BCEWithLogitsLoss or nn.CrossEntropyLoss"
             )
 
@@ -266,7 +266,7 @@ class Reader:
                 raise ModelError(
                     f"{self.name} takes the numbers of classes as labels, and there is "
                     f"{float(labels[odd][0]):.4g}\n"
-                    "pass MSE() or MAE() for numbers that are measured"
+                    "Pass MSE() or MAE() for numbers that are measured"
                 )
         return labels.long()
 
@@ -275,7 +275,7 @@ class Reader:
             raise ModelError(
                 f"{self.name} compares scores of two classes, (batch), with labels 0 and 1, and "
                 f"there is the label {int(labels[~good][0])}\n"
-                "let the model have an output for each class, (batch, classes), or the labels be "
+                "Let the model have an output for each class, (batch, classes), or the labels be "
                 "0 and 1"
             )
 
@@ -285,7 +285,7 @@ class Reader:
                 shown = "nothing" if value is None else f"a {type(value).__name__}"
                 raise ModelError(
                     f"{self.name} compares one output with one label, and the {what} is {shown}\n"
-                    "pass metrics as a function of both, metrics=[my_metric] with "
+                    "Pass metrics as a function of both, metrics=[my_metric] with "
                     "my_metric(output, target)"
                 )
 
@@ -293,7 +293,7 @@ class Reader:
         """Return the error for shapes that do not go together."""
         return ModelError(
             f"{self.name} cannot compare outputs of shape {tuple(output.shape)} with labels of "
-            f"shape {tuple(target.shape)}\nit takes {wanted}"
+            f"shape {tuple(target.shape)}\nIt takes {wanted}"
         )
 
 

@@ -96,7 +96,7 @@ class Confusion(Metric):  # type: ignore[misc]
         if bool((true < 0).any()):
             raise ModelError(
                 f"{self._reader.name}: the label {int(true.min())} is no class\n"
-                "count classes from 0"
+                "Count classes from 0"
             )
         highest = int(torch.cat([predicted, true]).max()) if len(true) else 0
         width = max(classes or 2, highest + 1)
@@ -114,7 +114,7 @@ class Confusion(Metric):  # type: ignore[misc]
         if average == "binary" and counts.shape[1] != 2:
             raise ModelError(
                 f"{self._reader.name}(average='binary') is of two classes, and there are "
-                f"{counts.shape[1]}\nuse 'micro', 'macro' or 'weighted', or leave it out"
+                f"{counts.shape[1]}\nUse 'micro', 'macro' or 'weighted', or leave it out"
             )
         if average == "micro":
             return _ratio(*self._score(*counts.sum(1)))

@@ -84,7 +84,10 @@ def read_checkpoint(data: bytes, path: str) -> State:
     if not isinstance(weights, dict) or not all(
         isinstance(value, torch.Tensor) for value in weights.values()
     ):
-        raise StateError(f"{path} does not hold a state_dict: tensors by name")
+        raise StateError(
+            f"{path} does not hold a state_dict: tensors by name\n"
+            "Write one with torch.save(model.state_dict(), path)"
+        )
     return _state(weights, rest)
 
 

@@ -89,7 +89,7 @@ class Resumed:
         if why and self._insist:
             raise StateError(
                 f"the optimizer of the state does not fit: {why}\n"
-                "load(path) takes what fits, load(path, optimizer=False) the weights alone"
+                "Call load(path) for what fits, load(path, optimizer=False) for the weights alone"
             )
         if why:
             self.told.append(f"the optimizer begins anew, with the weights of the state: {why}")
@@ -131,7 +131,7 @@ class Resumed:
         if self._insist:
             raise StateError(
                 f"the schedule of the state does not fit: {why}\n"
-                "load(path) takes what fits, load(path, optimizer=False) the weights alone"
+                "Call load(path) for what fits, load(path, optimizer=False) for the weights alone"
             )
         if own:
             self.told.append(f"the learning-rate schedule begins anew: {why}")

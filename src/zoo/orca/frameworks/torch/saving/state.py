@@ -67,15 +67,22 @@ def write_weights(model: Any, state: State) -> None:
     saved = weights_of(state)
     for name, value in saved.items():
         if name not in own:
-            raise StateError(f"the state has the weights {name!r}, and the model has none of them")
+            raise StateError(
+                f"the state has the weights {name!r}, and the model has none of them\n"
+                "Load it into the model that it was saved from"
+            )
         if tuple(own[name].shape) != tuple(value.shape):
             raise StateError(
                 f"the model's weights do not fit the state: {name!r} has shape "
-                f"{tuple(value.shape)} there and {tuple(own[name].shape)} in the model"
+                f"{tuple(value.shape)} there and {tuple(own[name].shape)} in the model\n"
+                "Load it into the model that it was saved from"
             )
     missing = [name for name in own if name not in saved]
     if missing:
-        raise StateError(f"the state has no weights {missing[0]!r}, which the model has")
+        raise StateError(
+            f"the state has no weights {missing[0]!r}, which the model has\n"
+            "Load it into the model that it was saved from"
+        )
     model.load_state_dict(saved)
 
 
@@ -115,7 +122,8 @@ def write_training(
             continue
         if len(saved) != len(objects):
             raise StateError(
-                f"the state is of {len(saved)} {key}, and this estimator has {len(objects)}"
+                f"the state is of {len(saved)} {key}, and this estimator has {len(objects)}\n"
+                "Load it into an estimator of as many"
             )
         for k, (one, value) in enumerate(zip(objects, saved, strict=True)):
             try:
@@ -183,7 +191,7 @@ def encode(value: Any, place: str, tensors: Tensors) -> Any:
         return {_PAIRS: [[encode(key, place, tensors), one] for key, one in coded.items()]}
     raise StateError(
         f"{place} holds a {type(value).__module__}.{type(value).__qualname__}, which cannot be "
-        "saved: a state is made of tensors, numbers, text, lists, tuples and dicts"
+        "saved\nA state is made of tensors, numbers, text, lists, tuples and dicts"
     )
 
 

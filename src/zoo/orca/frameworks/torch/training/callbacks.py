@@ -211,7 +211,8 @@ class TensorBoardCallback(Callback):
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
             raise MissingPackageError(
-                "TensorBoardCallback needs tensorboard on the workers: pip install tensorboard"
+                "TensorBoardCallback needs tensorboard on the workers\n"
+                "Install it there: pip install tensorboard"
             ) from error
         self._writer = SummaryWriter(self.log_dir)
 

@@ -76,6 +76,6 @@ class Evaluations:
         if told[2:].tolist() != [number * self._collective.size for number in here]:
             raise ModelError(
                 "the workers' line searches have come apart: their processors round differently\n"
-                "train with one worker, or with an optimizer without a closure"
+                "Train with one worker, or with an optimizer without a closure"
             )
         return float(told[0] / told[1]) if told[1] else float(told[0])

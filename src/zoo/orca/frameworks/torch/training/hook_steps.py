@@ -32,7 +32,7 @@ class OperatorSteps:
     ) -> None:
         if runner.options.gradient_accumulation > 1:
             raise ModelError(
-                "gradient_accumulation belongs to the default steps: leave it out, and accumulate "
+                "gradient_accumulation belongs to the default steps\nLeave it out, and accumulate "
                 "in train_batch"
             )
         self._runner, self._operator, self._sync = runner, operator, sync
@@ -101,13 +101,13 @@ class OperatorSteps:
         )
         if done[0] < count and not runner.stop:
             raise ModelError(
-                f"train_epoch has used {done[0]} of the epoch's {count} batches: it must use all, "
+                f"train_epoch has used {done[0]} of the epoch's {count} batches\nLet it use all, "
                 "or workers would wait for each other"
             )
         if runner.world_size > 1 and not self._updates:
             raise ModelError(
                 "no optimizer that from_torch knows has taken a step, so the workers' models "
-                "would differ: let optimizer=... make all that train_batch uses"
+                "would differ\nLet optimizer=... make all that train_batch uses"
             )
         self._values = {k: v for k, v in values.items() if k not in ("epoch", "num_samples")}
         return done[0]

@@ -245,7 +245,7 @@ def _evaluate_by_callback(runner: Runner, totals: Totals, for_metrics: bool) -> 
     if for_metrics and runner.output is None:
         raise ModelError(
             f"{type(runner.main_callback).__name__} sets no runner.output in validation\n"
-            "let on_iter_forward, or on_val_forward, set it, and runner.loss"
+            "Let on_iter_forward, or on_val_forward, set it, and runner.loss"
         )
 
 

@@ -12,7 +12,7 @@
 
 import copy
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -125,7 +125,7 @@ class MeanLoss:
         value = self._function(output, target)
         if value.dim():
             raise ModelError(
-                f"the loss returned values of shape {tuple(value.shape)}, not one number: give it "
+                f"the loss returned values of shape {tuple(value.shape)}, not one number\nGive it "
                 "a reduction, 'mean' or 'sum'"
             )
         return value, None
@@ -238,10 +238,28 @@ def _of_rows(values: Any, weight: Any) -> Any:
     if values.dim() == 0 or len(values) != len(weight):
         raise ModelError(
             f"sample_weight_col needs a loss with a value for each row, and this one returned the "
-            f"shape {tuple(values.shape)} for {len(weight)} rows: use a loss of torch.nn, or a "
+            f"shape {tuple(values.shape)} for {len(weight)} rows\nUse a loss of torch.nn, or a "
             "function that returns values of shape (rows, ...)"
         )
     return values if values.dim() == 1 else values.flatten(1).mean(1)
+
+
+def check_one_label(function: Any, target: Any, columns: Sequence[str]) -> None:
+    """Refuse no label, several, or a dict of them, for a loss that compares an output with one.
+
+    Raises
+    ------
+    ModelError
+        With the way out.
+    """
+    if isinstance(target, torch.Tensor):
+        return
+    name = getattr(function, "__name__", type(function).__name__)
+    given = "a dict of labels" if isinstance(target, dict) else f"{len(columns)} labels {columns}"
+    way = f"Give one column, label_cols={list(columns[:1])}, or a loss that takes these"
+    if not columns:
+        given, way = "no label_cols", "Name the column of the label: fit(..., label_cols=['label'])"
+    raise ModelError(f"there are {given}, and {name} compares an output with one label\n{way}")
 
 
 def check_shapes(
@@ -262,15 +280,15 @@ def check_shapes(
         raise ModelError(
             f"the model's output is of shape {tuple(output.shape)} for {len(target)} rows, and "
             f"{name} compares each row's with its label {column!r}\n"
-            "let forward return a value for each row, (batch, ...); reshape(len(x), ...) keeps "
+            "Let forward return a value for each row, (batch, ...); reshape(len(x), ...) keeps "
             "that axis"
         )
     if is_elementwise(function) and there != here:
         name = getattr(function, "__name__", type(function).__name__)
-        way = f"make column {column!r} an array of that length, or change the model's last layer"
+        way = f"Make column {column!r} an array of that length, or change the model's last layer"
         if there == (*here, 1):
             way = (
-                "let forward return output.squeeze(-1), or make the label an array of one number: "
+                "Let forward return output.squeeze(-1), or make the label an array of one number: "
                 f"df.withColumn({column!r}, F.array({column!r}))"
             )
         raise ModelError(
@@ -279,11 +297,11 @@ def check_shapes(
         )
     fits = by_hooks or numbers_classes(output, target) or there == here
     if is_of_classes(function) and not fits:
-        way = "let the label be one number, or as many probabilities as there are outputs"
+        way = "Let the label be one number, or as many probabilities as there are outputs"
         if here == (1,):
-            way = f"take it out of its array: df.withColumn({column!r}, F.col({column!r})[0])"
+            way = f"Take it out of its array: df.withColumn({column!r}, F.col({column!r})[0])"
         elif there[:-1] == here:
-            way = "classes are its second axis: let forward return output.movedim(-1, 1)"
+            way = "Classes are its second axis: let forward return output.movedim(-1, 1)"
         raise ModelError(
             f"the model's output is of shape (batch{_listed(there)}) and the label {column!r} of "
             f"shape (batch{_listed(here)}): {type(function).__name__} takes the number of a class "

@@ -130,11 +130,14 @@ class Runner:
             if not isinstance(callback, Callback):
                 raise ModelError(
                     f"the callback {type(callback).__qualname__} is none of "
-                    "zoo.orca.learn.pytorch.callbacks: derive it from Callback"
+                    "zoo.orca.learn.pytorch.callbacks\nDerive it from Callback"
                 )
         mains = [callback for callback in given if isinstance(callback, MainCallback)]
         if len(mains) > 1:
-            raise ModelError(f"there may be one MainCallback, and there are {len(mains)}")
+            raise ModelError(
+                f"there may be one MainCallback, and there are {len(mains)}\n"
+                "Put what they do into one class"
+            )
         self.main_callback = mains[0] if mains else None
         # All ranks must know whether steps are watched, whoever watches them.
         for phase in self.watched:
@@ -201,7 +204,7 @@ class Runner:
             If there is no loss, or one whose divisor only all ranks know.
         """
         if self.loss_function is None:
-            raise ModelError("there is no loss: pass from_torch(loss=...)")
+            raise ModelError("there is no loss\nPass from_torch(loss=...)")
         output, target = values if len(values) == 2 else self._split(values)
         value, divisor = self.loss_function(output, target, self.batch.weight)
         if divisor is None:
@@ -209,7 +212,7 @@ class Runner:
         if self.world_size > 1 and self.whole.training:
             raise ModelError(
                 "a loss with class weights or ignored labels cannot be put together over workers "
-                "when an operator or a MainCallback runs the steps: use the default ones"
+                "when an operator or a MainCallback runs the steps\nUse the default ones"
             )
         return value / divisor
 

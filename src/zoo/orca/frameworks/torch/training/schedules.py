@@ -42,7 +42,7 @@ def moment_of(scheduler: Any) -> str:
         raise ModelError(
             f"{type(scheduler).__name__} holds {moments[BATCH]}, which counts updates, and "
             f"{moments[EPOCH]}, which counts epochs\n"
-            "say which it is: from_torch(scheduler_step_freq='batch') or 'epoch'"
+            "Say which it is: from_torch(scheduler_step_freq='batch') or 'epoch'"
         )
     return next(iter(moments))
 
@@ -154,7 +154,7 @@ def _check_mode(scheduler: Any) -> None:
     if scheduler.mode == "max":
         raise ModelError(
             "ReduceLROnPlateau(mode='max') would wait for the loss to rise, which is what it gets\n"
-            "leave mode out; or give it a metric in a MainCallback's on_lr_adjust: "
+            "Leave mode out; or give it a metric in a MainCallback's on_lr_adjust: "
             "runner.scheduler.step(runner.logs['val_Accuracy'])"
         )
 
@@ -170,7 +170,7 @@ def _monitored(moment: str, results: Mapping[str, float]) -> float:
     if moment != EPOCH:
         raise ModelError(
             "ReduceLROnPlateau looks at the results of an epoch, and would step after an update\n"
-            "leave scheduler_step_freq out, or give 'epoch'"
+            "Leave scheduler_step_freq out, or give 'epoch'"
         )
     for name in ("val_loss", "loss"):
         if name in results:
@@ -178,5 +178,5 @@ def _monitored(moment: str, results: Mapping[str, float]) -> float:
     raise ModelError(
         f"ReduceLROnPlateau needs val_loss or the loss, and an epoch's results are "
         f"{sorted(results) or 'none'}\n"
-        "let train_epoch return 'train_loss', or pass validation_data"
+        "Let train_epoch return 'train_loss', or pass validation_data"
     )

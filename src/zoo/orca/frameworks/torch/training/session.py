@@ -19,6 +19,7 @@ from zoo.orca.frameworks.torch.saving.state import share_weights, write_training
 from zoo.orca.frameworks.torch.training.callbacks import makes_forward
 from zoo.orca.frameworks.torch.training.losses import (
     Loss,
+    check_one_label,
     check_shapes,
     is_elementwise,
     is_of_classes,
@@ -151,6 +152,8 @@ class Session:
             columns = rows.spec.features
             raise call_error(self.made.models[0], sample.features, columns, error) from error
         self._row_shapes = RowShapes(output)
+        if not self._has_own_forward and (is_elementwise(function) or is_of_classes(function)):
+            check_one_label(function, sample.target, [one.name for one in rows.spec.labels])
         tensors = list(flat_tensors(output).values())
         targets = _members(sample)
         for number, (column, target) in enumerate(zip(rows.spec.labels, targets, strict=True)):
@@ -275,6 +278,6 @@ def _metrics_of(made: Made, loss: Any) -> dict[str, Any]:
     except ModuleNotFoundError as error:
         raise MissingPackageError(
             f"the package {error.name!r} is not installed on the worker {socket.gethostname()}, "
-            "and metrics need it: pip install 'zoo-orca[torch]' into its Python"
+            "and metrics need it\nInstall it there: pip install 'zoo-orca[torch]' into its Python"
         ) from error
     return metrics_of(given, made.config, made.device, loss)

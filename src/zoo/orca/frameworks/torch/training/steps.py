@@ -79,7 +79,7 @@ class PlainSteps:
             raise ModelError(
                 f"the default steps need one model, one optimizer and a loss, and there are "
                 f"{len(runner.models)}, {len(runner.optimizers)} and "
-                f"{'none' if runner.loss_function is None else 'one'}: pass them, or a "
+                f"{'none' if runner.loss_function is None else 'one'}\nPass them, or a "
                 "training_operator_cls with a train_batch of its own"
             )
         self._runner, self._plan, self._sync = runner, plan, sync

@@ -1,0 +1,1 @@
+"""A DataFrame as rows for the workers: its columns, checked; its partitions, placed."""

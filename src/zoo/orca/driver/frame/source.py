@@ -1,0 +1,267 @@
+"""From a DataFrame to what a stage needs: the columns' spec, and one frame, a partition a worker.
+
+Columns are checked against the DataFrame's schema, so nothing runs here. What only the rows can
+show, nulls and arrays of different lengths, is found while the workers spool them: nothing is
+dropped or filled on the way.
+"""
+
+import difflib
+from collections.abc import Mapping, Sequence
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+from pyspark.sql.types import StructField
+
+from zoo.orca.driver.frame.columns import check_castable, column_spec, converted, quoted
+from zoo.orca.driver.frame.partitions import known_partitions
+from zoo.orca.driver.frame.stacks import stack_spec, stacked
+from zoo.orca.errors import ColumnError
+from zoo.orca.wire.features import ColumnSpec, FeatureSpec
+
+#: The last column of a frame that carries validation rows: true for those.
+MARKER = "validation"
+
+#: The very last column of a frame that is exchanged: the partition that the row came from.
+ORIGIN = "origin"
+
+#: What one input is made of: a column, or a list of columns that are put end to end.
+InputColumns = str | Sequence[str]
+
+#: Inputs by position (one column, or several inputs), or by the model's names for them.
+ColumnNames = str | Sequence[InputColumns] | Mapping[str, InputColumns]
+
+
+def read_spec(
+    df: DataFrame,
+    feature_cols: ColumnNames | None,
+    label_cols: ColumnNames | None = None,
+    weight_col: str | Mapping[str, str] | None = None,
+    *,
+    numbers_only: str = "",
+    weights_by_output: bool = True,
+) -> FeatureSpec:
+    """Return the columns of a job by their roles, checked against the schema of `df`.
+
+    Parameters
+    ----------
+    df : DataFrame
+    feature_cols, label_cols : str, sequence, or dict
+        Columns by position, or the model's input (output) names to columns. A list in the place of
+        a column is a stack: its columns, numbers or arrays of them, are put end to end.
+    weight_col : str, dict of str to str, or None
+        A column of sample weights, or the model's output names to columns of theirs.
+    numbers_only : str
+        The framework, by the name that users know, if it has no tensors of strings.
+    weights_by_output : bool
+        Whether the framework takes a dict of `weight_col`.
+
+    Raises
+    ------
+    ColumnError
+        If a column is missing, or its type is one that no model input can take.
+    """
+    names, keys = _named("feature_cols", feature_cols)
+    if not names:
+        raise ColumnError(
+            "feature_cols must be given: the columns that are the model's inputs\n"
+            f"The DataFrame has the columns {_listed(df)}"
+        )
+    label_names, label_keys = _named("label_cols", label_cols)
+    return FeatureSpec(
+        features=tuple(_spec(df, name, "feature_cols", numbers_only) for name in names),
+        labels=tuple(_spec(df, name, "label_cols", numbers_only) for name in label_names),
+        feature_keys=keys,
+        label_keys=label_keys,
+        weight=_weight(df, weight_col) if isinstance(weight_col, str) else None,
+        output_weights=_output_weights(df, weight_col, weights_by_output),
+    )
+
+
+def column_names(columns: Sequence[ColumnSpec], keys: Sequence[str] | None) -> ColumnNames:
+    """Return the argument by which `read_spec` finds these columns again."""
+    names: list[InputColumns] = [list(one.parts) if one.parts else one.name for one in columns]
+    return names if keys is None else dict(zip(keys, names, strict=True))
+
+
+def prepare(
+    train: DataFrame,
+    spec: FeatureSpec,
+    workers: int,
+    seed: int,
+    validation: DataFrame | None = None,
+    *,
+    shuffle: bool = False,
+) -> DataFrame:
+    """Return the frame of a stage: a partition for each worker.
+
+    Its columns are those of ``spec.columns``, named by position (``c0``, ``c1``, ...) and already
+    of the Arrow types that the workers expect; with `validation`, rows of both frames and a column
+    `MARKER` that tells them apart. Rows are placed at random by `seed`, and then `ORIGIN` comes
+    last; but where `train` is known to have a partition for each worker already, its rows stay
+    where they are, unless `shuffle` asks for the exchange.
+
+    Raises
+    ------
+    ColumnError
+        If `validation` lacks a column, or has it in a type that does not fit.
+    """
+    frame = train.select(*_named_by_position(feature_columns(train, spec)))
+    if validation is not None:
+        columns = _named_by_position(_validation_columns(validation, spec))
+        other = validation.select(*columns, F.lit(True).alias(MARKER))
+        frame = frame.withColumn(MARKER, F.lit(False)).unionAll(other)
+    # A union has the partitions of both frames, and a barrier stage cannot put them together.
+    elif not shuffle and known_partitions(frame) == workers:
+        return frame
+    # Blocks of an exchange arrive in whatever order the network brings them; with this the workers
+    # put them in the same order every time.
+    frame = frame.withColumn(ORIGIN, F.spark_partition_id())
+    # A number that is given is kept by adaptive execution. Plain repartition(n) would sort first.
+    return frame.repartition(workers, F.rand(seed))
+
+
+def without_rows(df: DataFrame, spec: FeatureSpec) -> DataFrame:
+    """Return a frame of one partition with the columns of `spec` and no row; `df` is not read."""
+    fields = df.select(*_named_by_position(feature_columns(df, spec))).schema.fields
+    # Not an empty range, which has no partition, and a stage no task.
+    none = df.sparkSession.range(0, 1, 1, 1).where("id < 0")
+    return none.select(*(F.lit(None).cast(field.dataType).alias(field.name) for field in fields))
+
+
+def with_a_row(df: DataFrame, spec: FeatureSpec) -> DataFrame:
+    """Return a frame of one partition with the columns of `spec` and one row that has no nulls."""
+    frame = df.select(*_named_by_position(feature_columns(df, spec)))
+    for name in frame.columns:
+        frame = frame.where(F.col(name).isNotNull())
+    return frame.limit(1).repartition(1)
+
+
+def feature_columns(df: DataFrame, spec: FeatureSpec) -> list[Column]:
+    """Return one expression for each of ``spec.columns``, in the Arrow type that workers expect."""
+    return [_expression(df, column, "the DataFrame") for column in spec.columns]
+
+
+def is_case_sensitive(df: DataFrame) -> bool:
+    """Whether Spark tells names apart that differ in case alone."""
+    return str(df.sparkSession.conf.get("spark.sql.caseSensitive", "false")).lower() == "true"
+
+
+def _expression(df: DataFrame, column: ColumnSpec, where: str) -> Column:
+    fields = [_find(df, source, where) for source in column.sources]
+    return stacked(fields, column) if column.parts else converted(fields[0], column)
+
+
+def _validation_columns(validation: DataFrame, spec: FeatureSpec) -> list[Column]:
+    for column in spec.columns:
+        fields = [_find(validation, source, "validation_data") for source in column.sources]
+        if column.parts:
+            stack_spec(fields, "validation_data")
+        else:
+            check_castable(fields[0], column, "validation_data")
+    return [_expression(validation, column, "validation_data") for column in spec.columns]
+
+
+def _named_by_position(columns: list[Column]) -> list[Column]:
+    # The user's names may hold dots or backticks, or differ in nothing but case.
+    return [column.alias(f"c{index}") for index, column in enumerate(columns)]
+
+
+def _named(
+    argument: str, given: ColumnNames | None
+) -> tuple[tuple[InputColumns, ...], tuple[str, ...] | None]:
+    """Return the columns that an argument names, and the model's names for them if it has some."""
+    if given is None:
+        return (), None
+    keys = tuple(given) if isinstance(given, Mapping) else None
+    if isinstance(given, Mapping):
+        names = tuple(given.values())
+    else:
+        names = (given,) if isinstance(given, str) else tuple(given)
+    single = [one for name in names for one in (name if _is_stack(name) else [name])]
+    wrong = [name for name in (*single, *(keys or ())) if not isinstance(name, str)]
+    if wrong:
+        raise ColumnError(
+            f"{argument} takes names of columns; got {wrong[0]!r} of type "
+            f"{type(wrong[0]).__name__}\nPass a list of names, a dict of input names to columns, "
+            "or a list within the list to stack columns into one input"
+        )
+    empty = [name for name in names if not name]
+    if empty:
+        raise ColumnError(
+            f"{argument} has an input without a column: {list(names)!r}\n"
+            "Leave the empty name or list out, or name its columns"
+        )
+    return names, keys if names else None
+
+
+def _is_stack(name: InputColumns) -> bool:
+    return isinstance(name, (list, tuple))
+
+
+def _spec(df: DataFrame, name: InputColumns, argument: str, numbers_only: str) -> ColumnSpec:
+    if isinstance(name, str):
+        spec = column_spec(_find(df, name, argument), argument)
+    else:
+        spec = stack_spec([_find(df, one, argument) for one in name], argument)
+    if spec.dtype == "string" and numbers_only:
+        raise ColumnError(f"{argument}: {spec.refused(f'{numbers_only} has no tensors of such')}")
+    return spec
+
+
+def _output_weights(
+    df: DataFrame, given: str | Mapping[str, str] | None, is_keras: bool
+) -> tuple[tuple[str, ColumnSpec], ...]:
+    if given is None or isinstance(given, str):
+        return ()
+    named = is_keras and isinstance(given, Mapping) and bool(given)
+    if not named or not all(isinstance(name, str) for pair in given.items() for name in pair):
+        kinds = "the name of a column" + (", or a dict of outputs to such" if is_keras else "")
+        way = ", or {'output': 'weight'}" if is_keras else ""
+        raise ColumnError(
+            f"sample_weight_col is {kinds}; got {given!r}\nWrite sample_weight_col='weight'{way}"
+        )
+    return tuple((output, _weight(df, name)) for output, name in given.items())
+
+
+def _weight(df: DataFrame, name: str) -> ColumnSpec:
+    where = "the sample weights"
+    spec = column_spec(_find(df, name, where), where)
+    if spec.shape or spec.binary or spec.dtype in ("string", "bool"):
+        raise ColumnError(
+            f"{where}: column {spec.name!r} must hold one number a row\n{_one_number(spec)}"
+        )
+    return spec
+
+
+def _one_number(weight: ColumnSpec) -> str:
+    """Return the way from a column of something else to one of numbers."""
+    if weight.binary or len(weight.shape) > 1:
+        return "Name a column of numbers"
+    value = f"F.col({quoted(weight.name)!r})" + ("[0]" if weight.shape else "")
+    return f"Make one of it: df = df.withColumn({weight.name!r}, {value}.cast('float'))"
+
+
+def _find(df: DataFrame, name: str, where: str) -> StructField:
+    """Return the one column that `name` means, by Spark's own rule for upper and lower case."""
+    fields = df.schema.fields
+    found = [field for field in fields if field.name.lower() == name.lower()]
+    exact = [field for field in found if field.name == name]
+    if found and (len(found) > 1 or not exact) and is_case_sensitive(df):
+        found = exact
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise ColumnError(
+            f"{where}: the DataFrame has {len(found)} columns named {name!r}\nRename all but one, "
+            "or drop them"
+        )
+    close = difflib.get_close_matches(name, [field.name for field in fields], 3)
+    hint = f"Did you mean {' or '.join(map(repr, close))}? " if close else ""
+    raise ColumnError(
+        f"{where}: there is no column {name!r}\n{hint}The DataFrame has the columns {_listed(df)}"
+    )
+
+
+def _listed(df: DataFrame) -> str:
+    names = [repr(name) for name in df.columns]
+    return ", ".join(names[:30]) + (f" and {len(names) - 30} more" if len(names) > 30 else "")

@@ -1,0 +1,165 @@
+"""What went wrong, in one error: the cause among the failures, Spark's own in plain words."""
+
+from collections.abc import Callable
+from typing import NoReturn
+
+from pyspark.sql import SparkSession
+
+from zoo.orca.driver.reports.spark_failures import Kind, SparkFailure, read_error
+from zoo.orca.driver.session import pythons
+from zoo.orca.driver.session.cluster import is_connect
+from zoo.orca.driver.session.pythons import own_versions
+from zoo.orca.driver.session.shipping import way_to_ship
+from zoo.orca.errors import (
+    ContextError,
+    CreatorError,
+    OrcaError,
+    SlotsError,
+    WorkerDiedError,
+    WorkerError,
+    error_class,
+)
+from zoo.orca.wire.job import Failure
+from zoo.orca.wire.modules import is_own_name
+
+#: What a call leaves behind that did not come to its end.
+_AS_BEFORE = "The estimator is as it was before this call"
+
+
+def raise_failure(failures: list[Failure]) -> NoReturn:
+    """Raise the cause among `failures` as an error of `zoo.orca.errors`.
+
+    A worker that lost a peer fails because the peer did, so it is only named when nothing else is.
+    """
+    causes = [failure for failure in failures if failure.error != "PeerLostError"]
+    cause = min(causes or failures, key=lambda failure: failure.rank)
+    kind = error_class(cause.error)
+    module = str(cause.details.get("module", ""))
+    error: OrcaError
+    if is_own_name(module):
+        error = CreatorError(
+            f"the workers have no module {module!r}, which is imported there\n"
+            f"Send it along: {way_to_ship(module)}; or install it there with pip"
+        )
+    elif issubclass(kind, WorkerError):
+        error = kind(_describe(cause), rank=cause.rank, host=cause.host, log=cause.log)
+    else:
+        error = kind(cause.message)
+    error.traceback = cause.traceback
+    raise error
+
+
+def _describe(cause: Failure) -> str:
+    parts = [f"rank {cause.rank} on {cause.host}: {cause.message}"]
+    if cause.where:
+        parts.append(cause.where)
+    if differing := _differing(cause.details.get("versions", {})):
+        parts.append(f"Versions differ between the worker and here: {differing}")
+    if cause.log:
+        lines = "\n".join(f"  {line}" for line in cause.log)
+        parts.append(f"\nThe last lines it printed:\n{lines}")
+    return "\n".join(parts)
+
+
+def _differing(theirs: dict[str, str]) -> str:
+    """Say which packages are of another version on the worker."""
+    told = []
+    for name, version in theirs.items():
+        own = own_versions(name)
+        if own and version not in own:
+            told.append(f"{name} {version} and {' or '.join(sorted(own))}")
+    return ", ".join(told)
+
+
+def translate(error: Exception, workers: int, spark: SparkSession) -> OrcaError:
+    """Return the error that a failed Spark job means to the user; Spark's text is its traceback."""
+    failure = read_error(error)
+    translated = _TRANSLATIONS[failure.kind](failure, workers, spark)
+    translated.traceback = str(error)
+    return translated
+
+
+def _slots(failure: SparkFailure, workers: int, spark: SparkSession) -> OrcaError:
+    return SlotsError(
+        f"Spark cannot run {workers} workers at the same time: fewer slots are free\n"
+        "Ask for fewer workers (num_workers), or give the cluster more cores"
+    )
+
+
+def _no_such_python(failure: SparkFailure, workers: int, spark: SparkSession) -> OrcaError:
+    return pythons.cannot_start(spark, failure.message)
+
+
+def _other_python(failure: SparkFailure, workers: int, spark: SparkSession) -> OrcaError:
+    return pythons.other_version(spark, failure.message)
+
+
+def _broken_python(failure: SparkFailure, workers: int, spark: SparkSession) -> OrcaError:
+    return pythons.cannot_start(spark, "", failure.message)
+
+
+def _module(failure: SparkFailure, workers: int, spark: SparkSession) -> OrcaError:
+    name = failure.message.partition(".")[0]
+    if is_own_name(name):
+        return WorkerError(
+            f"the workers have no module {name!r}, which a Python function of the DataFrame uses\n"
+            f"Send it along: {way_to_ship(name)}; or install it there with pip"
+        )
+    python = pythons.ask_worker(spark)
+    packages = python.lacks if python is not None and name in python.lacks else (name,)
+    return pythons.lacks_packages(spark, python, packages)
+
+
+def _package(failure: SparkFailure, workers: int, spark: SparkSession) -> OrcaError:
+    return pythons.unfit_package(spark, pythons.ask_worker(spark), failure.message)
+
+
+def _function(failure: SparkFailure, workers: int, spark: SparkSession) -> OrcaError:
+    if not failure.detail:  # what raised is Orca's own part of a task, or Spark's
+        return _spark(failure, workers, spark)
+    return WorkerError(
+        f"a Python function of the DataFrame failed: {failure.message}\n{failure.detail}"
+    )
+
+
+def _died(failure: SparkFailure, workers: int, spark: SparkSession) -> OrcaError:
+    return WorkerDiedError(
+        "a Python process of Spark's was killed, or crashed: most often the machine or container "
+        "ran out of memory\n"
+        "Give it more memory, or find out where it crashed: "
+        "spark.python.worker.faulthandler.enabled=true"
+    )
+
+
+def _cancelled(failure: SparkFailure, workers: int, spark: SparkSession) -> OrcaError:
+    return WorkerError(f"the job was cancelled in Spark: {failure.message}\n{_AS_BEFORE}")
+
+
+def _stopped(failure: SparkFailure, workers: int, spark: SparkSession) -> OrcaError:
+    return ContextError(f"the Spark session was stopped while the job ran\n{_AS_BEFORE}")
+
+
+def _lost(failure: SparkFailure, workers: int, spark: SparkSession) -> OrcaError:
+    server = "the Spark Connect server" if is_connect(spark) else "Spark's JVM"
+    return ContextError(f"the connection to {server} was lost: {failure.message}\n{_AS_BEFORE}")
+
+
+def _spark(failure: SparkFailure, workers: int, spark: SparkSession) -> OrcaError:
+    detail = f"\n{failure.detail}" if failure.detail else ""
+    return WorkerError(f"Spark could not finish the stage: {failure.message}{detail}")
+
+
+_TRANSLATIONS: dict[Kind, Callable[[SparkFailure, int, SparkSession], OrcaError]] = {
+    Kind.SLOTS: _slots,
+    Kind.NO_SUCH_PYTHON: _no_such_python,
+    Kind.OTHER_PYTHON: _other_python,
+    Kind.BROKEN_PYTHON: _broken_python,
+    Kind.MODULE: _module,
+    Kind.PACKAGE: _package,
+    Kind.FUNCTION: _function,
+    Kind.DIED: _died,
+    Kind.CANCELLED: _cancelled,
+    Kind.STOPPED: _stopped,
+    Kind.LOST: _lost,
+    Kind.SPARK: _spark,
+}

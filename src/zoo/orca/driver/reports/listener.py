@@ -1,0 +1,113 @@
+"""The driver's end of the workers' lines: reports for the display, and addresses."""
+
+import contextlib
+import json
+import logging
+import secrets
+import socket
+import threading
+import time
+from typing import Self
+
+from pyspark.sql import SparkSession
+
+from zoo.orca.driver.reports.display import Display, Silent
+from zoo.orca.driver.reports.rendezvous import RendezvousPlace
+from zoo.orca.driver.session.cluster import is_connect, is_local
+from zoo.orca.errors import OrcaError
+from zoo.orca.wire.handshake import accept, drive
+from zoo.orca.wire.report import REPORT_PURPOSE, ReportTo
+
+_HANDSHAKE_SECONDS = 5.0
+_LAST_WORDS_SECONDS = 1.0
+_logger = logging.getLogger(__name__)
+
+
+class ReportListener:
+    """Listens for the workers' reports and hands them to a display, in threads.
+
+    On the same line the workers meet. That it cannot listen costs the progress and a second of
+    waiting, never the job.
+
+    Parameters
+    ----------
+    spark : SparkSession
+    display : Display
+    """
+
+    def __init__(self, spark: SparkSession, display: Display) -> None:
+        self._display = display
+        self._secret = secrets.token_bytes(32)
+        self._lock = threading.Lock()
+        self._lines: list[threading.Thread] = []
+        self._rendezvous = RendezvousPlace()
+        self._listener: socket.socket | None = None
+        self.report_to: ReportTo | None = None
+        host = _reachable_host(spark)
+        try:
+            self._listener = socket.create_server((host, 0), backlog=128)
+        except OSError as error:
+            _logger.warning("no progress will be shown: cannot listen on %s: %s", host, error)
+            return
+        self.report_to = ReportTo(host, self._listener.getsockname()[1], self._secret)
+
+    def __enter__(self) -> Self:
+        if self._listener is not None:
+            self._display.show({"kind": "phase", "text": "starting workers"})
+            threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self._listener is not None:
+            # Closing alone would leave the thread in accept() for ever.
+            with contextlib.suppress(OSError):
+                self._listener.shutdown(socket.SHUT_RDWR)
+            self._listener.close()
+        deadline = time.monotonic() + _LAST_WORDS_SECONDS
+        for line in self._lines:
+            line.join(max(0.0, deadline - time.monotonic()))
+        with self._lock:
+            self._display.close()
+            self._display = Silent()
+
+    def _accept(self, listener: socket.socket) -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            line = threading.Thread(target=self._read, args=(connection,), daemon=True)
+            self._lines.append(line)
+            line.start()
+
+    def _read(self, connection: socket.socket) -> None:
+        with connection, contextlib.suppress(OSError, OrcaError):
+            self._listen(connection)
+        self._rendezvous.leave(connection.sendall)
+
+    def _listen(self, connection: socket.socket) -> None:
+        connection.settimeout(_HANDSHAKE_SECONDS)
+        stream = connection.makefile("rb")
+        drive(accept(self._secret, purpose=REPORT_PURPOSE), connection.sendall, stream.read)
+        connection.settimeout(None)
+        for line in stream:
+            report = json.loads(line)
+            if report["kind"] == "address":
+                self._rendezvous.join(report, connection.sendall)
+                continue
+            if report["kind"] == "gather":
+                self._rendezvous.gather(connection.sendall)
+                continue
+            with self._lock:
+                self._display.show(report)
+
+
+def _reachable_host(spark: SparkSession) -> str:
+    """Return the interface of this machine that workers can reach."""
+    if is_local(spark):
+        return "127.0.0.1"
+    if not is_connect(spark):
+        host = spark.conf.get("spark.driver.host", "")
+        if host:
+            return host
+    return socket.gethostbyname(socket.gethostname())

@@ -1,0 +1,109 @@
+"""What a stage asks Spark for when its workers want GPUs, and whether the cluster can give it.
+
+========================================  ==========================================
+local mode                                nothing: Spark schedules no GPUs there, and
+                                          the workers share out those of the machine
+``spark.task.resource.gpu.amount`` is     nothing: every task gets them anyway
+what a worker wants
+standalone, YARN, Kubernetes              a resource profile for the tasks of this
+                                          stage alone (stage-level scheduling)
+anything else, dynamic allocation         refused: the setting above is needed
+========================================  ==========================================
+
+Executors must have the GPUs from their start. Spark could start others for a profile only with
+dynamic allocation, with which it runs no barrier stage.
+"""
+
+import re
+import warnings
+
+from pyspark.resource import ResourceProfile, ResourceProfileBuilder, TaskResourceRequests
+from pyspark.sql import SparkSession
+
+from zoo.orca.driver.session.cluster import is_connect
+from zoo.orca.errors import DeviceError
+
+_EXECUTOR = "spark.executor.resource.gpu.amount"
+_TASK = "spark.task.resource.gpu.amount"
+#: Masters on which Spark accepts profiles of task resources alone.
+_PROFILES = ("spark://", "yarn", "k8s://", "local-cluster")
+
+
+def gpu_profile(spark: SparkSession, gpus: int) -> ResourceProfile | None:
+    """Return the profile for ``mapInArrow(..., profile=)`` that gives each task so many GPUs.
+
+    None where the tasks need none: no GPU is asked for, the session's settings give them to every
+    task, or Spark does not schedule GPUs in this mode (then a warning says so).
+
+    Raises
+    ------
+    DeviceError
+        If the executors have no such GPUs, or Spark cannot schedule them here; names the setting.
+    """
+    if not gpus:
+        return None
+    if schedules_no_gpus(spark):
+        warnings.warn(
+            f"num_gpus_per_worker={gpus}: Spark schedules no GPUs in local mode, so the workers "
+            "share out those of this machine, and one may serve several workers",
+            stacklevel=2,
+        )
+        return None
+    executor = _number(spark, _EXECUTOR)
+    if executor < gpus:
+        raise DeviceError(_describe(gpus, executor))
+    if _number(spark, _TASK) == gpus:
+        return None
+    _check_profiles(spark, gpus)
+    return _build(gpus, _cpus(spark, gpus, int(executor)))
+
+
+def schedules_no_gpus(spark: SparkSession) -> bool:
+    """Whether the session's tasks run in the driver's own process, where Spark schedules none."""
+    return re.fullmatch(r"local(\[.*\])?", _master(spark)) is not None
+
+
+def _build(gpus: int, cpus: int) -> ResourceProfile:
+    requests = TaskResourceRequests().cpus(cpus).resource("gpu", gpus)
+    return ResourceProfileBuilder().require(requests).build
+
+
+def _check_profiles(spark: SparkSession, gpus: int) -> None:
+    """Refuse where Spark would refuse the profile, with the setting that does without."""
+    dynamic = (spark.conf.get("spark.dynamicAllocation.enabled", "false") or "") == "true"
+    if _master(spark).startswith(_PROFILES) and not dynamic:
+        return
+    why = "with spark.dynamicAllocation.enabled" if dynamic else f"on {_master(spark)!r}"
+    raise DeviceError(
+        f"num_gpus_per_worker={gpus}, and tasks get {_TASK}="
+        f"{spark.conf.get(_TASK, '0')}: Spark cannot give other tasks other GPUs {why}\n"
+        f"Start the session with {_TASK}={gpus}"
+    )
+
+
+def _cpus(spark: SparkSession, gpus: int, executor_gpus: int) -> int:
+    """Return a worker's share of an executor's cores, so that cores and GPUs run out together."""
+    cores = int(spark.conf.get("spark.executor.cores", "0") or 0)
+    least = int(spark.conf.get("spark.task.cpus", "1") or 1)
+    return max(least, cores // max(1, executor_gpus // gpus))
+
+
+def _number(spark: SparkSession, key: str) -> float:
+    """Return a setting of GPUs; a task's may be a fraction."""
+    return float(spark.conf.get(key, "0") or 0)
+
+
+def _master(spark: SparkSession) -> str:
+    # A Connect server tells its master as any other setting of its own.
+    master = spark.conf.get("spark.master", "") or ""
+    return master if master or not is_connect(spark) else "spark-connect"
+
+
+def _describe(gpus: int, executor: float) -> str:
+    there = f"{executor:g} ({_EXECUTOR})" if executor else f"none ({_EXECUTOR} is not set)"
+    return (
+        f"num_gpus_per_worker={gpus}, and each executor has {there}\nStart the cluster's session "
+        f"with {_EXECUTOR}={gpus} or more and, where the cluster manager does not tell executors "
+        "their GPUs by itself, spark.executor.resource.gpu.discoveryScript=PATH; in "
+        "init_orca_context these go into conf=. Without GPUs: num_gpus_per_worker=0"
+    )

@@ -1,0 +1,258 @@
+"""The workers' Python: which one it is, what it lacks, and how another one is named.
+
+Spark starts the Python that ``PYSPARK_PYTHON`` names, else whatever ``python3`` is first on the
+executors' PATH: with a virtual environment that is not activated, one without pyarrow. On this
+machine nobody needs that: workers run this program's own Python, unless the user chose another.
+"""
+
+import contextlib
+import functools
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
+
+from zoo.orca.driver.reports.spark_failures import spark_errors
+from zoo.orca.driver.session.cluster import is_connect, is_local
+from zoo.orca.driver.session.settings import full_traceback
+from zoo.orca.errors import ContextError, MissingPackageError, OrcaError
+from zoo.orca.wire.job import FULL_TRACEBACK
+from zoo.orca.wire.paths import LAST_PATHS, own_paths
+
+#: What pyspark takes where nobody chose.
+_NO_CHOICE = "python3"
+#: What a task imports before it can say anything itself; all else it reports.
+_NEEDED = ("numpy", "pyarrow")
+#: Runs on any Python there is, and prints what is to be known about it.
+_QUESTION = f"""
+import json, sys
+told = {{"executable": sys.executable, "version": "%d.%d.%d" % sys.version_info[:3],
+        "prefix": sys.prefix}}
+try:
+    from importlib.util import find_spec
+    told["lacks"] = [name for name in {_NEEDED!r} if find_spec(name) is None]
+except ImportError:
+    told["lacks"] = []
+answer = json.dumps(told)
+"""
+_QUESTION_SECONDS = 30
+#: A session's attribute changes while a function is wrapped for the workers.
+_wrapping = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True)
+class Python:
+    """A Python that workers run.
+
+    Parameters
+    ----------
+    executable, version, prefix : str
+    lacks : tuple of str
+        Packages that every task needs and that are not there.
+    host : str
+        The machine, where it is not this one.
+    """
+
+    executable: str
+    version: str
+    prefix: str = ""
+    lacks: tuple[str, ...] = ()
+    host: str = ""
+
+    def __str__(self) -> str:
+        host = f" on {self.host}" if self.host else ""
+        return f"{self.executable} ({self.version}{host})"
+
+
+@contextlib.contextmanager
+def workers_python(spark: SparkSession) -> Iterator[None]:
+    """Give functions that are wrapped for the workers inside this program's own Python.
+
+    Only where workers run on this machine and nobody chose another. pyspark reads the session's
+    ``pythonExec`` whenever it wraps a function, and the session may be the user's: other functions
+    of theirs keep the Python they had.
+    """
+    if not is_local(spark) or not sys.executable:
+        yield
+        return
+    context = spark.sparkContext
+    with _wrapping:
+        before = context.pythonExec
+        if before == _NO_CHOICE:
+            context.pythonExec = sys.executable
+        try:
+            yield
+        finally:
+            context.pythonExec = before
+
+
+def is_own_python(spark: SparkSession) -> bool:
+    """Whether workers certainly run this program's own Python, with all that it has installed."""
+    if not is_local(spark):
+        return False
+    chosen = spark.sparkContext.pythonExec
+    if chosen == _NO_CHOICE or chosen == sys.executable:
+        return True
+    found = _ask(chosen)
+    return found is not None and found.prefix == sys.prefix
+
+
+def check_python(spark: SparkSession) -> None:
+    """Refuse the Python that the user chose for the workers of this machine, if it cannot serve.
+
+    Raises
+    ------
+    ContextError
+        If it does not run, or is of another version.
+    MissingPackageError
+        If it lacks what every task needs.
+    """
+    if not is_local(spark) or is_own_python(spark):
+        return
+    found = _ask(spark.sparkContext.pythonExec)
+    if found is None:
+        raise cannot_start(spark, spark.sparkContext.pythonExec)
+    if _minor(found.version) != _minor(_own_version()):
+        raise other_version(spark, found)
+    if found.lacks:
+        raise lacks_packages(spark, found, found.lacks)
+
+
+def cannot_start(spark: SparkSession, executable: str, why: str = "") -> OrcaError:
+    """Return the error for a Python that does not come up on the workers."""
+    named = f", {executable}," if executable else ""
+    reason = f": {why}" if why else ""
+    return ContextError(f"the workers' Python{named} cannot be started{reason}\n{_way_out(spark)}")
+
+
+def other_version(spark: SparkSession, found: Python | str) -> OrcaError:
+    """Return the error for a Python of another version than this program's."""
+    return ContextError(
+        f"the workers' Python is {found}, and this program's is {_own_version()}: they must be of "
+        f"one version\n{_way_out(spark)}"
+    )
+
+
+def lacks_packages(spark: SparkSession, found: Python | None, packages: Sequence[str]) -> OrcaError:
+    """Return the error for a Python in which packages are missing."""
+    return MissingPackageError(
+        f"the workers' Python{_named(found)} has no {' and no '.join(packages)}\n"
+        f"{_way_out(spark)}{_or_install(found, packages)}"
+    )
+
+
+def unfit_package(spark: SparkSession, found: Python | None, why: str) -> OrcaError:
+    """Return the error for a Python in which Spark finds no package that it can use."""
+    return MissingPackageError(f"the workers' Python{_named(found)}: {why}\n{_way_out(spark)}")
+
+
+def _named(found: Python | None) -> str:
+    return f", {found}," if found else ""
+
+
+def _or_install(found: Python | None, packages: Sequence[str]) -> str:
+    python = found.executable if found else "its python"
+    return f". Or install there what is missing: {python} -m pip install {' '.join(packages)}"
+
+
+def ask_worker(spark: SparkSession) -> Python | None:
+    """Return the Python of one worker, as it says itself; None if it cannot even say that.
+
+    A job of its own, for when another has failed.
+    """
+
+    def tell(question: str) -> str:
+        # Travels by value, as all it names is built in: this package may be what is missing there.
+        import os
+
+        known: dict[str, str] = {}
+        exec(question, known)
+        return known["answer"][:-1] + f', "host": "{os.uname().nodename}"' + "}"
+
+    function = F.udf(tell, "string", useArrow=False)
+    try:
+        with workers_python(spark):
+            frame = spark.range(0, 1, 1, 1).select(function(F.lit(_QUESTION)).alias("told"))
+        told = frame.collect()[0]["told"]
+    except spark_errors():  # the failure that is asked about says more
+        return None
+    return _read(told)
+
+
+def own_versions(package: str) -> set[str]:
+    """Return the versions in which a package is installed here; it is not imported for that."""
+    if package == "python":
+        return {_own_version()}
+    found = set()
+    for build in ("", "-cpu", "-gpu", "-macos", "-client", "-connect"):
+        with contextlib.suppress(PackageNotFoundError):
+            # Behind the plus is what a build is for, such as cpu.
+            found.add(version(f"{package}{build}").partition("+")[0])
+    return found
+
+
+def child_environment(spark: SparkSession) -> dict[str, str]:
+    """Return what every job's children are told in their environment.
+
+    On this machine they find the modules that this program finds; and how much of a traceback the
+    user wants to see.
+    """
+    environment = {FULL_TRACEBACK: "1"} if full_traceback(spark) else {}
+    if is_local(spark) or is_local_server(spark):
+        environment[LAST_PATHS] = os.pathsep.join(own_paths())
+    return environment
+
+
+def is_local_server(spark: SparkSession) -> bool:
+    """Whether the session's Spark Connect server was started by this program, on this machine."""
+    return is_connect(spark) and "SPARK_LOCAL_REMOTE" in os.environ
+
+
+def _way_out(spark: SparkSession) -> str:
+    if is_local(spark) or is_local_server(spark):
+        return (
+            "Before the session starts, set PYSPARK_PYTHON to this program's Python: "
+            f"os.environ['PYSPARK_PYTHON'] = {sys.executable!r}"
+        )
+    where = "Start the Spark Connect server with" if is_connect(spark) else "Start the session with"
+    return (
+        f"{where} PYSPARK_PYTHON=<a Python {_minor(_own_version())} on the workers, with pyarrow, "
+        "numpy and the model's framework>"
+    )
+
+
+@functools.cache
+def _ask(executable: str) -> Python | None:
+    """Return what a Python of this machine says of itself; None if it does not run."""
+    found = shutil.which(executable)
+    if found is None:
+        return None
+    command = [found, "-c", f"{_QUESTION}\nprint(answer)"]
+    try:
+        told = subprocess.run(
+            command, capture_output=True, text=True, timeout=_QUESTION_SECONDS, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return _read(told.stdout)
+
+
+def _read(told: str) -> Python:
+    values = json.loads(told)
+    return Python(**{**values, "lacks": tuple(values["lacks"])})
+
+
+def _own_version() -> str:
+    return ".".join(map(str, sys.version_info[:3]))
+
+
+def _minor(version: str) -> str:
+    return ".".join(version.split(".")[:2])

@@ -1,0 +1,87 @@
+"""Orca's own settings in the Spark session: ``spark.orca.*``, each with its default.
+
+Beside them those of Spark's that say how much fits where.
+"""
+
+import re
+
+from pyspark.sql import SparkSession
+
+from zoo.orca.driver.session.cluster import is_local
+from zoo.orca.errors import InvalidInputError
+
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+
+
+def heartbeat_seconds(spark: SparkSession) -> float:
+    """Return ``spark.orca.heartbeat.timeout``: seconds of silence that mean a frozen worker."""
+    return _seconds(spark, "spark.orca.heartbeat.timeout", 60.0)
+
+
+def connect_seconds(spark: SparkSession) -> float:
+    """Return ``spark.orca.connect.timeout``: seconds in which all workers must have met."""
+    return _seconds(spark, "spark.orca.connect.timeout", 60.0)
+
+
+def full_traceback(spark: SparkSession) -> bool:
+    """Return ``spark.orca.full.traceback``: whether errors tell of Orca's and Spark's own parts."""
+    return _flag(spark, "spark.orca.full.traceback", False)
+
+
+def _seconds(spark: SparkSession, key: str, default: float) -> float:
+    """Return a time, as a bare number of seconds or as Spark writes one: 90s, 2m."""
+    given = spark.conf.get(key, "") or str(default)
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?(ms|s|m|min|h)?", given.strip().lower())
+    if found is None or not float(found[1]):
+        raise InvalidInputError(
+            f"{key}={given!r} is not a time\n"
+            "Write seconds, as in 90, or a unit that Spark knows, as in 90s, 2m or 1h"
+        )
+    return float(found[1]) * _SECONDS[found[2] or "s"]
+
+
+def _flag(spark: SparkSession, key: str, default: bool) -> bool:
+    given = spark.conf.get(key, "") or str(default)
+    if given.strip().lower() not in ("true", "false"):
+        raise InvalidInputError(f"{key}={given!r} is neither true nor false\nWrite one of these")
+    return given.strip().lower() == "true"
+
+
+def data_memory(spark: SparkSession) -> int:
+    """Return ``spark.orca.data.memory``: bytes of rows that a worker may hold in memory.
+
+    By default a quarter of an executor's memory; in local mode the driver is the executor.
+
+    Raises
+    ------
+    InvalidInputError
+        If it is not a size that Spark would read as one.
+    """
+    key = "spark.orca.data.memory"
+    if given := spark.conf.get(key, ""):
+        return max(1, read_bytes_setting(key, given))
+    key = "spark.driver.memory" if is_local(spark) else "spark.executor.memory"
+    return read_bytes_setting(key, spark.conf.get(key, "1g") or "1g", "m") // 4
+
+
+def max_result_bytes(spark: SparkSession) -> int:
+    """Return what Spark lets a job's results weigh, 0 for no limit."""
+    key = "spark.driver.maxResultSize"
+    return read_bytes_setting(key, spark.conf.get(key, "1g") or "1g")
+
+
+def read_bytes_setting(key: str, text: str, unit: str = "") -> int:
+    """Return the bytes that a setting's text means to Spark; `unit` is that of a bare number.
+
+    Raises
+    ------
+    InvalidInputError
+        If the text is no size.
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)(?:([kmgtp])b?|b?)", text.strip().lower())
+    if found is None:
+        raise InvalidInputError(
+            f"{key}={text!r} is not a size\nWrite bytes, or a unit that Spark knows: 256m or 2g"
+        )
+    bare = found[0] == found[1]
+    return int(float(found[1]) * 1024 ** " kmgtp".index(found[2] or (unit if bare else "") or " "))

@@ -1,0 +1,62 @@
+"""Whether all workers can run at the same time, asked before a stage that would wait for ever.
+
+A barrier stage needs all its tasks at once. Spark checks that too, but for ten minutes and in a
+log line; here the answer comes within seconds and names the numbers.
+"""
+
+import time
+
+from pyspark.resource import ResourceProfile
+from pyspark.sql import SparkSession
+
+from zoo.orca.driver.session.cluster import allocates_dynamically, is_connect, is_local, slots
+from zoo.orca.errors import SlotsError
+
+#: Executors of a cluster may still be registering when the first stage is asked for.
+_PATIENCE_SECONDS = 10.0
+
+
+def check_slots(spark: SparkSession, workers: int, profile: ResourceProfile | None = None) -> None:
+    """Return if `workers` tasks, of `profile` if it is given, can run at the same time.
+
+    Raises
+    ------
+    SlotsError
+        If they cannot, after a wait of some seconds for executors that are still starting.
+    """
+    # What settings say does not change, and local mode has its slots from the start.
+    certain = is_local(spark) or is_connect(spark)
+    deadline = time.monotonic() + (0 if certain else _PATIENCE_SECONDS)
+    while (found := slots(spark, profile)) is not None and found < workers:
+        if time.monotonic() >= deadline:
+            raise SlotsError(_describe(spark, workers, found, profile))
+        time.sleep(0.2)
+
+
+def _describe(
+    spark: SparkSession, workers: int, found: int, profile: ResourceProfile | None
+) -> str:
+    master = spark.conf.get("spark.master", "") or ""
+    if master.startswith("local"):
+        way = f"local[{workers}] (init_orca_context(cores={workers}))"
+    elif allocates_dynamically(spark):
+        way = f"spark.dynamicAllocation.minExecutors so that {workers} slots are there at the start"
+    else:
+        way = "spark.executor.instances and spark.executor.cores (num_nodes and cores)"
+    return (
+        f"{workers} workers need {workers} slots at the same time, and {master} has {found}\n"
+        f"Ask for fewer workers (num_workers={found}), or raise {way}; spark.task.cpus is "
+        f"{spark.conf.get('spark.task.cpus', '1')}{_gpus(spark, profile)}"
+    )
+
+
+def _gpus(spark: SparkSession, profile: ResourceProfile | None) -> str:
+    """Return what workers need beside a slot, for the error."""
+    if profile is None:
+        return ""
+    wanted = {name: f"{one.amount:g}" for name, one in profile.taskResources.items()}
+    there = spark.conf.get("spark.executor.resource.gpu.amount", "0")
+    return (
+        f". Each of these workers takes {wanted['gpu']} GPUs and {wanted['cpus']} cores, and each "
+        f"executor has {there} GPUs"
+    )

@@ -1,0 +1,96 @@
+"""What frameworks put around the cause of an error, taken off.
+
+TensorFlow quotes the places where a graph was made, a hundred lines before one that counts; Keras
+wraps an exception of a layer's into an account of the call.
+"""
+
+import linecache
+import re
+import textwrap
+from collections.abc import Callable
+
+#: How TensorFlow begins what it raises while it makes a graph, and while it runs one.
+_TRACED = "in user code:\n"
+_RUN = "Graph execution error:"
+_FRAME = re.compile(r'^ *File "(?P<path>.*)", line (?P<line>\d+), in (?P<name>\S*)')
+_NAME = re.compile(r"^\w+(\.\w+)*: ")
+_NODE = re.compile(r"\s*\[\[.*|\s*\[Op:.*", re.DOTALL)
+_CALLING = re.compile(
+    r"^Exception encountered when calling (?P<where>.+?)\.\n\n(?P<said>.+?)\n\n"
+    r"(Call a|A)rguments received by .*",
+    re.DOTALL,
+)
+#: What frameworks say of the likeliest mistakes, and the way out; groups of one go into the other.
+_WAYS_OUT = (
+    (
+        r"indices\[[\d, ]*\] = (-?\d+) is not in \[0, (\d+)\)",
+        "The id {0} has no row in a table of {1}: number ids from 0, as StringIndexer does, or "
+        "give the Embedding more rows",
+    ),
+    (
+        r"Cast string to float is not supported",
+        "A column of strings is taken for numbers: pyspark.ml.feature.StringIndexer makes some",
+    ),
+    (
+        r"(?:Unknown|Could not interpret) (loss|metric|optimizer)",
+        "Name a {0} that Keras has, or pass the object itself to compile",
+    ),
+)
+_COLOUR = re.compile(r"\x1b\[\d+m")
+
+
+def plain(kind: str, message: str, is_users: Callable[[str], bool]) -> tuple[str, list[str]]:
+    """Return an exception's message, its kind before it, and the user's frames that it quoted.
+
+    Parameters
+    ----------
+    kind : str
+        The exception's name.
+    message : str
+    is_users : callable
+        Whether a file is the user's.
+    """
+    frames: list[str] = []
+    message = _COLOUR.sub("", message)
+    if message.startswith(_TRACED):
+        message, frames = _without_frames(textwrap.dedent(message[len(_TRACED) :]), is_users)
+        # What is quoted is the exception as it was raised, with its name.
+        if found := _NAME.match(message):
+            kind, message = found[0].rstrip(": "), message[found.end() :]
+    elif message.startswith(_RUN):
+        message, frames = _without_frames(message[len(_RUN) :], is_users)
+        message = _NODE.sub("", message)
+    if found := _CALLING.match(message):
+        message = f"{found['said'].strip()}\n  in calling {found['where']}"
+    return f"{kind}: {message}" if message else kind, frames
+
+
+def way_out(message: str) -> str:
+    """Return what to do about a framework's error that no line of the user's is in; or nothing."""
+    for pattern, way in _WAYS_OUT:
+        if found := re.search(pattern, message):
+            return way.format(*found.groups())
+    return ""
+
+
+def _without_frames(text: str, is_users: Callable[[str], bool]) -> tuple[str, list[str]]:
+    """Return what comes behind the last frame of a text, and the frames that are the user's."""
+    lines = text.splitlines()
+    frames: list[str] = []
+    end = 0
+    for number, line in enumerate(lines):
+        if found := _FRAME.match(line):
+            end = number + 1
+            source = linecache.getline(found["path"], int(found["line"])).strip()
+            if end < len(lines) and _indented(lines[end]) > _indented(line):
+                source = lines[end].strip()
+                end += 1
+            if is_users(found["path"]):
+                shown = f"\n    {source}" if source else ""
+                frames.append(f"  {found[0].strip()}{shown}")
+    said = "\n".join(lines[end:]).strip()
+    return (said, frames) if said else (text.strip(), [])
+
+
+def _indented(line: str) -> int:
+    return len(line) - len(line.lstrip()) if line.strip() else 0

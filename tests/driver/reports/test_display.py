@@ -1,0 +1,133 @@
+"""What is shown: by each display on its own, and by a whole `fit`."""
+
+import io
+import time
+
+import pytest
+from pyspark.sql import SparkSession
+
+from tests.fake_estimator import FakeEstimator, linear
+from zoo.orca.driver.reports import display as module
+from zoo.orca.driver.reports.display import Bars, Lines, Silent, display_for, epoch_line
+
+pytestmark = pytest.mark.timeout(60)
+
+EPOCH_END = {
+    "kind": "epoch_end",
+    "epoch": 0,
+    "epochs": 2,
+    "steps": 100,
+    "rows": 12800,
+    "seconds": 2.0,
+    "logs": {"loss": 0.5, "accuracy": 0.25, "lr": 1e-5},
+}
+
+
+def test_the_line_of_an_epoch_is_kerass() -> None:
+    assert epoch_line(EPOCH_END) == (
+        "100/100 - 2s - 20.0ms/step - 6,400 rows/s - loss: 0.5000 - accuracy: 0.2500 - lr: 1e-05"
+    )
+
+
+def test_lines_tell_each_phase_once(capsys: pytest.CaptureFixture[str]) -> None:
+    display = Lines("fit")
+    for _ in range(2):
+        display.show({"kind": "phase", "text": "moving rows"})
+    display.show({"kind": "epoch", "epoch": 0, "epochs": 2, "steps": 100})
+    display.show({"kind": "step", "step": 5})
+    display.show(EPOCH_END)
+    display.show({"kind": "warning", "text": "loss is NaN"})
+    display.show({"kind": "log", "rank": 1, "text": "hello"})
+    shown = capsys.readouterr().out.splitlines()
+    assert shown == [
+        "fit: moving rows",
+        "Epoch 1/2",
+        epoch_line(EPOCH_END),
+        "warning: loss is NaN",
+        "[rank 1] hello",
+    ]
+
+
+def test_a_name_is_at_the_head_of_each_line(capsys: pytest.CaptureFixture[str]) -> None:
+    display = display_for(1, "fit", "trial 3")
+    display.show({"kind": "phase", "text": "moving rows"})
+    display.show({"kind": "epoch", "epoch": 0, "epochs": 2, "steps": 100})
+    display.show(EPOCH_END)
+    display.show({"kind": "warning", "text": "loss is NaN"})
+    display.show({"kind": "log", "rank": 1, "text": "hello"})
+    assert capsys.readouterr().out.splitlines() == [
+        "trial 3: moving rows",
+        "trial 3: Epoch 1/2",
+        f"trial 3: {epoch_line(EPOCH_END)}",
+        "trial 3: warning: loss is NaN",
+        "trial 3: [rank 1] hello",
+    ]
+
+
+def test_bars_have_the_name_too(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module.tqdm, "monitor_interval", 0)
+    display = Bars("fit", "trial 3")
+    display.show({"kind": "epoch", "epoch": 0, "epochs": 2, "steps": 100})
+    time.sleep(0.15)
+    display.show({"kind": "step", "step": 40, "rows": 1, "seconds": 1.0, "logs": {}})
+    display.show(EPOCH_END)
+    display.close()
+    out, err = capsys.readouterr()
+    assert "trial 3: 40/100" in err
+    assert out.splitlines() == ["trial 3: Epoch 1/2", f"trial 3: {epoch_line(EPOCH_END)}"]
+
+
+def test_bars_show_phase_steps_and_rate(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module.tqdm, "monitor_interval", 0)
+    display = Bars("fit")
+    display.show({"kind": "phase", "text": "importing TensorFlow"})
+    display.show({"kind": "epoch", "epoch": 0, "epochs": 2, "steps": 100})
+    for step in (40, 100):
+        time.sleep(0.15)  # tqdm draws at most every 0.1 s
+        report = {"step": step, "rows": 128 * step, "seconds": 1.0, "logs": {"loss": 0.75}}
+        display.show({"kind": "step", **report})
+    display.show(EPOCH_END)
+    display.close()
+    out, err = capsys.readouterr()
+    assert "fit: importing TensorFlow" in err
+    assert "5,120 rows/s - loss: 0.7500" in err
+    assert "40/100" in err
+    assert out.splitlines() == ["Epoch 1/2", epoch_line(EPOCH_END)]
+
+
+def test_which_display(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert isinstance(display_for(0, "fit"), Silent)
+    monkeypatch.setattr("sys.stdout", io.StringIO())
+    assert isinstance(display_for(1, "fit"), Lines)
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    assert isinstance(display_for(1, "fit"), Bars)
+
+
+def test_a_fit_shows_its_phases_epochs_and_prints(
+    spark: SparkSession, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def on_step(rank: int, step: int) -> None:
+        if step == 0:
+            print("printed by rank", rank)
+
+    rows = spark.range(20).selectExpr("cast(id as float) x", "cast(id as float) y")
+    FakeEstimator.of(linear(rate=1e-4, on_step=on_step), 2).fit(rows, epochs=2, verbose=1)
+    shown = capfd.readouterr().out
+    for expected in (
+        "fit: moving rows",
+        "Epoch 1/2",
+        "Epoch 2/2",
+        "loss: ",
+        "[rank 0] printed by rank 0",
+        "[rank 1] printed by rank 1",
+    ):
+        assert expected in shown
+    FakeEstimator.of(linear(rate=1e-4), 2).fit(rows, verbose=1, name="trial 3")
+    shown = capfd.readouterr().out.splitlines()
+    assert shown and all(line.startswith("trial 3: ") for line in shown)
+    FakeEstimator.of(linear(rate=1e-4, on_step=on_step), 2).fit(rows, verbose=0)
+    assert capfd.readouterr().out == ""

@@ -1,0 +1,78 @@
+"""The line from worker to driver: what is sent arrives, in order, and strangers are kept out."""
+
+import json
+import socket
+import threading
+from typing import Any
+
+import pytest
+from pyspark.sql import SparkSession
+
+from zoo.orca.driver.reports.listener import ReportListener
+from zoo.orca.worker.task.reporting import Reporter
+
+pytestmark = pytest.mark.timeout(60)
+
+
+class Recorder:
+    """A display that remembers."""
+
+    def __init__(self) -> None:
+        self.reports: list[Any] = []
+
+    def show(self, report: Any) -> None:
+        self.reports.append(dict(report))
+
+    def close(self) -> None:
+        self.reports.append({"kind": "closed"})
+
+
+def test_reports_arrive_in_order_and_strangers_disturb_nobody(spark: SparkSession) -> None:
+    recorder = Recorder()
+    with ReportListener(spark, recorder) as server:
+        assert server.report_to is not None
+        address = (server.report_to.host, server.report_to.port)
+        with socket.create_connection(address) as stranger:
+            stranger.sendall(json.dumps({"kind": "log", "text": "evil"}).encode() + b"\n" * 200)
+            silent = socket.create_connection(address)
+            reporter = Reporter(server.report_to, 3)
+            for number in range(5):
+                reporter.send({"kind": "log", "text": str(number)})
+            reporter.close()
+            silent.close()
+    texts = [report["text"] for report in recorder.reports if report["kind"] == "log"]
+    assert texts == ["0", "1", "2", "3", "4"]
+    assert recorder.reports[-1] == {"kind": "closed"}
+
+
+def test_lines_that_the_driver_cannot_take_are_counted(spark: SparkSession) -> None:
+    class Busy(Recorder):
+        def show(self, report: Any) -> None:
+            free.wait()
+            super().show(report)
+
+    free, recorder, sent = threading.Event(), Busy(), 30_000
+    free.set()
+    with ReportListener(spark, recorder) as server:
+        reporter = Reporter(server.report_to, 3)
+        free.clear()
+        for number in range(sent):
+            reporter.log(f"{number} {'x' * 1000}")
+        free.set()
+        reporter.close()
+    texts = [report["text"] for report in recorder.reports if report["kind"] == "log"]
+    told = [text for text in texts if text.endswith("than the driver could take)")]
+    dropped = sum(int(text.split()[0].strip("(").replace(",", "")) for text in told)
+    assert dropped > 0
+    assert dropped + len(texts) - len(told) == sent
+
+
+def test_a_driver_that_cannot_be_reached_costs_nothing(
+    spark: SparkSession, caplog: pytest.LogCaptureFixture
+) -> None:
+    with ReportListener(spark, Recorder()) as server:
+        gone = server.report_to
+    reporter = Reporter(gone, 0)
+    reporter.send({"kind": "log", "text": "lost"})
+    reporter.close()
+    assert "no progress" in caplog.text
