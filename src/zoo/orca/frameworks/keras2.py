@@ -55,6 +55,11 @@ def flatten(structure: Any) -> list[Any]:
     return list(tf.nest.flatten(structure))
 
 
+def packed(structure: Any, flat: list[Any]) -> Any:
+    """Return a structure with other values, in the order of `flatten`."""
+    return tf.nest.pack_sequence_as(structure, flat)
+
+
 def dtype_name(tensor: Any) -> str:
     """Return the name of the dtype of a tensor, symbolic or not, or a variable."""
     return str(tf.as_dtype(tensor.dtype).name)

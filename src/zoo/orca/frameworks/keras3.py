@@ -55,6 +55,11 @@ def flatten(structure: Any) -> list[Any]:
     return list(package().tree.flatten(structure))
 
 
+def packed(structure: Any, flat: list[Any]) -> Any:
+    """Return a structure with other values, in the order of `flatten`."""
+    return package().tree.pack_sequence_as(structure, flat)
+
+
 def dtype_name(tensor: Any) -> str:
     """Return the name of the dtype of a tensor, symbolic or not, or a variable."""
     return str(package().backend.standardize_dtype(tensor.dtype))

@@ -129,7 +129,8 @@ class Made:
             Input(self.keras.input_name(t), tuple(t.shape), self.keras.dtype_name(t))
             for t in tensors
         ]
-        return Layout(spec, inputs, _keys(structure, tensors), self._labelled())
+        nested = functools.partial(self.keras.packed, structure) if _is_nested(structure) else None
+        return Layout(spec, inputs, _keys(structure, tensors), self._labelled(), nested)
 
     def _labelled(self) -> Names | None:
         """Return the outputs' names if labels are for outputs; None: what they are is not known."""
@@ -229,6 +230,14 @@ class Made:
         """Return the numpy dtype of a variable; bfloat16 and its like are of ml_dtypes."""
         found: np.dtype[Any] = np.dtype(self.keras.dtype_name(variable))
         return found
+
+
+def _is_nested(structure: Any) -> bool:
+    """Whether there are dicts or lists within others."""
+    parts = structure.values() if isinstance(structure, dict) else structure
+    return isinstance(structure, (dict, list, tuple)) and any(
+        isinstance(part, (dict, list, tuple)) for part in parts
+    )
 
 
 def _keys(structure: Any, tensors: Sequence[Any]) -> list[str] | None:
