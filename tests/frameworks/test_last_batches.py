@@ -136,3 +136,41 @@ def test_outputs_without_an_entry_for_each_row_are_refused(keras_bench, loss, fl
     assert "a value for each row" in second
     if not flat:  # one of the ways out
         keras_bench.train(averaged, data, config={**config, "own": True}, batch_size=2)
+
+
+def flat(config: dict[str, Any]) -> Any:
+    """One number a row, with the axis of length 1 that labels have or without."""
+    keras = models.keras_of(config)
+
+    class Model(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.out = keras.layers.Dense(1)
+
+        def call(self, x):
+            return self.out(x) if config["kept"] else self.out(x)[:, 0]
+
+    model = Model()
+    model.compile(models.optimizer_of(config), "mse", metrics=["mae"], weighted_metrics=["mse"])
+    return model
+
+
+@pytest.mark.parametrize("counts", [(5,), (3, 2)])
+def test_an_output_of_rows_alone_is_weighed_and_counted_by_rows(keras_bench, counts):
+    """Keras 2 would make one number of it, which has one weight and counts as one row."""
+    data = Data.of(columns(5), counts, features=("x",), weight="w")
+    ran = [
+        keras_bench.train(
+            flat,
+            data,
+            config=keras_bench.config(SGD, kept=kept),
+            batch_size=2,
+            epochs=2,
+            validation=data,
+        )[0]
+        for kept in (True, False)
+    ]
+    for name, values in ran[0].trained.history.items():
+        np.testing.assert_allclose(ran[1].trained.history[name], values, rtol=1e-5, err_msg=name)
+    for ours, kept in zip(ran[1].weights().values(), ran[0].weights().values(), strict=True):
+        np.testing.assert_allclose(ours, kept, rtol=1e-5, atol=1e-6)

@@ -12,6 +12,8 @@ from zoo.orca.frameworks.keras_settings import keras_settings
 VERSION = "3"
 #: Called by `fit` and `evaluate`, and by nothing else, once their steps are done.
 RESULTS = "_get_metrics_result_or_logs"
+#: Whether losses and metrics make one number of outputs (rows,): Keras 3 looks at labels first.
+AVERAGES_LONE_AXES = False
 #: Kinds of loss reduction that workers cannot put together from their parts.
 UNDIVIDED_REDUCTIONS = ("none", None)
 

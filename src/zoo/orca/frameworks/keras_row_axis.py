@@ -1,7 +1,8 @@
 """The axis of rows of a Keras model's outputs, which a batch of one row may take from them.
 
 `squeeze` makes of one row's output something else than of several rows' output: a row that is left
-over would end the training with an error of shapes, or be compared with its label otherwise.
+over would end the training with an error of shapes, or be compared with its label otherwise. And
+Keras 2 makes one number of outputs (rows,), which then has one weight and counts as one row.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,11 +28,13 @@ def keep_row_axis(made: Made, outputs: Sequence[OutputSpec]) -> None:
     if made.keras.has_own_predict_step(model):  # and so it is not known what it puts out
         return
 
-    def kept(y_pred: Any) -> Any:
+    def kept(y: Any, y_pred: Any) -> Any:
         flat = made.keras.flatten(y_pred)
         if len(flat) != len(outputs):
             return y_pred
         found = [_kept(made, value, one) for value, one in zip(flat, outputs, strict=True)]
+        if made.keras.AVERAGES_LONE_AXES and _are_columns(made, y):
+            found = [_as_column(made, value) for value in found]
         if all(new is old for new, old in zip(found, flat, strict=True)):
             return y_pred
         return made.keras.packed(y_pred, found)
@@ -41,12 +44,12 @@ def keep_row_axis(made: Made, outputs: Sequence[OutputSpec]) -> None:
         object.__setattr__(model, name, _with_axis(getattr(model, name), kept))
 
 
-def _with_axis(original: Callable[..., Any], kept: Callable[[Any], Any]) -> Callable[..., Any]:
+def _with_axis(original: Callable[..., Any], kept: Callable[[Any, Any], Any]) -> Callable[..., Any]:
     # As Keras has them, and calls them: by position or by name.
     def of_rows(
         x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, **more: Any
     ) -> Any:
-        return original(x, y, kept(y_pred), sample_weight, **more)
+        return original(x, y, kept(y, y_pred), sample_weight, **more)
 
     return of_rows
 
@@ -64,3 +67,16 @@ def _kept(made: Made, value: Any, output: OutputSpec) -> Any:
     if any(have != want for have, want in zip(shape, of_row, strict=True) if want is not None):
         return value
     return value[None]
+
+
+def _are_columns(made: Made, y: Any) -> bool:
+    """Whether there are labels, and each is one number a row, (rows, 1)."""
+    labels = [label for label in made.keras.flatten(y) if hasattr(label, "shape")]
+    shapes = [made.keras.shape_of(label) for label in labels]
+    return bool(shapes) and all(s is not None and len(s) == 2 and s[1] == 1 for s in shapes)
+
+
+def _as_column(made: Made, value: Any) -> Any:
+    """Return (rows,) as (rows, 1), and all else as it is."""
+    shape = made.keras.shape_of(value) if hasattr(value, "shape") else None
+    return value[:, None] if shape is not None and len(shape) == 1 else value
