@@ -59,7 +59,7 @@ class FakeEstimator(BaseEstimator):
         return self._train(data, validation, job, shuffle=shuffle, name=name)
 
     def evaluate(self, data: DataFrame, features: Any = ("x",), **fields: Any) -> dict[str, float]:
-        features, labels = self._known_columns(features)
+        features, labels = self._known_columns(features, ["y"])
         job = self._job(EvaluateJob, read_spec(data, features, labels), verbose=0, **fields)
         return self._evaluate(data, job)
 

@@ -191,7 +191,11 @@ def named(config: dict[str, Any]) -> Any:
     keras = keras_of(config)
     user, item = keras.Input((1,), name="user"), keras.Input((1,), name="item")
     tens = keras.layers.Rescaling(10.0)(item)
-    tables = {"dict": {"user": user, "item": item}, "list": [item, user]}
+    tables = {
+        "dict": {"user": user, "item": item},
+        "list": [item, user],
+        "nested": {"who": {"user": user}, "what": [item]},
+    }
     model = keras.Model(tables[config["inputs"]], keras.layers.Add()([tens, user]))
     model.compile("sgd", "mse")
     return model

@@ -138,7 +138,8 @@ class Made:
                 f"label_cols names the outputs {list(spec.label_keys)}, and the model's output has "
                 f"no name\nGive the columns as a list: label_cols={columns}"
             )
-        return Layout(spec, inputs, _keys(structure, tensors), labelled)
+        nested = functools.partial(self.keras.packed, structure) if _is_nested(structure) else None
+        return Layout(spec, inputs, _keys(structure, tensors), labelled, nested)
 
     def _labelled(self) -> Names | None:
         """Return the outputs' names if labels are for outputs; None: what they are is not known."""
@@ -238,6 +239,14 @@ class Made:
         """Return the numpy dtype of a variable; bfloat16 and its like are of ml_dtypes."""
         found: np.dtype[Any] = np.dtype(self.keras.dtype_name(variable))
         return found
+
+
+def _is_nested(structure: Any) -> bool:
+    """Whether there are dicts or lists within others."""
+    parts = structure.values() if isinstance(structure, dict) else structure
+    return isinstance(structure, (dict, list, tuple)) and any(
+        isinstance(part, (dict, list, tuple)) for part in parts
+    )
 
 
 def _keys(structure: Any, tensors: Sequence[Any]) -> list[str] | None:

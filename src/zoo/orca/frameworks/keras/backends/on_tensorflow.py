@@ -64,6 +64,11 @@ def stretched(value: Any, rows: Any, of: Any) -> Any:
     return value * tf.cast(as_float(of) / as_float(tf.maximum(rows, 1)), value.dtype)
 
 
+def reshaped(value: Any, shape: tuple[int, ...]) -> Any:
+    """Return a tensor of another shape."""
+    return tf.reshape(value, shape)
+
+
 def counted(original: Callable[..., Any], step: Any, check: Callable[[], None]) -> Any:
     """Return a model's step that knows its rows."""
     # The model's own step may need to be translated for graphs, these take longer that way.

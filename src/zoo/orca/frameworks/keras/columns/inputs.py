@@ -1,6 +1,6 @@
 """Columns as a Keras model takes them: in which shape, and in which structure."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
@@ -50,6 +50,9 @@ class Layout:
         The names under which the model takes its inputs as a dict, in the same order.
     outputs : Names or None
         The outputs that labels are for, where the model says; None: labels stay as they are given.
+    nested : callable or None
+        Puts the inputs, in order, into the structure of a model that has dicts or lists within
+        others.
 
     Raises
     ------
@@ -63,13 +66,15 @@ class Layout:
         inputs: Sequence[Input] | None,
         keys: Sequence[str] | None,
         outputs: Names | None = None,
+        nested: Callable[[list[Any]], Any] | None = None,
     ) -> None:
-        self._spec, self._inputs = spec, inputs
+        self._spec, self._inputs, self._nested = spec, inputs, nested
         columns = list(spec.features)
         self._keys = spec.feature_keys
         self._open: dict[str, tuple[ColumnSpec, Input]] = {}
         if inputs is not None:
-            names = Names(tuple(keys or (one.name for one in inputs)), keys is not None)
+            has_no_order = keys is not None or nested is not None
+            names = Names(tuple(keys or (one.name for one in inputs)), has_no_order)
             columns = _in_order(spec, names, inputs[0].shape[1:])
             self._keys = tuple(keys) if keys is not None else None
             for column, expected in zip(columns, inputs, strict=True):
@@ -174,7 +179,8 @@ class Layout:
 
     def pack_features(self, tensors: Mapping[str, Any]) -> Any:
         """Return the inputs of a batch as the model is called with them."""
-        return _structure([tensors[part.key] for part in self._features], self._keys)
+        values = [tensors[part.key] for part in self._features]
+        return _structure(values, self._keys) if self._nested is None else self._nested(values)
 
     def pack(self, tensors: Mapping[str, Any]) -> Any:
         """Return a batch as Keras's loops take it."""

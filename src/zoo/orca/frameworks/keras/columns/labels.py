@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from zoo.orca.errors import DataError, ModelError
-from zoo.orca.frameworks.common.class_labels import check_class_labels
-from zoo.orca.frameworks.keras.columns.inputs import Layout
-from zoo.orca.frameworks.keras.models import Made
+from zoo.orca.frameworks.class_labels import check_class_labels
+from zoo.orca.frameworks.keras_inputs import Layout
+from zoo.orca.frameworks.keras_models import Made
+from zoo.orca.wire.outputs import Shape
 from zoo.orca.worker.plugin import Rows, World
 
 _SPARSE = ("sparse_categorical_crossentropy", "SparseCategoricalCrossentropy")
@@ -55,10 +56,46 @@ class Labels:
         self._made, self._layout, self._features = made, layout, features
 
     @functools.cached_property
+    def _shapes(self) -> list[Shape | None]:
+        """The shape of each output, as the model says or for the small batch."""
+        return self._made.output_shapes(self._features)
+
+    @functools.cached_property
     def _widths(self) -> list[int | None]:
         """The last axis of each output."""
-        shapes = self._made.output_shapes(self._features)
-        return [shape[-1] if shape is not None and len(shape) > 1 else None for shape in shapes]
+        return [s[-1] if s is not None and len(s) > 1 else None for s in self._shapes]
+
+    def check_rows(self) -> None:
+        """Refuse outputs without an entry for each row, where a loss of Keras's takes one.
+
+        Keras would compare a mean over the batch with the label of every row: a loss that depends
+        on how rows fall into batches, and onto workers.
+
+        Raises
+        ------
+        ModelError
+            With the shape and the label.
+        """
+        made = self._made
+        losses = made.keras.compiled_losses(made.model)
+        if losses is None or made.keras.has_own_step(made.model):
+            return
+        outputs = len(self._shapes)
+        rows = None if made.is_static else int(made.keras.flatten(self._features)[0].shape[0])
+        for loss, column, shape in zip(
+            self._layout.by_output(losses, outputs),
+            self._layout.labels_of(outputs),
+            self._shapes,
+            strict=True,
+        ):
+            # Of a model's own words the rank alone is believed: batches may be of a fixed size.
+            lost = shape == () or (rows is not None and shape is not None and shape[0] != rows)
+            if lost and column is not None and _name_of_keras(loss):
+                raise ModelError(
+                    f"the model's output is of shape {shape} for {rows or 'any number of'} rows, "
+                    f"and {_name_of_keras(loss)} compares each row's with its label {column!r}\n"
+                    "Return a value for each row, (batch, ...), or give compile a loss of your own"
+                )
 
     def classes(self) -> list[Classes]:
         """Return the columns that are labels of losses which take numbers of classes."""
@@ -165,20 +202,22 @@ class Labels:
 
 def _is_sparse(loss: Any) -> bool:
     """Whether a loss takes numbers of classes."""
-    return _is_one_of(_SPARSE, loss)
+    return _name_of_keras(loss) in _SPARSE
 
 
 def _is_one_hot(loss: Any) -> bool:
     """Whether a loss takes a number for each class."""
-    return _is_one_of(_ONE_HOT, loss)
+    return _name_of_keras(loss) in _ONE_HOT
 
 
-def _is_one_of(names: Sequence[str], loss: Any) -> bool:
-    """Whether a loss of Keras's, a name, function or object, is one of these."""
+def _name_of_keras(loss: Any) -> str:
+    """Return the name of a loss that is Keras's own; empty: it is the user's."""
     function = getattr(loss, "fn", loss)
-    name = function if isinstance(function, str) else getattr(function, "__name__", "")
-    module = getattr(function, "__module__", "")
-    return name in names and (function is name or module.startswith(("keras.", "tf_keras.")))
+    if isinstance(function, str):
+        return function
+    module = getattr(function, "__module__", None) or ""
+    is_own = module.startswith(("keras.", "tf_keras."))
+    return str(getattr(function, "__name__", type(function).__name__)) if is_own else ""
 
 
 def _ignored(loss: Any) -> int | None:

@@ -31,11 +31,18 @@ from zoo.orca.frameworks.keras.training.callbacks import (
     numbers,
     user_callbacks,
 )
-from zoo.orca.frameworks.keras.training.evaluation_rows import with_large_batches
-from zoo.orca.frameworks.keras.training.metrics import Logs, Statistics
-from zoo.orca.frameworks.keras.training.position import Loop, Part
-from zoo.orca.frameworks.keras.training.randomness import seed_fit
-from zoo.orca.frameworks.keras.training.steps import Step, distribute
+from zoo.orca.frameworks.keras_culprit import broken_row
+from zoo.orca.frameworks.keras_feed import rows_or_one
+from zoo.orca.frameworks.keras_labels import Labels
+from zoo.orca.frameworks.keras_metrics import Logs, Statistics
+from zoo.orca.frameworks.keras_models import Made
+from zoo.orca.frameworks.keras_outputs import outputs_of
+from zoo.orca.frameworks.keras_position import Loop, Part
+from zoo.orca.frameworks.keras_randomness import seed_fit
+from zoo.orca.frameworks.keras_row_axis import keep_row_axis
+from zoo.orca.frameworks.keras_state import expected_bytes, read_state, share_state, write_state
+from zoo.orca.frameworks.keras_steps import Step, distribute
+from zoo.orca.frameworks.keras_tables import check_workers
 from zoo.orca.wire.job import EvaluateJob, TrainJob
 from zoo.orca.wire.outputs import OutputSpec
 from zoo.orca.wire.packing import State, unpack
@@ -71,10 +78,12 @@ class Session:
         some = {name: rows_or_one(values[:2]) for name, values in rows.columns.items()}
         arrays = self.layout.feature_arrays(some)
         self.outputs: tuple[OutputSpec, ...] = outputs_of(made, self.layout, arrays)
+        keep_row_axis(made, self.outputs)
         # Not as many rows as outputs: Keras 3 could take them for one another.
         sample = self.feed.sample(len(self.outputs) + 1)
         check_workers(made, world.collective)
         labels = Labels(made, self.layout, sample[0])
+        labels.check_rows()
         others = {" of validation_data": validation} if validation is not None else {}
         labels.check({"": rows, **others}, world)
         if self._class_weight:

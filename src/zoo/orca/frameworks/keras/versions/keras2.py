@@ -14,6 +14,8 @@ from zoo.orca.frameworks.keras.versions import keras2_functions
 VERSION = "2"
 #: Called by `fit` and `evaluate`, and by nothing else, once their steps are done.
 RESULTS = "_validate_and_get_metrics_result"
+#: Whether losses and metrics make one number of outputs (rows,), which then counts as one row.
+AVERAGES_LONE_AXES = True
 #: Kinds of loss reduction that workers cannot put together from their parts.
 UNDIVIDED_REDUCTIONS = ("none",)
 
@@ -53,6 +55,11 @@ def backend_module() -> str:
 def flatten(structure: Any) -> list[Any]:
     """Return what is in nested lists, tuples and dicts."""
     return list(tf.nest.flatten(structure))
+
+
+def packed(structure: Any, flat: list[Any]) -> Any:
+    """Return a structure with other values, in the order of `flatten`."""
+    return tf.nest.pack_sequence_as(structure, flat)
 
 
 def dtype_name(tensor: Any) -> str:

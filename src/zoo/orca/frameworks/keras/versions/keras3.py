@@ -12,6 +12,8 @@ from zoo.orca.frameworks.keras.configuration import keras_settings
 VERSION = "3"
 #: Called by `fit` and `evaluate`, and by nothing else, once their steps are done.
 RESULTS = "_get_metrics_result_or_logs"
+#: Whether losses and metrics make one number of outputs (rows,): Keras 3 looks at labels first.
+AVERAGES_LONE_AXES = False
 #: Kinds of loss reduction that workers cannot put together from their parts.
 UNDIVIDED_REDUCTIONS = ("none", None)
 
@@ -53,6 +55,11 @@ def backend_module() -> str:
 def flatten(structure: Any) -> list[Any]:
     """Return what is in nested lists, tuples and dicts."""
     return list(package().tree.flatten(structure))
+
+
+def packed(structure: Any, flat: list[Any]) -> Any:
+    """Return a structure with other values, in the order of `flatten`."""
+    return package().tree.pack_sequence_as(structure, flat)
 
 
 def dtype_name(tensor: Any) -> str:

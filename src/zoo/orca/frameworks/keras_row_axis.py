@@ -1,0 +1,82 @@
+"""The axis of rows of a Keras model's outputs, which a batch of one row may take from them.
+
+`squeeze` makes of one row's output something else than of several rows' output: a row that is left
+over would end the training with an error of shapes, or be compared with its label otherwise. And
+Keras 2 makes one number of outputs (rows,), which then has one weight and counts as one row.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from zoo.orca.frameworks.keras_models import Made
+from zoo.orca.wire.outputs import OutputSpec
+
+
+def keep_row_axis(made: Made, outputs: Sequence[OutputSpec]) -> None:
+    """Give the outputs of a batch of one row the axes that those of several rows have.
+
+    Before they meet labels, in the loss and in the metrics; also where a `train_step` of the
+    model's own asks for them.
+
+    Parameters
+    ----------
+    made : Made
+    outputs : sequence of OutputSpec
+        What the model puts out for several rows.
+    """
+    model = made.model
+    if made.keras.has_own_predict_step(model):  # and so it is not known what it puts out
+        return
+
+    def kept(y: Any, y_pred: Any) -> Any:
+        flat = made.keras.flatten(y_pred)
+        if len(flat) != len(outputs):
+            return y_pred
+        found = [_kept(made, value, one) for value, one in zip(flat, outputs, strict=True)]
+        if made.keras.AVERAGES_LONE_AXES and _are_columns(made, y):
+            found = [_as_column(made, value) for value in found]
+        if all(new is old for new, old in zip(found, flat, strict=True)):
+            return y_pred
+        return made.keras.packed(y_pred, found)
+
+    for name in ("compute_loss", "compute_metrics"):
+        # Past Keras's tracking, which would save it.
+        object.__setattr__(model, name, _with_axis(getattr(model, name), kept))
+
+
+def _with_axis(original: Callable[..., Any], kept: Callable[[Any, Any], Any]) -> Callable[..., Any]:
+    # As Keras has them, and calls them: by position or by name.
+    def of_rows(
+        x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, **more: Any
+    ) -> Any:
+        return original(x, y, kept(y, y_pred), sample_weight, **more)
+
+    return of_rows
+
+
+def _kept(made: Made, value: Any, output: OutputSpec) -> Any:
+    """Return one output with the axis of rows."""
+    if output.problem or made.keras.layout_of(value) or not hasattr(value, "shape"):
+        return value
+    shape, of_row = made.keras.shape_of(value), output.row_shape
+    if shape is None:  # TensorFlow does not know how many rows there will be
+        known = [length for length in of_row if length is not None]
+        return made.backend.reshaped(value, (-1, *known)) if len(known) == len(of_row) else value
+    if len(shape) != len(of_row) or None in shape:
+        return value
+    if any(have != want for have, want in zip(shape, of_row, strict=True) if want is not None):
+        return value
+    return value[None]
+
+
+def _are_columns(made: Made, y: Any) -> bool:
+    """Whether there are labels, and each is one number a row, (rows, 1)."""
+    labels = [label for label in made.keras.flatten(y) if hasattr(label, "shape")]
+    shapes = [made.keras.shape_of(label) for label in labels]
+    return bool(shapes) and all(s is not None and len(s) == 2 and s[1] == 1 for s in shapes)
+
+
+def _as_column(made: Made, value: Any) -> Any:
+    """Return (rows,) as (rows, 1), and all else as it is."""
+    shape = made.keras.shape_of(value) if hasattr(value, "shape") else None
+    return value[:, None] if shape is not None and len(shape) == 1 else value
