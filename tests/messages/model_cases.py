@@ -225,7 +225,7 @@ def _(world: World) -> Any:
     return world.fit(classifier(world, loss="categorical_crossentropy"), label_cols=["label"])
 
 
-@case("an array as the label of one output")
+@case("an array as the label of one output", frameworks=TORCH)
 def _(world: World) -> Any:
     return world.fit(label_cols=["pair"])
 
