@@ -133,6 +133,21 @@ def test_classes_in_arrays_of_one(torch_ranks):
     assert "F.col('label')[0]" in second
 
 
+@pytest.mark.parametrize(
+    ("labels", "given"),
+    [
+        ((), "no label_cols"),
+        (("y", "w"), "2: ['y', 'w']"),
+        ({"stars": "y"}, "dict, {'stars': 'y'}"),
+    ],
+)
+def test_a_loss_of_one_label_gets_one(torch_ranks, labels, given):
+    data = Data.of(columns(), (103,), features=("x", "u"), labels=labels)
+    first, second = refused(torch_ranks, of(Embedded, loss=nn.MSELoss), data).split("\n")
+    assert first.startswith("MSELoss compares") and first.endswith(given)
+    assert "label_cols=[" in second
+
+
 def test_columns_that_are_not_forwards_arguments(torch_ranks):
     first, second = refused(torch_ranks, of(Embedded), rows_of(("x",))).split("\n")
     assert first == (

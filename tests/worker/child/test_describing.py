@@ -151,3 +151,23 @@ def test_versions_are_those_of_what_was_imported():
 
     assert versions()["numpy"] == numpy.__version__
     assert "tensorflow" in versions() or "tensorflow" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    ("said", "way"),
+    [
+        ("indices[0,0] = 4 is not in [0, 3)", "The id 4 has no row in a table of 3"),
+        ("Cast string to float is not supported", "StringIndexer"),
+        ("Could not interpret metric identifier: acuracy", "Name a metric that Keras has"),
+        ("Unknown loss function: 'mean_sqared'. Please ensure", "Name a loss that Keras has"),
+    ],
+)
+def test_a_known_error_that_no_line_of_the_users_is_in_gets_its_way_out(said, way):
+    assert way in describe(ValueError(said)).where
+    # A line of the user's says more.
+    assert describe(raised(f"raise ValueError({said!r})\n")).where.startswith('  File "/home/me')
+
+
+def test_files_that_tensorflow_writes_are_nobodys():
+    error = raised("raise ValueError('no')\n", file="/tmp/__autograph_generated_file7.py")
+    assert "__autograph" not in describe(error).where

@@ -38,6 +38,7 @@ def sparse(config):
         "object": losses.SparseCategoricalCrossentropy(),
         "ignoring": losses.SparseCategoricalCrossentropy(ignore_class=-1),
         "dict": {"out": "sparse_categorical_crossentropy"},
+        "one-hot": "categorical_crossentropy",
         "own": lambda y, p: losses.mean_squared_error(y, p[:, :1]),
     }[config["loss"]]
     out = keras.layers.Dense(3, activation="softmax", name="out")
@@ -204,3 +205,26 @@ def test_weights_of_an_output_of_one_number(keras_bench):
         assert keras_bench.train(models.embedded, data, class_weight=weights)
     with pytest.raises(Failed, match=r"classes \[5\], and there are 0, 1 and those in column 'y'"):
         keras_bench.train(models.embedded, data, class_weight={4: 2.0, 5: 1.0})
+
+
+def test_numbers_of_classes_for_a_loss_of_one_hot_rows(keras_bench):
+    data = labelled(np.tile(np.arange(3, dtype=np.int32), 34)[:100])
+    with pytest.raises(Failed) as caught:
+        keras_bench.train(sparse, data, config=keras_bench.config(loss="one-hot"))
+    first, second = caught.value.message.splitlines()
+    assert "takes 3 numbers a row, and label 'label' is one" in first
+    assert "loss='sparse_categorical_crossentropy'" in second
+    keras_bench.train(sparse, data, config=keras_bench.config(loss="name"))
+    rows = {**columns(), "label": np.eye(3, dtype=np.float32)[data.merged().shards[0]["label"]]}
+    one_hot = Data.of(rows, (100,), features=("x",), labels=("label",))
+    keras_bench.train(sparse, one_hot, config=keras_bench.config(loss="one-hot"))
+
+
+def test_more_labels_than_outputs(keras_bench):
+    """Keras 2 trains on the first of them in silence."""
+    data = Data.of(columns(), (100,), features=("x",), labels=("label", "flag"))
+    with pytest.raises(Failed) as caught:
+        keras_bench.train(sparse, data, config=keras_bench.config(loss="name"))
+    first, second = caught.value.message.splitlines()
+    assert "label_cols has 2 columns ['label', 'flag']" in first and "1 output" in first
+    assert "label_cols=[[" in second

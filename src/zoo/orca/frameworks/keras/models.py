@@ -15,7 +15,7 @@ import numpy as np
 from zoo.orca.errors import MissingPackageError, ModelError
 from zoo.orca.frameworks.common.input_shapes import Input
 from zoo.orca.frameworks.keras.columns.inputs import Layout
-from zoo.orca.frameworks.keras.columns.names import Names, by_output
+from zoo.orca.frameworks.keras.columns.names import Names, by_output, one_label
 from zoo.orca.frameworks.settings.fresh import note_settings
 from zoo.orca.wire.features import FeatureSpec
 from zoo.orca.wire.job import Job
@@ -104,6 +104,11 @@ class Made:
                 f"the model is not compiled, and {what} needs it to be\nCall model.compile(...) in "
                 "model_creator, or pass compile_args_creator"
             )
+        if unknown := self.keras.unknown_metric(self.model):
+            raise ModelError(
+                f"the metric {unknown!r} is none that Keras has\n"
+                "Name another, or pass a metric or a function to compile"
+            )
 
     def require_no_labels(self, what: str) -> None:
         """Raise if the model's losses compare its outputs with labels, of which there are none.
@@ -132,12 +137,9 @@ class Made:
             for t in tensors
         ]
         labelled = self._labelled()
-        if labelled is None and spec.label_keys and not self.keras.has_own_step(self.model):
-            columns = [column.name for column in spec.labels]
-            raise ModelError(
-                f"label_cols names the outputs {list(spec.label_keys)}, and the model's output has "
-                f"no name\nGive the columns as a list: label_cols={columns}"
-            )
+        if labelled is None and not self.keras.has_own_step(self.model):
+            outputs = self.keras.flatten(self.keras.output_structure(self.model))
+            one_label(spec, len(outputs))
         nested = functools.partial(self.keras.packed, structure) if _is_nested(structure) else None
         return Layout(spec, inputs, _keys(structure, tensors), labelled, nested)
 

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from zoo.orca.errors import DataError, ModelError
-from zoo.orca.frameworks.class_labels import check_class_labels
-from zoo.orca.frameworks.keras_inputs import Layout
-from zoo.orca.frameworks.keras_models import Made
+from zoo.orca.frameworks.common.class_labels import check_class_labels
+from zoo.orca.frameworks.keras.columns.inputs import Layout
+from zoo.orca.frameworks.keras.models import Made
 from zoo.orca.wire.outputs import Shape
 from zoo.orca.worker.plugin import Rows, World
 

@@ -60,6 +60,25 @@ def matched(argument: str, columns: Sequence[str], of: Names, kind: str) -> list
     return list(range(len(columns)))
 
 
+def one_label(spec: FeatureSpec, outputs: int) -> None:
+    """Refuse names of labels, and several labels, for the one output of a model without names.
+
+    Raises
+    ------
+    ModelError
+        With the list to write.
+    """
+    columns = [column.name for column in spec.labels]
+    if outputs != 1 or not (spec.label_keys or len(columns) > 1):
+        return
+    given = f"names the outputs {list(spec.label_keys)}" if spec.label_keys else f"has {columns}"
+    raise ModelError(
+        f"label_cols {given}, and the model has one output without a name\n"
+        f"Name one column, label_cols={columns[:1]}; several numbers for one output are a list "
+        f"inside the list: label_cols=[['y1', 'y2']]"
+    )
+
+
 def labels_by_name(
     spec: FeatureSpec, outputs: Names | None
 ) -> tuple[tuple[ColumnSpec, ...], tuple[str, ...] | None]:

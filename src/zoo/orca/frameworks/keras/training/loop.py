@@ -31,18 +31,12 @@ from zoo.orca.frameworks.keras.training.callbacks import (
     numbers,
     user_callbacks,
 )
-from zoo.orca.frameworks.keras_culprit import broken_row
-from zoo.orca.frameworks.keras_feed import rows_or_one
-from zoo.orca.frameworks.keras_labels import Labels
-from zoo.orca.frameworks.keras_metrics import Logs, Statistics
-from zoo.orca.frameworks.keras_models import Made
-from zoo.orca.frameworks.keras_outputs import outputs_of
-from zoo.orca.frameworks.keras_position import Loop, Part
-from zoo.orca.frameworks.keras_randomness import seed_fit
-from zoo.orca.frameworks.keras_row_axis import keep_row_axis
-from zoo.orca.frameworks.keras_state import expected_bytes, read_state, share_state, write_state
-from zoo.orca.frameworks.keras_steps import Step, distribute
-from zoo.orca.frameworks.keras_tables import check_workers
+from zoo.orca.frameworks.keras.training.evaluation_rows import with_large_batches
+from zoo.orca.frameworks.keras.training.metrics import Logs, Statistics
+from zoo.orca.frameworks.keras.training.position import Loop, Part
+from zoo.orca.frameworks.keras.training.randomness import seed_fit
+from zoo.orca.frameworks.keras.training.row_axis import keep_row_axis
+from zoo.orca.frameworks.keras.training.steps import Step, distribute
 from zoo.orca.wire.job import EvaluateJob, TrainJob
 from zoo.orca.wire.outputs import OutputSpec
 from zoo.orca.wire.packing import State, unpack

@@ -265,6 +265,17 @@ def loss_objects(model: Any) -> list[Any]:
     return tf.nest.flatten(container._user_losses) if container is not None else []
 
 
+def unknown_metric(model: Any) -> str:
+    """Return the name of a metric that Keras does not know, which it takes for a function."""
+    given = model.compiled_metrics
+    names = tf.nest.flatten(given._user_metrics) if given is not None else []
+    get = package().metrics.get
+    # These mean one metric or another by the labels' shape.
+    known = ("accuracy", "acc", "crossentropy", "ce")
+    unknown = (one for one in names if isinstance(one, str) and one.lower() not in known)
+    return next((one for one in unknown if isinstance(get(one), str)), "")
+
+
 def give_label(model: Any, output: str) -> None:
     """Have nothing to do: one label is every output's, and those without a loss leave it."""
 

@@ -257,6 +257,11 @@ def loss_objects(model: Any) -> list[Any]:
     return package().tree.flatten(container._user_loss) if container is not None else []
 
 
+def unknown_metric(model: Any) -> str:
+    """Return nothing: Keras 3 says itself which name it does not know."""
+    return ""
+
+
 def give_label(model: Any, output: str) -> None:
     """Tell a model's loss that one label by itself is for this output, the only one with a loss.
 

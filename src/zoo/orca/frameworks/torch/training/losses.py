@@ -255,11 +255,16 @@ def check_one_label(function: Any, target: Any, columns: Sequence[str]) -> None:
     if isinstance(target, torch.Tensor):
         return
     name = getattr(function, "__name__", type(function).__name__)
-    given = "a dict of labels" if isinstance(target, dict) else f"{len(columns)} labels {columns}"
+    given = f"there are {len(columns)}: {list(columns)}"
+    if isinstance(target, dict):
+        given = f"label_cols is a dict, {dict(zip(target, columns, strict=True))}"
     way = f"Give one column, label_cols={list(columns[:1])}, or a loss that takes these"
     if not columns:
-        given, way = "no label_cols", "Name the column of the label: fit(..., label_cols=['label'])"
-    raise ModelError(f"there are {given}, and {name} compares an output with one label\n{way}")
+        given, way = (
+            "there are no label_cols",
+            "Name the column of the label: fit(..., label_cols=['label'])",
+        )
+    raise ModelError(f"{name} compares an output with one label, and {given}\n{way}")
 
 
 def check_shapes(

@@ -59,7 +59,7 @@ def shaped(config: dict[str, Any]) -> Any:
 
 def by_hand(job, batches, columns, label):
     """Weights after plain Keras's steps over batches, and what it then finds on all rows."""
-    from zoo.orca.frameworks.keras_models import Made
+    from zoo.orca.frameworks.keras.models import Made
 
     model = Made(job).model
 

@@ -8,7 +8,7 @@ Keras 2 makes one number of outputs (rows,), which then has one weight and count
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from zoo.orca.frameworks.keras_models import Made
+from zoo.orca.frameworks.keras.models import Made
 from zoo.orca.wire.outputs import OutputSpec
 
 
