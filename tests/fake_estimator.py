@@ -46,22 +46,29 @@ class FakeEstimator(BaseEstimator):
         **fields: Any,
     ) -> TrainingStats:
         first = int(self._state.meta["epoch"]) if self._state else 0
-        job = self._job(
+        request = self._requests.over_rows(
             TrainJob,
+            self._state,
+            data,
             read_spec(data, features, ["y"]),
+            validation,
             batch_size=batch_size,
             epochs=epochs,
             initial_epoch=first,
-            validate=validation is not None,
             verbose=verbose,
+            shuffle=shuffle,
+            name=name,
             **fields,
         )
-        return self._train(data, validation, job, shuffle=shuffle, name=name)
+        return self._train(request)
 
     def evaluate(self, data: DataFrame, features: Any = ("x",), **fields: Any) -> dict[str, float]:
         features, labels = self._known_columns(features, ["y"])
-        job = self._job(EvaluateJob, read_spec(data, features, labels), verbose=0, **fields)
-        return self._evaluate(data, job)
+        spec = read_spec(data, features, labels)
+        request = self._requests.over_rows(
+            EvaluateJob, self._state, data, spec, verbose=0, **fields
+        )
+        return self._evaluate(request)
 
     def predict(
         self, data: DataFrame, features: Any = ("x",), output_cols: Any = None

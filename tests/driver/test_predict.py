@@ -137,7 +137,7 @@ def test_a_model_that_was_loaded_is_not_built_again(
     def refuse(*arguments: Any) -> Any:
         raise AssertionError("a job was started")
 
-    monkeypatch.setattr("zoo.orca.learn.estimator.run_stage", refuse)
+    monkeypatch.setattr("zoo.orca.driver.request.run_stage", refuse)
     # Nor are the columns to be named again.
     found = loaded.predict(numbered(spark, 20), None)
     assert found.collect() == estimator.predict(numbered(spark, 20), None).collect()
@@ -197,7 +197,8 @@ def test_an_error_of_a_prediction_begins_with_its_cause(spark: SparkSession) -> 
     def creator(config: dict[str, Any]) -> Any:
         raise ValueError("no such vocabulary")
 
-    estimator._model = replace(estimator._model, creator=pack(creator, "model_creator"))
+    requests = estimator._requests
+    requests._model = replace(requests._model, creator=pack(creator, "model_creator"))
     with pytest.raises(PythonException) as caught:
         estimator.predict(frame).collect()
     lines = str(caught.value).splitlines()

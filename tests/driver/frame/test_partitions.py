@@ -168,7 +168,7 @@ def test_rows_that_lie_too_unevenly_are_placed_anew(spark, monkeypatch, first, s
         exchanged.append(ORIGIN in frame.columns)
         return run_stage(frame, *rest)
 
-    monkeypatch.setattr("zoo.orca.learn.estimator.run_stage", run)
+    monkeypatch.setattr("zoo.orca.driver.request.run_stage", run)
     est = FakeEstimator.of(linear(1), WORKERS)
     est.fit(df, batch_size=100)
     assert exchanged == [False, True][:stages]

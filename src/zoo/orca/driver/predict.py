@@ -2,7 +2,6 @@
 
 import pickle
 from collections.abc import Sequence
-from dataclasses import replace
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -11,7 +10,7 @@ from pyspark.sql import types as T
 from zoo.orca.driver.frame.columns import is_converted
 from zoo.orca.driver.frame.source import feature_columns, is_case_sensitive
 from zoo.orca.driver.session.gpus import gpu_profile
-from zoo.orca.driver.session.pythons import check_python, child_environment, workers_python
+from zoo.orca.driver.session.pythons import check_python, workers_python
 from zoo.orca.driver.session.settings import heartbeat_seconds
 from zoo.orca.driver.session.shipping import ship_package
 from zoo.orca.errors import ColumnError
@@ -48,7 +47,6 @@ def predict_lazily(df: DataFrame, job: PredictJob, names: Sequence[str]) -> Data
     """
     _check_names(df, names)
     check_python(df.sparkSession)
-    job = replace(job, environment={**child_environment(df.sparkSession), **job.environment})
     ship_package(df.sparkSession)
     places, added = _inputs(df, job)
     # Names of our own, by position: the user's may repeat, or differ in nothing but case.

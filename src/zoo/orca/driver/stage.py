@@ -4,7 +4,7 @@ import contextlib
 import json
 import pickle
 import secrets
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
@@ -16,13 +16,8 @@ from zoo.orca.driver.reports.listener import ReportListener
 from zoo.orca.driver.reports.spark_failures import spark_errors
 from zoo.orca.driver.session.cluster import executor_cores, is_connect, is_local
 from zoo.orca.driver.session.gpus import gpu_profile
-from zoo.orca.driver.session.pythons import check_python, child_environment, workers_python
-from zoo.orca.driver.session.settings import (
-    connect_seconds,
-    data_memory,
-    full_traceback,
-    heartbeat_seconds,
-)
+from zoo.orca.driver.session.pythons import check_python, workers_python
+from zoo.orca.driver.session.settings import connect_seconds, full_traceback, heartbeat_seconds
 from zoo.orca.driver.session.shipping import ship_package
 from zoo.orca.driver.session.slots import check_slots
 from zoo.orca.errors import DataError
@@ -97,8 +92,6 @@ def run_stage(frame: DataFrame, job: Job, settings: StageSettings, title: str) -
         What went wrong on a worker; for several, the cause rather than its consequences.
     """
     spark = frame.sparkSession
-    environment = {**child_environment(spark), **job.environment}
-    job = replace(job, environment=environment, data_memory=data_memory(spark), gpus=settings.gpus)
     full = full_traceback(spark)
     profile = gpu_profile(spark, settings.gpus)
     check_python(spark)

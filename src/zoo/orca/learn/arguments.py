@@ -5,6 +5,7 @@ import inspect
 import math
 import re
 import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from numbers import Real
 from typing import Any
@@ -238,3 +239,17 @@ def packed_callbacks(callbacks: Sequence[Any] | None) -> bytes | None:
             f"callbacks must be a list, got one {kind}\nWrite callbacks=[...], also for one"
         )
     return pack(list(callbacks), "callbacks") if callbacks else None
+
+
+def frequency(value: int | Sequence[int]) -> int | tuple[int, ...]:
+    """Return after how many epochs, or after which, validation runs."""
+    return value if isinstance(value, int) else tuple(value)
+
+
+def ignore_data_config(data_config: Mapping[str, Any] | None) -> None:
+    """Warn of an argument that has no meaning for a DataFrame."""
+    if data_config is not None:
+        warnings.warn(
+            "data_config belongs to data creators; a DataFrame needs none, so it is not used",
+            stacklevel=3,
+        )

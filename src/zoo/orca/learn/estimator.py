@@ -4,50 +4,35 @@ A framework's estimator (`zoo.orca.learn.tf2.Estimator`) adds the original signa
 quirks, turns them into the jobs of `zoo.orca.wire.job`, and knows nothing more.
 """
 
-import uuid
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame
 
 from zoo.orca.context.sessions import known_session
 from zoo.orca.driver.frame.source import (
-    ORIGIN,
     ColumnNames,
     column_names,
-    prepare,
     with_a_row,
     without_rows,
 )
-from zoo.orca.driver.predict import predict_lazily
 from zoo.orca.driver.reports.display import say
 from zoo.orca.driver.reports.timings import describe
-from zoo.orca.driver.session.cluster import nodes, threads_per_task
-from zoo.orca.driver.session.settings import max_result_bytes
-from zoo.orca.driver.stage import Outcome, StageSettings, run_stage
+from zoo.orca.driver.request import Request
+from zoo.orca.driver.stage import Outcome
 from zoo.orca.driver.storage import load_state, save_state
-from zoo.orca.errors import InvalidInputError, RowsNeededError, StateError, UnevenRowsError
+from zoo.orca.errors import InvalidInputError, RowsNeededError, StateError
 from zoo.orca.files import read_bytes, remove_directory
 from zoo.orca.learn.arguments import (
-    check_bounded,
     check_installed,
-    checked_frame,
-    checked_name,
-    packed_callbacks,
-    positive,
 )
 from zoo.orca.learn.options import EngineOptions
 from zoo.orca.learn.outputs import OutputNames, prediction_columns
+from zoo.orca.learn.requests import Requests
 from zoo.orca.learn.results import TrainingStats
 from zoo.orca.wire.features import FeatureSpec, fill_shapes
 from zoo.orca.wire.job import (
-    BuildJob,
-    EvaluateJob,
     Job,
     ModelSpec,
-    PredictJob,
-    TrainJob,
 )
 from zoo.orca.wire.outputs import OutputSpec
 from zoo.orca.wire.packing import State
@@ -75,6 +60,7 @@ class BaseEstimator:
         check_installed(model.framework, options.environment, known_session())
         self._model = model
         self._options = options
+        self._requests = Requests(model, options)
         self._state: State | None = None
 
     @property
@@ -84,7 +70,7 @@ class BaseEstimator:
         By default as many as the session asks for that Orca has started or adopted; a call takes
         the session of its DataFrame.
         """
-        return self._workers(known_session())
+        return self._requests.workers(known_session())
 
     def save(self, path: str) -> str:
         """Write weights, optimizer state, epoch and step to one safetensors file.
@@ -141,65 +127,6 @@ class BaseEstimator:
         minute after their last task, or with the session.
         """
 
-    def _fit_frame(
-        self,
-        data: DataFrame,
-        spec: FeatureSpec,
-        validation_data: DataFrame | None,
-        *,
-        epochs: int,
-        batch_size: int,
-        steps_per_epoch: int | None,
-        validation_steps: int | None,
-        callbacks: Sequence[Any] | None,
-        shuffle: bool | None,
-        name: str | None = None,
-        **fields: Any,
-    ) -> TrainingStats:
-        """Check the arguments that every `fit` has, and train; `fields` are more of the job's."""
-        positive("epochs", epochs)
-        positive("batch_size", batch_size)
-        positive("steps_per_epoch", steps_per_epoch, optional=True)
-        positive("validation_steps", validation_steps, optional=True)
-        validation = None
-        if validation_data is not None:
-            validation = checked_frame(validation_data, "validation_data")
-        job = self._job(
-            TrainJob,
-            spec,
-            batch_size=batch_size,
-            epochs=epochs,
-            steps_per_epoch=steps_per_epoch,
-            validate=validation is not None,
-            validation_steps=validation_steps,
-            callbacks=packed_callbacks(callbacks),
-            max_state_bytes=max_result_bytes(data.sparkSession),
-            model_dir=self._options.model_dir,
-            run=f"fit-{uuid.uuid4().hex[:12]}",
-            **fields,
-        )
-        return self._train(data, validation, job, shuffle=shuffle, name=name)
-
-    def _evaluate_frame(
-        self,
-        data: DataFrame,
-        spec: FeatureSpec,
-        *,
-        batch_size: int,
-        num_steps: int | None,
-        callbacks: Sequence[Any] | None,
-        name: str | None = None,
-        **fields: Any,
-    ) -> dict[str, float]:
-        """Check the arguments that every `evaluate` has, and evaluate."""
-        positive("batch_size", batch_size)
-        positive("num_steps", num_steps, optional=True)
-        packed = packed_callbacks(callbacks)
-        job = self._job(
-            EvaluateJob, spec, batch_size=batch_size, steps=num_steps, callbacks=packed, **fields
-        )
-        return self._evaluate(data, job, name)
-
     @property
     def _epochs_done(self) -> int:
         """Epochs that the state has behind it, over all calls of `fit`."""
@@ -210,32 +137,16 @@ class BaseEstimator:
         """Training steps that the state has behind it, over all calls of `fit`."""
         return int(self._state.meta.get("step", 0)) if self._state else 0
 
-    def _train(
-        self,
-        data: DataFrame,
-        validation: DataFrame | None,
-        job: TrainJob,
-        *,
-        shuffle: bool | None = None,
-        name: str | None = None,
-    ) -> TrainingStats:
-        if shuffle is False:
-            raise InvalidInputError(
-                "shuffle=False is not there: every epoch takes the rows in a new order\n"
-                "Leave shuffle out: then a DataFrame that has one partition for each worker stays "
-                "where it is. shuffle=True places its rows on the workers at random"
-            )
-        outcome = self._run(data, job, validation, bool(shuffle), "fit", name)
+    def _train(self, request: Request) -> TrainingStats:
+        outcome = request.run()
         self._adopt(State.from_bytes(_state_of(outcome)), outcome)
         timings = outcome.values["timings"]
         if timings:
             say(describe(timings))
         return TrainingStats(outcome.values["history"], timings)
 
-    def _evaluate(
-        self, data: DataFrame, job: EvaluateJob, name: str | None = None
-    ) -> dict[str, float]:
-        outcome = self._run(data, job, None, False, "evaluate", name)
+    def _evaluate(self, request: Request) -> dict[str, float]:
+        outcome = request.run()
         return {f"validation_{name}": value for name, value in outcome.values["metrics"].items()}
 
     def _predict(
@@ -247,12 +158,11 @@ class BaseEstimator:
     ) -> DataFrame:
         if self._state is None or not self._outputs:
             self._build(data, spec)
-        outputs = self._outputs
-        columns = prediction_columns(outputs, names)
-        threads = threads_per_task(data.sparkSession)
-        job = self._job(PredictJob, spec, batch_size=batch_size, outputs=outputs)
-        job = replace(job, threads=threads, gpus=self._options.num_gpus_per_worker)
-        return predict_lazily(data, job, columns)
+        columns = prediction_columns(self._outputs, names)
+        request = self._requests.predict(
+            self._state, data, spec, columns, batch_size=batch_size, outputs=self._outputs
+        )
+        return request.run()
 
     def _build(self, data: DataFrame, spec: FeatureSpec) -> None:
         """Build the model once, on one worker, for its weights and its outputs.
@@ -264,14 +174,12 @@ class BaseEstimator:
         seen = self._seen_columns
         if seen is not None:
             spec = fill_shapes(spec, {column.name: column.shape for column in seen.features})
-        job = self._job(BuildJob, spec)
-        settings = self._settings(verbose=0, workers=1)
         try:
-            outcome = run_stage(without_rows(data, spec), job, settings, "build")
+            outcome = self._requests.build(self._state, without_rows(data, spec), spec).run()
         except RowsNeededError:
             if data.isStreaming:
                 raise
-            outcome = run_stage(with_a_row(data, spec), job, settings, "build")
+            outcome = self._requests.build(self._state, with_a_row(data, spec), spec).run()
         self._adopt(self._state or State.from_bytes(outcome.state), outcome)
 
     def _adopt(self, state: State, outcome: Outcome | None = None) -> None:
@@ -314,62 +222,13 @@ class BaseEstimator:
 
     def _driver_job(self) -> Job:
         """Return a job for this process: no rows, but the columns that the model has seen."""
-        return self._job(Job, self._seen_columns or FeatureSpec(()))
-
-    def _run(
-        self,
-        data: DataFrame,
-        job: TrainJob | EvaluateJob,
-        validation: DataFrame | None,
-        shuffle: bool,
-        title: str,
-        name: str | None,
-    ) -> Outcome:
-        """Run a stage over the rows: moved to their workers at random, or where they are already.
-
-        Those that stay must lie evenly there.
-        """
-        check_bounded(title, data, validation)
-        check_installed(self._model.framework, self._options.environment, data.sparkSession)
-        workers = self._workers(data.sparkSession)
-        settings = replace(self._settings(job.verbose, workers), name=checked_name(name))
-        frame = prepare(data, job.columns, workers, job.seed, validation, shuffle=shuffle)
-        if ORIGIN in frame.columns:
-            return run_stage(frame, replace(job, level=True), settings, title)
-        try:
-            return run_stage(frame, replace(job, even=True), settings, title)
-        except UnevenRowsError:
-            # One large row group of a file is enough: nobody knows before the rows were read.
-            frame = prepare(data, job.columns, workers, job.seed, validation, shuffle=True)
-            return run_stage(frame, replace(job, level=True), settings, title)
-
-    def _workers(self, spark: SparkSession | None) -> int:
-        """Return the workers of a stage in a session."""
-        options = self._options
-        if options.num_workers is not None:
-            return options.num_workers
-        return options.workers_per_node * (1 if spark is None else nodes(spark))
-
-    def _settings(self, verbose: int, workers: int) -> StageSettings:
-        options = self._options
-        return StageSettings(
-            workers,
-            verbose,
-            options.log_to_driver,
-            options.cpu_binding,
-            options.num_gpus_per_worker,
-        )
-
-    def _job(self, kind: Callable[..., AnyJob], spec: FeatureSpec, **fields: Any) -> AnyJob:
-        return kind(
+        return Job(
             model=self._model,
-            columns=spec,
+            columns=self._seen_columns or FeatureSpec(()),
             state=self._state.to_bytes() if self._state else None,
             seed=self._options.seed,
             threads=0,
             environment=dict(self._options.environment),
-            noise=self._options.noise,
-            **fields,
         )
 
     def _required_state(self, what: str) -> State:

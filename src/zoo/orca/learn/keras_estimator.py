@@ -1,6 +1,5 @@
 """What the estimators of Keras models have in common: Orca's `fit`, `evaluate` and `predict`."""
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
@@ -14,6 +13,8 @@ from zoo.orca.learn.arguments import (
     checked_config,
     checked_frame,
     class_weights,
+    frequency,
+    ignore_data_config,
     positive,
 )
 from zoo.orca.learn.keras_saving import KerasFiles
@@ -233,9 +234,10 @@ class KerasEstimator(KerasFiles):
             If something goes wrong on a worker; has its rank, host, traceback and log.
         """
         frame = checked_frame(data, "data")
-        _ignore_data_config(data_config)
+        ignore_data_config(data_config)
         first, last = self._epochs(epochs, initial_epoch)
-        return self._fit_frame(
+        request = self._requests.fit(
+            self._state,
             frame,
             read_spec(
                 frame, feature_cols, label_cols, sample_weight_col, numbers_only=self._numbers_only
@@ -246,7 +248,7 @@ class KerasEstimator(KerasFiles):
             batch_size=batch_size,
             steps_per_epoch=steps_per_epoch,
             validation_steps=validation_steps,
-            validation_freq=_frequency(validation_freq),
+            validation_freq=frequency(validation_freq),
             class_weight=class_weights(class_weight),
             callbacks=callbacks,
             verbose=verbose,
@@ -254,6 +256,7 @@ class KerasEstimator(KerasFiles):
             shuffle=shuffle,
             name=name,
         )
+        return self._train(request)
 
     def evaluate(
         self,
@@ -303,14 +306,15 @@ class KerasEstimator(KerasFiles):
             As `fit`.
         """
         frame = checked_frame(data, "data")
-        _ignore_data_config(data_config)
+        ignore_data_config(data_config)
         if sample_weight is not None:
             raise InvalidInputError(
                 "sample_weight: an array cannot be matched to a DataFrame's rows\nName a column "
                 "with sample_weight_col"
             )
         features, labels = self._known_columns(feature_cols, label_cols)
-        return self._evaluate_frame(
+        request = self._requests.evaluate(
+            self._state,
             frame,
             read_spec(frame, features, labels, sample_weight_col, numbers_only=self._numbers_only),
             batch_size=batch_size,
@@ -319,6 +323,7 @@ class KerasEstimator(KerasFiles):
             verbose=verbose,
             name=name,
         )
+        return self._evaluate(request)
 
     def predict(
         self,
@@ -362,7 +367,7 @@ class KerasEstimator(KerasFiles):
             rank 1, a Vector for rank 2, nested arrays of float above.
         """
         frame = checked_frame(data, "data")
-        _ignore_data_config(data_config)
+        ignore_data_config(data_config)
         if steps is not None or callbacks is not None:
             raise InvalidInputError(
                 "predict takes neither steps nor callbacks: it is lazy and covers every row\nUse "
@@ -384,15 +389,3 @@ class KerasEstimator(KerasFiles):
                 "Give epochs the number of the last epoch, or leave initial_epoch out"
             )
         return initial_epoch, epochs
-
-
-def _frequency(value: int | Sequence[int]) -> int | tuple[int, ...]:
-    return value if isinstance(value, int) else tuple(value)
-
-
-def _ignore_data_config(data_config: Mapping[str, Any] | None) -> None:
-    if data_config is not None:
-        warnings.warn(
-            "data_config belongs to data creators; a DataFrame needs none, so it is not used",
-            stacklevel=3,
-        )

@@ -6,6 +6,7 @@ header in JSON and tensors in safetensors, so the driver never unpickles anythin
 
 import re
 from dataclasses import asdict, dataclass, field
+from enum import Enum
 from hashlib import sha256
 from typing import Any, ClassVar
 
@@ -18,6 +19,25 @@ _CLASS_NUMBER = re.compile(rb"[0-9a-f]{32}")
 
 #: A variable of a job's environment: failures are to be told with all of their traceback.
 FULL_TRACEBACK = "ZOO_ORCA_FULL_TRACEBACK"
+
+
+class Placement(Enum):
+    """How the rows of a job have come to its workers, and so what may be done about their counts.
+
+    Attributes
+    ----------
+    AT_RANDOM
+        Each row was moved to a random worker. The few that make workers unequal are moved on.
+    AS_THEY_LAY
+        They stayed in their partitions. Where they lie unevenly, the job is refused, because they
+        can still be placed at random.
+    ONE_WORKER
+        They are all on one worker.
+    """
+
+    AT_RANDOM = 1
+    AS_THEY_LAY = 2
+    ONE_WORKER = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +90,8 @@ class Job:
         kept from the user.
     data_memory : int
         Bytes of rows that a worker may hold; of more it takes them window by window. 0: no limit.
-    even : bool
-        Whether to refuse rows that lie unevenly on the workers, because they can be placed anew.
-    level : bool
-        Whether to move the few rows that make workers unequal that were placed at random.
+    placement : Placement
+        How the rows have come to the workers.
     gpus : int
         GPUs that the worker has, numbered from 0 as the framework sees them; 0: it was promised
         none.
@@ -87,8 +105,7 @@ class Job:
     environment: dict[str, str] = field(default_factory=dict)
     noise: tuple[str, ...] = ()
     data_memory: int = 0
-    even: bool = False
-    level: bool = False
+    placement: Placement = Placement.ONE_WORKER
     gpus: int = 0
 
 

@@ -17,6 +17,7 @@ from zoo.orca.driver.frame.partitions import known_partitions
 from zoo.orca.driver.frame.stacks import stack_spec, stacked
 from zoo.orca.errors import ColumnError
 from zoo.orca.wire.features import ColumnSpec, FeatureSpec
+from zoo.orca.wire.job import Placement
 
 #: The last column of a frame that carries validation rows: true for those.
 MARKER = "validation"
@@ -118,6 +119,11 @@ def prepare(
     frame = frame.withColumn(ORIGIN, F.spark_partition_id())
     # A number that is given is kept by adaptive execution. Plain repartition(n) would sort first.
     return frame.repartition(workers, F.rand(seed))
+
+
+def placement_of(frame: DataFrame) -> Placement:
+    """Return how the rows of a frame that `prepare` returned come to the workers."""
+    return Placement.AT_RANDOM if ORIGIN in frame.columns else Placement.AS_THEY_LAY
 
 
 def without_rows(df: DataFrame, spec: FeatureSpec) -> DataFrame:

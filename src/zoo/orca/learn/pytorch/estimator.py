@@ -255,7 +255,8 @@ class Estimator(TorchFiles):
             insist_on_optimizer=self._insists,
         )
         first = self._epochs_done
-        stats = self._fit_frame(
+        request = self._requests.fit(
+            self._state,
             frame,
             read_spec(frame, feature_cols, label_cols, sample_weight_col, **_NUMBERS),
             validation_data,
@@ -272,6 +273,7 @@ class Estimator(TorchFiles):
             name=name,
             options=options,
         )
+        stats = self._train(request)
         self._insists = False
         return EpochStats(stats, first) if reduce_results else by_worker(stats, first)
 
@@ -324,7 +326,8 @@ class Estimator(TorchFiles):
         """
         frame = checked_frame(data, "data")
         features, labels = self._known_columns(feature_cols, label_cols)
-        return self._evaluate_frame(
+        request = self._requests.evaluate(
+            self._state,
             frame,
             read_spec(frame, features, labels, sample_weight_col, **_NUMBERS),
             batch_size=batch_size,
@@ -334,6 +337,7 @@ class Estimator(TorchFiles):
             name=name,
             options=TorchOptions(info=dict(info or {})),
         )
+        return self._evaluate(request)
 
     def predict(
         self,

@@ -8,7 +8,7 @@ from typing import Any, cast
 from zoo.orca.errors import DataError, UnevenRowsError
 from zoo.orca.wire.faults import NO_ROWS, agree
 from zoo.orca.wire.features import FeatureSpec, fill_shapes
-from zoo.orca.wire.job import BuildJob, EvaluateJob, Job, TrainJob
+from zoo.orca.wire.job import BuildJob, EvaluateJob, Job, Placement, TrainJob
 from zoo.orca.wire.levelling import levelled
 from zoo.orca.wire.order import window_rows
 from zoo.orca.wire.outputs import OutputSpec
@@ -51,7 +51,9 @@ def _rows(job: Job, start: dict[str, Any], world: World) -> tuple[Rows, Rows | N
         counts = tuple(int(rank["rows"][kind]) for rank in spooled)
         if kind == "train" and not sum(counts):
             raise DataError(NO_ROWS)
-        if job.even and max(counts) * len(counts) > _MOST_UNEVEN * sum(counts):
+        if job.placement is Placement.AS_THEY_LAY and max(counts) * len(
+            counts
+        ) > _MOST_UNEVEN * sum(counts):
             raise UnevenRowsError(f"the workers have {list(counts)} rows")
         if sum(counts):
             sets.append(_set(job, start["files"][kind], spec, counts, shuffle, world))
@@ -64,7 +66,7 @@ def _set(
     job: Job, path: str, spec: FeatureSpec, counts: tuple[int, ...], shuffle: bool, world: World
 ) -> Rows:
     """Return one data set as this rank has it in the end."""
-    if job.level:
+    if job.placement is Placement.AT_RANDOM:
         rows = open_rows(path, spec, partial(level, counts=counts, collective=world.collective))
         counts = levelled(counts)
     else:

@@ -1,0 +1,84 @@
+"""A call of `fit`, `evaluate` or `predict`, checked and complete, before anything runs.
+
+All that the call will do is on the request: the rows, where they are placed, the job with every
+field, and how the stage runs. Nothing is added later, in whatever file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pyspark.sql import DataFrame
+
+from zoo.orca.driver.predict import predict_lazily
+from zoo.orca.driver.stage import Outcome, StageSettings, run_stage
+from zoo.orca.errors import UnevenRowsError
+from zoo.orca.wire.job import Job, PredictJob
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One barrier stage.
+
+    Parameters
+    ----------
+    title : str
+        What the stage is called in Spark's UI and in the progress.
+    frame : DataFrame
+        The rows, a partition for each worker, as `zoo.orca.driver.frame.source.prepare` returns
+        them.
+    job : Job
+    settings : StageSettings
+    at_random : callable or None
+        Returns the same request with its rows placed at random, where these stay as they lie.
+    """
+
+    title: str
+    frame: DataFrame
+    job: Job
+    settings: StageSettings
+    at_random: Callable[[], Request] | None = None
+
+    def run(self) -> Outcome:
+        """Run the stage; where its rows turn out to lie unevenly, run it with them at random.
+
+        Raises
+        ------
+        OrcaError
+            As `zoo.orca.driver.stage.run_stage`.
+        """
+        try:
+            return run_stage(self.frame, self.job, self.settings, self.title)
+        except UnevenRowsError:
+            # One large row group of a file is enough. Only the workers, who read them, can tell.
+            if self.at_random is None:
+                raise
+            return self.at_random().run()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PredictRequest:
+    """Lazy predictions.
+
+    Parameters
+    ----------
+    data : DataFrame
+    job : PredictJob
+    columns : tuple of str
+        The names of the outputs' columns.
+    """
+
+    data: DataFrame
+    job: PredictJob
+    columns: tuple[str, ...]
+
+    def run(self) -> DataFrame:
+        """Return the DataFrame with its predictions; nothing runs until an action.
+
+        Raises
+        ------
+        ColumnError, DeviceError
+            As `zoo.orca.driver.predict.predict_lazily`.
+        """
+        return predict_lazily(self.data, self.job, self.columns)

@@ -1,0 +1,226 @@
+"""From the arguments of a call to a request: checked, complete, and not yet run."""
+
+import uuid
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, TypeVar
+
+from pyspark.sql import DataFrame, SparkSession
+
+from zoo.orca.driver.frame.source import placement_of, prepare
+from zoo.orca.driver.request import PredictRequest, Request
+from zoo.orca.driver.session.cluster import nodes, threads_per_task
+from zoo.orca.driver.session.pythons import child_environment
+from zoo.orca.driver.session.settings import data_memory, max_result_bytes
+from zoo.orca.driver.stage import StageSettings
+from zoo.orca.errors import InvalidInputError
+from zoo.orca.learn.arguments import (
+    check_bounded,
+    check_installed,
+    checked_frame,
+    checked_name,
+    packed_callbacks,
+    positive,
+)
+from zoo.orca.learn.options import EngineOptions
+from zoo.orca.wire.features import FeatureSpec
+from zoo.orca.wire.job import (
+    BuildJob,
+    EvaluateJob,
+    Job,
+    ModelSpec,
+    Placement,
+    PredictJob,
+    TrainJob,
+)
+from zoo.orca.wire.outputs import OutputSpec
+from zoo.orca.wire.packing import State
+
+AnyJob = TypeVar("AnyJob", bound=Job)
+
+
+class Requests:
+    """Makes the requests of one estimator's calls.
+
+    Parameters
+    ----------
+    model : ModelSpec
+    options : EngineOptions
+    """
+
+    def __init__(self, model: ModelSpec, options: EngineOptions) -> None:
+        self._model, self._options = model, options
+
+    def fit(
+        self,
+        state: State | None,
+        data: DataFrame,
+        spec: FeatureSpec,
+        validation_data: DataFrame | None,
+        *,
+        epochs: int,
+        batch_size: int,
+        steps_per_epoch: int | None,
+        validation_steps: int | None,
+        callbacks: Sequence[Any] | None,
+        **fields: Any,
+    ) -> Request:
+        """Check the arguments that every `fit` has; `fields` are more of the request's."""
+        positive("epochs", epochs)
+        positive("batch_size", batch_size)
+        positive("steps_per_epoch", steps_per_epoch, optional=True)
+        positive("validation_steps", validation_steps, optional=True)
+        validation = None
+        if validation_data is not None:
+            validation = checked_frame(validation_data, "validation_data")
+        return self.over_rows(
+            TrainJob,
+            state,
+            data,
+            spec,
+            validation,
+            batch_size=batch_size,
+            epochs=epochs,
+            steps_per_epoch=steps_per_epoch,
+            validation_steps=validation_steps,
+            callbacks=packed_callbacks(callbacks),
+            max_state_bytes=max_result_bytes(data.sparkSession),
+            model_dir=self._options.model_dir,
+            run=f"fit-{uuid.uuid4().hex[:12]}",
+            **fields,
+        )
+
+    def evaluate(
+        self,
+        state: State | None,
+        data: DataFrame,
+        spec: FeatureSpec,
+        *,
+        batch_size: int,
+        num_steps: int | None,
+        callbacks: Sequence[Any] | None,
+        **fields: Any,
+    ) -> Request:
+        """Check the arguments that every `evaluate` has; `fields` are more of the request's."""
+        positive("batch_size", batch_size)
+        positive("num_steps", num_steps, optional=True)
+        return self.over_rows(
+            EvaluateJob,
+            state,
+            data,
+            spec,
+            batch_size=batch_size,
+            steps=num_steps,
+            callbacks=packed_callbacks(callbacks),
+            **fields,
+        )
+
+    def over_rows(
+        self,
+        kind: type[TrainJob] | type[EvaluateJob],
+        state: State | None,
+        data: DataFrame,
+        spec: FeatureSpec,
+        validation: DataFrame | None = None,
+        *,
+        verbose: int,
+        shuffle: bool | None = None,
+        name: str | None = None,
+        **fields: Any,
+    ) -> Request:
+        """Return a complete call over the rows of `data`, checked against schema and cluster.
+
+        Rows are moved to their workers at random, or stay where they are. Those that stay must lie
+        evenly there.
+        """
+        is_fit, spark = kind is TrainJob, data.sparkSession
+        title = "fit" if is_fit else "evaluate"
+        if shuffle is False:
+            raise InvalidInputError(
+                "shuffle=False is not there: every epoch takes the rows in a new order\n"
+                "Leave shuffle out: then a DataFrame that has one partition for each worker stays "
+                "where it is. shuffle=True places its rows on the workers at random"
+            )
+        check_bounded(title, data, validation)
+        check_installed(self._model.framework, self._options.environment, spark)
+        workers, seed = self.workers(spark), self._options.seed
+        frame = prepare(data, spec, workers, seed, validation, shuffle=bool(shuffle))
+        placement = placement_of(frame)
+        common: dict[str, Any] = {"verbose": verbose, **fields}
+        own = {"validate": validation is not None} if is_fit else {}
+        at_random = None
+        if placement is not Placement.AT_RANDOM:
+            call = partial(self.over_rows, kind, state, data, spec, validation, name=name)
+            at_random = partial(call, shuffle=True, **common)
+        return Request(
+            title=title,
+            frame=frame,
+            job=self._job(kind, state, spec, spark, placement=placement, **own, **common),
+            settings=self._settings(verbose, workers, checked_name(name)),
+            at_random=at_random,
+        )
+
+    def predict(
+        self,
+        state: State | None,
+        data: DataFrame,
+        spec: FeatureSpec,
+        columns: Sequence[str],
+        *,
+        batch_size: int | None,
+        outputs: tuple[OutputSpec, ...],
+    ) -> PredictRequest:
+        """Return lazy predictions under the names `columns`."""
+        spark = data.sparkSession
+        threads = threads_per_task(spark)
+        own: dict[str, Any] = {"batch_size": batch_size, "outputs": outputs, "threads": threads}
+        job = self._job(PredictJob, state, spec, spark, **own)
+        return PredictRequest(data=data, job=job, columns=tuple(columns))
+
+    def build(self, state: State | None, frame: DataFrame, spec: FeatureSpec) -> Request:
+        """Return a call on one worker with the rows of `frame`."""
+        return Request(
+            title="build",
+            frame=frame,
+            job=self._job(BuildJob, state, spec, frame.sparkSession),
+            settings=self._settings(0, 1, ""),
+        )
+
+    def workers(self, spark: SparkSession | None) -> int:
+        """Return the workers of a stage in a session."""
+        options = self._options
+        if options.num_workers is not None:
+            return options.num_workers
+        return options.workers_per_node * (1 if spark is None else nodes(spark))
+
+    def _settings(self, verbose: int, workers: int, name: str) -> StageSettings:
+        options = self._options
+        return StageSettings(
+            workers=workers,
+            verbose=verbose,
+            log_to_driver=options.log_to_driver,
+            cpu_binding=options.cpu_binding,
+            gpus=options.num_gpus_per_worker,
+            name=name,
+        )
+
+    def _job(
+        self,
+        kind: Callable[..., AnyJob],
+        state: State | None,
+        spec: FeatureSpec,
+        spark: SparkSession,
+        **fields: Any,
+    ) -> AnyJob:
+        """Return a job with all of its fields."""
+        return kind(
+            model=self._model,
+            columns=spec,
+            state=state.to_bytes() if state else None,
+            seed=self._options.seed,
+            environment={**child_environment(spark), **self._options.environment},
+            noise=self._options.noise,
+            data_memory=data_memory(spark),
+            gpus=self._options.num_gpus_per_worker,
+            **{"threads": 0, **fields},
+        )
