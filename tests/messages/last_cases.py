@@ -25,7 +25,7 @@ def _(world: World) -> Any:
 
         recipe = {**unpack(est._model.creator), "model": pack(broken, "model")}
         broken = recipe
-    est._model = replace(est._model, creator=pack(broken, "model_creator"))
+    est._requests._model = replace(est._model, creator=pack(broken, "model_creator"))
     return est.predict(world.frame, feature_cols=["x"]).collect()
 
 
