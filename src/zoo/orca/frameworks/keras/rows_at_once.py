@@ -4,7 +4,6 @@ On TensorFlow `zoo.orca.frameworks.keras.backends.tensorflow_memory` reads the g
 """
 
 from math import prod
-from typing import Any
 
 from zoo.orca.frameworks.keras.backends.tensorflow_memory import (
     BUDGET,
@@ -12,9 +11,10 @@ from zoo.orca.frameworks.keras.backends.tensorflow_memory import (
     FEWEST_ROWS,
     MOST_ROWS,
 )
+from zoo.orca.frameworks.keras.models import KerasModel
 
 
-def rows_by_layers(made: Any) -> int:
+def rows_by_layers(made: KerasModel) -> int:
     """Return how many rows to call a model with; few for one that is not of symbolic layers."""
     if not made.is_static:
         return FEWEST_ROWS

@@ -5,7 +5,11 @@ graph, so that the number, and with it the last bit of a prediction, is the same
 """
 
 import math
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+    from tensorflow.core.framework.tensor_shape_pb2 import TensorShapeProto
 
 #: With more rows than this a call's own cost is no longer seen.
 MOST_ROWS: Final = 1 << 16
@@ -16,7 +20,7 @@ BUDGET: Final = 256 << 20
 ELEMENT_BYTES: Final = 4
 
 
-def rows_at_once(traced: Any) -> int:
+def rows_at_once(traced: "tf.types.experimental.ConcreteFunction | None") -> int:
     """Return how many rows to call a model with.
 
     Parameters
@@ -38,7 +42,7 @@ def rows_at_once(traced: Any) -> int:
     return max(FEWEST_ROWS, min(MOST_ROWS, BUDGET // (elements * ELEMENT_BYTES)))
 
 
-def _elements_of_a_row(shape: Any) -> int | None:
+def _elements_of_a_row(shape: "TensorShapeProto") -> int | None:
     """Return a tensor's numbers for each row: 0 if it has no axis of rows, None if not known."""
     if shape.unknown_rank:
         return None

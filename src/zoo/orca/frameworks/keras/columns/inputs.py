@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.orca.errors import ModelError
+from zoo.orca.frameworks.common.structures import Structure
 from zoo.orca.frameworks.keras.columns.names import (
     Names,
     by_output,
@@ -15,6 +16,7 @@ from zoo.orca.frameworks.keras.columns.names import (
     matched,
     weights_by_name,
 )
+from zoo.orca.frameworks.keras.types import Tensor
 from zoo.orca.wire.features import ColumnSpec, FeatureSpec
 
 _WEIGHT = "\0weight"
@@ -31,7 +33,7 @@ class Input:
 
 
 @dataclass(frozen=True)
-class Part:
+class Role:
     """One column in its role: the array's name, the column's, and the shape of one row."""
 
     key: str
@@ -39,7 +41,7 @@ class Part:
     shape: Shape
 
 
-class Layout:
+class InputLayout:
     """How columns become the (inputs, labels, weights) of a batch.
 
     Parameters
@@ -76,14 +78,14 @@ class Layout:
                 _check(column, expected)
         ranks = [len(one.shape) for one in inputs] if inputs is not None else [2] * len(columns)
         self._features = [
-            Part(f"x{k}", column.name, _row_shape(column, rank))
+            Role(f"x{k}", column.name, _row_shape(column, rank))
             for k, (column, rank) in enumerate(zip(columns, ranks, strict=True))
         ]
         self._outputs = outputs
         self._weights = weights_by_name(spec, outputs)
         labels, self._label_keys = labels_by_name(spec, outputs)
         self._labels = [
-            Part(f"y{k}", column.name, _row_shape(column, 2)) for k, column in enumerate(labels)
+            Role(f"y{k}", column.name, _row_shape(column, 2)) for k, column in enumerate(labels)
         ]
 
     def feature_arrays(self, columns: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
@@ -148,7 +150,7 @@ class Layout:
             return [columns[0]] * outputs
         return [*columns] if len(columns) == outputs else [None] * outputs
 
-    def by_output(self, structure: Any, outputs: int) -> list[Any]:
+    def by_output(self, structure: Structure, outputs: int) -> list[Any]:
         """Return the part of each of so many outputs in what was given to `Model.compile`."""
         return by_output(structure, self._names(outputs))
 
@@ -156,11 +158,11 @@ class Layout:
         known = self._outputs.names if self._outputs is not None else ()
         return known if len(known) == outputs else [""] * outputs
 
-    def pack_features(self, tensors: Mapping[str, Any]) -> Any:
+    def pack_features(self, tensors: Mapping[str, Tensor]) -> Structure:
         """Return the inputs of a batch as the model is called with them."""
         return _structure([tensors[part.key] for part in self._features], self._keys)
 
-    def pack(self, tensors: Mapping[str, Any]) -> Any:
+    def pack(self, tensors: Mapping[str, Tensor]) -> Structure:
         """Return a batch as Keras's loops take it."""
         data = (self.pack_features(tensors),)
         if not self._labels:
@@ -216,7 +218,7 @@ def _nothing(column: ColumnSpec, shape: tuple[int, ...]) -> NDArray[Any]:
     return np.zeros(shape, column.dtype)
 
 
-def _structure(values: list[Any], keys: Sequence[str] | None) -> Any:
+def _structure(values: list[Any], keys: Sequence[str] | None) -> Structure:
     if keys is not None:
         return dict(zip(keys, values, strict=True))
     return values[0] if len(values) == 1 else tuple(values)

@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from zoo.orca.errors import DataError, ModelError
 from zoo.orca.frameworks.common.class_labels import check_class_labels
-from zoo.orca.frameworks.keras.columns.inputs import Layout
-from zoo.orca.frameworks.keras.models import Made
+from zoo.orca.frameworks.common.structures import Structure
+from zoo.orca.frameworks.keras.columns.inputs import InputLayout
+from zoo.orca.frameworks.keras.models import KerasModel
 from zoo.orca.worker.plugin import Rows, World
 
 _SPARSE = ("sparse_categorical_crossentropy", "SparseCategoricalCrossentropy")
@@ -43,14 +45,14 @@ class Labels:
 
     Parameters
     ----------
-    made : Made
+    made : KerasModel
         Built.
-    layout : Layout
+    layout : InputLayout
     features : structure
         A small batch of inputs.
     """
 
-    def __init__(self, made: Made, layout: Layout, features: Any) -> None:
+    def __init__(self, made: KerasModel, layout: InputLayout, features: Structure) -> None:
         self._made, self._layout, self._features = made, layout, features
 
     @functools.cached_property
@@ -133,14 +135,16 @@ class Labels:
                 f"Leave them out: class_weight={ {k: w for k, w in weights.items() if k in there} }"
             )
 
-    def _shown(self, weights: Mapping[int, float], values: Any, world: World) -> Sequence[int]:
+    def _shown(
+        self, weights: Mapping[int, float], values: NDArray[Any], world: World
+    ) -> Sequence[int]:
         """Return the classes of `weights` that any rank's labels show, and those of two."""
         seen = np.array([bool((values == key).any()) for key in weights], np.int64)
         world.collective.all_reduce(seen)
         return [0, 1, *(key for key, count in zip(weights, seen, strict=True) if count)]
 
 
-def _is_sparse(loss: Any) -> bool:
+def _is_sparse(loss: object) -> bool:
     """Whether a loss takes numbers of classes: a name, a function or an object of Keras's."""
     function = getattr(loss, "fn", loss)
     name = function if isinstance(function, str) else getattr(function, "__name__", "")
@@ -148,6 +152,6 @@ def _is_sparse(loss: Any) -> bool:
     return name in _SPARSE and (function is name or module.startswith(("keras.", "tf_keras.")))
 
 
-def _ignored(loss: Any) -> int | None:
+def _ignored(loss: object) -> int | None:
     found = getattr(loss, "_fn_kwargs", {}).get("ignore_class")
     return None if found is None else int(found)

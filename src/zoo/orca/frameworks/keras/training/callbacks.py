@@ -10,7 +10,7 @@
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,10 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.orca.errors import ModelError
-from zoo.orca.frameworks.keras.models import Made, value_of
+from zoo.orca.frameworks.keras.models import KerasModel, value_of
 from zoo.orca.frameworks.keras.training.metrics import restore
-from zoo.orca.frameworks.keras.training.position import Loop
+from zoo.orca.frameworks.keras.training.position import LoopPosition
 from zoo.orca.frameworks.keras.training.randomness import seed_epoch
+from zoo.orca.frameworks.keras.types import KerasCallback, Model, StepLogs, Variable
 from zoo.orca.wire.job import Progress
 from zoo.orca.worker.plugin import World
 
@@ -39,7 +40,7 @@ class Hooks:
     test: bool
 
 
-def hooks_of(callbacks: Sequence[Any], base: type) -> Hooks:
+def hooks_of(callbacks: Sequence[KerasCallback], base: type) -> Hooks:
     """Return whether any callback looks at single steps; the same on all ranks."""
     return Hooks(
         any(_looks(one, base, _BATCH_HOOKS) for one in callbacks),
@@ -47,7 +48,7 @@ def hooks_of(callbacks: Sequence[Any], base: type) -> Hooks:
     )
 
 
-def _looks(callback: Any, base: type, names: Sequence[str]) -> bool:
+def _looks(callback: KerasCallback, base: type, names: Sequence[str]) -> bool:
     # Keras's own callbacks that write have hooks for batches, used with some settings only.
     frequency = getattr(callback, "save_freq", getattr(callback, "update_freq", None))
     if frequency == "epoch" and type(callback).__module__.startswith(("keras.", "tf_keras.")):
@@ -58,7 +59,9 @@ def _looks(callback: Any, base: type, names: Sequence[str]) -> bool:
     )
 
 
-def user_callbacks(made: Made, callbacks: Sequence[Any], world: World) -> list[Any]:
+def user_callbacks(
+    made: KerasModel, callbacks: Sequence[KerasCallback], world: World
+) -> list[KerasCallback]:
     """Return those of the user's callbacks that run on this rank.
 
     Raises
@@ -106,9 +109,9 @@ class Frame:
         The job's.
     """
 
-    made: Made
+    made: KerasModel
     world: World
-    loop: Loop
+    loop: LoopPosition
     hooks: Hooks
     step_logs: Callable[[Any, float], dict[str, float]]
     pacing: list[Any]
@@ -125,7 +128,7 @@ class _NoRows:
 
     def __init__(self, frame: Frame) -> None:
         self._frame = frame
-        self._before: list[tuple[Any, NDArray[Any]]] | None = None
+        self._before: list[tuple[Variable, NDArray[Any]]] | None = None
 
     def begin(self, step: int) -> None:
         """Note the variables' values if the step has no rows."""
@@ -138,7 +141,7 @@ class _NoRows:
         if self._before is not None:
             restore(self._before, self._variables())
 
-    def _variables(self) -> list[Any]:
+    def _variables(self) -> list[Variable]:
         made = self._frame.made
         return [*made.metric_variables(), *made.non_trainable_variables]
 
@@ -158,27 +161,27 @@ def first_callback(frame: Frame) -> Any:
 
         _supports_tf_logs = True
 
-        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        def on_epoch_begin(self, epoch: int, logs: StepLogs = None) -> None:
             loop.begin("train")
             seed_epoch(frame.made, frame.seed, frame.world, loop.part.start)
             reporter.begin(epoch, self.params)
 
-        def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        def on_train_batch_begin(self, batch: int, logs: StepLogs = None) -> None:
             loop.step = batch
             reporter.step(batch)
             if watch_train:
                 no_rows.begin(batch)
 
-        def on_test_begin(self, logs: Any = None) -> None:
+        def on_test_begin(self, logs: StepLogs = None) -> None:
             loop.end_training()
             loop.begin("test")
 
-        def on_test_batch_begin(self, batch: int, logs: Any = None) -> None:
+        def on_test_batch_begin(self, batch: int, logs: StepLogs = None) -> None:
             loop.step = batch
             if watch_test:
                 no_rows.begin(batch)
 
-        def on_test_end(self, logs: Any = None) -> None:
+        def on_test_end(self, logs: StepLogs = None) -> None:
             loop.phase = ""
 
     if watch_train:
@@ -192,7 +195,7 @@ def _step_end(frame: Frame, no_rows: _NoRows, wanted: bool) -> Callable[..., Non
     """Return a callback's method for the end of a step."""
     loop = frame.loop
 
-    def on_batch_end(self: Any, batch: int, logs: Any = None) -> None:
+    def on_batch_end(self: KerasCallback, batch: int, logs: dict[str, Any]) -> None:
         loop.step = batch
         no_rows.end()
         if wanted and frame.several and loop.phase:
@@ -213,7 +216,7 @@ class _Reporter:
         self._epoch = self._epochs = 0
         self._last = time.monotonic()
 
-    def begin(self, epoch: int, params: dict[str, Any]) -> None:
+    def begin(self, epoch: int, params: Mapping[str, Any]) -> None:
         self._epoch, self._epochs = epoch, int(params.get("epochs") or 0)
         frame = self._frame
         self._last = time.monotonic()
@@ -258,7 +261,7 @@ def last_callback(frame: Frame, save: Callable[[], None] | None) -> Any:
 
         _supports_tf_logs = True
 
-        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        def on_epoch_end(self, epoch: int, logs: StepLogs = None) -> None:
             frame.loop.end_training()
             _agree(frame, self.model)
             if frame.world.rank == 0:
@@ -271,7 +274,7 @@ def last_callback(frame: Frame, save: Callable[[], None] | None) -> Any:
     return Last()
 
 
-def _agree(frame: Frame, model: Any) -> None:
+def _agree(frame: Frame, model: Model) -> None:
     """Stop on all ranks if any wants to; called on all ranks."""
     if frame.several:
         flag = np.array([bool(model.stop_training)], np.int64)
@@ -311,7 +314,7 @@ class _EpochEnds:
             world.report(Progress("warning", text=text, epoch=epoch))
 
 
-def numbers(logs: Any) -> dict[str, float]:
+def numbers(logs: StepLogs) -> dict[str, float]:
     """Return logs as plain floats; a value that is an array becomes one entry an element."""
     found: dict[str, float] = {}
     for name, value in (logs or {}).items():

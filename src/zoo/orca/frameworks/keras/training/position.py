@@ -41,7 +41,7 @@ class Part:
 
 
 @dataclass
-class Loop:
+class LoopPosition:
     """Where Keras's loop stands.
 
     Attributes
