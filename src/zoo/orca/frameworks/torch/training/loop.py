@@ -11,7 +11,7 @@ import torch
 
 from zoo.orca.errors import ModelError
 from zoo.orca.frameworks.common.cursor import cursor, first_step
-from zoo.orca.frameworks.torch.feed import Batch, Feed
+from zoo.orca.frameworks.torch.feed import Batch, TensorFeed
 from zoo.orca.frameworks.torch.metrics.gathered import Gathered
 from zoo.orca.frameworks.torch.models import seed_all
 from zoo.orca.frameworks.torch.saving.resumed import MADE
@@ -19,10 +19,10 @@ from zoo.orca.frameworks.torch.saving.state import read_state, training_bytes
 from zoo.orca.frameworks.torch.statistics import Buffers, Sync, batch_norms
 from zoo.orca.frameworks.torch.training.callbacks import MainCallback
 from zoo.orca.frameworks.torch.training.hook_steps import OperatorSteps
-from zoo.orca.frameworks.torch.training.runner import Runner
+from zoo.orca.frameworks.torch.training.runner import TrainingRunner
 from zoo.orca.frameworks.torch.training.schedules import EPOCH
-from zoo.orca.frameworks.torch.training.session import Session
-from zoo.orca.frameworks.torch.training.steps import PlainSteps, Steps
+from zoo.orca.frameworks.torch.training.session import TorchSession
+from zoo.orca.frameworks.torch.training.steps import EpochSteps, PlainSteps
 from zoo.orca.frameworks.torch.training.totals import Totals, reduced
 from zoo.orca.wire.job import EvaluateJob, Progress, TrainJob
 from zoo.orca.wire.packing import State
@@ -35,7 +35,7 @@ _REPORT_SECONDS = 0.2
 
 
 def train(
-    session: Session, job: TrainJob, rows: Rows, validation: Rows | None, world: World
+    session: TorchSession, job: TrainJob, rows: Rows, validation: Rows | None, world: World
 ) -> Trained:
     """Train for the job's epochs; called on all ranks."""
     return _Fit(session, job, rows, validation, world).run()
@@ -45,7 +45,12 @@ class _Fit:
     """One `fit`."""
 
     def __init__(
-        self, session: Session, job: TrainJob, rows: Rows, validation: Rows | None, world: World
+        self,
+        session: TorchSession,
+        job: TrainJob,
+        rows: Rows,
+        validation: Rows | None,
+        world: World,
     ) -> None:
         self._session, self._job, self._world = session, job, world
         self._runner, self._plan = session.runner, rows.plan
@@ -62,7 +67,7 @@ class _Fit:
         sync = self._sync()
         self._gathered = Gathered(session.training_metrics, world.collective, training=True)
         self._told = False
-        self._steps: Steps
+        self._steps: EpochSteps
         if session.has_own_steps:
             self._steps = OperatorSteps(self._runner, session.operator, sync, self._gathered)
         else:
@@ -177,13 +182,13 @@ class _Fit:
         )
 
 
-def evaluate(session: Session, job: EvaluateJob, rows: Rows) -> Evaluated:
+def evaluate(session: TorchSession, job: EvaluateJob, rows: Rows) -> Evaluated:
     """Evaluate one pass, or the first steps of it; called on all ranks."""
     session.check_labels(rows)
     return Evaluated(validate(session, session.feed(rows), job.steps), session.outputs)
 
 
-def validate(session: Session, feed: Feed, steps: int | None) -> dict[str, float]:
+def validate(session: TorchSession, feed: TensorFeed, steps: int | None) -> dict[str, float]:
     """Return loss and metrics over all workers' rows; called on all ranks."""
     runner, metrics = session.runner, session.metrics
     gathered = Gathered(metrics, runner.world.collective, training=False)
@@ -217,7 +222,7 @@ def validate(session: Session, feed: Feed, steps: int | None) -> dict[str, float
 
 
 def _evaluate_step(
-    session: Session, batch: Batch, index: int, totals: Totals, gathered: Gathered
+    session: TorchSession, batch: Batch, index: int, totals: Totals, gathered: Gathered
 ) -> None:
     runner, loss = session.runner, session.evaluation_loss
     given = runner.show(batch, index, "val")
@@ -236,7 +241,7 @@ def _evaluate_step(
         runner.tell("after_val_iter")
 
 
-def _evaluate_by_callback(runner: Runner, totals: Totals, for_metrics: bool) -> None:
+def _evaluate_by_callback(runner: TrainingRunner, totals: Totals, for_metrics: bool) -> None:
     """Let the user's main callback make a step of validation; without a loss there is none."""
     cast(MainCallback, runner.main_callback).on_val_forward(runner)
     rows = runner.batch.rows
@@ -249,7 +254,7 @@ def _evaluate_by_callback(runner: Runner, totals: Totals, for_metrics: bool) -> 
         )
 
 
-def _watched(session: Session, batches: Iterator[Batch], rows: list[int]) -> Iterator[Any]:
+def _watched(session: TorchSession, batches: Iterator[Batch], rows: list[int]) -> Iterator[Any]:
     runner = session.runner
     for index, batch in enumerate(batches):
         yield runner.show(batch, index, "val")
@@ -300,7 +305,7 @@ class _Reporter:
             told = Progress("epoch", epoch=epoch, epochs=self.epochs, steps=steps)
             self._world.report(told)
 
-    def step(self, done: int, steps: Steps) -> None:
+    def step(self, done: int, steps: EpochSteps) -> None:
         """Tell of a step if the last one told is some time ago."""
         now = time.monotonic()
         if not self._is_on or now - self._last < _REPORT_SECONDS:
