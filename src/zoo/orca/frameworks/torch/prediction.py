@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from zoo.orca.errors import ModelError
+from zoo.orca.frameworks.common.row_budget import rows_within
 from zoo.orca.frameworks.common.structures import Structure
 from zoo.orca.frameworks.torch.call_errors import CALL_ERRORS, call_error
 from zoo.orca.frameworks.torch.device import flat_tensors
@@ -22,11 +23,6 @@ from zoo.orca.wire.packing import State
 from zoo.orca.worker.collective.protocol import Alone
 from zoo.orca.worker.plugin import Columns, World
 
-#: With more rows than this a call's own cost is no longer seen.
-_MOST_ROWS: Final = 1 << 16
-_FEWEST_ROWS: Final = 32
-#: Bytes of what all modules of one call return. Few of them live at the same time.
-_BUDGET: Final = 256 << 20
 _SHORT: Final = (torch.bfloat16, torch.float16)
 
 
@@ -54,9 +50,7 @@ class TorchPrediction:
                     made.model.eval()  # what was built in there begins in training mode
                 write_weights(made.model, self._state)
             self._call = Call(made, self._state)
-            size = _row_elements(made, self._call, features)
-        fitting = _BUDGET // (4 * size) if size else _FEWEST_ROWS
-        return max(_FEWEST_ROWS, min(_MOST_ROWS, fitting))
+            return rows_within(_row_elements(made, self._call, features))
 
     def __call__(self, columns: Columns) -> list[NDArray[Any]]:
         """Return the outputs for these rows."""
