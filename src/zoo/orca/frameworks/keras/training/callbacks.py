@@ -8,9 +8,7 @@
     Last    workers agree whether to stop; progress, warnings, checkpoints
 """
 
-import math
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.orca.errors import ModelError
+from zoo.orca.frameworks.common.progress import TrainingReporter
 from zoo.orca.frameworks.keras.models import KerasModel, value_of
 from zoo.orca.frameworks.keras.training.metrics import restore
 from zoo.orca.frameworks.keras.training.position import LoopPosition
@@ -29,7 +28,6 @@ from zoo.orca.worker.plugin import World
 _WRITERS = ("ModelCheckpoint", "TensorBoard", "CSVLogger", "RemoteMonitor", "SwapEMAWeights")
 _BATCH_HOOKS = ("on_batch_begin", "on_batch_end", "on_train_batch_begin", "on_train_batch_end")
 _TEST_HOOKS = ("on_test_batch_begin", "on_test_batch_end")
-_REPORT_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
@@ -103,6 +101,7 @@ class Frame:
     ----------
     step_logs : callable
         From a step's logs and this rank's share to global ones.
+    reporter : TrainingReporter
     pacing : list
         The callback that sets how many steps a call runs, where one may.
     seed : int
@@ -113,6 +112,7 @@ class Frame:
     world: World
     loop: LoopPosition
     hooks: Hooks
+    reporter: TrainingReporter
     step_logs: Callable[[Any, float], dict[str, float]]
     pacing: list[Any]
     seed: int
@@ -153,7 +153,12 @@ def first_callback(frame: Frame) -> Any:
     """
     base = frame.made.keras.package().callbacks.Callback
     loop, no_rows = frame.loop, _NoRows(frame)
-    reporter = _Reporter(frame)
+    reporter = frame.reporter
+
+    def logs_so_far() -> dict[str, float]:
+        frame.made.keras.sync(frame.made.model)
+        return numbers(frame.made.model.get_metrics_result())
+
     watch_train, watch_test = loop.watched["train"], loop.watched["test"]
 
     class First(base):  # type: ignore[misc, valid-type]
@@ -164,11 +169,12 @@ def first_callback(frame: Frame) -> Any:
         def on_epoch_begin(self, epoch: int, logs: StepLogs = None) -> None:
             loop.begin("train")
             seed_epoch(frame.made, frame.seed, frame.world, loop.part.start)
-            reporter.begin(epoch, self.params)
+            reporter.epochs = int(self.params.get("epochs") or 0)
+            reporter.begin(epoch, loop.part.start, loop.part.count)
 
         def on_train_batch_begin(self, batch: int, logs: StepLogs = None) -> None:
             loop.step = batch
-            reporter.step(batch)
+            reporter.step(batch, logs_so_far)
             if watch_train:
                 no_rows.begin(batch)
 
@@ -207,43 +213,6 @@ def _step_end(frame: Frame, no_rows: _NoRows, wanted: bool) -> Callable[..., Non
     return on_batch_end
 
 
-class _Reporter:
-    """Tells the driver about steps, not often."""
-
-    def __init__(self, frame: Frame) -> None:
-        self._frame = frame
-        self._is_on = frame.world.rank == 0
-        self._epoch = self._epochs = 0
-        self._last = time.monotonic()
-
-    def begin(self, epoch: int, params: Mapping[str, Any]) -> None:
-        self._epoch, self._epochs = epoch, int(params.get("epochs") or 0)
-        frame = self._frame
-        self._last = time.monotonic()
-        if self._is_on:
-            steps = frame.loop.part.count
-            frame.world.report(Progress("epoch", epoch=epoch, epochs=self._epochs, steps=steps))
-
-    def step(self, step: int) -> None:
-        now = time.monotonic()
-        if not self._is_on or step == 0 or now - self._last < _REPORT_SECONDS:
-            return
-        self._last = now
-        frame = self._frame
-        frame.made.keras.sync(frame.made.model)
-        progress = Progress(
-            "step",
-            epoch=self._epoch,
-            epochs=self._epochs,
-            step=step,
-            steps=frame.loop.part.count,
-            rows=frame.loop.part.rows_before(step),
-            seconds=now - frame.loop.began,
-            logs=numbers(frame.made.model.get_metrics_result()),
-        )
-        frame.world.report(progress)
-
-
 def last_callback(frame: Frame, save: Callable[[], None] | None) -> Any:
     """Return the callback that runs after the user's and after Keras's history.
 
@@ -254,7 +223,7 @@ def last_callback(frame: Frame, save: Callable[[], None] | None) -> Any:
         Called at each epoch's end.
     """
     base = frame.made.keras.package().callbacks.Callback
-    ends = _EpochEnds(frame)
+    loop = frame.loop
 
     class Last(base):  # type: ignore[misc, valid-type]
         """Ends epochs alike on all ranks."""
@@ -262,10 +231,9 @@ def last_callback(frame: Frame, save: Callable[[], None] | None) -> Any:
         _supports_tf_logs = True
 
         def on_epoch_end(self, epoch: int, logs: StepLogs = None) -> None:
-            frame.loop.end_training()
+            loop.end_training()
             _agree(frame, self.model)
-            if frame.world.rank == 0:
-                ends.report(epoch, int(self.params.get("epochs") or 0), numbers(logs))
+            frame.reporter.end(loop.first + loop.taken - loop.part.start, numbers(logs))
             if save is not None:
                 save()
 
@@ -280,38 +248,6 @@ def _agree(frame: Frame, model: Model) -> None:
         flag = np.array([bool(model.stop_training)], np.int64)
         frame.world.collective.all_reduce(flag)
         model.stop_training = bool(flag[0])
-
-
-class _EpochEnds:
-    """Tells the driver how epochs ended."""
-
-    def __init__(self, frame: Frame) -> None:
-        self._frame = frame
-        self._warned = False
-
-    def report(self, epoch: int, epochs: int, logs: dict[str, float]) -> None:
-        """Report one epoch; a value that is not finite is a warning, once."""
-        loop, world = self._frame.loop, self._frame.world
-        part = loop.train
-        if part is None:
-            return
-        steps = loop.first + loop.taken - part.start
-        progress = Progress(
-            "epoch_end",
-            epoch=epoch,
-            epochs=epochs,
-            step=steps,
-            steps=steps,
-            rows=part.rows_before(steps),
-            seconds=time.monotonic() - loop.began,
-            logs=logs,
-        )
-        world.report(progress)
-        bad = [name for name, value in logs.items() if not math.isfinite(value)]
-        if bad and not self._warned:
-            self._warned = True
-            text = f"{', '.join(bad)} is not a finite number after epoch {epoch + 1}"
-            world.report(Progress("warning", text=text, epoch=epoch))
 
 
 def numbers(logs: StepLogs) -> dict[str, float]:

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.orca.frameworks.common.cursor import first_step
+from zoo.orca.frameworks.common.cursor import cursor, first_step
+from zoo.orca.frameworks.common.progress import TrainingReporter
 from zoo.orca.frameworks.common.structures import Structure
 from zoo.orca.frameworks.keras.columns.culprit import broken_row
 from zoo.orca.frameworks.keras.columns.labels import Labels
@@ -176,7 +177,8 @@ class KerasSession:
         def of_step(step_logs: Structure, share: float) -> dict[str, float]:
             return numbers(logs.of_step(step_logs, share))
 
-        return Frame(made, world, loop, hooks, of_step, pacing, self._seed)
+        reporter = TrainingReporter(world, plans.get("train") or plans["test"])
+        return Frame(made, world, loop, hooks, reporter, of_step, pacing, self._seed)
 
     def _make_logs_global(
         self,
@@ -290,16 +292,9 @@ class _Progress:
     def state(self) -> State:
         """Return the state as it is now, with the place in the rows to go on from."""
         done = self.begun.meta.get("step", 0) if self.begun is not None else 0
-        pass_index, step = divmod(self.loop.first + self.loop.taken, self.plan.steps_per_pass)
-        cursor = {
-            "pass": pass_index,
-            "step": step,
-            "rows": self.plan.rows,
-            "batch_size": self.plan.batch_size,
-            "window": self.plan.window,
-        }
+        place = cursor(self.plan, self.loop.first + self.loop.taken)
         epoch = self.job.initial_epoch + len(self.records.epoch)
-        meta = {"epoch": epoch, "step": done + self.loop.taken, "cursor": cursor}
+        meta = {"epoch": epoch, "step": done + self.loop.taken, "cursor": place}
         return read_state(self.made, meta)
 
     def save(self, world: World) -> None:
