@@ -12,7 +12,7 @@ LONGEST_FUNCTION = 50
 MAY_PRINT = {"zoo.orca.driver.display"}
 FRAMEWORKS = "zoo.orca.frameworks."
 #: The share of arguments in `zoo.orca.frameworks` that say nothing of what they take: it may fall.
-MOST_ANY = 0.012
+MOST_ANY = 0.002
 #: Names for `Any` that say something all the same.
 NAMES_OF_ANY = {
     "Tensor": "of TensorFlow, JAX or torch: they have no members in common",

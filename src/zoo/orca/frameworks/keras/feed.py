@@ -129,7 +129,7 @@ class ArrayFeed(StepFeed):
         """Return `count` steps for Keras's loop; `start` is asked whenever they are begun."""
         return _adapter(lambda: self._batches(start, count), count)
 
-    def _batches(self, start: Callable[[], int], count: int) -> Iterator[Any]:
+    def _batches(self, start: Callable[[], int], count: int) -> Iterator[Structure]:
         for arrays, rows, of in self._timed(_ahead(self._steps.take(start(), count))):
             tensors = {name: self.tensor(values) for name, values in arrays.items()}
             counts = zip(rows.tolist(), of.tolist(), strict=True)

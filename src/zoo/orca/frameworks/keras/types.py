@@ -32,7 +32,7 @@ class Variable(Protocol):
     def numpy(self) -> NDArray[Any]:
         """Return the value, wherever it is kept."""
 
-    def assign(self, value: Any) -> Any:
+    def assign(self, value: object) -> Any:
         """Take another value."""
 
 
@@ -55,7 +55,7 @@ class KerasMetric(Protocol):
     def get_config(self) -> dict[str, Any]:
         """Return the metric's configuration."""
 
-    def update_state(self, *args: Any, **kwargs: Any) -> Any:
+    def update_state(self, *args: object, **kwargs: object) -> Any:
         """Take a batch into account."""
 
     def merge_state(self, metrics: Sequence["KerasMetric"]) -> Any:
@@ -67,7 +67,7 @@ class KerasLoss(Protocol):
 
     reduction: str | None
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: object, **kwargs: object) -> Any:
         """Return the loss of a batch."""
 
 
@@ -106,19 +106,19 @@ class Model(Protocol):
     def __call__(self, inputs: Structure) -> Structure:
         """Return the outputs for a batch."""
 
-    def compile(self, **arguments: Any) -> None:
+    def compile(self, **arguments: object) -> None:
         """Take loss, optimizer and metrics."""
 
-    def fit(self, data: Any, **arguments: Any) -> Any:
+    def fit(self, data: object, **arguments: object) -> Any:
         """Train."""
 
-    def evaluate(self, data: Any, **arguments: Any) -> Any:
+    def evaluate(self, data: object, **arguments: object) -> Any:
         """Evaluate."""
 
-    def predict_step(self, *arguments: Any) -> Any:
+    def predict_step(self, *arguments: object) -> Any:
         """Return what comes out for a batch."""
 
-    def test_step(self, *arguments: Any) -> Any:
+    def test_step(self, *arguments: object) -> Any:
         """Evaluate a batch."""
 
     def get_metrics_result(self) -> dict[str, Any]:

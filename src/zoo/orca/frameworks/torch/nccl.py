@@ -49,7 +49,7 @@ class Nccl:
     from one thread at a time; `abort` may be called from any.
     """
 
-    def __init__(self, base: Collective, group: Any) -> None:
+    def __init__(self, base: Collective, group: "torch.distributed.ProcessGroup | None") -> None:
         self._base = base
         self._group = group
         self._failed = False

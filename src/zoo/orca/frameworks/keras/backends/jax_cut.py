@@ -86,7 +86,7 @@ class _Cut:
         replaced = dict(zip(jaxpr.invars[:held], after, strict=True))
         self._pieces = _pieces(jaxpr, replaced)
 
-    def __call__(self, leaves: Sequence[Any]) -> Any:
+    def __call__(self, leaves: Sequence[jax.Array]) -> Structure:
         known = {**self._constants, **dict(zip(self._inputs, leaves, strict=True))}
         for piece in self._pieces:
             piece.run(known)
@@ -123,7 +123,7 @@ def _has_exchange(closed: ClosedJaxpr) -> bool:
 class _Piece:
     """Equations that run together, and the exchanges that follow them."""
 
-    def __init__(self, equations: list[Any], exchanges: list[Any]) -> None:
+    def __init__(self, equations: list[JaxprEqn], exchanges: list[JaxprEqn]) -> None:
         self.equations, self.exchanges = equations, exchanges
         self.needs = _unbound(equations)
         self.makes = [v for equation in equations for v in equation.outvars]
@@ -141,8 +141,9 @@ class _Piece:
         piece = Jaxpr((), [*worn, *kept], self._gives, self.equations, effects)
         function = jaxpr_as_fun(ClosedJaxpr(piece, ()))
 
-        def compute(worn_values: list[Any], kept_values: list[Any]) -> Any:
-            return function(*worn_values, *kept_values)
+        def compute(worn_values: list[jax.Array], kept_values: list[jax.Array]) -> list[jax.Array]:
+            found: list[jax.Array] = function(*worn_values, *kept_values)
+            return found
 
         self._compiled = jax.jit(compute, donate_argnums=0)
 
@@ -158,7 +159,7 @@ class _Piece:
 def _pieces(jaxpr: Jaxpr, replaced: dict[Any, Any]) -> list[_Piece]:
     """Deal equations to pieces: each to the first in which all it reads is known."""
     level: dict[Any, int] = {}
-    dealt: list[tuple[list[Any], list[Any]]] = [([], [])]
+    dealt: list[tuple[list[JaxprEqn], list[JaxprEqn]]] = [([], [])]
     for equation in jaxpr.eqns:
         place = max((level.get(v, 0) for v in _read(equation)), default=0)
         while place >= len(dealt):
@@ -180,7 +181,7 @@ def _read(equation: JaxprEqn) -> list[Any]:
     return [v for v in equation.invars if not isinstance(v, Literal)]
 
 
-def _unbound(equations: list[Any]) -> list[Any]:
+def _unbound(equations: list[JaxprEqn]) -> list[Any]:
     """Return the variables that equations read and none of them makes, in order."""
     made: set[Any] = set()
     found: dict[Any, None] = {}

@@ -101,7 +101,7 @@ def counted(original: StepFunction, step: Step, check: Callable[[], None]) -> St
     return counted_step
 
 
-def _where(condition: jax.Array, new: list[Any], old: list[Any]) -> list[Any]:
+def _where(condition: jax.Array, new: list[jax.Array], old: list[jax.Array]) -> list[jax.Array]:
     return [a if a is b else jnp.where(condition, a, b) for a, b in zip(new, old, strict=True)]
 
 
@@ -216,7 +216,7 @@ class JaxPredict:
         # What has no entry for each of them is handed on as it is, to be refused.
         return [one[:rows] if one.shape[:1] == (room,) else one for one in outputs]
 
-    def _predict(self, state: Any, batch: dict[str, Any]) -> list[Any]:
+    def _predict(self, state: Structure, batch: dict[str, Any]) -> list[Any]:
         outputs, _ = self._made.model.predict_step(state, (self._layout.pack_features(batch),))
         return list(self._made.keras.flatten(outputs))
 
@@ -230,7 +230,7 @@ def predicted(model: Model, features: Structure) -> Structure:
 predict = JaxPredict
 
 
-def _state(model: Model) -> tuple[list[Any], list[Any]]:
+def _state(model: Model) -> tuple[list[jax.Array], list[jax.Array]]:
     return (
         [variable.value for variable in model.trainable_variables],
         [variable.value for variable in model.non_trainable_variables],

@@ -67,7 +67,7 @@ def _cut(
     specs: Sequence[GradientSpec],
     rows: tf.Tensor,
     of: tf.Tensor,
-    inputs: list[Any],
+    inputs: list[tf.Tensor],
     timed: Callable[[Callable[..., Any]], Callable[..., Any]],
 ) -> list[tuple[Any, Any]]:
     """Return values, and numbers of rows where there are some, of each gradient's sum."""

@@ -218,7 +218,7 @@ def _nothing(column: ColumnSpec, shape: tuple[int, ...]) -> NDArray[Any]:
     return np.zeros(shape, column.dtype)
 
 
-def _structure(values: list[Any], keys: Sequence[str] | None) -> Structure:
+def _structure(values: list[Tensor], keys: Sequence[str] | None) -> Structure:
     if keys is not None:
         return dict(zip(keys, values, strict=True))
     return values[0] if len(values) == 1 else tuple(values)

@@ -8,7 +8,6 @@ compared, over workers and with the state.
 import hashlib
 import json
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -86,7 +85,7 @@ _WAY_OUT = (
 )
 
 
-def _difference(one: Sequence[Any], other: Sequence[Any]) -> tuple[str, int, int] | None:
+def _difference(one: Sequence[Table], other: Sequence[Table]) -> tuple[str, int, int] | None:
     """Return the first layer that differs, with its entries in both; names may differ."""
     nothing = ("", 0, "")
     for k in range(max(len(one), len(other))):

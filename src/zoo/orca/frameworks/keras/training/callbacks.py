@@ -114,7 +114,7 @@ class Frame:
     hooks: Hooks
     reporter: TrainingReporter
     step_logs: Callable[[Any, float], dict[str, float]]
-    pacing: list[Any]
+    pacing: list[KerasCallback]
     seed: int
 
     @property
@@ -146,7 +146,7 @@ class _NoRows:
         return [*made.metric_variables(), *made.non_trainable_variables]
 
 
-def first_callback(frame: Frame) -> Any:
+def first_callback(frame: Frame) -> KerasCallback:
     """Return the callback that runs before the user's.
 
     It has a hook for the end of steps only where the loop is to be watched: Keras waits for it.
@@ -213,7 +213,7 @@ def _step_end(frame: Frame, no_rows: _NoRows, wanted: bool) -> Callable[..., Non
     return on_batch_end
 
 
-def last_callback(frame: Frame, save: Callable[[], None] | None) -> Any:
+def last_callback(frame: Frame, save: Callable[[], None] | None) -> KerasCallback:
     """Return the callback that runs after the user's and after Keras's history.
 
     Parameters

@@ -8,10 +8,9 @@ of JAX and torch.
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any
 
 from zoo.orca.frameworks.keras.protocols import Feed
-from zoo.orca.frameworks.keras.types import Model, StepLogs
+from zoo.orca.frameworks.keras.types import KerasCallback, Model, StepLogs
 from zoo.orca.worker.timings import Timings
 
 
@@ -49,7 +48,7 @@ class KerasClock(ABC):
     def parts(self, elapsed: float, exchange: float) -> dict[str, float]:
         """Return what so many seconds of calls were spent on, beside the exchange."""
 
-    def callbacks(self, base: type) -> tuple[Any, Any]:
+    def callbacks(self, base: type) -> tuple[KerasCallback, KerasCallback]:
         """Return the callbacks that belong before and after all others."""
         clock = self
 

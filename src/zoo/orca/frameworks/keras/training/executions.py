@@ -6,9 +6,8 @@ depend on it, so workers need not agree.
 """
 
 import time
-from typing import Any
 
-from zoo.orca.frameworks.keras.types import StepLogs, Variable
+from zoo.orca.frameworks.keras.types import KerasCallback, StepLogs, Variable
 
 #: What a variable begins with: above one, so that Keras builds the function with a loop.
 BEGIN = 2
@@ -18,7 +17,7 @@ _SECONDS = 0.2
 _GROWTH = 4
 
 
-def pace(base: type, steps: Variable) -> Any:
+def pace(base: type, steps: Variable) -> KerasCallback:
     """Return the callback that sets the steps of a call by the time they take.
 
     Parameters
