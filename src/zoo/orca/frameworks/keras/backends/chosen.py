@@ -17,4 +17,5 @@ def backend_of(name: str) -> Backend:
         from zoo.orca.frameworks.keras.backends import on_torch
 
         return on_torch
-    raise ModuleNotFoundError(f"nothing here is for Keras's backend {name!r}")
+    missing = f"{__package__}.on_{name}"
+    raise ModuleNotFoundError(f"No module named {missing!r}", name=missing)
