@@ -1,8 +1,9 @@
 """The user's Keras objects, as far as Orca uses them.
 
-What is named here is all that this package touches of a model, an optimizer and so on, Keras's
-private members among them: those a new release of Keras may change. Members of one Keras alone are
-touched in `versions/` and `backends/` only.
+What this package touches of a model, an optimizer and so on is named here, Keras's private members
+among them: those a new release of Keras may change. Members of one Keras alone are touched in
+`versions/` and `backends/` only. Those that an object may lack are not named: they are asked for
+with `getattr`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
