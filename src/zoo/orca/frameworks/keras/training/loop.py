@@ -72,6 +72,7 @@ class KerasSession:
         if (output := self.layout.output_of_lone_label) is not None:
             made.keras.give_label(made.model, output)
         self.feed = self.feed_of(rows, self._class_weight)
+        self.feed.sample()  # refuses columns that a backend cannot take before a model meets them
         some = {name: rows_or_one(values[:2]) for name, values in rows.columns.items()}
         arrays = self.layout.feature_arrays(some)
         self.outputs: tuple[OutputSpec, ...] = outputs_of(made, self.layout, arrays)
