@@ -10,6 +10,18 @@ from tests.source_tree import Module, modules
 LONGEST_FILE = 400
 LONGEST_FUNCTION = 50
 MAY_PRINT = {"zoo.orca.driver.reports.display"}
+FRAMEWORKS = "zoo.orca.frameworks."
+#: The share of arguments in `zoo.orca.frameworks` that say nothing of what they take: it may fall.
+MOST_ANY = 0.002
+#: Names for `Any` that say something all the same.
+NAMES_OF_ANY = {
+    "Tensor": "of TensorFlow, JAX or torch: they have no members in common",
+    "Structure": "tensors in lists, tuples and dicts, nested as the user's model has them",
+}
+#: Classes that several modules may have under one name.
+SAME_NAMES = {
+    "Estimator": "each framework's, as the original has them",
+}
 
 each_module = pytest.mark.parametrize("module", modules(), ids=lambda module: module.name)
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -54,6 +66,26 @@ def calls(module: Module, name: str) -> list[int]:
     ]
 
 
+def arguments(function: Function) -> Iterator[ast.arg]:
+    """A function's arguments, but for the instance or class that it belongs to."""
+    given = function.args
+    several = [one for one in (given.vararg, given.kwarg) if one is not None]
+    for one in [*given.posonlyargs, *given.args, *given.kwonlyargs, *several]:
+        if one.arg not in ("self", "cls"):
+            yield one
+
+
+def names_of_any(module: Module) -> set[str]:
+    """The names that a module gives to `Any`."""
+    found = set()
+    for node in module.tree.body:
+        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            if ast.unparse(node.value) in ("Any", "typing.Any"):
+                found |= {ast.unparse(target) for target in targets}
+    return found
+
+
 @each_module
 def test_file_is_short(module):
     assert len(module.path.read_text().splitlines()) < LONGEST_FILE
@@ -93,3 +125,30 @@ def test_module_says_what_it_is(module):
 
 def test_no_drawer_for_odds_and_ends():
     assert not [m.name for m in modules() if m.path.stem in ("utils", "util", "helpers", "misc")]
+
+
+def test_arguments_of_frameworks_say_what_they_take():
+    found = [module for module in modules() if module.name.startswith(FRAMEWORKS)]
+    nothing = {"Any", "typing.Any"}.union(*map(names_of_any, found)) - set(NAMES_OF_ANY)
+    given = [
+        ast.unparse(one.annotation).strip("'") if one.annotation is not None else "Any"
+        for module in found
+        for function in functions(module)
+        for one in arguments(function)
+    ]
+    share = sum(one in nothing for one in given) / len(given)
+    assert share <= MOST_ANY
+
+
+def test_no_name_for_any_is_left_over():
+    assert set(NAMES_OF_ANY) <= set().union(*map(names_of_any, modules()))
+
+
+def test_one_class_one_name():
+    homes: dict[str, list[str]] = {}
+    for module in modules():
+        for node in module.tree.body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                homes.setdefault(node.name, []).append(module.name)
+    twins = {name: found for name, found in homes.items() if len(found) > 1}
+    assert twins.keys() == SAME_NAMES.keys(), twins

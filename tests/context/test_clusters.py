@@ -3,7 +3,7 @@
 import pytest
 
 from zoo.orca.context.clusters import plan_launch, requested_conf
-from zoo.orca.context.request import Request
+from zoo.orca.context.request import SessionRequest
 from zoo.orca.errors import InvalidInputError
 
 K8S = {"master": "k8s://https://api:443", "container_image": "image:1"}
@@ -11,7 +11,9 @@ K8S = {"master": "k8s://https://api:443", "container_image": "image:1"}
 
 def plan(mode="local", *, options=None, **arguments):
     return plan_launch(
-        Request(cluster_mode=mode, options=options or {}, python="/py/bin/python", **arguments)
+        SessionRequest(
+            cluster_mode=mode, options=options or {}, python="/py/bin/python", **arguments
+        )
     )
 
 
@@ -225,12 +227,12 @@ def test_values_that_cannot_be_meant(arguments):
 
 
 def test_requested_conf_is_what_differs_from_the_defaults():
-    assert requested_conf(Request()) == {}
-    assert requested_conf(Request(cores=2, conf={"spark.x": 1})) == {
+    assert requested_conf(SessionRequest()) == {}
+    assert requested_conf(SessionRequest(cores=2, conf={"spark.x": 1})) == {
         "spark.master": "local[2]",
         "spark.x": "1",
     }
-    assert requested_conf(Request(cluster_mode="yarn", num_nodes=4)) == {
+    assert requested_conf(SessionRequest(cluster_mode="yarn", num_nodes=4)) == {
         "spark.master": "yarn",
         "spark.executor.instances": "4",
     }

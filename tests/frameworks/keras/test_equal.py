@@ -32,9 +32,9 @@ def columns(rows: int = 103) -> dict[str, np.ndarray]:
 
 def one_worker(job, batches, inputs, labels, weight=None, class_weight=None):
     """Plain Keras over the global batches; what each step is given is written out here."""
-    from zoo.orca.frameworks.keras.models import Made
+    from zoo.orca.frameworks.keras.models import KerasModel
 
-    made = Made(job)
+    made = KerasModel(job)
 
     def shaped(batch, names):
         found = [batch[n][:, None] if batch[n].ndim == 1 else batch[n] for n in names]

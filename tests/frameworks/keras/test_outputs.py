@@ -56,9 +56,9 @@ def test_outputs_whose_rank_only_a_batch_shows(ranks, by, counts):
 
 def fitted(job, batches):
     """Plain Keras's loss and weights over batches."""
-    from zoo.orca.frameworks.keras.models import Made
+    from zoo.orca.frameworks.keras.models import KerasModel
 
-    model = Made(job).model
+    model = KerasModel(job).model
     x, y = (np.concatenate([batch[name] for batch in batches]) for name in "xy")
     history = model.fit(x, y, batch_size=len(batches[0]["x"]), shuffle=False, verbose=0).history
     return history["loss"], model.get_weights()

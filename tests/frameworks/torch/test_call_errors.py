@@ -243,11 +243,11 @@ def test_recipes_are_checked_on_the_driver():
 def test_missing_torch_on_the_driver(monkeypatch):
     import sys
 
-    import zoo.orca.frameworks
+    import zoo.orca.frameworks.torch.saving
     from zoo.orca.learn.pytorch import files
 
     # A module that was imported before is an attribute of its package too, and found there first.
-    monkeypatch.delattr(zoo.orca.frameworks, "torch_driver", raising=False)
+    monkeypatch.delattr(zoo.orca.frameworks.torch.saving, "files", raising=False)
     monkeypatch.setitem(sys.modules, "zoo.orca.frameworks.torch.saving.files", None)
     with pytest.raises(MissingPackageError, match=r"pip install 'zoo-orca\[torch\]'"):
         files.get_model(None)

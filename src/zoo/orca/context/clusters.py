@@ -12,7 +12,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from zoo.orca.context.request import DEFAULT_MEMORY, Request, check, did_you_mean, unused_options
+from zoo.orca.context.request import (
+    DEFAULT_MEMORY,
+    SessionRequest,
+    check,
+    did_you_mean,
+    unused_options,
+)
 from zoo.orca.errors import InvalidInputError
 
 _LOG_CONFIGURATION = Path(__file__).with_name("log4j2.properties")
@@ -45,7 +51,7 @@ class Launch:
     submit_command: str | None = None
 
 
-def plan_launch(request: Request) -> Launch:
+def plan_launch(request: SessionRequest) -> Launch:
     """Return the configuration that gives what was asked for.
 
     Raises
@@ -80,7 +86,7 @@ def plan_launch(request: Request) -> Launch:
     )
 
 
-def requested_conf(request: Request) -> dict[str, str]:
+def requested_conf(request: SessionRequest) -> dict[str, str]:
     """Return what the request asks for beyond its mode's defaults, for comparing with a session."""
     asked = plan_launch(request).conf
     plain = replace(request, cores=None, memory=DEFAULT_MEMORY, num_nodes=1, conf={})
@@ -98,7 +104,7 @@ _COMMON = {
 }
 
 
-def _local(request: Request) -> Launch:
+def _local(request: SessionRequest) -> Launch:
     cores = "*" if request.cores is None else request.cores
     conf = {
         "spark.master": f"local[{cores}]",
@@ -125,7 +131,7 @@ def _local(request: Request) -> Launch:
     return Launch(conf=conf, environment=environment, warnings=warnings)
 
 
-def _standalone(request: Request) -> Launch:
+def _standalone(request: SessionRequest) -> Launch:
     master = _required(request, "master", "the cluster's URL, such as spark://host:7077")
     conf = {
         "spark.master": master,
@@ -136,12 +142,12 @@ def _standalone(request: Request) -> Launch:
     return Launch(conf=conf, environment=environment)
 
 
-def _yarn(request: Request) -> Launch:
+def _yarn(request: SessionRequest) -> Launch:
     conf = {"spark.master": "yarn", "spark.submit.deployMode": "client", **_executors(request)}
     return _with_shipped_python(request, conf)
 
 
-def _k8s(request: Request) -> Launch:
+def _k8s(request: SessionRequest) -> Launch:
     master = _required(request, "master", "the API server's URL, such as k8s://https://host:443")
     image = _required(request, "container_image", "the executors' image")
     conf = {
@@ -154,7 +160,7 @@ def _k8s(request: Request) -> Launch:
     return replace(_with_shipped_python(request, conf), warnings=())
 
 
-def _spark_submit(request: Request) -> Launch:
+def _spark_submit(request: SessionRequest) -> Launch:
     """Leave everything that has an option of spark-submit to spark-submit."""
     sizes = {
         "cores": request.cores is not None,
@@ -171,10 +177,12 @@ def _spark_submit(request: Request) -> Launch:
     return Launch(conf={}, submit_command="spark-submit your_program.py", warnings=warnings)
 
 
-def _cluster_driver(client: Callable[[Request], Launch]) -> Callable[[Request], Launch]:
+def _cluster_driver(
+    client: Callable[[SessionRequest], Launch],
+) -> Callable[[SessionRequest], Launch]:
     """Make the mode whose driver runs in the cluster from the one whose driver runs here."""
 
-    def build(request: Request) -> Launch:
+    def build(request: SessionRequest) -> Launch:
         conf = client(request).conf | _options_conf(request.options) | _user_conf(request)
         command = ["spark-submit", "--master", conf.pop("spark.master"), "--deploy-mode", "cluster"]
         conf.pop("spark.submit.deployMode")
@@ -189,7 +197,7 @@ def _cluster_driver(client: Callable[[Request], Launch]) -> Callable[[Request], 
 class _Mode:
     """One cluster mode: what builds it, and the keyword arguments it listens to."""
 
-    build: Callable[[Request], Launch]
+    build: Callable[[SessionRequest], Launch]
     options: frozenset[str]
 
 
@@ -215,7 +223,7 @@ _MODES = {
 _KNOWN = frozenset[str]().union(*(mode.options for mode in _MODES.values()))
 
 
-def _executors(request: Request) -> dict[str, str]:
+def _executors(request: SessionRequest) -> dict[str, str]:
     """Return the size and number of the executors."""
     return {
         "spark.executor.instances": str(request.num_nodes),
@@ -226,7 +234,7 @@ def _executors(request: Request) -> dict[str, str]:
     }
 
 
-def _workers_python(request: Request, default: str) -> str:
+def _workers_python(request: SessionRequest, default: str) -> str:
     """Return the workers' Python: the argument, else the environment's, else the default."""
     return str(request.options.get("python_location") or request.python_from_environment or default)
 
@@ -237,7 +245,7 @@ def _with_python(conf: dict[str, str], python: str) -> tuple[dict[str, str], dic
     return conf | {"spark.pyspark.python": python}, {"PYSPARK_PYTHON": python}
 
 
-def _with_shipped_python(request: Request, conf: dict[str, str]) -> Launch:
+def _with_shipped_python(request: SessionRequest, conf: dict[str, str]) -> Launch:
     """Give executors on other machines a Python: the shipped archive's, or one of their own."""
     archive = request.options.get("penv_archive")
     python = _workers_python(request, f"{_ARCHIVE_NAME}/bin/python" if archive else "python3")
@@ -289,7 +297,7 @@ def _options_environment(options: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def _required(request: Request, name: str, what: str) -> str:
+def _required(request: SessionRequest, name: str, what: str) -> str:
     value = request.options.get(name)
     if not value:
         raise InvalidInputError(
@@ -298,7 +306,7 @@ def _required(request: Request, name: str, what: str) -> str:
     return str(value)
 
 
-def _user_conf(request: Request) -> dict[str, str]:
+def _user_conf(request: SessionRequest) -> dict[str, str]:
     return {str(key): _text(value) for key, value in request.conf.items()}
 
 

@@ -2,7 +2,7 @@
 
 ::
 
-    init_orca_context -> request.Request -> clusters.plan_launch -> java.start_gateway -> session
+    init_orca_context -> request.SessionRequest -> clusters.plan_launch -> java.start_gateway -> session
                          what was asked     Spark configuration     a quiet JVM
 
 An active session is adopted, whoever created it. Only a session that was created here is stopped
@@ -26,7 +26,7 @@ from zoo.orca.context.class_archive import find_class_archive
 from zoo.orca.context.clusters import Launch, plan_launch, requested_conf
 from zoo.orca.context.java import find_java, start_gateway
 from zoo.orca.context.places import refuse_in_worker
-from zoo.orca.context.request import DEFAULT_MEMORY, Request
+from zoo.orca.context.request import DEFAULT_MEMORY, SessionRequest
 from zoo.orca.context.sessions import context_of, remember
 from zoo.orca.errors import ContextError, InvalidInputError
 
@@ -129,9 +129,9 @@ def stop_orca_context() -> None:
             session.stop()
 
 
-def _request(**arguments: Any) -> Request:
+def _request(**arguments: Any) -> SessionRequest:
     """Add to the arguments what this process knows."""
-    return Request(
+    return SessionRequest(
         python=sys.executable,
         python_from_environment=os.environ.get("PYSPARK_PYTHON"),
         **arguments,
@@ -143,7 +143,7 @@ def _under_spark_submit() -> bool:
     return "PYSPARK_GATEWAY_PORT" in os.environ
 
 
-def _session_for(request: Request) -> SparkSession:
+def _session_for(request: SessionRequest) -> SparkSession:
     """Return the active session, or the one that the request describes."""
     refuse_in_worker()
     launch = plan_launch(request)
@@ -256,7 +256,7 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _warn_of_differences(session: SparkSession, request: Request) -> None:
+def _warn_of_differences(session: SparkSession, request: SessionRequest) -> None:
     """Say which of the arguments the adopted session does not follow."""
     differing = [
         f"{key} is {session.conf.get(key, None)}, not {wanted}"

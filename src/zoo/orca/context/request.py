@@ -43,7 +43,7 @@ _NO_MEANING = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
+class SessionRequest:
     """The arguments of `init_orca_context`, and what they are resolved against.
 
     Attributes
@@ -84,12 +84,12 @@ class Request:
         return DEFAULT_EXECUTOR_CORES if self.cores is None else int(self.cores)
 
 
-def check(request: Request, known: Collection[str]) -> None:
+def check(request: SessionRequest, known: Collection[str]) -> None:
     """Refuse what cannot be meant.
 
     Parameters
     ----------
-    request : Request
+    request : SessionRequest
         The arguments.
     known : Collection of str
         Keyword arguments that some cluster mode listens to.
@@ -115,7 +115,7 @@ def check(request: Request, known: Collection[str]) -> None:
         )
 
 
-def unused_options(request: Request, heeded: Collection[str]) -> tuple[str, ...]:
+def unused_options(request: SessionRequest, heeded: Collection[str]) -> tuple[str, ...]:
     """Return a line for every argument that was given and that this mode does not heed."""
     lines = []
     for name in request.options:

@@ -161,7 +161,9 @@ def _inputs(columns: Columns, spec: FeatureSpec) -> NDArray[np.float64]:
     return np.hstack([part.reshape(len(part), math.prod(part.shape[1:])) for part in parts])
 
 
-def _errors(model: LinearModel, rows: Rows, chosen: Any) -> tuple[NDArray[Any], NDArray[Any]]:
+def _errors(
+    model: LinearModel, rows: Rows, chosen: NDArray[np.int64] | slice
+) -> tuple[NDArray[Any], NDArray[Any]]:
     inputs = _inputs({name: column[chosen] for name, column in rows.columns.items()}, rows.spec)
     label = np.asarray(rows.columns[rows.spec.labels[0].name][chosen], np.float64)
     return inputs, inputs @ model.weights - label

@@ -303,11 +303,11 @@ def test_another_backends_model_is_refused(warm):
 def made_with_another_backend(job):
     import os
 
-    from zoo.orca.frameworks.keras.models import Made
+    from zoo.orca.frameworks.keras.models import KerasModel
 
     before, os.environ["KERAS_BACKEND"] = os.environ["KERAS_BACKEND"], "tensorflow"
     try:
-        Made(job)
+        KerasModel(job)
     finally:
         os.environ["KERAS_BACKEND"] = before
 

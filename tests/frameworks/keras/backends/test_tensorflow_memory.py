@@ -8,6 +8,7 @@ from pyspark.ml.linalg import DenseVector
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
+from zoo.orca.frameworks.common.row_budget import FEWEST_ROWS, MOST_ROWS
 from zoo.orca.learn.tf2 import Estimator
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -62,11 +63,7 @@ def test_any_batch_size_and_any_arrow_batch(spark: SparkSession) -> None:
 def test_rows_at_once_are_as_many_as_memory_allows(width: int) -> None:
     import tensorflow as tf
 
-    from zoo.orca.frameworks.keras.backends.tensorflow_memory import (
-        FEWEST_ROWS,
-        MOST_ROWS,
-        rows_at_once,
-    )
+    from zoo.orca.frameworks.keras.backends.tensorflow_memory import rows_at_once
 
     signature = [tf.TensorSpec((None, width), tf.float32)]
     traced = tf.function(lambda x: tf.nn.relu(x) + 1.0, input_signature=signature)
@@ -79,7 +76,7 @@ def test_rows_at_once_are_as_many_as_memory_allows(width: int) -> None:
 def test_rows_at_once_where_little_is_known() -> None:
     import tensorflow as tf
 
-    from zoo.orca.frameworks.keras.backends.tensorflow_memory import FEWEST_ROWS, rows_at_once
+    from zoo.orca.frameworks.keras.backends.tensorflow_memory import rows_at_once
 
     assert rows_at_once(None) == FEWEST_ROWS
 

@@ -10,7 +10,7 @@ from tests.frameworks.bench import SGD, close, columns
 from tests.frameworks.ranks import Data, Failed, evaluate, plugin_of, predict_job
 from zoo.orca.errors import ModelError
 from zoo.orca.frameworks.common.input_shapes import Input
-from zoo.orca.frameworks.keras.columns.inputs import Layout
+from zoo.orca.frameworks.keras.columns.inputs import InputLayout
 from zoo.orca.frameworks.keras.columns.names import Names
 from zoo.orca.wire.features import ColumnSpec, FeatureSpec
 
@@ -113,7 +113,7 @@ def test_labels_of_outputs_that_are_not_there_are_refused(keras_bench):
 def layout(columns, names, *, keyed):
     specs = tuple(ColumnSpec(name, "float32") for name in columns)
     inputs = [Input(name, (None, 1), "float32") for name in names]
-    return Layout(FeatureSpec(specs), inputs, list(names) if keyed else None)
+    return InputLayout(FeatureSpec(specs), inputs, list(names) if keyed else None)
 
 
 def order(made):
@@ -140,7 +140,7 @@ def test_pairs_of_an_example_are_those_with_similar_names():
 
 def test_labels_of_a_model_whose_outputs_are_not_known_stay_as_they_are():
     spec = FeatureSpec((), tuple(ColumnSpec(name, "float32") for name in ("b", "a")))
-    made = Layout(spec, None, None)
+    made = InputLayout(spec, None, None)
     assert [part.column for part in made._labels] == ["b", "a"]
-    made = Layout(spec, None, None, Names(("a", "b"), keyed=False))
+    made = InputLayout(spec, None, None, Names(("a", "b"), keyed=False))
     assert [part.column for part in made._labels] == ["a", "b"]

@@ -142,9 +142,9 @@ def test_averages_of_weights_end_a_fit_as_in_keras(keras_bench):
 
 def fitted_twice(job, *parts):
     """Plain Keras's weights after one fit over each part's batches."""
-    from zoo.orca.frameworks.keras.models import Made
+    from zoo.orca.frameworks.keras.models import KerasModel
 
-    made = Made(job)
+    made = KerasModel(job)
     for batches in parts:
         x, y = (np.concatenate([batch[name] for batch in batches]) for name in "xy")
         made.model.fit(x, y[:, None], batch_size=len(batches[0]["x"]), shuffle=False, verbose=0)

@@ -116,13 +116,13 @@ def job_of_predict(keras_bench, config, data, state):
 
 def predicted(job, rows):
     """Ours, and plain Keras's with the state's weights by their order."""
-    from zoo.orca.frameworks.keras.models import Made
+    from zoo.orca.frameworks.keras.models import KerasModel
     from zoo.orca.wire.packing import State
 
     predictor = plugin_of(job).predictor(job)
     predictor.begin(rows)
     found = predictor(rows)[0]
-    made = Made(job)
+    made = KerasModel(job)
     tensors = State.from_bytes(job.state).tensors
     saved = [value for name, value in tensors.items() if name.startswith("weights/")]
     for variable, value in zip(made.weights, saved, strict=True):

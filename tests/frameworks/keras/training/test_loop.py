@@ -209,12 +209,12 @@ def test_predictor_equals_predict(ranks, keras):
 
 def predictions(job, columns):
     from tests.frameworks.ranks import predicted
-    from zoo.orca.frameworks.keras.models import Made
+    from zoo.orca.frameworks.keras.models import KerasModel
     from zoo.orca.frameworks.keras.saving.state import write_state
     from zoo.orca.wire.packing import State
 
     found, outputs = predicted(job, columns)
-    made = Made(job)
+    made = KerasModel(job)
     write_state(made, State.from_bytes(job.state), optimizers=False)
     return found, made.model.predict((columns["x"], columns["w"][:, None]), verbose=0), outputs
 

@@ -59,9 +59,9 @@ def many(config):
 
 def plain(job, columns, labels, weight, batch_size):
     """`Model.evaluate` over all rows in one process."""
-    from zoo.orca.frameworks.keras.models import Made
+    from zoo.orca.frameworks.keras.models import KerasModel
 
-    model = Made(job).model
+    model = KerasModel(job).model
     names = [name for name in ("x", "w") if name == "x" or len(labels) > 1]
     inputs = [columns[n] if columns[n].ndim > 1 else columns[n][:, None] for n in names]
     found = [columns[name][:, None] for name in labels]

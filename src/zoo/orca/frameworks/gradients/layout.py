@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from zoo.orca.worker.collective.protocol import Buffer
+
 Array = NDArray[Any]
 #: TensorFlow takes numpy's memory, and parts of it, without a copy where they begin at this.
 ALIGN = 64
@@ -180,7 +182,7 @@ class Parcel:
                 multiply(values.reshape(-1), weight, blocks[block][place])
         return _cut(self.data, self._riders)
 
-    def unpack(self, data: Any) -> tuple[list[Array], list[tuple[Array, Array]]]:
+    def unpack(self, data: Buffer) -> tuple[list[Array], list[tuple[Array, Array]]]:
         """Return the riders, and values and numbers of each gradient, from a rank's parcel."""
         view = memoryview(data)
         parts = self._parts(bytes(view[: len(self._specs) * INDEX.itemsize]))
@@ -209,6 +211,6 @@ def multiply(values: Array, weight: float, out: Array) -> None:
     np.multiply(values, out.dtype.type(weight), out=out)
 
 
-def _cut(data: Any, blocks: Sequence[tuple[np.dtype[Any], int, int]]) -> list[Array]:
+def _cut(data: Buffer | Array, blocks: Sequence[tuple[np.dtype[Any], int, int]]) -> list[Array]:
     """Return arrays that lie in bytes; they need not be aligned."""
     return [np.frombuffer(data, dtype, length, at) for dtype, length, at in blocks]

@@ -12,5 +12,6 @@
     saving/               a model's state as named tensors, vocabularies, Keras's own files
     versions/             what differs between Keras 2 and Keras 3
     backends/             what differs between TensorFlow, JAX and torch
+    protocols, types      what these are to each other; the user's objects as far as Orca uses them
     configuration         what keras.json says
 """

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from zoo.orca.errors import RowsNeededError
 from zoo.orca.frameworks.base import Built, Columns, Evaluated, Predictor, Rows, Trained, World
-from zoo.orca.frameworks.keras.columns.inputs import Layout
-from zoo.orca.frameworks.keras.models import Made
+from zoo.orca.frameworks.keras.columns.inputs import InputLayout
+from zoo.orca.frameworks.keras.models import KerasModel
 from zoo.orca.frameworks.keras.outputs import outputs_of
 from zoo.orca.frameworks.keras.prediction import Prediction
 from zoo.orca.frameworks.keras.saving.state import read_state, write_state
@@ -23,7 +23,7 @@ class KerasPlugin:
     """All of `zoo.orca.worker.plugin.Framework` but `prepare`."""
 
     def __init__(self) -> None:
-        self._waiting: Made | None = None
+        self._waiting: KerasModel | None = None
 
     def make(self, job: Job) -> None:
         """Make the model of a `fit` or `evaluate`, and look at all that shows without rows."""
@@ -38,13 +38,13 @@ class KerasPlugin:
         """Run `Model.evaluate`."""
         return keras_loop.evaluate(self._made(job), job, rows, world)
 
-    def _made(self, job: TrainJob | EvaluateJob) -> Made:
+    def _made(self, job: TrainJob | EvaluateJob) -> KerasModel:
         made, self._waiting = self._waiting, None
         return made if made is not None else _made_for(job)
 
     def build(self, job: Job, sample: Columns | None) -> Built:
         """Build the model, by `sample` if it is built by its first batch."""
-        made = Made(job)
+        made = KerasModel(job)
         layout = made.layout(job.columns)
         outputs = outputs_of(made, layout, _features(layout, sample))
         if job.state is not None:
@@ -53,14 +53,14 @@ class KerasPlugin:
 
     def predictor(self, job: PredictJob) -> Predictor:
         """Return what predicts with the job's state."""
-        made = Made(job)
+        made = KerasModel(job)
         return Prediction(made, made.layout(job.columns), job)
 
 
-def _made_for(job: TrainJob | EvaluateJob) -> Made:
+def _made_for(job: TrainJob | EvaluateJob) -> KerasModel:
     """Return the model, which can be trained or evaluated with the job's columns."""
     what = "fit" if isinstance(job, TrainJob) else "evaluate"
-    made = Made(job)
+    made = KerasModel(job)
     made.require_compiled(what)
     made.layout(job.columns)
     if not job.columns.labels:
@@ -68,7 +68,7 @@ def _made_for(job: TrainJob | EvaluateJob) -> Made:
     return made
 
 
-def _features(layout: Layout, sample: Columns | None) -> dict[str, NDArray[Any]]:
+def _features(layout: InputLayout, sample: Columns | None) -> dict[str, NDArray[Any]]:
     """Return a few rows of the inputs: some that exist, or of zeros."""
     if sample is not None:
         return layout.feature_arrays({name: values[:2] for name, values in sample.items()})

@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.orca.errors import ModelError
+from zoo.orca.frameworks.common.structures import Structure
+from zoo.orca.frameworks.keras.types import Tensor
 from zoo.orca.wire.plan import Plan
 from zoo.orca.worker.rows.steps import Arrays, Chunk, Steps
 
@@ -49,6 +51,11 @@ class StepFeed(ABC):
         Puts a batch's tensors, by name, into Keras's structure.
     counted : bool
         Whether batches come as `Counted`.
+
+    Attributes
+    ----------
+    seconds : float
+        Spent so far on waiting for rows, where Python waits for them.
     """
 
     def __init__(
@@ -57,15 +64,16 @@ class StepFeed(ABC):
         rank: int,
         columns: Arrays,
         shape: Callable[[Arrays], dict[str, NDArray[Any]]],
-        pack: Callable[[dict[str, Any]], Any],
+        pack: Callable[[dict[str, Tensor]], Structure],
         *,
         counted: bool,
     ) -> None:
         some = {name: rows_or_one(values) for name, values in columns.items()}
         self._steps = Steps(plan, rank, some, shape)
         self._pack, self._counted = pack, counted
+        self.seconds = 0.0
 
-    def sample(self, rows: int = 2) -> Any:
+    def sample(self, rows: int = 2) -> Structure:
         """Return a batch of so many rows, the first two again and again.
 
         Of one row a model that squeezes would make something else than of several.
@@ -75,7 +83,7 @@ class StepFeed(ABC):
         return self._pack({name: self.tensor(values) for name, values in arrays.items()})
 
     @abstractmethod
-    def tensor(self, values: NDArray[Any]) -> Any:
+    def tensor(self, values: NDArray[Any]) -> Tensor:
         """Return an array as a tensor of the backend's."""
 
 
@@ -92,11 +100,6 @@ class ArrayFeed(StepFeed):
         Turns an array into what batches are cut from.
     scalar : callable
         Turns a number of rows into what steps calculate with.
-
-    Attributes
-    ----------
-    seconds : float
-        Spent so far on waiting for rows.
     """
 
     def __init__(
@@ -105,7 +108,7 @@ class ArrayFeed(StepFeed):
         rank: int,
         columns: Arrays,
         shape: Callable[[Arrays], dict[str, NDArray[Any]]],
-        pack: Callable[[dict[str, Any]], Any],
+        pack: Callable[[dict[str, Tensor]], Structure],
         *,
         counted: bool,
         accept: Callable[[str, NDArray[Any]], NDArray[Any]],
@@ -117,9 +120,8 @@ class ArrayFeed(StepFeed):
 
         super().__init__(plan, rank, columns, accepted, pack, counted=counted)
         self._tensor, self._scalar = tensor, scalar
-        self.seconds = 0.0
 
-    def tensor(self, values: NDArray[Any]) -> Any:
+    def tensor(self, values: NDArray[Any]) -> Tensor:
         """Return an array as what batches are cut from."""
         return self._tensor(values)
 
@@ -127,7 +129,7 @@ class ArrayFeed(StepFeed):
         """Return `count` steps for Keras's loop; `start` is asked whenever they are begun."""
         return _adapter(lambda: self._batches(start, count), count)
 
-    def _batches(self, start: Callable[[], int], count: int) -> Iterator[Any]:
+    def _batches(self, start: Callable[[], int], count: int) -> Iterator[Structure]:
         for arrays, rows, of in self._timed(_ahead(self._steps.take(start(), count))):
             tensors = {name: self.tensor(values) for name, values in arrays.items()}
             counts = zip(rows.tolist(), of.tolist(), strict=True)

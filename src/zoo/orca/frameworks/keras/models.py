@@ -11,20 +11,25 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from zoo.orca.errors import MissingPackageError, ModelError
 from zoo.orca.frameworks.common.input_shapes import Input
-from zoo.orca.frameworks.keras.columns.inputs import Layout
+from zoo.orca.frameworks.common.structures import Structure
+from zoo.orca.frameworks.keras.backends.chosen import backend_of
+from zoo.orca.frameworks.keras.columns.inputs import InputLayout
 from zoo.orca.frameworks.keras.columns.names import Names, by_output, one_label
+from zoo.orca.frameworks.keras.protocols import Backend, Version
+from zoo.orca.frameworks.keras.types import Model, Optimizer, Tensor, Variable
 from zoo.orca.frameworks.settings.fresh import note_settings
 from zoo.orca.wire.features import FeatureSpec
 from zoo.orca.wire.job import Job
 from zoo.orca.wire.packing import unpack
 
 
-def kinds() -> list[Any]:
+def kinds() -> list[Version]:
     """Return the modules of this package for the Kerases that this process has imported."""
-    found = []
+    found: list[Version] = []
     if sys.modules.get("tf_keras"):
         from zoo.orca.frameworks.keras.versions import keras2
 
@@ -38,7 +43,7 @@ def kinds() -> list[Any]:
     return found
 
 
-def begin(seed: int) -> list[Any]:
+def begin(seed: int) -> list[Version]:
     """Make this process like a fresh one, the child being used again for job after job.
 
     Returns
@@ -47,8 +52,8 @@ def begin(seed: int) -> list[Any]:
         The Kerases that were seeded.
     """
     known = kinds()
-    for module in {keras.backend_module() for keras in known}:
-        importlib.import_module(module).begin(seed)
+    for name in {keras.backend_name() for keras in known}:
+        backend_of(name).begin(seed)
     for keras in known:
         keras.begin()
         keras.make_random(seed)
@@ -56,16 +61,16 @@ def begin(seed: int) -> list[Any]:
     return known
 
 
-class Made:
+class KerasModel:
     """A model that a job's creator made.
 
     Attributes
     ----------
-    model : object
-        The `Model` of Keras 2 or 3.
-    keras : module
+    model : Model
+        Of Keras 2 or 3.
+    keras : Version
         `zoo.orca.frameworks.keras.versions.keras2` or `keras3`, whichever it is of.
-    backend : module
+    backend : Backend
         `zoo.orca.frameworks.keras.backends.on_tensorflow`, `on_jax` or `on_torch`, whichever it
         computes with.
     framework : str
@@ -83,11 +88,11 @@ class Made:
         config = unpack(job.model.config)
         creator = unpack(job.model.creator)
         create = partial(_called, creator, config)
-        self.model = _create(create, job.seed) if fresh_process else create()
+        self.model: Model = _create(create, job.seed) if fresh_process else create()
         self.framework = job.model.framework
         wanted = os.environ.get("KERAS_BACKEND") if fresh_process else None
-        self.keras = _kind_of(self.model, self.framework, wanted)
-        self.backend: Any = importlib.import_module(self.keras.backend_module())
+        self.keras: Version = _kind_of(self.model, self.framework, wanted)
+        self.backend: Backend = backend_of(self.keras.backend_name())
         if job.model.compile_args is not None:
             self.model.compile(**unpack(job.model.compile_args)(config))
 
@@ -126,11 +131,11 @@ class Made:
                 "label_cols=['label'])"
             )
 
-    def layout(self, spec: FeatureSpec) -> Layout:
+    def layout(self, spec: FeatureSpec) -> InputLayout:
         """Return how columns become this model's batches; refuses columns that do not fit."""
         structure = self.keras.input_structure(self.model)
         if structure is None:
-            return Layout(spec, None, None)
+            return InputLayout(spec, None, None)
         tensors = self.keras.flatten(structure)
         inputs = [
             Input(self.keras.input_name(t), tuple(t.shape), self.keras.dtype_name(t))
@@ -141,7 +146,7 @@ class Made:
             outputs = self.keras.flatten(self.keras.output_structure(self.model))
             one_label(spec, len(outputs))
         nested = functools.partial(self.keras.packed, structure) if _is_nested(structure) else None
-        return Layout(spec, inputs, _keys(structure, tensors), labelled, nested)
+        return InputLayout(spec, inputs, _keys(structure, tensors), labelled, nested)
 
     def _labelled(self) -> Names | None:
         """Return the outputs' names if labels are for outputs; None: what they are is not known."""
@@ -164,7 +169,7 @@ class Made:
         """Whether the model knows its inputs, and so is built, before it sees a batch."""
         return self.keras.input_structure(self.model) is not None
 
-    def output_shapes(self, features: Any) -> list[tuple[int | None, ...] | None]:
+    def output_shapes(self, features: Structure) -> list[tuple[int | None, ...] | None]:
         """Return each output's shape, of a built model; None: not even its rank is known.
 
         Parameters
@@ -178,9 +183,9 @@ class Made:
             tensors = self.keras.flatten(self.model(features))
         return [self.keras.shape_of(tensor) for tensor in tensors]
 
-    def optimizers(self) -> dict[str, Any]:
+    def optimizers(self) -> dict[str, Optimizer]:
         """Return every optimizer by its place: "" is the compiled one, else an attribute."""
-        found: dict[str, Any] = {}
+        found: dict[str, Optimizer] = {}
         seen: set[int] = set()
         places = [("", getattr(self.model, "optimizer", None))]
         for number, layer in enumerate(self.model._flatten_layers()):
@@ -199,7 +204,7 @@ class Made:
         return found
 
     @functools.cached_property
-    def trainable_variables(self) -> list[Any]:
+    def trainable_variables(self) -> list[Variable]:
         """The variables that training began with; a callback may freeze some of them later.
 
         Asked for the first time once the model is built.
@@ -207,7 +212,7 @@ class Made:
         return list(self.model.trainable_variables)
 
     @property
-    def weights(self) -> list[Any]:
+    def weights(self) -> list[Variable]:
         """All variables of the model's layers.
 
         Keras 2 counts vocabularies among a model's weights, too.
@@ -215,16 +220,16 @@ class Made:
         return [one for one in self.model.weights if self.keras.is_variable(one)]
 
     @property
-    def non_trainable_variables(self) -> list[Any]:
+    def non_trainable_variables(self) -> list[Variable]:
         """Those that no optimizer changes, metrics' own with them."""
         found = self.model.non_trainable_variables
         return [one for one in found if self.keras.is_variable(one)]
 
-    def metric_variables(self) -> list[Any]:
+    def metric_variables(self) -> list[Variable]:
         """Return the variables of all metrics that exist by now."""
         return [variable for metric in self.model.metrics for variable in metric.variables]
 
-    def statistics(self) -> list[Any]:
+    def statistics(self) -> list[Variable]:
         """Return floating-point variables that training changes without gradients."""
         metrics = {id(variable) for variable in self.metric_variables()}
         return [
@@ -233,17 +238,17 @@ class Made:
             if self.is_floating(variable) and id(variable) not in metrics
         ]
 
-    def is_floating(self, variable: Any) -> bool:
+    def is_floating(self, variable: Tensor) -> bool:
         """Whether a variable or tensor holds floating-point numbers of any width."""
         return "float" in str(self.keras.dtype_name(variable))
 
-    def numpy_dtype(self, variable: Any) -> np.dtype[Any]:
+    def numpy_dtype(self, variable: Variable) -> np.dtype[Any]:
         """Return the numpy dtype of a variable; bfloat16 and its like are of ml_dtypes."""
         found: np.dtype[Any] = np.dtype(self.keras.dtype_name(variable))
         return found
 
 
-def _is_nested(structure: Any) -> bool:
+def _is_nested(structure: Structure) -> bool:
     """Whether there are dicts or lists within others."""
     parts = structure.values() if isinstance(structure, dict) else structure
     return isinstance(structure, (dict, list, tuple)) and any(
@@ -251,7 +256,7 @@ def _is_nested(structure: Any) -> bool:
     )
 
 
-def _keys(structure: Any, tensors: Sequence[Any]) -> list[str] | None:
+def _keys(structure: Structure, tensors: Sequence[Tensor]) -> list[str] | None:
     """Return the keys of a dict of tensors in the order in which Keras flattens it, or None."""
     if not isinstance(structure, dict):
         return None
@@ -266,7 +271,7 @@ def legacy_keras() -> bool:
     return os.environ.get("TF_USE_LEGACY_KERAS", "0").lower() in ("1", "true")
 
 
-def _called(creator: Callable[[Any], Any], config: Any) -> Any:
+def _called(creator: Callable[[Any], Any], config: object) -> Any:
     try:
         return creator(config)
     except ImportError as error:
@@ -291,23 +296,17 @@ def _create(create: Callable[[], Any], seed: int) -> Any:
     return create()
 
 
-def _members(value: Any) -> list[Any]:
+def _members(value: object) -> list[Any]:
     """Return what an attribute holds: optimizers come alone, in lists or in dicts."""
     if isinstance(value, dict):
         return list(value.values())
     return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
-def _kind_of(model: Any, framework: str, wanted: str | None) -> Any:
+def _kind_of(model: object, framework: str, wanted: str | None) -> Version:
     for keras in kinds():
         if isinstance(model, keras.package().Model):
-            if keras.VERSION == "3":
-                keras.check_backend(framework, wanted if framework == "keras" else None)
-            elif framework != "tf2":
-                raise ModelError(
-                    "the model is of Keras 2 (tf_keras), and zoo.orca.learn.keras trains Keras 3\n"
-                    "Make it with `import keras`, or use zoo.orca.learn.tf2"
-                )
+            keras.check_backend(framework, wanted if framework == "keras" else None)
             return keras
     kind = f"{type(model).__module__}.{type(model).__qualname__}"
     raise ModelError(
@@ -316,6 +315,6 @@ def _kind_of(model: Any, framework: str, wanted: str | None) -> Any:
     )
 
 
-def value_of(variable: Any) -> Any:
+def value_of(variable: Variable) -> NDArray[Any]:
     """Return a variable's value as a numpy array."""
     return np.asarray(variable.numpy())

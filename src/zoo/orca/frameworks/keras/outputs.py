@@ -8,22 +8,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.orca.errors import ModelError
-from zoo.orca.frameworks.keras.columns.inputs import Layout
-from zoo.orca.frameworks.keras.models import Made
+from zoo.orca.frameworks.common.structures import Structure
+from zoo.orca.frameworks.keras.columns.inputs import InputLayout
+from zoo.orca.frameworks.keras.models import KerasModel
+from zoo.orca.frameworks.keras.types import Layer, Tensor
 from zoo.orca.wire.outputs import PROBES, OutputSpec, Shape, output_spec
 
 Arrays = Mapping[str, NDArray[Any]]
 
 
-def outputs_of(made: Made, layout: Layout, features: Arrays) -> tuple[OutputSpec, ...]:
+def outputs_of(made: KerasModel, layout: InputLayout, features: Arrays) -> tuple[OutputSpec, ...]:
     """Return the outputs of a model; builds one that is built by its first batch.
 
     Parameters
     ----------
-    made : Made
-    layout : Layout
+    made : KerasModel
+    layout : InputLayout
     features : dict of str to array
-        Some rows of the inputs, at least one, as `Layout.feature_arrays` has them.
+        Some rows of the inputs, at least one, as `InputLayout.feature_arrays` has them.
 
     Raises
     ------
@@ -39,7 +41,7 @@ def outputs_of(made: Made, layout: Layout, features: Arrays) -> tuple[OutputSpec
     return _called(made, layout, features)
 
 
-def _symbolic(made: Made) -> tuple[OutputSpec, ...] | None:
+def _symbolic(made: KerasModel) -> tuple[OutputSpec, ...] | None:
     """Return what a functional model says; None if it does not know a shape."""
     structure = made.keras.output_structure(made.model)
     tensors = made.keras.flatten(structure)
@@ -65,7 +67,7 @@ def _symbolic(made: Made) -> tuple[OutputSpec, ...] | None:
     )
 
 
-def _called(made: Made, layout: Layout, features: Arrays) -> tuple[OutputSpec, ...]:
+def _called(made: KerasModel, layout: InputLayout, features: Arrays) -> tuple[OutputSpec, ...]:
     """Return what comes out for two numbers of rows."""
     answers = [
         made.backend.predicted(made.model, _packed(made, layout, features, rows)) for rows in PROBES
@@ -89,7 +91,7 @@ def _called(made: Made, layout: Layout, features: Arrays) -> tuple[OutputSpec, .
 
 
 def _spec(
-    made: Made, name: str, tensor: Any, shapes: Mapping[int | None, Shape], **flags: bool
+    made: KerasModel, name: str, tensor: Tensor, shapes: Mapping[int | None, Shape], **flags: bool
 ) -> OutputSpec:
     kind = made.keras.layout_of(tensor)
     if kind:
@@ -101,7 +103,7 @@ def _spec(
     return output_spec(name, made.keras.dtype_name(tensor), shapes, **flags)
 
 
-def _keys(made: Made, structure: Any) -> list[str]:
+def _keys(made: KerasModel, structure: Structure) -> list[str]:
     """Return the keys of a dict of outputs, in the order in which Keras flattens it."""
     if not isinstance(structure, dict):
         return []
@@ -110,7 +112,7 @@ def _keys(made: Made, structure: Any) -> list[str]:
     return list(made.keras.flatten({key: str(key) for key in structure}))
 
 
-def _is_named(layer: Any) -> bool:
+def _is_named(layer: Layer) -> bool:
     """Whether a layer's name is the user's: Keras makes names of classes and numbers."""
     kind = re.sub(r"\W+", "", type(layer).__name__)
     snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", kind).lower()
@@ -118,7 +120,7 @@ def _is_named(layer: Any) -> bool:
     return stem not in (snake, snake.replace("_", "")) and not stem.startswith("tf.")
 
 
-def _packed(made: Made, layout: Layout, features: Arrays, rows: int) -> Any:
+def _packed(made: KerasModel, layout: InputLayout, features: Arrays, rows: int) -> Structure:
     """Return so many rows as the model is called with them."""
     sized = {
         name: np.resize(values, (rows, *values.shape[1:])) for name, values in features.items()

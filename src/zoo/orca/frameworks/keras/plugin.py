@@ -8,6 +8,7 @@ import sys
 
 from zoo.orca.errors import MissingPackageError
 from zoo.orca.frameworks.base import Framework, World
+from zoo.orca.frameworks.keras.backends.chosen import backend_of
 from zoo.orca.frameworks.keras.base_plugin import KerasPlugin
 from zoo.orca.frameworks.settings.fresh import renew_settings
 from zoo.orca.wire.job import Job
@@ -39,9 +40,7 @@ class Keras(KerasPlugin):
             os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {own}".strip()
         importlib.import_module("keras")
         renew_settings()
-        importlib.import_module(f"zoo.orca.frameworks.keras.backends.on_{backend}").prepare(
-            job.threads
-        )
+        backend_of(backend).prepare(job.threads)
 
 
 def framework() -> Framework:

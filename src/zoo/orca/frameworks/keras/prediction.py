@@ -5,8 +5,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from zoo.orca.frameworks.keras.columns.culprit import broken_row
-from zoo.orca.frameworks.keras.columns.inputs import Layout
-from zoo.orca.frameworks.keras.models import Made
+from zoo.orca.frameworks.keras.columns.inputs import InputLayout
+from zoo.orca.frameworks.keras.models import KerasModel
 from zoo.orca.frameworks.keras.saving.state import write_state
 from zoo.orca.wire.job import PredictJob
 from zoo.orca.wire.packing import State
@@ -19,11 +19,11 @@ class Prediction:
     A model that is built by its first batch gets its state after that.
     """
 
-    def __init__(self, made: Made, layout: Layout, job: PredictJob) -> None:
+    def __init__(self, made: KerasModel, layout: InputLayout, job: PredictJob) -> None:
         self._made, self._layout, self._spec = made, layout, job.columns
         self._state = State.from_bytes(job.state) if job.state is not None else None
         fixed = made.is_static or layout.placeholder() is not None
-        self._predict = made.backend.Predict(made, layout, fixed=fixed)
+        self._predict = made.backend.predict(made, layout, fixed=fixed)
 
     def begin(self, sample: Columns) -> int:
         """Build the model, give it its state, and say how many rows suit it."""
@@ -39,10 +39,9 @@ class Prediction:
     def __call__(self, columns: Columns) -> list[NDArray[Any]]:
         """Return the outputs for these rows."""
         try:
-            found: list[NDArray[Any]] = self._predict(self._layout.feature_arrays(columns))
+            return list(self._predict(self._layout.feature_arrays(columns)))
         except Exception as error:
             broken = broken_row(error, self._made, self._layout, self._spec, columns)
             if broken is not None:
                 raise broken from error
             raise
-        return found

@@ -4,17 +4,12 @@ On TensorFlow `zoo.orca.frameworks.keras.backends.tensorflow_memory` reads the g
 """
 
 from math import prod
-from typing import Any
 
-from zoo.orca.frameworks.keras.backends.tensorflow_memory import (
-    BUDGET,
-    ELEMENT_BYTES,
-    FEWEST_ROWS,
-    MOST_ROWS,
-)
+from zoo.orca.frameworks.common.row_budget import FEWEST_ROWS, rows_within
+from zoo.orca.frameworks.keras.models import KerasModel
 
 
-def rows_by_layers(made: Any) -> int:
+def rows_by_layers(made: KerasModel) -> int:
     """Return how many rows to call a model with; few for one that is not of symbolic layers."""
     if not made.is_static:
         return FEWEST_ROWS
@@ -26,8 +21,5 @@ def rows_by_layers(made: Any) -> int:
                 if None in output.shape[1:]:
                     return FEWEST_ROWS
                 elements += prod(output.shape[1:])
-    if not elements:
-        return FEWEST_ROWS
-    fitting = max(FEWEST_ROWS, min(MOST_ROWS, BUDGET // (elements * ELEMENT_BYTES)))
     # A power of two: JAX compiles a model for those.
-    return 1 << (fitting.bit_length() - 1)
+    return 1 << (rows_within(elements).bit_length() - 1)

@@ -2,10 +2,12 @@
 
 import inspect
 from collections.abc import Mapping, Sequence
-from typing import Any
+
+import torch
 
 from zoo.orca.errors import ModelError
 from zoo.orca.frameworks.common.input_shapes import way_to_inputs
+from zoo.orca.frameworks.common.structures import Structure
 from zoo.orca.wire.features import ColumnSpec
 
 #: What PyTorch and models raise about their arguments.
@@ -13,8 +15,8 @@ CALL_ERRORS = (TypeError, ValueError, RuntimeError, IndexError)
 
 
 def call_error(
-    model: Any,
-    features: Any,
+    model: torch.nn.Module,
+    features: Structure,
     columns: Sequence[ColumnSpec],
     error: Exception,
     *,
@@ -61,7 +63,7 @@ def first_line(error: Exception) -> str:
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
-def _binds(model: Any, features: Any) -> bool:
+def _binds(model: torch.nn.Module, features: Structure) -> bool:
     """Whether the features are as many as the model's forward takes, as far as it says."""
     try:
         signature = inspect.signature(model.forward)

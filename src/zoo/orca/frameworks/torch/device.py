@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from zoo.orca.errors import DeviceError, ModelError
+from zoo.orca.frameworks.common.structures import Structure
 
 
 def device(gpus: int) -> torch.device:
@@ -28,7 +29,7 @@ def device(gpus: int) -> torch.device:
     return torch.device("cuda", 0)
 
 
-def moved(value: Any, target: torch.device) -> Any:
+def moved(value: Structure, target: torch.device) -> Structure:
     """Return tensors, alone or in dicts, lists and tuples, on the device; others as they are."""
     if isinstance(value, torch.Tensor):
         return value.to(target, non_blocking=True)
@@ -39,7 +40,7 @@ def moved(value: Any, target: torch.device) -> Any:
     return value
 
 
-def flat_tensors(value: Any) -> dict[str, torch.Tensor]:
+def flat_tensors(value: Structure) -> dict[str, torch.Tensor]:
     """Return a model's outputs by name: those of a dict, or ``output_0``, … of several.
 
     Raises
@@ -71,12 +72,12 @@ def flat_tensors(value: Any) -> dict[str, torch.Tensor]:
     return found
 
 
-def has_names(value: Any) -> bool:
+def has_names(value: Structure) -> bool:
     """Whether what a model returns has names for its parts."""
     return isinstance(value, Mapping) or is_dataclass(value)
 
 
-def _members(value: Any) -> dict[str, Any] | None:
+def _members(value: Structure) -> dict[str, Any] | None:
     """Return the parts of what a model returns; None if it has none."""
     if isinstance(value, Mapping):
         return {str(key): one for key, one in value.items()}
@@ -87,7 +88,7 @@ def _members(value: Any) -> dict[str, Any] | None:
     return None
 
 
-def _inner(name: str, value: Any) -> dict[str, torch.Tensor]:
+def _inner(name: str, value: Structure) -> dict[str, torch.Tensor]:
     try:
         found = flat_tensors(value)
     except TypeError as error:

@@ -47,7 +47,10 @@ class Gradients:
     """
 
     def __init__(
-        self, parameters: Sequence[Any], sparse: Sequence[bool], collective: Collective
+        self,
+        parameters: Sequence[torch.nn.Parameter],
+        sparse: Sequence[bool],
+        collective: Collective,
     ) -> None:
         self._all = list(parameters)
         self._known_sparse = list(sparse)
@@ -62,7 +65,9 @@ class Gradients:
         self._sparse: _Sparse | None = None
         self.seconds = 0.0
 
-    def __call__(self, *, idle: bool, scale: float = 1.0, divisor: Any = None) -> None:
+    def __call__(
+        self, *, idle: bool, scale: float = 1.0, divisor: torch.Tensor | None = None
+    ) -> None:
         """Replace every parameter's gradient by the sum over ranks.
 
         Parameters
@@ -93,7 +98,7 @@ class Gradients:
         seen = [known or _is_sparse(p.grad) for p, known in pairs]
         marks = np.array(seen, np.int64)
         self._collective.all_reduce(marks)
-        groups: dict[torch.dtype, list[Any]] = {torch.float32: []}
+        groups: dict[torch.dtype, list[torch.nn.Parameter]] = {torch.float32: []}
         rows = []
         for parameter, sparse in zip(self._all, marks.tolist(), strict=True):
             if sparse:
@@ -106,14 +111,16 @@ class Gradients:
         self._sparse = _Sparse(rows, self._collective) if rows else None
 
 
-def _is_sparse(gradient: Any) -> bool:
+def _is_sparse(gradient: torch.Tensor | None) -> bool:
     return gradient is not None and gradient.is_sparse
 
 
 class _Dense:
     """Gradients that travel in one buffer: values, marks, divisor."""
 
-    def __init__(self, parameters: list[Any], dtype: torch.dtype, collective: Collective) -> None:
+    def __init__(
+        self, parameters: list[torch.nn.Parameter], dtype: torch.dtype, collective: Collective
+    ) -> None:
         self._parameters, self._collective = parameters, collective
         count = sum(parameter.numel() for parameter in parameters)
         device = parameters[0].device if parameters else torch.device("cpu")
@@ -132,7 +139,7 @@ class _Dense:
         """What the last sums were divided by."""
         return float(self._flat[-1])
 
-    def exchange(self, scale: float, divisor: Any) -> None:
+    def exchange(self, scale: float, divisor: torch.Tensor | None) -> None:
         """Sum and hand out."""
         gradients = [parameter.grad for parameter in self._parameters]
         missing = [k for k, gradient in enumerate(gradients) if gradient is None]
@@ -151,17 +158,17 @@ class _Dense:
             else:
                 parameter.grad = view if self._is_plain else view.to(parameter.dtype)
 
-    def _put(self, gradients: list[Any], missing: list[int]) -> None:
+    def _put(self, gradients: list[torch.Tensor | None], missing: list[int]) -> None:
         views = self._views
         self._marks.fill_(1.0)
         if missing:
             views = [view for k, view in enumerate(views) if k not in set(missing)]
-            gradients = [gradient for gradient in gradients if gradient is not None]
             for k in missing:
                 self._views[k].zero_()
                 self._marks[k] = 0.0
-        if gradients:
-            dense = [g.to_dense() if g.is_sparse else g for g in gradients]
+        there = [gradient for gradient in gradients if gradient is not None]
+        if there:
+            dense = [g.to_dense() if g.is_sparse else g for g in there]
             torch._foreach_copy_(views, dense)
 
     def _sum(self) -> None:
@@ -180,7 +187,7 @@ class _Dense:
 class _Sparse:
     """Gradients that travel as rows with their numbers."""
 
-    def __init__(self, parameters: list[Any], collective: Collective) -> None:
+    def __init__(self, parameters: list[torch.nn.Parameter], collective: Collective) -> None:
         self._parameters = parameters
         self._dtypes = [
             torch.float64 if p.dtype == torch.float64 else torch.float32 for p in parameters
@@ -204,7 +211,7 @@ class _Sparse:
             parameter.grad = torch.sparse_coo_tensor(indices[None], values, parameter.shape)
 
 
-def _rows(parameter: Any, dtype: torch.dtype) -> tuple[Any, Any]:
+def _rows(parameter: torch.nn.Parameter, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
     """Return a gradient's rows and their numbers on this machine's side."""
     gradient = parameter.grad
     if gradient is None:
@@ -215,7 +222,7 @@ def _rows(parameter: Any, dtype: torch.dtype) -> tuple[Any, Any]:
     return gradient.values().to("cpu", dtype), gradient.indices()[0].cpu()
 
 
-def clip_norm(parameters: Sequence[Any], most: float) -> None:
+def clip_norm(parameters: Sequence[torch.nn.Parameter], most: float) -> None:
     """Scale gradients, sparse ones too, so that their norm together is at most `most`."""
     given = [parameter for parameter in parameters if parameter.grad is not None]
     if not any(parameter.grad.is_sparse for parameter in given):

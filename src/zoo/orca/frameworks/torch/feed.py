@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from zoo.orca.errors import ModelError
+from zoo.orca.frameworks.common.structures import Structure
 from zoo.orca.frameworks.torch.row_shapes import SAMPLE_ROWS
 from zoo.orca.wire.features import ColumnSpec, FeatureSpec
 from zoo.orca.wire.plan import Plan
@@ -38,9 +39,9 @@ class Batch(NamedTuple):
         all the same, which does not count.
     """
 
-    features: Any
-    target: Any
-    weight: Any
+    features: Structure
+    target: Structure
+    weight: torch.Tensor | None
     rows: int
     of: int
 
@@ -53,9 +54,9 @@ class Batch(NamedTuple):
 class Shown(tuple[Any, ...]):
     """A step's batch as in Orca, ``*features, target = batch``, with what a `Batch` has."""
 
-    features: Any
-    target: Any
-    weight: Any
+    features: Structure
+    target: Structure
+    weight: torch.Tensor | None
     rows: int
     of: int
 
@@ -65,7 +66,7 @@ class Shown(tuple[Any, ...]):
         made.features, made.target, made.weight, made.rows, made.of = batch
         return made
 
-    def replaced_by(self, given: Any) -> "Shown":
+    def replaced_by(self, given: object) -> "Shown":
         """Return what a callback has put in the batch's place, with its weights and counts.
 
         Raises
@@ -94,7 +95,7 @@ class Shown(tuple[Any, ...]):
         return Batch(features, target, self.weight, self.rows, self.of).shown()
 
 
-class Layout:
+class BatchLayout:
     """How columns become the tensors of a batch.
 
     Attributes
@@ -123,12 +124,12 @@ class Layout:
             found["weight"] = columns[self._spec.weight.name].astype(np.float32, copy=False)
         return found
 
-    def pack_features(self, tensors: list[Any]) -> Any:
+    def pack_features(self, tensors: list[torch.Tensor]) -> Structure:
         """Return the features as the model is called with them: by position or by keyword."""
         keys = self._spec.feature_keys
         return tuple(tensors) if keys is None else dict(zip(keys, tensors, strict=True))
 
-    def pack(self, tensors: list[Any], rows: int, of: int) -> Batch:
+    def pack(self, tensors: list[torch.Tensor], rows: int, of: int) -> Batch:
         """Return a batch of the tensors of `arrays`, in their order."""
         end = len(self._spec.features)
         stop = end + len(self._spec.labels)
@@ -148,19 +149,19 @@ class Layout:
         return {column.name: _zeros(column) for column in self._spec.features}
 
 
-class Feed:
+class TensorFeed:
     """Batches of one rank's rows.
 
     Parameters
     ----------
     rows : Rows
     rank : int
-    layout : Layout
+    layout : BatchLayout
     device : torch.device
         To which batches go, a chunk at a time.
     """
 
-    def __init__(self, rows: Rows, rank: int, layout: Layout, device: torch.device) -> None:
+    def __init__(self, rows: Rows, rank: int, layout: BatchLayout, device: torch.device) -> None:
         some = {name: _some(values) for name, values in rows.columns.items()}
         self.plan: Plan = rows.plan
         self._layout, self._device = layout, device
@@ -260,6 +261,6 @@ def _zeros(column: ColumnSpec) -> NDArray[Any]:
     return np.zeros((2, *(length or 0 for length in column.shape)), column.dtype)
 
 
-def tensors_of(layout: Layout, columns: Mapping[str, NDArray[Any]]) -> list[torch.Tensor]:
+def tensors_of(layout: BatchLayout, columns: Mapping[str, NDArray[Any]]) -> list[torch.Tensor]:
     """Return the tensors of the features of some columns."""
     return [torch.from_numpy(_own(values)) for values in layout.features(columns).values()]

@@ -2,16 +2,17 @@
 
 import inspect
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 
 from zoo.orca.errors import ModelError, RowsNeededError
+from zoo.orca.frameworks.common.structures import Structure
 from zoo.orca.frameworks.torch.device import device, flat_tensors, has_names, moved
-from zoo.orca.frameworks.torch.feed import Batch, Layout
-from zoo.orca.frameworks.torch.training.losses import Spread, known_loss
+from zoo.orca.frameworks.torch.feed import Batch, BatchLayout
+from zoo.orca.frameworks.torch.training.losses import LossFunction, Spread, known_loss
 from zoo.orca.frameworks.torch.training.operator import TrainingOperator
 from zoo.orca.wire.job import Job
 from zoo.orca.wire.outputs import OutputSpec, output_spec
@@ -25,7 +26,7 @@ def seed_all(seed: int) -> None:
     np.random.seed(seed % (1 << 32))
 
 
-class Made:
+class TorchModel:
     """A model that a job's recipe makes, and what belongs to it.
 
     Attributes
@@ -81,7 +82,7 @@ class Made:
             return given(self.config) if _required(given) else given()
         return given(self.config)
 
-    def optimizers(self) -> list[Any]:
+    def optimizers(self) -> list[torch.optim.Optimizer]:
         """Return the optimizers over the model's parameters.
 
         Raises
@@ -111,7 +112,7 @@ class Made:
                 )
         return found
 
-    def _rebuilt(self, given: dict[str, Any]) -> Any:
+    def _rebuilt(self, given: dict[str, Any]) -> torch.optim.Optimizer:
         """Make the optimizer that the user had over their model's parameters over this one's."""
         parameters = dict(self.model.named_parameters())
         groups = [
@@ -124,7 +125,9 @@ class Made:
         optimizer.load_state_dict(given["state"])
         return optimizer
 
-    def schedulers(self, optimizers: list[Any]) -> list[Any]:
+    def schedulers(
+        self, optimizers: list[torch.optim.Optimizer]
+    ) -> list[torch.optim.lr_scheduler.LRScheduler]:
         """Return the learning-rate schedules."""
         creator = self.part("scheduler_creator")
         if creator is None:
@@ -139,7 +142,7 @@ class Made:
                 )
         return found
 
-    def loss(self) -> Any:
+    def loss(self) -> LossFunction | None:
         """Return the loss as a function of output and target, or None."""
         given = self.part("loss")
         if given is None:
@@ -170,7 +173,7 @@ class Made:
         found = self.part("training_operator_cls")
         return TrainingOperator if found is None else found
 
-    def sample_output(self, batch: Batch) -> Any:
+    def sample_output(self, batch: Batch) -> Structure:
         """Return what the model makes of a batch, in evaluation mode and without gradients."""
         was = self.model.training
         self.model.eval()
@@ -180,7 +183,7 @@ class Made:
         finally:
             self.model.train(was)
 
-    def placeholder(self, layout: Layout) -> Batch:
+    def placeholder(self, layout: BatchLayout) -> Batch:
         """Return a batch of rows of zeros.
 
         Raises
@@ -199,12 +202,12 @@ class Made:
         return Batch(features, None, None, 2, 2)
 
 
-def call_model(model: Any, features: Any) -> Any:
+def call_model(model: Callable[..., Structure], features: Structure) -> Structure:
     """Call a model with features by position, or by keyword where they have names."""
     return model(**features) if isinstance(features, Mapping) else model(*features)
 
 
-def described(calls: Mapping[int | None, Any]) -> tuple[OutputSpec, ...]:
+def described(calls: Mapping[int | None, Structure]) -> tuple[OutputSpec, ...]:
     """Return the specification of a model's outputs.
 
     Parameters
@@ -239,7 +242,9 @@ def described(calls: Mapping[int | None, Any]) -> tuple[OutputSpec, ...]:
     )
 
 
-def _spec(name: str, tensors: Mapping[int | None, Any], flags: dict[str, bool]) -> OutputSpec:
+def _spec(
+    name: str, tensors: Mapping[int | None, torch.Tensor], flags: dict[str, bool]
+) -> OutputSpec:
     """Return what an output is by its tensors for so many rows."""
     first = next(iter(tensors.values()))
     if first.is_nested or first.layout != torch.strided:
@@ -258,7 +263,7 @@ def _spec(name: str, tensors: Mapping[int | None, Any], flags: dict[str, bool]) 
     return output_spec(name, dtype, {n: tuple(t.shape) for n, t in tensors.items()}, **flags)
 
 
-def resized(features: Any, rows: int) -> Any:
+def resized(features: Structure, rows: int) -> Structure:
     """Return features of so many rows: the first ones, over and over if they are fewer."""
     if isinstance(features, Mapping):
         return {name: resized(one, rows) for name, one in features.items()}
@@ -267,7 +272,7 @@ def resized(features: Any, rows: int) -> Any:
     return features[torch.arange(rows, device=features.device) % len(features)]
 
 
-def _positional(function: Any) -> int | None:
+def _positional(function: Callable[..., object]) -> int | None:
     """Return how many arguments a function needs; None if it does not say."""
     try:
         parameters = inspect.signature(function).parameters.values()
@@ -282,7 +287,7 @@ def _required(kind: type) -> bool:
     return bool(_positional(kind))
 
 
-def takes_two(function: Any) -> bool:
+def takes_two(function: Callable[..., object]) -> bool:
     """Whether a function is a loss itself, and not a creator of one."""
     count = _positional(function)
     return count is None or count >= 2

@@ -24,7 +24,7 @@ import socket
 import time
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
@@ -32,6 +32,9 @@ from zoo.orca.errors import ModelError, PeerLostError
 from zoo.orca.wire.processors import VISIBLE_GPUS
 from zoo.orca.worker.collective.protocol import Buffer, Collective
 from zoo.orca.worker.collective.ring import Ring
+
+if TYPE_CHECKING:
+    import torch
 
 _CONNECT_SECONDS = 60.0
 #: A peer's end reaches the ring's links at about the time that it reaches torch's.
@@ -46,7 +49,7 @@ class Nccl:
     from one thread at a time; `abort` may be called from any.
     """
 
-    def __init__(self, base: Collective, group: Any) -> None:
+    def __init__(self, base: Collective, group: "torch.distributed.ProcessGroup | None") -> None:
         self._base = base
         self._group = group
         self._failed = False
@@ -117,7 +120,7 @@ class Nccl:
         """Whether tensors are summed where they are, not through this process's memory."""
         return self._group is not None
 
-    def all_reduce_tensor(self, tensor: Any) -> None:
+    def all_reduce_tensor(self, tensor: "torch.Tensor") -> None:
         """Replace `tensor` (contiguous) on every rank by the element-wise sum over ranks.
 
         Must be called on all ranks. On a GPU it is in order with the work of the current stream
@@ -191,7 +194,7 @@ class Nccl:
             time.sleep(0.02)
         return None
 
-    def _through_the_base(self, tensor: Any) -> None:
+    def _through_the_base(self, tensor: "torch.Tensor") -> None:
         if self.size == 1:
             return
         import torch

@@ -22,13 +22,13 @@ from zoo.orca.frameworks.base import (
 )
 from zoo.orca.frameworks.settings.fresh import renew_settings
 from zoo.orca.frameworks.torch.device import moved
-from zoo.orca.frameworks.torch.feed import Batch, Layout, tensors_of
-from zoo.orca.frameworks.torch.models import Made
+from zoo.orca.frameworks.torch.feed import Batch, BatchLayout, tensors_of
+from zoo.orca.frameworks.torch.models import TorchModel
 from zoo.orca.frameworks.torch.nccl import Nccl
-from zoo.orca.frameworks.torch.prediction import Predict, outputs_of
+from zoo.orca.frameworks.torch.prediction import TorchPrediction, outputs_of
 from zoo.orca.frameworks.torch.saving.state import read_state, write_weights
 from zoo.orca.frameworks.torch.training import loop as torch_loop
-from zoo.orca.frameworks.torch.training.session import Session
+from zoo.orca.frameworks.torch.training.session import TorchSession
 from zoo.orca.wire.job import EvaluateJob, Job, PredictJob, TrainJob
 from zoo.orca.wire.packing import State
 
@@ -52,17 +52,17 @@ class Torch:
     def train(self, job: TrainJob, rows: Rows, validation: Rows | None, world: World) -> Trained:
         """Run the epochs."""
         with _on_gpus(job, world) as world:
-            return torch_loop.train(Session(job, rows, world), job, rows, validation, world)
+            return torch_loop.train(TorchSession(job, rows, world), job, rows, validation, world)
 
     def evaluate(self, job: EvaluateJob, rows: Rows, world: World) -> Evaluated:
         """Run one pass."""
         with _on_gpus(job, world) as world:
-            return torch_loop.evaluate(Session(job, rows, world), job, rows)
+            return torch_loop.evaluate(TorchSession(job, rows, world), job, rows)
 
     def build(self, job: Job, sample: Columns | None) -> Built:
         """Make the model, and call it once for its outputs."""
-        made = Made(job)
-        layout = Layout(job.columns)
+        made = TorchModel(job)
+        layout = BatchLayout(job.columns)
         if sample is not None and len(next(iter(sample.values()))):
             some = {name: values[:2] for name, values in sample.items()}
             tensors = moved(tensors_of(layout, some), made.device)
@@ -76,7 +76,7 @@ class Torch:
 
     def predictor(self, job: PredictJob) -> Predictor:
         """Return what predicts with the job's state."""
-        return Predict(job)
+        return TorchPrediction(job)
 
 
 @contextlib.contextmanager

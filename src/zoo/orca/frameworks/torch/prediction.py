@@ -7,13 +7,15 @@ import torch
 from numpy.typing import NDArray
 
 from zoo.orca.errors import ModelError
+from zoo.orca.frameworks.common.row_budget import rows_within
+from zoo.orca.frameworks.common.structures import Structure
 from zoo.orca.frameworks.torch.call_errors import CALL_ERRORS, call_error
 from zoo.orca.frameworks.torch.device import flat_tensors
-from zoo.orca.frameworks.torch.feed import Batch, Layout, tensors_of
-from zoo.orca.frameworks.torch.models import Made, call_model, described, resized
+from zoo.orca.frameworks.torch.feed import Batch, BatchLayout, tensors_of
+from zoo.orca.frameworks.torch.models import TorchModel, call_model, described, resized
 from zoo.orca.frameworks.torch.saving.state import is_built, write_training, write_weights
 from zoo.orca.frameworks.torch.training.operator import TrainingOperator, overrides
-from zoo.orca.frameworks.torch.training.runner import Runner
+from zoo.orca.frameworks.torch.training.runner import TrainingRunner
 from zoo.orca.wire.features import ColumnSpec
 from zoo.orca.wire.job import PredictJob
 from zoo.orca.wire.outputs import PROBES, OutputSpec
@@ -22,20 +24,15 @@ from zoo.orca.wire.torch_options import TorchOptions
 from zoo.orca.worker.collective.protocol import Alone
 from zoo.orca.worker.plugin import Columns, World
 
-#: With more rows than this a call's own cost is no longer seen.
-_MOST_ROWS: Final = 1 << 16
-_FEWEST_ROWS: Final = 32
-#: Bytes of what all modules of one call return. Few of them live at the same time.
-_BUDGET: Final = 256 << 20
 _SHORT: Final = (torch.bfloat16, torch.float16)
 
 
-class Predict:
+class TorchPrediction:
     """Implements `zoo.orca.worker.plugin.Predictor`."""
 
     def __init__(self, job: PredictJob) -> None:
-        self._made = Made(job)
-        self._layout = Layout(job.columns)
+        self._made = TorchModel(job)
+        self._layout = BatchLayout(job.columns)
         self._names = [output.name for output in job.outputs]
         self._state = State.from_bytes(job.state) if job.state is not None else None
         self._made.model.eval()
@@ -54,9 +51,7 @@ class Predict:
                     made.model.eval()  # what was built in there begins in training mode
                 write_weights(made.model, self._state)
             self._call = Call(made, self._state)
-            size = _row_elements(made, self._call, features)
-        fitting = _BUDGET // (4 * size) if size else _FEWEST_ROWS
-        return max(_FEWEST_ROWS, min(_MOST_ROWS, fitting))
+            return rows_within(_row_elements(made, self._call, features))
 
     def __call__(self, columns: Columns) -> list[NDArray[Any]]:
         """Return the outputs for these rows."""
@@ -79,23 +74,23 @@ class Call:
 
     Parameters
     ----------
-    made : Made
+    made : TorchModel
     state : State or None
         Whose part for operators is taken.
     """
 
-    def __init__(self, made: Made, state: State | None) -> None:
+    def __init__(self, made: TorchModel, state: State | None) -> None:
         self._made = made
         self._operator: Any = None
         if not has_own_prediction(made):
             return
-        runner = Runner(made, World(Alone(), lambda progress: None), None, TorchOptions())
+        runner = TrainingRunner(made, World(Alone(), lambda progress: None), None, TorchOptions())
         self._operator = made.operator_class()(runner)
         if state is not None:
             own = State(state.tensors, {"operator": state.meta.get("operator")})
             write_training(own, (), (), self._operator)
 
-    def __call__(self, features: Any) -> Any:
+    def __call__(self, features: Structure) -> Structure:
         """Return what comes out, in the model's own structure."""
         if self._operator is None:
             return call_model(self._made.models[0], features)
@@ -103,17 +98,19 @@ class Call:
         return self._operator.predict([batch])[0]
 
 
-def has_own_prediction(made: Made) -> bool:
+def has_own_prediction(made: TorchModel) -> bool:
     """Whether the user's operator predicts in a way of its own."""
     return overrides(made.operator_class(), "predict", "predict_batch")
 
 
-def outputs_of(made: Made, batch: Batch, columns: Sequence[ColumnSpec]) -> tuple[OutputSpec, ...]:
+def outputs_of(
+    made: TorchModel, batch: Batch, columns: Sequence[ColumnSpec]
+) -> tuple[OutputSpec, ...]:
     """Return the outputs by a sample, which also builds lazy modules.
 
     Parameters
     ----------
-    made : Made
+    made : TorchModel
     batch : Batch
         The sample.
     columns : sequence of ColumnSpec
@@ -134,7 +131,9 @@ def outputs_of(made: Made, batch: Batch, columns: Sequence[ColumnSpec]) -> tuple
     made.model.eval()
     try:
         with torch.no_grad():
-            answers: dict[int | None, Any] = {n: call(resized(batch.features, n)) for n in PROBES}
+            answers: dict[int | None, Structure] = {
+                n: call(resized(batch.features, n)) for n in PROBES
+            }
     except CALL_ERRORS as error:
         if own:
             raise
@@ -146,18 +145,18 @@ def outputs_of(made: Made, batch: Batch, columns: Sequence[ColumnSpec]) -> tuple
     return described(answers)
 
 
-def _array(tensor: Any) -> NDArray[Any]:
+def _array(tensor: torch.Tensor) -> NDArray[Any]:
     """Return a tensor's values; numpy does not know bfloat16."""
     tensor = tensor.detach().cpu()
     values: NDArray[Any] = (tensor.float() if tensor.dtype in _SHORT else tensor).numpy()
     return values
 
 
-def _row_elements(made: Made, call: Call, features: Any) -> int:
+def _row_elements(made: TorchModel, call: Call, features: Structure) -> int:
     """Return how many numbers the modules of a model make of one row, by a call with few."""
     sizes: list[int] = []
 
-    def count(module: Any, inputs: Any, output: Any) -> None:
+    def count(module: torch.nn.Module, inputs: Structure, output: Structure) -> None:
         if isinstance(output, torch.Tensor) and output.dim():
             sizes.append(output[0].numel())
 

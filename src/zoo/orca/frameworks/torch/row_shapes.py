@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from zoo.orca.errors import ModelError
+from zoo.orca.frameworks.common.structures import Structure
 
 #: Rows of the sample from which shapes are learnt.
 SAMPLE_ROWS = 2
@@ -28,14 +29,14 @@ class RowShapes:
         What it returned for two rows.
     """
 
-    def __init__(self, output: Any) -> None:
+    def __init__(self, output: Structure) -> None:
         self._shapes = {
             path: tuple(tensor.shape[1:])
             for path, tensor in _tensors(output, ())
             if tensor.dim() and tensor.shape[0] == SAMPLE_ROWS
         }
 
-    def of_one_row(self, output: Any) -> Any:
+    def of_one_row(self, output: Structure) -> Structure:
         """Return what a model returned for one row, with an axis for it.
 
         Outputs that are not by rows, and those that the sample did not have, stay as they are.
@@ -47,7 +48,7 @@ class RowShapes:
         """
         return self._fixed(output, ())
 
-    def _fixed(self, value: Any, path: Path) -> Any:
+    def _fixed(self, value: Structure, path: Path) -> Structure:
         if isinstance(value, torch.Tensor):
             return self._with_axis(value, path)
         if isinstance(value, Mapping):
@@ -65,7 +66,7 @@ class RowShapes:
             return type(value)(*members) if hasattr(value, "_fields") else type(value)(members)
         return value
 
-    def _with_axis(self, tensor: Any, path: Path) -> Any:
+    def _with_axis(self, tensor: torch.Tensor, path: Path) -> torch.Tensor:
         row = self._shapes.get(path)
         if row is None or tensor.dim() == 1 + len(row):
             return tensor
@@ -80,7 +81,7 @@ class RowShapes:
         return tensor.reshape(1, *row)
 
 
-def _tensors(value: Any, path: Path) -> Iterator[tuple[Path, Any]]:
+def _tensors(value: Structure, path: Path) -> Iterator[tuple[Path, torch.Tensor]]:
     if isinstance(value, torch.Tensor):
         yield path, value
     elif isinstance(value, Mapping):

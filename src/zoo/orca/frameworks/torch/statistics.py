@@ -21,7 +21,9 @@ class Buffers:
     becomes that of the rank with the most rows.
     """
 
-    def __init__(self, model: Any, collective: Collective, counts: tuple[int, ...]) -> None:
+    def __init__(
+        self, model: torch.nn.Module, collective: Collective, counts: tuple[int, ...]
+    ) -> None:
         self._model, self._collective = model, collective
         self._weight = counts[collective.rank] / sum(counts)
         self._fullest = int(np.argmax(counts))
@@ -74,7 +76,7 @@ class Sync:
     """
 
     def __init__(
-        self, modules: list[Any], collective: Collective, plan: Plan, wanted: bool
+        self, modules: list[torch.nn.Module], collective: Collective, plan: Plan, wanted: bool
     ) -> None:
         self.collective = collective
         self.active = wanted
@@ -99,19 +101,19 @@ class Sync:
         return torch.from_numpy(array).to(values.device)
 
 
-def batch_norms(model: Any) -> list[Any]:
+def batch_norms(model: torch.nn.Module) -> list[torch.nn.Module]:
     """Return a model's modules of batch normalisation."""
     kind = torch.nn.modules.batchnorm._BatchNorm
     return [module for module in model.modules() if isinstance(module, kind)]
 
 
 @contextlib.contextmanager
-def undisturbed(model: Any, wanted: bool) -> Iterator[None]:
+def undisturbed(model: torch.nn.Module, wanted: bool) -> Iterator[None]:
     """Undo, if wanted, what a row that does not count does to a model's buffers.
 
     Statistics of batch normalisation are not touched: in such a step they are the global batch's.
     """
-    kept: list[tuple[Any, Any]] = []
+    kept: list[tuple[torch.Tensor, torch.Tensor]] = []
     if wanted:
         own = {id(buffer) for module in batch_norms(model) for buffer in module.buffers()}
         kept = [(one, one.clone()) for one in model.buffers() if id(one) not in own]
@@ -121,7 +123,7 @@ def undisturbed(model: Any, wanted: bool) -> Iterator[None]:
 
 
 def _forward_with(sync: Sync) -> Any:
-    def forward(self: Any, input: torch.Tensor) -> torch.Tensor:
+    def forward(self: torch.nn.Module, input: torch.Tensor) -> torch.Tensor:
         if not (self.training and sync.active):
             return type(self).forward(self, input)
         result: torch.Tensor = _Normalised.apply(
@@ -137,8 +139,14 @@ class _Normalised(torch.autograd.Function):  # type: ignore[misc]
 
     @staticmethod
     def forward(
-        ctx: Any, x: Any, weight: Any, bias: Any, eps: float, sync: Sync, module: Any
-    ) -> Any:
+        ctx: torch.autograd.function.FunctionCtx,
+        x: torch.Tensor,
+        weight: torch.Tensor | None,
+        bias: torch.Tensor | None,
+        eps: float,
+        sync: Sync,
+        module: torch.nn.Module,
+    ) -> torch.Tensor:
         """Sum counts, values and squares over ranks; normalise this rank's rows."""
         axes = [0, *range(2, x.dim())]
         channels = x.shape[1]
@@ -158,12 +166,12 @@ class _Normalised(torch.autograd.Function):  # type: ignore[misc]
         normal = ((wide - mean.view(shape)) * inverse.view(shape)).to(x.dtype)
         ctx.save_for_backward(normal, inverse, weight)
         ctx.sync, ctx.count, ctx.axes, ctx.shape = sync, count, axes, shape
-        if weight is None:
+        if weight is None or bias is None:
             return normal
         return normal * weight.view(shape).to(x.dtype) + bias.view(shape).to(x.dtype)
 
     @staticmethod
-    def backward(ctx: Any, dy: Any) -> Any:
+    def backward(ctx: torch.autograd.function.FunctionCtx, dy: torch.Tensor) -> Any:
         """Sum over ranks what each channel's gradient depends on."""
         normal, inverse, weight = ctx.saved_tensors
         sync, shape, channels = ctx.sync, ctx.shape, ctx.shape[1]
@@ -189,7 +197,9 @@ class _Normalised(torch.autograd.Function):  # type: ignore[misc]
         return dx, gradients[channels:], gradients[:channels], None, None, None
 
 
-def _track(module: Any, mean: Any, variance: Any, count: float) -> None:
+def _track(
+    module: torch.nn.Module, mean: torch.Tensor, variance: torch.Tensor, count: float
+) -> None:
     """Move the running statistics, which are the same on all ranks."""
     if not module.track_running_stats or module.running_mean is None:
         return

@@ -14,10 +14,11 @@ from typing import Any, TypeAlias
 
 import jax
 import numpy as np
-from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, Primitive, jaxpr_as_fun
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Primitive, jaxpr_as_fun
 from numpy.typing import NDArray
 
 from zoo.orca.errors import ModelError
+from zoo.orca.frameworks.common.structures import Structure
 
 #: Changes a vector's values on the host, in place, by a function of it and of this rank's rows.
 Exchange: TypeAlias = Callable[[NDArray[Any], Any], None]
@@ -27,12 +28,12 @@ _exchange.def_impl(lambda flat, rows, *, exchange: _exchanged(flat, rows, exchan
 _exchange.def_abstract_eval(lambda flat, rows, *, exchange: flat)
 
 
-def exchange_here(flat: Any, rows: Any, exchange: Exchange) -> Any:
+def exchange_here(flat: jax.Array, rows: jax.Array, exchange: Exchange) -> jax.Array:
     """Return a vector after an exchange with the other workers."""
     return _exchange.bind(flat, rows, exchange=exchange)
 
 
-def _exchanged(flat: Any, rows: Any, exchange: Exchange) -> Any:
+def _exchanged(flat: jax.Array, rows: jax.Array, exchange: Exchange) -> jax.Array:
     """Exchange the values of an array that nobody else holds."""
     if next(iter(flat.devices())).platform != "cpu":
         own = np.array(flat)
@@ -60,7 +61,7 @@ class CutStep:
         self._step = step
         self._cuts: dict[Any, _Cut] = {}
 
-    def __call__(self, state: Any, data: Any) -> Any:
+    def __call__(self, state: Structure, data: Structure) -> Structure:
         """Run one step; the arrays of `state` must not be used afterwards."""
         leaves = jax.tree_util.tree_leaves(data)
         key = tuple((np.shape(leaf), leaf.dtype) for leaf in leaves)
@@ -74,7 +75,7 @@ class CutStep:
 class _Cut:
     """The pieces of a step for batches of one shape."""
 
-    def __init__(self, step: Callable[[Any, Any], Any], state: Any, data: Any) -> None:
+    def __init__(self, step: Callable[[Any, Any], Any], state: Structure, data: Structure) -> None:
         closed, shape = _traced(step, state, data)
         self._out_tree = jax.tree_util.tree_structure(shape)
         jaxpr = closed.jaxpr
@@ -85,7 +86,7 @@ class _Cut:
         replaced = dict(zip(jaxpr.invars[:held], after, strict=True))
         self._pieces = _pieces(jaxpr, replaced)
 
-    def __call__(self, leaves: Sequence[Any]) -> Any:
+    def __call__(self, leaves: Sequence[jax.Array]) -> Structure:
         known = {**self._constants, **dict(zip(self._inputs, leaves, strict=True))}
         for piece in self._pieces:
             piece.run(known)
@@ -93,7 +94,7 @@ class _Cut:
         return jax.tree_util.tree_unflatten(self._out_tree, values)
 
 
-def _traced(step: Callable[[Any, Any], Any], state: Any, data: Any) -> tuple[Any, Any]:
+def _traced(step: Callable[[Any, Any], Any], state: Structure, data: Structure) -> tuple[Any, Any]:
     """Return a step's equations, with a place to cut, and the structure of what it returns.
 
     Raises
@@ -115,14 +116,14 @@ def _traced(step: Callable[[Any, Any], Any], state: Any, data: Any) -> tuple[Any
     return closed, shape
 
 
-def _has_exchange(closed: Any) -> bool:
+def _has_exchange(closed: ClosedJaxpr) -> bool:
     return any(equation.primitive is _exchange for equation in closed.jaxpr.eqns)
 
 
 class _Piece:
     """Equations that run together, and the exchanges that follow them."""
 
-    def __init__(self, equations: list[Any], exchanges: list[Any]) -> None:
+    def __init__(self, equations: list[JaxprEqn], exchanges: list[JaxprEqn]) -> None:
         self.equations, self.exchanges = equations, exchanges
         self.needs = _unbound(equations)
         self.makes = [v for equation in equations for v in equation.outvars]
@@ -140,8 +141,9 @@ class _Piece:
         piece = Jaxpr((), [*worn, *kept], self._gives, self.equations, effects)
         function = jaxpr_as_fun(ClosedJaxpr(piece, ()))
 
-        def compute(worn_values: list[Any], kept_values: list[Any]) -> Any:
-            return function(*worn_values, *kept_values)
+        def compute(worn_values: list[jax.Array], kept_values: list[jax.Array]) -> list[jax.Array]:
+            found: list[jax.Array] = function(*worn_values, *kept_values)
+            return found
 
         self._compiled = jax.jit(compute, donate_argnums=0)
 
@@ -154,10 +156,10 @@ class _Piece:
             known[one.outvars[0]] = _exchanged(flat, rows, one.params["exchange"])
 
 
-def _pieces(jaxpr: Any, replaced: dict[Any, Any]) -> list[_Piece]:
+def _pieces(jaxpr: Jaxpr, replaced: dict[Any, Any]) -> list[_Piece]:
     """Deal equations to pieces: each to the first in which all it reads is known."""
     level: dict[Any, int] = {}
-    dealt: list[tuple[list[Any], list[Any]]] = [([], [])]
+    dealt: list[tuple[list[JaxprEqn], list[JaxprEqn]]] = [([], [])]
     for equation in jaxpr.eqns:
         place = max((level.get(v, 0) for v in _read(equation)), default=0)
         while place >= len(dealt):
@@ -175,11 +177,11 @@ def _pieces(jaxpr: Any, replaced: dict[Any, Any]) -> list[_Piece]:
     return pieces
 
 
-def _read(equation: Any) -> list[Any]:
+def _read(equation: JaxprEqn) -> list[Any]:
     return [v for v in equation.invars if not isinstance(v, Literal)]
 
 
-def _unbound(equations: list[Any]) -> list[Any]:
+def _unbound(equations: list[JaxprEqn]) -> list[Any]:
     """Return the variables that equations read and none of them makes, in order."""
     made: set[Any] = set()
     found: dict[Any, None] = {}

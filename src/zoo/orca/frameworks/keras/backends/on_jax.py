@@ -15,12 +15,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.orca.errors import DataError
+from zoo.orca.frameworks.common.structures import Structure
 from zoo.orca.frameworks.keras.backends.jax_cut import CutStep, exchange_here
+from zoo.orca.frameworks.keras.columns.inputs import InputLayout
 from zoo.orca.frameworks.keras.feed import ArrayFeed, Counted, no_strings
+from zoo.orca.frameworks.keras.models import KerasModel
+from zoo.orca.frameworks.keras.protocols import Feed, Meet
 from zoo.orca.frameworks.keras.rows_at_once import rows_by_layers
-from zoo.orca.frameworks.keras.training.clock import HostClock
+from zoo.orca.frameworks.keras.training.clock import HostClock, KerasClock
 from zoo.orca.frameworks.keras.training.quiet import quiet
+from zoo.orca.frameworks.keras.training.steps import Step
+from zoo.orca.frameworks.keras.types import (
+    Model,
+    Optimizer,
+    StepFunction,
+    Tensor,
+    Variable,
+)
 from zoo.orca.worker.collective.protocol import Collective
+from zoo.orca.worker.timings import Timings
 
 #: A step puts back by itself what a row that stands for none has changed.
 UNDOES_EMPTY_STEPS = True
@@ -45,30 +58,35 @@ def reseed(seed: int) -> None:
     """Have nothing to do: JAX has no generator of its own."""
 
 
-def tensor(array: NDArray[Any]) -> Any:
+def tensor(array: NDArray[Any]) -> Tensor:
     """Return an array as it is: JAX takes it when it is used."""
     return array
 
 
-def scalar(number: int) -> Any:
+def scalar(number: int) -> Tensor:
     """Return a number of rows."""
     return np.int32(number)
 
 
-def as_float(number: Any) -> Any:
+def as_float(number: Tensor) -> Tensor:
     """Return a number of rows as a float."""
     return jnp.asarray(number, jnp.float32)
 
 
-def stretched(value: Any, rows: Any, of: Any) -> Any:
+def stretched(value: Tensor, rows: Tensor, of: Tensor) -> Tensor:
     """Return a value times `of` over `rows`, where there are rows."""
     return value * jnp.asarray(of / jnp.maximum(rows, 1), value.dtype)
 
 
-def counted(original: Callable[..., Any], step: Any, check: Callable[[], None]) -> Any:
+def reshaped(value: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Return a tensor of another shape."""
+    return jnp.reshape(value, shape)
+
+
+def counted(original: StepFunction, step: Step, check: Callable[[], None]) -> StepFunction:
     """Return a model's step that knows its rows."""
 
-    def counted_step(state: Any, data: Any) -> Any:
+    def counted_step(state: Structure, data: Structure) -> Structure:
         # A user's callback may evaluate the model on data of its own.
         if not isinstance(data, Counted):
             return original(state, data)
@@ -88,23 +106,23 @@ def counted(original: Callable[..., Any], step: Any, check: Callable[[], None]) 
     return counted_step
 
 
-def _where(condition: Any, new: list[Any], old: list[Any]) -> list[Any]:
+def _where(condition: jax.Array, new: list[jax.Array], old: list[jax.Array]) -> list[jax.Array]:
     return [a if a is b else jnp.where(condition, a, b) for a, b in zip(new, old, strict=True)]
 
 
-def exchange(made: Any, optimizer: Any, collective: Collective, step: Any) -> Callable[..., Any]:
+def exchange(made: KerasModel, optimizer: Optimizer, collective: Collective, step: Step) -> Meet:
     """Return the function from gradients and variables to all ranks' gradients.
 
     It flattens all gradients of a kind into one vector, which is where the step is cut.
     """
     timed = step.timed(collective.all_reduce)
 
-    def exchange(flat: NDArray[Any], rows: Any) -> None:
+    def exchange(flat: NDArray[Any], rows: Tensor) -> None:
         if rows == 0:
             flat[...] = 0  # a gradient of no rows may be anything, NaN too
         timed(flat)
 
-    def meet(gradients: list[Any], variables: list[Any]) -> list[Any]:
+    def meet(gradients: list[Tensor], variables: list[Variable]) -> list[Tensor]:
         weight = as_float(step.rows) / as_float(step.of)
         summed = list(gradients)
         wide = [k for k, g in enumerate(gradients) if g is not None and g.dtype == jnp.float64]
@@ -126,7 +144,7 @@ def exchange(made: Any, optimizer: Any, collective: Collective, step: Any) -> Ca
     return meet
 
 
-def finish(model: Any) -> None:
+def finish(model: Model) -> None:
     """Let the model compile its training step in pieces."""
 
     def make_train_function(force: bool = False) -> None:
@@ -141,7 +159,7 @@ def finish(model: Any) -> None:
     object.__setattr__(model, "make_train_function", make_train_function)
 
 
-def ready(made: Any, sample: Any, *, training: bool) -> None:
+def ready(made: KerasModel, sample: Structure, *, training: bool) -> None:
     """Let Keras build losses, metrics and optimizer now: its loop could not by `Counted`."""
     if made.keras.is_compiled(made.model):
         made.model._symbolic_build(data_batch=sample)
@@ -150,7 +168,7 @@ def ready(made: Any, sample: Any, *, training: bool) -> None:
 callbacks = quiet
 
 
-def step_clock(timings: Any, exchanged: Callable[[], float], feed: Any) -> Any:
+def step_clock(timings: Timings, exchanged: Callable[[], float], feed: Feed) -> KerasClock:
     """Return what times steps."""
     return HostClock(timings, exchanged, feed)
 
@@ -176,13 +194,13 @@ def accept(name: str, values: NDArray[Any]) -> NDArray[Any]:
     return short
 
 
-Feed = functools.partial(ArrayFeed, accept=accept, tensor=tensor, scalar=scalar)
+feed = functools.partial(ArrayFeed, accept=accept, tensor=tensor, scalar=scalar)
 
 
-class Predict:
+class JaxPredict:
     """Computes a model's outputs for rows, compiled for few different numbers of rows."""
 
-    def __init__(self, made: Any, layout: Any, *, fixed: bool) -> None:
+    def __init__(self, made: KerasModel, layout: InputLayout, *, fixed: bool) -> None:
         self._made, self._layout = made, layout
         model = made.model
         eager = getattr(model, "run_eagerly", False) or not getattr(model, "jit_compile", True)
@@ -203,18 +221,21 @@ class Predict:
         # What has no entry for each of them is handed on as it is, to be refused.
         return [one[:rows] if one.shape[:1] == (room,) else one for one in outputs]
 
-    def _predict(self, state: Any, batch: dict[str, Any]) -> list[Any]:
+    def _predict(self, state: Structure, batch: dict[str, Any]) -> list[Any]:
         outputs, _ = self._made.model.predict_step(state, (self._layout.pack_features(batch),))
         return list(self._made.keras.flatten(outputs))
 
 
-def predicted(model: Any, features: Any) -> Any:
+def predicted(model: Model, features: Structure) -> Structure:
     """Return what a model predicts for a batch, in its own structure."""
     outputs, _ = model.predict_step(_state(model), (features,))
     return outputs
 
 
-def _state(model: Any) -> tuple[list[Any], list[Any]]:
+predict = JaxPredict
+
+
+def _state(model: Model) -> tuple[list[jax.Array], list[jax.Array]]:
     return (
         [variable.value for variable in model.trainable_variables],
         [variable.value for variable in model.non_trainable_variables],

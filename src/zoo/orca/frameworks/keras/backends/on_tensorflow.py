@@ -1,23 +1,36 @@
 """What is particular to TensorFlow, for Keras 2 and 3; `on_jax` and `on_torch` answer the same."""
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from zoo.orca.frameworks.common.structures import Structure
 from zoo.orca.frameworks.gradients.fused_sum import FusedSum
 from zoo.orca.frameworks.gradients.layout import GradientSpec
 from zoo.orca.frameworks.keras.backends.tensorflow_exchange import exchanged
-from zoo.orca.frameworks.keras.backends.tensorflow_feed import Feed
+from zoo.orca.frameworks.keras.backends.tensorflow_feed import DatasetFeed
 from zoo.orca.frameworks.keras.backends.tensorflow_memory import rows_at_once
+from zoo.orca.frameworks.keras.columns.inputs import InputLayout
 from zoo.orca.frameworks.keras.feed import Counted
+from zoo.orca.frameworks.keras.models import KerasModel
+from zoo.orca.frameworks.keras.protocols import Feed, Meet
+from zoo.orca.frameworks.keras.training.clock import KerasClock
+from zoo.orca.frameworks.keras.training.steps import Step
 from zoo.orca.frameworks.keras.training.updates import fuse_updates
+from zoo.orca.frameworks.keras.types import (
+    KerasCallback,
+    Model,
+    Optimizer,
+    StepFunction,
+    Tensor,
+    Variable,
+)
 from zoo.orca.worker.collective.protocol import Collective
-
-__all__ = ["Feed"]
+from zoo.orca.worker.timings import Timings
 
 #: Whether a step itself leaves no trace of a row that stands for none.
 UNDOES_EMPTY_STEPS = False
@@ -44,39 +57,39 @@ def reseed(seed: int) -> None:
     """Have nothing to do: to seed TensorFlow anew would make it compile anew."""
 
 
-def tensor(array: NDArray[Any]) -> Any:
+def tensor(array: NDArray[Any]) -> Tensor:
     """Return an array as a tensor."""
     return tf.convert_to_tensor(array)
 
 
-def scalar(number: int) -> Any:
+def scalar(number: int) -> Tensor:
     """Return a number of rows."""
     return tf.constant(number, tf.int64)
 
 
-def as_float(number: Any) -> Any:
+def as_float(number: Tensor) -> Tensor:
     """Return a number of rows as a float."""
     return tf.cast(number, tf.float32)
 
 
-def stretched(value: Any, rows: Any, of: Any) -> Any:
+def stretched(value: Tensor, rows: Tensor, of: Tensor) -> Tensor:
     """Return a value times `of` over `rows`, where there are rows."""
     return value * tf.cast(as_float(of) / as_float(tf.maximum(rows, 1)), value.dtype)
 
 
-def reshaped(value: Any, shape: tuple[int, ...]) -> Any:
+def reshaped(value: Tensor, shape: tuple[int, ...]) -> Tensor:
     """Return a tensor of another shape."""
     return tf.reshape(value, shape)
 
 
-def counted(original: Callable[..., Any], step: Any, check: Callable[[], None]) -> Any:
+def counted(original: StepFunction, step: Step, check: Callable[[], None]) -> StepFunction:
     """Return a model's step that knows its rows."""
     # The model's own step may need to be translated for graphs, these take longer that way.
     enter, leave, check = map(
         tf.autograph.experimental.do_not_convert, (step.enter, step.leave, check)
     )
 
-    def counted_step(data: Any) -> Any:
+    def counted_step(data: Structure) -> Structure:
         # A user's callback may evaluate the model on data of its own.
         if not isinstance(data, Counted):
             return original(data)
@@ -89,7 +102,7 @@ def counted(original: Callable[..., Any], step: Any, check: Callable[[], None]) 
     return counted_step
 
 
-def exchange(made: Any, optimizer: Any, collective: Collective, step: Any) -> Callable[..., Any]:
+def exchange(made: KerasModel, optimizer: Optimizer, collective: Collective, step: Step) -> Meet:
     """Return the function from gradients and variables to all ranks' gradients."""
     keep_rows = made.keras.needs_every_row(optimizer)
     fused: dict[tuple[GradientSpec, ...], FusedSum] = {}
@@ -97,42 +110,44 @@ def exchange(made: Any, optimizer: Any, collective: Collective, step: Any) -> Ca
     def make(specs: tuple[GradientSpec, ...]) -> FusedSum:
         return FusedSum(collective, specs, keep_rows=keep_rows)
 
-    def meet(gradients: list[Any], variables: list[Any]) -> list[Any]:
+    def meet(gradients: list[Tensor], variables: list[Variable]) -> list[Tensor]:
         return exchanged(gradients, variables, step.rows, step.of, fused, make, step.timed)
 
     return meet
 
 
-def finish(model: Any) -> None:
+def finish(model: Model) -> None:
     """Have nothing to add to a model whose steps know their rows."""
 
 
-def ready(made: Any, sample: Any, *, training: bool) -> None:
+def ready(made: KerasModel, sample: Structure, *, training: bool) -> None:
     """Do what must be done before a model's loop, once it is built."""
     made.keras.build_metrics(made.model, sample)
     if training:
         fuse_updates(made)
 
 
-def callbacks(made: Any, given: list[Any], **params: Any) -> Any:
+def callbacks(
+    made: KerasModel, given: Sequence[KerasCallback], **params: int
+) -> Sequence[KerasCallback]:
     """Return callbacks as they are."""
     return given
 
 
-def step_clock(timings: Any, exchanged: Callable[[], float], feed: Any) -> Any:
+def step_clock(timings: Timings, exchanged: Callable[[], float], feed: Feed) -> KerasClock:
     """Return what times steps."""
     from zoo.orca.frameworks.keras.backends.tensorflow_clock import StepClock
 
     return StepClock(timings, exchanged)
 
 
-def predicted(model: Any, features: Any) -> Any:
+def predicted(model: Model, features: Structure) -> Structure:
     """Return what a model predicts for a batch, in its own structure."""
     # A tuple of one: Keras takes a bare tuple for (inputs, labels).
     return model.predict_step((features,))
 
 
-class Predict:
+class GraphPredict:
     """Computes a model's outputs for rows, in one graph for batches of any size.
 
     Attributes
@@ -141,7 +156,7 @@ class Predict:
         How many rows suit the model.
     """
 
-    def __init__(self, made: Any, layout: Any, *, fixed: bool) -> None:
+    def __init__(self, made: KerasModel, layout: InputLayout, *, fixed: bool) -> None:
         self._made, self._layout = made, layout
         self._traced: Any = None
         if getattr(made.model, "run_eagerly", False):
@@ -163,10 +178,14 @@ class Predict:
         tensors = [tf.convert_to_tensor(values) for values in arrays.values()]
         return [np.asarray(output) for output in self._step(*tensors)]
 
-    def _predict(self, *features: Any) -> list[Any]:
+    def _predict(self, *features: Structure) -> list[Any]:
         batch = dict(zip(self._layout.keys(), features, strict=True))
         outputs = predicted(self._made.model, self._layout.pack_features(batch))
         return [tf.convert_to_tensor(output) for output in tf.nest.flatten(outputs)]
+
+
+#: What the other modules have under these names, too.
+feed, predict = DatasetFeed, GraphPredict
 
 
 def _dtype(name: str) -> Any:

@@ -9,13 +9,26 @@ import torch
 from keras.src.backend.torch.core import get_device
 from numpy.typing import NDArray
 
+from zoo.orca.frameworks.common.structures import Structure
 from zoo.orca.frameworks.gradients.fused_sum import FusedSum
 from zoo.orca.frameworks.gradients.layout import GradientSpec
+from zoo.orca.frameworks.keras.columns.inputs import InputLayout
 from zoo.orca.frameworks.keras.feed import ArrayFeed, Counted, no_strings
+from zoo.orca.frameworks.keras.models import KerasModel
+from zoo.orca.frameworks.keras.protocols import Feed, Meet
 from zoo.orca.frameworks.keras.rows_at_once import rows_by_layers
-from zoo.orca.frameworks.keras.training.clock import HostClock
+from zoo.orca.frameworks.keras.training.clock import HostClock, KerasClock
 from zoo.orca.frameworks.keras.training.quiet import quiet
+from zoo.orca.frameworks.keras.training.steps import Step
+from zoo.orca.frameworks.keras.types import (
+    Model,
+    Optimizer,
+    StepFunction,
+    Tensor,
+    Variable,
+)
 from zoo.orca.worker.collective.protocol import Collective
+from zoo.orca.worker.timings import Timings
 
 UNDOES_EMPTY_STEPS = False
 #: Nothing that takes text or pictures runs here.
@@ -38,32 +51,37 @@ def reseed(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def tensor(array: NDArray[Any]) -> Any:
+def tensor(array: NDArray[Any]) -> Tensor:
     """Return an array as a tensor, on the CPU without a copy."""
     if not array.flags.writeable:  # of a mapped file; torch would warn of what nobody does
         array = array.copy()
     return torch.from_numpy(array).to(get_device())
 
 
-def scalar(number: int) -> Any:
+def scalar(number: int) -> Tensor:
     """Return a number of rows."""
     return number
 
 
-def as_float(number: Any) -> Any:
+def as_float(number: Tensor) -> Tensor:
     """Return a number of rows as a float."""
     return float(number)
 
 
-def stretched(value: Any, rows: Any, of: Any) -> Any:
+def stretched(value: Tensor, rows: Tensor, of: Tensor) -> Tensor:
     """Return a value times `of` over `rows`, where there are rows."""
     return value * (of / max(rows, 1))
 
 
-def counted(original: Callable[..., Any], step: Any, check: Callable[[], None]) -> Any:
+def reshaped(value: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Return a tensor of another shape."""
+    return value.reshape(shape)
+
+
+def counted(original: StepFunction, step: Step, check: Callable[[], None]) -> StepFunction:
     """Return a model's step that knows its rows."""
 
-    def counted_step(data: Any) -> Any:
+    def counted_step(data: Structure) -> Structure:
         # A user's callback may evaluate the model on data of its own.
         if not isinstance(data, Counted):
             return original(data)
@@ -76,11 +94,11 @@ def counted(original: Callable[..., Any], step: Any, check: Callable[[], None]) 
     return counted_step
 
 
-def exchange(made: Any, optimizer: Any, collective: Collective, step: Any) -> Callable[..., Any]:
+def exchange(made: KerasModel, optimizer: Optimizer, collective: Collective, step: Step) -> Meet:
     """Return the function from gradients and variables to all ranks' gradients."""
     fused: dict[tuple[GradientSpec, ...], Callable[..., Any]] = {}
 
-    def meet(gradients: list[Any], variables: list[Any]) -> list[Any]:
+    def meet(gradients: list[Tensor], variables: list[Variable]) -> list[Tensor]:
         known = [k for k, gradient in enumerate(gradients) if gradient is not None]
         arrays = [_array(gradients[k]) for k in known]
         specs = tuple(GradientSpec(array.shape, array.dtype, False) for array in arrays)
@@ -95,7 +113,7 @@ def exchange(made: Any, optimizer: Any, collective: Collective, step: Any) -> Ca
     return meet
 
 
-def _array(gradient: Any) -> NDArray[Any]:
+def _array(gradient: Tensor) -> NDArray[Any]:
     """Return a gradient's values, on the CPU without a copy."""
     gradient = gradient.detach()
     if gradient.dtype in (torch.bfloat16, torch.float16):
@@ -106,11 +124,11 @@ def _array(gradient: Any) -> NDArray[Any]:
     return array
 
 
-def finish(model: Any) -> None:
+def finish(model: Model) -> None:
     """Have nothing to add to a model whose steps know their rows."""
 
 
-def ready(made: Any, sample: Any, *, training: bool) -> None:
+def ready(made: KerasModel, sample: Structure, *, training: bool) -> None:
     """Let Keras build losses, metrics and optimizer now: its loop could not by `Counted`."""
     if made.keras.is_compiled(made.model):
         made.model._symbolic_build(data_batch=sample)
@@ -119,18 +137,18 @@ def ready(made: Any, sample: Any, *, training: bool) -> None:
 callbacks = quiet
 
 
-def step_clock(timings: Any, exchanged: Callable[[], float], feed: Any) -> Any:
+def step_clock(timings: Timings, exchanged: Callable[[], float], feed: Feed) -> KerasClock:
     """Return what times steps."""
     return HostClock(timings, exchanged, feed)
 
 
-Feed = functools.partial(ArrayFeed, accept=no_strings, tensor=tensor, scalar=scalar)
+feed = functools.partial(ArrayFeed, accept=no_strings, tensor=tensor, scalar=scalar)
 
 
-class Predict:
+class EagerPredict:
     """Computes a model's outputs for rows."""
 
-    def __init__(self, made: Any, layout: Any, *, fixed: bool) -> None:
+    def __init__(self, made: KerasModel, layout: InputLayout, *, fixed: bool) -> None:
         self._made, self._layout = made, layout
 
     @property
@@ -146,7 +164,10 @@ class Predict:
         return [np.asarray(keras.to_numpy(one)) for one in keras.flatten(outputs)]
 
 
-def predicted(model: Any, features: Any) -> Any:
+predict = EagerPredict
+
+
+def predicted(model: Model, features: Structure) -> Structure:
     """Return what a model predicts for a batch, in its own structure."""
     was = model.training
     model.eval()

@@ -11,22 +11,24 @@ from typing import Any
 
 import tensorflow as tf
 
-from zoo.orca.frameworks.keras.training.clock import Clock
+from zoo.orca.frameworks.common.structures import Structure
+from zoo.orca.frameworks.keras.training.clock import KerasClock
+from zoo.orca.frameworks.keras.types import Model
 from zoo.orca.worker.timings import Timings
 
 
-class StepClock(Clock):
+class StepClock(KerasClock):
     """Times the training steps of one `fit` on TensorFlow."""
 
     def __init__(self, timings: Timings, exchanged: Callable[[], float]) -> None:
         super().__init__(timings, exchanged)
         self._feed, self._busy, self._last = (tf.Variable(0.0, dtype=tf.float64) for _ in range(3))
 
-    def watch(self, model: Any) -> None:
+    def watch(self, model: Model) -> None:
         """Put clocks around the model's `train_step`, outside of whatever else is around it."""
         original = model.train_step
 
-        def timed(data: Any) -> Any:
+        def timed(data: Structure) -> Structure:
             with tf.control_dependencies(_tensors(data)):
                 begin = tf.timestamp()
             self._feed.assign_add(tf.maximum(begin - self._last, 0.0))
@@ -65,5 +67,5 @@ class StepClock(Clock):
         }
 
 
-def _tensors(structure: Any) -> list[Any]:
+def _tensors(structure: Structure) -> list[Any]:
     return [one for one in tf.nest.flatten(structure) if tf.is_tensor(one)]

@@ -17,10 +17,10 @@ from zoo.orca.frameworks.gradients.layout import GradientSpec, unit_of
 
 
 def exchanged(
-    gradients: Sequence[Any],
-    variables: Sequence[Any],
-    rows: Any,
-    of: Any,
+    gradients: Sequence[tf.Tensor],
+    variables: Sequence[tf.Variable],
+    rows: tf.Tensor,
+    of: tf.Tensor,
     fused: dict[tuple[GradientSpec, ...], FusedSum],
     make: Callable[[tuple[GradientSpec, ...]], FusedSum],
     timed: Callable[[Callable[..., Any]], Callable[..., Any]],
@@ -65,9 +65,9 @@ def exchanged(
 def _cut(
     fused: FusedSum,
     specs: Sequence[GradientSpec],
-    rows: Any,
-    of: Any,
-    inputs: list[Any],
+    rows: tf.Tensor,
+    of: tf.Tensor,
+    inputs: list[tf.Tensor],
     timed: Callable[[Callable[..., Any]], Callable[..., Any]],
 ) -> list[tuple[Any, Any]]:
     """Return values, and numbers of rows where there are some, of each gradient's sum."""
@@ -97,7 +97,7 @@ def _cut(
     return [(found[k], numbers.get(k)) for k in range(len(specs))]
 
 
-def _shaped(part: Any, spec: GradientSpec, total: Any, unit: int) -> Any:
+def _shaped(part: tf.Tensor, spec: GradientSpec, total: tf.Tensor, unit: int) -> tf.Tensor:
     """Return a piece without its padding, in the gradient's shape."""
     count = spec.row * total if spec.sparse else prod(spec.shape)
     flat = tf.reshape(part, (-1,))
@@ -110,6 +110,6 @@ def _shape(spec: GradientSpec) -> tuple[int, ...]:
     return (0, *spec.shape[1:]) if spec.sparse else spec.shape
 
 
-def _spec(gradient: Any, variable: Any) -> GradientSpec:
+def _spec(gradient: tf.Tensor, variable: tf.Variable) -> GradientSpec:
     dtype = np.dtype(tf.as_dtype(gradient.dtype).as_numpy_dtype)
     return GradientSpec(tuple(variable.shape), dtype, isinstance(gradient, tf.IndexedSlices))

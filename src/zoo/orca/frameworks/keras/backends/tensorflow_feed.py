@@ -10,10 +10,11 @@ from typing import Any
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from zoo.orca.frameworks.common.structures import Structure
 from zoo.orca.frameworks.keras.feed import AHEAD, Counted, StepFeed
 
 
-class Feed(StepFeed):
+class DatasetFeed(StepFeed):
     """Data sets of steps over one rank's rows."""
 
     def tensor(self, values: NDArray[Any]) -> Any:
@@ -38,18 +39,18 @@ class Feed(StepFeed):
         steps = steps.apply(tf.data.experimental.assert_cardinality(count))
         return steps.with_options(_options())
 
-    def _cut(self, arrays: dict[str, Any], rows: Any, of: Any) -> Any:
+    def _cut(self, arrays: dict[str, Any], rows: tf.Tensor, of: tf.Tensor) -> Structure:
         """Return a chunk's steps."""
         if not self._steps.is_ragged:
             return tf.data.Dataset.from_tensor_slices(self._batch(arrays, rows, of))
 
-        def batch(arrays: dict[str, Any], rows: Any, of: Any) -> Any:
+        def batch(arrays: dict[str, Any], rows: tf.Tensor, of: tf.Tensor) -> Structure:
             there = tf.maximum(rows, 1)
             return self._batch({name: a[:there] for name, a in arrays.items()}, rows, of)
 
         return tf.data.Dataset.from_tensor_slices((arrays, rows, of)).map(batch)
 
-    def _batch(self, arrays: dict[str, Any], rows: Any, of: Any) -> Any:
+    def _batch(self, arrays: dict[str, Any], rows: tf.Tensor, of: tf.Tensor) -> Structure:
         data = self._pack(arrays)
         return Counted(data, (rows, of)) if self._counted else data
 

@@ -11,8 +11,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from zoo.orca.errors import DataError
-from zoo.orca.frameworks.keras.columns.inputs import Layout
-from zoo.orca.frameworks.keras.models import Made
+from zoo.orca.frameworks.keras.columns.inputs import InputLayout
+from zoo.orca.frameworks.keras.models import KerasModel
 from zoo.orca.wire.features import FeatureSpec
 from zoo.orca.worker.plain_words import plain
 
@@ -25,7 +25,7 @@ Columns = Mapping[str, NDArray[Any]]
 
 
 def broken_row(
-    error: BaseException, made: Made, layout: Layout, spec: FeatureSpec, columns: Columns
+    error: BaseException, made: KerasModel, layout: InputLayout, spec: FeatureSpec, columns: Columns
 ) -> DataError | None:
     """Return what to tell of an error that one of the rows has caused; None if none is found.
 
@@ -33,8 +33,8 @@ def broken_row(
     ----------
     error : Exception
         What the framework raised.
-    made : Made
-    layout : Layout
+    made : KerasModel
+    layout : InputLayout
     spec : FeatureSpec
     columns : dict of str to array
         Where the row is to be looked for.
@@ -44,13 +44,13 @@ def broken_row(
         return None
 
     # Compiled: run by itself, TensorFlow has much to say in the log about what was broken off.
-    predict = made.backend.Predict(made, layout, fixed=layout.placeholder() is not None)
+    predict = made.backend.predict(made, layout, fixed=layout.placeholder() is not None)
 
     def tried(some: Columns) -> Exception | None:
         try:
             predict(layout.feature_arrays(some))
         except made.backend.ROW_ERRORS as caught:
-            return caught  # type: ignore[no-any-return]
+            return caught
         return None
 
     found = _first_failing(tried, columns)
@@ -94,7 +94,7 @@ def _cut(columns: Columns, start: int, stop: int) -> dict[str, NDArray[Any]]:
     return {name: values[start:stop] for name, values in columns.items()}
 
 
-def _show(value: Any) -> str:
+def _show(value: object) -> str:
     if isinstance(value, bytes):
         try:
             value = value.decode()

@@ -16,6 +16,7 @@ from zoo.orca.frameworks.common.input_shapes import (
     row_shape,
     way_to_inputs,
 )
+from zoo.orca.frameworks.common.structures import Structure
 from zoo.orca.frameworks.keras.columns.names import (
     Names,
     by_output,
@@ -24,13 +25,14 @@ from zoo.orca.frameworks.keras.columns.names import (
     similar,
     weights_by_name,
 )
+from zoo.orca.frameworks.keras.types import Tensor
 from zoo.orca.wire.features import ColumnSpec, FeatureSpec
 
 _WEIGHT = "\0weight"
 
 
 @dataclass(frozen=True)
-class Part:
+class Role:
     """One column in its role: the array's name, the column's, and the shape of one row."""
 
     key: str
@@ -38,7 +40,7 @@ class Part:
     shape: Shape
 
 
-class Layout:
+class InputLayout:
     """How columns become the (inputs, labels, weights) of a batch.
 
     Parameters
@@ -89,14 +91,14 @@ class Layout:
         else:
             shapes = [column.shape or (1,) for column in columns]
         self._features = [
-            Part(f"x{k}", column.name, shape)
+            Role(f"x{k}", column.name, shape)
             for k, (column, shape) in enumerate(zip(columns, shapes, strict=True))
         ]
         self._outputs = outputs
         self._weights = weights_by_name(spec, outputs)
         labels, self._label_keys = labels_by_name(spec, outputs)
         self._labels = [
-            Part(f"y{k}", column.name, column.shape or (1,)) for k, column in enumerate(labels)
+            Role(f"y{k}", column.name, column.shape or (1,)) for k, column in enumerate(labels)
         ]
 
     def feature_arrays(self, columns: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
@@ -169,7 +171,7 @@ class Layout:
         """Return the last axis of a label's rows; None: it is open."""
         return next(part.shape[-1] for part in self._labels if part.column == column)
 
-    def by_output(self, structure: Any, outputs: int) -> list[Any]:
+    def by_output(self, structure: Structure, outputs: int) -> list[Any]:
         """Return the part of each of so many outputs in what was given to `Model.compile`."""
         return by_output(structure, self._names(outputs))
 
@@ -177,12 +179,12 @@ class Layout:
         known = self._outputs.names if self._outputs is not None else ()
         return known if len(known) == outputs else [""] * outputs
 
-    def pack_features(self, tensors: Mapping[str, Any]) -> Any:
+    def pack_features(self, tensors: Mapping[str, Tensor]) -> Structure:
         """Return the inputs of a batch as the model is called with them."""
         values = [tensors[part.key] for part in self._features]
         return _structure(values, self._keys) if self._nested is None else self._nested(values)
 
-    def pack(self, tensors: Mapping[str, Any]) -> Any:
+    def pack(self, tensors: Mapping[str, Tensor]) -> Structure:
         """Return a batch as Keras's loops take it."""
         data = (self.pack_features(tensors),)
         if not self._labels:
@@ -240,7 +242,7 @@ def _nothing(column: ColumnSpec, shape: tuple[int, ...]) -> NDArray[Any]:
     return np.zeros(shape, column.dtype)
 
 
-def _structure(values: list[Any], keys: Sequence[str] | None) -> Any:
+def _structure(values: list[Tensor], keys: Sequence[str] | None) -> Structure:
     if keys is not None:
         return dict(zip(keys, values, strict=True))
     return values[0] if len(values) == 1 else tuple(values)

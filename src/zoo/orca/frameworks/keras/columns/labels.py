@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from zoo.orca.errors import DataError, ModelError
 from zoo.orca.frameworks.common.class_labels import check_class_labels
-from zoo.orca.frameworks.keras.columns.inputs import Layout
-from zoo.orca.frameworks.keras.models import Made
+from zoo.orca.frameworks.common.structures import Structure
+from zoo.orca.frameworks.keras.columns.inputs import InputLayout
+from zoo.orca.frameworks.keras.models import KerasModel
 from zoo.orca.wire.outputs import Shape
 from zoo.orca.worker.plugin import Rows, World
 
@@ -45,14 +47,14 @@ class Labels:
 
     Parameters
     ----------
-    made : Made
+    made : KerasModel
         Built.
-    layout : Layout
+    layout : InputLayout
     features : structure
         A small batch of inputs.
     """
 
-    def __init__(self, made: Made, layout: Layout, features: Any) -> None:
+    def __init__(self, made: KerasModel, layout: InputLayout, features: Structure) -> None:
         self._made, self._layout, self._features = made, layout, features
 
     @functools.cached_property
@@ -193,24 +195,26 @@ class Labels:
                 f"Leave them out: class_weight={ {k: w for k, w in weights.items() if k in there} }"
             )
 
-    def _shown(self, weights: Mapping[int, float], values: Any, world: World) -> Sequence[int]:
+    def _shown(
+        self, weights: Mapping[int, float], values: NDArray[Any], world: World
+    ) -> Sequence[int]:
         """Return the classes of `weights` that any rank's labels show, and those of two."""
         seen = np.array([bool((values == key).any()) for key in weights], np.int64)
         world.collective.all_reduce(seen)
         return [0, 1, *(key for key, count in zip(weights, seen, strict=True) if count)]
 
 
-def _is_sparse(loss: Any) -> bool:
+def _is_sparse(loss: object) -> bool:
     """Whether a loss takes numbers of classes."""
     return _name_of_keras(loss) in _SPARSE
 
 
-def _is_one_hot(loss: Any) -> bool:
+def _is_one_hot(loss: object) -> bool:
     """Whether a loss takes a number for each class."""
     return _name_of_keras(loss) in _ONE_HOT
 
 
-def _name_of_keras(loss: Any) -> str:
+def _name_of_keras(loss: object) -> str:
     """Return the name of a loss that is Keras's own; empty: it is the user's."""
     function = getattr(loss, "fn", loss)
     if isinstance(function, str):
@@ -220,6 +224,6 @@ def _name_of_keras(loss: Any) -> str:
     return str(getattr(function, "__name__", type(function).__name__)) if is_own else ""
 
 
-def _ignored(loss: Any) -> int | None:
+def _ignored(loss: object) -> int | None:
     found = getattr(loss, "_fn_kwargs", {}).get("ignore_class")
     return None if found is None else int(found)

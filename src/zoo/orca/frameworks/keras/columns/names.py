@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from zoo.orca.errors import ModelError
+from zoo.orca.frameworks.common.structures import Structure
 from zoo.orca.wire.features import ColumnSpec, FeatureSpec
 
 
@@ -140,7 +141,7 @@ def weights_by_name(spec: FeatureSpec, outputs: Names | None) -> str | dict[str,
     return {name: given.get(name) for name in outputs.names}
 
 
-def by_output(structure: Any, names: Sequence[str]) -> list[Any]:
+def by_output(structure: Structure, names: Sequence[str]) -> list[Any]:
     """Return the part of each output in what was given to `Model.compile` for all; None: none."""
     if isinstance(structure, Mapping):
         return [structure.get(name) for name in names]

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.orca.frameworks.keras.models import Made
+from zoo.orca.frameworks.keras.models import KerasModel
 
 
-def read_rate(made: Made, path: str) -> None:
+def read_rate(made: KerasModel, path: str) -> None:
     """Give the model's optimizer the learning rate of a .keras or .h5 file of a whole model.
 
     A rate that is a schedule, in the file or in the model, stays the model's.
@@ -25,7 +25,7 @@ def read_rate(made: Made, path: str) -> None:
         variable.assign(rate)
 
 
-def read_h5_optimizer(made: Made, path: str) -> None:
+def read_h5_optimizer(made: KerasModel, path: str) -> None:
     """Give the model's optimizer the variables of an .h5 file of a whole model.
 
     One warning says if they are another optimizer's.

@@ -8,7 +8,7 @@ import warnings
 from typing import Any
 
 from zoo.orca.errors import ModelError, StateError
-from zoo.orca.frameworks.keras.models import Made
+from zoo.orca.frameworks.keras.models import KerasModel
 from zoo.orca.frameworks.keras.saving.archives import read_h5_optimizer, read_rate
 from zoo.orca.frameworks.keras.saving.state import read_state, write_state
 from zoo.orca.wire.job import Job
@@ -68,15 +68,15 @@ def load_weights(job: Job, path: str, *, whole: bool = False) -> State:
     return read_state(made, {"epoch": 0, "step": 0})
 
 
-def _restored(job: Job) -> Made:
+def _restored(job: Job) -> KerasModel:
     made = _built(job)
     if job.state is not None:
         write_state(made, State.from_bytes(job.state), optimizers=True)
     return made
 
 
-def _built(job: Job) -> Made:
-    made = Made(job, fresh_process=False)
+def _built(job: Job) -> KerasModel:
+    made = KerasModel(job, fresh_process=False)
     if not made.is_static:
         layout = made.layout(job.columns)
         placeholder = layout.placeholder()

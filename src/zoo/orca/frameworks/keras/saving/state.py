@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.orca.errors import StateError
-from zoo.orca.frameworks.keras.models import Made, value_of
+from zoo.orca.frameworks.keras.models import KerasModel, value_of
 from zoo.orca.frameworks.keras.saving.tables import check_state, refresh, tables
+from zoo.orca.frameworks.keras.types import Variable
 from zoo.orca.wire.packing import State
 from zoo.orca.worker.collective.protocol import Collective
 
@@ -19,7 +20,7 @@ _TABLES = "tables"
 _HYPER = "hyper:"
 
 
-def read_state(made: Made, meta: dict[str, Any]) -> State:
+def read_state(made: KerasModel, meta: dict[str, Any]) -> State:
     """Return weights, random states and all variables of optimizers that were built.
 
     Names carry each tensor's number, which makes them unique and keeps their order.
@@ -44,12 +45,12 @@ def read_state(made: Made, meta: dict[str, Any]) -> State:
     return State(tensors, {**meta, **fixed})
 
 
-def write_state(made: Made, state: State, *, optimizers: bool) -> None:
+def write_state(made: KerasModel, state: State, *, optimizers: bool) -> None:
     """Give a built model the values of a state.
 
     Parameters
     ----------
-    made : Made
+    made : KerasModel
     state : State
     optimizers : bool
         Whether optimizers get theirs too, for training.
@@ -92,7 +93,7 @@ def write_state(made: Made, state: State, *, optimizers: bool) -> None:
                 variable.assign(value)
 
 
-def share_state(made: Made, collective: Collective) -> None:
+def share_state(made: KerasModel, collective: Collective) -> None:
     """Give every rank the state of rank 0; called on all ranks."""
     if collective.size == 1:
         return
@@ -102,7 +103,7 @@ def share_state(made: Made, collective: Collective) -> None:
         write_state(made, State.from_bytes(bytes(received)), optimizers=True)
 
 
-def expected_bytes(made: Made) -> int:
+def expected_bytes(made: KerasModel) -> int:
     """Return the size of the state after training, with all slots of the compiled optimizer."""
     optimizer, trainable = made.model.optimizer, made.trainable_variables
     if trainable and made.keras.optimized(optimizer, trainable) is None:
@@ -114,7 +115,7 @@ def expected_bytes(made: Made) -> int:
     return sum(_elements(one) * made.numpy_dtype(one).itemsize for one in variables)
 
 
-def _elements(variable: Any) -> int:
+def _elements(variable: Variable) -> int:
     """Return how many numbers a variable has; of one whose length is open, those of now."""
     shape = tuple(variable.shape)
     return value_of(variable).size if None in shape else prod(shape)
@@ -124,7 +125,7 @@ def _prefix(place: str) -> str:
     return f"optimizer/{place}" if place else "optimizer"
 
 
-def _named(prefix: str, variables: Iterable[Any], made: Made) -> dict[str, NDArray[Any]]:
+def _named(prefix: str, variables: Iterable[Variable], made: KerasModel) -> dict[str, NDArray[Any]]:
     return {
         f"{prefix}/{number}:{made.keras.name_of(variable)}": _portable(value_of(variable))
         for number, variable in enumerate(variables)
@@ -147,7 +148,10 @@ def _members(state: State, prefix: str) -> list[tuple[str, NDArray[Any]]]:
 
 
 def _assign(
-    made: Made, variables: Sequence[Any], saved: list[tuple[str, NDArray[Any]]], what: str
+    made: KerasModel,
+    variables: Sequence[Variable],
+    saved: list[tuple[str, NDArray[Any]]],
+    what: str,
 ) -> None:
     for variable, (name, value) in zip(variables, saved, strict=False):
         expected = tuple(variable.shape)

@@ -8,19 +8,19 @@ compared, over workers and with the state.
 import hashlib
 import json
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from zoo.orca.errors import ModelError, StateError
-from zoo.orca.frameworks.keras.models import Made
+from zoo.orca.frameworks.keras.models import KerasModel
+from zoo.orca.frameworks.keras.types import Layer
 from zoo.orca.worker.collective.protocol import Collective
 
 #: A layer's name, how many entries it has, and a checksum of them.
 Table = tuple[str, int, str]
 
 
-def tables(made: Made) -> list[Table]:
+def tables(made: KerasModel) -> list[Table]:
     """Return what the model's layers have, in the layers' order."""
     found = []
     for layer in made.model._flatten_layers():
@@ -31,7 +31,7 @@ def tables(made: Made) -> list[Table]:
     return found
 
 
-def check_workers(made: Made, collective: Collective) -> None:
+def check_workers(made: KerasModel, collective: Collective) -> None:
     """Refuse vocabularies that differ over workers; called on all ranks.
 
     Raises
@@ -52,7 +52,7 @@ def check_workers(made: Made, collective: Collective) -> None:
             )
 
 
-def check_state(made: Made, saved: Sequence[Table] | None) -> None:
+def check_state(made: KerasModel, saved: Sequence[Table] | None) -> None:
     """Refuse vocabularies other than those that the state was trained with.
 
     Raises
@@ -69,7 +69,7 @@ def check_state(made: Made, saved: Sequence[Table] | None) -> None:
         )
 
 
-def refresh(made: Made) -> None:
+def refresh(made: KerasModel) -> None:
     """Let layers that calculate with copies of their variables take these anew."""
     layers = made.keras.package().layers
     for layer in made.model._flatten_layers():
@@ -85,7 +85,7 @@ _WAY_OUT = (
 )
 
 
-def _difference(one: Sequence[Any], other: Sequence[Any]) -> tuple[str, int, int] | None:
+def _difference(one: Sequence[Table], other: Sequence[Table]) -> tuple[str, int, int] | None:
     """Return the first layer that differs, with its entries in both; names may differ."""
     nothing = ("", 0, "")
     for k in range(max(len(one), len(other))):
@@ -95,7 +95,7 @@ def _difference(one: Sequence[Any], other: Sequence[Any]) -> tuple[str, int, int
     return None
 
 
-def _entries(layer: Any) -> list[bytes] | None:
+def _entries(layer: Layer) -> list[bytes] | None:
     """Return a layer's entries as bytes in their order; None: it has none of its own."""
     export = getattr(getattr(layer, "lookup_table", None), "export", None)
     if export is not None:
@@ -108,5 +108,5 @@ def _entries(layer: Any) -> list[bytes] | None:
     return [f"{float(one):.6g}".encode() for one in np.asarray(boundaries).reshape(-1)]
 
 
-def _bytes(key: Any) -> bytes:
+def _bytes(key: bytes | str | int) -> bytes:
     return key if isinstance(key, bytes) else str(key).encode()

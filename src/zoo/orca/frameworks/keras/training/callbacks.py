@@ -8,8 +8,6 @@
     Last    workers agree whether to stop; progress, warnings, checkpoints
 """
 
-import math
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,17 +16,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.orca.errors import ModelError
-from zoo.orca.frameworks.keras.models import Made, value_of
+from zoo.orca.frameworks.common.progress import TrainingReporter
+from zoo.orca.frameworks.keras.models import KerasModel, value_of
 from zoo.orca.frameworks.keras.training.metrics import restore
-from zoo.orca.frameworks.keras.training.position import Loop
+from zoo.orca.frameworks.keras.training.position import LoopPosition
 from zoo.orca.frameworks.keras.training.randomness import seed_epoch
+from zoo.orca.frameworks.keras.types import KerasCallback, Model, StepLogs, Variable
 from zoo.orca.wire.job import Progress
 from zoo.orca.worker.plugin import World
 
 _WRITERS = ("ModelCheckpoint", "TensorBoard", "CSVLogger", "RemoteMonitor", "SwapEMAWeights")
 _BATCH_HOOKS = ("on_batch_begin", "on_batch_end", "on_train_batch_begin", "on_train_batch_end")
 _TEST_HOOKS = ("on_test_batch_begin", "on_test_batch_end")
-_REPORT_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ class Hooks:
     test: bool
 
 
-def hooks_of(callbacks: Sequence[Any], base: type) -> Hooks:
+def hooks_of(callbacks: Sequence[KerasCallback], base: type) -> Hooks:
     """Return whether any callback looks at single steps; the same on all ranks."""
     return Hooks(
         any(_looks(one, base, _BATCH_HOOKS) for one in callbacks),
@@ -47,7 +46,7 @@ def hooks_of(callbacks: Sequence[Any], base: type) -> Hooks:
     )
 
 
-def _looks(callback: Any, base: type, names: Sequence[str]) -> bool:
+def _looks(callback: KerasCallback, base: type, names: Sequence[str]) -> bool:
     # Keras's own callbacks that write have hooks for batches, used with some settings only.
     frequency = getattr(callback, "save_freq", getattr(callback, "update_freq", None))
     if frequency == "epoch" and type(callback).__module__.startswith(("keras.", "tf_keras.")):
@@ -58,7 +57,9 @@ def _looks(callback: Any, base: type, names: Sequence[str]) -> bool:
     )
 
 
-def user_callbacks(made: Made, callbacks: Sequence[Any], world: World) -> list[Any]:
+def user_callbacks(
+    made: KerasModel, callbacks: Sequence[KerasCallback], world: World
+) -> list[KerasCallback]:
     """Return those of the user's callbacks that run on this rank.
 
     Raises
@@ -100,18 +101,20 @@ class Frame:
     ----------
     step_logs : callable
         From a step's logs and this rank's share to global ones.
+    reporter : TrainingReporter
     pacing : list
         The callback that sets how many steps a call runs, where one may.
     seed : int
         The job's.
     """
 
-    made: Made
+    made: KerasModel
     world: World
-    loop: Loop
+    loop: LoopPosition
     hooks: Hooks
+    reporter: TrainingReporter
     step_logs: Callable[[Any, float], dict[str, float]]
-    pacing: list[Any]
+    pacing: list[KerasCallback]
     seed: int
 
     @property
@@ -125,7 +128,7 @@ class _NoRows:
 
     def __init__(self, frame: Frame) -> None:
         self._frame = frame
-        self._before: list[tuple[Any, NDArray[Any]]] | None = None
+        self._before: list[tuple[Variable, NDArray[Any]]] | None = None
 
     def begin(self, step: int) -> None:
         """Note the variables' values if the step has no rows."""
@@ -138,19 +141,24 @@ class _NoRows:
         if self._before is not None:
             restore(self._before, self._variables())
 
-    def _variables(self) -> list[Any]:
+    def _variables(self) -> list[Variable]:
         made = self._frame.made
         return [*made.metric_variables(), *made.non_trainable_variables]
 
 
-def first_callback(frame: Frame) -> Any:
+def first_callback(frame: Frame) -> KerasCallback:
     """Return the callback that runs before the user's.
 
     It has a hook for the end of steps only where the loop is to be watched: Keras waits for it.
     """
     base = frame.made.keras.package().callbacks.Callback
     loop, no_rows = frame.loop, _NoRows(frame)
-    reporter = _Reporter(frame)
+    reporter = frame.reporter
+
+    def logs_so_far() -> dict[str, float]:
+        frame.made.keras.sync(frame.made.model)
+        return numbers(frame.made.model.get_metrics_result())
+
     watch_train, watch_test = loop.watched["train"], loop.watched["test"]
 
     class First(base):  # type: ignore[misc, valid-type]
@@ -158,27 +166,28 @@ def first_callback(frame: Frame) -> Any:
 
         _supports_tf_logs = True
 
-        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        def on_epoch_begin(self, epoch: int, logs: StepLogs = None) -> None:
             loop.begin("train")
             seed_epoch(frame.made, frame.seed, frame.world, loop.part.start)
-            reporter.begin(epoch, self.params)
+            reporter.epochs = int(self.params.get("epochs") or 0)
+            reporter.begin(epoch, loop.part.start, loop.part.count)
 
-        def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        def on_train_batch_begin(self, batch: int, logs: StepLogs = None) -> None:
             loop.step = batch
-            reporter.step(batch)
+            reporter.step(batch, logs_so_far)
             if watch_train:
                 no_rows.begin(batch)
 
-        def on_test_begin(self, logs: Any = None) -> None:
+        def on_test_begin(self, logs: StepLogs = None) -> None:
             loop.end_training()
             loop.begin("test")
 
-        def on_test_batch_begin(self, batch: int, logs: Any = None) -> None:
+        def on_test_batch_begin(self, batch: int, logs: StepLogs = None) -> None:
             loop.step = batch
             if watch_test:
                 no_rows.begin(batch)
 
-        def on_test_end(self, logs: Any = None) -> None:
+        def on_test_end(self, logs: StepLogs = None) -> None:
             loop.phase = ""
 
     if watch_train:
@@ -192,7 +201,7 @@ def _step_end(frame: Frame, no_rows: _NoRows, wanted: bool) -> Callable[..., Non
     """Return a callback's method for the end of a step."""
     loop = frame.loop
 
-    def on_batch_end(self: Any, batch: int, logs: Any = None) -> None:
+    def on_batch_end(self: KerasCallback, batch: int, logs: dict[str, Any]) -> None:
         loop.step = batch
         no_rows.end()
         if wanted and frame.several and loop.phase:
@@ -204,44 +213,7 @@ def _step_end(frame: Frame, no_rows: _NoRows, wanted: bool) -> Callable[..., Non
     return on_batch_end
 
 
-class _Reporter:
-    """Tells the driver about steps, not often."""
-
-    def __init__(self, frame: Frame) -> None:
-        self._frame = frame
-        self._is_on = frame.world.rank == 0
-        self._epoch = self._epochs = 0
-        self._last = time.monotonic()
-
-    def begin(self, epoch: int, params: dict[str, Any]) -> None:
-        self._epoch, self._epochs = epoch, int(params.get("epochs") or 0)
-        frame = self._frame
-        self._last = time.monotonic()
-        if self._is_on:
-            steps = frame.loop.part.count
-            frame.world.report(Progress("epoch", epoch=epoch, epochs=self._epochs, steps=steps))
-
-    def step(self, step: int) -> None:
-        now = time.monotonic()
-        if not self._is_on or step == 0 or now - self._last < _REPORT_SECONDS:
-            return
-        self._last = now
-        frame = self._frame
-        frame.made.keras.sync(frame.made.model)
-        progress = Progress(
-            "step",
-            epoch=self._epoch,
-            epochs=self._epochs,
-            step=step,
-            steps=frame.loop.part.count,
-            rows=frame.loop.part.rows_before(step),
-            seconds=now - frame.loop.began,
-            logs=numbers(frame.made.model.get_metrics_result()),
-        )
-        frame.world.report(progress)
-
-
-def last_callback(frame: Frame, save: Callable[[], None] | None) -> Any:
+def last_callback(frame: Frame, save: Callable[[], None] | None) -> KerasCallback:
     """Return the callback that runs after the user's and after Keras's history.
 
     Parameters
@@ -251,18 +223,17 @@ def last_callback(frame: Frame, save: Callable[[], None] | None) -> Any:
         Called at each epoch's end.
     """
     base = frame.made.keras.package().callbacks.Callback
-    ends = _EpochEnds(frame)
+    loop = frame.loop
 
     class Last(base):  # type: ignore[misc, valid-type]
         """Ends epochs alike on all ranks."""
 
         _supports_tf_logs = True
 
-        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-            frame.loop.end_training()
+        def on_epoch_end(self, epoch: int, logs: StepLogs = None) -> None:
+            loop.end_training()
             _agree(frame, self.model)
-            if frame.world.rank == 0:
-                ends.report(epoch, int(self.params.get("epochs") or 0), numbers(logs))
+            frame.reporter.end(loop.first + loop.taken - loop.part.start, numbers(logs))
             if save is not None:
                 save()
 
@@ -271,7 +242,7 @@ def last_callback(frame: Frame, save: Callable[[], None] | None) -> Any:
     return Last()
 
 
-def _agree(frame: Frame, model: Any) -> None:
+def _agree(frame: Frame, model: Model) -> None:
     """Stop on all ranks if any wants to; called on all ranks."""
     if frame.several:
         flag = np.array([bool(model.stop_training)], np.int64)
@@ -279,39 +250,7 @@ def _agree(frame: Frame, model: Any) -> None:
         model.stop_training = bool(flag[0])
 
 
-class _EpochEnds:
-    """Tells the driver how epochs ended."""
-
-    def __init__(self, frame: Frame) -> None:
-        self._frame = frame
-        self._warned = False
-
-    def report(self, epoch: int, epochs: int, logs: dict[str, float]) -> None:
-        """Report one epoch; a value that is not finite is a warning, once."""
-        loop, world = self._frame.loop, self._frame.world
-        part = loop.train
-        if part is None:
-            return
-        steps = loop.first + loop.taken - part.start
-        progress = Progress(
-            "epoch_end",
-            epoch=epoch,
-            epochs=epochs,
-            step=steps,
-            steps=steps,
-            rows=part.rows_before(steps),
-            seconds=time.monotonic() - loop.began,
-            logs=logs,
-        )
-        world.report(progress)
-        bad = [name for name, value in logs.items() if not math.isfinite(value)]
-        if bad and not self._warned:
-            self._warned = True
-            text = f"{', '.join(bad)} is not a finite number after epoch {epoch + 1}"
-            world.report(Progress("warning", text=text, epoch=epoch))
-
-
-def numbers(logs: Any) -> dict[str, float]:
+def numbers(logs: StepLogs) -> dict[str, float]:
     """Return logs as plain floats; a value that is an array becomes one entry an element."""
     found: dict[str, float] = {}
     for name, value in (logs or {}).items():

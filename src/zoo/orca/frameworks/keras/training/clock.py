@@ -8,12 +8,13 @@ of JAX and torch.
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any
 
+from zoo.orca.frameworks.keras.protocols import Feed
+from zoo.orca.frameworks.keras.types import KerasCallback, Model, StepLogs
 from zoo.orca.worker.timings import Timings
 
 
-class Clock(ABC):
+class KerasClock(ABC):
     """Times the training steps of one `fit`.
 
     Parameters
@@ -32,7 +33,7 @@ class Clock(ABC):
         self._step = -1
 
     @abstractmethod
-    def watch(self, model: Any) -> None:
+    def watch(self, model: Model) -> None:
         """Put into the model's step what it takes to time it, if anything."""
 
     @abstractmethod
@@ -47,7 +48,7 @@ class Clock(ABC):
     def parts(self, elapsed: float, exchange: float) -> dict[str, float]:
         """Return what so many seconds of calls were spent on, beside the exchange."""
 
-    def callbacks(self, base: type) -> tuple[Any, Any]:
+    def callbacks(self, base: type) -> tuple[KerasCallback, KerasCallback]:
         """Return the callbacks that belong before and after all others."""
         clock = self
 
@@ -56,19 +57,19 @@ class Clock(ABC):
 
             _supports_tf_logs = True  # or Keras 2 turns the logs of every call into numbers
 
-            def on_train_begin(self, logs: Any = None) -> None:
+            def on_train_begin(self, logs: StepLogs = None) -> None:
                 clock._timings.end("build")
 
-            def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+            def on_epoch_begin(self, epoch: int, logs: StepLogs = None) -> None:
                 clock._since, clock._step = time.perf_counter(), -1
 
-            def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            def on_train_batch_end(self, batch: int, logs: StepLogs = None) -> None:
                 clock._end_call(batch)
 
-            def on_test_begin(self, logs: Any = None) -> None:
+            def on_test_begin(self, logs: StepLogs = None) -> None:
                 clock._validating_since = time.perf_counter()
 
-            def on_train_end(self, logs: Any = None) -> None:
+            def on_train_end(self, logs: StepLogs = None) -> None:
                 clock._end()
 
         class After(base):  # type: ignore[misc]
@@ -76,10 +77,10 @@ class Clock(ABC):
 
             _supports_tf_logs = True
 
-            def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+            def on_train_batch_begin(self, batch: int, logs: StepLogs = None) -> None:
                 clock.begin_call()
 
-            def on_test_end(self, logs: Any = None) -> None:
+            def on_test_end(self, logs: StepLogs = None) -> None:
                 seconds = time.perf_counter() - clock._validating_since
                 clock._timings.add("of which validation", seconds)
 
@@ -103,7 +104,7 @@ class Clock(ABC):
         self._timings.parts.update(self.parts(self._elapsed, exchange), exchange=exchange)
 
 
-class HostClock(Clock):
+class HostClock(KerasClock):
     """Times steps that Python runs one by one, on JAX and torch.
 
     What is neither waiting for a batch nor the exchange with other workers counts as computing: on
@@ -117,11 +118,11 @@ class HostClock(Clock):
         Knows the seconds spent so far on waiting for batches.
     """
 
-    def __init__(self, timings: Timings, exchanged: Callable[[], float], feed: Any) -> None:
+    def __init__(self, timings: Timings, exchanged: Callable[[], float], feed: Feed) -> None:
         super().__init__(timings, exchanged)
         self._feed, self._fed_before = feed, 0.0
 
-    def watch(self, model: Any) -> None:
+    def watch(self, model: Model) -> None:
         """Leave the step as it is: Python sees all of it."""
 
     def begin_call(self) -> None:

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from zoo.orca.frameworks.keras.models import Made
+from zoo.orca.frameworks.keras.models import KerasModel
 from zoo.orca.worker.plugin import Rows
 
 _MOST_ROWS = 8192
@@ -17,12 +17,12 @@ _MOST_ROWS = 8192
 _MOST_BYTES = 256 << 10
 
 
-def with_large_batches(made: Made, rows: Rows) -> Rows:
+def with_large_batches(made: KerasModel, rows: Rows) -> Rows:
     """Return rows with a plan of larger batches; the same on all ranks.
 
     Parameters
     ----------
-    made : Made
+    made : KerasModel
     rows : Rows
         To be evaluated in one exact pass, with no callback that looks at batches.
     """

@@ -6,7 +6,8 @@ depend on it, so workers need not agree.
 """
 
 import time
-from typing import Any
+
+from zoo.orca.frameworks.keras.types import KerasCallback, StepLogs, Variable
 
 #: What a variable begins with: above one, so that Keras builds the function with a loop.
 BEGIN = 2
@@ -16,7 +17,7 @@ _SECONDS = 0.2
 _GROWTH = 4
 
 
-def pace(base: type, steps: Any) -> Any:
+def pace(base: type, steps: Variable) -> KerasCallback:
     """Return the callback that sets the steps of a call by the time they take.
 
     Parameters
@@ -34,17 +35,17 @@ def pace(base: type, steps: Any) -> Any:
         # Without it Keras turns the logs of every call into numbers.
         _supports_tf_logs = True
 
-        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        def on_train_batch_end(self, batch: int, logs: StepLogs = None) -> None:
             meter.ended("train", batch)
 
-        def on_test_batch_end(self, batch: int, logs: Any = None) -> None:
+        def on_test_batch_end(self, batch: int, logs: StepLogs = None) -> None:
             meter.ended("test", batch)
 
     return Pace()
 
 
 class _Meter:
-    def __init__(self, steps: Any) -> None:
+    def __init__(self, steps: Variable) -> None:
         self._steps = steps
         self._value = BEGIN
         self._last: tuple[str, int, float] = ("", 0, 0.0)

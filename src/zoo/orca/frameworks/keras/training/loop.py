@@ -1,19 +1,22 @@
 """One `fit` or `evaluate` of a Keras model on one of several workers: the parts put together."""
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.orca.frameworks.common.cursor import first_step
+from zoo.orca.frameworks.common.cursor import cursor, first_step
+from zoo.orca.frameworks.common.progress import TrainingReporter
+from zoo.orca.frameworks.common.structures import Structure
 from zoo.orca.frameworks.keras.columns.culprit import broken_row
 from zoo.orca.frameworks.keras.columns.labels import Labels
 from zoo.orca.frameworks.keras.feed import rows_or_one
-from zoo.orca.frameworks.keras.models import Made
+from zoo.orca.frameworks.keras.models import KerasModel
 from zoo.orca.frameworks.keras.outputs import outputs_of
+from zoo.orca.frameworks.keras.protocols import Feed
 from zoo.orca.frameworks.keras.saving.state import (
     expected_bytes,
     read_state,
@@ -33,10 +36,11 @@ from zoo.orca.frameworks.keras.training.callbacks import (
 )
 from zoo.orca.frameworks.keras.training.evaluation_rows import with_large_batches
 from zoo.orca.frameworks.keras.training.metrics import Logs, Statistics
-from zoo.orca.frameworks.keras.training.position import Loop, Part
+from zoo.orca.frameworks.keras.training.position import LoopPosition, Part
 from zoo.orca.frameworks.keras.training.randomness import seed_fit
 from zoo.orca.frameworks.keras.training.row_axis import keep_row_axis
 from zoo.orca.frameworks.keras.training.steps import Step, distribute
+from zoo.orca.frameworks.keras.types import KerasCallback
 from zoo.orca.wire.job import EvaluateJob, TrainJob
 from zoo.orca.wire.outputs import OutputSpec
 from zoo.orca.wire.packing import State, unpack
@@ -44,18 +48,18 @@ from zoo.orca.wire.plan import Plan, global_rows
 from zoo.orca.worker.plugin import Evaluated, Rows, Trained, World, check_state_size
 
 
-class Session:
+class KerasSession:
     """A built model with a job's state, ready for a loop; made on all ranks.
 
     Attributes
     ----------
-    made : Made
+    made : KerasModel
     outputs : tuple of OutputSpec
     """
 
     def __init__(
         self,
-        made: Made,
+        made: KerasModel,
         rows: Rows,
         job: TrainJob | EvaluateJob,
         world: World,
@@ -69,6 +73,7 @@ class Session:
         if (output := self.layout.output_of_lone_label) is not None:
             made.keras.give_label(made.model, output)
         self.feed = self.feed_of(rows, self._class_weight)
+        self.feed.sample()  # refuses columns that a backend cannot take before a model meets them
         some = {name: rows_or_one(values[:2]) for name, values in rows.columns.items()}
         arrays = self.layout.feature_arrays(some)
         self.outputs: tuple[OutputSpec, ...] = outputs_of(made, self.layout, arrays)
@@ -101,7 +106,7 @@ class Session:
                 outputs=len(self.outputs),
             )
 
-    def clocks(self) -> tuple[list[Any], list[Any]]:
+    def clocks(self) -> tuple[list[KerasCallback], list[KerasCallback]]:
         """Return the callbacks before and after all others that time steps, if they are wanted."""
         if self._world.timings is None:
             return [], []
@@ -113,9 +118,9 @@ class Session:
         before, after = clock.callbacks(self.made.keras.package().callbacks.Callback)
         return [before], [after]
 
-    def feed_of(self, rows: Rows, class_weight: Mapping[int, float] | None = None) -> Any:
+    def feed_of(self, rows: Rows, class_weight: Mapping[int, float] | None = None) -> Feed:
         """Return the feed of one data set."""
-        return self.made.backend.Feed(
+        return self.made.backend.feed(
             rows.plan,
             self._world.rank,
             rows.columns,
@@ -138,12 +143,14 @@ class Session:
                     raise broken from error
             raise
 
-    def frame(self, loop: Loop, plans: Mapping[str, Plan], callbacks: Sequence[Any]) -> Frame:
+    def frame(
+        self, loop: LoopPosition, plans: Mapping[str, Plan], callbacks: Sequence[KerasCallback]
+    ) -> Frame:
         """Return what callbacks share; from here on epochs' logs are those of all workers.
 
         Parameters
         ----------
-        loop : Loop
+        loop : LoopPosition
         plans : dict of str to Plan
             Of "train" and "test".
         callbacks : sequence
@@ -171,13 +178,18 @@ class Session:
         if world.size > 1:
             self._make_logs_global(loop, plans, logs, original)
 
-        def of_step(step_logs: Any, share: float) -> dict[str, float]:
+        def of_step(step_logs: Structure, share: float) -> dict[str, float]:
             return numbers(logs.of_step(step_logs, share))
 
-        return Frame(made, world, loop, hooks, of_step, pacing, self._seed)
+        reporter = TrainingReporter(world, plans.get("train") or plans["test"])
+        return Frame(made, world, loop, hooks, reporter, of_step, pacing, self._seed)
 
     def _make_logs_global(
-        self, loop: Loop, plans: Mapping[str, Plan], logs: Logs, original: Any
+        self,
+        loop: LoopPosition,
+        plans: Mapping[str, Plan],
+        logs: Logs,
+        original: Callable[[Any], Any],
     ) -> None:
         statistics = None
         if "train" in plans:
@@ -185,7 +197,7 @@ class Session:
             weight = plan.counts[self._world.rank] / plan.rows
             statistics = Statistics(self.made, self._world.collective, weight)
 
-        def results(step_logs: Any) -> Any:
+        def results(step_logs: Structure) -> Any:
             if not loop.phase:  # an evaluation that a user's callback has begun
                 return original(step_logs)
             if loop.phase == "train" and statistics is not None:
@@ -196,14 +208,16 @@ class Session:
         object.__setattr__(self.made.model, self.made.keras.RESULTS, results)
 
 
-def train(made: Made, job: TrainJob, rows: Rows, validation: Rows | None, world: World) -> Trained:
+def train(
+    made: KerasModel, job: TrainJob, rows: Rows, validation: Rows | None, world: World
+) -> Trained:
     """Run `Model.fit`; called on all ranks."""
     users = list(unpack(job.callbacks)) if job.callbacks is not None else []
-    session = Session(made, rows, job, world, validation)
+    session = KerasSession(made, rows, job, world, validation)
     plan, plans = rows.plan, {"train": rows.plan}
     steps = job.steps_per_epoch or plan.steps_per_pass
     first = first_step(session.state, plan)
-    loop = Loop(_part(plan, world.rank, steps), None, first)
+    loop = LoopPosition(_part(plan, world.rank, steps), None, first)
     data = session.feed.steps(lambda: loop.first + loop.taken, steps)
     validation_data = None
     if validation is not None:
@@ -238,14 +252,14 @@ def train(made: Made, job: TrainJob, rows: Rows, validation: Rows | None, world:
     return Trained(progress.history(), progress.state(), session.outputs)
 
 
-def evaluate(made: Made, job: EvaluateJob, rows: Rows, world: World) -> Evaluated:
+def evaluate(made: KerasModel, job: EvaluateJob, rows: Rows, world: World) -> Evaluated:
     """Run `Model.evaluate`; called on all ranks."""
     users = list(unpack(job.callbacks)) if job.callbacks is not None else []
     if job.steps is None and not _hooks(made, users).test:
         rows = with_large_batches(made, rows)
-    session = Session(made, rows, job, world)
+    session = KerasSession(made, rows, job, world)
     count = _limited(job.steps, rows.plan)
-    loop = Loop(None, _part(rows.plan, world.rank, count))
+    loop = LoopPosition(None, _part(rows.plan, world.rank, count))
     running = user_callbacks(made, users, world)
     frame = session.frame(loop, {"test": rows.plan}, users)
     listed = [first_callback(frame), *frame.pacing, *running]
@@ -263,11 +277,11 @@ def evaluate(made: Made, job: EvaluateJob, rows: Rows, world: World) -> Evaluate
 class _Progress:
     """What a `fit` has to show so far: its history and its state."""
 
-    made: Made
+    made: KerasModel
     begun: State | None
     job: TrainJob
     plan: Plan
-    loop: Loop
+    loop: LoopPosition
     records: Any
 
     def history(self) -> dict[str, list[float]]:
@@ -282,16 +296,9 @@ class _Progress:
     def state(self) -> State:
         """Return the state as it is now, with the place in the rows to go on from."""
         done = self.begun.meta.get("step", 0) if self.begun is not None else 0
-        pass_index, step = divmod(self.loop.first + self.loop.taken, self.plan.steps_per_pass)
-        cursor = {
-            "pass": pass_index,
-            "step": step,
-            "rows": self.plan.rows,
-            "batch_size": self.plan.batch_size,
-            "window": self.plan.window,
-        }
+        place = cursor(self.plan, self.loop.first + self.loop.taken)
         epoch = self.job.initial_epoch + len(self.records.epoch)
-        meta = {"epoch": epoch, "step": done + self.loop.taken, "cursor": cursor}
+        meta = {"epoch": epoch, "step": done + self.loop.taken, "cursor": place}
         return read_state(self.made, meta)
 
     def save(self, world: World) -> None:
@@ -300,7 +307,7 @@ class _Progress:
             world.checkpoint(self.state, self.history())
 
 
-def _hooks(made: Made, callbacks: Sequence[Any]) -> Hooks:
+def _hooks(made: KerasModel, callbacks: Sequence[KerasCallback]) -> Hooks:
     return hooks_of(callbacks, made.keras.package().callbacks.Callback)
 
 

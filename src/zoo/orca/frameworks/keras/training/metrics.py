@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.orca.errors import ModelError
-from zoo.orca.frameworks.keras.models import Made, value_of
+from zoo.orca.frameworks.common.structures import Structure
+from zoo.orca.frameworks.keras.models import KerasModel, value_of
+from zoo.orca.frameworks.keras.types import KerasMetric, Variable
 from zoo.orca.wire.packing import State
 from zoo.orca.worker.collective.protocol import Collective
 
@@ -34,16 +36,18 @@ class Logs:
 
     Parameters
     ----------
-    made : Made
+    made : KerasModel
     collective : Collective
     original : callable
         Keras's own function from a step's logs to an epoch's.
     """
 
-    def __init__(self, made: Made, collective: Collective, original: Callable[[Any], Any]) -> None:
+    def __init__(
+        self, made: KerasModel, collective: Collective, original: Callable[[Any], Any]
+    ) -> None:
         self._made, self._collective, self._original = made, collective, original
 
-    def of_epoch(self, logs: Any, share: float) -> Any:
+    def of_epoch(self, logs: Structure, share: float) -> Any:
         """Return an epoch's logs; leaves metrics merged, as they will be reset next.
 
         Parameters
@@ -74,7 +78,7 @@ class Logs:
         for metric in own:
             self._merge_by_itself(metric)
 
-    def _merge_by_itself(self, metric: Any) -> None:
+    def _merge_by_itself(self, metric: KerasMetric) -> None:
         """Merge a metric that overrides `merge_state`, in the order of ranks everywhere."""
         values = {str(k): value_of(v) for k, v in enumerate(metric.variables)}
         states = self._collective.all_gather(State(values).to_bytes())
@@ -87,7 +91,7 @@ class Logs:
             clones.append(target)
         metric.merge_state(clones[1:])
 
-    def _result(self, logs: Any, share: float) -> Any:
+    def _result(self, logs: Structure, share: float) -> Any:
         found = self._original(logs)
         known = self._made.model.get_metrics_result()
         if not isinstance(logs, dict) or set(logs) == set(known):
@@ -100,19 +104,19 @@ class Logs:
         return {name: means[name] if name in means else known[name] for name in logs}
 
 
-def _leaves(metrics: Sequence[Any]) -> list[Any]:
+def _leaves(metrics: Sequence[KerasMetric]) -> list[KerasMetric]:
     return [metric for metric in metrics if metric.variables]
 
 
 @contextmanager
-def kept(variables: Callable[[], list[Any]]) -> Iterator[None]:
+def kept(variables: Callable[[], list[Variable]]) -> Iterator[None]:
     """Undo what happens inside to `variables`; those that are new then become zero."""
     before = [(variable, value_of(variable).copy()) for variable in variables()]
     yield
     restore(before, variables())
 
 
-def restore(before: list[tuple[Any, NDArray[Any]]], now: Sequence[Any]) -> None:
+def restore(before: list[tuple[Variable, NDArray[Any]]], now: Sequence[Variable]) -> None:
     """Give variables the values they had; those that are new become zero."""
     known = {id(variable) for variable, _ in before}
     for variable, value in before:
@@ -129,7 +133,7 @@ class Statistics:
     Made and called on all ranks, while the ranks' variables are equal.
     """
 
-    def __init__(self, made: Made, collective: Collective, weight: float) -> None:
+    def __init__(self, made: KerasModel, collective: Collective, weight: float) -> None:
         self._made, self._collective, self._weight = made, collective, weight
         self._seen = self._marks()
 

@@ -1,6 +1,5 @@
 """Where Keras's loop stands among the plan's steps."""
 
-import time
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -33,15 +32,9 @@ class Part:
         place = (self.start + step) % len(self.of)
         return float(self.rows[place] / self.of[place])
 
-    def rows_before(self, step: int) -> int:
-        """Return the rows of all ranks in an epoch's steps up to `step`."""
-        passes, rest = divmod(self.start % len(self.of) + step, len(self.of))
-        whole = passes * int(self.of.sum()) + int(self.of[:rest].sum())
-        return whole - int(self.of[: self.start % len(self.of)].sum())
-
 
 @dataclass
-class Loop:
+class LoopPosition:
     """Where Keras's loop stands.
 
     Attributes
@@ -66,7 +59,6 @@ class Loop:
     phase: str = ""
     step: int = 0
     taken: int = 0
-    began: float = 0.0
 
     @property
     def part(self) -> Part:
@@ -87,7 +79,6 @@ class Loop:
         self.phase, self.step = phase, 0
         if phase == "train":
             self.part.start = self.first + self.taken
-            self.began = time.monotonic()
 
     def end(self) -> float:
         """End an epoch's steps; return this rank's part of the last step's rows."""

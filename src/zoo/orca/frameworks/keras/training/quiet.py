@@ -5,7 +5,10 @@ turns the step's logs into numbers for nobody, and takes the interpreter from th
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
+
+from zoo.orca.frameworks.keras.models import KerasModel
+from zoo.orca.frameworks.keras.types import KerasCallback
 
 _STEP_ENDS = {
     "on_train_batch_end": ("on_batch_end", "on_train_batch_end"),
@@ -13,25 +16,26 @@ _STEP_ENDS = {
 }
 
 
-def quiet(made: Any, callbacks: Sequence[Any], **params: Any) -> Any:
+def quiet(
+    made: KerasModel, given: Sequence[KerasCallback], **params: int
+) -> Sequence[KerasCallback]:
     """Return callbacks as Keras's loop takes them.
 
     Parameters
     ----------
-    made : Made
-    callbacks : sequence
+    made : KerasModel
+    given : sequence
     **params
         What Keras tells callbacks about the loop: epochs and steps.
     """
     keras = made.keras.package()
-    found = keras.callbacks.CallbackList(list(callbacks), model=made.model, verbose=0, **params)
+    found: Any = keras.callbacks.CallbackList(list(given), model=made.model, verbose=0, **params)
     base = keras.callbacks.Callback
     for event, hooks in _STEP_ENDS.items():
         listens = any(
-            getattr(type(one), hook) is not getattr(base, hook)
-            for one in callbacks
-            for hook in hooks
+            getattr(type(one), hook) is not getattr(base, hook) for one in given for hook in hooks
         )
         if not listens:
             setattr(found, event, lambda batch, logs=None: None)
-    return found
+    # A list of Keras's own, which its loop takes as it is.
+    return cast(Sequence[KerasCallback], found)

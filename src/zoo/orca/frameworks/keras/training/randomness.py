@@ -8,14 +8,14 @@ import random
 
 import numpy as np
 
-from zoo.orca.frameworks.keras.models import Made, value_of
+from zoo.orca.frameworks.keras.models import KerasModel, value_of
 from zoo.orca.wire.packing import State
 from zoo.orca.worker.plugin import World
 
 _SEED_STRIDE = 0x9E3779B1
 
 
-def seed_fit(made: Made, seed: int, world: World, first: int) -> None:
+def seed_fit(made: KerasModel, seed: int, world: World, first: int) -> None:
     """Seed Python, numpy and the framework for a `fit` that begins with the step `first`.
 
     One worker's first `fit` has the numbers that plain Keras has.
@@ -24,7 +24,7 @@ def seed_fit(made: Made, seed: int, world: World, first: int) -> None:
         made.keras.make_random(_mixed(seed, world.rank, first))
 
 
-def seed_epoch(made: Made, seed: int, world: World, step: int) -> None:
+def seed_epoch(made: KerasModel, seed: int, world: World, step: int) -> None:
     """Seed what Keras draws from at each step for the epoch that begins with `step`.
 
     Called on all ranks. How far a layer's generator gets in an epoch may depend on a rank's rows,
@@ -42,7 +42,7 @@ def _mixed(seed: int, rank: int, step: int) -> int:
     return int(np.random.SeedSequence([seed, rank, step]).generate_state(1)[0]) >> 1
 
 
-def _scatter(made: Made, world: World) -> None:
+def _scatter(made: KerasModel, world: World) -> None:
     """Give each rank's generators the state of rank 0's, with a seed of their own."""
     variables = made.keras.random_states(made.model)
     if world.size == 1 or not variables:

@@ -8,11 +8,13 @@ Keras 2 makes one number of outputs (rows,), which then has one weight and count
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from zoo.orca.frameworks.keras.models import Made
+from zoo.orca.frameworks.common.structures import Structure
+from zoo.orca.frameworks.keras.models import KerasModel
+from zoo.orca.frameworks.keras.types import Tensor
 from zoo.orca.wire.outputs import OutputSpec
 
 
-def keep_row_axis(made: Made, outputs: Sequence[OutputSpec]) -> None:
+def keep_row_axis(made: KerasModel, outputs: Sequence[OutputSpec]) -> None:
     """Give the outputs of a batch of one row the axes that those of several rows have.
 
     Before they meet labels, in the loss and in the metrics; also where a `train_step` of the
@@ -20,7 +22,7 @@ def keep_row_axis(made: Made, outputs: Sequence[OutputSpec]) -> None:
 
     Parameters
     ----------
-    made : Made
+    made : KerasModel
     outputs : sequence of OutputSpec
         What the model puts out for several rows.
     """
@@ -28,7 +30,7 @@ def keep_row_axis(made: Made, outputs: Sequence[OutputSpec]) -> None:
     if made.keras.has_own_predict_step(model):  # and so it is not known what it puts out
         return
 
-    def kept(y: Any, y_pred: Any) -> Any:
+    def kept(y: Structure, y_pred: Structure) -> Structure:
         flat = made.keras.flatten(y_pred)
         if len(flat) != len(outputs):
             return y_pred
@@ -44,17 +46,23 @@ def keep_row_axis(made: Made, outputs: Sequence[OutputSpec]) -> None:
         object.__setattr__(model, name, _with_axis(getattr(model, name), kept))
 
 
-def _with_axis(original: Callable[..., Any], kept: Callable[[Any, Any], Any]) -> Callable[..., Any]:
+def _with_axis(
+    original: Callable[..., Any], kept: Callable[[Structure, Structure], Structure]
+) -> Callable[..., Any]:
     # As Keras has them, and calls them: by position or by name.
     def of_rows(
-        x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, **more: Any
+        x: Structure = None,
+        y: Structure = None,
+        y_pred: Structure = None,
+        sample_weight: Structure = None,
+        **more: object,
     ) -> Any:
         return original(x, y, kept(y, y_pred), sample_weight, **more)
 
     return of_rows
 
 
-def _kept(made: Made, value: Any, output: OutputSpec) -> Any:
+def _kept(made: KerasModel, value: Tensor, output: OutputSpec) -> Tensor:
     """Return one output with the axis of rows."""
     if output.problem or made.keras.layout_of(value) or not hasattr(value, "shape"):
         return value
@@ -69,14 +77,14 @@ def _kept(made: Made, value: Any, output: OutputSpec) -> Any:
     return value[None]
 
 
-def _are_columns(made: Made, y: Any) -> bool:
+def _are_columns(made: KerasModel, y: Structure) -> bool:
     """Whether there are labels, and each is one number a row, (rows, 1)."""
     labels = [label for label in made.keras.flatten(y) if hasattr(label, "shape")]
     shapes = [made.keras.shape_of(label) for label in labels]
     return bool(shapes) and all(s is not None and len(s) == 2 and s[1] == 1 for s in shapes)
 
 
-def _as_column(made: Made, value: Any) -> Any:
+def _as_column(made: KerasModel, value: Tensor) -> Tensor:
     """Return (rows,) as (rows, 1), and all else as it is."""
     shape = made.keras.shape_of(value) if hasattr(value, "shape") else None
     return value[:, None] if shape is not None and len(shape) == 1 else value

@@ -9,12 +9,18 @@ The loop stays Keras's own. On the instances, not their classes:
 
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
 from zoo.orca.errors import ModelError, OrcaError
-from zoo.orca.frameworks.keras.models import Made
+from zoo.orca.frameworks.common.structures import Structure
+from zoo.orca.frameworks.keras.models import KerasModel
+from zoo.orca.frameworks.keras.protocols import Backend
+from zoo.orca.frameworks.keras.types import KerasLoss, KerasMetric, Optimizer, Tensor, Variable
 from zoo.orca.worker.collective.protocol import Collective
+
+#: A method of an optimizer.
+_Apply = Callable[..., Any]
 
 
 class Step:
@@ -32,7 +38,7 @@ class Step:
         framework as another error, so who runs the loop raises it again.
     """
 
-    def __init__(self, workers: int, backend: Any) -> None:
+    def __init__(self, workers: int, backend: Backend) -> None:
         # Gradients that are applied outside of any step count for the same on all ranks.
         self._none = (backend.scalar(1), backend.scalar(workers))
         self._backend = backend
@@ -41,7 +47,7 @@ class Step:
         self.problem: Exception | None = None
         self.leave()
 
-    def enter(self, rows: Any, of: Any) -> None:
+    def enter(self, rows: Tensor, of: Tensor) -> None:
         """Begin a step."""
         self.rows, self.of = rows, of
 
@@ -57,7 +63,7 @@ class Step:
     def timed(self, exchange: Callable[..., Any]) -> Callable[..., Any]:
         """Return the function with its time counted."""
 
-        def run(*arguments: Any) -> Any:
+        def run(*arguments: object) -> Any:
             began = time.perf_counter()
             try:
                 result = exchange(*arguments)
@@ -69,7 +75,7 @@ class Step:
 
         return run
 
-    def stretched(self, value: Any) -> Any:
+    def stretched(self, value: Tensor) -> Tensor:
         """Return a sum over own rows so much larger that weighing it by rows is undone."""
         return self._backend.stretched(value, self.rows, self.of)
 
@@ -79,13 +85,13 @@ class Step:
 
 
 def distribute(
-    made: Made, collective: Collective, *, weighted: bool, batch: Any, outputs: int
+    made: KerasModel, collective: Collective, *, weighted: bool, batch: Structure, outputs: int
 ) -> Step:
     """Make a model's steps those of one of several workers; return where they stand.
 
     Parameters
     ----------
-    made : Made
+    made : KerasModel
     collective : Collective
     weighted : bool
         Whether rows have weights.
@@ -116,12 +122,12 @@ def distribute(
     return step
 
 
-def _override(owner: Any, name: str, value: Any) -> None:
+def _override(owner: object, name: str, value: object) -> None:
     """Set an attribute of an instance past Keras's tracking, which would save or delegate it."""
     object.__setattr__(owner, name, value)
 
 
-def _all_met(made: Made, step: Step) -> Callable[[], None]:
+def _all_met(made: KerasModel, step: Step) -> Callable[[], None]:
     def check() -> None:
         if step.exchanges == 0 and made.model.trainable_variables:
             problem = ModelError(
@@ -134,11 +140,11 @@ def _all_met(made: Made, step: Step) -> Callable[[], None]:
     return check
 
 
-def _meet(made: Made, optimizer: Any, collective: Collective, step: Step) -> None:
+def _meet(made: KerasModel, optimizer: Optimizer, collective: Collective, step: Step) -> None:
     """Let gradients meet in the optimizer's outermost method."""
     meet = made.backend.exchange(made, optimizer, collective, step)
 
-    def summed(gradients: list[Any], variables: list[Any]) -> list[Any]:
+    def summed(gradients: list[Tensor], variables: list[Variable]) -> list[Tensor]:
         step.exchanges += 1
         for gradient, variable in zip(gradients, variables, strict=True):
             if gradient is not None and not made.is_floating(gradient):
@@ -148,22 +154,32 @@ def _meet(made: Made, optimizer: Any, collective: Collective, step: Step) -> Non
                     "or train with one worker: several can train floating-point variables only"
                 )
                 step.refuse(problem)
-        found: list[Any] = meet(gradients, variables)
-        return found
+        return meet(gradients, variables)
 
-    def apply_gradients(original: Any, grads_and_vars: Any, *args: Any, **kwargs: Any) -> Any:
+    def apply_gradients(
+        original: _Apply,
+        grads_and_vars: Iterable[tuple[Tensor, Variable]],
+        *args: object,
+        **kwargs: object,
+    ) -> Any:
         pairs = list(grads_and_vars)
         variables = [variable for _, variable in pairs]
         gradients = summed([gradient for gradient, _ in pairs], variables)
         return original(list(zip(gradients, variables, strict=True)), *args, **kwargs)
 
-    def apply(original: Any, grads: Any, trainable_variables: Any = None) -> Any:
+    def apply(
+        original: _Apply,
+        grads: Iterable[Tensor],
+        trainable_variables: Iterable[Variable] | None = None,
+    ) -> Any:
         variables = trainable_variables
         if variables is None:
             variables = optimizer._trainable_variables
         return original(summed(list(grads), list(variables)), trainable_variables)
 
-    def stateless_apply(original: Any, state: Any, grads: Any, trainable: Any) -> Any:
+    def stateless_apply(
+        original: _Apply, state: Structure, grads: Iterable[Tensor], trainable: Iterable[Tensor]
+    ) -> Any:
         gradients = summed(list(grads), list(optimizer._trainable_variables))
         return original(state, gradients, trainable)
 
@@ -176,7 +192,7 @@ def _meet(made: Made, optimizer: Any, collective: Collective, step: Step) -> Non
     _override(optimizer, name, functools.partial(ways[name], getattr(optimizer, name)))
 
 
-def _check_losses(made: Made, weighted: bool) -> None:
+def _check_losses(made: KerasModel, weighted: bool) -> None:
     for loss in made.keras.loss_objects(made.model):
         reduction = getattr(loss, "reduction", "")
         if reduction in made.keras.UNDIVIDED_REDUCTIONS:
@@ -192,11 +208,11 @@ def _check_losses(made: Made, weighted: bool) -> None:
             )
 
 
-def _stretch(loss: Any, step: Step) -> None:
+def _stretch(loss: KerasLoss, step: Step) -> None:
     """Make a loss that sums its rows' losses larger by as much as weighing makes it smaller."""
     kind = type(loss)
 
-    def stretched(self: Any, *args: Any, **kwargs: Any) -> Any:
+    def stretched(self: KerasLoss, *args: object, **kwargs: object) -> Tensor:
         value = kind.__call__(self, *args, **kwargs)
         return step.stretched(value)
 
@@ -204,11 +220,11 @@ def _stretch(loss: Any, step: Step) -> None:
     loss.__class__ = type(kind.__name__, (kind,), {"__call__": stretched, "__doc__": kind.__doc__})
 
 
-def _count_rows(tracker: Any, step: Step) -> None:
+def _count_rows(tracker: KerasMetric, step: Step) -> None:
     """Make a mean over batches one over rows: workers' batches differ in size."""
     original = tracker.update_state
 
-    def update_state(values: Any, sample_weight: Any = None) -> Any:
+    def update_state(values: Tensor, sample_weight: Tensor = None) -> Any:
         return original(values, sample_weight=step.weight())
 
     _override(tracker, "update_state", update_state)

@@ -7,17 +7,20 @@ do the same arithmetic on each element, in the same order: dense gradients give 
 but for how a compiler joins a product and a sum, sparse ones are summed into a table first.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
-from zoo.orca.frameworks.keras.models import Made
+from zoo.orca.frameworks.keras.models import KerasModel
+
+if TYPE_CHECKING:
+    import tf_keras
 
 #: Rows of so many numbers are added up as fast by the operation that is made for it.
 _WIDE_ROW = 32
 
 
-def fuse_updates(made: Made) -> None:
+def fuse_updates(made: KerasModel) -> None:
     """Let the model's Adam optimizers update with fused operations; others stay as they are."""
     for optimizer in made.optimizers().values():
         adam = made.keras.plain_adam(optimizer)
@@ -25,14 +28,14 @@ def fuse_updates(made: Made) -> None:
             _fuse(adam)
 
 
-def _fuse(adam: Any) -> None:
+def _fuse(adam: "tf_keras.optimizers.Adam") -> None:
     """Replace how an instance of Keras 2's Adam updates one variable.
 
     The rule is Algorithm 1 of Kingma and Ba, "Adam: A Method for Stochastic Optimization", in the
     form just before its section 2.1, as Keras has it.
     """
 
-    def update_step(gradient: Any, variable: Any) -> None:
+    def update_step(gradient: tf.Tensor | tf.IndexedSlices, variable: tf.Variable) -> None:
         dtype = variable.dtype
         if isinstance(gradient, tf.IndexedSlices):
             # Rows that come more than once are added up, as they must be before they are squared.
@@ -61,7 +64,7 @@ def _fuse(adam: Any) -> None:
     object.__setattr__(adam, "_deduplicate_sparse_grad", lambda gradients: gradients)
 
 
-def _table(gradient: Any, shape: Any) -> Any:
+def _table(gradient: tf.IndexedSlices, shape: tf.TensorShape) -> tf.Tensor:
     """Return a sparse gradient as a table, rows of one number added in their order."""
     values, rows = gradient.values, gradient.indices
     if len(shape) != 2 or shape[1] >= _WIDE_ROW or values.dtype not in (tf.float32, tf.float64):
@@ -77,7 +80,7 @@ def _table(gradient: Any, shape: Any) -> Any:
     )
 
 
-def _move(moment: Any, by: Any, factor: float) -> None:
+def _move(moment: tf.Variable, by: tf.Tensor, factor: float) -> None:
     """Add `factor` times `by` to a moment, in one pass."""
     tf.raw_ops.ResourceApplyGradientDescent(
         var=moment.handle, alpha=tf.cast(-factor, moment.dtype), delta=by

@@ -5,9 +5,20 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from zoo.orca.errors import ModelError
+from zoo.orca.frameworks.common.structures import Structure
 from zoo.orca.frameworks.keras.configuration import keras_settings
+from zoo.orca.frameworks.keras.types import (
+    KerasLoss,
+    KerasMetric,
+    Layer,
+    Model,
+    Optimizer,
+    Tensor,
+    Variable,
+)
 from zoo.orca.frameworks.keras.versions import keras2_functions
 
 #: What state and messages call it.
@@ -47,85 +58,95 @@ def make_random(seed: int) -> None:
     package().utils.set_random_seed(seed)
 
 
-def backend_module() -> str:
-    """Return the module of this package for its backend."""
-    return "zoo.orca.frameworks.keras.backends.on_tensorflow"
+def backend_name() -> str:
+    """Return the name of its backend."""
+    return "tensorflow"
 
 
-def flatten(structure: Any) -> list[Any]:
+def check_backend(framework: str, wanted: str | None) -> None:
+    """Refuse the model where Keras 3 is wanted."""
+    if framework != "tf2":
+        raise ModelError(
+            "the model is of Keras 2 (tf_keras), and zoo.orca.learn.keras trains Keras 3\n"
+            "Make it with `import keras`, or use zoo.orca.learn.tf2"
+        )
+
+
+def flatten(structure: Structure) -> list[Any]:
     """Return what is in nested lists, tuples and dicts."""
     return list(tf.nest.flatten(structure))
 
 
-def packed(structure: Any, flat: list[Any]) -> Any:
+def packed(structure: Structure, flat: list[Any]) -> Structure:
     """Return a structure with other values, in the order of `flatten`."""
     return tf.nest.pack_sequence_as(structure, flat)
 
 
-def dtype_name(tensor: Any) -> str:
+def dtype_name(tensor: Tensor) -> str:
     """Return the name of the dtype of a tensor, symbolic or not, or a variable."""
     return str(tf.as_dtype(tensor.dtype).name)
 
 
-def shape_of(tensor: Any) -> tuple[int | None, ...] | None:
+def shape_of(tensor: Tensor) -> tuple[int | None, ...] | None:
     """Return the shape of a tensor, symbolic or not; None: not even its rank is known."""
     return None if tensor.shape.rank is None else tuple(tensor.shape)
 
 
-def layout_of(tensor: Any) -> str:
+def layout_of(tensor: Tensor) -> str:
     """Return "ragged" or "sparse" for a tensor, symbolic or not, that is so, else nothing."""
     kind = type(getattr(tensor, "type_spec", tensor)).__name__
     return "ragged" if kind.startswith("Ragged") else "sparse" if kind.startswith("Sparse") else ""
 
 
-def to_numpy(tensor: Any) -> Any:
+def to_numpy(tensor: Tensor) -> NDArray[Any]:
     """Return a tensor's value as an array."""
     return np.asarray(tensor)
 
 
-def is_compiled(model: Any) -> bool:
+def is_compiled(model: Model) -> bool:
     """Whether `fit` and `evaluate` may be called."""
     return bool(model._is_compiled)
 
 
-def input_structure(model: Any) -> Any:
+def input_structure(model: Model) -> Structure:
     """Return the nested symbolic inputs of a functional model, None for any other."""
     return model._nested_inputs if model._is_graph_network else None
 
 
-def output_structure(model: Any) -> Any:
+def output_structure(model: Model) -> Structure:
     """Return the nested symbolic outputs of a functional model."""
     return model._nested_outputs
 
 
-def has_own_step(model: Any) -> bool:
+def has_own_step(model: Model) -> bool:
     """Whether the model's class says by itself what is done with labels."""
     base = package().Model
     names = ("train_step", "test_step", "compute_loss", "compute_metrics")
     return any(getattr(type(model), name) is not getattr(base, name) for name in names)
 
 
-def output_layer(tensor: Any) -> Any:
+def output_layer(tensor: Tensor) -> Layer:
     """Return the layer that a symbolic output comes from."""
-    return tensor.node.layer
+    layer: Layer = tensor.node.layer
+    return layer
 
 
-def has_own_predict_step(model: Any) -> bool:
+def has_own_predict_step(model: Model) -> bool:
     """Whether predictions may be something else than the model's outputs."""
     return type(model).predict_step is not package().Model.predict_step
 
 
-def input_name(tensor: Any) -> str:
+def input_name(tensor: Tensor) -> str:
     """Return the name by which a user knows a symbolic input."""
     return str(tensor.node.layer.name)
 
 
-def name_of(variable: Any) -> str:
+def name_of(variable: Variable) -> str:
     """Return a variable's name, with its layer's."""
     return str(variable.name).removesuffix(":0")
 
 
-def random_states(model: Any) -> list[Any]:
+def random_states(model: Model) -> list[Variable]:
     """Return the variables of random generators that layers own."""
     found: dict[int, Any] = {}
     for layer in model._flatten_layers():
@@ -137,7 +158,7 @@ def random_states(model: Any) -> list[Any]:
     return list(found.values())
 
 
-def scattered(state: Any, shift: int) -> Any:
+def scattered(state: NDArray[Any], shift: int) -> NDArray[Any]:
     """Return the state of a random generator with another seed."""
     other = state.copy()
     # The last number is the generator's key; those before it count how often it was used.
@@ -145,12 +166,12 @@ def scattered(state: Any, shift: int) -> Any:
     return other
 
 
-def is_variable(value: Any) -> bool:
+def is_variable(value: object) -> bool:
     """Whether a member of a model's weights is a variable."""
     return isinstance(value, tf.Variable)
 
 
-def is_optimizer(value: Any) -> bool:
+def is_optimizer(value: object) -> bool:
     """Whether `value` is an optimizer, new or legacy, wrapped or not."""
     keras = package()
     kinds = (
@@ -161,38 +182,43 @@ def is_optimizer(value: Any) -> bool:
     return isinstance(value, kinds)
 
 
-def needs_every_row(optimizer: Any) -> bool:
+def _inner(optimizer: Optimizer) -> Any:
+    """Return the optimizer that a wrapper has, or itself; its members are its kind's."""
+    return getattr(optimizer, "inner_optimizer", optimizer)
+
+
+def needs_every_row(optimizer: Optimizer) -> bool:
     """Whether rows of sparse gradients must not be added up before the optimizer gets them.
 
     Clipping looks at each of them, and comes first.
     """
-    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    inner = _inner(optimizer)
     names = ("clipnorm", "clipvalue", "global_clipnorm")
     return any(getattr(inner, name, None) is not None for name in names)
 
 
-def plain_adam(optimizer: Any) -> Any:
+def plain_adam(optimizer: Optimizer) -> Any:
     """Return the Adam, wrapped or not, whose update is the published rule; None: it is another.
 
     A subclass may update otherwise, and XLA would compile the update as a whole.
     """
     kinds = (package().optimizers.Adam, package().optimizers.AdamW)
-    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    inner = _inner(optimizer)
     if type(inner) not in kinds or inner.jit_compile:
         return None
     return None if inner.amsgrad or getattr(inner, "adaptive_epsilon", False) else inner
 
 
-def apply_name(optimizer: Any) -> str:
+def apply_name(optimizer: Optimizer) -> str:
     """Return the method in which gradients meet, the outermost that every loop calls."""
     return "apply_gradients"
 
 
-def sync(model: Any) -> None:
+def sync(model: Model) -> None:
     """Have nothing to do: variables always have their values."""
 
 
-def build_optimizer(optimizer: Any, variables: Sequence[Any]) -> None:
+def build_optimizer(optimizer: Optimizer, variables: Sequence[Variable]) -> None:
     """Create the optimizer's variables for these trainable variables."""
     if hasattr(optimizer, "_create_all_weights"):
         optimizer._create_all_weights(variables)
@@ -204,9 +230,9 @@ def build_optimizer(optimizer: Any, variables: Sequence[Any]) -> None:
             optimizer.build(variables)
 
 
-def optimizer_variables(optimizer: Any) -> list[Any]:
+def optimizer_variables(optimizer: Optimizer) -> list[Variable]:
     """Return the optimizer's variables; just its counters while it is not built."""
-    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    inner = _inner(optimizer)
     if isinstance(inner, package().optimizers.legacy.Optimizer):
         hyper = [v for _, v in sorted(inner._hyper.items()) if isinstance(v, tf.Variable)]
         found = [*inner.weights, *hyper]
@@ -218,12 +244,12 @@ def optimizer_variables(optimizer: Any) -> list[Any]:
     return found
 
 
-def hyperparameters(optimizer: Any) -> dict[str, Any]:
+def hyperparameters(optimizer: Optimizer) -> dict[str, Variable]:
     """Return the variables that Keras does not count among the optimizer's, by name.
 
     The learning rate, and whatever else an optimizer keeps in an attribute.
     """
-    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    inner = _inner(optimizer)
     known = {id(variable) for variable in optimizer_variables(optimizer)}
     return {
         name.lstrip("_"): value
@@ -232,9 +258,9 @@ def hyperparameters(optimizer: Any) -> dict[str, Any]:
     }
 
 
-def rate_variable(optimizer: Any) -> Any:
+def rate_variable(optimizer: Optimizer) -> Variable | None:
     """Return the variable that is the learning rate; None: it is a schedule."""
-    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    inner = _inner(optimizer)
     if isinstance(inner, package().optimizers.legacy.Optimizer):
         rate = inner._hyper.get("learning_rate")
     else:
@@ -242,9 +268,9 @@ def rate_variable(optimizer: Any) -> Any:
     return rate if isinstance(rate, tf.Variable) else None
 
 
-def optimized(optimizer: Any, trainable: Sequence[Any]) -> list[int] | None:
+def optimized(optimizer: Optimizer, trainable: Sequence[Variable]) -> list[int] | None:
     """Return which of `trainable` the optimizer was built for; None: it is not built."""
-    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    inner = _inner(optimizer)
     if isinstance(inner, package().optimizers.legacy.Optimizer):
         return list(range(len(trainable))) if inner._hypers_created else None
     index = getattr(inner, "_index_dict", None)
@@ -254,18 +280,18 @@ def optimized(optimizer: Any, trainable: Sequence[Any]) -> list[int] | None:
     return [places[key] for key in sorted(index, key=index.__getitem__)]
 
 
-def compiled_losses(model: Any) -> Any:
+def compiled_losses(model: Model) -> Structure:
     """Return the losses as they were given to `compile`, None if none were."""
     return model.compiled_loss._user_losses if model.compiled_loss is not None else None
 
 
-def loss_objects(model: Any) -> list[Any]:
+def loss_objects(model: Model) -> list[KerasLoss]:
     """Return the losses that were given to `compile`, flat."""
     container = model.compiled_loss
     return tf.nest.flatten(container._user_losses) if container is not None else []
 
 
-def unknown_metric(model: Any) -> str:
+def unknown_metric(model: Model) -> str:
     """Return the name of a metric that Keras does not know, which it takes for a function."""
     given = model.compiled_metrics
     names = tf.nest.flatten(given._user_metrics) if given is not None else []
@@ -276,11 +302,11 @@ def unknown_metric(model: Any) -> str:
     return next((one for one in unknown if isinstance(get(one), str)), "")
 
 
-def give_label(model: Any, output: str) -> None:
+def give_label(model: Model, output: str) -> None:
     """Have nothing to do: one label is every output's, and those without a loss leave it."""
 
 
-def is_rowwise(model: Any) -> bool:
+def is_rowwise(model: Model) -> bool:
     """Whether loss and metrics of an evaluation are known not to depend on how rows are batched.
 
     They are where all parts are Keras's own, apart from those that count valid steps, not rows.
@@ -300,7 +326,7 @@ def is_rowwise(model: Any) -> bool:
     )
 
 
-def _is_own(part: Any) -> bool:
+def _is_own(part: object) -> bool:
     """Whether a loss, metric or layer, or the function that it wraps, is Keras's own."""
     function = getattr(part, "_fn", getattr(part, "fn", part))
     return all(
@@ -310,30 +336,30 @@ def _is_own(part: Any) -> bool:
     )
 
 
-def run_on_several(model: Any) -> None:
+def run_on_several(model: Model) -> None:
     """Set what a model needs to run on several workers."""
     # XLA cannot call back into Python, and that is where gradients meet.
     if model._jit_compile:
         model._jit_compile = False
 
 
-def loss_trackers(model: Any, batch: Any, outputs: int) -> list[Any]:
+def loss_trackers(model: Model, batch: Structure, outputs: int) -> list[KerasMetric]:
     """Return metrics of losses that count batches instead of rows: none, Keras 2 counts rows."""
     return []
 
 
-def build_metrics(model: Any, batch: Any) -> None:
+def build_metrics(model: Model, batch: Structure) -> None:
     """Create what the first step would, where the model says what its outputs will be."""
     if is_compiled(model) and model._is_graph_network:
         keras2_functions.build_metrics(model, batch)
 
 
-def limit_steps_per_execution(model: Any) -> None:
+def limit_steps_per_execution(model: Model) -> None:
     """Run one step at a time."""
     model._configure_steps_per_execution(1)
 
 
-def steps_variable(model: Any, *, begin: int) -> Any:
+def steps_variable(model: Model, *, begin: int) -> Variable | None:
     """Return the variable with the steps of one call, set to `begin`; None: they must stay as is.
 
     They must where the user has chosen them, or wrote a step: one that can be run once can not
@@ -352,15 +378,16 @@ def steps_variable(model: Any, *, begin: int) -> Any:
     # With XLA, Keras compiles each step by itself; other metrics than the model's have no place.
     if not model.jit_compile and type(model).compute_metrics is base.compute_metrics:
         keras2_functions.compile_steps(model)
-    return model._steps_per_execution
+    steps: Variable = model._steps_per_execution
+    return steps
 
 
-def own_merge(metric: Any) -> bool:
+def own_merge(metric: KerasMetric) -> bool:
     """Whether a metric says by itself how states are merged."""
     return type(metric).merge_state is not package().metrics.Metric.merge_state
 
 
-def clone_metric(metric: Any) -> Any:
+def clone_metric(metric: KerasMetric) -> KerasMetric:
     """Return a fresh metric of the same configuration."""
     clone = type(metric).from_config(metric.get_config())
     if len(clone.variables) != len(metric.variables):

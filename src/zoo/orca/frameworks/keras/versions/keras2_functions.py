@@ -7,13 +7,16 @@ and nothing comes out of the loop: what Keras reports of a call are the metrics 
 step, which are read once, when the loop has ended.
 """
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from typing import Any
 
 import tensorflow as tf
 
+from zoo.orca.frameworks.common.structures import Structure
+from zoo.orca.frameworks.keras.types import Model, StepFunction
 
-def build_metrics(model: Any, batch: Any) -> None:
+
+def build_metrics(model: Model, batch: Structure) -> None:
     """Create the metrics of a compiled functional model, which Keras would in its first step.
 
     Parameters
@@ -36,7 +39,7 @@ def build_metrics(model: Any, batch: Any) -> None:
         metrics.build(outputs, metrics._conform_to_outputs(outputs, labels))
 
 
-def compile_steps(model: Any) -> None:
+def compile_steps(model: Model) -> None:
     """Give a model the functions that its `fit` and `evaluate` would make.
 
     They read the model's variable of steps when a call begins, as Keras's do.
@@ -52,8 +55,8 @@ def compile_steps(model: Any) -> None:
     model.test_function = test
 
 
-def _function(model: Any, step: Callable[[Any], Any], counter: Any) -> Any:
-    def run(iterator: Any) -> Any:
+def _function(model: Model, step: StepFunction, counter: tf.Variable) -> Any:
+    def run(iterator: Iterator[Structure]) -> Structure:
         for _ in tf.range(model.steps_per_execution):
             model.distribute_strategy.run(step, args=(next(iterator),))
             counter.assign_add(1)

@@ -5,8 +5,20 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from numpy.typing import NDArray
+
 from zoo.orca.errors import ModelError
+from zoo.orca.frameworks.common.structures import Structure
 from zoo.orca.frameworks.keras.configuration import keras_settings
+from zoo.orca.frameworks.keras.types import (
+    KerasLoss,
+    KerasMetric,
+    Layer,
+    Model,
+    Optimizer,
+    Tensor,
+    Variable,
+)
 
 #: What state and messages call it.
 VERSION = "3"
@@ -47,33 +59,33 @@ def make_random(seed: int) -> None:
     package().utils.set_random_seed(seed)
 
 
-def backend_module() -> str:
-    """Return the module of this package for the backend that this process has."""
-    return f"zoo.orca.frameworks.keras.backends.on_{package().backend.backend()}"
+def backend_name() -> str:
+    """Return the name of the backend that this process has."""
+    return str(package().backend.backend())
 
 
-def flatten(structure: Any) -> list[Any]:
+def flatten(structure: Structure) -> list[Any]:
     """Return what is in nested lists, tuples and dicts."""
     return list(package().tree.flatten(structure))
 
 
-def packed(structure: Any, flat: list[Any]) -> Any:
+def packed(structure: Structure, flat: list[Any]) -> Structure:
     """Return a structure with other values, in the order of `flatten`."""
     return package().tree.pack_sequence_as(structure, flat)
 
 
-def dtype_name(tensor: Any) -> str:
+def dtype_name(tensor: Tensor) -> str:
     """Return the name of the dtype of a tensor, symbolic or not, or a variable."""
     return str(package().backend.standardize_dtype(tensor.dtype))
 
 
-def shape_of(tensor: Any) -> tuple[int | None, ...] | None:
+def shape_of(tensor: Tensor) -> tuple[int | None, ...] | None:
     """Return the shape of a tensor, symbolic or not; None: not even its rank is known."""
     shape = tensor.shape
     return None if shape is None or getattr(shape, "rank", 0) is None else tuple(shape)
 
 
-def layout_of(tensor: Any) -> str:
+def layout_of(tensor: Tensor) -> str:
     """Return "ragged" or "sparse" for a tensor, symbolic or not, that is so, else nothing."""
     kind = type(tensor).__name__
     if getattr(tensor, "ragged", False) is True or kind.startswith("Ragged"):
@@ -81,9 +93,10 @@ def layout_of(tensor: Any) -> str:
     return "sparse" if getattr(tensor, "sparse", False) is True or kind == "SparseTensor" else ""
 
 
-def to_numpy(tensor: Any) -> Any:
+def to_numpy(tensor: Tensor) -> NDArray[Any]:
     """Return a tensor's value as an array."""
-    return package().ops.convert_to_numpy(tensor)
+    found: NDArray[Any] = package().ops.convert_to_numpy(tensor)
+    return found
 
 
 def check_backend(framework: str, wanted: str | None) -> None:
@@ -119,50 +132,51 @@ def check_backend(framework: str, wanted: str | None) -> None:
         )
 
 
-def is_compiled(model: Any) -> bool:
+def is_compiled(model: Model) -> bool:
     """Whether `fit` and `evaluate` may be called."""
     return bool(model.compiled)
 
 
-def input_structure(model: Any) -> Any:
+def input_structure(model: Model) -> Structure:
     """Return the nested symbolic inputs of a functional model, None for any other."""
     functional = getattr(model, "_functional", None) or model
     return getattr(functional, "_inputs_struct", None)
 
 
-def output_structure(model: Any) -> Any:
+def output_structure(model: Model) -> Structure:
     """Return the nested symbolic outputs of a functional model."""
     return (getattr(model, "_functional", None) or model)._outputs_struct
 
 
-def has_own_step(model: Any) -> bool:
+def has_own_step(model: Model) -> bool:
     """Whether the model's class says by itself what is done with labels."""
     base = package().Model
     names = ("train_step", "test_step", "compute_loss", "compute_metrics")
     return any(getattr(type(model), name) is not getattr(base, name) for name in names)
 
 
-def output_layer(tensor: Any) -> Any:
+def output_layer(tensor: Tensor) -> Layer:
     """Return the layer that a symbolic output comes from."""
-    return tensor._keras_history.operation
+    layer: Layer = tensor._keras_history.operation
+    return layer
 
 
-def has_own_predict_step(model: Any) -> bool:
+def has_own_predict_step(model: Model) -> bool:
     """Whether predictions may be something else than the model's outputs."""
     return type(model).predict_step is not package().Model.predict_step
 
 
-def input_name(tensor: Any) -> str:
+def input_name(tensor: Tensor) -> str:
     """Return the name by which a user knows a symbolic input."""
     return str(tensor.name)
 
 
-def name_of(variable: Any) -> str:
+def name_of(variable: Variable) -> str:
     """Return a variable's name, with its layer's."""
     return str(variable.path)
 
 
-def random_states(model: Any) -> list[Any]:
+def random_states(model: Model) -> list[Variable]:
     """Return the variables of random generators that layers own."""
     weights = {id(variable) for variable in model.weights}
     metrics = {id(variable) for variable in model.metrics_variables}
@@ -170,7 +184,7 @@ def random_states(model: Any) -> list[Any]:
     return [v for v in model.non_trainable_variables if id(v) not in known]
 
 
-def scattered(state: Any, shift: int) -> Any:
+def scattered(state: NDArray[Any], shift: int) -> NDArray[Any]:
     """Return the state of a random generator with another seed."""
     other = state.copy()
     if state.dtype.kind in "iu":
@@ -179,17 +193,17 @@ def scattered(state: Any, shift: int) -> Any:
     return other
 
 
-def is_variable(value: Any) -> bool:
+def is_variable(value: object) -> bool:
     """Whether a member of a model's weights is a variable."""
     return isinstance(value, package().Variable)
 
 
-def is_optimizer(value: Any) -> bool:
+def is_optimizer(value: object) -> bool:
     """Whether `value` is an optimizer, wrapped or not."""
     return isinstance(value, package().optimizers.Optimizer)
 
 
-def needs_every_row(optimizer: Any) -> bool:
+def needs_every_row(optimizer: Optimizer) -> bool:
     """Whether rows of sparse gradients must not be added up before the optimizer gets them.
 
     Keras 3 does not add them up itself: Adam, for one, squares each of them.
@@ -197,12 +211,12 @@ def needs_every_row(optimizer: Any) -> bool:
     return True
 
 
-def plain_adam(optimizer: Any) -> Any:
+def plain_adam(optimizer: Optimizer) -> Any:
     """Return None: Keras 3 updates with operations of its own."""
     return None
 
 
-def apply_name(optimizer: Any) -> str:
+def apply_name(optimizer: Optimizer) -> str:
     """Return the method in which gradients meet, the outermost that every loop calls."""
     keras = package()
     wrapped = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
@@ -210,35 +224,36 @@ def apply_name(optimizer: Any) -> str:
     return "stateless_apply" if wrapped and keras.backend.backend() == "jax" else "apply"
 
 
-def sync(model: Any) -> None:
+def sync(model: Model) -> None:
     """Give variables their values, which JAX's loop keeps elsewhere while it runs."""
     if hasattr(model, "jax_state_sync"):
         model.jax_state_sync()
 
 
-def build_optimizer(optimizer: Any, variables: Sequence[Any]) -> None:
+def build_optimizer(optimizer: Optimizer, variables: Sequence[Variable]) -> None:
     """Create the optimizer's variables for these trainable variables."""
     if not optimizer.built:
         optimizer.build(list(variables))
 
 
-def optimizer_variables(optimizer: Any) -> list[Any]:
+def optimizer_variables(optimizer: Optimizer) -> list[Variable]:
     """Return the optimizer's variables; just its counters while it is not built."""
     return list(optimizer.variables)
 
 
-def hyperparameters(optimizer: Any) -> dict[str, Any]:
+def hyperparameters(optimizer: Optimizer) -> dict[str, Variable]:
     """Return nothing: Keras 3 counts the learning rate, and all else, among the variables."""
     return {}
 
 
-def rate_variable(optimizer: Any) -> Any:
+def rate_variable(optimizer: Optimizer) -> Variable | None:
     """Return the variable that is the learning rate; None: it is a schedule."""
-    rate = getattr(optimizer, "inner_optimizer", optimizer)._learning_rate
+    inner: Any = getattr(optimizer, "inner_optimizer", optimizer)
+    rate = inner._learning_rate
     return rate if isinstance(rate, package().Variable) else None
 
 
-def optimized(optimizer: Any, trainable: Sequence[Any]) -> list[int] | None:
+def optimized(optimizer: Optimizer, trainable: Sequence[Variable]) -> list[int] | None:
     """Return which of `trainable` the optimizer was built for; None: it is not built."""
     if not optimizer.built:
         return None
@@ -246,23 +261,23 @@ def optimized(optimizer: Any, trainable: Sequence[Any]) -> list[int] | None:
     return [places[id(variable)] for variable in optimizer._trainable_variables]
 
 
-def compiled_losses(model: Any) -> Any:
+def compiled_losses(model: Model) -> Structure:
     """Return the losses as they were given to `compile`, None if none were."""
     return model._compile_loss._user_loss if model._compile_loss is not None else None
 
 
-def loss_objects(model: Any) -> list[Any]:
+def loss_objects(model: Model) -> list[KerasLoss]:
     """Return the losses that were given to `compile`, flat."""
     container = model._compile_loss
     return package().tree.flatten(container._user_loss) if container is not None else []
 
 
-def unknown_metric(model: Any) -> str:
+def unknown_metric(model: Model) -> str:
     """Return nothing: Keras 3 says itself which name it does not know."""
     return ""
 
 
-def give_label(model: Any, output: str) -> None:
+def give_label(model: Model, output: str) -> None:
     """Tell a model's loss that one label by itself is for this output, the only one with a loss.
 
     Keras cuts it up, a row for each output, where it has as many rows as there are outputs.
@@ -270,14 +285,14 @@ def give_label(model: Any, output: str) -> None:
     loss = model._compile_loss
     original = loss.call
 
-    def call(y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+    def call(y_true: Structure, y_pred: Structure, sample_weight: Structure = None) -> Tensor:
         nested = package().tree.is_nested(y_true)
         return original(y_true if nested else {output: y_true}, y_pred, sample_weight)
 
     object.__setattr__(loss, "call", call)
 
 
-def run_on_several(model: Any) -> None:
+def run_on_several(model: Model) -> None:
     """Set what a model needs to run on several workers."""
     # On TensorFlow XLA cannot call back into Python, and that is where gradients meet; torch's
     # compiler would be broken there. On JAX the step is cut where they meet, and stays compiled.
@@ -285,7 +300,7 @@ def run_on_several(model: Any) -> None:
         model.jit_compile = False
 
 
-def loss_trackers(model: Any, batch: Any, outputs: int) -> list[Any]:
+def loss_trackers(model: Model, batch: Structure, outputs: int) -> list[KerasMetric]:
     """Return metrics of losses that count batches instead of rows, built by `batch`.
 
     With several outputs Keras 3 averages each output's loss over batches, whatever their sizes,
@@ -299,30 +314,30 @@ def loss_trackers(model: Any, batch: Any, outputs: int) -> list[Any]:
     return list(container.metrics)
 
 
-def build_metrics(model: Any, batch: Any) -> None:
+def build_metrics(model: Model, batch: Structure) -> None:
     """Have nothing to do: Keras 3 does so itself."""
 
 
-def limit_steps_per_execution(model: Any) -> None:
+def limit_steps_per_execution(model: Model) -> None:
     """Run one step at a time."""
     model.steps_per_execution = 1
 
 
-def own_merge(metric: Any) -> bool:
+def own_merge(metric: KerasMetric) -> bool:
     """Whether a metric says by itself how states are merged: Keras 3 has no such method."""
     return False
 
 
-def clone_metric(metric: Any) -> Any:
+def clone_metric(metric: KerasMetric) -> KerasMetric:
     """Return a fresh metric of the same configuration."""
     return type(metric).from_config(metric.get_config())
 
 
-def steps_variable(model: Any, *, begin: int) -> Any:
+def steps_variable(model: Model, *, begin: int) -> Variable | None:
     """Return None: the steps of one call are a constant in Keras 3."""
     return None
 
 
-def is_rowwise(model: Any) -> bool:
+def is_rowwise(model: Model) -> bool:
     """Return False: of Keras 3 it is not known."""
     return False

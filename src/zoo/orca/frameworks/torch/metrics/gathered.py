@@ -5,13 +5,14 @@ kept until there are some dozens, or some megabytes, of them. What is kept of a 
 its outputs: a model may write its next ones to the same place.
 """
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 
 from zoo.orca.errors import ModelError, OrcaError
+from zoo.orca.frameworks.common.structures import Structure
 from zoo.orca.frameworks.torch.call_errors import first_line
 from zoo.orca.worker.collective.protocol import Collective
 
@@ -41,8 +42,8 @@ class Gathered:
     ) -> None:
         self._metrics, self._collective, self._training = metrics, collective, training
         self.is_hidden = False
-        self._outputs: list[Any] = []
-        self._targets: list[Any] = []
+        self._outputs: list[Structure] = []
+        self._targets: list[Structure] = []
         self._form: Hashable = None
         self._bytes = 0
 
@@ -51,7 +52,7 @@ class Gathered:
         """Whether there are metrics."""
         return bool(self._metrics)
 
-    def add(self, output: Any, target: Any, rows: int) -> None:
+    def add(self, output: Structure, target: Structure, rows: int) -> None:
         """Add a step of so many rows."""
         output = _detached(output)
         form, nbytes = _form_of((output, target), rows), _bytes_of(output)
@@ -68,7 +69,7 @@ class Gathered:
         if len(self._outputs) >= _STEPS or self._bytes >= _BYTES:
             self.flush()
 
-    def add_of_hooks(self, output: Any, target: Any, rows: int) -> None:
+    def add_of_hooks(self, output: Structure, target: Structure, rows: int) -> None:
         """Add a step that the user's hooks have run, if they have shown what came out of it."""
         if not self._metrics or not rows:
             return
@@ -106,7 +107,7 @@ class Gathered:
         self._outputs, self._targets, self._bytes = [], [], 0
         self._update(outputs, targets)
 
-    def _update(self, output: Any, target: Any) -> None:
+    def _update(self, output: Structure, target: Structure) -> None:
         for name, metric in self._metrics.items():
             try:
                 with torch.no_grad():
@@ -125,20 +126,20 @@ class Gathered:
                 ) from error
 
 
-def _rows_of(value: Any) -> int | None:
+def _rows_of(value: Structure) -> int | None:
     """Return the length of a tensor's first axis; None for what has none, or several."""
     return len(value) if isinstance(value, torch.Tensor) and value.dim() else None
 
 
-def _detached(value: Any) -> Any:
+def _detached(value: Structure) -> Structure:
     return _mapped(value, torch.Tensor.detach)
 
 
-def _copied(value: Any) -> Any:
+def _copied(value: Structure) -> Structure:
     return _mapped(value, torch.Tensor.clone)
 
 
-def _mapped(value: Any, function: Any) -> Any:
+def _mapped(value: Structure, function: Callable[[torch.Tensor], torch.Tensor]) -> Structure:
     if isinstance(value, torch.Tensor):
         return function(value)
     if isinstance(value, Mapping):
@@ -148,7 +149,7 @@ def _mapped(value: Any, function: Any) -> Any:
     return value
 
 
-def _form_of(value: Any, rows: int) -> Hashable:
+def _form_of(value: Structure, rows: int) -> Hashable:
     """Return what steps that go together have in common; None if something is not by rows."""
     if isinstance(value, torch.Tensor):
         if not value.dim() or value.shape[0] != rows:
@@ -163,7 +164,7 @@ def _form_of(value: Any, rows: int) -> Hashable:
     return "none" if value is None else None
 
 
-def _bytes_of(value: Any) -> int:
+def _bytes_of(value: Structure) -> int:
     if isinstance(value, torch.Tensor):
         return int(value.nbytes)
     if isinstance(value, Mapping):
@@ -173,7 +174,7 @@ def _bytes_of(value: Any) -> int:
     return 0
 
 
-def _joined(values: list[Any]) -> Any:
+def _joined(values: list[Structure]) -> Structure:
     """Return the rows of several steps as one."""
     first = values[0]
     if isinstance(first, torch.Tensor):

@@ -1,16 +1,18 @@
 """Metrics: made from what the user gave, updated by rows, reduced over workers from their state."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torchmetrics import Metric, MetricCollection
 
 from zoo.orca.errors import ModelError
+from zoo.orca.frameworks.common.structures import Structure
 from zoo.orca.frameworks.torch.metrics.inputs import Outputs, outputs_for
 from zoo.orca.frameworks.torch.metrics.orca_metrics import MeanOfCalls, make
 from zoo.orca.frameworks.torch.models import takes_two
 from zoo.orca.frameworks.torch.saving.state import decode, encode
+from zoo.orca.frameworks.torch.training.losses import LossFunction
 from zoo.orca.wire.packing import State
 from zoo.orca.worker.collective.protocol import Collective
 
@@ -19,7 +21,7 @@ _DESCRIPTION = "orca_metric"
 
 
 def metrics_of(
-    given: Any, config: dict[str, Any], device: Any, loss: Any = None
+    given: Any, config: dict[str, Any], device: torch.device, loss: LossFunction | None = None
 ) -> dict[str, Metric]:
     """Return metrics by name.
 
@@ -102,12 +104,12 @@ def _metric(given: Any, outputs: Outputs) -> Metric:
     )
 
 
-def _is_function(given: Any) -> bool:
+def _is_function(given: object) -> bool:
     """Whether something is a function of the user's: a creator, or a metric itself."""
     return callable(given) and not isinstance(given, (type, Metric)) and not _is_described(given)
 
 
-def _is_described(given: Any) -> bool:
+def _is_described(given: object) -> bool:
     return not isinstance(given, type) and hasattr(given, _DESCRIPTION)
 
 
@@ -139,7 +141,9 @@ def _merge(metrics: Mapping[str, Metric], collective: Collective) -> None:
         part._computed = None
 
 
-def _reduced(values: list[Any], reduction: Any, device: Any) -> Any:
+def _reduced(
+    values: list[Any], reduction: Callable[..., torch.Tensor] | None, device: torch.device
+) -> Structure:
     if isinstance(values[0], list):
         together = [tensor.to(device) for one in values for tensor in one]
         return together if reduction is None or not together else [reduction(together)]
@@ -147,7 +151,7 @@ def _reduced(values: list[Any], reduction: Any, device: Any) -> Any:
     return stacked if reduction is None else reduction(stacked)
 
 
-def _spread(name: str, value: Any, found: dict[str, float]) -> None:
+def _spread(name: str, value: Structure, found: dict[str, float]) -> None:
     """Put a metric's value among the results: one number, or one for each of its parts."""
     if isinstance(value, Mapping):
         for key, one in value.items():

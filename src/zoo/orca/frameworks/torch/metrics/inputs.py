@@ -16,12 +16,13 @@ otherwise.
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch.nn import functional as F
 
 from zoo.orca.errors import ModelError
+from zoo.orca.frameworks.torch.training.losses import LossFunction
 
 LOGITS, CLASS_LOGITS, CLASS_LOGS = "logits", "logits of classes", "logarithms"
 #: As Keras and the original: a logarithm stays finite.
@@ -50,7 +51,7 @@ class Outputs:
         return self.kind in (CLASS_LOGITS, CLASS_LOGS)
 
 
-def outputs_for(loss: Any) -> Outputs:
+def outputs_for(loss: LossFunction | None) -> Outputs:
     """Return what outputs are by the loss that takes them."""
     if isinstance(loss, torch.nn.BCEWithLogitsLoss) or loss is F.binary_cross_entropy_with_logits:
         return Outputs(LOGITS)
@@ -66,8 +67,8 @@ def outputs_for(loss: Any) -> Outputs:
 class Scores(NamedTuple):
     """Scores of classes along an axis, and labels: numbers, or of the same shape."""
 
-    output: Any
-    target: Any
+    output: torch.Tensor
+    target: torch.Tensor
     axis: int
 
     @property
@@ -94,7 +95,7 @@ class Reader:
     def __init__(self, name: str, outputs: Outputs) -> None:
         self.name, self.outputs = name, outputs
 
-    def same(self, output: Any, target: Any) -> tuple[Any, Any]:
+    def same(self, output: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return both in one shape, in double precision."""
         self._check_tensors(output, target)
         output, target = _alike(output, target)
@@ -102,7 +103,7 @@ class Reader:
             raise self.misfit(output, target, "an output for each label: both of one shape")
         return output.double(), target.double()
 
-    def scores(self, output: Any, target: Any) -> Scores | None:
+    def scores(self, output: torch.Tensor, target: torch.Tensor) -> Scores | None:
         """Return scores of classes; None where outputs have no axis for them."""
         self._check_tensors(output, target)
         for labels in (target, *_squeezed(target)):
@@ -115,7 +116,7 @@ class Reader:
                 return Scores(_full(output), target, axis)
         return None
 
-    def required_scores(self, output: Any, target: Any) -> Scores:
+    def required_scores(self, output: torch.Tensor, target: torch.Tensor) -> Scores:
         """Return scores of classes.
 
         Raises
@@ -128,7 +129,9 @@ class Reader:
             raise self.misfit(output, target, "a score for each class: outputs (batch, classes)")
         return found
 
-    def numbers(self, output: Any, target: Any, *, shift: int = 0) -> tuple[Any, Any, int | None]:
+    def numbers(
+        self, output: torch.Tensor, target: torch.Tensor, *, shift: int = 0
+    ) -> tuple[torch.Tensor, torch.Tensor, int | None]:
         """Return predicted and true classes, flat, and how many classes there are if that is known.
 
         Labels that number classes beside scores are counted from `shift`.
@@ -150,7 +153,9 @@ class Reader:
             )
         return best.flatten(), scores.target.argmax(scores.axis).flatten(), scores.classes
 
-    def _numbers_alike(self, output: Any, target: Any) -> tuple[Any, Any]:
+    def _numbers_alike(
+        self, output: torch.Tensor, target: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         output, target = _alike(output, target)
         if output.shape != target.shape:
             raise self.misfit(output, target, "outputs (batch, classes), or a score a label")
@@ -165,7 +170,9 @@ class Reader:
         self._check_two(target, is_two | is_whole)
         return torch.where(is_whole, output, (output > 0.5).to(output.dtype)).long(), target
 
-    def positives(self, output: Any, target: Any, *, ranks: bool = False) -> tuple[Any, Any]:
+    def positives(
+        self, output: torch.Tensor, target: torch.Tensor, *, ranks: bool = False
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return, flat, a score of class 1 for each label, and whether that is the class.
 
         The score is a probability if the loss says how to make one; where only ranks matter, it
@@ -194,7 +201,7 @@ class Reader:
         self._check_two(target, (target == 0) | (target == 1))
         return chance, target == 1
 
-    def probabilities(self, scores: Scores) -> Any:
+    def probabilities(self, scores: Scores) -> torch.Tensor:
         """Return probabilities of classes, in double precision."""
         output = scores.output.double()
         if self.outputs.kind == CLASS_LOGITS:
@@ -204,7 +211,7 @@ class Reader:
         self.check_probabilities(output)
         return output
 
-    def logarithms(self, scores: Scores) -> Any:
+    def logarithms(self, scores: Scores) -> torch.Tensor:
         """Return logarithms of classes' probabilities, in double precision."""
         output = scores.output.double()
         if self.outputs.kind == CLASS_LOGITS:
@@ -214,7 +221,7 @@ class Reader:
         self.check_probabilities(output)
         return output.clamp(SMALL, 1 - SMALL).log()
 
-    def entropies(self, output: Any, target: Any) -> Any:
+    def entropies(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """Return the cross-entropy of each label with its scores of classes."""
         scores = self.required_scores(output, target)
         logs = self.logarithms(scores)
@@ -230,7 +237,7 @@ class Reader:
             )
         return -logs.movedim(scores.axis, -1)[kept].gather(-1, labels[:, None])
 
-    def check_probabilities(self, output: Any) -> None:
+    def check_probabilities(self, output: torch.Tensor) -> None:
         """Refuse what no probability can be."""
         low, high = (float(value) for value in output.aminmax()) if output.numel() else (0.0, 1.0)
         if low < -_ROUNDING or high > 1 + _ROUNDING:
@@ -241,7 +248,7 @@ class Reader:
                 "are: nn.BCEWithLogitsLoss or nn.CrossEntropyLoss"
             )
 
-    def _axis(self, output: Any, labels: Any) -> int | None:
+    def _axis(self, output: torch.Tensor, labels: torch.Tensor) -> int | None:
         if output.dim() != labels.dim() + 1 or output.dim() < 2:
             return None
         first = output.shape[0] == labels.shape[0] and output.shape[2:] == labels.shape[1:]
@@ -252,13 +259,13 @@ class Reader:
                 return axis
         return None
 
-    def kept(self, labels: Any) -> Any:
+    def kept(self, labels: torch.Tensor) -> torch.Tensor:
         """Return which labels count: those that the loss does not ignore."""
         if self.outputs.ignored is None:
             return torch.ones_like(labels, dtype=torch.bool)
         return labels != self.outputs.ignored
 
-    def whole(self, labels: Any) -> Any:
+    def whole(self, labels: torch.Tensor) -> torch.Tensor:
         """Return numbers of classes as such."""
         if labels.is_floating_point():
             odd = labels != labels.round()
@@ -270,7 +277,7 @@ class Reader:
                 )
         return labels.long()
 
-    def _check_two(self, labels: Any, good: Any) -> None:
+    def _check_two(self, labels: torch.Tensor, good: torch.Tensor) -> None:
         if not bool(good.all()):
             raise ModelError(
                 f"{self.name} compares scores of two classes, (batch), with labels 0 and 1, and "
@@ -279,7 +286,7 @@ class Reader:
                 "0 and 1"
             )
 
-    def _check_tensors(self, output: Any, target: Any) -> None:
+    def _check_tensors(self, output: object, target: object) -> None:
         for what, value in (("output", output), ("label", target)):
             if not isinstance(value, torch.Tensor):
                 shown = "nothing" if value is None else f"a {type(value).__name__}"
@@ -289,7 +296,7 @@ class Reader:
                     "my_metric(output, target)"
                 )
 
-    def misfit(self, output: Any, target: Any, wanted: str) -> ModelError:
+    def misfit(self, output: torch.Tensor, target: torch.Tensor, wanted: str) -> ModelError:
         """Return the error for shapes that do not go together."""
         return ModelError(
             f"{self.name} cannot compare outputs of shape {tuple(output.shape)} with labels of "
@@ -297,12 +304,12 @@ class Reader:
         )
 
 
-def _squeezed(labels: Any) -> list[Any]:
+def _squeezed(labels: torch.Tensor) -> list[torch.Tensor]:
     """Return labels without a last axis of length one, if they have one."""
     return [labels.squeeze(-1)] if labels.dim() > 1 and labels.shape[-1] == 1 else []
 
 
-def _alike(output: Any, target: Any) -> tuple[Any, Any]:
+def _alike(output: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Drop a last axis of length one that only one of the two has."""
     if output.dim() == target.dim() + 1 and output.shape[-1] == 1:
         return output.squeeze(-1), target
@@ -311,6 +318,6 @@ def _alike(output: Any, target: Any) -> tuple[Any, Any]:
     return output, target
 
 
-def _full(output: Any) -> Any:
+def _full(output: torch.Tensor) -> torch.Tensor:
     """Return half precision as single."""
     return output.float() if output.is_floating_point() and output.itemsize < 4 else output

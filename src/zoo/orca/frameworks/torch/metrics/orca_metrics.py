@@ -1,6 +1,6 @@
 """Orca's metrics on torchmetrics: what `zoo.orca.learn.metrics` names."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -8,10 +8,11 @@ from torch.nn import functional as F
 from torchmetrics import Metric
 
 from zoo.orca.errors import ModelError
+from zoo.orca.frameworks.common.structures import Structure
 from zoo.orca.frameworks.torch.device import flat_tensors
 from zoo.orca.frameworks.torch.metrics.inputs import LOGITS, SMALL, Outputs, Reader
 
-Values = Callable[[Any, Any], Any]
+Values = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 class MeanOfRows(Metric):  # type: ignore[misc]
@@ -32,13 +33,13 @@ class MeanOfRows(Metric):  # type: ignore[misc]
         self.add_state("total", zero, dist_reduce_fx="sum")
         self.add_state("count", zero.clone(), dist_reduce_fx="sum")
 
-    def update(self, output: Any, target: Any) -> None:
+    def update(self, output: torch.Tensor, target: torch.Tensor) -> None:
         """Add a batch."""
         values = self._values(output, target)
         self.total += values.double().sum()
         self.count += values.numel()
 
-    def compute(self) -> Any:
+    def compute(self) -> torch.Tensor:
         """Return the mean."""
         return self.total / self.count
 
@@ -55,14 +56,14 @@ class MeanOfCalls(Metric):  # type: ignore[misc]
         self.add_state("total", zero, dist_reduce_fx="sum")
         self.add_state("count", zero.clone(), dist_reduce_fx="sum")
 
-    def update(self, output: Any, target: Any) -> None:
+    def update(self, output: Structure, target: Structure) -> None:
         """Add a batch."""
         values = torch.as_tensor(self._function(output, target)).double()
         rows = len(next(iter(flat_tensors(target).values())))
         self.total += values.mean() * rows
         self.count += rows
 
-    def compute(self) -> Any:
+    def compute(self) -> torch.Tensor:
         """Return the mean."""
         return self.total / self.count
 
@@ -82,7 +83,7 @@ class Confusion(Metric):  # type: ignore[misc]
 
     full_state_update = False
     is_bounded = True
-    counts: list[Any]
+    counts: list[torch.Tensor]
 
     def __init__(self, score: Callable[..., Any], reader: Reader, average: str | None) -> None:
         super().__init__()
@@ -90,7 +91,7 @@ class Confusion(Metric):  # type: ignore[misc]
         # How many classes there are may turn out late, and differently on each worker.
         self.add_state("counts", [], dist_reduce_fx=_sum_of_classes)
 
-    def update(self, output: Any, target: Any) -> None:
+    def update(self, output: torch.Tensor, target: torch.Tensor) -> None:
         """Add a batch."""
         predicted, true, classes = self._reader.numbers(output, target)
         if bool((true < 0).any()):
@@ -107,7 +108,7 @@ class Confusion(Metric):  # type: ignore[misc]
         own = torch.stack([hits, called - hits, there - hits])
         self.counts = [_sum_of_classes([*self.counts, own])]
 
-    def compute(self) -> Any:
+    def compute(self) -> torch.Tensor:
         """Return the score, or one for each class."""
         counts = _sum_of_classes(self.counts) if self.counts else torch.zeros(3, 2)
         average = self._average or ("binary" if counts.shape[1] == 2 else "micro")
@@ -141,7 +142,7 @@ class Area(Metric):  # type: ignore[misc]
         self.add_state("above", zeros, dist_reduce_fx="sum")
         self.add_state("rows", torch.zeros(2, dtype=torch.float64), dist_reduce_fx="sum")
 
-    def update(self, output: Any, target: Any) -> None:
+    def update(self, output: torch.Tensor, target: torch.Tensor) -> None:
         """Add a batch."""
         chance, positive = self._reader.positives(output, target)
         self._reader.check_probabilities(chance)
@@ -153,7 +154,7 @@ class Area(Metric):  # type: ignore[misc]
             self.above[k] += counts.flip(0).cumsum(0).flip(0)[1:].double()
             self.rows[k] += len(rows)
 
-    def compute(self) -> Any:
+    def compute(self) -> torch.Tensor:
         """Return the area; not a number without rows of both classes."""
         rates = self.above / self.rows[:, None]
         ends = [torch.zeros(2, 1, dtype=torch.float64, device=rates.device), rates.flip(1)]
@@ -172,13 +173,13 @@ class ExactArea(Metric):  # type: ignore[misc]
         self.add_state("scores", [], dist_reduce_fx="cat")
         self.add_state("positive", [], dist_reduce_fx="cat")
 
-    def update(self, output: Any, target: Any) -> None:
+    def update(self, output: torch.Tensor, target: torch.Tensor) -> None:
         """Add a batch."""
         scores, positive = self._reader.positives(output, target, ranks=True)
         self.scores.append(scores)
         self.positive.append(positive)
 
-    def compute(self) -> Any:
+    def compute(self) -> torch.Tensor:
         """Return the area; not a number without rows of both classes."""
         if not self.scores:
             return torch.tensor(float("nan"))
@@ -200,20 +201,20 @@ def make(name: str, arguments: dict[str, Any], outputs: Outputs) -> Metric:
     return Area(reader, arguments["threshold_num"]) if name == "AUC" else ExactArea(reader)
 
 
-def _sum_of_classes(counts: Any) -> Any:
+def _sum_of_classes(counts: Sequence[torch.Tensor]) -> torch.Tensor:
     """Add up counts of shape (3, classes), of which some know fewer classes."""
     most = max(one.shape[1] for one in counts)
     return torch.stack([F.pad(one, (0, most - one.shape[1])) for one in counts]).sum(0)
 
 
-def _ratio(part: Any, whole: Any) -> Any:
+def _ratio(part: torch.Tensor, whole: torch.Tensor) -> torch.Tensor:
     """Return quotients; 0 where there is nothing to divide."""
     whole = whole.double()
     return torch.where(whole > 0, part.double() / whole.clamp_min(1), 0.0)
 
 
 def _accuracy(reader: Reader, zero_based_label: bool = True) -> Values:
-    def values(output: Any, target: Any) -> Any:
+    def values(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         predicted, true, _ = reader.numbers(output, target, shift=0 if zero_based_label else 1)
         return predicted == true
 
@@ -223,7 +224,7 @@ def _accuracy(reader: Reader, zero_based_label: bool = True) -> Values:
 def _best(reader: Reader, count: int) -> Values:
     """Return whether a label is among the largest outputs."""
 
-    def values(output: Any, target: Any) -> Any:
+    def values(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         scores = reader.required_scores(output, target)
         best = scores.output.topk(min(count, scores.classes), dim=scores.axis).indices
         if scores.is_sparse:
@@ -237,7 +238,7 @@ def _best(reader: Reader, count: int) -> Values:
 
 
 def _binary_accuracy(reader: Reader, threshold: float = 0.5) -> Values:
-    def values(output: Any, target: Any) -> Any:
+    def values(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         chance, positive = reader.positives(output, target)
         return (chance > threshold) == positive
 
@@ -249,7 +250,7 @@ def _errors(function: Values) -> Callable[[Reader], Values]:
 
 
 def _binary_crossentropy(reader: Reader) -> Values:
-    def values(output: Any, target: Any) -> Any:
+    def values(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         output, target = reader.same(output, target)
         if reader.outputs.kind == LOGITS:
             return F.binary_cross_entropy_with_logits(output, target, reduction="none")
@@ -261,7 +262,7 @@ def _binary_crossentropy(reader: Reader) -> Values:
 
 
 def _divergence(reader: Reader) -> Values:
-    def values(output: Any, target: Any) -> Any:
+    def values(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         scores = reader.required_scores(output, target)
         if scores.is_sparse:
             raise reader.misfit(output, target, "probabilities of classes on both sides")

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 
 from zoo.orca.errors import StateError
-from zoo.orca.frameworks.torch.feed import Layout
-from zoo.orca.frameworks.torch.models import Made
+from zoo.orca.frameworks.torch.feed import BatchLayout
+from zoo.orca.frameworks.torch.models import TorchModel
 from zoo.orca.frameworks.torch.saving.resumed import MADE
 from zoo.orca.frameworks.torch.saving.state import (
     Tensors,
@@ -28,11 +28,11 @@ from zoo.orca.wire.packing import State
 
 def restore(job: Job) -> Any:
     """Return the model of `job` with the job's state where it has one; a list of several."""
-    made = Made(job, fresh_process=False)
+    made = TorchModel(job, fresh_process=False)
     if job.state is not None:
         state = State.from_bytes(job.state)
         if not is_built(made.model, state):
-            made.sample_output(made.placeholder(Layout(job.columns)))
+            made.sample_output(made.placeholder(BatchLayout(job.columns)))
         write_weights(made.model, state)
     return made.models[0] if len(made.models) == 1 else made.models
 

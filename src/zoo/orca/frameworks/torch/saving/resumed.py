@@ -6,18 +6,25 @@ state says what made it, and only what fits is taken.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import torch
 
 from zoo.orca.errors import StateError
 from zoo.orca.frameworks.torch.saving.state import write_training
 from zoo.orca.frameworks.torch.training.schedules import name_of
 from zoo.orca.wire.packing import State
 
+if TYPE_CHECKING:
+    from zoo.orca.frameworks.torch.training.operator import TrainingOperator
+
 #: In a state's header, and in the checkpoints of `ModelCheckpoint`.
 MADE = "made"
 
 
-def made_of(model: Any, optimizers: Sequence[Any]) -> list[dict[str, Any]]:
+def made_of(
+    model: torch.nn.Module, optimizers: Sequence[torch.optim.Optimizer]
+) -> list[dict[str, Any]]:
     """Return what optimizers are, as they were made: their classes, parameters and rates."""
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     return [
@@ -58,7 +65,12 @@ class Resumed:
         self.told: list[str] = []
         self.has_schedules = False
 
-    def give(self, optimizers: Sequence[Any], schedulers: Sequence[Any], operator: Any) -> None:
+    def give(
+        self,
+        optimizers: Sequence[torch.optim.Optimizer],
+        schedulers: Sequence[torch.optim.lr_scheduler.LRScheduler],
+        operator: "TrainingOperator",
+    ) -> None:
         """Write the state; optimizers and schedulers have just been made.
 
         Raises
@@ -84,7 +96,7 @@ class Resumed:
         elif "optimizers" in taken:
             self._compare_rates(optimizers)
 
-    def _fits(self, optimizers: Sequence[Any], saved: Sequence[Any]) -> bool:
+    def _fits(self, optimizers: Sequence[torch.optim.Optimizer], saved: Sequence[Any]) -> bool:
         why = self._misfit(optimizers, saved)
         if why and self._insist:
             raise StateError(
@@ -95,7 +107,7 @@ class Resumed:
             self.told.append(f"the optimizer begins anew, with the weights of the state: {why}")
         return not why
 
-    def _misfit(self, optimizers: Sequence[Any], saved: Sequence[Any]) -> str:
+    def _misfit(self, optimizers: Sequence[torch.optim.Optimizer], saved: Sequence[Any]) -> str:
         """Return why optimizers cannot take a saved state; empty if they can."""
         if len(optimizers) != len(saved):
             return f"it was saved with {len(saved)} optimizers, and there are {len(optimizers)}"
@@ -114,7 +126,7 @@ class Resumed:
                 return f"its {kind} was given other groups of parameters while it trained"
         return ""
 
-    def _has_schedules(self, schedulers: Sequence[Any]) -> bool:
+    def _has_schedules(self, schedulers: Sequence[torch.optim.lr_scheduler.LRScheduler]) -> bool:
         """Whether the state's schedules are those of this run."""
         saved = self._state.meta.get("schedulers") or []
         was, own = self._saved.get("schedulers"), self._made["schedulers"]
@@ -139,7 +151,7 @@ class Resumed:
             self.told.append(f"the learning rate stays what it was: {why}")
         return False
 
-    def _compare_rates(self, optimizers: Sequence[Any]) -> None:
+    def _compare_rates(self, optimizers: Sequence[torch.optim.Optimizer]) -> None:
         """Tell of rates in the creator that have no effect, as the state's go on."""
         known = self._saved.get("optimizers") or []
         for one, own, was in zip(optimizers, self._made["optimizers"], known, strict=False):
@@ -152,7 +164,7 @@ class Resumed:
                 )
 
 
-def names_of(schedulers: Sequence[Any]) -> list[str]:
+def names_of(schedulers: Sequence[torch.optim.lr_scheduler.LRScheduler]) -> list[str]:
     """Return what schedules are."""
     return [name_of(one) for one in schedulers]
 
@@ -176,7 +188,7 @@ def _example(was: dict[str, Any], own: dict[str, Any]) -> str:
     return f", such as {other[0]!r}" if other else ", or other groups of them"
 
 
-def _is_alike(optimizer: Any, groups: Sequence[dict[str, Any]]) -> bool:
+def _is_alike(optimizer: torch.optim.Optimizer, groups: Sequence[dict[str, Any]]) -> bool:
     """Whether groups of parameters may be an optimizer's, by their settings and sizes."""
     if _sizes(groups) != _sizes(optimizer.param_groups):
         return False

@@ -9,7 +9,7 @@
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -20,6 +20,9 @@ from zoo.orca.errors import StateError
 from zoo.orca.wire.packing import State
 from zoo.orca.worker.collective.protocol import Collective
 
+if TYPE_CHECKING:
+    from zoo.orca.frameworks.torch.training.operator import TrainingOperator
+
 _TENSOR, _TUPLE, _PAIRS = "$tensor", "$tuple", "$pairs"
 _WEIGHTS = "weights/"
 _DTYPES = "dtypes"
@@ -27,11 +30,11 @@ Tensors = dict[str, NDArray[Any]]
 
 
 def read_state(
-    model: Any,
+    model: torch.nn.Module,
     meta: Mapping[str, Any],
     *,
-    optimizers: Sequence[Any] = (),
-    schedulers: Sequence[Any] = (),
+    optimizers: Sequence[torch.optim.Optimizer] = (),
+    schedulers: Sequence[torch.optim.lr_scheduler.LRScheduler] = (),
     operator: Mapping[str, Any] | None = None,
 ) -> State:
     """Return the state of a model and of what trains it."""
@@ -55,7 +58,7 @@ def read_state(
     return State(tensors, {**meta, "framework": "torch", _DTYPES: dtypes, **parts})
 
 
-def write_weights(model: Any, state: State) -> None:
+def write_weights(model: torch.nn.Module, state: State) -> None:
     """Give a model the weights and buffers of a state.
 
     Raises
@@ -86,7 +89,7 @@ def write_weights(model: Any, state: State) -> None:
     model.load_state_dict(saved)
 
 
-def is_built(model: Any, state: State) -> bool:
+def is_built(model: torch.nn.Module, state: State) -> bool:
     """Whether a model has its weights; one that is built by its first rows has them after those."""
     own = model.state_dict()
     saved = {n.removeprefix(_WEIGHTS) for n in state.tensors if n.startswith(_WEIGHTS)}
@@ -106,7 +109,10 @@ def weights_of(state: State) -> dict[str, torch.Tensor]:
 
 
 def write_training(
-    state: State, optimizers: Sequence[Any], schedulers: Sequence[Any], operator: Any
+    state: State,
+    optimizers: Sequence[torch.optim.Optimizer],
+    schedulers: Sequence[torch.optim.lr_scheduler.LRScheduler],
+    operator: "TrainingOperator",
 ) -> None:
     """Give what trains a model its state.
 
@@ -135,7 +141,7 @@ def write_training(
         operator.load_state_dict(own)
 
 
-def share_weights(model: Any, collective: Collective) -> None:
+def share_weights(model: torch.nn.Module, collective: Collective) -> None:
     """Give every rank the weights of rank 0; called on all ranks."""
     if collective.size == 1:
         return
@@ -145,7 +151,7 @@ def share_weights(model: Any, collective: Collective) -> None:
         write_weights(model, State.from_bytes(bytes(received)))
 
 
-def training_bytes(model: Any, optimizers: Sequence[Any]) -> int:
+def training_bytes(model: torch.nn.Module, optimizers: Sequence[torch.optim.Optimizer]) -> int:
     """Return the bytes of the tensors of a state."""
     values = list(model.state_dict().values())
     for optimizer in optimizers:
@@ -164,7 +170,7 @@ def to_numpy(value: torch.Tensor) -> NDArray[Any]:
     return np.array(value.cpu().numpy(), order="C")
 
 
-def encode(value: Any, place: str, tensors: Tensors) -> Any:
+def encode(value: object, place: str, tensors: Tensors) -> Any:
     """Return a value as JSON; its tensors go to `tensors`, by names that begin with `place`.
 
     Raises
@@ -195,7 +201,7 @@ def encode(value: Any, place: str, tensors: Tensors) -> Any:
     )
 
 
-def decode(value: Any, tensors: Mapping[str, NDArray[Any]]) -> Any:
+def decode(value: object, tensors: Mapping[str, NDArray[Any]]) -> Any:
     """Return what `encode` was given."""
     if isinstance(value, list):
         return [decode(one, tensors) for one in value]
@@ -211,11 +217,11 @@ def decode(value: Any, tensors: Mapping[str, NDArray[Any]]) -> Any:
     return {key: decode(one, tensors) for key, one in value.items()}
 
 
-def _key(key: Any) -> Any:
+def _key(key: object) -> object:
     return tuple(key) if isinstance(key, list) else key
 
 
-def _plain(scheduler: Any) -> Any:
+def _plain(scheduler: torch.optim.lr_scheduler.LRScheduler) -> dict[str, Any]:
     """Return a schedule's state; functions in it are the creator's business."""
     found = {}
     for key, value in scheduler.state_dict().items():

@@ -17,10 +17,13 @@ A method gets the runner, which has
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zoo.orca.errors import MissingPackageError
 from zoo.orca.frameworks.torch.training.closures import stepped
+
+if TYPE_CHECKING:
+    from zoo.orca.frameworks.torch.training.runner import TrainingRunner
 
 
 class Callback:
@@ -34,61 +37,61 @@ class Callback:
 
     writes = False
 
-    def before_run(self, runner: Any) -> None:
+    def before_run(self, runner: "TrainingRunner") -> None:
         """Be called before the first epoch."""
 
-    def after_run(self, runner: Any) -> None:
+    def after_run(self, runner: "TrainingRunner") -> None:
         """Be called after the last epoch."""
 
-    def before_epoch(self, runner: Any) -> None:
+    def before_epoch(self, runner: "TrainingRunner") -> None:
         """Be called before each epoch of training or validation."""
 
-    def after_epoch(self, runner: Any) -> None:
+    def after_epoch(self, runner: "TrainingRunner") -> None:
         """Be called after each epoch of training or validation."""
 
-    def before_iter(self, runner: Any) -> None:
+    def before_iter(self, runner: "TrainingRunner") -> None:
         """Be called before each step of training or validation."""
 
-    def after_iter(self, runner: Any) -> None:
+    def after_iter(self, runner: "TrainingRunner") -> None:
         """Be called after each step of training or validation."""
 
-    def before_train_epoch(self, runner: Any) -> None:
+    def before_train_epoch(self, runner: "TrainingRunner") -> None:
         """Be called before each epoch of training."""
         self.before_epoch(runner)
 
-    def after_train_epoch(self, runner: Any) -> None:
+    def after_train_epoch(self, runner: "TrainingRunner") -> None:
         """Be called after each epoch, validation included; ``runner.logs`` has its results."""
         self.after_epoch(runner)
 
-    def before_train_iter(self, runner: Any) -> None:
+    def before_train_iter(self, runner: "TrainingRunner") -> None:
         """Be called before each step of training."""
         self.before_iter(runner)
 
-    def after_train_iter(self, runner: Any) -> None:
+    def after_train_iter(self, runner: "TrainingRunner") -> None:
         """Be called after each step of training; ``runner.logs`` has the epoch's loss so far."""
         self.after_iter(runner)
 
-    def before_val_epoch(self, runner: Any) -> None:
+    def before_val_epoch(self, runner: "TrainingRunner") -> None:
         """Be called before validation."""
         self.before_epoch(runner)
 
-    def after_val_epoch(self, runner: Any) -> None:
+    def after_val_epoch(self, runner: "TrainingRunner") -> None:
         """Be called after validation; ``runner.logs`` has its results."""
         self.after_epoch(runner)
 
-    def before_val_iter(self, runner: Any) -> None:
+    def before_val_iter(self, runner: "TrainingRunner") -> None:
         """Be called before each step of validation."""
         self.before_iter(runner)
 
-    def after_val_iter(self, runner: Any) -> None:
+    def after_val_iter(self, runner: "TrainingRunner") -> None:
         """Be called after each step of validation."""
         self.after_iter(runner)
 
-    def every_n_epochs(self, runner: Any, n: int) -> bool:
+    def every_n_epochs(self, runner: "TrainingRunner", n: int) -> bool:
         """Whether `n` epochs, or a multiple of it, are done with this one."""
         return n > 0 and (runner.epoch + 1) % n == 0
 
-    def every_n_iters(self, runner: Any, n: int) -> bool:
+    def every_n_iters(self, runner: "TrainingRunner", n: int) -> bool:
         """Whether `n` steps of all, or a multiple of it, are done."""
         return n > 0 and runner.global_step % n == 0
 
@@ -99,13 +102,13 @@ class MainCallback(Callback):
     Gradients meet wherever ``optimizer.step()`` is called.
     """
 
-    def on_iter_forward(self, runner: Any) -> None:
+    def on_iter_forward(self, runner: "TrainingRunner") -> None:
         """Set ``runner.output`` and ``runner.loss`` by ``runner.batch``."""
         with runner.autocast():
             runner.output = runner.call_model(runner.batch.features)
             runner.loss = runner.criterion(runner.output, runner.batch.target)
 
-    def on_iter_backward(self, runner: Any) -> None:
+    def on_iter_backward(self, runner: "TrainingRunner") -> None:
         """Compute gradients and update the model."""
         shown, losses = (runner.output, runner.target), [runner.loss]
 
@@ -118,15 +121,15 @@ class MainCallback(Callback):
         runner.loss = stepped(runner.optimizers[0], forward)
         runner.output, runner.target = shown
 
-    def on_lr_adjust(self, runner: Any) -> None:
+    def on_lr_adjust(self, runner: "TrainingRunner") -> None:
         """Let the schedules take a step, by batch or by epoch as `scheduler_step_freq` says."""
         runner.step_schedulers()
 
-    def on_train_forward(self, runner: Any) -> None:
+    def on_train_forward(self, runner: "TrainingRunner") -> None:
         """Run the forward pass of a step of training."""
         self.on_iter_forward(runner)
 
-    def on_val_forward(self, runner: Any) -> None:
+    def on_val_forward(self, runner: "TrainingRunner") -> None:
         """Run the forward pass of a step of validation."""
         self.on_iter_forward(runner)
 
@@ -162,12 +165,12 @@ class ModelCheckpoint(Callback):
         self.by_epoch = by_epoch
         self.interval = max(interval, 1)
 
-    def after_train_epoch(self, runner: Any) -> None:
+    def after_train_epoch(self, runner: "TrainingRunner") -> None:
         """Write if an epoch's end is when to."""
         if self.by_epoch and self.every_n_epochs(runner, self.interval):
             self._write(runner)
 
-    def after_train_iter(self, runner: Any) -> None:
+    def after_train_iter(self, runner: "TrainingRunner") -> None:
         """Write if a step's end is when to."""
         if not self.by_epoch and self.every_n_iters(runner, self.interval):
             self._write(runner)
@@ -177,7 +180,7 @@ class ModelCheckpoint(Callback):
         """Whether single steps matter."""
         return not self.by_epoch
 
-    def _write(self, runner: Any) -> None:
+    def _write(self, runner: "TrainingRunner") -> None:
         names = {**runner.logs, "epoch": runner.epoch + 1, "step": runner.global_step}
         runner.save_checkpoint(self.filepath.format(**names), self.save_weights_only)
 
@@ -205,7 +208,7 @@ class TensorBoardCallback(Callback):
         """Whether single steps matter."""
         return bool(self.steps)
 
-    def before_run(self, runner: Any) -> None:
+    def before_run(self, runner: "TrainingRunner") -> None:
         """Open the files."""
         try:
             from torch.utils.tensorboard import SummaryWriter
@@ -216,21 +219,21 @@ class TensorBoardCallback(Callback):
             ) from error
         self._writer = SummaryWriter(self.log_dir)
 
-    def after_train_iter(self, runner: Any) -> None:
+    def after_train_iter(self, runner: "TrainingRunner") -> None:
         """Write the loss so far."""
         if self.steps and self.every_n_iters(runner, int(self.steps)):
             self._write(runner, runner.global_step)
 
-    def after_train_epoch(self, runner: Any) -> None:
+    def after_train_epoch(self, runner: "TrainingRunner") -> None:
         """Write the epoch's results."""
         if not self.steps:
             self._write(runner, runner.epoch + 1)
 
-    def after_run(self, runner: Any) -> None:
+    def after_run(self, runner: "TrainingRunner") -> None:
         """Close the files."""
         self._writer.close()
 
-    def _write(self, runner: Any, at: int) -> None:
+    def _write(self, runner: "TrainingRunner", at: int) -> None:
         for name, value in runner.logs.items():
             self._writer.add_scalar(name, value, at)
 
@@ -250,13 +253,13 @@ class MaxstepsCallback(Callback):
     def __init__(self, max_step: int) -> None:
         self.max_step = max_step
 
-    def before_run(self, runner: Any) -> None:
+    def before_run(self, runner: "TrainingRunner") -> None:
         """Say with which step the run ends: to look at each would cost an exchange in it."""
         end = runner.first_step + self.max_step
         runner.last_step = end if runner.last_step is None else min(runner.last_step, end)
 
 
-def makes_forward(callbacks: Sequence[Any]) -> bool:
+def makes_forward(callbacks: Sequence[object]) -> bool:
     """Whether one of some callbacks runs the model by itself."""
     names = ("on_iter_forward", "on_train_forward", "on_val_forward", "on_iter_backward")
     return any(

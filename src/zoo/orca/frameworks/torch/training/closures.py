@@ -8,21 +8,24 @@ ranks' counts of evaluations differ, and that is an error rather than another mo
 
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from zoo.orca.errors import ModelError
 from zoo.orca.worker.collective.protocol import Collective
 
+if TYPE_CHECKING:
+    import torch
 
-def needs_closure(optimizer: Any) -> bool:
+
+def needs_closure(optimizer: "torch.optim.Optimizer") -> bool:
     """Whether an optimizer's step cannot be called without a function of the loss."""
     parameter = inspect.signature(type(optimizer).step).parameters.get("closure")
     return parameter is not None and parameter.default is inspect.Parameter.empty
 
 
-def stepped(optimizer: Any, forward: Callable[[], Any]) -> Any:
+def stepped(optimizer: "torch.optim.Optimizer", forward: Callable[[], Any]) -> Any:
     """Let an optimizer take a step by what a function returns; return the loss before it."""
     losses = []
 

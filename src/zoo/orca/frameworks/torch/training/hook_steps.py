@@ -6,6 +6,7 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
+import torch
 
 from zoo.orca.errors import ModelError
 from zoo.orca.frameworks.torch.exchange import Gradients, clip_norm
@@ -14,9 +15,9 @@ from zoo.orca.frameworks.torch.metrics.gathered import Gathered
 from zoo.orca.frameworks.torch.statistics import Sync, undisturbed
 from zoo.orca.frameworks.torch.training.closures import Evaluations
 from zoo.orca.frameworks.torch.training.operator import TrainingOperator
-from zoo.orca.frameworks.torch.training.runner import Runner
+from zoo.orca.frameworks.torch.training.runner import TrainingRunner
 from zoo.orca.frameworks.torch.training.schedules import BATCH
-from zoo.orca.frameworks.torch.training.steps import Clock, Tick, exchanges_of
+from zoo.orca.frameworks.torch.training.steps import StepsClock, Tick, exchanges_of
 from zoo.orca.frameworks.torch.training.totals import reduced
 from zoo.orca.wire.torch_options import TorchOptions
 
@@ -28,7 +29,11 @@ class OperatorSteps:
     """
 
     def __init__(
-        self, runner: Runner, operator: TrainingOperator, sync: Sync | None, gathered: Gathered
+        self,
+        runner: TrainingRunner,
+        operator: TrainingOperator,
+        sync: Sync | None,
+        gathered: Gathered,
     ) -> None:
         if runner.options.gradient_accumulation > 1:
             raise ModelError(
@@ -50,14 +55,16 @@ class OperatorSteps:
         """Return what an optimizer calls before its step."""
         clip = options.clip_grad_norm
 
-        def meet(optimizer: Any) -> None:
+        def meet(optimizer: torch.optim.Optimizer) -> None:
             batch: Shown = self._runner.batch
             if exchange is not None:
                 exchange(idle=batch.rows == 0, scale=self._scale(batch))
             if clip is not None:
                 clip_norm([p for g in optimizer.param_groups for p in g["params"]], clip)
 
-        def before_step(optimizer: Any, args: Any, kwargs: Any) -> Any:
+        def before_step(
+            optimizer: torch.optim.Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
+        ) -> Any:
             self._updates += 1
             given = kwargs.get("closure") or (args[1] if len(args) > 1 else None)
             if given is None:
@@ -117,7 +124,7 @@ class OperatorSteps:
     ) -> Iterator[Any]:
         runner = self._runner
         # What train_epoch does before it asks for a batch, and after the last, is no part of steps.
-        clock = Clock(runner.world.timings, self._exchanges)
+        clock = StepsClock(runner.world.timings, self._exchanges)
         for taken in islice(batches, count):
             clock.fed()
             batch = runner.show(taken, done[0], "train")

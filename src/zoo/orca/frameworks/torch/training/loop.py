@@ -1,7 +1,6 @@
 """One `fit` or `evaluate` of a PyTorch model on one of several workers: the parts put together."""
 
 import functools
-import math
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
@@ -11,7 +10,8 @@ import torch
 
 from zoo.orca.errors import ModelError
 from zoo.orca.frameworks.common.cursor import cursor, first_step
-from zoo.orca.frameworks.torch.feed import Batch, Feed
+from zoo.orca.frameworks.common.progress import TrainingReporter
+from zoo.orca.frameworks.torch.feed import Batch, TensorFeed
 from zoo.orca.frameworks.torch.metrics.gathered import Gathered
 from zoo.orca.frameworks.torch.models import seed_all
 from zoo.orca.frameworks.torch.saving.resumed import MADE
@@ -19,23 +19,22 @@ from zoo.orca.frameworks.torch.saving.state import read_state, training_bytes
 from zoo.orca.frameworks.torch.statistics import Buffers, Sync, batch_norms
 from zoo.orca.frameworks.torch.training.callbacks import MainCallback
 from zoo.orca.frameworks.torch.training.hook_steps import OperatorSteps
-from zoo.orca.frameworks.torch.training.runner import Runner
+from zoo.orca.frameworks.torch.training.runner import TrainingRunner
 from zoo.orca.frameworks.torch.training.schedules import EPOCH
-from zoo.orca.frameworks.torch.training.session import Session
-from zoo.orca.frameworks.torch.training.steps import PlainSteps, Steps
+from zoo.orca.frameworks.torch.training.session import TorchSession
+from zoo.orca.frameworks.torch.training.steps import EpochSteps, PlainSteps
 from zoo.orca.frameworks.torch.training.totals import Totals, reduced
-from zoo.orca.wire.job import EvaluateJob, Progress, TrainJob
+from zoo.orca.wire.job import EvaluateJob, TrainJob
 from zoo.orca.wire.packing import State
 from zoo.orca.wire.plan import global_rows
 from zoo.orca.worker.plugin import Evaluated, Rows, Trained, World, check_state_size
 
 #: In the history, the rows of an epoch over all workers: Orca's name for them.
 NUM_SAMPLES = "num_samples"
-_REPORT_SECONDS = 0.2
 
 
 def train(
-    session: Session, job: TrainJob, rows: Rows, validation: Rows | None, world: World
+    session: TorchSession, job: TrainJob, rows: Rows, validation: Rows | None, world: World
 ) -> Trained:
     """Train for the job's epochs; called on all ranks."""
     return _Fit(session, job, rows, validation, world).run()
@@ -45,7 +44,12 @@ class _Fit:
     """One `fit`."""
 
     def __init__(
-        self, session: Session, job: TrainJob, rows: Rows, validation: Rows | None, world: World
+        self,
+        session: TorchSession,
+        job: TrainJob,
+        rows: Rows,
+        validation: Rows | None,
+        world: World,
     ) -> None:
         self._session, self._job, self._world = session, job, world
         self._runner, self._plan = session.runner, rows.plan
@@ -62,14 +66,14 @@ class _Fit:
         sync = self._sync()
         self._gathered = Gathered(session.training_metrics, world.collective, training=True)
         self._told = False
-        self._steps: Steps
+        self._steps: EpochSteps
         if session.has_own_steps:
             self._steps = OperatorSteps(self._runner, session.operator, sync, self._gathered)
         else:
             self._steps = PlainSteps(self._runner, rows.plan, sync, self._gathered)
         self._buffers = Buffers(session.made.model, world.collective, rows.plan.counts)
         self._history: dict[str, list[float]] = {}
-        self._reporter = _Reporter(world, job, rows)
+        self._reporter = TrainingReporter(world, rows.plan, job.initial_epoch + job.epochs)
         if not session.goes_on_with_schedules:
             self._reporter.warn(self._runner.schedules.told())
         if not self._before:
@@ -157,7 +161,11 @@ class _Fit:
         if self._runner.global_step - self._before == done and done <= 1:
             nbytes = training_bytes(self._session.made.model, self._runner.optimizers)
             check_state_size(nbytes, self._job)
-        self._reporter.step(done, self._steps)
+        self._reporter.step(done, self._loss_so_far)
+
+    def _loss_so_far(self) -> dict[str, float]:
+        loss = self._steps.loss_so_far
+        return {} if loss is None else {"loss": loss}
 
     def _state(self, epoch: int) -> State:
         place = cursor(self._plan, self._first + self._taken)
@@ -177,13 +185,13 @@ class _Fit:
         )
 
 
-def evaluate(session: Session, job: EvaluateJob, rows: Rows) -> Evaluated:
+def evaluate(session: TorchSession, job: EvaluateJob, rows: Rows) -> Evaluated:
     """Evaluate one pass, or the first steps of it; called on all ranks."""
     session.check_labels(rows)
     return Evaluated(validate(session, session.feed(rows), job.steps), session.outputs)
 
 
-def validate(session: Session, feed: Feed, steps: int | None) -> dict[str, float]:
+def validate(session: TorchSession, feed: TensorFeed, steps: int | None) -> dict[str, float]:
     """Return loss and metrics over all workers' rows; called on all ranks."""
     runner, metrics = session.runner, session.metrics
     gathered = Gathered(metrics, runner.world.collective, training=False)
@@ -217,7 +225,7 @@ def validate(session: Session, feed: Feed, steps: int | None) -> dict[str, float
 
 
 def _evaluate_step(
-    session: Session, batch: Batch, index: int, totals: Totals, gathered: Gathered
+    session: TorchSession, batch: Batch, index: int, totals: Totals, gathered: Gathered
 ) -> None:
     runner, loss = session.runner, session.evaluation_loss
     given = runner.show(batch, index, "val")
@@ -236,7 +244,7 @@ def _evaluate_step(
         runner.tell("after_val_iter")
 
 
-def _evaluate_by_callback(runner: Runner, totals: Totals, for_metrics: bool) -> None:
+def _evaluate_by_callback(runner: TrainingRunner, totals: Totals, for_metrics: bool) -> None:
     """Let the user's main callback make a step of validation; without a loss there is none."""
     cast(MainCallback, runner.main_callback).on_val_forward(runner)
     rows = runner.batch.rows
@@ -249,7 +257,7 @@ def _evaluate_by_callback(runner: Runner, totals: Totals, for_metrics: bool) -> 
         )
 
 
-def _watched(session: Session, batches: Iterator[Batch], rows: list[int]) -> Iterator[Any]:
+def _watched(session: TorchSession, batches: Iterator[Batch], rows: list[int]) -> Iterator[Any]:
     runner = session.runner
     for index, batch in enumerate(batches):
         yield runner.show(batch, index, "val")
@@ -279,61 +287,3 @@ def _by_worker(own: tuple[float, float], world: World) -> dict[str, float]:
 def _is_due(frequency: int | tuple[int, ...], epoch: int) -> bool:
     number = epoch + 1
     return number % frequency == 0 if isinstance(frequency, int) else number in frequency
-
-
-class _Reporter:
-    """Tells the driver about steps, not often, and about the ends of epochs; on rank 0."""
-
-    def __init__(self, world: World, job: TrainJob, rows: Rows) -> None:
-        self._world, self._plan = world, rows.plan
-        self._is_on = world.rank == 0
-        self.epochs = job.initial_epoch + job.epochs
-        self._epoch = self._start = self._steps = 0
-        self._began = self._last = time.monotonic()
-        self._warned = False
-
-    def begin(self, epoch: int, start: int, steps: int) -> None:
-        """Tell of an epoch's beginning."""
-        self._epoch, self._start, self._steps = epoch, start, steps
-        self._began = self._last = time.monotonic()
-        if self._is_on:
-            told = Progress("epoch", epoch=epoch, epochs=self.epochs, steps=steps)
-            self._world.report(told)
-
-    def step(self, done: int, steps: Steps) -> None:
-        """Tell of a step if the last one told is some time ago."""
-        now = time.monotonic()
-        if not self._is_on or now - self._last < _REPORT_SECONDS:
-            return
-        self._last = now
-        loss = steps.loss_so_far
-        self._tell("step", done, {} if loss is None else {"loss": loss})
-
-    def end(self, done: int, logs: dict[str, float]) -> None:
-        """Tell of an epoch's end; a value that is not finite is a warning, once."""
-        if not self._is_on:
-            return
-        self._steps = done
-        self._tell("epoch_end", done, logs)
-        bad = [name for name, value in logs.items() if not math.isfinite(value)]
-        if bad and not self._warned:
-            self._warned = True
-            self.warn(f"{', '.join(bad)} is not a finite number after epoch {self._epoch + 1}")
-
-    def warn(self, text: str) -> None:
-        """Tell the user each line of a text."""
-        for line in text.splitlines() if self._is_on else ():
-            self._world.report(Progress("warning", text=line, epoch=self._epoch))
-
-    def _tell(self, kind: str, done: int, logs: dict[str, float]) -> None:
-        progress = Progress(
-            kind,
-            epoch=self._epoch,
-            epochs=self.epochs,
-            step=done,
-            steps=self._steps,
-            rows=int(global_rows(self._plan, self._start, done).sum()),
-            seconds=time.monotonic() - self._began,
-            logs=logs,
-        )
-        self._world.report(progress)

@@ -13,12 +13,33 @@
 import copy
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias, TypeGuard, cast
 
 import torch
 from torch.nn import functional as F
 
 from zoo.orca.errors import ModelError
+from zoo.orca.frameworks.common.structures import Structure
+
+#: The rows' weights, if they have some.
+Weight: TypeAlias = torch.Tensor | None
+#: A scalar, and what it is still to be divided by, if that is known to all ranks only.
+Value: TypeAlias = tuple[torch.Tensor, torch.Tensor | None]
+
+#: What makes a value of outputs and labels.
+Compares: TypeAlias = Callable[[Structure, Structure], torch.Tensor]
+
+
+class LossFunction(Protocol):
+    """The user's loss: a function, or a module that has some of these members."""
+
+    reduction: Any
+    weight: torch.Tensor | None
+    ignore_index: int
+
+    def __call__(self, output: Structure, target: Structure) -> torch.Tensor:
+        """Return the loss of outputs and labels."""
+
 
 _ELEMENTWISE = (
     torch.nn.MSELoss,
@@ -44,25 +65,25 @@ _CLASS_FUNCTIONS: dict[Any, type] = {
 }
 
 
-def known_loss(function: Any) -> Any:
+def known_loss(function: LossFunction) -> LossFunction:
     """Return the loss, in the form in which most is known about it."""
     kind = _CLASS_FUNCTIONS.get(function) if inspect.isroutine(function) else None
     return function if kind is None else kind()
 
 
-def is_elementwise(function: Any) -> bool:
+def is_elementwise(function: object) -> bool:
     """Whether a loss compares its arguments element by element, and broadcasts in silence."""
     return isinstance(function, _ELEMENTWISE) or function in _ELEMENTWISE_FUNCTIONS
 
 
-def takes_chances(function: Any) -> bool:
+def takes_chances(function: object) -> bool:
     """Whether a loss takes chances of one class of two, from 0 to 1."""
     kinds = (torch.nn.BCELoss, torch.nn.BCEWithLogitsLoss)
     functions = (F.binary_cross_entropy, F.binary_cross_entropy_with_logits)
     return isinstance(function, kinds) or function in functions
 
 
-def is_of_classes(function: Any) -> bool:
+def is_of_classes(function: object) -> TypeGuard[LossFunction]:
     """Whether a loss takes the numbers of classes."""
     return isinstance(function, _CLASSES)
 
@@ -80,7 +101,7 @@ class Spread:
         self._function = function
         self.__name__ = getattr(function, "__name__", type(function).__name__)
 
-    def __call__(self, output: Any, target: Any) -> Any:
+    def __call__(self, output: Structure, target: Structure) -> torch.Tensor:
         """Return the loss."""
         return self._function(*_as_list(output), *_as_list(target))
 
@@ -89,7 +110,7 @@ class Spread:
             return self._function.reduction
         raise AttributeError(name)
 
-    def __setattr__(self, name: str, value: Any) -> None:
+    def __setattr__(self, name: str, value: object) -> None:
         if name == "reduction":
             self.__dict__["_function"] = copy.copy(self._function)
             self._function.reduction = value
@@ -97,14 +118,14 @@ class Spread:
             super().__setattr__(name, value)
 
 
-def _as_list(value: Any) -> list[Any]:
+def _as_list(value: Structure) -> list[Any]:
     return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
 class Loss(Protocol):
     """A loss of a batch, and how it counts."""
 
-    def __call__(self, output: Any, target: Any, weight: Any) -> tuple[Any, Any]:
+    def __call__(self, output: Structure, target: Structure, weight: Weight) -> Value:
         """Return the value, a scalar, and what it is still to be divided by, or None."""
 
     def seed(self, rows: int, of: int) -> float:
@@ -117,10 +138,10 @@ class Loss(Protocol):
 class MeanLoss:
     """A mean over the batch's rows."""
 
-    def __init__(self, function: Any) -> None:
+    def __init__(self, function: Compares) -> None:
         self._function = function
 
-    def __call__(self, output: Any, target: Any, weight: Any) -> tuple[Any, Any]:
+    def __call__(self, output: Structure, target: Structure, weight: Weight) -> Value:
         """Return the mean."""
         value = self._function(output, target)
         if value.dim():
@@ -142,21 +163,22 @@ class MeanLoss:
 class WeightedLoss(MeanLoss):
     """The mean over rows of weight times loss: weights do not change what it is divided by."""
 
-    def __init__(self, function: Any) -> None:
+    def __init__(self, function: LossFunction) -> None:
         super().__init__(_by_rows(function))
 
-    def __call__(self, output: Any, target: Any, weight: Any) -> tuple[Any, Any]:
+    def __call__(self, output: Structure, target: Structure, weight: Weight) -> Value:
         """Return the mean."""
-        return (_of_rows(self._function(output, target), weight) * weight).mean(), None
+        weights = cast(torch.Tensor, weight)
+        return (_of_rows(self._function(output, target), weights) * weights).mean(), None
 
 
 class SumLoss:
     """A sum over the batch's rows, weighted where they have weights."""
 
-    def __init__(self, function: Any, weighted: bool) -> None:
+    def __init__(self, function: LossFunction, weighted: bool) -> None:
         self._function = _by_rows(function, sums=True) if weighted else function
 
-    def __call__(self, output: Any, target: Any, weight: Any) -> tuple[Any, Any]:
+    def __call__(self, output: Structure, target: Structure, weight: Weight) -> Value:
         """Return the sum."""
         value = self._function(output, target)
         if weight is not None:
@@ -175,12 +197,12 @@ class SumLoss:
 class SharedLoss:
     """A mean that is divided by something else than the rows, which only all ranks know."""
 
-    def __init__(self, function: Any) -> None:
+    def __init__(self, function: LossFunction) -> None:
         self._sum = copy.copy(function)
         self._sum.reduction = "sum"
         self._weight, self._ignored = function.weight, function.ignore_index
 
-    def __call__(self, output: Any, target: Any, weight: Any) -> tuple[Any, Any]:
+    def __call__(self, output: Structure, target: Structure, weight: Weight) -> Value:
         """Return the sum, and what the mean divides it by."""
         counted = target != self._ignored
         if self._weight is None:
@@ -199,7 +221,7 @@ class SharedLoss:
         return 1.0
 
 
-def loss_of(function: Any, *, weighted: bool, shared: bool) -> Loss:
+def loss_of(function: LossFunction, *, weighted: bool, shared: bool) -> Loss:
     """Return how a user's loss adds up.
 
     Parameters
@@ -218,22 +240,23 @@ def loss_of(function: Any, *, weighted: bool, shared: bool) -> Loss:
     return SharedLoss(function) if shared else MeanLoss(function)
 
 
-def _by_rows(function: Any, *, sums: bool = False) -> Callable[..., Any]:
+def _by_rows(function: LossFunction, *, sums: bool = False) -> Compares:
     """Return the loss without its reduction."""
     if hasattr(function, "reduction"):
         single = copy.copy(function)
         single.reduction = "none"
-        return single  # type: ignore[no-any-return]
+        return single
     try:
         takes = "reduction" in inspect.signature(function).parameters
     except (TypeError, ValueError):
         takes = False
     if takes:
-        return lambda output, target: function(output, target, reduction="none")
-    return function  # type: ignore[no-any-return]
+        loose: Any = function
+        return lambda output, target: loose(output, target, reduction="none")
+    return function
 
 
-def _of_rows(values: Any, weight: Any) -> Any:
+def _of_rows(values: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     """Return one value a row."""
     if values.dim() == 0 or len(values) != len(weight):
         raise ModelError(
@@ -244,7 +267,7 @@ def _of_rows(values: Any, weight: Any) -> Any:
     return values if values.dim() == 1 else values.flatten(1).mean(1)
 
 
-def check_one_label(function: Any, target: Any, columns: Sequence[str]) -> None:
+def check_one_label(function: object, target: Structure, columns: Sequence[str]) -> None:
     """Refuse no label, several, or a dict of them, for a loss that compares an output with one.
 
     Raises
@@ -268,7 +291,12 @@ def check_one_label(function: Any, target: Any, columns: Sequence[str]) -> None:
 
 
 def check_shapes(
-    function: Any, output: Any, target: Any, column: str, *, by_hooks: bool = False
+    function: object,
+    output: torch.Tensor,
+    target: torch.Tensor,
+    column: str,
+    *,
+    by_hooks: bool = False,
 ) -> None:
     """Refuse, by a sample, an output and labels that a loss would broadcast or not understand.
 
@@ -314,7 +342,7 @@ def check_shapes(
         )
 
 
-def numbers_classes(output: Any, target: Any) -> bool:
+def numbers_classes(output: torch.Tensor, target: torch.Tensor) -> bool:
     """Whether labels are the numbers of classes for which the output has scores."""
     return bool(
         output.dim() == target.dim() + 1

@@ -4,9 +4,12 @@ PyTorch is imported only where it is used: on the driver a user's class has this
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zoo.orca.frameworks.torch.training.closures import stepped
+
+if TYPE_CHECKING:
+    from zoo.orca.frameworks.torch.training.runner import TrainingRunner
 
 
 class TrainingOperator:
@@ -41,7 +44,7 @@ class TrainingOperator:
         Counted from 0.
     """
 
-    def __init__(self, runner: Any) -> None:
+    def __init__(self, runner: "TrainingRunner") -> None:
         self._runner = runner
         self.setup(runner.config)
 
@@ -166,12 +169,12 @@ class TrainingOperator:
     @property
     def config(self) -> dict[str, Any]:
         """What the creators were called with."""
-        return self._runner.config  # type: ignore[no-any-return]
+        return self._runner.config
 
     @property
     def models(self) -> list[Any]:
         """All models."""
-        return self._runner.models  # type: ignore[no-any-return]
+        return self._runner.models
 
     @property
     def model(self) -> Any:
@@ -181,7 +184,7 @@ class TrainingOperator:
     @property
     def optimizers(self) -> list[Any]:
         """All optimizers."""
-        return self._runner.optimizers  # type: ignore[no-any-return]
+        return self._runner.optimizers
 
     @property
     def optimizer(self) -> Any:
@@ -191,7 +194,7 @@ class TrainingOperator:
     @property
     def schedulers(self) -> list[Any]:
         """All learning-rate schedules."""
-        return self._runner.schedulers  # type: ignore[no-any-return]
+        return self._runner.schedulers
 
     @property
     def scheduler(self) -> Any:
@@ -211,22 +214,22 @@ class TrainingOperator:
     @property
     def world_rank(self) -> int:
         """The number of this worker."""
-        return self._runner.rank  # type: ignore[no-any-return]
+        return self._runner.rank
 
     @property
     def world_size(self) -> int:
         """Number of workers."""
-        return self._runner.world_size  # type: ignore[no-any-return]
+        return self._runner.world_size
 
     @property
     def epoch(self) -> int:
         """The number of the epoch, from 0."""
-        return self._runner.epoch  # type: ignore[no-any-return]
+        return self._runner.epoch
 
     @property
     def global_step(self) -> int:
         """Steps taken so far, over all calls of `fit`."""
-        return self._runner.global_step  # type: ignore[no-any-return]
+        return self._runner.global_step
 
 
 class Means:

@@ -3,7 +3,7 @@
 import contextlib
 import io
 import json
-from collections.abc import Mapping, Sized
+from collections.abc import Mapping, Sequence, Sized
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,9 @@ import torch
 
 from zoo.orca.errors import ModelError
 from zoo.orca.files import write_bytes
+from zoo.orca.frameworks.common.structures import Structure
 from zoo.orca.frameworks.torch.feed import Batch, Shown
-from zoo.orca.frameworks.torch.models import Made, call_model
+from zoo.orca.frameworks.torch.models import TorchModel, call_model
 from zoo.orca.frameworks.torch.row_shapes import RowShapes
 from zoo.orca.frameworks.torch.saving.resumed import MADE
 from zoo.orca.frameworks.torch.training.callbacks import Callback, MainCallback, looks_at_steps
@@ -24,7 +25,7 @@ from zoo.orca.wire.torch_options import TorchOptions
 from zoo.orca.worker.plugin import World
 
 
-class Runner:
+class TrainingRunner:
     """The state of one run on this rank.
 
     Attributes
@@ -54,7 +55,9 @@ class Runner:
         callback's `before_run` may set it.
     """
 
-    def __init__(self, made: Made, world: World, loss: Loss | None, options: TorchOptions) -> None:
+    def __init__(
+        self, made: TorchModel, world: World, loss: Loss | None, options: TorchOptions
+    ) -> None:
         self.made, self.world = made, world
         self.models, self.model, self.whole = made.models, made.models[0], made.model
         self.config, self.device = made.config, made.device
@@ -62,8 +65,8 @@ class Runner:
         self.world_size = world.size
         self.loss_function = loss
         self.options = options
-        self.optimizers: list[Any] = []
-        self.schedulers: list[Any] = []
+        self.optimizers: list[torch.optim.Optimizer] = []
+        self.schedulers: list[torch.optim.lr_scheduler.LRScheduler] = []
         self.schedules = Schedules([], None, False)
         self._moment = EPOCH
         self.epoch = self.global_step = self.batch_idx = 0
@@ -118,7 +121,7 @@ class Runner:
             return max(self.num_epochs, 0) * len(self.train_loader)
         return max(self.last_step - self.global_step, 0)
 
-    def use_callbacks(self, given: list[Any]) -> None:
+    def use_callbacks(self, given: Sequence[Callback]) -> None:
         """Take the user's callbacks; those that write run on rank 0 alone.
 
         Raises
@@ -175,7 +178,7 @@ class Runner:
             return contextlib.nullcontext()
         return torch.autocast(self.device.type, dtype=torch.bfloat16)
 
-    def call_model(self, features: Any, rows: int = 0) -> Any:
+    def call_model(self, features: Structure, rows: int = 0) -> Structure:
         """Call the first model with features, by position or by keyword.
 
         Outputs have an axis for rows also where there is one row alone. Who knows how many there
@@ -189,7 +192,7 @@ class Runner:
             return output
         return self.row_shapes.of_one_row(output)
 
-    def criterion(self, *values: Any) -> Any:
+    def criterion(self, *values: Structure) -> Any:
         """Return the loss of the current batch, a scalar.
 
         Parameters
@@ -226,7 +229,7 @@ class Runner:
             targets[0] if count == 1 else targets,
         )
 
-    def of_all(self, value: Any) -> Any:
+    def of_all(self, value: torch.Tensor) -> torch.Tensor:
         """Return a loss of this rank's rows so that its mean over rows is the global batch's.
 
         That is a loss itself if it is a mean over rows. Sums of ranks add up: one of 3 out of 4
@@ -259,11 +262,11 @@ class Runner:
         """The same under an older name."""
         return self.scheduler
 
-    def put(self, key: str, value: Any) -> None:
+    def put(self, key: str, value: object) -> None:
         """Keep something for other callbacks of this call."""
         self._pocket[key] = value
 
-    def update(self, key: str, value: Any) -> None:
+    def update(self, key: str, value: object) -> None:
         """Keep another value."""
         self._pocket[key] = value
 
@@ -275,7 +278,7 @@ class Runner:
         """Keep something no longer."""
         del self._pocket[key]
 
-    def use_schedulers(self, schedulers: list[Any]) -> None:
+    def use_schedulers(self, schedulers: list[torch.optim.lr_scheduler.LRScheduler]) -> None:
         """Take the learning-rate schedules; called when the callbacks are there."""
         self.schedulers = schedulers
         frequency = self.made.part("scheduler_step_freq")
@@ -333,6 +336,6 @@ class Runner:
         }
 
 
-def _rows(features: Any) -> int:
+def _rows(features: Structure) -> int:
     first = next(iter(features.values() if isinstance(features, Mapping) else features))
     return len(first)

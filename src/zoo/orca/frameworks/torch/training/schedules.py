@@ -11,8 +11,7 @@ Without a word from the user each takes its steps as its documentation has it::
 """
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from torch.optim import lr_scheduler
 
@@ -27,7 +26,7 @@ _COUNT_UPDATES = ("transformers", "diffusers")
 _WORDS = {BATCH: "each update", EPOCH: "each epoch"}
 
 
-def moment_of(scheduler: Any) -> str:
+def moment_of(scheduler: lr_scheduler.LRScheduler) -> str:
     """Return when a schedule takes its steps if the user does not say: "batch" or "epoch".
 
     Raises
@@ -47,7 +46,7 @@ def moment_of(scheduler: Any) -> str:
     return next(iter(moments))
 
 
-def name_of(scheduler: Any) -> str:
+def name_of(scheduler: lr_scheduler.LRScheduler) -> str:
     """Return what a schedule is, those inside it included."""
     inside = getattr(scheduler, "_schedulers", None)
     name = type(scheduler).__name__
@@ -73,7 +72,9 @@ class Schedules:
         If it cannot be known when one should, or by what.
     """
 
-    def __init__(self, schedulers: Sequence[Any], frequency: str | None, own: bool) -> None:
+    def __init__(
+        self, schedulers: Sequence[lr_scheduler.LRScheduler], frequency: str | None, own: bool
+    ) -> None:
         self._schedulers, self._given, self._own = list(schedulers), frequency, own
         self._moments: list[str] = []
         if own:
@@ -118,11 +119,11 @@ class Schedules:
         return "\n".join(dict.fromkeys(said))
 
 
-def _is_plateau(scheduler: Any) -> bool:
+def _is_plateau(scheduler: lr_scheduler.LRScheduler) -> bool:
     return isinstance(scheduler, lr_scheduler.ReduceLROnPlateau)
 
 
-def _innermost(scheduler: Any) -> Iterator[Any]:
+def _innermost(scheduler: lr_scheduler.LRScheduler) -> Iterator[lr_scheduler.LRScheduler]:
     """Yield the schedules that one is put together of; itself if it is simple."""
     inside = getattr(scheduler, "_schedulers", None)
     if not isinstance(inside, (list, tuple)):
@@ -132,7 +133,7 @@ def _innermost(scheduler: Any) -> Iterator[Any]:
         yield from _innermost(one)
 
 
-def _habit(scheduler: Any) -> str:
+def _habit(scheduler: lr_scheduler.LRScheduler) -> str:
     if isinstance(scheduler, _OF_UPDATES):
         return BATCH
     if isinstance(scheduler, _OF_FUNCTIONS):
@@ -142,7 +143,7 @@ def _habit(scheduler: Any) -> str:
     return EPOCH
 
 
-def _package(function: Any) -> str:
+def _package(function: Callable[..., float]) -> str:
     """Return the name of the package in which a function was written."""
     while isinstance(function, functools.partial):
         function = function.func
@@ -150,7 +151,7 @@ def _package(function: Any) -> str:
     return str(module).partition(".")[0]
 
 
-def _check_mode(scheduler: Any) -> None:
+def _check_mode(scheduler: lr_scheduler.LRScheduler) -> None:
     if scheduler.mode == "max":
         raise ModelError(
             "ReduceLROnPlateau(mode='max') would wait for the loss to rise, which is what it gets\n"

@@ -10,8 +10,8 @@ from zoo.orca.errors import MissingPackageError, ModelError
 from zoo.orca.frameworks.common.class_labels import check_chances, check_class_labels
 from zoo.orca.frameworks.torch.call_errors import CALL_ERRORS, call_error
 from zoo.orca.frameworks.torch.device import flat_tensors
-from zoo.orca.frameworks.torch.feed import Batch, Feed, Layout
-from zoo.orca.frameworks.torch.models import Made
+from zoo.orca.frameworks.torch.feed import Batch, BatchLayout, TensorFeed
+from zoo.orca.frameworks.torch.models import TorchModel
 from zoo.orca.frameworks.torch.prediction import has_own_prediction, outputs_of
 from zoo.orca.frameworks.torch.row_shapes import RowShapes
 from zoo.orca.frameworks.torch.saving.resumed import Resumed, made_of, names_of
@@ -19,6 +19,7 @@ from zoo.orca.frameworks.torch.saving.state import share_weights, write_training
 from zoo.orca.frameworks.torch.training.callbacks import makes_forward
 from zoo.orca.frameworks.torch.training.losses import (
     Loss,
+    LossFunction,
     check_one_label,
     check_shapes,
     is_elementwise,
@@ -28,7 +29,7 @@ from zoo.orca.frameworks.torch.training.losses import (
     takes_chances,
 )
 from zoo.orca.frameworks.torch.training.operator import overrides
-from zoo.orca.frameworks.torch.training.runner import Runner
+from zoo.orca.frameworks.torch.training.runner import TrainingRunner
 from zoo.orca.wire.job import EvaluateJob, TrainJob
 from zoo.orca.wire.outputs import OutputSpec
 from zoo.orca.wire.packing import State, unpack
@@ -38,16 +39,16 @@ from zoo.orca.worker.plugin import Rows, World, check_state_size
 _INTEGERS = (torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 
-class Session:
+class TorchSession:
     """What a loop needs; made on all ranks.
 
     Attributes
     ----------
-    made : Made
+    made : TorchModel
     outputs : tuple of OutputSpec
     state : State or None
         With which the job begins.
-    runner : Runner
+    runner : TrainingRunner
     operator : TrainingOperator
     metrics : dict of str to Metric
     training_metrics : dict of str to Metric
@@ -62,10 +63,10 @@ class Session:
     """
 
     def __init__(self, job: TrainJob | EvaluateJob, rows: Rows, world: World) -> None:
-        self.made = made = Made(job)
+        self.made = made = TorchModel(job)
         self._world, self._job = world, job
         self._options = job.options or TorchOptions()
-        self._layout = Layout(rows.spec)
+        self._layout = BatchLayout(rows.spec)
         self._classes: dict[str, tuple[int, int]] = {}
         self._chances: list[str] = []
         function, kind = made.loss(), made.operator_class()
@@ -82,7 +83,7 @@ class Session:
         is_training = isinstance(job, TrainJob)
         train_loss, self.evaluation_loss = self._losses(rows, function)
         loss = train_loss if is_training else self.evaluation_loss
-        self.runner = Runner(made, world, loss, self._options)
+        self.runner = TrainingRunner(made, world, loss, self._options)
         self.runner.shares_divisor = self._shares_divisor
         self.runner.row_shapes = self._row_shapes
         if isinstance(job, TrainJob):
@@ -130,11 +131,11 @@ class Session:
             f"outputs; {way}"
         )
 
-    def feed(self, rows: Rows) -> Feed:
+    def feed(self, rows: Rows) -> TensorFeed:
         """Return the feed of one data set."""
-        return Feed(rows, self._world.rank, self._layout, self.made.device)
+        return TensorFeed(rows, self._world.rank, self._layout, self.made.device)
 
-    def _fit_labels(self, rows: Rows, function: Any) -> tuple[OutputSpec, ...]:
+    def _fit_labels(self, rows: Rows, function: LossFunction | None) -> tuple[OutputSpec, ...]:
         """Find out by a sample what labels must be; refuse those that do not fit."""
         sample = self.feed(rows).sample()
         self._row_shapes: RowShapes | None = None
@@ -170,7 +171,9 @@ class Session:
                 self._layout.label_dtypes[column.name] = np.int64
         return ()
 
-    def _fit_label(self, name: str, target: Any, output: Any, function: Any) -> None:
+    def _fit_label(
+        self, name: str, target: torch.Tensor, output: torch.Tensor, function: LossFunction | None
+    ) -> None:
         if is_elementwise(function) or is_of_classes(function):
             check_shapes(function, output, target, name, by_hooks=self._has_own_forward)
         if is_of_classes(function) and numbers_classes(output, target):
@@ -201,7 +204,7 @@ class Session:
         for name in () if hooks else self._chances:
             check_chances(name, rows.columns[name], **common)
 
-    def _losses(self, rows: Rows, function: Any) -> tuple[Loss | None, Loss | None]:
+    def _losses(self, rows: Rows, function: LossFunction | None) -> tuple[Loss | None, Loss | None]:
         """Return the loss of training and that of evaluation; called on all ranks."""
         self._shares_divisor = False
         if function is None:
@@ -213,7 +216,7 @@ class Session:
         training = loss_of(function, weighted=weighted, shared=self._shares_divisor)
         return training, loss_of(function, weighted=weighted, shared=shared)
 
-    def _must_share(self, rows: Rows, function: Any) -> bool:
+    def _must_share(self, rows: Rows, function: LossFunction | None) -> bool:
         """Whether labels count differently; all ranks look at all of theirs and agree."""
         is_mean = getattr(function, "reduction", "") == "mean"
         if not is_of_classes(function) or not is_mean or len(rows.spec.labels) != 1:
@@ -224,12 +227,12 @@ class Session:
         labels = rows.columns[name]
         if function.weight is not None:
             return True
-        found = np.array([bool((labels == function.ignore_index).any())], np.int64)
+        found = np.array([function.ignore_index in labels], np.int64)
         self._world.collective.all_reduce(found)
         return bool(found[0])
 
 
-def _members(batch: Batch) -> list[Any]:
+def _members(batch: Batch) -> list[torch.Tensor]:
     if isinstance(batch.target, dict):
         return list(batch.target.values())
     if isinstance(batch.target, tuple):
@@ -237,7 +240,7 @@ def _members(batch: Batch) -> list[Any]:
     return [] if batch.target is None else [batch.target]
 
 
-def _weight_bytes(model: Any) -> int:
+def _weight_bytes(model: torch.nn.Module) -> int:
     return sum(value.numel() * value.element_size() for value in model.state_dict().values())
 
 
@@ -262,7 +265,7 @@ def _for_training(metrics: dict[str, Any], wanted: bool | None) -> tuple[dict[st
     return {name: metric for name, metric in metrics.items() if name not in large}, told
 
 
-def _metrics_of(made: Made, loss: Any) -> dict[str, Any]:
+def _metrics_of(made: TorchModel, loss: LossFunction | None) -> dict[str, Any]:
     """Return metrics by name; without any, torchmetrics is not imported, which is half the start.
 
     Raises

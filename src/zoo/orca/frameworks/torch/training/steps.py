@@ -9,12 +9,13 @@ from typing import Any, Protocol, cast
 import torch
 
 from zoo.orca.errors import ModelError
+from zoo.orca.frameworks.common.structures import Structure
 from zoo.orca.frameworks.torch.exchange import Gradients, clip_norm
 from zoo.orca.frameworks.torch.feed import Batch
 from zoo.orca.frameworks.torch.metrics.gathered import Gathered
 from zoo.orca.frameworks.torch.statistics import Sync, undisturbed
 from zoo.orca.frameworks.torch.training.closures import Evaluations, needs_closure
-from zoo.orca.frameworks.torch.training.runner import Runner
+from zoo.orca.frameworks.torch.training.runner import TrainingRunner
 from zoo.orca.frameworks.torch.training.schedules import BATCH
 from zoo.orca.frameworks.torch.training.totals import Totals, groups
 from zoo.orca.wire.plan import Plan, global_rows
@@ -24,7 +25,7 @@ from zoo.orca.worker.timings import Timings
 Tick = Callable[[int], None]
 
 
-class Steps(Protocol):
+class EpochSteps(Protocol):
     """A way to run the steps of an epoch."""
 
     def epoch(self, batches: Iterator[Batch], start: int, count: int, tick: Tick) -> int:
@@ -42,7 +43,7 @@ class Steps(Protocol):
         """The epoch's loss of this rank: a sum, and what to divide it by."""
 
 
-def exchanges_of(runner: Runner) -> list[Gradients]:
+def exchanges_of(runner: TrainingRunner) -> list[Gradients]:
     """Return one exchange for each optimizer; none for one worker."""
     if runner.world_size == 1:
         return []
@@ -66,7 +67,7 @@ class PlainSteps:
 
     Parameters
     ----------
-    runner : Runner
+    runner : TrainingRunner
     plan : Plan
     sync : Sync or None
         Where all ranks meet inside the model, so that one without rows must run it too.
@@ -74,7 +75,9 @@ class PlainSteps:
         Where outputs go, for metrics.
     """
 
-    def __init__(self, runner: Runner, plan: Plan, sync: Sync | None, gathered: Gathered) -> None:
+    def __init__(
+        self, runner: TrainingRunner, plan: Plan, sync: Sync | None, gathered: Gathered
+    ) -> None:
         if len(runner.optimizers) != 1 or len(runner.models) != 1 or runner.loss_function is None:
             raise ModelError(
                 f"the default steps need one model, one optimizer and a loss, and there are "
@@ -109,7 +112,7 @@ class PlainSteps:
         self._totals = Totals(self._runner.device)
         runner, done = self._runner, 0
         watched, by_closure = self._is_watched, self._evaluations is not None
-        clock = Clock(self._timings, [self._exchange] if self._exchange else [])
+        clock = StepsClock(self._timings, [self._exchange] if self._exchange else [])
         for first, size in groups(start, count, self._group):
             of = None if size == 1 else int(global_rows(self._plan, first, size).sum())
             idle, held = True, list[tuple[Batch, int]]()
@@ -170,12 +173,12 @@ class PlainSteps:
         elif divisor is not None and self._divisor is None:
             self._divisor = divisor * 0
 
-    def _show(self, output: Any, value: Any, divisor: Any) -> None:
+    def _show(self, output: Structure, value: torch.Tensor, divisor: torch.Tensor | None) -> None:
         """Let callbacks see what came out of a batch, on this rank."""
         self._runner.output = output
         self._runner.loss = value.detach() if divisor is None else value.detach() / divisor
 
-    def _seed(self, seed: float, value: Any) -> Any:
+    def _seed(self, seed: float, value: torch.Tensor) -> torch.Tensor:
         key = (seed, value.dtype)
         if key not in self._seeds:
             if len(self._seeds) > 256:  # ragged shares; there are few of them at a time
@@ -253,7 +256,7 @@ class PlainSteps:
         return self._totals.pair()
 
 
-class Clock:
+class StepsClock:
     """Times what steps are made of; costs nothing without one."""
 
     def __init__(self, timings: Timings | None, exchanges: Sequence[Gradients]) -> None:

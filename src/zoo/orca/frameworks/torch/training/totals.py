@@ -2,21 +2,24 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import numpy as np
 import torch
+
+from zoo.orca.worker.collective.protocol import Collective
 
 
 class Totals:
     """A loss over the steps of an epoch: sums of values and of what they are divided by."""
 
-    def __init__(self, device: Any) -> None:
+    def __init__(self, device: torch.device) -> None:
         self._value = torch.zeros((), dtype=torch.float64, device=device)
         self._divisor = torch.zeros((), dtype=torch.float64, device=device)
         self._count = 0.0
 
-    def add(self, value: Any, divisor: Any, count: float, rows: int) -> None:
+    def add(
+        self, value: torch.Tensor, divisor: torch.Tensor | None, count: float, rows: int
+    ) -> None:
         """Add a step's value of this rank's `rows`, which counts so much.
 
         It is divided by `divisor`, or by the rows: those of all ranks make up the step's.
@@ -32,14 +35,14 @@ class Totals:
         """Return the sum and what to divide it by."""
         return float(self._value), self._count + float(self._divisor)
 
-    def mean(self, collective: Any) -> float:
+    def mean(self, collective: Collective) -> float:
         """Return the mean over all ranks; called on all ranks."""
         pair = np.array(self.pair())
         collective.all_reduce(pair)
         return float(pair[0] / pair[1]) if pair[1] else float("nan")
 
 
-def reduced(values: Mapping[str, float], rows: int, collective: Any) -> dict[str, float]:
+def reduced(values: Mapping[str, float], rows: int, collective: Collective) -> dict[str, float]:
     """Return means over rows of what the ranks' hooks returned; called on all ranks.
 
     Ranks without rows may lack names; those that all other ranks have count.

@@ -1,0 +1,307 @@
+"""What the parts of this package are to each other: versions, backends and feeds.
+
+A `Version` and a `Backend` are modules. Where one is chosen, mypy sees whether it has all of this.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zoo.orca.frameworks.common.structures import Structure
+from zoo.orca.frameworks.keras.types import (
+    KerasCallback,
+    KerasLoss,
+    KerasMetric,
+    Layer,
+    Model,
+    Optimizer,
+    StepFunction,
+    Tensor,
+    Variable,
+)
+from zoo.orca.wire.plan import Plan
+from zoo.orca.worker.collective.protocol import Collective
+from zoo.orca.worker.rows.steps import Arrays
+from zoo.orca.worker.timings import Timings
+
+if TYPE_CHECKING:
+    from zoo.orca.frameworks.keras.columns.inputs import InputLayout
+    from zoo.orca.frameworks.keras.models import KerasModel
+    from zoo.orca.frameworks.keras.training.clock import KerasClock
+    from zoo.orca.frameworks.keras.training.steps import Step
+
+
+class Feed(Protocol):
+    """Batches of one rank's rows, in the plan's order.
+
+    Attributes
+    ----------
+    seconds : float
+        Spent so far on waiting for rows, where Python waits for them.
+    """
+
+    seconds: float
+
+    def sample(self, rows: int = 2) -> Structure:
+        """Return a small batch of so many rows."""
+
+    def steps(self, start: Callable[[], int], count: int) -> Any:
+        """Return `count` steps for Keras's loop; `start` is asked whenever they are begun."""
+
+
+class OutputsOfRows(Protocol):
+    """Computes a model's outputs for rows."""
+
+    @property
+    def rows_at_once(self) -> int:
+        """How many rows suit the model."""
+
+    def __call__(self, arrays: dict[str, NDArray[Any]]) -> list[NDArray[np.generic]]:
+        """Return the outputs."""
+
+
+#: From gradients and variables to all ranks' gradients.
+Meet = Callable[[list[Tensor], list[Variable]], list[Tensor]]
+
+
+class Version(Protocol):
+    """What differs between Keras 2 and Keras 3; each module says the same of its own."""
+
+    @property
+    def VERSION(self) -> str:
+        """What state and messages call it."""
+
+    @property
+    def AVERAGES_LONE_AXES(self) -> bool:
+        """Whether outputs of shape (rows,) become one number before they are weighed."""
+
+    @property
+    def RESULTS(self) -> str:
+        """The model's method from a step's logs to a call's."""
+
+    @property
+    def UNDIVIDED_REDUCTIONS(self) -> tuple[str | None, ...]:
+        """Kinds of loss reduction that workers cannot put together from their parts."""
+
+    # The package and its process.
+    def package(self) -> Any:
+        """Return the module of this Keras."""
+
+    def begin(self) -> None:
+        """Forget what an earlier job of this process left behind."""
+
+    def make_random(self, seed: int) -> None:
+        """Seed Python, numpy, TensorFlow and Keras."""
+
+    def backend_name(self) -> str:
+        """Return the name of the backend that this process has."""
+
+    def check_backend(self, framework: str, wanted: str | None) -> None:
+        """Refuse a model of another backend, or another Keras, than the job's."""
+
+    # Tensors, variables and structures of them.
+    def flatten(self, structure: Structure) -> list[Any]:
+        """Return what is in nested lists, tuples and dicts."""
+
+    def packed(self, structure: Structure, flat: list[Any]) -> Structure:
+        """Return a structure with other values, in the order of `flatten`."""
+
+    def dtype_name(self, tensor: Tensor) -> str:
+        """Return the name of the dtype of a tensor, symbolic or not, or a variable."""
+
+    def shape_of(self, tensor: Tensor) -> tuple[int | None, ...] | None:
+        """Return the shape of a tensor, symbolic or not; None: not even its rank is known."""
+
+    def layout_of(self, tensor: Tensor) -> str:
+        """Return "ragged" or "sparse" for a tensor, symbolic or not, that is so, else nothing."""
+
+    def to_numpy(self, tensor: Tensor) -> NDArray[Any]:
+        """Return a tensor's value as an array."""
+
+    def input_name(self, tensor: Tensor) -> str:
+        """Return the name by which a user knows a symbolic input."""
+
+    def output_layer(self, tensor: Tensor) -> Layer:
+        """Return the layer that a symbolic output comes from."""
+
+    def name_of(self, variable: Variable) -> str:
+        """Return a variable's name, with its layer's."""
+
+    def is_variable(self, value: object) -> bool:
+        """Whether a member of a model's weights is a variable."""
+
+    def scattered(self, state: NDArray[Any], shift: int) -> NDArray[Any]:
+        """Return the state of a random generator with another seed."""
+
+    # Models.
+    def is_compiled(self, model: Model) -> bool:
+        """Whether `fit` and `evaluate` may be called."""
+
+    def input_structure(self, model: Model) -> Structure:
+        """Return the nested symbolic inputs of a functional model, None for any other."""
+
+    def output_structure(self, model: Model) -> Structure:
+        """Return the nested symbolic outputs of a functional model."""
+
+    def has_own_step(self, model: Model) -> bool:
+        """Whether the model's class says by itself what is done with labels."""
+
+    def has_own_predict_step(self, model: Model) -> bool:
+        """Whether predictions may be something else than the model's outputs."""
+
+    def random_states(self, model: Model) -> list[Variable]:
+        """Return the variables of random generators that layers own."""
+
+    def sync(self, model: Model) -> None:
+        """Give variables their values, which JAX's loop keeps elsewhere while it runs."""
+
+    def run_on_several(self, model: Model) -> None:
+        """Set what a model needs to run on several workers."""
+
+    def limit_steps_per_execution(self, model: Model) -> None:
+        """Run one step at a time."""
+
+    def steps_variable(self, model: Model, *, begin: int) -> Variable | None:
+        """Return the variable with the steps of one call, set to `begin`; None: they stay as is."""
+
+    def is_rowwise(self, model: Model) -> bool:
+        """Whether it is known that loss and metrics do not depend on how rows are batched."""
+
+    # Losses and metrics.
+    def compiled_losses(self, model: Model) -> Structure:
+        """Return the losses as they were given to `compile`, None if none were."""
+
+    def loss_objects(self, model: Model) -> list[KerasLoss]:
+        """Return the losses that were given to `compile`, flat."""
+
+    def unknown_metric(self, model: Model) -> str:
+        """Return the name of a metric that Keras does not know and does not say so, or nothing."""
+
+    def give_label(self, model: Model, output: str) -> None:
+        """Tell a model's loss that one label by itself is for this output."""
+
+    def loss_trackers(self, model: Model, batch: Structure, outputs: int) -> list[KerasMetric]:
+        """Return metrics of losses that count batches instead of rows."""
+
+    def build_metrics(self, model: Model, batch: Structure) -> None:
+        """Create what the first step would, where the model says what its outputs will be."""
+
+    def own_merge(self, metric: KerasMetric) -> bool:
+        """Whether a metric says by itself how states are merged."""
+
+    def clone_metric(self, metric: KerasMetric) -> KerasMetric:
+        """Return a fresh metric of the same configuration."""
+
+    # Optimizers.
+    def is_optimizer(self, value: object) -> bool:
+        """Whether `value` is an optimizer, wrapped or not."""
+
+    def needs_every_row(self, optimizer: Optimizer) -> bool:
+        """Whether rows of sparse gradients must not be added up before the optimizer gets them."""
+
+    def plain_adam(self, optimizer: Optimizer) -> Any:
+        """Return the Adam, wrapped or not, whose update is the published rule; None: another."""
+
+    def apply_name(self, optimizer: Optimizer) -> str:
+        """Return the method in which gradients meet, the outermost that every loop calls."""
+
+    def build_optimizer(self, optimizer: Optimizer, variables: Sequence[Variable]) -> None:
+        """Create the optimizer's variables for these trainable variables."""
+
+    def optimizer_variables(self, optimizer: Optimizer) -> list[Variable]:
+        """Return the optimizer's variables; just its counters while it is not built."""
+
+    def hyperparameters(self, optimizer: Optimizer) -> dict[str, Variable]:
+        """Return the variables that Keras does not count among the optimizer's, by name."""
+
+    def rate_variable(self, optimizer: Optimizer) -> Variable | None:
+        """Return the variable that is the learning rate; None: it is a schedule."""
+
+    def optimized(self, optimizer: Optimizer, trainable: Sequence[Variable]) -> list[int] | None:
+        """Return which of `trainable` the optimizer was built for; None: it is not built."""
+
+
+class Backend(Protocol):
+    """What differs between TensorFlow, JAX and torch; each module says the same of its own."""
+
+    @property
+    def UNDOES_EMPTY_STEPS(self) -> bool:
+        """Whether a step itself leaves no trace of a row that stands for none."""
+
+    @property
+    def ROW_ERRORS(self) -> tuple[type[Exception], ...]:
+        """What an operation raises for a row that it cannot take."""
+
+    # The process.
+    def prepare(self, threads: int) -> None:
+        """Set threads, before the framework runs anything; 0 leaves them to it."""
+
+    def begin(self, seed: int) -> None:
+        """Forget what an earlier job of this process left behind."""
+
+    def reseed(self, seed: int) -> None:
+        """Seed what layers without a seed of their own draw from."""
+
+    # Tensors, and numbers of rows.
+    def tensor(self, array: NDArray[Any]) -> Tensor:
+        """Return an array as a tensor."""
+
+    def scalar(self, number: int) -> Tensor:
+        """Return a number of rows."""
+
+    def as_float(self, number: Tensor) -> Tensor:
+        """Return a number of rows as a float."""
+
+    def stretched(self, value: Tensor, rows: Tensor, of: Tensor) -> Tensor:
+        """Return a value times `of` over `rows`, where there are rows."""
+
+    def reshaped(self, value: Tensor, shape: tuple[int, ...]) -> Tensor:
+        """Return a tensor of another shape."""
+
+    # Steps.
+    def counted(
+        self, original: StepFunction, step: "Step", check: Callable[[], None]
+    ) -> StepFunction:
+        """Return a model's step that knows its rows."""
+
+    def exchange(
+        self, made: "KerasModel", optimizer: Optimizer, collective: Collective, step: "Step"
+    ) -> Meet:
+        """Return the function from gradients and variables to all ranks' gradients."""
+
+    def finish(self, model: Model) -> None:
+        """Add what else a model needs whose steps know their rows."""
+
+    def ready(self, made: "KerasModel", sample: Structure, *, training: bool) -> None:
+        """Do what must be done before a model's loop, once it is built."""
+
+    def callbacks(
+        self, made: "KerasModel", given: Sequence[KerasCallback], **params: int
+    ) -> Sequence[KerasCallback]:
+        """Return callbacks as Keras's loop takes them."""
+
+    def step_clock(
+        self, timings: Timings, exchanged: Callable[[], float], feed: Feed
+    ) -> "KerasClock":
+        """Return what times steps."""
+
+    # Rows in, outputs out.
+    def predicted(self, model: Model, features: Structure) -> Structure:
+        """Return what a model predicts for a batch, in its own structure."""
+
+    def predict(self, made: "KerasModel", layout: "InputLayout", *, fixed: bool) -> OutputsOfRows:
+        """Return what computes a model's outputs for rows."""
+
+    def feed(
+        self,
+        plan: Plan,
+        rank: int,
+        columns: Arrays,
+        shape: Callable[[Arrays], dict[str, NDArray[Any]]],
+        pack: Callable[[dict[str, Tensor]], Structure],
+        *,
+        counted: bool,
+    ) -> Feed:
+        """Return the batches of one rank's rows."""
