@@ -17,7 +17,8 @@ import cloudpickle
 import numpy as np
 
 from zoo.orca.wire.features import ColumnSpec, FeatureSpec
-from zoo.orca.wire.job import EvaluateJob, Job, ModelSpec, PredictJob, Progress, TrainJob
+from zoo.orca.wire.job import EvaluateJob, Job, ModelSpec, PredictJob, TrainJob
+from zoo.orca.wire.messages.progress import Progress
 from zoo.orca.wire.outputs import OutputSpec
 from zoo.orca.wire.packing import pack
 from zoo.orca.wire.plan import Plan

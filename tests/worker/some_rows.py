@@ -84,11 +84,11 @@ def spool(directory, spec, batches, validate=False):
 
 def filled(spec, *spooled):
     """The spec that all ranks agree on."""
-    shapes, problem = agree(spec, [one.to_json() for one in spooled])
+    shapes, problem = agree(spec, spooled)
     assert not problem
     return fill_shapes(spec, shapes)
 
 
 def problem_of(spec, *spooled):
     """What all ranks say is wrong with the rows."""
-    return agree(spec, [one.to_json() for one in spooled])[1]
+    return agree(spec, spooled)[1]

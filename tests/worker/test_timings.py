@@ -11,4 +11,4 @@ def test_phases_follow_one_another():
     timings.add("validation", 3.0)
     timings.end("build")
     assert timings.phases == {"import": 2.0, "build": 8.0, "validation": 3.0}
-    assert list(timings.to_json()["parts"]) == list(PARTS)
+    assert list(timings.profile().parts) == list(PARTS)

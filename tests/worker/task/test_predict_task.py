@@ -17,6 +17,7 @@ from tests.worker.group import train_job
 from zoo.orca.errors import DataError, OrcaError, WorkerDiedError
 from zoo.orca.wire.features import ColumnSpec, FeatureSpec
 from zoo.orca.wire.job import PredictJob
+from zoo.orca.wire.messages.pipe import Batches, Predictions
 from zoo.orca.wire.outputs import OutputSpec
 from zoo.orca.wire.packing import State
 from zoo.orca.worker.task import child_process as children
@@ -87,7 +88,7 @@ def test_the_next_rows_are_taken_and_sent_before_the_last_are_answered(
 
     def noted(kind: str, original: Any) -> Any:
         def method(self: Any, *arguments: Any, **options: Any) -> Any:
-            if arguments[0] in ("batches", "predictions"):
+            if isinstance(arguments[0], Batches) or arguments[0] is Predictions:
                 events.append(kind)
             return original(self, *arguments, **options)
 

@@ -6,7 +6,7 @@ quirks, turns them into the jobs of `zoo.orca.wire.job`, and knows nothing more.
 
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any, TypeVar
 
 from pyspark.sql import DataFrame
@@ -23,7 +23,7 @@ from zoo.orca.driver.source import (
     with_a_row,
     without_rows,
 )
-from zoo.orca.driver.stage import Outcome, StageSettings, run_stage
+from zoo.orca.driver.stage import StageSettings, run_stage
 from zoo.orca.driver.storage import load_state, save_state
 from zoo.orca.driver.timings import describe
 from zoo.orca.errors import InvalidInputError, RowsNeededError, StateError, UnevenRowsError
@@ -48,6 +48,7 @@ from zoo.orca.wire.job import (
     PredictJob,
     TrainJob,
 )
+from zoo.orca.wire.messages.results import Outcome
 from zoo.orca.wire.outputs import OutputSpec
 from zoo.orca.wire.packing import State
 
@@ -210,16 +211,15 @@ class BaseEstimator:
             )
         outcome = self._run(data, job, validation, bool(shuffle), "fit", name)
         self._adopt(State.from_bytes(_state_of(outcome)), outcome)
-        timings = outcome.values["timings"]
-        if timings:
-            say(describe(timings))
-        return TrainingStats(outcome.values["history"], timings)
+        if outcome.profiles:
+            say(describe(outcome.profiles))
+        return TrainingStats(outcome.history, [asdict(one) for one in outcome.profiles])
 
     def _evaluate(
         self, data: DataFrame, job: EvaluateJob, name: str | None = None
     ) -> dict[str, float]:
         outcome = self._run(data, job, None, False, "evaluate", name)
-        return {f"validation_{name}": value for name, value in outcome.values["metrics"].items()}
+        return {f"validation_{name}": value for name, value in outcome.metrics.items()}
 
     def _predict(
         self,
@@ -260,7 +260,7 @@ class BaseEstimator:
     def _adopt(self, state: State, outcome: Outcome | None = None) -> None:
         """Go on with `state`; what a stage has learnt about columns and outputs goes along."""
         if outcome:
-            state.meta[_COLUMNS] = outcome.values["columns"]
+            state.meta[_COLUMNS] = outcome.columns.to_json()
             state.meta[_OUTPUTS] = [output.to_json() for output in outcome.outputs]
             state.meta[_MODEL] = self._model.fingerprint()
         else:
@@ -356,7 +356,7 @@ class BaseEstimator:
 
 def _state_of(outcome: Outcome) -> bytes:
     """Return the state that came with the rows, or through `model_dir` for its size."""
-    path = outcome.values["state_at"]
+    path = outcome.state_at
     if not path:
         return outcome.state
     data = read_bytes(path)

@@ -1,13 +1,13 @@
-"""What the driver asks of the workers, and what they answer.
+"""What the driver asks of the workers.
 
 Jobs travel inside the stage's closure and are unpickled on workers only; what comes back is a
-header in JSON and tensors in safetensors, so the driver never unpickles anything from a worker.
+message (`zoo.orca.wire.messages`), so the driver never unpickles anything from a worker.
 """
 
 import re
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Any, ClassVar
+from typing import Any
 
 from zoo.orca.wire.features import FeatureSpec
 from zoo.orca.wire.outputs import OutputSpec
@@ -92,13 +92,32 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
-class TrainJob(Job):
-    """Train for some epochs.
+class StepwiseJob(Job):
+    """What training and evaluation have in common: all workers take their rows in the same steps.
 
     Parameters
     ----------
     batch_size : int
         Rows of one step over all workers together.
+    callbacks : bytes or None
+        A pickled list of the framework's callbacks.
+    verbose : int
+    options : dict
+        What one framework alone knows; plain values by the names of its own arguments.
+    """
+
+    batch_size: int = 32
+    callbacks: bytes | None = None
+    verbose: int = 1
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainJob(StepwiseJob):
+    """Train for some epochs.
+
+    Parameters
+    ----------
     epochs, initial_epoch : int
         Epochs are numbered from `initial_epoch` to ``initial_epoch + epochs``.
     steps_per_epoch : int or None
@@ -110,9 +129,6 @@ class TrainJob(Job):
     validation_freq : int or tuple of int
         Validate every so many epochs, or after these epochs (counted from 1).
     class_weight : dict of int to float, or None
-    callbacks : bytes or None
-        A pickled list of the framework's callbacks.
-    verbose : int
     max_state_bytes : int
         The largest state that may come back through the stage's rows; 0: no limit known.
     model_dir : str or None
@@ -121,11 +137,8 @@ class TrainJob(Job):
         The name of this `fit`, the same for every attempt at it.
     profile : bool
         Whether to find out where the time goes.
-    options : dict
-        What one framework alone knows; plain values by the names of its own arguments.
     """
 
-    batch_size: int = 32
     epochs: int = 1
     initial_epoch: int = 0
     steps_per_epoch: int | None = None
@@ -133,24 +146,17 @@ class TrainJob(Job):
     validation_steps: int | None = None
     validation_freq: int | tuple[int, ...] = 1
     class_weight: dict[int, float] | None = None
-    callbacks: bytes | None = None
-    verbose: int = 1
     max_state_bytes: int = 0
     model_dir: str | None = None
     run: str = ""
     profile: bool = False
-    options: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
-class EvaluateJob(Job):
+class EvaluateJob(StepwiseJob):
     """Evaluate over one exact pass, or the first `steps` global batches of it."""
 
-    batch_size: int = 32
     steps: int | None = None
-    callbacks: bytes | None = None
-    verbose: int = 1
-    options: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,64 +173,3 @@ class PredictJob(Job):
 
     batch_size: int | None = None
     outputs: tuple[OutputSpec, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Why a worker did not finish; `error` names a class of `zoo.orca.errors`.
-
-    Parameters
-    ----------
-    error : str
-    message : str
-        One or a few sentences for the user.
-    rank : int
-    host : str
-    traceback : str
-        The worker's own traceback, or an empty string.
-    log : tuple of str
-        The last lines its child printed.
-    details : dict
-        What else the driver needs to know (JSON values).
-    where : str
-        The part of the traceback that is the user's own, or an empty string.
-    """
-
-    error: str
-    message: str
-    rank: int = -1
-    host: str = ""
-    traceback: str = ""
-    log: tuple[str, ...] = ()
-    details: dict[str, Any] = field(default_factory=dict)
-    where: str = ""
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON values."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, values: dict[str, Any]) -> "Failure":
-        """Return the failure that `to_json` described."""
-        return cls(**{**values, "log": tuple(values["log"])})
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """One thing worth showing on the driver, sent by rank 0 only (logs: by every rank).
-
-    `kind` is one of `KINDS`; the fields that a kind does not use stay empty.
-    """
-
-    KINDS: ClassVar[tuple[str, ...]] = ("phase", "epoch", "step", "epoch_end", "log", "warning")
-
-    kind: str
-    rank: int = 0
-    text: str = ""
-    epoch: int = 0
-    epochs: int = 0
-    step: int = 0
-    steps: int = 0
-    rows: int = 0
-    seconds: float = 0.0
-    logs: dict[str, float] = field(default_factory=dict)

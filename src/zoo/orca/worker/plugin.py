@@ -13,13 +13,14 @@ A plug-in never starts processes, opens files of rows or prints progress by itse
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from numpy.typing import NDArray
 
 from zoo.orca.errors import StateError
 from zoo.orca.wire.features import FeatureSpec
-from zoo.orca.wire.job import EvaluateJob, Job, PredictJob, Progress, TrainJob
+from zoo.orca.wire.job import EvaluateJob, Job, PredictJob, TrainJob
+from zoo.orca.wire.messages.progress import Progress
 from zoo.orca.wire.outputs import OutputSpec
 from zoo.orca.wire.packing import State
 from zoo.orca.wire.plan import Plan
@@ -40,6 +41,11 @@ class Rows:
     spec: FeatureSpec
     columns: Columns
     plan: Plan
+
+
+#: One worker's part of a data set, of whatever kind it is: a union, of `Rows` alone as yet. The
+#: engine agrees on it and hands it on. Whoever needs to look inside asks which kind it is.
+Data: TypeAlias = Rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,11 +153,11 @@ class Framework(Protocol):
         another state. It is not called for predictions.
         """
 
-    def train(self, job: TrainJob, rows: Rows, validation: Rows | None, world: World) -> Trained:
+    def train(self, job: TrainJob, data: Data, validation: Data | None, world: World, /) -> Trained:
         """Train and return history and state."""
 
-    def evaluate(self, job: EvaluateJob, rows: Rows, world: World) -> Evaluated:
-        """Evaluate and return the metrics over all workers' rows."""
+    def evaluate(self, job: EvaluateJob, data: Data, world: World, /) -> Evaluated:
+        """Evaluate and return the metrics over all workers' data."""
 
     def build(self, job: Job, sample: Columns | None) -> Built:
         """Build the model, by its first batch if it needs one, and return its state.

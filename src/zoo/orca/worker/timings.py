@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Callable
-from typing import Any
+
+from zoo.orca.wire.messages.results import Profile
 
 #: What a step's time is made of, in the order in which it is shown.
 PARTS = ("feed", "compute", "exchange", "callbacks")
@@ -44,6 +45,6 @@ class Timings:
         """Add time to a phase that went on beside others."""
         self.phases[phase] = self.phases.get(phase, 0.0) + seconds
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the figures as JSON values."""
-        return {"phases": self.phases, "steps": self.steps, "parts": self.parts}
+    def profile(self) -> Profile:
+        """Return the figures so far."""
+        return Profile(phases=dict(self.phases), steps=self.steps, parts=dict(self.parts))

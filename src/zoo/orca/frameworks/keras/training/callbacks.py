@@ -22,7 +22,7 @@ from zoo.orca.frameworks.keras.models import Made, value_of
 from zoo.orca.frameworks.keras.training.metrics import restore
 from zoo.orca.frameworks.keras.training.position import Loop
 from zoo.orca.frameworks.keras.training.randomness import seed_epoch
-from zoo.orca.wire.job import Progress
+from zoo.orca.wire.messages.progress import EpochBegan, EpochEnded, StepTaken, Warned
 from zoo.orca.worker.plugin import World
 
 _WRITERS = ("ModelCheckpoint", "TensorBoard", "CSVLogger", "RemoteMonitor", "SwapEMAWeights")
@@ -82,7 +82,7 @@ def user_callbacks(made: Made, callbacks: Sequence[Any], world: World) -> list[A
         if "BackupAndRestore" in names:
             if world.rank == 0:
                 text = "BackupAndRestore does nothing on several workers: give a model_dir instead"
-                world.report(Progress("warning", text=text))
+                world.report(Warned(text=text))
         elif world.rank == 0 or not names.intersection(_WRITERS):
             running.append(callback)
     return running
@@ -219,7 +219,7 @@ class _Reporter:
         self._last = time.monotonic()
         if self._is_on:
             steps = frame.loop.part.count
-            frame.world.report(Progress("epoch", epoch=epoch, epochs=self._epochs, steps=steps))
+            frame.world.report(EpochBegan(epoch=epoch, epochs=self._epochs, steps=steps))
 
     def step(self, step: int) -> None:
         now = time.monotonic()
@@ -228,8 +228,7 @@ class _Reporter:
         self._last = now
         frame = self._frame
         frame.made.keras.sync(frame.made.model)
-        progress = Progress(
-            "step",
+        progress = StepTaken(
             epoch=self._epoch,
             epochs=self._epochs,
             step=step,
@@ -293,11 +292,9 @@ class _EpochEnds:
         if part is None:
             return
         steps = loop.first + loop.taken - part.start
-        progress = Progress(
-            "epoch_end",
+        progress = EpochEnded(
             epoch=epoch,
             epochs=epochs,
-            step=steps,
             steps=steps,
             rows=part.rows_before(steps),
             seconds=time.monotonic() - loop.began,
@@ -308,7 +305,7 @@ class _EpochEnds:
         if bad and not self._warned:
             self._warned = True
             text = f"{', '.join(bad)} is not a finite number after epoch {epoch + 1}"
-            world.report(Progress("warning", text=text, epoch=epoch))
+            world.report(Warned(text=text))
 
 
 def numbers(logs: Any) -> dict[str, float]:

@@ -24,7 +24,8 @@ from zoo.orca.frameworks.torch.training.schedules import EPOCH
 from zoo.orca.frameworks.torch.training.session import Session
 from zoo.orca.frameworks.torch.training.steps import PlainSteps, Steps
 from zoo.orca.frameworks.torch.training.totals import Totals, reduced
-from zoo.orca.wire.job import EvaluateJob, Progress, TrainJob
+from zoo.orca.wire.job import EvaluateJob, TrainJob
+from zoo.orca.wire.messages.progress import EpochBegan, EpochEnded, StepTaken, Warned
 from zoo.orca.wire.packing import State
 from zoo.orca.wire.plan import global_rows
 from zoo.orca.worker.plugin import Evaluated, Rows, Trained, World, check_state_size
@@ -297,7 +298,7 @@ class _Reporter:
         self._epoch, self._start, self._steps = epoch, start, steps
         self._began = self._last = time.monotonic()
         if self._is_on:
-            told = Progress("epoch", epoch=epoch, epochs=self.epochs, steps=steps)
+            told = EpochBegan(epoch=epoch, epochs=self.epochs, steps=steps)
             self._world.report(told)
 
     def step(self, done: int, steps: Steps) -> None:
@@ -307,14 +308,15 @@ class _Reporter:
             return
         self._last = now
         loss = steps.loss_so_far
-        self._tell("step", done, {} if loss is None else {"loss": loss})
+        logs = {} if loss is None else {"loss": loss}
+        self._world.report(StepTaken(step=done, **self._so_far(done, logs)))
 
     def end(self, done: int, logs: dict[str, float]) -> None:
         """Tell of an epoch's end; a value that is not finite is a warning, once."""
         if not self._is_on:
             return
         self._steps = done
-        self._tell("epoch_end", done, logs)
+        self._world.report(EpochEnded(**self._so_far(done, logs)))
         bad = [name for name, value in logs.items() if not math.isfinite(value)]
         if bad and not self._warned:
             self._warned = True
@@ -323,17 +325,15 @@ class _Reporter:
     def warn(self, text: str) -> None:
         """Tell the user each line of a text."""
         for line in text.splitlines() if self._is_on else ():
-            self._world.report(Progress("warning", text=line, epoch=self._epoch))
+            self._world.report(Warned(text=line))
 
-    def _tell(self, kind: str, done: int, logs: dict[str, float]) -> None:
-        progress = Progress(
-            kind,
-            epoch=self._epoch,
-            epochs=self.epochs,
-            step=done,
-            steps=self._steps,
-            rows=int(global_rows(self._plan, self._start, done).sum()),
-            seconds=time.monotonic() - self._began,
-            logs=logs,
-        )
-        self._world.report(progress)
+    def _so_far(self, done: int, logs: dict[str, float]) -> dict[str, Any]:
+        """Return what is told of an epoch's steps and of its end alike."""
+        return {
+            "epoch": self._epoch,
+            "epochs": self.epochs,
+            "steps": self._steps,
+            "rows": int(global_rows(self._plan, self._start, done).sum()),
+            "seconds": time.monotonic() - self._began,
+            "logs": logs,
+        }
