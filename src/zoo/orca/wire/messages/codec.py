@@ -108,7 +108,8 @@ class Channel(Generic[M]):
             If it is none of this channel's.
         """
         try:
-            values = json.loads(text)
+            # Told to be UTF-8: json would look for other encodings first.
+            values = json.loads(text if isinstance(text, str) else text.decode())
         except (ValueError, RecursionError) as error:
             raise MessageError(
                 f"this is no message of zoo-orca: {_short(text)} ({error})"
@@ -234,7 +235,8 @@ def _read_fields(kind: type[Any], given: Any, raw: bytes | None) -> Any:
         raise _wrong(given)
     form = _form(kind)
     readers = form.readers
-    if not form.required <= given.keys() <= readers.keys():
+    names = given.keys()
+    if names != readers.keys() and not form.required <= names <= readers.keys():
         raise _Misfit(f"has the fields {list(given)!r} instead of {list(readers)!r}")
     values = {}
     for name, one in given.items():
