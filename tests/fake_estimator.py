@@ -26,7 +26,9 @@ class FakeEstimator(BaseEstimator):
         environment: Mapping[str, str] | None = None,
         cpu_binding: bool = False,
     ) -> "FakeEstimator":
-        model = ModelSpec(framework, pack(creator, "model_creator"), pack({}, "config"))
+        model = ModelSpec(
+            framework=framework, creator=pack(creator, "model_creator"), config=pack({}, "config")
+        )
         options = EngineOptions(
             num_workers=workers, environment=environment or {}, cpu_binding=cpu_binding
         )

@@ -32,7 +32,9 @@ def creator(config):
 
 
 def estimator(workers, gpus):
-    model = ModelSpec("fake", pack(creator, "model_creator"), pack({}, "config"))
+    model = ModelSpec(
+        framework="fake", creator=pack(creator, "model_creator"), config=pack({}, "config")
+    )
     return FakeEstimator(model, EngineOptions(num_workers=workers, num_gpus_per_worker=gpus))
 
 

@@ -11,8 +11,11 @@ from zoo.orca.wire.messages.rows import TO_PEERS, DataSet, Finding, Spooled
 pytestmark = pytest.mark.timeout(120)
 
 SPEC = FeatureSpec(
-    (ColumnSpec("x", "int32"), ColumnSpec("v", "float32", (None,))),
-    (ColumnSpec("m", "float32", (None, None)),),
+    features=(
+        ColumnSpec(name="x", dtype="int32"),
+        ColumnSpec(name="v", dtype="float32", shape=(None,)),
+    ),
+    labels=(ColumnSpec(name="m", dtype="float32", shape=(None, None)),),
 )
 
 
@@ -117,7 +120,7 @@ def test_every_column_at_fault_is_named():
 
 @pytest.mark.parametrize("name", ["a.b", "a b", "a`b", "größe"])
 def test_odd_names_are_quoted_in_the_advice(name):
-    spec = FeatureSpec((ColumnSpec(name, "int32"),))
+    spec = FeatureSpec(features=(ColumnSpec(name=name, dtype="int32"),))
     found = report(finding(name, "train", "null", 1, "{...}"), train=1)
     assert f"subset=['`{name.replace('`', '``')}`']" in agree(spec, [found])[1]
 

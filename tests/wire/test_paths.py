@@ -56,8 +56,8 @@ def creator(config):
     import mine, six
     from zoo.orca.frameworks.fake import LinearModel
     return LinearModel(mine.FEATURES)
-model = ModelSpec("fake", pack(creator, "m"), pack({}, "c"))
-job = PredictJob(model, FeatureSpec(()), None, 0, 1)
+model = ModelSpec(framework="fake", creator=pack(creator, "m"), config=pack({}, "c"))
+job = PredictJob(model=model, columns=FeatureSpec(features=()), state=None, seed=0, threads=1)
 child.send(Predict(job=pickle.dumps(job)))
 print(child.wait(Ready, Failure, heartbeat=60))
 child.stop()

@@ -16,15 +16,20 @@ from zoo.orca.wire.packing import pack
 from zoo.orca.worker.rows.spool import Spool
 from zoo.orca.worker.task.child_process import Child
 
-SPEC = FeatureSpec((ColumnSpec("x", "float32"),), (ColumnSpec("y", "float32"),))
+SPEC = FeatureSpec(
+    features=(ColumnSpec(name="x", dtype="float32"),),
+    labels=(ColumnSpec(name="y", dtype="float32"),),
+)
 HEARTBEAT = 30.0
 
 
 def train_job(creator: Callable[[Any], Any], **fields: Any) -> TrainJob:
     """Return a job for the framework in numpy."""
-    model = ModelSpec("fake", pack(creator, "model_creator"), pack({}, "config"))
+    model = ModelSpec(
+        framework="fake", creator=pack(creator, "model_creator"), config=pack({}, "config")
+    )
     given = {"batch_size": 10, "epochs": 2, **fields}
-    return TrainJob(model, SPEC, state=None, seed=0, threads=1, **given)
+    return TrainJob(model=model, columns=SPEC, state=None, seed=0, threads=1, **given)
 
 
 class Group:

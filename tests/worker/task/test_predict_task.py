@@ -38,10 +38,14 @@ def no_child_stays() -> Iterator[None]:
 def packed_job() -> bytes:
     """Predict 3 x with the framework in numpy."""
     state = State({"weights/w": np.array([WEIGHT])}, {"framework": "fake", "epoch": 0, "step": 0})
-    spec = FeatureSpec((ColumnSpec("x", "float32"),))
+    spec = FeatureSpec(features=(ColumnSpec(name="x", dtype="float32"),))
     outputs = (OutputSpec(name="prediction", dtype="float32", row_shape=()),)
     model = train_job(linear()).model
-    return pickle.dumps(PredictJob(model, spec, state.to_bytes(), 0, 1, outputs=outputs))
+    return pickle.dumps(
+        PredictJob(
+            model=model, columns=spec, state=state.to_bytes(), seed=0, threads=1, outputs=outputs
+        )
+    )
 
 
 def batches(*sizes: int) -> Iterator[pa.RecordBatch]:

@@ -47,7 +47,7 @@ _CONFIGURATION = ("spark-defaults.conf", "spark-env.sh")
 _UNUSED_DAYS = 30
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ClassArchive:
     """The archive that fits one Java and one Spark, there or still to be made.
 
@@ -139,7 +139,7 @@ def find_class_archive(
         return None
     known = path.exists() or class_archive_maker.failure_of(path).exists()
     classes = None if known else directory / f"{key}.{uuid.uuid4().hex}.classes"
-    return ClassArchive(path, java.home / "bin" / "java", classes)
+    return ClassArchive(path=path, java=java.home / "bin" / "java", classes=classes)
 
 
 def _key(java: Java, spark_home: Path, conf: Mapping[str, str], environ: Mapping[str, str]) -> str:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from zoo.orca.context.spark_context import OrcaSparkContext
 
 
-@dataclass
+@dataclass(kw_only=True)
 class _State:
     """Everything this file remembers between calls."""
 

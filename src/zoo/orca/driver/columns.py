@@ -93,7 +93,7 @@ def column_spec(field: T.StructField, where: str) -> ColumnSpec:
             f"model input can take; {_mending(field)}"
         )
     dtype, depth = found
-    return ColumnSpec(field.name, dtype, (None,) * depth)
+    return ColumnSpec(name=field.name, dtype=dtype, shape=(None,) * depth)
 
 
 def is_converted(field: T.StructField, spec: ColumnSpec) -> bool:

@@ -56,7 +56,9 @@ class ReportListener:
         except OSError as error:
             _logger.warning("no progress will be shown: cannot listen on %s: %s", host, error)
             return
-        self.report_to = ReportTo(host, self._listener.getsockname()[1], self._secret)
+        self.report_to = ReportTo(
+            host=host, port=self._listener.getsockname()[1], secret=self._secret
+        )
 
     def __enter__(self) -> Self:
         if self._listener is not None:

@@ -16,7 +16,7 @@ from zoo.orca.wire.messages.pipe import Address
 Reply = Callable[[bytes], None]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Rank:
     """One rank that has come: its task's number, where it is, and whether it asks to gather."""
 
@@ -50,7 +50,7 @@ class RendezvousPlace:
         """
         size = present.size
         with self._lock:
-            self._there[rank] = _Rank(present.task, present.address, reply)
+            self._there[rank] = _Rank(task=present.task, address=present.address, reply=reply)
             tasks = [one.task for one in self._there.values()]
             if len(tasks) < size or max(tasks) - min(tasks) != size - 1:
                 return

@@ -34,7 +34,7 @@ from zoo.orca.worker.task.barrier_task import RESULT_SCHEMA, TaskOptions, make_t
 _DESCRIPTION = "spark.job.description"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StageSettings:
     """How a stage runs, apart from what it computes.
 

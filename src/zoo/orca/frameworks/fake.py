@@ -100,7 +100,7 @@ class FakeFramework:
             state = _state(model, epoch + 1, step)
             if world.checkpoint is not None:
                 world.checkpoint(functools.partial(_state, model, epoch + 1, step), history)
-        return Trained(history, state, _OUTPUTS)
+        return Trained(history=history, state=state, outputs=_OUTPUTS)
 
     def evaluate(self, job: EvaluateJob, rows: Rows, world: World) -> Evaluated:
         """Return the mean squared error over all workers' rows."""

@@ -297,7 +297,7 @@ class BaseEstimator:
 
     def _driver_job(self) -> Job:
         """Return a job for this process: no rows, but the columns that the model has seen."""
-        return self._job(Job, self._seen_columns or FeatureSpec(()))
+        return self._job(Job, self._seen_columns or FeatureSpec(features=()))
 
     def _run(
         self,
@@ -329,11 +329,11 @@ class BaseEstimator:
     def _settings(self, verbose: int) -> StageSettings:
         options = self._options
         return StageSettings(
-            self.num_workers,
-            verbose,
-            options.log_to_driver,
-            options.cpu_binding,
-            options.num_gpus_per_worker,
+            workers=self.num_workers,
+            verbose=verbose,
+            log_to_driver=options.log_to_driver,
+            cpu_binding=options.cpu_binding,
+            gpus=options.num_gpus_per_worker,
         )
 
     def _job(self, kind: Callable[..., AnyJob], spec: FeatureSpec, **fields: Any) -> AnyJob:

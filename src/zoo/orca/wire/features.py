@@ -8,7 +8,7 @@ from typing import Any
 DTYPES = ("bool", "int32", "int64", "float32", "string")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ColumnSpec:
     """One column, or a stack of several that is one input.
 
@@ -43,10 +43,10 @@ class ColumnSpec:
     def from_json(cls, values: Mapping[str, Any]) -> "ColumnSpec":
         """Return the column that `to_json` described."""
         shape, parts = tuple(values["shape"]), tuple(values["parts"])
-        return cls(values["name"], values["dtype"], shape, parts)
+        return cls(name=values["name"], dtype=values["dtype"], shape=shape, parts=parts)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureSpec:
     """The columns of a job by their roles.
 
@@ -100,7 +100,9 @@ class FeatureSpec:
             None if values[role] is None else tuple(values[role])
             for role in ("feature_keys", "label_keys")
         )
-        return cls(features, labels, feature_keys, label_keys)
+        return cls(
+            features=features, labels=labels, feature_keys=feature_keys, label_keys=label_keys
+        )
 
 
 def fill_shapes(spec: FeatureSpec, shapes: Mapping[str, tuple[int | None, ...]]) -> FeatureSpec:

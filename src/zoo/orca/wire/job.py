@@ -19,7 +19,7 @@ _CLASS_NUMBER = re.compile(rb"[0-9a-f]{32}")
 FULL_TRACEBACK = "ZOO_ORCA_FULL_TRACEBACK"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSpec:
     """Which framework builds which model.
 
@@ -47,7 +47,7 @@ class ModelSpec:
         return sha256(b"".join(sha256(part).digest() for part in parts)).hexdigest()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """What all jobs have in common.
 
@@ -91,7 +91,7 @@ class Job:
     gpus: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StepwiseJob(Job):
     """What training and evaluation have in common: all workers take their rows in the same steps.
 
@@ -112,7 +112,7 @@ class StepwiseJob(Job):
     options: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrainJob(StepwiseJob):
     """Train for some epochs.
 
@@ -152,19 +152,19 @@ class TrainJob(StepwiseJob):
     profile: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluateJob(StepwiseJob):
     """Evaluate over one exact pass, or the first `steps` global batches of it."""
 
     steps: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BuildJob(Job):
     """Build the model once and return its state and the signature of its outputs."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PredictJob(Job):
     """Predict; the model sees at most `batch_size` rows at once, None: as many as suit it.
 

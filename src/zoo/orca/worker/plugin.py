@@ -31,7 +31,7 @@ from zoo.orca.worker.timings import Timings
 Columns = Mapping[str, NDArray[Any]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Rows:
     """One worker's rows of one data set, and the plan of all workers' steps over them.
 
@@ -48,7 +48,7 @@ class Rows:
 Data: TypeAlias = Rows
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class World:
     """Who this worker is, whom it talks to, and where it reports.
 
@@ -74,7 +74,7 @@ class World:
         return self.collective.size
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Trained:
     """What `Framework.train` returns; `history` and `state` are the same on every rank."""
 

@@ -88,7 +88,7 @@ class Call:
         self._operator: Any = None
         if not has_own_prediction(made):
             return
-        runner = Runner(made, World(Alone(), lambda progress: None), None, {})
+        runner = Runner(made, World(collective=Alone(), report=lambda progress: None), None, {})
         self._operator = made.operator_class()(runner)
         if state is not None:
             own = State(state.tensors, {"operator": state.meta.get("operator")})

@@ -104,7 +104,13 @@ def _set(
     else:
         rows = open_rows(own.file, spec)
     window = _window(job, spec, counts)
-    return Rows(spec, rows, Plan(counts, job.batch_size, job.seed, shuffle, window))
+    return Rows(
+        spec=spec,
+        columns=rows,
+        plan=Plan(
+            counts=counts, batch_size=job.batch_size, seed=job.seed, shuffle=shuffle, window=window
+        ),
+    )
 
 
 def _window(job: Job, spec: FeatureSpec, counts: tuple[int, ...]) -> int | None:

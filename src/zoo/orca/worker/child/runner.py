@@ -102,7 +102,7 @@ class Runner:
     def _prepared(self, job: Job) -> Framework:
         """Return the plug-in, with its framework imported: that belongs to a fresh process."""
         framework = load_framework(job)
-        _prepare(framework, job, World(Alone(), lambda progress: None))
+        _prepare(framework, job, World(collective=Alone(), report=lambda progress: None))
         self._process.note()
         return framework
 
@@ -112,7 +112,7 @@ class Runner:
         self._peers = Peers(message.host, message.rank, message.size)
         self._sender.send(Listening(address=self._peers.address))
         self._peers.begin(self._commands)
-        world = World(Alone(), self._report)
+        world = World(collective=Alone(), report=self._report)
         timings = Timings()
         framework = load_framework(job)
         self._report(Phase(text=f"importing {job.model.framework}"))
@@ -128,7 +128,9 @@ class Runner:
         timings.end("waiting for rows and peers")
         timings.add("moving rows, beside the import", start.moved)
         wanted = isinstance(job, TrainJob) and job.profile
-        world = World(self._collective, self._report, timings=timings if wanted else None)
+        world = World(
+            collective=self._collective, report=self._report, timings=timings if wanted else None
+        )
         outcome = run_job(framework, job, start, world)
         # The barrier keeps an early finisher's closed socket from looking like a loss.
         self._collective.barrier()

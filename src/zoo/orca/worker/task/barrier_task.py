@@ -50,7 +50,7 @@ _ARROW_SCHEMA = pa.schema(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TaskOptions:
     """What every task of a stage is told beside its job.
 

@@ -232,7 +232,7 @@ def train(made: Made, job: TrainJob, rows: Rows, validation: Rows | None, world:
             validation_data=validation_data,
             validation_freq=job.validation_freq,
         )
-    return Trained(progress.history(), progress.state(), session.outputs)
+    return Trained(history=progress.history(), state=progress.state(), outputs=session.outputs)
 
 
 def evaluate(made: Made, job: EvaluateJob, rows: Rows, world: World) -> Evaluated:
