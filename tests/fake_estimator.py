@@ -80,6 +80,6 @@ def linear(features: int = 1, rate: float = 0.1, on_step: Any = None) -> Callabl
     """Return a creator of a linear model."""
 
     def creator(config: dict[str, Any]) -> LinearModel:
-        return LinearModel(features, rate, on_step)
+        return LinearModel(features=features, rate=rate, on_step=on_step)
 
     return creator

@@ -28,7 +28,7 @@ def creator(config):
 
     with open(os.path.join(DIRECTORY, str(os.getpid())), "a") as file:
         file.write(os.environ.get("CUDA_VISIBLE_DEVICES", "nothing set") + "\n")
-    return LinearModel(1, 0.1)
+    return LinearModel(features=1, rate=0.1)
 
 
 def estimator(workers, gpus):

@@ -55,7 +55,7 @@ child = Child({})
 def creator(config):
     import mine, six
     from zoo.orca.frameworks.fake import LinearModel
-    return LinearModel(mine.FEATURES)
+    return LinearModel(features=mine.FEATURES)
 model = ModelSpec(framework="fake", creator=pack(creator, "m"), config=pack({}, "c"))
 job = PredictJob(model=model, columns=FeatureSpec(features=()), state=None, seed=0, threads=1)
 child.send(Predict(job=pickle.dumps(job)))

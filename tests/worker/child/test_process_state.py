@@ -140,7 +140,7 @@ def looking(path, changed):
         seen(path)
         if changed:
             change(changed)
-        return LinearModel(1)
+        return LinearModel(features=1)
 
     return creator
 
@@ -184,7 +184,7 @@ def test_what_a_job_has_changed_does_not_stop_it_or_the_next(tmp_path: Path) -> 
         shutil.rmtree(os.getcwd())
         sys.stdout = None
         del sys.stderr
-        return LinearModel(1)
+        return LinearModel(features=1)
 
     group = Group(1)
     try:

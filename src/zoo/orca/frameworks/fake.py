@@ -34,7 +34,7 @@ from zoo.orca.worker.plugin import (
 _OUTPUTS = (OutputSpec(name="prediction", dtype="float32", row_shape=()),)
 
 
-@dataclass
+@dataclass(kw_only=True)
 class LinearModel:
     """One weight a feature, trained by gradient descent on the mean squared error.
 

@@ -108,7 +108,7 @@ def test_labels_of_outputs_that_are_not_there_are_refused(keras_bench):
 
 def layout(columns, names, *, keyed):
     specs = tuple(ColumnSpec(name=name, dtype="float32") for name in columns)
-    inputs = [Input(name, (None, 1), "float32") for name in names]
+    inputs = [Input(name=name, shape=(None, 1), dtype="float32") for name in names]
     return Layout(FeatureSpec(features=specs), inputs, list(names) if keyed else None)
 
 
@@ -140,5 +140,5 @@ def test_labels_of_a_model_whose_outputs_are_not_known_stay_as_they_are():
     )
     made = Layout(spec, None, None)
     assert [part.column for part in made._labels] == ["b", "a"]
-    made = Layout(spec, None, None, Names(("a", "b"), keyed=False))
+    made = Layout(spec, None, None, Names(names=("a", "b"), keyed=False))
     assert [part.column for part in made._labels] == ["a", "b"]

@@ -83,7 +83,9 @@ def exchange(made: Any, optimizer: Any, collective: Collective, step: Any) -> Ca
     def meet(gradients: list[Any], variables: list[Any]) -> list[Any]:
         known = [k for k, gradient in enumerate(gradients) if gradient is not None]
         arrays = [_array(gradients[k]) for k in known]
-        specs = tuple(GradientSpec(array.shape, array.dtype, False) for array in arrays)
+        specs = tuple(
+            GradientSpec(shape=array.shape, dtype=array.dtype, sparse=False) for array in arrays
+        )
         if specs not in fused:
             fused[specs] = step.timed(FusedSum(collective, specs, keep_rows=False))
         summed = list(gradients)

@@ -21,7 +21,7 @@ _WEIGHT = "\0weight"
 Shape = tuple[int | None, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Input:
     """One input of a functional model: its name, shape with the batch axis, and dtype."""
 
@@ -30,7 +30,7 @@ class Input:
     dtype: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Part:
     """One column in its role: the array's name, the column's, and the shape of one row."""
 
@@ -69,21 +69,22 @@ class Layout:
         columns = list(spec.features)
         self._keys = spec.feature_keys
         if inputs is not None:
-            names = Names(tuple(keys or (one.name for one in inputs)), keys is not None)
+            names = Names(names=tuple(keys or (one.name for one in inputs)), keyed=keys is not None)
             columns = _in_order(spec, names)
             self._keys = tuple(keys) if keys is not None else None
             for column, expected in zip(columns, inputs, strict=True):
                 _check(column, expected)
         ranks = [len(one.shape) for one in inputs] if inputs is not None else [2] * len(columns)
         self._features = [
-            Part(f"x{k}", column.name, _row_shape(column, rank))
+            Part(key=f"x{k}", column=column.name, shape=_row_shape(column, rank))
             for k, (column, rank) in enumerate(zip(columns, ranks, strict=True))
         ]
         self._outputs = outputs
         self._weights = weights_by_name(spec, outputs)
         labels, self._label_keys = labels_by_name(spec, outputs)
         self._labels = [
-            Part(f"y{k}", column.name, _row_shape(column, 2)) for k, column in enumerate(labels)
+            Part(key=f"y{k}", column=column.name, shape=_row_shape(column, 2))
+            for k, column in enumerate(labels)
         ]
 
     def feature_arrays(self, columns: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

@@ -92,7 +92,7 @@ def _is_keras_own(kind: type) -> bool:
     return kind.__module__.startswith(("keras.", "tf_keras."))
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Frame:
     """What Orca's own callbacks share.
 

@@ -171,7 +171,15 @@ class Session:
         def of_step(step_logs: Any, share: float) -> dict[str, float]:
             return numbers(logs.of_step(step_logs, share))
 
-        return Frame(made, world, loop, hooks, of_step, pacing, self._seed)
+        return Frame(
+            made=made,
+            world=world,
+            loop=loop,
+            hooks=hooks,
+            step_logs=of_step,
+            pacing=pacing,
+            seed=self._seed,
+        )
 
     def _make_logs_global(
         self, loop: Loop, plans: Mapping[str, Plan], logs: Logs, original: Any
@@ -200,7 +208,7 @@ def train(made: Made, job: TrainJob, rows: Rows, validation: Rows | None, world:
     plan, plans = rows.plan, {"train": rows.plan}
     steps = job.steps_per_epoch or plan.steps_per_pass
     first = first_step(session.state, plan)
-    loop = Loop(_part(plan, world.rank, steps), None, first)
+    loop = Loop(train=_part(plan, world.rank, steps), test=None, first=first)
     data = session.feed.steps(lambda: loop.first + loop.taken, steps)
     validation_data = None
     if validation is not None:
@@ -212,7 +220,9 @@ def train(made: Made, job: TrainJob, rows: Rows, validation: Rows | None, world:
         validation_data = session.feed_of(validation).steps(lambda: 0, count)
     seed_fit(made, job.seed, world, first)
     history = made.keras.package().callbacks.History()
-    progress = _Progress(made, session.state, job, plan, loop, history)
+    progress = _Progress(
+        made=made, begun=session.state, job=job, plan=plan, loop=loop, records=history
+    )
     running = user_callbacks(made, users, world)
     frame = session.frame(loop, plans, users)
     before, after = session.clocks()
@@ -242,7 +252,7 @@ def evaluate(made: Made, job: EvaluateJob, rows: Rows, world: World) -> Evaluate
         rows = with_large_batches(made, rows)
     session = Session(made, rows, job, world)
     count = _limited(job.steps, rows.plan)
-    loop = Loop(None, _part(rows.plan, world.rank, count))
+    loop = Loop(train=None, test=_part(rows.plan, world.rank, count))
     running = user_callbacks(made, users, world)
     frame = session.frame(loop, {"test": rows.plan}, users)
     listed = [first_callback(frame), *frame.pacing, *running]
@@ -256,7 +266,7 @@ def evaluate(made: Made, job: EvaluateJob, rows: Rows, world: World) -> Evaluate
     return Evaluated(numbers(metrics), session.outputs)
 
 
-@dataclass
+@dataclass(kw_only=True)
 class _Progress:
     """What a `fit` has to show so far: its history and its state."""
 
@@ -302,7 +312,7 @@ def _hooks(made: Made, callbacks: Sequence[Any]) -> Hooks:
 
 
 def _part(plan: Plan, rank: int, count: int) -> Part:
-    return Part(plan.shares(rank), global_rows(plan, 0, plan.steps_per_pass), count)
+    return Part(rows=plan.shares(rank), of=global_rows(plan, 0, plan.steps_per_pass), count=count)
 
 
 def _limited(steps: int | None, plan: Plan) -> int:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 Int64 = NDArray[np.int64]
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Part:
     """The steps of training, or of validation, as the callbacks must know them.
 
@@ -40,7 +40,7 @@ class Part:
         return whole - int(self.of[: self.start % len(self.of)].sum())
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Loop:
     """Where Keras's loop stands.
 
