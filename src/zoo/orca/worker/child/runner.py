@@ -150,11 +150,14 @@ class Runner:
 
 def _end_log() -> None:
     """Mark the end of what this job prints; the user's code may have done anything to `sys`."""
+    log = f"{END_OF_LOG}\n"
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(Exception):
+        try:
             stream.flush()
+        except Exception as error:  # a stream of the user's may raise anything
+            log = f"what was printed last may be lost: {type(error).__name__}\n{log}"
     with contextlib.suppress(OSError):
-        os.write(1, f"{END_OF_LOG}\n".encode())
+        os.write(1, log.encode())
 
 
 def load_framework(job: Job) -> Framework:
