@@ -99,7 +99,7 @@ def test_a_child_killed_while_it_predicts(spark: SparkSession, arrow_rows: Any) 
                     os.kill(os.getpid(), signal.SIGKILL)
             return super().__getattribute__(name)
 
-    predicted = FakeEstimator.of(lambda config: Fatal(1)).predict(numbered(spark, 5000))
+    predicted = FakeEstimator.of(lambda config: Fatal(features=1)).predict(numbered(spark, 5000))
     with pytest.raises(Exception, match=r"WorkerDiedError.*SIGKILL"):
         predicted.collect()
 
