@@ -38,10 +38,17 @@ def rows_of(model: Model, file: Path, batch: int, rank: int) -> Rows:
         name: array[rank :: len(HOSTS)].squeeze(1) if array.shape[1] == 1 else array[rank::2]
         for name, array in columns.items()
     }
-    specs = {name: ColumnSpec(name, a.dtype.name, a.shape[1:]) for name, a in mine.items()}
-    spec = FeatureSpec(tuple(specs[name] for name in model.features), (specs[model.label],))
+    specs = {
+        name: ColumnSpec(name=name, dtype=a.dtype.name, shape=a.shape[1:])
+        for name, a in mine.items()
+    }
+    spec = FeatureSpec(
+        features=tuple(specs[name] for name in model.features), labels=(specs[model.label],)
+    )
     counts = tuple(len(label[other :: len(HOSTS)]) for other in range(len(HOSTS)))
-    return Rows(spec, mine, Plan(counts, batch, 0, True))
+    return Rows(
+        spec=spec, columns=mine, plan=Plan(counts=counts, batch_size=batch, seed=0, shuffle=True)
+    )
 
 
 def train(model: Model, rows: Rows, ring: Collective, config: Any, epochs: int) -> dict[str, Any]:
@@ -60,9 +67,9 @@ def train(model: Model, rows: Rows, ring: Collective, config: Any, epochs: int) 
         ]
         creator = pack(model.creator("tf2"), "model_creator")
         job = TrainJob(
-            ModelSpec("tf2", creator, pack(config, "config")),
-            rows.spec,
-            None,
+            model=ModelSpec(framework="tf2", creator=creator, config=pack(config, "config")),
+            columns=rows.spec,
+            state=None,
             seed=0,
             threads=1,
             batch_size=rows.plan.batch_size,
@@ -70,7 +77,7 @@ def train(model: Model, rows: Rows, ring: Collective, config: Any, epochs: int) 
             callbacks=pack(callbacks, "callbacks"),
             verbose=0,
         )
-        world = World(ring, lambda progress: None)
+        world = World(collective=ring, report=lambda progress: None)
         plugin = framework()
         plugin.prepare(job, world)
         plugin.train(job, rows, None, world)

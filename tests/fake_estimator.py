@@ -26,7 +26,9 @@ class FakeEstimator(BaseEstimator):
         environment: Mapping[str, str] | None = None,
         cpu_binding: bool = False,
     ) -> "FakeEstimator":
-        model = ModelSpec(framework, pack(creator, "model_creator"), pack({}, "config"))
+        model = ModelSpec(
+            framework=framework, creator=pack(creator, "model_creator"), config=pack({}, "config")
+        )
         options = EngineOptions(
             num_workers=workers, environment=environment or {}, cpu_binding=cpu_binding
         )
@@ -85,6 +87,6 @@ def linear(features: int = 1, rate: float = 0.1, on_step: Any = None) -> Callabl
     """Return a creator of a linear model."""
 
     def creator(config: dict[str, Any]) -> LinearModel:
-        return LinearModel(features, rate, on_step)
+        return LinearModel(features=features, rate=rate, on_step=on_step)
 
     return creator

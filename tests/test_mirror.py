@@ -27,6 +27,7 @@ ELSEWHERE = {
     "learn.metrics": ("frameworks/torch/metrics/test_orca_metrics.py", "values by hand"),
     "learn.keras*": ("learn/test_keras.py", "a user's day"),
     "learn.*": ("learn/test_tf2.py", "a user's day"),
+    "wire.messages.*": ("wire/test_messages.py", "one sweep over all messages"),
     "wire.order": ("wire/test_plan_windows.py", "an order is a plan's"),
     "wire.processors": ("worker/child/test_processors.py", "where threads run"),
     "wire.report": ("driver/reports/test_listener.py", "an address, used there"),

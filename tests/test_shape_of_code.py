@@ -2,6 +2,8 @@
 
 import ast
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
 
 import pytest
 
@@ -9,6 +11,7 @@ from tests.source_tree import Module, modules
 
 LONGEST_FILE = 400
 LONGEST_FUNCTION = 50
+MOST_BY_POSITION = 2
 MAY_PRINT = {"zoo.orca.driver.reports.display"}
 FRAMEWORKS = "zoo.orca.frameworks."
 #: The share of arguments in `zoo.orca.frameworks` that say nothing of what they take: it may fall.
@@ -55,6 +58,50 @@ def swallows(handler: ast.ExceptHandler) -> bool:
     raises = any(isinstance(node, ast.Raise) for node in inside)
     passes_on = any(isinstance(node, ast.Name) and node.id == handler.name for node in inside)
     return not (raises or passes_on)
+
+
+def suppresses(call: ast.Call) -> bool:
+    """Whether a call is `contextlib.suppress` of every error there is."""
+    if ast.unparse(call.func) not in ("contextlib.suppress", "suppress"):
+        return False
+    return bool({ast.unparse(one) for one in call.args} & {"Exception", "BaseException"})
+
+
+@dataclass(frozen=True)
+class DataClass:
+    """What the source says of one dataclass."""
+
+    module: str
+    line: int
+    fields: int
+    bases: tuple[str, ...]
+    by_keyword: bool
+
+
+@cache
+def dataclasses() -> dict[str, DataClass]:
+    """Every dataclass of the package by its full name."""
+    found = {}
+    for module in modules():
+        for node in ast.walk(module.tree):
+            if isinstance(node, ast.ClassDef):
+                made = [ast.unparse(one) for one in node.decorator_list]
+                made = [one for one in made if one.partition("(")[0].endswith("dataclass")]
+                if made:
+                    key = f"{module.name}.{node.name}"
+                    fields = [one for one in node.body if isinstance(one, ast.AnnAssign)]
+                    own = sum("ClassVar" not in ast.unparse(one.annotation) for one in fields)
+                    bases = tuple(ast.unparse(base) for base in node.bases)
+                    by_keyword = "kw_only=True" in made[0]
+                    found[key] = DataClass(module.name, node.lineno, own, bases, by_keyword)
+    return found
+
+
+def fields_of(name: str) -> int:
+    """The fields of a dataclass, with those of the dataclasses that it extends."""
+    own = dataclasses()[name]
+    inherited = [key for key in dataclasses() if key.rpartition(".")[2] in own.bases]
+    return own.fields + sum(map(fields_of, inherited))
 
 
 def calls(module: Module, name: str) -> list[int]:
@@ -106,6 +153,17 @@ def test_functions_say_what_they_return(module):
 def test_no_error_is_swallowed(module):
     handlers = [node for node in ast.walk(module.tree) if isinstance(node, ast.ExceptHandler)]
     assert not [handler.lineno for handler in handlers if swallows(handler)]
+
+
+@each_module
+def test_no_error_is_suppressed_whatever_it_is(module):
+    made = [node for node in ast.walk(module.tree) if isinstance(node, ast.Call)]
+    assert not [call.lineno for call in made if suppresses(call)]
+
+
+@pytest.mark.parametrize("name", dataclasses())
+def test_values_of_many_fields_are_made_by_keyword(name):
+    assert dataclasses()[name].by_keyword or fields_of(name) <= MOST_BY_POSITION
 
 
 @each_module

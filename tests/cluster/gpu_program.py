@@ -28,11 +28,13 @@ def creator(config):
 
     with open(os.path.join(DIRECTORY, str(os.getpid())), "a") as file:
         file.write(os.environ.get("CUDA_VISIBLE_DEVICES", "nothing set") + "\n")
-    return LinearModel(1, 0.1)
+    return LinearModel(features=1, rate=0.1)
 
 
 def estimator(workers, gpus):
-    model = ModelSpec("fake", pack(creator, "model_creator"), pack({}, "config"))
+    model = ModelSpec(
+        framework="fake", creator=pack(creator, "model_creator"), config=pack({}, "config")
+    )
     return FakeEstimator(model, EngineOptions(num_workers=workers, num_gpus_per_worker=gpus))
 
 

@@ -26,7 +26,7 @@ def creator(config):
     def on_step(rank, step):
         time.sleep(0.1)
 
-    return LinearModel(1, 0.1, on_step)
+    return LinearModel(features=1, rate=0.1, on_step=on_step)
 
 
 def main():

@@ -53,7 +53,7 @@ def find(tmp_path, spark_home):
     environment = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
 
     def call(description=HOTSPOT, conf=None, **variables):
-        java = Java(tmp_path / "java", 17, description)
+        java = Java(home=tmp_path / "java", version=17, description=description)
         return find_class_archive(java, spark_home, conf or {}, environment | variables)
 
     return call

@@ -99,7 +99,7 @@ def test_a_child_killed_while_it_predicts(spark: SparkSession, arrow_rows: Any) 
                     os.kill(os.getpid(), signal.SIGKILL)
             return super().__getattribute__(name)
 
-    predicted = FakeEstimator.of(lambda config: Fatal(1)).predict(numbered(spark, 5000))
+    predicted = FakeEstimator.of(lambda config: Fatal(features=1)).predict(numbered(spark, 5000))
     with pytest.raises(Exception, match=r"WorkerDiedError.*SIGKILL"):
         predicted.collect()
 
@@ -155,7 +155,12 @@ def test_names_that_are_taken_are_refused_and_others_are_not(
         assert estimator.predict(mended).columns[-1] == "prediction"
     twice = (OutputSpec(name="out", dtype="float32", row_shape=()),) * 2
     job = PredictJob(
-        ModelSpec("fake", b"", b""), FeatureSpec(()), None, seed=0, threads=1, outputs=twice
+        model=ModelSpec(framework="fake", creator=b"", config=b""),
+        columns=FeatureSpec(features=()),
+        state=None,
+        seed=0,
+        threads=1,
+        outputs=twice,
     )
     with pytest.raises(ColumnError) as caught:
         predict_lazily(once, job, ["o", "O"])

@@ -56,7 +56,7 @@ def littering(config):
     with open(handle, "w") as file:
         file.write("left")
     Path(tempfile.mkdtemp(), "file").write_text("left")
-    return LinearModel(1)
+    return LinearModel(features=1)
 
 
 def keras_model(config):

@@ -17,7 +17,8 @@ import cloudpickle
 import numpy as np
 
 from zoo.orca.wire.features import ColumnSpec, FeatureSpec
-from zoo.orca.wire.job import EvaluateJob, Job, ModelSpec, PredictJob, Progress, TrainJob
+from zoo.orca.wire.job import EvaluateJob, Job, ModelSpec, PredictJob, TrainJob
+from zoo.orca.wire.messages.progress import Progress
 from zoo.orca.wire.outputs import OutputSpec
 from zoo.orca.wire.packing import pack
 from zoo.orca.wire.plan import Plan
@@ -27,7 +28,7 @@ from zoo.orca.worker.child.runner import load_framework
 from zoo.orca.worker.collective.protocol import Alone, Collective
 from zoo.orca.worker.collective.ring import Listener, Ring
 from zoo.orca.worker.plugin import Evaluated, Rows, Trained, World
-from zoo.orca.worker.timings import Timings
+from zoo.orca.worker.timings import Stopwatch
 
 SECONDS = 120
 SEED = 7
@@ -159,25 +160,29 @@ class Data:
         by_name = isinstance(features, Mapping)
         names = list(features.values()) if by_name else list(features)
         spec = FeatureSpec(
-            tuple(specs[name] for name in names),
-            tuple(
+            features=tuple(specs[name] for name in names),
+            labels=tuple(
                 specs[name] for name in (labels.values() if isinstance(labels, Mapping) else labels)
             ),
-            tuple(features) if by_name else None,
-            tuple(labels) if isinstance(labels, Mapping) else None,
-            specs[weight] if isinstance(weight, str) else None,
-            tuple((k, specs[n]) for k, n in weight.items()) if isinstance(weight, Mapping) else (),
+            feature_keys=tuple(features) if by_name else None,
+            label_keys=tuple(labels) if isinstance(labels, Mapping) else None,
+            weight=specs[weight] if isinstance(weight, str) else None,
+            output_weights=tuple((k, specs[n]) for k, n in weight.items())
+            if isinstance(weight, Mapping)
+            else (),
         )
         return cls(shards, spec)
 
     def plan(self, batch_size: int, *, shuffle: bool = True) -> Plan:
         """The plan of the steps over these rows."""
         counts = tuple(len(next(iter(shard.values()))) for shard in self.shards)
-        return Plan(counts, batch_size, SEED, shuffle)
+        return Plan(counts=counts, batch_size=batch_size, seed=SEED, shuffle=shuffle)
 
     def rows(self, rank: int, batch_size: int, *, shuffle: bool = True) -> Rows:
         """One rank's rows."""
-        return Rows(self.spec, self.shards[rank], self.plan(batch_size, shuffle=shuffle))
+        return Rows(
+            spec=self.spec, columns=self.shards[rank], plan=self.plan(batch_size, shuffle=shuffle)
+        )
 
     def batches(self, batch_size: int, steps: int) -> list[dict[str, np.ndarray]]:
         """The global batches of the first steps: all ranks' rows, one after another."""
@@ -205,7 +210,7 @@ class Data:
 
 def _spec(name: str, values: np.ndarray) -> ColumnSpec:
     dtype = "string" if values.dtype == object else values.dtype.name
-    return ColumnSpec(name, dtype, values.shape[1:])
+    return ColumnSpec(name=name, dtype=dtype, shape=values.shape[1:])
 
 
 def job_of(
@@ -222,10 +227,10 @@ def job_of(
 ) -> Any:
     """A job as the driver makes it."""
     model = ModelSpec(
-        framework,
-        pack(creator, "model_creator"),
-        pack(config or {}, "config"),
-        pack(compile_args, "compile_args_creator") if compile_args else None,
+        framework=framework,
+        creator=pack(creator, "model_creator"),
+        config=pack(config or {}, "config"),
+        compile_args=pack(compile_args, "compile_args_creator") if compile_args else None,
     )
     if callbacks is not None:
         fields["callbacks"] = pack(callbacks, "callbacks")
@@ -241,7 +246,7 @@ class Ran:
 
     trained: Trained
     progress: list[Progress]
-    timings: Timings | None = None
+    timings: Stopwatch | None = None
     seconds: float = 0.0
 
     def weights(self) -> dict[str, np.ndarray]:
@@ -254,8 +259,8 @@ def _train(job: Any, rows: Rows, validation: Rows | None, collective: Collective
     job = _unpacked(job)
     progress: list[Progress] = []
     began = time.perf_counter()
-    timings = Timings() if job.profile else None
-    world = World(collective, progress.append, timings=timings)
+    timings = Stopwatch() if job.profile else None
+    world = World(collective=collective, report=progress.append, timings=timings)
     plugin = plugin_of(job)
     plugin.prepare(job, world)
     trained = plugin.train(job, rows, validation, world)
@@ -266,7 +271,7 @@ def _train(job: Any, rows: Rows, validation: Rows | None, collective: Collective
 
 def _evaluate(job: Any, rows: Rows, collective: Collective) -> Evaluated:
     job = _unpacked(job)
-    world = World(collective, lambda progress: None)
+    world = World(collective=collective, report=lambda progress: None)
     plugin = plugin_of(job)
     plugin.prepare(job, world)
     return plugin.evaluate(job, rows, world)

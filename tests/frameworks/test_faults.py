@@ -11,6 +11,7 @@ from tests.frameworks.bench import BATCH, columns, embedded
 from tests.frameworks.ranks import Data, Failed, _train, job_of
 from zoo.orca.errors import ModelError, PeerLostError
 from zoo.orca.wire.job import TrainJob
+from zoo.orca.wire.messages.progress import Warned
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -124,8 +125,8 @@ def test_nan_is_one_warning_and_training_goes_on(bench):
     data = embedded(COUNTS)
     data.shards[1]["y"][5] = np.nan
     ran = bench.train(bench.family.embedding, data, epochs=3)
-    warnings = [progress for progress in ran[0].progress if progress.kind == "warning"]
+    warnings = [progress for progress in ran[0].progress if isinstance(progress, Warned)]
     assert len(warnings) == 1
     assert "loss" in warnings[0].text and "epoch 1" in warnings[0].text
-    assert all(not [p for p in other.progress if p.kind == "warning"] for other in ran[1:])
+    assert all(not [p for p in other.progress if isinstance(p, Warned)] for other in ran[1:])
     assert len(ran[0].trained.history["loss"]) == 3

@@ -23,7 +23,7 @@ from zoo.orca.wire.features import ColumnSpec, FeatureSpec
 pytestmark = pytest.mark.timeout(300)
 
 ROWS = 15
-SPEC = FeatureSpec((ColumnSpec("x", "float32", (3,)),))
+SPEC = FeatureSpec(features=(ColumnSpec(name="x", dtype="float32", shape=(3,)),))
 X = np.random.default_rng(0).normal(size=(ROWS, 3)).astype(np.float32)
 
 

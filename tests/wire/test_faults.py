@@ -1,28 +1,46 @@
 """One answer from the findings of all workers."""
 
-import json
+from dataclasses import replace
 
 import pytest
 
-from zoo.orca.wire.faults import OTHER_LENGTHS, Finding, agree, merge
+from zoo.orca.wire.faults import OTHER_LENGTHS, agree, merge
 from zoo.orca.wire.features import ColumnSpec, FeatureSpec
+from zoo.orca.wire.messages.rows import TO_PEERS, DataSet, Finding, Spooled
 
 pytestmark = pytest.mark.timeout(120)
 
 SPEC = FeatureSpec(
-    (ColumnSpec("x", "int32"), ColumnSpec("v", "float32", (None,))),
-    (ColumnSpec("m", "float32", (None, None)),),
+    features=(
+        ColumnSpec(name="x", dtype="int32"),
+        ColumnSpec(name="v", dtype="float32", shape=(None,)),
+    ),
+    labels=(ColumnSpec(name="m", dtype="float32", shape=(None, None)),),
 )
 
 
 def report(*findings, train=0, validation=0):
-    """What a rank tells the others, through JSON as it travels."""
-    rows = {"train": train, "validation": validation}
-    return json.loads(json.dumps({"rows": rows, "findings": [f.to_json() for f in findings]}))
+    """What a rank tells the others, through bytes as it travels."""
+    told = Spooled(
+        train=DataSet(train, "t"), validation=DataSet(validation, "v"), findings=findings
+    )
+    return TO_PEERS.from_bytes(told.to_bytes())
+
+
+def finding(column, data, kind, rows, example):
+    return Finding(column=column, data=data, kind=kind, rows=rows, example=example)
 
 
 def length(column, level, length, rows, data="train", example="{...}"):
-    return Finding(column, data, "length", rows, example, level, length)
+    return Finding(
+        column=column,
+        data=data,
+        kind="length",
+        rows=rows,
+        example=example,
+        level=level,
+        length=length,
+    )
 
 
 def test_shapes_of_ranks_that_agree():
@@ -46,8 +64,8 @@ def test_inside_empty_lists_lengths_are_zero():
 
 
 def test_nulls_are_added_over_ranks():
-    one = report(Finding("x", "train", "null", 1, "{'x': None, 'y': 3}"), train=400)
-    other = report(Finding("x", "train", "null", 2, "{'x': None}"), train=600)
+    one = report(finding("x", "train", "null", 1, "{'x': None, 'y': 3}"), train=400)
+    other = report(finding("x", "train", "null", 2, "{'x': None}"), train=600)
     assert agree(SPEC, [one, other])[1] == (
         "column 'x' holds nulls: 3 of 1,000 rows, for example {'x': None, 'y': 3}\n"
         "Drop these rows with df.na.drop(subset=['x']), or fill them"
@@ -55,7 +73,7 @@ def test_nulls_are_added_over_ranks():
 
 
 def test_nulls_inside_arrays_of_validation_data():
-    found = report(Finding("v", "validation", "null inside", 1, "{'v': [None]}"), validation=1)
+    found = report(finding("v", "validation", "null inside", 1, "{'v': [None]}"), validation=1)
     assert agree(SPEC, [found])[1] == (
         "column 'v' of validation_data holds arrays with nulls inside: 1 of 1 row, for example "
         "{'v': [None]}\nDrop these rows with df.where('not exists(v, x -> x is null)'), "
@@ -94,7 +112,7 @@ def test_many_lengths_are_summed_up():
 
 
 def test_every_column_at_fault_is_named():
-    found = [Finding(name, "train", "null", 1, "{...}") for name in ("x", "v")]
+    found = [finding(name, "train", "null", 1, "{...}") for name in ("x", "v")]
     lines = agree(SPEC, [report(*found, train=1)])[1].splitlines()
     # Each with its way out.
     assert [line[:10] for line in lines] == ["column 'x'", "Drop these", "column 'v'", "Drop these"]
@@ -102,13 +120,11 @@ def test_every_column_at_fault_is_named():
 
 @pytest.mark.parametrize("name", ["a.b", "a b", "a`b", "größe"])
 def test_odd_names_are_quoted_in_the_advice(name):
-    spec = FeatureSpec((ColumnSpec(name, "int32"),))
-    found = report(Finding(name, "train", "null", 1, "{...}"), train=1)
+    spec = FeatureSpec(features=(ColumnSpec(name=name, dtype="int32"),))
+    found = report(finding(name, "train", "null", 1, "{...}"), train=1)
     assert f"subset=['`{name.replace('`', '``')}`']" in agree(spec, [found])[1]
 
 
 def test_merge_keeps_what_differs_apart():
     found = [length("v", 0, 3, 1), length("v", 1, 3, 1), length("v", 0, 3, 1, data="validation")]
-    assert merge(found + found) == [
-        Finding(f.column, f.data, f.kind, 2, f.example, f.level, f.length) for f in found
-    ]
+    assert merge(found + found) == [replace(f, rows=2) for f in found]

@@ -17,7 +17,8 @@ class Model:
 def creator(config):
     return Model()
 
-print(ModelSpec("fake", pack(creator, "creator"), pack({{"rate": 0.1}}, "config")).fingerprint())
+parts = {{"creator": pack(creator, "creator"), "config": pack({{"rate": 0.1}}, "config")}}
+print(ModelSpec(framework="fake", **parts).fingerprint())
 """
 
 

@@ -38,7 +38,7 @@ def test_level_counts_stay(counts):
 
 @given(COUNTS.filter(any), st.integers(1, 50))
 def test_full_batches_have_one_size_on_each_worker(counts, rows_of_each):
-    plan = Plan(levelled(counts), rows_of_each * len(counts))
+    plan = Plan(counts=levelled(counts), batch_size=rows_of_each * len(counts))
     full = plan.rows // plan.batch_size
     for rank in range(len(counts)):
         assert set(plan.shares(rank)[:full].tolist()) <= {rows_of_each}

@@ -158,7 +158,7 @@ def test_a_module_that_changed_is_imported_anew(shop: ModuleType, monkeypatch) -
     install(Sources(sources, {}))
     assert importlib.import_module("shop.rates").RATE == 5
     changed = sources["shop.rates"].text.replace("5", "6")
-    install(Sources({"shop.rates": Source("rates.py", changed, False)}, {}))
+    install(Sources({"shop.rates": Source(path="rates.py", text=changed, is_package=False)}, {}))
     assert importlib.import_module("shop.rates").RATE == 6
 
 

@@ -47,17 +47,19 @@ import os, pickle, sys
 from zoo.orca.worker.task.child_process import Child
 from zoo.orca.wire.features import FeatureSpec
 from zoo.orca.wire.job import ModelSpec, PredictJob
+from zoo.orca.wire.messages.pipe import Predict, Ready
+from zoo.orca.wire.messages.results import Failure
 from zoo.orca.wire.packing import pack
 sys.path.insert(0, os.getcwd())
 child = Child({})
 def creator(config):
     import mine, six
     from zoo.orca.frameworks.fake import LinearModel
-    return LinearModel(mine.FEATURES)
-model = ModelSpec("fake", pack(creator, "m"), pack({}, "c"))
-job = PredictJob(model, FeatureSpec(()), None, 0, 1)
-child.send("predict", pickle.dumps(job))
-print(child.wait("ready", "failed", heartbeat=60))
+    return LinearModel(features=mine.FEATURES)
+model = ModelSpec(framework="fake", creator=pack(creator, "m"), config=pack({}, "c"))
+job = PredictJob(model=model, columns=FeatureSpec(features=()), state=None, seed=0, threads=1)
+child.send(Predict(job=pickle.dumps(job)))
+print(child.wait(Ready, Failure, heartbeat=60))
 child.stop()
 """
 
@@ -75,4 +77,4 @@ def test_a_users_files_do_not_shadow_packages_in_the_child(tmp_path: Path) -> No
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(root)},
     )
-    assert "kind='ready'" in done.stdout, done.stdout + done.stderr
+    assert "Ready()" in done.stdout, done.stdout + done.stderr

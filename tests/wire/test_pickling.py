@@ -59,7 +59,7 @@ def build(options, config):
     from zoo.orca.frameworks.fake import LinearModel
     six.moves  # the package's, not the program's
     assert isinstance(options, Options)
-    return LinearModel(options.features)
+    return LinearModel(features=options.features)
 """
 
 

@@ -90,7 +90,9 @@ def test_pieces_are_whole_steps_of_bounded_size(sizes, plan):
 @swept
 @given(plan=plans)
 def test_a_worker_whose_rows_fit_takes_them_as_without_a_limit(sizes, plan):
-    unlimited = Plan(plan.counts, plan.batch_size, plan.seed, plan.shuffle)
+    unlimited = Plan(
+        counts=plan.counts, batch_size=plan.batch_size, seed=plan.seed, shuffle=plan.shuffle
+    )
     for rank, count in enumerate(plan.counts):
         if count <= plan.window or not plan.shuffle:
             assert plan.order(rank, 1).tolist() == unlimited.order(rank, 1).tolist()
@@ -99,12 +101,15 @@ def test_a_worker_whose_rows_fit_takes_them_as_without_a_limit(sizes, plan):
 def test_passes_and_ranks_and_seeds_and_windows_differ():
     orders = [
         plan.order(rank, pass_index)
-        for plan in (Plan((300, 300), 10, seed=3, window=100), Plan((300, 300), 10, window=100))
+        for plan in (
+            Plan(counts=(300, 300), batch_size=10, seed=3, window=100),
+            Plan(counts=(300, 300), batch_size=10, window=100),
+        )
         for rank in (0, 1)
         for pass_index in (0, 1)
     ]
     assert len({tuple(order) for order in orders}) == 8
-    assert Plan((300,), 10, window=50).order(0, 0).tolist() != orders[4].tolist()
+    assert Plan(counts=(300,), batch_size=10, window=50).order(0, 0).tolist() != orders[4].tolist()
 
 
 def test_a_start_computes_one_window_only(monkeypatch):
@@ -113,14 +118,14 @@ def test_a_start_computes_one_window_only(monkeypatch):
     monkeypatch.setattr(
         order, "_shuffled", lambda *given: (asked.append(given[2]), shuffled(*given))[1]
     )
-    plan = Plan((COUNT,), 100, window=WINDOW)
+    plan = Plan(counts=(COUNT,), batch_size=100, window=WINDOW)
     next(plan.passes(0, plan.steps_per_pass - 50))
     assert len(asked) == 1
 
 
 @pytest.mark.parametrize("shuffle", [True, False])
 def test_nobody_holds_an_index_of_all_rows(shuffle):
-    plan = Plan((5_000_000,), 10_000, shuffle=shuffle, window=200_000)
+    plan = Plan(counts=(5_000_000,), batch_size=10_000, shuffle=shuffle, window=200_000)
     plan.shares(0)
     tracemalloc.start()
     rows = sum(len(rows) for rows, _ in pieces_of_a_pass(plan, 0))
@@ -160,13 +165,17 @@ def is_close_to_uniform(rows, labels=2):
 @pytest.mark.parametrize("labels", [2, 10])
 def test_the_order_is_close_to_uniform(seed, labels):
     assert is_close_to_uniform(np.random.default_rng(seed).permutation(COUNT), labels)
-    assert is_close_to_uniform(Plan((COUNT,), 100, seed, window=WINDOW).order(0, 0), labels)
+    assert is_close_to_uniform(
+        Plan(counts=(COUNT,), batch_size=100, seed=seed, window=WINDOW).order(0, 0), labels
+    )
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_every_step_is_mixed_as_a_uniform_order_would_mix_it(seed):
     """Labels that the rows were sorted by come in every step in about their proportion."""
-    found = Plan((COUNT,), 500, seed, window=WINDOW).order(0, 0).reshape(-1, 500)
+    found = (
+        Plan(counts=(COUNT,), batch_size=500, seed=seed, window=WINDOW).order(0, 0).reshape(-1, 500)
+    )
     ones = (found >= COUNT // 2).mean(axis=1)
     assert np.abs(ones - 0.5).max() < 5 * 0.5 / np.sqrt(500)
     assert np.std(ones) < 1.2 * 0.5 / np.sqrt(500)
@@ -181,7 +190,7 @@ def test_neither_level_alone_would_pass(monkeypatch):
     assert not is_close_to_uniform(only_blocks)
     assert not is_close_to_uniform(rows)
     monkeypatch.setattr(order, "BLOCKS", 1)
-    assert not is_close_to_uniform(Plan((COUNT,), 100, window=WINDOW).order(0, 0))
+    assert not is_close_to_uniform(Plan(counts=(COUNT,), batch_size=100, window=WINDOW).order(0, 0))
 
 
 def test_the_hands_of_a_window_are_one_uniform_permutation(monkeypatch):
@@ -198,7 +207,7 @@ def test_the_hands_of_a_window_are_one_uniform_permutation(monkeypatch):
 
 def test_windows_are_of_one_size():
     """No window is a remainder with few blocks, whose rows would be neighbours of each other."""
-    plan = Plan((21_000,), 10, window=20_000)
+    plan = Plan(counts=(21_000,), batch_size=10, window=20_000)
     first, second = np.split(plan.order(0, 0), 2)
     for half in (first, second):
         assert abs(half.mean() - 10_500) < 21_000 / np.sqrt(12 * 500)
@@ -211,8 +220,16 @@ def test_the_last_block_is_shorter():
 
 def test_rows_of_a_window_are_those_that_the_budget_holds():
     spec = FeatureSpec(
-        (ColumnSpec("a", "int32"), ColumnSpec("v", "float32", (10, 2)), ColumnSpec("b", "bool")),
-        (ColumnSpec("y", "int64"), ColumnSpec("s", "string"), ColumnSpec("a", "int32")),
+        features=(
+            ColumnSpec(name="a", dtype="int32"),
+            ColumnSpec(name="v", dtype="float32", shape=(10, 2)),
+            ColumnSpec(name="b", dtype="bool"),
+        ),
+        labels=(
+            ColumnSpec(name="y", dtype="int64"),
+            ColumnSpec(name="s", dtype="string"),
+            ColumnSpec(name="a", dtype="int32"),
+        ),
     )
     width = 4 + 80 + 1 + 8 + 64 + 8
     assert window_rows(spec, 10 * width) == 10
@@ -222,4 +239,4 @@ def test_rows_of_a_window_are_those_that_the_budget_holds():
 
 def test_a_window_without_rows_is_refused():
     with pytest.raises(ValueError, match="window"):
-        Plan((2,), 1, window=0)
+        Plan(counts=(2,), batch_size=1, window=0)

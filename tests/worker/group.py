@@ -10,20 +10,26 @@ import pyarrow as pa
 
 from zoo.orca.wire.features import ColumnSpec, FeatureSpec
 from zoo.orca.wire.job import ModelSpec, TrainJob
+from zoo.orca.wire.messages.pipe import Connect, Listening, RunJob, Start
+from zoo.orca.wire.messages.results import Failure, Outcome
 from zoo.orca.wire.packing import pack
-from zoo.orca.worker.pipes import Message
 from zoo.orca.worker.rows.spool import Spool
 from zoo.orca.worker.task.child_process import Child
 
-SPEC = FeatureSpec((ColumnSpec("x", "float32"),), (ColumnSpec("y", "float32"),))
+SPEC = FeatureSpec(
+    features=(ColumnSpec(name="x", dtype="float32"),),
+    labels=(ColumnSpec(name="y", dtype="float32"),),
+)
 HEARTBEAT = 30.0
 
 
 def train_job(creator: Callable[[Any], Any], **fields: Any) -> TrainJob:
     """Return a job for the framework in numpy."""
-    model = ModelSpec("fake", pack(creator, "model_creator"), pack({}, "config"))
+    model = ModelSpec(
+        framework="fake", creator=pack(creator, "model_creator"), config=pack({}, "config")
+    )
     given = {"batch_size": 10, "epochs": 2, **fields}
-    return TrainJob(model, SPEC, state=None, seed=0, threads=1, **given)
+    return TrainJob(model=model, columns=SPEC, state=None, seed=0, threads=1, **given)
 
 
 class Group:
@@ -32,33 +38,35 @@ class Group:
     def __init__(self, size: int) -> None:
         self.children = [Child({}) for _ in range(size)]
 
-    def run(self, job: TrainJob, rows: Sequence[Sequence[float]], directory: Path) -> list[Message]:
+    def run(
+        self, job: TrainJob, rows: Sequence[Sequence[float]], directory: Path
+    ) -> list[Outcome | Failure]:
         """Run `job`, with each rank's x values (y = 3 x), and return the children's last words."""
         size = len(self.children)
         for rank, child in enumerate(self.children):
             child.renew()
             (directory / str(rank)).mkdir(parents=True)
             child.send(
-                "job",
-                pickle.dumps(job),
-                directory=str(directory / str(rank)),
-                host="127.0.0.1",
-                rank=rank,
-                size=size,
-                cpus=[],
+                RunJob(
+                    directory=str(directory / str(rank)),
+                    host="127.0.0.1",
+                    rank=rank,
+                    size=size,
+                    cpus=(),
+                    job=pickle.dumps(job),
+                )
             )
-        told = [child.wait("listening", "failed", heartbeat=HEARTBEAT) for child in self.children]
-        addresses = [message.values.get("address") for message in told]
+        told = [child.wait(Listening, Failure, heartbeat=HEARTBEAT) for child in self.children]
+        addresses = tuple(getattr(message, "address", None) for message in told)
         for child in self.children:
-            child.send("connect", addresses=addresses, secret="ab" * 32, timeout=20.0)
+            child.send(Connect(addresses=addresses, secret=b"ab" * 16, timeout=20.0))
         for rank, child in enumerate(self.children):
             spool = Spool(str(directory / str(rank)), job.columns, False)
             x = pa.array(rows[rank], pa.float32())
             y = pa.array([3 * value for value in rows[rank]], pa.float32())
             origin = pa.array([0] * len(x), pa.int32())
             spool.add(pa.RecordBatch.from_arrays([x, y, origin], ["c0", "c1", "origin"]))
-            spooled = spool.finish()
-            child.send("start", spooled=spooled.to_json(), files=spooled.files, moved=0.0)
+            child.send(Start(spooled=spool.finish(), moved=0.0))
         return self._last_words()
 
     def close(self) -> None:
@@ -66,14 +74,14 @@ class Group:
         for child in self.children:
             child.stop()
 
-    def _last_words(self) -> list[Message]:
-        found: dict[int, Message] = {}
+    def _last_words(self) -> list[Outcome | Failure]:
+        found: dict[int, Outcome | Failure] = {}
 
         def wait(rank: int) -> None:
             try:
-                found[rank] = self.children[rank].wait("done", "failed", heartbeat=HEARTBEAT)
+                found[rank] = self.children[rank].wait(Outcome, Failure, heartbeat=HEARTBEAT)
             except Exception as error:
-                found[rank] = Message("lost", {"error": type(error).__name__, "text": str(error)})
+                found[rank] = Failure(error=type(error).__name__, message=str(error))
 
         threads = [
             threading.Thread(target=wait, args=(rank,)) for rank in range(len(self.children))

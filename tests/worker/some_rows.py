@@ -33,7 +33,12 @@ def arrow_type(column):
 def spec_of(**columns):
     """A spec with these features: a dtype, or a dtype and a shape."""
     pairs = {name: c if isinstance(c, tuple) else (c, ()) for name, c in columns.items()}
-    return FeatureSpec(tuple(ColumnSpec(name, *pair) for name, pair in pairs.items()))
+    return FeatureSpec(
+        features=tuple(
+            ColumnSpec(name=name, dtype=dtype, shape=shape)
+            for name, (dtype, shape) in pairs.items()
+        )
+    )
 
 
 def batch_of(spec, rows, marker=None, origin=0):
@@ -64,8 +69,8 @@ def tables(draw, max_rows=30):
     dtypes = draw(st.lists(st.sampled_from(sorted(ARROW)), min_size=1, max_size=4))
     shapes = [tuple(draw(st.lists(st.integers(0, 3), max_size=3))) for _ in dtypes]
     spec = FeatureSpec(
-        tuple(
-            ColumnSpec(f"column {index}", dtype, (None,) * len(shape))
+        features=tuple(
+            ColumnSpec(name=f"column {index}", dtype=dtype, shape=(None,) * len(shape))
             for index, (dtype, shape) in enumerate(zip(dtypes, shapes, strict=True))
         )
     )
@@ -84,11 +89,11 @@ def spool(directory, spec, batches, validate=False):
 
 def filled(spec, *spooled):
     """The spec that all ranks agree on."""
-    shapes, problem = agree(spec, [one.to_json() for one in spooled])
+    shapes, problem = agree(spec, spooled)
     assert not problem
     return fill_shapes(spec, shapes)
 
 
 def problem_of(spec, *spooled):
     """What all ranks say is wrong with the rows."""
-    return agree(spec, [one.to_json() for one in spooled])[1]
+    return agree(spec, spooled)[1]

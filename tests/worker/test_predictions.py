@@ -8,14 +8,15 @@ import pyarrow as pa
 import pytest
 
 from zoo.orca.errors import DataError
+from zoo.orca.wire.messages.pipe import TO_TASK, Predictions
 from zoo.orca.wire.outputs import OutputSpec
-from zoo.orca.worker.pipes import Message, Sender, receive
+from zoo.orca.worker.pipes import Sender, receive
 from zoo.orca.worker.predictions import (
     Output,
     decode,
     encode,
+    predictions,
     read_outputs,
-    send_outputs,
     split,
     to_arrow,
 )
@@ -27,14 +28,14 @@ def spec(dtype: str, *row_shape: int, name: str = "out") -> OutputSpec:
     return OutputSpec(name=name, dtype=dtype, row_shape=row_shape)
 
 
-def sent(*outputs: tuple[np.ndarray, str]) -> Message:
+def sent(*outputs: tuple[np.ndarray, str]) -> Predictions:
     """What arrives of these outputs."""
     pipe = io.BytesIO()
     specs = [spec(dtype, *values.shape[1:]) for values, dtype in outputs]
-    send_outputs(Sender(pipe), [values for values, _ in outputs], specs)
+    Sender(pipe).send(predictions([values for values, _ in outputs], specs))
     pipe.seek(0)
-    message = receive(pipe)
-    assert message is not None
+    message = receive(pipe, TO_TASK)
+    assert isinstance(message, Predictions)
     return message
 
 
@@ -44,10 +45,10 @@ def batches(*sizes: int) -> list[pa.RecordBatch]:
 
 def test_batches_arrive_as_one() -> None:
     several = batches(3, 0, 4)
-    stream = b"".join(encode(several))
+    stream = encode(several).whole
     assert decode(stream).equals(pa.Table.from_batches(several).combine_chunks().to_batches()[0])
     sliced = several[0].slice(1, 2)
-    assert decode(b"".join(encode([sliced]))).to_pydict() == sliced.to_pydict()
+    assert decode(encode([sliced]).whole).to_pydict() == sliced.to_pydict()
 
 
 @pytest.mark.parametrize("rows", [0, 1, 3])

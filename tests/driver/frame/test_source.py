@@ -14,6 +14,7 @@ from zoo.orca.driver.frame.source import prepare, read_spec
 from zoo.orca.errors import ColumnError
 from zoo.orca.wire.faults import agree
 from zoo.orca.wire.features import FeatureSpec
+from zoo.orca.wire.messages.rows import TO_PEERS
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -40,10 +41,20 @@ def spool_stage(frame, spec, validate=False):
             for batch in batches:
                 spool.add(batch)
             done = spool.finish()
-            told = done.to_json() | {"data": {}, "dtypes": {}, "size": len(context.getTaskInfos())}
-            shapes, problem = agree(spec, [told])
-            for name, path in done.files.items() if not problem else ():
-                columns = open_rows(path, fill_shapes(spec, shapes))
+            told = {
+                "done": done.to_text(),
+                "rows": {"train": done.train.rows},
+                "data": {},
+                "dtypes": {},
+            }
+            told["size"] = len(context.getTaskInfos())
+            shapes, problem = agree(spec, [done])
+            sets = {"train": done.train}
+            if done.validation is not None:
+                told["rows"]["validation"] = done.validation.rows
+                sets["validation"] = done.validation
+            for name, one in sets.items() if not problem else ():
+                columns = open_rows(one.file, fill_shapes(spec, shapes))
                 told["data"][name] = {n: plain(a) for n, a in columns.items()}
                 told["dtypes"][name] = {n: str(a.dtype) for n, a in columns.items()}
         answer = {"rank": [context.partitionId()], "told": [json.dumps(told)]}
@@ -134,19 +145,26 @@ def test_vectors_dense_and_sparse(spark):
     assert found == {0: [1.0, 0.0, 2.5], 1: [0.0, 7.0, 0.0], 2: [0.0, 0.0, 0.0]}
 
 
+def problem_of(spec, ranks):
+    """What all ranks say is wrong with the rows."""
+    return agree(spec, [TO_PEERS.from_text(rank["done"]) for rank in ranks])[1]
+
+
 def test_null_vectors_are_found_on_the_workers(spark):
     schema = T.StructType().add("k", T.IntegerType()).add("v", VectorUDT())
     df = spark.createDataFrame([(0, Vectors.dense([1.0])), (1, None)], schema)
     spec = read_spec(df, ["k", "v"])
     ranks = spool_stage(prepare(df, spec, WORKERS, 1), spec)
-    assert "'v' holds nulls: 1 of 2 rows, for example {'v': None, 'k': 1}" in agree(spec, ranks)[1]
+    assert "'v' holds nulls: 1 of 2 rows, for example {'v': None, 'k': 1}" in problem_of(
+        spec, ranks
+    )
 
 
 def test_nulls_and_ragged_arrays_are_found_on_the_workers(spark):
     rows = [(k, None if k % 10 == 0 else k, [1.0] * (2 + (k == 7))) for k in range(100)]
     df = spark.createDataFrame(rows, "k int, x int, v array<double>")
     spec = read_spec(df, ["k", "x", "v"])
-    problem = agree(spec, spool_stage(prepare(df, spec, WORKERS, 1), spec))[1]
+    problem = problem_of(spec, spool_stage(prepare(df, spec, WORKERS, 1), spec))
     assert "column 'x' holds nulls: 10 of 100 rows, for example {'x': None, 'k': " in problem
     assert "2 (99 rows) and 3 (1 row), for example {'v': [1.0, 1.0, 1.0], 'k': 7" in problem
 

@@ -28,15 +28,24 @@ def rows(spark: SparkSession) -> DataFrame:
 @pytest.mark.parametrize(
     ("columns", "spec"),
     [
-        (["x"], ColumnSpec("[x]", "float32", (1,), ("x",))),
-        (["n", "flag"], ColumnSpec("[n, flag]", "int64", (2,), ("n", "flag"))),
-        (["flag", "flag"], ColumnSpec("[flag, flag]", "bool", (2,), ("flag", "flag"))),
-        (["n", "pair"], ColumnSpec("[n, pair]", "float32", (None,), ("n", "pair"))),
+        (["x"], ColumnSpec(name="[x]", dtype="float32", shape=(1,), parts=("x",))),
+        (
+            ["n", "flag"],
+            ColumnSpec(name="[n, flag]", dtype="int64", shape=(2,), parts=("n", "flag")),
+        ),
+        (
+            ["flag", "flag"],
+            ColumnSpec(name="[flag, flag]", dtype="bool", shape=(2,), parts=("flag", "flag")),
+        ),
+        (
+            ["n", "pair"],
+            ColumnSpec(name="[n, pair]", dtype="float32", shape=(None,), parts=("n", "pair")),
+        ),
     ],
 )
 def test_a_stack_is_as_wide_as_its_widest(rows, columns, spec):
     read = read_spec(rows, [columns, "y"])
-    assert read.features == (spec, ColumnSpec("y", "float32"))
+    assert read.features == (spec, ColumnSpec(name="y", dtype="float32"))
     assert column_names(read.features, None) == [columns, "y"]
     by_name = read_spec(rows, {"table": columns, "other": "y"})
     assert by_name.features == read.features and by_name.feature_keys == ("table", "other")

@@ -2,6 +2,7 @@
 
 import io
 import time
+from dataclasses import replace
 
 import pytest
 from pyspark.sql import SparkSession
@@ -9,18 +10,27 @@ from pyspark.sql import SparkSession
 from tests.fake_estimator import FakeEstimator, linear
 from zoo.orca.driver.reports import display as module
 from zoo.orca.driver.reports.display import Bars, Lines, Silent, display_for, epoch_line
+from zoo.orca.wire.messages.progress import (
+    EpochBegan,
+    EpochEnded,
+    LogLine,
+    Phase,
+    StepTaken,
+    Warned,
+)
 
 pytestmark = pytest.mark.timeout(60)
 
-EPOCH_END = {
-    "kind": "epoch_end",
-    "epoch": 0,
-    "epochs": 2,
-    "steps": 100,
-    "rows": 12800,
-    "seconds": 2.0,
-    "logs": {"loss": 0.5, "accuracy": 0.25, "lr": 1e-5},
-}
+EPOCH = EpochBegan(epoch=0, epochs=2, steps=100)
+STEP = StepTaken(epoch=0, epochs=2, step=5, steps=100)
+EPOCH_END = EpochEnded(
+    epoch=0,
+    epochs=2,
+    steps=100,
+    rows=12800,
+    seconds=2.0,
+    logs={"loss": 0.5, "accuracy": 0.25, "lr": 1e-5},
+)
 
 
 def test_the_line_of_an_epoch_is_kerass() -> None:
@@ -32,12 +42,12 @@ def test_the_line_of_an_epoch_is_kerass() -> None:
 def test_lines_tell_each_phase_once(capsys: pytest.CaptureFixture[str]) -> None:
     display = Lines("fit")
     for _ in range(2):
-        display.show({"kind": "phase", "text": "moving rows"})
-    display.show({"kind": "epoch", "epoch": 0, "epochs": 2, "steps": 100})
-    display.show({"kind": "step", "step": 5})
+        display.show(Phase(text="moving rows"))
+    display.show(EPOCH)
+    display.show(STEP)
     display.show(EPOCH_END)
-    display.show({"kind": "warning", "text": "loss is NaN"})
-    display.show({"kind": "log", "rank": 1, "text": "hello"})
+    display.show(Warned(text="loss is NaN"))
+    display.show(LogLine(text="hello"), rank=1)
     shown = capsys.readouterr().out.splitlines()
     assert shown == [
         "fit: moving rows",
@@ -50,11 +60,11 @@ def test_lines_tell_each_phase_once(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_name_is_at_the_head_of_each_line(capsys: pytest.CaptureFixture[str]) -> None:
     display = display_for(1, "fit", "trial 3")
-    display.show({"kind": "phase", "text": "moving rows"})
-    display.show({"kind": "epoch", "epoch": 0, "epochs": 2, "steps": 100})
+    display.show(Phase(text="moving rows"))
+    display.show(EPOCH)
     display.show(EPOCH_END)
-    display.show({"kind": "warning", "text": "loss is NaN"})
-    display.show({"kind": "log", "rank": 1, "text": "hello"})
+    display.show(Warned(text="loss is NaN"))
+    display.show(LogLine(text="hello"), rank=1)
     assert capsys.readouterr().out.splitlines() == [
         "trial 3: moving rows",
         "trial 3: Epoch 1/2",
@@ -69,9 +79,9 @@ def test_bars_have_the_name_too(
 ) -> None:
     monkeypatch.setattr(module.tqdm, "monitor_interval", 0)
     display = Bars("fit", "trial 3")
-    display.show({"kind": "epoch", "epoch": 0, "epochs": 2, "steps": 100})
+    display.show(EPOCH)
     time.sleep(0.15)
-    display.show({"kind": "step", "step": 40, "rows": 1, "seconds": 1.0, "logs": {}})
+    display.show(replace(STEP, step=40, rows=1, seconds=1.0))
     display.show(EPOCH_END)
     display.close()
     out, err = capsys.readouterr()
@@ -84,12 +94,12 @@ def test_bars_show_phase_steps_and_rate(
 ) -> None:
     monkeypatch.setattr(module.tqdm, "monitor_interval", 0)
     display = Bars("fit")
-    display.show({"kind": "phase", "text": "importing TensorFlow"})
-    display.show({"kind": "epoch", "epoch": 0, "epochs": 2, "steps": 100})
+    display.show(Phase(text="importing TensorFlow"))
+    display.show(EPOCH)
     for step in (40, 100):
         time.sleep(0.15)  # tqdm draws at most every 0.1 s
-        report = {"step": step, "rows": 128 * step, "seconds": 1.0, "logs": {"loss": 0.75}}
-        display.show({"kind": "step", **report})
+        logs = {"loss": 0.75}
+        display.show(replace(STEP, step=step, rows=128 * step, seconds=1.0, logs=logs))
     display.show(EPOCH_END)
     display.close()
     out, err = capsys.readouterr()

@@ -9,7 +9,7 @@ import pytest
 from zoo.orca import errors
 from zoo.orca.driver.reports.failures import raise_failure, translate
 from zoo.orca.driver.stage import is_left_over
-from zoo.orca.wire.job import Failure
+from zoo.orca.wire.messages.results import RESULTS, Failure
 
 ERRORS = [
     found
@@ -18,13 +18,17 @@ ERRORS = [
 ]
 
 
+def failed(error: str, message: str, rank: int, host: str, **fields: Any) -> Failure:
+    return Failure(error=error, message=message, rank=rank, host=host, **fields)
+
+
 def test_the_cause_comes_before_its_consequences() -> None:
     with pytest.raises(errors.WorkerDiedError) as caught:
         raise_failure(
             [
-                Failure("PeerLostError", "rank 2 closed", 0, "a"),
-                Failure("WorkerDiedError", "killed", 2, "c", log=("last words",)),
-                Failure("PeerLostError", "rank 2 closed", 1, "b"),
+                failed("PeerLostError", "rank 2 closed", 0, "a"),
+                failed("WorkerDiedError", "killed", 2, "c", log=("last words",)),
+                failed("PeerLostError", "rank 2 closed", 1, "b"),
             ]
         )
     assert str(caught.value).startswith("rank 2 on c: killed")
@@ -34,13 +38,13 @@ def test_the_cause_comes_before_its_consequences() -> None:
 
 def test_a_loss_nobody_explains_is_told_as_it_is() -> None:
     with pytest.raises(errors.PeerLostError, match="rank 0 on a"):
-        raise_failure([Failure("PeerLostError", "silent", 0, "a")])
+        raise_failure([failed("PeerLostError", "silent", 0, "a")])
 
 
 def test_what_an_attempt_left_over_is_not_the_jobs_end() -> None:
-    lost = Failure("PeerLostError", "rank 0 closed", 1, "b")
-    alone = Failure("PeerLostError", "alone", 0, "a", details={"incomplete": True})
-    died = Failure("WorkerDiedError", "killed", 0, "a")
+    lost = failed("PeerLostError", "rank 0 closed", 1, "b")
+    alone = failed("PeerLostError", "alone", 0, "a", incomplete=True)
+    died = failed("WorkerDiedError", "killed", 0, "a")
     assert is_left_over([lost], 2)
     assert is_left_over([alone], 2) and is_left_over([alone, lost], 2)
     # All tell of a loss: the network. One tells of a cause: that is it.
@@ -53,7 +57,7 @@ def worker_error(**fields: Any) -> errors.OrcaError:
     """The error that one worker's failure becomes."""
     where = '  File "/home/me/train.py", line 3, in creator\n    1 / 0'
     fields = {"traceback": "Traceback: all of it", "where": where, "log": ("bye",), **fields}
-    failure = Failure("WorkerError", "ZeroDivisionError: by zero", 1, "b", **fields)
+    failure = failed("WorkerError", "ZeroDivisionError: by zero", 1, "b", **fields)
     with pytest.raises(errors.OrcaError) as caught:
         raise_failure([failure])
     return caught.value
@@ -76,15 +80,15 @@ def test_versions_that_differ_are_named() -> None:
     import numpy
 
     same = {"numpy": numpy.__version__, "nowhere": "1.0"}
-    assert "Versions" not in str(worker_error(details={"versions": same}))
+    assert "Versions" not in str(worker_error(versions=same))
     other = {**same, "python": "3.9.1"}
     python = ".".join(map(str, sys.version_info[:3]))
     expected = f"Versions differ between the worker and here: python 3.9.1 and {python}"
-    assert expected in str(worker_error(details={"versions": other})).splitlines()
+    assert expected in str(worker_error(versions=other)).splitlines()
 
 
 def test_a_module_of_the_users_is_no_package_to_install() -> None:
-    error = worker_error(details={"module": "tests.source_tree"})
+    error = worker_error(module="tests.source_tree")
     assert type(error) is errors.CreatorError
     assert str(error).startswith("the workers have no module 'tests.source_tree'")
     assert "pyfile=True" in str(error) and "spark.submit.pyFiles" in str(error)
@@ -92,7 +96,7 @@ def test_a_module_of_the_users_is_no_package_to_install() -> None:
 
 @pytest.mark.parametrize("kind", ERRORS, ids=lambda kind: kind.__name__)
 def test_every_error_travels(kind: type[errors.OrcaError]) -> None:
-    failure = Failure.from_json(Failure(kind.__name__, "told", 1, "h").to_json())
+    failure = RESULTS.from_text(failed(kind.__name__, "told", 1, "h").to_text())
     with pytest.raises(kind, match="told") as caught:
         raise_failure([failure])
     assert type(caught.value) is kind

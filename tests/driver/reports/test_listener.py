@@ -1,6 +1,5 @@
 """The line from worker to driver: what is sent arrives, in order, and strangers are kept out."""
 
-import json
 import socket
 import threading
 from typing import Any
@@ -9,6 +8,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from zoo.orca.driver.reports.listener import ReportListener
+from zoo.orca.wire.messages.progress import LogLine
 from zoo.orca.worker.task.reporting import Reporter
 
 pytestmark = pytest.mark.timeout(60)
@@ -19,12 +19,14 @@ class Recorder:
 
     def __init__(self) -> None:
         self.reports: list[Any] = []
+        self.ranks: set[int] = set()
 
-    def show(self, report: Any) -> None:
-        self.reports.append(dict(report))
+    def show(self, progress: Any, rank: int = 0) -> None:
+        self.reports.append(progress)
+        self.ranks.add(rank)
 
     def close(self) -> None:
-        self.reports.append({"kind": "closed"})
+        self.reports.append("closed")
 
 
 def test_reports_arrive_in_order_and_strangers_disturb_nobody(spark: SparkSession) -> None:
@@ -33,23 +35,24 @@ def test_reports_arrive_in_order_and_strangers_disturb_nobody(spark: SparkSessio
         assert server.report_to is not None
         address = (server.report_to.host, server.report_to.port)
         with socket.create_connection(address) as stranger:
-            stranger.sendall(json.dumps({"kind": "log", "text": "evil"}).encode() + b"\n" * 200)
+            stranger.sendall(LogLine(text="evil").to_line() + b"\n" * 200)
             silent = socket.create_connection(address)
             reporter = Reporter(server.report_to, 3)
             for number in range(5):
-                reporter.send({"kind": "log", "text": str(number)})
+                reporter.log(str(number))
             reporter.close()
             silent.close()
-    texts = [report["text"] for report in recorder.reports if report["kind"] == "log"]
+    texts = [one.text for one in recorder.reports if isinstance(one, LogLine)]
     assert texts == ["0", "1", "2", "3", "4"]
-    assert recorder.reports[-1] == {"kind": "closed"}
+    assert recorder.reports[-1] == "closed"
+    assert recorder.ranks == {0, 3}  # 0: the driver itself
 
 
 def test_lines_that_the_driver_cannot_take_are_counted(spark: SparkSession) -> None:
     class Busy(Recorder):
-        def show(self, report: Any) -> None:
+        def show(self, progress: Any, rank: int = 0) -> None:
             free.wait()
-            super().show(report)
+            super().show(progress, rank)
 
     free, recorder, sent = threading.Event(), Busy(), 30_000
     free.set()
@@ -60,7 +63,7 @@ def test_lines_that_the_driver_cannot_take_are_counted(spark: SparkSession) -> N
             reporter.log(f"{number} {'x' * 1000}")
         free.set()
         reporter.close()
-    texts = [report["text"] for report in recorder.reports if report["kind"] == "log"]
+    texts = [one.text for one in recorder.reports if isinstance(one, LogLine)]
     told = [text for text in texts if text.endswith("than the driver could take)")]
     dropped = sum(int(text.split()[0].strip("(").replace(",", "")) for text in told)
     assert dropped > 0
@@ -73,6 +76,6 @@ def test_a_driver_that_cannot_be_reached_costs_nothing(
     with ReportListener(spark, Recorder()) as server:
         gone = server.report_to
     reporter = Reporter(gone, 0)
-    reporter.send({"kind": "log", "text": "lost"})
+    reporter.log("lost")
     reporter.close()
     assert "no progress" in caplog.text

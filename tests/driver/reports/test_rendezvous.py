@@ -1,6 +1,5 @@
 """Workers meet at the driver: all of one attempt, or nobody is told anything."""
 
-import json
 import queue
 import threading
 import time
@@ -14,18 +13,21 @@ from tests.fake_estimator import FakeEstimator, linear
 from zoo.orca.driver import stage
 from zoo.orca.driver.reports.listener import ReportListener
 from zoo.orca.driver.reports.rendezvous import RendezvousPlace
+from zoo.orca.wire.messages.line import FROM_DRIVER, Present
 from zoo.orca.worker.task import rendezvous
 from zoo.orca.worker.task.rendezvous import Rendezvous
 
 pytestmark = pytest.mark.timeout(60)
 
+A, B, C = ("a", 1), ("b", 2), ("c", 3)
+
 
 def come(place, rank, task, size, told, address=None):
     def reply(line):
-        told.append((rank, json.loads(line)["addresses"]))
+        told.append((rank, FROM_DRIVER.from_text(line).addresses))
 
-    where = address or f"{rank}@{task}"
-    place.join({"rank": rank, "task": task, "size": size, "address": where}, reply)
+    where = address or (f"{rank}", task)
+    place.join(rank, Present(task=task, size=size, address=where), reply)
     return reply
 
 
@@ -35,7 +37,7 @@ def test_the_last_to_come_sets_off_the_replies():
         come(place, rank, task, 3, told)
     assert told == []
     come(place, 1, 42, 3, told)
-    assert sorted(told) == [(rank, ["0@41", "1@42", "2@40"]) for rank in range(3)]
+    assert sorted(told) == [(rank, (("0", 41), ("1", 42), ("2", 40))) for rank in range(3)]
 
 
 def test_attempts_do_not_mix():
@@ -44,14 +46,16 @@ def test_attempts_do_not_mix():
     come(place, 1, 13, 2, told)
     assert told == []
     come(place, 0, 12, 2, told)
-    assert sorted(told) == [(0, ["0@12", "1@13"]), (1, ["0@12", "1@13"])]
+    assert sorted(told) == [(0, (("0", 12), ("1", 13))), (1, (("0", 12), ("1", 13)))]
 
 
 def test_a_second_attempt_meets_like_the_first():
     place, told = RendezvousPlace(), []
     for task in (10, 11, 12, 13):
         come(place, task % 2, task, 2, told)
-    assert [addresses for _, addresses in told] == 2 * [["0@10", "1@11"]] + 2 * [["0@12", "1@13"]]
+    assert [addresses for _, addresses in told] == 2 * [(("0", 10), ("1", 11))] + 2 * [
+        (("0", 12), ("1", 13))
+    ]
 
 
 def test_who_hangs_up_is_forgotten():
@@ -60,7 +64,7 @@ def test_who_hangs_up_is_forgotten():
     come(place, 1, 12, 2, told)
     assert told == []
     come(place, 0, 13, 2, told)
-    assert sorted(told) == [(0, ["0@13", "1@12"]), (1, ["0@13", "1@12"])]
+    assert sorted(told) == [(0, (("0", 13), ("1", 12))), (1, (("0", 13), ("1", 12)))]
 
 
 def test_a_rank_that_cannot_be_told_keeps_nobody_else_from_it():
@@ -68,9 +72,9 @@ def test_a_rank_that_cannot_be_told_keeps_nobody_else_from_it():
         raise OSError
 
     place, told = RendezvousPlace(), []
-    place.join({"rank": 0, "task": 5, "size": 2, "address": "a"}, broken)
-    come(place, 1, 6, 2, told, "b")
-    assert told == [(1, ["a", "b"])]
+    place.join(0, Present(task=5, size=2, address=A), broken)
+    come(place, 1, 6, 2, told, B)
+    assert told == [(1, (A, B))]
 
 
 class Line:
@@ -85,8 +89,8 @@ class Line:
             on_answer(None)
             return
         threading.Thread(target=self._listen, args=(on_answer,), daemon=True).start()
-        report = {"rank": self._rank, "task": task, "size": size, "address": address}
-        self._place.join(report, self._answers.put)
+        present = Present(task=task, size=size, address=address)
+        self._place.join(self._rank, present, self._answers.put)
 
     def ask_to_gather(self):
         if self._whole:
@@ -98,7 +102,7 @@ class Line:
 
     def _listen(self, on_answer):
         while (answer := self._answers.get()) is not None:
-            on_answer(json.loads(answer))
+            on_answer(FROM_DRIVER.from_text(answer))
         on_answer(None)
 
 
@@ -150,13 +154,13 @@ def meet(lines, delays, addresses):
         ("000", (0, 0.2, 0), True),
     ],
 )
-@pytest.mark.parametrize("addresses", [["a", "b", "c"], ["a", None, "c"]])
+@pytest.mark.parametrize("addresses", [(A, B, C), (A, None, C)])
 def test_all_enter_the_all_gather_or_none(monkeypatch, whole, delays, gathers, addresses):
     monkeypatch.setattr(rendezvous, "_PATIENCE", 0.4)
     place = RendezvousPlace()
     lines = [Line(place, rank, one == "1") for rank, one in enumerate(whole)]
     told, entered = meet(lines, delays, addresses)
-    assert told == 3 * [[addresses]]
+    assert [[tuple(one) for one in ones] for ones in told] == 3 * [[addresses]]
     assert entered == ([0, 1, 2] if gathers else [])
 
 
@@ -165,13 +169,13 @@ def test_whoever_loses_its_line_before_all_have_come_makes_all_gather(monkeypatc
     place = RendezvousPlace()
     lines = [Line(place, rank) for rank in range(2)]
     threading.Timer(0.1, lines[0].hang_up).start()
-    told, entered = meet(lines, (0, 0.3), ["a", "b"])
-    assert told == 2 * [[["a", "b"]]]
+    told, entered = meet(lines, (0, 0.3), [A, B])
+    assert [[tuple(one) for one in ones] for ones in told] == 2 * [[(A, B)]]
     assert entered == [0, 1]
 
 
 def test_a_rank_alone_needs_nobody():
-    assert meet([Line(RendezvousPlace(), 0, whole=False)], (0,), ["a"]) == ([[["a"]]], [])
+    assert meet([Line(RendezvousPlace(), 0, whole=False)], (0,), [A]) == ([[[A]]], [])
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,9 @@ def test_every_recorded_failure_is_expected() -> None:
 @pytest.fixture
 def session(monkeypatch: pytest.MonkeyPatch) -> Any:
     """A session as far as translating needs one: a cluster's, whose Python lacks two packages."""
-    told = Python("/usr/bin/python3", "3.11.2", lacks=("numpy", "pyarrow"), host="node7")
+    told = Python(
+        executable="/usr/bin/python3", version="3.11.2", lacks=("numpy", "pyarrow"), host="node7"
+    )
     monkeypatch.setattr(pythons, "ask_worker", lambda spark: told)
     return SimpleNamespace(conf={"spark.master": "yarn"})
 

@@ -125,7 +125,7 @@ def test_the_option_is_a_whole_number(wrong):
 def test_a_machine_without_so_many_gpus_says_so(spark: SparkSession):
     data = spark.range(20).selectExpr("id / 20.0D AS x", "id / 10.0D AS y")
     model = FakeEstimator.of(linear())._model
-    estimator = FakeEstimator(model, EngineOptions(2, num_gpus_per_worker=999))
+    estimator = FakeEstimator(model, EngineOptions(num_workers=2, num_gpus_per_worker=999))
     with (
         pytest.warns(UserWarning, match="share out"),
         pytest.raises(

@@ -72,8 +72,14 @@ def exchange(specs, shares, arrays, *, keep_rows=False, repeat=1):
 @pytest.mark.parametrize("size", [1, 2, 3])
 def test_dense_gradients_are_weighed_by_rows(size):
     random = np.random.default_rng(0)
-    specs = [GradientSpec((3, 5), F32, False), GradientSpec((7,), F64, False)]
-    specs += [GradientSpec((), F32, False), GradientSpec((2, 2), F16, False)]
+    specs = [
+        GradientSpec(shape=(3, 5), dtype=F32, sparse=False),
+        GradientSpec(shape=(7,), dtype=F64, sparse=False),
+    ]
+    specs += [
+        GradientSpec(shape=(), dtype=F32, sparse=False),
+        GradientSpec(shape=(2, 2), dtype=F16, sparse=False),
+    ]
     shares = [5, 2, 1][:size]
     arrays = [[random.normal(size=s.shape).astype(s.dtype) for s in specs] for _ in shares]
     found, calls = exchange(specs, shares, arrays, repeat=3)
@@ -86,7 +92,10 @@ def test_dense_gradients_are_weighed_by_rows(size):
 
 
 def test_rank_without_rows_gives_nothing_not_even_nan():
-    specs = [GradientSpec((3,), F32, False), GradientSpec((9, 2), F32, True)]
+    specs = [
+        GradientSpec(shape=(3,), dtype=F32, sparse=False),
+        GradientSpec(shape=(9, 2), dtype=F32, sparse=True),
+    ]
     good = [np.ones(3, F32), np.ones((1, 2), F32), np.array([4])]
     bad = [np.full(3, np.nan, F32), np.full((1, 2), np.nan, F32), np.array([0])]
     (dense, values, indices), _ = exchange(specs, [2, 0], [good, bad], keep_rows=True)
@@ -106,7 +115,10 @@ def dense_of(values, indices, shape):
 )
 def test_sparse_gradients_travel_as_the_fewer_bytes(rows, keep, as_rows):
     random = np.random.default_rng(0)
-    specs = [GradientSpec((50, 3), F32, True), GradientSpec((4,), F32, False)]
+    specs = [
+        GradientSpec(shape=(50, 3), dtype=F32, sparse=True),
+        GradientSpec(shape=(4,), dtype=F32, sparse=False),
+    ]
     arrays = [
         [
             random.normal(size=(rows + k, 3)).astype(F32),
@@ -135,7 +147,7 @@ def test_results_are_not_overwritten_while_somebody_holds_them():
         def all_reduce(self, array):
             pass
 
-    fused = FusedSum(Alone(), [GradientSpec((4,), F32, False)], keep_rows=False)
+    fused = FusedSum(Alone(), [GradientSpec(shape=(4,), dtype=F32, sparse=False)], keep_rows=False)
     (first,) = fused(1, 1, np.ones(4, F32))
     (second,) = fused(1, 1, np.zeros(4, F32))
     assert first.tolist() == [1.0] * 4 and second.tolist() == [0.0] * 4

@@ -93,7 +93,7 @@ def called(data, framework, config):
 
     sys.calls_of_the_creator = 0
     job = job_of(TrainJob, counting, data.spec, config=config, framework=framework)
-    plugin, world = plugin_of(job), World(Alone(), lambda progress: None)
+    plugin, world = plugin_of(job), World(collective=Alone(), report=lambda progress: None)
     plugin.prepare(job, world)
     plugin.make(job)
     plugin.train(job, data.rows(0, 32), None, world)

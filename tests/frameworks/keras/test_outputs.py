@@ -73,7 +73,7 @@ def test_a_worker_with_one_row_shows_the_model_two():
 
     for rows in (0, 1, 2, 5):
         data = Data.of(columns(rows), (rows,), features=("x",))
-        plan = Plan((rows, 5), 4, 0, False)
+        plan = Plan(counts=(rows, 5), batch_size=4, seed=0, shuffle=False)
         feed = Feed(plan, 0, data.shards[0], dict, lambda arrays: arrays["x"], counted=True)
         assert feed.sample().shape == (2, 4)
 

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.timeout(300)
 
 ROWS = 15
 NAMES = ("a", "b", "c")
-SPEC = FeatureSpec(tuple(ColumnSpec(name, "float32") for name in NAMES))
+SPEC = FeatureSpec(features=tuple(ColumnSpec(name=name, dtype="float32") for name in NAMES))
 X = np.random.default_rng(0).normal(size=(ROWS, 3)).astype(np.float32)
 COLUMNS = {name: np.ascontiguousarray(X[:, k]) for k, name in enumerate(NAMES)}
 

@@ -142,7 +142,7 @@ def test_a_package_that_is_not_there_is_named_with_the_python_that_lacks_it():
     assert first.startswith("the package 'nowhere' is not installed on the worker ")
     assert first.endswith(f"whose Python is {sys.executable}")
     assert second.startswith(f"Install it there: {sys.executable} -m pip install nowhere")
-    assert found.details["module"] == "nowhere"
+    assert found.module == "nowhere"
     assert "zoo-orca[torch]" in str(missing(ModuleNotFoundError("", name="torch"), "torch"))
 
 

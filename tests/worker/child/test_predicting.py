@@ -39,9 +39,17 @@ class Model:
 
 
 def calls(model: Model, *outputs: OutputSpec, batch_size: int | None = None) -> Calls:
-    spec = FeatureSpec((ColumnSpec("x", "float32"),))
+    spec = FeatureSpec(features=(ColumnSpec(name="x", dtype="float32"),))
     recipe = train_job(linear()).model
-    job = PredictJob(recipe, spec, None, 0, 1, batch_size=batch_size, outputs=outputs)
+    job = PredictJob(
+        model=recipe,
+        columns=spec,
+        state=None,
+        seed=0,
+        threads=1,
+        batch_size=batch_size,
+        outputs=outputs,
+    )
     return Calls(model, job)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.worker.group import Group, train_job
+from zoo.orca.wire.messages.results import Outcome
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -139,7 +140,7 @@ def looking(path, changed):
         seen(path)
         if changed:
             change(changed)
-        return LinearModel(1)
+        return LinearModel(features=1)
 
     return creator
 
@@ -155,7 +156,7 @@ def test_a_job_finds_a_fresh_process(tmp_path: Path) -> None:
             path = str(tmp_path / f"seen{number}")
             job = train_job(looking(path, changed))
             done = group.run(job, ROWS, tmp_path / str(number))
-            assert [message.kind for message in done] == ["done"], done
+            assert [type(message) for message in done] == [Outcome], done
             found.append(json.loads(Path(path).read_text()))
             drawn.append(json.loads(Path(f"{path}.random").read_text()))
     finally:
@@ -183,12 +184,12 @@ def test_what_a_job_has_changed_does_not_stop_it_or_the_next(tmp_path: Path) -> 
         shutil.rmtree(os.getcwd())
         sys.stdout = None
         del sys.stderr
-        return LinearModel(1)
+        return LinearModel(features=1)
 
     group = Group(1)
     try:
         for number in range(2):
             done = group.run(train_job(creator), ROWS, tmp_path / str(number))
-            assert [message.kind for message in done] == ["done"], done
+            assert [type(message) for message in done] == [Outcome], done
     finally:
         group.close()

@@ -16,6 +16,8 @@ import pytest
 from tests.fake_estimator import linear
 from tests.worker.group import Group, train_job
 from zoo.orca.errors import WorkerDiedError
+from zoo.orca.wire.messages.pipe import Listening, RunJob
+from zoo.orca.wire.messages.results import Failure, Outcome
 from zoo.orca.wire.packing import State
 from zoo.orca.worker.task.child_process import Child, acquire, release
 
@@ -34,10 +36,10 @@ def pair() -> Iterator[Group]:
 def test_a_job_and_another_one_on_the_same_children(pair: Group, tmp_path: Path) -> None:
     first = pair.run(train_job(linear()), ROWS, tmp_path / "1")
     second = pair.run(train_job(linear()), ROWS, tmp_path / "2")
-    assert [message.kind for message in first + second] == ["done"] * 4
-    assert first[0].values["history"] == first[1].values["history"]
-    assert first[1].blob == b""
-    weights = [State.from_bytes(done.blob).tensors["weights/w"] for done in (first[0], second[0])]
+    assert [type(message) for message in first + second] == [Outcome] * 4
+    assert first[0].history == first[1].history
+    assert first[1].state == b""
+    weights = [State.from_bytes(done.state).tensors["weights/w"] for done in (first[0], second[0])]
     np.testing.assert_array_equal(weights[0], weights[1])
 
 
@@ -47,12 +49,12 @@ def test_a_failure_reaches_everybody_and_the_children_serve_on(pair: Group, tmp_
             raise OSError("disk on fire")
 
     failed = pair.run(train_job(linear(on_step=on_step)), ROWS, tmp_path / "1")
-    assert [message.kind for message in failed] == ["failed", "failed"]
-    assert failed[0].values["error"] == "PeerLostError"
-    assert failed[1].values["error"] == "WorkerError"
-    assert "disk on fire" in failed[1].values["traceback"]
+    assert [type(message) for message in failed] == [Failure, Failure]
+    assert failed[0].error == "PeerLostError"
+    assert failed[1].error == "WorkerError"
+    assert "disk on fire" in failed[1].traceback
     done = pair.run(train_job(linear()), ROWS, tmp_path / "2")
-    assert [message.kind for message in done] == ["done", "done"]
+    assert [type(message) for message in done] == [Outcome, Outcome]
 
 
 @pytest.mark.parametrize(
@@ -60,7 +62,7 @@ def test_a_failure_reaches_everybody_and_the_children_serve_on(pair: Group, tmp_
     [
         (lambda config: None, "ModelError", "returned a NoneType"),
         (lambda config: config["missing"], "WorkerError", "KeyError"),
-        (lambda config: __import__("no_such_module"), "WorkerError", "no_such_module"),
+        (lambda config: __import__("no_such_module"), "MissingPackageError", "no_such_module"),
     ],
 )
 def test_a_creators_failure_is_told_before_rows_are_there(
@@ -68,13 +70,14 @@ def test_a_creators_failure_is_told_before_rows_are_there(
 ) -> None:
     child = Child({})
     try:
-        job = {"directory": str(tmp_path), "host": "127.0.0.1", "rank": 0, "size": 1, "cpus": []}
-        child.send("job", pickle.dumps(train_job(creator)), **job)
-        failed = child.wait("failed", heartbeat=30)
-        assert failed.values["error"] == error
-        assert words in failed.values["message"]
+        job = pickle.dumps(train_job(creator))
+        where = {"directory": str(tmp_path), "host": "127.0.0.1"}
+        child.send(RunJob(job=job, rank=0, size=1, cpus=(), **where))
+        failed = child.wait(Failure, heartbeat=30)
+        assert failed.error == error
+        assert words in failed.message
         # A module of the user's is no matter of the framework's package.
-        assert "zoo-orca[" not in failed.values["message"]
+        assert "zoo-orca[" not in failed.message
     finally:
         child.stop()
 
@@ -86,9 +89,9 @@ def test_a_killed_peer(pair: Group, tmp_path: Path) -> None:
 
     started = time.monotonic()
     words = pair.run(train_job(linear(on_step=on_step)), ROWS, tmp_path)
-    assert words[0].values["error"] == "WorkerDiedError"
-    assert "SIGKILL" in words[0].values["text"]
-    assert words[1].values["error"] == "PeerLostError"
+    assert words[0].error == "WorkerDiedError"
+    assert "SIGKILL" in words[0].message
+    assert words[1].error == "PeerLostError"
     assert time.monotonic() - started < 15
 
 
@@ -110,13 +113,13 @@ def test_an_attempt_that_was_lost_is_gone_on_with(pair: Group, tmp_path: Path, m
     unbroken = pair.run(job, ROWS, tmp_path / "1")
     stop.touch()
     broken = pair.run(job, ROWS, tmp_path / "2")
-    assert [message.kind for message in broken] == ["failed", "failed"]
+    assert [type(message) for message in broken] == [Failure, Failure]
     kept = sorted(path.name for path in (tmp_path / "m" / "fit-1").iterdir())
     assert kept == ["00000001.state", "00000002.state"]
     stop.unlink()
     resumed = pair.run(job, ROWS, tmp_path / "3")
-    assert resumed[0].values["history"] == unbroken[0].values["history"]
-    assert resumed[0].blob == unbroken[0].blob
+    assert resumed[0].history == unbroken[0].history
+    assert resumed[0].state == unbroken[0].state
     assert not (tmp_path / "m" / "fit-1").exists()
 
 
@@ -128,11 +131,12 @@ def test_a_child_dies_with_its_task_and_takes_the_rows_along(tmp_path: Path) -> 
 import pickle, sys, time
 from tests.fake_estimator import linear
 from tests.worker.group import train_job
+from zoo.orca.wire.messages.pipe import Listening, RunJob
 from zoo.orca.worker.task.child_process import Child
 child = Child({{}})
-child.send("job", pickle.dumps(train_job(linear())), directory={str(spooled)!r}, host="127.0.0.1",
-           rank=0, size=1, cpus=[])
-child.wait("listening", heartbeat=30)
+child.send(RunJob(directory={str(spooled)!r}, host="127.0.0.1", rank=0, size=1, cpus=(),
+                  job=pickle.dumps(train_job(linear()))))
+child.wait(Listening, heartbeat=30)
 print(child.pid, flush=True)
 time.sleep(60)
 """
@@ -168,7 +172,7 @@ def test_a_child_that_ends_in_silence_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(ending)  # Python runs it before anything else
     child = Child({"PYTHONPATH": str(tmp_path)})
     with pytest.raises(WorkerDiedError, match="exit code 3"):
-        child.wait("listening", heartbeat=30)
+        child.wait(Listening, heartbeat=30)
     assert "no licence" in child.log
 
 

@@ -28,7 +28,7 @@ def _spooled(directory: Path, blocks: list[tuple[int, int]]) -> dict[str, np.nda
     for origin, size in blocks:
         rows = [(10 * origin + k, [origin, k], f"{origin}.{k}".encode()) for k in range(size)]
         spooling.add(batch_of(SPEC, rows, origin=origin))
-    return open_rows(spooling.finish().files["train"], SPEC)
+    return open_rows(spooling.finish().train.file, SPEC)
 
 
 @given(blocks=BLOCKS, block_bytes=st.sampled_from([1, 40, 1 << 20]))

@@ -51,7 +51,7 @@ def test_rows_come_back_from_a_file(tmp_path_factory, table, cuts, block):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(spool_module, "BLOCK_BYTES", block)
         done = spool(directory, spec, cut(batch_of(spec, rows), cuts))
-    columns = open_rows(done.files["train"], filled(spec, done))
+    columns = open_rows(done.train.file, filled(spec, done))
     assert_holds(columns, spec, shapes, rows)
 
 
@@ -72,7 +72,7 @@ def test_numbers_are_mapped_not_read(tmp_path, monkeypatch, block):
     batch = batch_of(spec, [(True, 1, [1.0, 2.0]), (False, 2, [3.0, 4.0])])
     done = spool(tmp_path, spec, [batch, batch.slice(1)])
     allocated = pa.total_allocated_bytes()
-    columns = open_rows(done.files["train"], filled(spec, done))
+    columns = open_rows(done.train.file, filled(spec, done))
     assert pa.total_allocated_bytes() == allocated
     for array in columns.values():
         assert not array.flags.owndata
@@ -89,7 +89,7 @@ def test_strings_are_bytes(tmp_path):
     batch = pa.RecordBatch.from_arrays([text, lists, origin], ["c0", "c1", "origin"])
     done = spool(tmp_path, spec, [batch])
     for columns in (
-        open_rows(done.files["train"], filled(spec, done)),
+        open_rows(done.train.file, filled(spec, done)),
         batch_columns(batch, spec),
     ):
         assert columns["s"].tolist() == ["größe".encode(), b""]
@@ -101,14 +101,14 @@ def test_a_column_in_two_roles_is_one_array(tmp_path):
     spec = spec_of(x="int32")
     both = type(spec)(spec.features, spec.features)
     done = spool(tmp_path, both, [batch_of(both, [(1,)])])
-    assert list(open_rows(done.files["train"], filled(both, done))) == ["x"]
+    assert list(open_rows(done.train.file, filled(both, done))) == ["x"]
 
 
 def test_a_file_outlives_its_name(tmp_path):
     """The task removes the directory as soon as the job is done."""
     spec = spec_of(x="int32")
     done = spool(tmp_path, spec, [batch_of(spec, [(n,) for n in range(1000)])])
-    columns = open_rows(done.files["train"], filled(spec, done))
+    columns = open_rows(done.train.file, filled(spec, done))
     (tmp_path / "train.arrow").unlink()
     assert columns["x"].sum() == 499500
 
@@ -118,7 +118,7 @@ def test_rows_are_not_on_the_disk_twice(tmp_path, monkeypatch):
     spec = spec_of(x="int32", s="string")
     batch = batch_of(spec, [(1, b"a"), (2, b"b")])
     done = spool(tmp_path, spec, [batch, batch])
-    columns = open_rows(done.files["train"], filled(spec, done))
+    columns = open_rows(done.train.file, filled(spec, done))
     assert [path.name for path in tmp_path.iterdir()] == ["train.arrow.columns"]
     assert columns["x"].tolist() == [1, 2, 1, 2]
     assert columns["s"].tolist() == [b"a", b"b", b"a", b"b"]

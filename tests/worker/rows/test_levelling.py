@@ -50,7 +50,7 @@ def levelled_rows(directory: Path, counts, block_bytes=1 << 20):
             for start in range(0, count, 4):
                 some = range(first + start, first + min(count, start + 4))
                 spooling.add(batch_of(SPEC, [row(number) for number in some], origin=start))
-            files.append(spooling.finish().files["train"])
+            files.append(spooling.finish().train.file)
         first += count
     barrier, messages = threading.Barrier(len(counts)), [None] * len(counts)
     group = [Gathering(rank, messages, barrier) for rank in range(len(counts))]

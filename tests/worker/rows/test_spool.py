@@ -1,7 +1,5 @@
 """Spooling: rows to files, faults to findings."""
 
-import json
-
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -10,6 +8,7 @@ from hypothesis import strategies as st
 
 from tests.worker.some_rows import batch_of, filled, nested, problem_of, spec_of, spool
 from zoo.orca.wire.faults import OTHER_LENGTHS
+from zoo.orca.wire.messages.rows import TO_PEERS
 from zoo.orca.worker.rows.dataset import open_rows
 
 pytestmark = pytest.mark.timeout(120)
@@ -22,8 +21,8 @@ M = spec_of(m=("int32", (None, None)))
 def test_a_file_is_arrow_with_columns_by_position(tmp_path):
     spec = spec_of(**{"odd. `name": "int32", "v": ("bool", (None,))})
     done = spool(tmp_path, spec, [batch_of(spec, [(1, [True, False]), (2, [True, True])])])
-    assert done.files == {"train": str(tmp_path / "train.arrow")}
-    with pa.ipc.open_file(done.files["train"]) as file:
+    assert (done.train.file, done.validation) == (str(tmp_path / "train.arrow"), None)
+    with pa.ipc.open_file(done.train.file) as file:
         table = file.read_all()
     assert table.schema.names == ["c0", "c1"]
     assert table.to_pydict() == {"c0": [1, 2], "c1": [[1, 0], [1, 1]]}
@@ -37,10 +36,10 @@ def test_train_and_validation_part(tmp_path):
         batch_of(XV, [(6, [6.0])], [True]),
     ]
     done = spool(tmp_path, XV, batches, validate=True)
-    assert done.rows == {"train": 3, "validation": 3}
+    assert (done.train.rows, done.validation.rows) == (3, 3)
     spec = filled(XV, done)
     for name, expected in (("train", [1, 2, 4]), ("validation", [3, 5, 6])):
-        rows = open_rows(done.files[name], spec)
+        rows = open_rows(getattr(done, name).file, spec)
         assert rows["x"].tolist() == expected
         assert rows["v"].tolist() == [[float(x)] for x in expected]
 
@@ -52,23 +51,23 @@ def test_zero_rows(tmp_path, validate):
         directory = tmp_path / str(number)
         directory.mkdir()
         done = spool(directory, XV, batches, validate)
-        assert done.rows == {"train": 0, "validation": 0}
+        assert done.train.rows == 0
         assert done.findings == ()
-        assert len(done.files) == 1 + validate
+        assert (done.validation is not None and done.validation.rows == 0) == validate
 
 
 def test_a_rank_without_rows_reads_what_the_others_agreed_on(tmp_path):
     (tmp_path / "other").mkdir()
     empty = spool(tmp_path, XV, [])
     other = spool(tmp_path / "other", XV, [batch_of(XV, [(1, [1.0, 2.0])])])
-    rows = open_rows(empty.files["train"], filled(XV, empty, other))
+    rows = open_rows(empty.train.file, filled(XV, empty, other))
     assert rows["x"].shape == (0,)
     assert rows["v"].shape == (0, 2)
 
 
-def test_what_is_told_is_json(tmp_path):
+def test_what_is_told_arrives_as_it_was(tmp_path):
     done = spool(tmp_path, XV, [batch_of(XV, [(None, [1.0, None]), (1, None)])])
-    assert json.loads(json.dumps(done.to_json())) == done.to_json()
+    assert TO_PEERS.from_bytes(done.to_bytes()) == done
 
 
 def test_nulls_are_counted_over_all_batches(tmp_path):
@@ -85,7 +84,7 @@ def test_nulls_are_counted_over_all_batches(tmp_path):
 def test_nan_is_a_value(tmp_path):
     spec = spec_of(f="float32", v=("float32", (None,)))
     done = spool(tmp_path, spec, [batch_of(spec, [(float("nan"), [float("nan")])])])
-    assert np.isnan(open_rows(done.files["train"], filled(spec, done))["f"]).all()
+    assert np.isnan(open_rows(done.train.file, filled(spec, done))["f"]).all()
 
 
 def test_nulls_at_every_level(tmp_path):
@@ -199,5 +198,5 @@ def test_slices_count_only_their_own_rows(tmp_path_factory, rows, data):
     dirt = [(None,), ([1, 2, 3],), ([None, 1],)]
     whole = batch_of(spec, [*dirt, *((row,) for row in rows), *dirt])
     done = spool(tmp_path_factory.mktemp("spool"), spec, [whole.slice(3, len(rows))])
-    read = open_rows(done.files["train"], filled(spec, done))
+    read = open_rows(done.train.file, filled(spec, done))
     assert read["v"].tolist() == rows

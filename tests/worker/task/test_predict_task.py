@@ -17,6 +17,7 @@ from tests.worker.group import train_job
 from zoo.orca.errors import DataError, OrcaError, WorkerDiedError
 from zoo.orca.wire.features import ColumnSpec, FeatureSpec
 from zoo.orca.wire.job import PredictJob
+from zoo.orca.wire.messages.pipe import Batches, Predictions
 from zoo.orca.wire.outputs import OutputSpec
 from zoo.orca.wire.packing import State
 from zoo.orca.worker.task import child_process as children
@@ -37,10 +38,14 @@ def no_child_stays() -> Iterator[None]:
 def packed_job() -> bytes:
     """Predict 3 x with the framework in numpy."""
     state = State({"weights/w": np.array([WEIGHT])}, {"framework": "fake", "epoch": 0, "step": 0})
-    spec = FeatureSpec((ColumnSpec("x", "float32"),))
+    spec = FeatureSpec(features=(ColumnSpec(name="x", dtype="float32"),))
     outputs = (OutputSpec(name="prediction", dtype="float32", row_shape=()),)
     model = train_job(linear()).model
-    return pickle.dumps(PredictJob(model, spec, state.to_bytes(), 0, 1, outputs=outputs))
+    return pickle.dumps(
+        PredictJob(
+            model=model, columns=spec, state=state.to_bytes(), seed=0, threads=1, outputs=outputs
+        )
+    )
 
 
 def batches(*sizes: int) -> Iterator[pa.RecordBatch]:
@@ -87,7 +92,7 @@ def test_the_next_rows_are_taken_and_sent_before_the_last_are_answered(
 
     def noted(kind: str, original: Any) -> Any:
         def method(self: Any, *arguments: Any, **options: Any) -> Any:
-            if arguments[0] in ("batches", "predictions"):
+            if isinstance(arguments[0], Batches) or arguments[0] is Predictions:
                 events.append(kind)
             return original(self, *arguments, **options)
 

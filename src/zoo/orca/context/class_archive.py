@@ -52,7 +52,7 @@ _UNUSED_DAYS = 30
 _logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ClassArchive:
     """The archive that fits one Java and one Spark, there or still to be made.
 
@@ -161,7 +161,7 @@ def find_class_archive(
         return None
     needless = path.exists() or class_archive_maker.failure_of(path).exists()
     classes = None if needless or against else path.with_suffix(f".{uuid.uuid4().hex}.classes")
-    return ClassArchive(path, java.home / "bin" / "java", classes)
+    return ClassArchive(path=path, java=java.home / "bin" / "java", classes=classes)
 
 
 def _key(java: Java, spark_home: Path, conf: Mapping[str, str], environ: Mapping[str, str]) -> str:

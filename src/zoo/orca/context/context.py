@@ -2,8 +2,8 @@
 
 ::
 
-    init_orca_context -> request.SessionRequest -> clusters.plan_launch -> java.start_gateway -> session
-                         what was asked     Spark configuration     a quiet JVM
+    init_orca_context -> SessionRequest -> clusters.plan_launch -> java.start_gateway -> session
+                         what was asked    Spark configuration     a quiet JVM
 
 An active session is adopted, whoever created it. Only a session that was created here is stopped
 here.
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from zoo.orca.context.spark_context import OrcaSparkContext
 
 
-@dataclass
+@dataclass(kw_only=True)
 class _State:
     """Everything this file remembers between calls."""
 

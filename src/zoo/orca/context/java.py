@@ -50,7 +50,7 @@ _CHATTER = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Java:
     """One Java on this machine.
 
@@ -103,7 +103,7 @@ def find_java(
         description = _description(home / "bin" / "java")
         version = _version(description)
         if version is not None and version >= OLDEST:
-            return Java(home, version, description)
+            return Java(home=home, version=version, description=description)
         tried.append(f"{home} ({'does not run' if version is None else f'Java {version}'})")
     if tried:
         found = f"none of the Java found here is new enough: {', '.join(tried)}"

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from pyspark.sql import DataFrame
 
 from zoo.orca.driver.predict import predict_lazily
-from zoo.orca.driver.stage import Outcome, StageSettings, run_stage
+from zoo.orca.driver.stage import StageSettings, run_stage
 from zoo.orca.errors import UnevenRowsError
 from zoo.orca.wire.job import Job, PredictJob
+from zoo.orca.wire.messages.results import Outcome
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,10 +1,9 @@
 """One barrier stage: ships a job with its rows, collects the outcome, translates what failed."""
 
 import contextlib
-import json
 import pickle
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
@@ -22,16 +21,16 @@ from zoo.orca.driver.session.shipping import ship_package
 from zoo.orca.driver.session.slots import check_slots
 from zoo.orca.errors import DataError
 from zoo.orca.wire.faults import NO_ROWS
-from zoo.orca.wire.job import Failure, Job
-from zoo.orca.wire.outputs import OutputSpec
+from zoo.orca.wire.job import Job
+from zoo.orca.wire.messages.results import RESULTS, Failure, Outcome
 from zoo.orca.wire.packing import join
-from zoo.orca.worker.task.barrier_task import INCOMPLETE, RESULT_SCHEMA, TaskOptions, make_task
+from zoo.orca.worker.task.barrier_task import RESULT_SCHEMA, TaskOptions, make_task
 
 #: Where Spark keeps the description of the jobs of a thread.
 _DESCRIPTION = "spark.job.description"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StageSettings:
     """How a stage runs, apart from what it computes.
 
@@ -59,17 +58,8 @@ class StageSettings:
     name: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a stage came to: rank 0's values and state."""
-
-    values: dict[str, Any]
-    state: bytes = b""
-    outputs: tuple[OutputSpec, ...] = field(default=())
-
-
 def run_stage(frame: DataFrame, job: Job, settings: StageSettings, title: str) -> Outcome:
-    """Run `job` over `frame`, which has one partition for each worker.
+    """Run `job` over `frame`, which has one partition for each worker; return rank 0's outcome.
 
     Parameters
     ----------
@@ -135,7 +125,7 @@ def is_left_over(failures: list[Failure], workers: int) -> bool:
     """
     if not all(failure.error == "PeerLostError" for failure in failures):
         return False
-    incomplete = any(INCOMPLETE in failure.details for failure in failures)
+    incomplete = any(failure.incomplete for failure in failures)
     return incomplete or 0 < len(failures) < workers
 
 
@@ -150,8 +140,8 @@ def _collected(results: DataFrame, workers: int, full: bool) -> list[dict[str, A
 
 
 def _failures(rows: list[dict[str, Any]]) -> list[Failure]:
-    headers = [json.loads(row["header"]) for row in rows if row["header"] is not None]
-    return [Failure.from_json(h["failure"]) for h in headers if "failure" in h]
+    results = [RESULTS.from_text(row["header"]) for row in rows if row["header"] is not None]
+    return [result for result in results if isinstance(result, Failure)]
 
 
 def _outcome(rows: list[dict[str, Any]]) -> Outcome:
@@ -159,9 +149,11 @@ def _outcome(rows: list[dict[str, Any]]) -> Outcome:
     if failures:
         raise_failure(failures)
     pieces = sorted((row for row in rows if row["rank"] == 0), key=lambda row: int(row["piece"]))
-    values = json.loads(pieces[0]["header"])["done"]
-    outputs = tuple(OutputSpec.from_json(output) for output in values["outputs"])
-    return Outcome(values, join(piece["payload"] for piece in pieces), outputs)
+    state = join(piece["payload"] for piece in pieces)
+    result = RESULTS.from_text(pieces[0]["header"], state)
+    if isinstance(result, Failure):
+        raise_failure([result])
+    return result
 
 
 class _described:

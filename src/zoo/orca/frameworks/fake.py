@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from zoo.orca.errors import ModelError
 from zoo.orca.wire.features import FeatureSpec
-from zoo.orca.wire.job import EvaluateJob, Job, PredictJob, Progress, TrainJob
+from zoo.orca.wire.job import EvaluateJob, Job, PredictJob, TrainJob
+from zoo.orca.wire.messages.progress import EpochBegan, EpochEnded, Progress
 from zoo.orca.wire.outputs import OutputSpec
 from zoo.orca.wire.packing import State, unpack
 from zoo.orca.worker.plugin import (
@@ -33,7 +34,7 @@ from zoo.orca.worker.plugin import (
 _OUTPUTS = (OutputSpec(name="prediction", dtype="float32", row_shape=()),)
 
 
-@dataclass
+@dataclass(kw_only=True)
 class LinearModel:
     """One weight a feature, trained by gradient descent on the mean squared error.
 
@@ -81,8 +82,9 @@ class FakeFramework:
         steps = job.steps_per_epoch or rows.plan.steps_per_pass
         order = rows.plan.steps(world.rank, step)
         history: dict[str, list[float]] = {"loss": []}
-        for epoch in range(job.initial_epoch, job.initial_epoch + job.epochs):
-            _tell(world, "epoch", epoch, job, steps)
+        last = job.initial_epoch + job.epochs
+        for epoch in range(job.initial_epoch, last):
+            _tell(world, EpochBegan(epoch=epoch, epochs=last, steps=steps))
             sums = np.zeros(2)
             for chosen in itertools.islice(order, steps):
                 if model.on_step is not None:
@@ -93,11 +95,12 @@ class FakeFramework:
             if validation is not None:
                 value = _mean_squared_error(model, validation, job.validation_steps, world)
                 history.setdefault("val_loss", []).append(value)
-            _tell(world, "epoch_end", epoch, job, steps, {k: v[-1] for k, v in history.items()})
+            logs = {name: values[-1] for name, values in history.items()}
+            _tell(world, EpochEnded(epoch=epoch, epochs=last, steps=steps, logs=logs))
             state = _state(model, epoch + 1, step)
             if world.checkpoint is not None:
                 world.checkpoint(functools.partial(_state, model, epoch + 1, step), history)
-        return Trained(history, state, _OUTPUTS)
+        return Trained(history=history, state=state, outputs=_OUTPUTS)
 
     def evaluate(self, job: EvaluateJob, rows: Rows, world: World) -> Evaluated:
         """Return the mean squared error over all workers' rows."""
@@ -193,14 +196,6 @@ def _mean_squared_error(model: LinearModel, rows: Rows, steps: int | None, world
     return float(sums[0] / sums[1])
 
 
-def _tell(
-    world: World,
-    kind: str,
-    epoch: int,
-    job: TrainJob,
-    steps: int,
-    logs: dict[str, float] | None = None,
-) -> None:
+def _tell(world: World, progress: Progress) -> None:
     if world.rank == 0:
-        last = job.initial_epoch + job.epochs
-        world.report(Progress(kind, 0, "", epoch, last, steps, steps, logs=logs or {}))
+        world.report(progress)

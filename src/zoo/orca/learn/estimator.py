@@ -4,6 +4,7 @@ A framework's estimator (`zoo.orca.learn.tf2.Estimator`) adds the original signa
 quirks, turns them into the jobs of `zoo.orca.wire.job`, and knows nothing more.
 """
 
+from dataclasses import asdict
 from typing import TypeVar
 
 from pyspark.sql import DataFrame
@@ -18,7 +19,6 @@ from zoo.orca.driver.frame.source import (
 from zoo.orca.driver.reports.display import say
 from zoo.orca.driver.reports.timings import describe
 from zoo.orca.driver.request import Request
-from zoo.orca.driver.stage import Outcome
 from zoo.orca.driver.storage import load_state, save_state
 from zoo.orca.errors import InvalidInputError, RowsNeededError, StateError
 from zoo.orca.files import read_bytes, remove_directory
@@ -34,6 +34,7 @@ from zoo.orca.wire.job import (
     Job,
     ModelSpec,
 )
+from zoo.orca.wire.messages.results import Outcome
 from zoo.orca.wire.outputs import OutputSpec
 from zoo.orca.wire.packing import State
 
@@ -140,14 +141,13 @@ class BaseEstimator:
     def _train(self, request: Request) -> TrainingStats:
         outcome = request.run()
         self._adopt(State.from_bytes(_state_of(outcome)), outcome)
-        timings = outcome.values["timings"]
-        if timings:
-            say(describe(timings))
-        return TrainingStats(outcome.values["history"], timings)
+        if outcome.timings:
+            say(describe(outcome.timings))
+        return TrainingStats(outcome.history, [asdict(one) for one in outcome.timings])
 
     def _evaluate(self, request: Request) -> dict[str, float]:
         outcome = request.run()
-        return {f"validation_{name}": value for name, value in outcome.values["metrics"].items()}
+        return {f"validation_{name}": value for name, value in outcome.metrics.items()}
 
     def _predict(
         self,
@@ -185,7 +185,7 @@ class BaseEstimator:
     def _adopt(self, state: State, outcome: Outcome | None = None) -> None:
         """Go on with `state`; what a stage has learnt about columns and outputs goes along."""
         if outcome:
-            state.meta[_COLUMNS] = outcome.values["columns"]
+            state.meta[_COLUMNS] = outcome.columns.to_json()
             state.meta[_OUTPUTS] = [output.to_json() for output in outcome.outputs]
             state.meta[_MODEL] = self._model.fingerprint()
         else:
@@ -224,7 +224,7 @@ class BaseEstimator:
         """Return a job for this process: no rows, but the columns that the model has seen."""
         return Job(
             model=self._model,
-            columns=self._seen_columns or FeatureSpec(()),
+            columns=self._seen_columns or FeatureSpec(features=()),
             state=self._state.to_bytes() if self._state else None,
             seed=self._options.seed,
             threads=0,
@@ -239,7 +239,7 @@ class BaseEstimator:
 
 def _state_of(outcome: Outcome) -> bytes:
     """Return the state that came with the rows, or through `model_dir` for its size."""
-    path = outcome.values["state_at"]
+    path = outcome.state_at
     if not path:
         return outcome.state
     data = read_bytes(path)

@@ -140,10 +140,12 @@ class KerasEstimator(KerasFiles):
             check_creator("compile_args_creator", compile_args_creator, arguments, "config")
         check_engine(backend, _ENGINES)
         model = ModelSpec(
-            cls._framework,
-            pack(model_creator, "model_creator"),
-            pack(checked_config(config), "config"),
-            pack(compile_args_creator, "compile_args_creator") if compile_args_creator else None,
+            framework=cls._framework,
+            creator=pack(model_creator, "model_creator"),
+            config=pack(checked_config(config), "config"),
+            compile_args=pack(compile_args_creator, "compile_args_creator")
+            if compile_args_creator
+            else None,
         )
         environment = {**environment, "TF_CPP_MIN_LOG_LEVEL": "2"}
         return cls(model, EngineOptions(environment=environment, noise=_NOISE, **options))

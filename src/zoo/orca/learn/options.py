@@ -7,7 +7,7 @@ from zoo.orca.errors import InvalidInputError
 from zoo.orca.learn.arguments import positive
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EngineOptions:
     """How an estimator's jobs run.
 

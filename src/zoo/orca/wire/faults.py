@@ -8,11 +8,12 @@ the same shapes, or to the same error.
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from zoo.orca.wire.features import ColumnSpec, FeatureSpec
+from zoo.orca.wire.messages.rows import Finding, Spooled
 
 Shapes = dict[str, tuple[int | None, ...]]
 
@@ -26,48 +27,14 @@ NO_ROWS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """Something about the rows of one data set on one worker.
-
-    Parameters
-    ----------
-    column : str
-        The user's name of the column.
-    data : str
-        "train" or "validation".
-    kind : str
-        "null": the value is null; "null inside": an array's element is; "length": arrays have
-        `length` elements at nesting `level`, which is no fault unless others differ.
-    rows : int
-        How many rows.
-    example : str
-        One of them, shortened.
-    level, length : int
-        Where `kind` is "length".
-    """
-
-    column: str
-    data: str
-    kind: str
-    rows: int
-    example: str
-    level: int = 0
-    length: int = 0
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON values."""
-        return asdict(self)
-
-
-def agree(spec: FeatureSpec, reports: Sequence[Mapping[str, Any]]) -> tuple[Shapes, str]:
+def agree(spec: FeatureSpec, reports: Sequence[Spooled]) -> tuple[Shapes, str]:
     """Return the shapes of the job's array columns, or what is wrong with the rows.
 
     Parameters
     ----------
     spec : FeatureSpec
-    reports : sequence of dict
-        What each rank's `zoo.orca.worker.rows.spool.Spooled.to_json` told, by rank.
+    reports : sequence of Spooled
+        What each rank told, by rank.
 
     Returns
     -------
@@ -76,10 +43,10 @@ def agree(spec: FeatureSpec, reports: Sequence[Mapping[str, Any]]) -> tuple[Shap
     problem : str
         A message for the user, or an empty string.
     """
-    findings = merge(Finding(**found) for report in reports for found in report["findings"])
+    findings = merge(found for report in reports for found in report.findings)
     rows = {
-        data: sum(int(report["rows"][data]) for report in reports)
-        for data in ("train", "validation")
+        "train": sum(report.train.rows for report in reports),
+        "validation": sum(one.validation.rows for one in reports if one.validation is not None),
     }
     problems = []
     shapes: Shapes = {}

@@ -14,7 +14,7 @@ DECODED = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ColumnSpec:
     """One column, or a stack of several that is one input.
 
@@ -52,7 +52,13 @@ class ColumnSpec:
     def from_json(cls, values: Mapping[str, Any]) -> "ColumnSpec":
         """Return the column that `to_json` described."""
         shape, parts = tuple(values["shape"]), tuple(values["parts"])
-        return cls(values["name"], values["dtype"], shape, parts, values.get("binary", False))
+        return cls(
+            name=values["name"],
+            dtype=values["dtype"],
+            shape=shape,
+            parts=parts,
+            binary=values.get("binary", False),
+        )
 
     def refused(self, taker: str) -> str:
         """Say that something takes no strings and no bytes, whichever it is, and the way out."""
@@ -70,7 +76,7 @@ class ColumnSpec:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureSpec:
     """The columns of a job by their roles.
 
@@ -124,7 +130,9 @@ class FeatureSpec:
             None if values[role] is None else tuple(values[role])
             for role in ("feature_keys", "label_keys")
         )
-        return cls(features, labels, feature_keys, label_keys)
+        return cls(
+            features=features, labels=labels, feature_keys=feature_keys, label_keys=label_keys
+        )
 
 
 def fill_shapes(spec: FeatureSpec, shapes: Mapping[str, tuple[int | None, ...]]) -> FeatureSpec:

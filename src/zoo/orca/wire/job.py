@@ -1,14 +1,13 @@
-"""What the driver asks of the workers, and what they answer.
+"""What the driver asks of the workers.
 
 Jobs travel inside the stage's closure and are unpickled on workers only; what comes back is a
-header in JSON and tensors in safetensors, so the driver never unpickles anything from a worker.
+message (`zoo.orca.wire.messages`), so the driver never unpickles anything from a worker.
 """
 
 import re
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from enum import Enum
 from hashlib import sha256
-from typing import Any, ClassVar
 
 from zoo.orca.wire.features import FeatureSpec
 from zoo.orca.wire.outputs import OutputSpec
@@ -40,7 +39,7 @@ class Placement(Enum):
     ONE_WORKER = 3
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSpec:
     """Which framework builds which model.
 
@@ -68,7 +67,7 @@ class ModelSpec:
         return sha256(b"".join(sha256(part).digest() for part in parts)).hexdigest()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """What all jobs have in common.
 
@@ -109,14 +108,33 @@ class Job:
     gpus: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class TrainJob(Job):
-    """Train for some epochs.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepwiseJob(Job):
+    """What training and evaluation have in common: all workers take their rows in the same steps.
 
     Parameters
     ----------
     batch_size : int
         Rows of one step over all workers together.
+    callbacks : bytes or None
+        A pickled list of the framework's callbacks.
+    verbose : int
+    options : TorchOptions or None
+        What PyTorch alone knows.
+    """
+
+    batch_size: int = 32
+    callbacks: bytes | None = None
+    verbose: int = 1
+    options: TorchOptions | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainJob(StepwiseJob):
+    """Train for some epochs.
+
+    Parameters
+    ----------
     epochs, initial_epoch : int
         Epochs are numbered from `initial_epoch` to ``initial_epoch + epochs``.
     steps_per_epoch : int or None
@@ -128,9 +146,6 @@ class TrainJob(Job):
     validation_freq : int or tuple of int
         Validate every so many epochs, or after these epochs (counted from 1).
     class_weight : dict of int to float, or None
-    callbacks : bytes or None
-        A pickled list of the framework's callbacks.
-    verbose : int
     max_state_bytes : int
         The largest state that may come back through the stage's rows; 0: no limit known.
     model_dir : str or None
@@ -139,11 +154,8 @@ class TrainJob(Job):
         The name of this `fit`, the same for every attempt at it.
     profile : bool
         Whether to find out where the time goes.
-    options : TorchOptions or None
-        What PyTorch alone knows.
     """
 
-    batch_size: int = 32
     epochs: int = 1
     initial_epoch: int = 0
     steps_per_epoch: int | None = None
@@ -151,32 +163,25 @@ class TrainJob(Job):
     validation_steps: int | None = None
     validation_freq: int | tuple[int, ...] = 1
     class_weight: dict[int, float] | None = None
-    callbacks: bytes | None = None
-    verbose: int = 1
     max_state_bytes: int = 0
     model_dir: str | None = None
     run: str = ""
     profile: bool = False
-    options: TorchOptions | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class EvaluateJob(Job):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluateJob(StepwiseJob):
     """Evaluate over one exact pass, or the first `steps` global batches of it."""
 
-    batch_size: int = 32
     steps: int | None = None
-    callbacks: bytes | None = None
-    verbose: int = 1
-    options: TorchOptions | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BuildJob(Job):
     """Build the model once and return its state and the signature of its outputs."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PredictJob(Job):
     """Predict; the model sees at most `batch_size` rows at once, None: as many as suit it.
 
@@ -185,64 +190,3 @@ class PredictJob(Job):
 
     batch_size: int | None = None
     outputs: tuple[OutputSpec, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Why a worker did not finish; `error` names a class of `zoo.orca.errors`.
-
-    Parameters
-    ----------
-    error : str
-    message : str
-        One or a few sentences for the user.
-    rank : int
-    host : str
-    traceback : str
-        The worker's own traceback, or an empty string.
-    log : tuple of str
-        The last lines its child printed.
-    details : dict
-        What else the driver needs to know (JSON values).
-    where : str
-        The part of the traceback that is the user's own, or an empty string.
-    """
-
-    error: str
-    message: str
-    rank: int = -1
-    host: str = ""
-    traceback: str = ""
-    log: tuple[str, ...] = ()
-    details: dict[str, Any] = field(default_factory=dict)
-    where: str = ""
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON values."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, values: dict[str, Any]) -> "Failure":
-        """Return the failure that `to_json` described."""
-        return cls(**{**values, "log": tuple(values["log"])})
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """One thing worth showing on the driver, sent by rank 0 only (logs: by every rank).
-
-    `kind` is one of `KINDS`; the fields that a kind does not use stay empty.
-    """
-
-    KINDS: ClassVar[tuple[str, ...]] = ("phase", "epoch", "step", "epoch_end", "log", "warning")
-
-    kind: str
-    rank: int = 0
-    text: str = ""
-    epoch: int = 0
-    epochs: int = 0
-    step: int = 0
-    steps: int = 0
-    rows: int = 0
-    seconds: float = 0.0
-    logs: dict[str, float] = field(default_factory=dict)

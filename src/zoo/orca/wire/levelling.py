@@ -11,7 +11,7 @@ who have too few, in rank order.
 from dataclasses import dataclass
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Move:
     """What one rank does.
 
@@ -39,6 +39,6 @@ def moves(counts: tuple[int, ...]) -> list[Move]:
     found, start = [], 0
     for count, goal in zip(counts, levelled(counts), strict=True):
         stop = start + max(0, goal - count)
-        found.append(Move(min(count, goal), start, stop))
+        found.append(Move(keeps=min(count, goal), start=start, stop=stop))
         start = stop
     return found

@@ -24,7 +24,7 @@ from types import CodeType, ModuleType
 _MOST_BYTES = 4 << 20
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
     """One module's text.
 
@@ -111,7 +111,7 @@ def sources_of(names: Iterable[str]) -> dict[str, Source]:
         text = decode_source(file.read_bytes()) if file.is_file() else ""
         is_package = file.is_dir() or file.name == "__init__.py"
         path = file / "__init__.py" if file.is_dir() else file
-        found[name] = Source(str(path), text, is_package)
+        found[name] = Source(path=str(path), text=text, is_package=is_package)
         package = name.rpartition(".")[0]
         todo += [package, *_imports(text, name if is_package else package)]
     too_much = sum(len(source.text) for source in found.values()) > _MOST_BYTES

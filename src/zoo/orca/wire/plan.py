@@ -28,7 +28,7 @@ Int64 = NDArray[np.int64]
 _TABLE_ENTRIES = 1 << 17
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """The steps of a job over rows that lie on several workers.
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 REPORT_PURPOSE = "report"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReportTo:
     """Where the driver listens, and the secret that both sides prove to know."""
 

@@ -1,16 +1,9 @@
-"""Messages over a pipe between a task and its child: a JSON header and raw bytes.
+"""Messages over a pipe between a task and its child."""
 
-Layout of a message: header length (4 bytes), blob length (8 bytes), both little-endian; then both.
-"""
-
-import json
-import struct
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
-_LENGTHS = struct.Struct("<IQ")
+from zoo.orca.wire.messages.codec import Channel, M, Message
 
 #: Bytes that an operating system's pipe should hold, where it can be told: with Linux's default of
 #: 64 KiB the two sides take turns a hundred times for one batch of predictions.
@@ -20,18 +13,6 @@ PIPE_BYTES = 1 << 20
 #: messages take another way, and may be there first.
 END_OF_LOG = "\0the log of this job ends"
 
-#: What one message carries: bytes, or anything that shows its memory as bytes.
-Blob = bytes | memoryview
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """One message: what it is, its JSON values and its bytes."""
-
-    kind: str
-    values: dict[str, Any] = field(default_factory=dict)
-    blob: bytes = b""
-
 
 class Sender:
     """Writes messages whole, from any thread."""
@@ -40,41 +21,27 @@ class Sender:
         self._stream = stream
         self._lock = threading.Lock()
 
-    def send(self, kind: str, blob: Blob | Sequence[Blob] = b"", /, **values: Any) -> None:
+    def send(self, message: Message) -> None:
         """Write one message.
-
-        Parameters
-        ----------
-        kind : str
-        blob : bytes, memoryview, or sequence of them
-            Several arrive as one, and are not put together here.
-        **values
-            JSON values.
 
         Raises
         ------
         OSError
             If the other side is gone.
         """
-        blobs = [blob] if isinstance(blob, (bytes, memoryview)) else blob
-        parts = [memoryview(one).cast("B") for one in blobs if len(one)]
-        header = json.dumps({"kind": kind, "values": values}).encode()
+        pieces = message.to_pieces()
         with self._lock:
-            self._stream.write(_LENGTHS.pack(len(header), sum(map(len, parts))))
-            self._stream.write(header)
-            for part in parts:
-                self._stream.write(part)
+            for piece in pieces:
+                self._stream.write(piece)
             self._stream.flush()
 
 
-def receive(stream: BinaryIO) -> Message | None:
-    """Read one message; None once the other side has closed the pipe, or died in mid-message."""
-    lengths = stream.read(_LENGTHS.size)
-    if len(lengths) < _LENGTHS.size:
-        return None
-    header_size, blob_size = _LENGTHS.unpack(lengths)
-    header, blob = stream.read(header_size), stream.read(blob_size)
-    if len(header) < header_size or len(blob) < blob_size:
-        return None
-    values = json.loads(header)
-    return Message(values["kind"], values["values"], blob)
+def receive(stream: BinaryIO, channel: Channel[M]) -> M | None:
+    """Read one message; None once the other side has closed the pipe, or died in mid-message.
+
+    Raises
+    ------
+    MessageError
+        If what comes is no message of this channel.
+    """
+    return channel.read(stream.read)

@@ -13,24 +13,25 @@ A plug-in never starts processes, opens files of rows or prints progress by itse
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from numpy.typing import NDArray
 
 from zoo.orca.errors import StateError
 from zoo.orca.wire.features import FeatureSpec
-from zoo.orca.wire.job import EvaluateJob, Job, PredictJob, Progress, TrainJob
+from zoo.orca.wire.job import EvaluateJob, Job, PredictJob, TrainJob
+from zoo.orca.wire.messages.progress import Progress
 from zoo.orca.wire.outputs import OutputSpec
 from zoo.orca.wire.packing import State
 from zoo.orca.wire.plan import Plan
 from zoo.orca.worker.collective.protocol import Collective
-from zoo.orca.worker.timings import Timings
+from zoo.orca.worker.timings import Stopwatch
 
 #: Rows by column name: arrays of shape (rows, *row shape); strings are object arrays of bytes.
 Columns = Mapping[str, NDArray[Any]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Rows:
     """One worker's rows of one data set, and the plan of all workers' steps over them.
 
@@ -42,7 +43,12 @@ class Rows:
     plan: Plan
 
 
-@dataclass(frozen=True, slots=True)
+#: One worker's part of a data set, of whatever kind it is: a union, of `Rows` alone as yet. The
+#: engine agrees on it and hands it on. Whoever needs to look inside asks which kind it is.
+Data: TypeAlias = Rows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class World:
     """Who this worker is, whom it talks to, and where it reports.
 
@@ -55,7 +61,7 @@ class World:
     collective: Collective
     report: Callable[[Progress], None]
     checkpoint: Callable[[Callable[[], State], Mapping[str, list[float]]], None] | None = None
-    timings: Timings | None = None
+    timings: Stopwatch | None = None
 
     @property
     def rank(self) -> int:
@@ -68,7 +74,7 @@ class World:
         return self.collective.size
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Trained:
     """What `Framework.train` returns; `history` and `state` are the same on every rank."""
 
@@ -147,11 +153,11 @@ class Framework(Protocol):
         another state. It is not called for predictions.
         """
 
-    def train(self, job: TrainJob, rows: Rows, validation: Rows | None, world: World) -> Trained:
+    def train(self, job: TrainJob, data: Data, validation: Data | None, world: World, /) -> Trained:
         """Train and return history and state."""
 
-    def evaluate(self, job: EvaluateJob, rows: Rows, world: World) -> Evaluated:
-        """Evaluate and return the metrics over all workers' rows."""
+    def evaluate(self, job: EvaluateJob, data: Data, world: World, /) -> Evaluated:
+        """Evaluate and return the metrics over all workers' data."""
 
     def build(self, job: Job, sample: Columns | None) -> Built:
         """Build the model, by its first batch if it needs one, and return its state.

@@ -15,8 +15,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from zoo.orca.errors import DataError
+from zoo.orca.wire.messages.codec import Blob, Payload
+from zoo.orca.wire.messages.pipe import Predictions
 from zoo.orca.wire.outputs import OutputSpec
-from zoo.orca.worker.pipes import Message, Sender
 from zoo.orca.worker.rows.arrays import from_numbers
 
 #: Whole numbers that Spark has no type for, and the next larger one that it has.
@@ -28,10 +29,10 @@ _WIDENED = {
 }
 
 
-def encode(batches: Sequence[pa.RecordBatch]) -> list[memoryview]:
+def encode(batches: Sequence[pa.RecordBatch]) -> Payload:
     """Return batches of one schema as the pieces of an Arrow stream, each copied once."""
     pieces = [batches[0].schema.serialize(), *(batch.serialize() for batch in batches)]
-    return [memoryview(piece) for piece in pieces]
+    return Payload(tuple(memoryview(piece) for piece in pieces))
 
 
 def decode(stream: bytes | memoryview) -> pa.RecordBatch:
@@ -63,29 +64,27 @@ class Output:
         return Output(values, (count, *self.shape[1:]))
 
 
-def send_outputs(sender: Sender, outputs: Sequence[NDArray[Any]], specs: list[OutputSpec]) -> None:
-    """Send the outputs of some rows, each in the dtype of its specification."""
+def predictions(outputs: Sequence[NDArray[Any]], specs: Sequence[OutputSpec]) -> Predictions:
+    """Return the outputs of some rows as a message, each in the dtype of its specification."""
     parts = [
         _text(output, spec) if spec.dtype == "string" else [output.reshape(-1).view(np.uint8).data]
         for output, spec in zip(outputs, specs, strict=True)
     ]
-    sender.send(
-        "predictions",
-        [piece for part in parts for piece in part],
-        shapes=[output.shape for output in outputs],
-        dtypes=[spec.dtype for spec in specs],
-        sizes=[sum(piece.nbytes for piece in part) for part in parts],
+    return Predictions(
+        shapes=tuple(output.shape for output in outputs),
+        dtypes=tuple(spec.dtype for spec in specs),
+        sizes=tuple(sum(len(piece) for piece in part) for part in parts),
+        values=Payload(tuple(piece for part in parts for piece in part)),
     )
 
 
-def read_outputs(message: Message) -> list[Output]:
-    """Return the outputs that "predictions" brings, not copied."""
-    found, start, blob = [], 0, memoryview(message.blob)
-    values = message.values
-    for shape, dtype, size in zip(values["shapes"], values["dtypes"], values["sizes"], strict=True):
+def read_outputs(message: Predictions) -> list[Output]:
+    """Return the outputs that a message brings, not copied."""
+    found, start, blob = [], 0, memoryview(message.values.whole)
+    for shape, dtype, size in zip(message.shapes, message.dtypes, message.sizes, strict=True):
         part = blob[start : start + size]
         flat = decode(part).column(0) if dtype == "string" else np.frombuffer(part, dtype)
-        found.append(Output(flat, tuple(shape)))
+        found.append(Output(flat, shape))
         start += size
     return found
 
@@ -123,7 +122,7 @@ def _numbers(values: NDArray[Any]) -> pa.Array:
     return array if wider is None else array.cast(wider)
 
 
-def _text(output: NDArray[Any], spec: OutputSpec) -> list[memoryview]:
+def _text(output: NDArray[Any], spec: OutputSpec) -> Sequence[Blob]:
     """Return strings, which frameworks have as bytes, as the pieces of an Arrow stream."""
     raw = [one.encode() if isinstance(one, str) else one for one in output.reshape(-1).tolist()]
     try:
@@ -133,7 +132,7 @@ def _text(output: NDArray[Any], spec: OutputSpec) -> list[memoryview]:
             f"the model's output {spec.name!r} holds bytes that are not UTF-8 text\n"
             "Return text, for example by tf.io.encode_base64"
         ) from error
-    return encode([pa.record_batch([text], ["text"])])
+    return encode([pa.record_batch([text], ["text"])]).pieces
 
 
 def _vectors(values: NDArray[Any], rows: int, length: int) -> pa.Array:

@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Callable
-from typing import Any
+
+from zoo.orca.wire.messages.results import Timings
 
 #: What a step's time is made of, in the order in which it is shown.
 PARTS = ("feed", "compute", "exchange", "callbacks")
 
 
-class Timings:
+class Stopwatch:
     """A stopwatch for one job on one worker.
 
     Parameters
@@ -44,6 +45,6 @@ class Timings:
         """Add time to a phase that went on beside others."""
         self.phases[phase] = self.phases.get(phase, 0.0) + seconds
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the figures as JSON values."""
-        return {"phases": self.phases, "steps": self.steps, "parts": self.parts}
+    def timings(self) -> Timings:
+        """Return the figures so far."""
+        return Timings(phases=dict(self.phases), steps=self.steps, parts=dict(self.parts))

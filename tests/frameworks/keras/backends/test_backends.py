@@ -389,7 +389,8 @@ def losing(job, data, rank):
             collective.all_reduce = all_reduce
         plugin = plugin_of(job)
         plugin.prepare(job, None)
-        return plugin.train(job, rows, None, World(collective, lambda progress: None))
+        world = World(collective=collective, report=lambda progress: None)
+        return plugin.train(job, rows, None, world)
 
     return run
 

@@ -141,7 +141,7 @@ def ours(config: dict[str, Any], framework: str) -> Any:
     )
     fields = {"config": config, "framework": framework, "batch_size": BATCH, "epochs": 2}
     job = job_of(TrainJob, shaped, data.spec, **fields)
-    plugin, world = plugin_of(job), World(Alone(), lambda progress: None)
+    plugin, world = plugin_of(job), World(collective=Alone(), report=lambda progress: None)
     plugin.prepare(job, world)
     trained = plugin.train(job, data.rows(0, BATCH, shuffle=False), None, world)
     tensors = trained.state.tensors

@@ -27,7 +27,7 @@ def ids(*names, renamed=""):
 def scored(keras_bench, inputs, data):
     if inputs == "nested" and keras_bench.family.config["keras"] == 2:
         pytest.skip("plain Keras 2 cannot call such a model")
-    spec = FeatureSpec(data.spec.features, feature_keys=data.spec.feature_keys)
+    spec = FeatureSpec(features=data.spec.features, feature_keys=data.spec.feature_keys)
     config = keras_bench.config(inputs=inputs)
     framework = keras_bench.family.framework
     job = predict_job(models.named, spec, config=config, framework=framework)
@@ -111,9 +111,9 @@ def test_labels_of_outputs_that_are_not_there_are_refused(keras_bench):
 
 
 def layout(columns, names, *, keyed):
-    specs = tuple(ColumnSpec(name, "float32") for name in columns)
-    inputs = [Input(name, (None, 1), "float32") for name in names]
-    return InputLayout(FeatureSpec(specs), inputs, list(names) if keyed else None)
+    specs = tuple(ColumnSpec(name=name, dtype="float32") for name in columns)
+    inputs = [Input(name=name, shape=(None, 1), dtype="float32") for name in names]
+    return InputLayout(FeatureSpec(features=specs), inputs, list(names) if keyed else None)
 
 
 def order(made):
@@ -139,8 +139,10 @@ def test_pairs_of_an_example_are_those_with_similar_names():
 
 
 def test_labels_of_a_model_whose_outputs_are_not_known_stay_as_they_are():
-    spec = FeatureSpec((), tuple(ColumnSpec(name, "float32") for name in ("b", "a")))
+    spec = FeatureSpec(
+        features=(), labels=tuple(ColumnSpec(name=name, dtype="float32") for name in ("b", "a"))
+    )
     made = InputLayout(spec, None, None)
     assert [part.column for part in made._labels] == ["b", "a"]
-    made = InputLayout(spec, None, None, Names(("a", "b"), keyed=False))
+    made = InputLayout(spec, None, None, Names(names=("a", "b"), keyed=False))
     assert [part.column for part in made._labels] == ["a", "b"]

@@ -110,7 +110,7 @@ def test_training_saving_and_predicting(keras_bench, kind):
 
 
 def job_of_predict(keras_bench, config, data, state):
-    spec, framework = FeatureSpec(data.spec.features), keras_bench.family.framework
+    spec, framework = FeatureSpec(features=data.spec.features), keras_bench.family.framework
     return predict_job(looked_up, spec, config=config, framework=framework, state=state)
 
 

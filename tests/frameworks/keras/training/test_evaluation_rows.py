@@ -27,8 +27,15 @@ def batch_size(model, *, shape=(4,), batch=32, workers=2):
     from zoo.orca.frameworks.keras.training.evaluation_rows import with_large_batches
     from zoo.orca.frameworks.keras.versions import keras2
 
-    spec = FeatureSpec((ColumnSpec("x", "float32", shape),), (ColumnSpec("y", "float32", ()),))
-    rows = Rows(spec, {}, Plan((1000,) * workers, batch, 0, False))
+    spec = FeatureSpec(
+        features=(ColumnSpec(name="x", dtype="float32", shape=shape),),
+        labels=(ColumnSpec(name="y", dtype="float32", shape=()),),
+    )
+    rows = Rows(
+        spec=spec,
+        columns={},
+        plan=Plan(counts=(1000,) * workers, batch_size=batch, seed=0, shuffle=False),
+    )
     made = SimpleNamespace(keras=keras2, model=model)
     return with_large_batches(made, rows).plan.batch_size
 

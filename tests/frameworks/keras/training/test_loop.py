@@ -10,6 +10,7 @@ from tests.frameworks import models
 from tests.frameworks.keras.test_equal import ADAM, columns, each_keras
 from tests.frameworks.ranks import Data, job_of, predict_job, same_on_all, train
 from zoo.orca.wire.job import BuildJob
+from zoo.orca.wire.messages.progress import EpochBegan, EpochEnded, StepTaken, Warned
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -151,8 +152,8 @@ def test_progress(ranks):
     data = Data.of(columns(), (50, 53), features=("x", "u"))
     ran = train(ranks, models.embedded, data, batch_size=20, epochs=2, config={"keras": 2})
     assert ran[1].progress == []
-    kinds = [p.kind for p in ran[0].progress if p.kind != "step"]
-    assert kinds == ["epoch", "epoch_end"] * 2
+    kinds = [type(p) for p in ran[0].progress if not isinstance(p, StepTaken)]
+    assert kinds == [EpochBegan, EpochEnded] * 2
     end = ran[0].progress[-1]
     assert (end.epoch, end.epochs, end.steps, end.rows) == (1, 2, 6, 103)
     assert end.logs == {n: v[-1] for n, v in ran[0].trained.history.items()}
@@ -164,7 +165,7 @@ def test_nan_loss_is_one_warning(ranks, keras):
     rows["y"][60] = np.nan
     data = Data.of(rows, (50, 53), features=("x",))
     ran = train(ranks, models.deferred, data, batch_size=20, epochs=3, config={"keras": keras})
-    warnings = [p for p in ran[0].progress if p.kind == "warning"]
+    warnings = [p for p in ran[0].progress if isinstance(p, Warned)]
     assert len(warnings) == 1 and "loss" in warnings[0].text and "epoch 1" in warnings[0].text
     assert len(ran[0].trained.history["loss"]) == 3
 

@@ -15,6 +15,7 @@ from zoo.orca.frameworks.torch.metrics.gathered import Gathered
 from zoo.orca.frameworks.torch.training.callbacks import MainCallback
 from zoo.orca.frameworks.torch.training.operator import TrainingOperator
 from zoo.orca.learn import metrics as orca
+from zoo.orca.wire.messages.progress import EpochEnded, Warned
 from zoo.orca.worker.collective.protocol import Alone
 
 pytestmark = pytest.mark.timeout(300)
@@ -71,7 +72,7 @@ def test_they_are_those_of_a_plain_loop(torch_ranks, counts):
         history["MulticlassF1Score"], [one for _, one in expected], rtol=1e-5
     )
     assert list(history) == ["loss", "Accuracy", "MulticlassF1Score", "num_samples"]
-    shown = [one for one in ran[0].progress if one.kind == "epoch_end"][-1].logs
+    shown = [one for one in ran[0].progress if isinstance(one, EpochEnded)][-1].logs
     assert shown["Accuracy"] == history["Accuracy"][-1]
 
 
@@ -159,7 +160,7 @@ def test_hooks_that_hide_outputs_are_named_once(torch_ranks, own):
     ran = train(torch_ranks, classifier(**parts), data, epochs=2, **fields, **TORCH)
     same_on_all(ran)
     assert set(ran[0].trained.history) == names
-    (told,) = [one.text for one in ran[0].progress if one.kind == "warning"]
+    (told,) = [one.text for one in ran[0].progress if isinstance(one, Warned)]
     assert own.__name__ in told and ("forward_batch" in told or "runner.output" in told)
 
 
@@ -171,7 +172,7 @@ def test_what_keeps_every_row_is_left_to_validation(torch_ranks):
     def fit(**options):
         ran = train(torch_ranks, given, data, validation=data, options=options, **TORCH)
         same_on_all(ran)
-        told = [one.text for one in ran[0].progress if one.kind == "warning"]
+        told = [one.text for one in ran[0].progress if isinstance(one, Warned)]
         return set(ran[0].trained.history) - {"num_samples"}, told
 
     validation = {"val_loss", "val_AUC", "val_AUROC"}

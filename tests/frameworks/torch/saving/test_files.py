@@ -55,7 +55,7 @@ def attempt(ranks, job, data):
         rows = data.rows(rank, 20)
 
         def run(collective):
-            resumable = Resumable(job, World(collective, lambda progress: None))
+            resumable = Resumable(job, World(collective=collective, report=lambda progress: None))
             plugin = plugin_of(resumable.job)
             plugin.prepare(resumable.job, resumable.world)
             trained = plugin.train(resumable.job, rows, None, resumable.world)

@@ -16,6 +16,7 @@ from tests.frameworks.torch_models import Embedded, of
 from zoo.orca.errors import StateError
 from zoo.orca.frameworks.torch.saving.files import checkpoint_of, read_checkpoint
 from zoo.orca.frameworks.torch.saving.resumed import Resumed
+from zoo.orca.wire.messages.progress import Warned
 from zoo.orca.wire.packing import State
 
 pytestmark = pytest.mark.timeout(300)
@@ -37,7 +38,7 @@ def fit(ranks, given, counts=(50, 53), **fields):
 
 
 def told(ran):
-    return [one.text for one in ran.progress if one.kind == "warning"]
+    return [one.text for one in ran.progress if isinstance(one, Warned)]
 
 
 def weights_alone(state):

@@ -12,6 +12,7 @@ from tests.frameworks.torch_models import Embedded, of
 from zoo.orca.driver.storage import load_state, save_state
 from zoo.orca.frameworks.torch.training.callbacks import Callback
 from zoo.orca.frameworks.torch.training.operator import TrainingOperator
+from zoo.orca.wire.messages.progress import Warned
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -44,7 +45,7 @@ def check(ranks, tmp_path, given, *, features=("x", "u"), counts=(50, 53), make=
     for name, value in whole.trained.state.tensors.items():
         np.testing.assert_array_equal(second.trained.state.tensors[name], value, err_msg=name)
     assert list(second.trained.state.tensors) == list(whole.trained.state.tensors)
-    assert not [one for one in second.progress if one.kind == "warning"]
+    assert not [one for one in second.progress if isinstance(one, Warned)]
     for name, values in second.trained.history.items():
         assert values == whole.trained.history[name][2:]
     return whole.trained.state
@@ -240,5 +241,5 @@ def test_groups_that_were_added_in_training_are_named(torch_ranks):
     data = Data.of(columns(), (103,), features=("x", "u"))
     (first,) = train(torch_ranks, given, data, callbacks=[Unfreezes()], **TORCH)
     (ran,) = train(torch_ranks, given, data, state=first.trained.state, initial_epoch=1, **TORCH)
-    (told,) = [one.text for one in ran.progress if one.kind == "warning"]
+    (told,) = [one.text for one in ran.progress if isinstance(one, Warned)]
     assert "begins anew" in told and "other groups of parameters while it trained" in told

@@ -21,6 +21,7 @@ from tests.frameworks.torch.test_equal import ADAM, MOMENTUM, Odd, close, column
 from tests.frameworks.torch_models import Embedded, Normalised, of
 from zoo.orca.frameworks.torch.training.callbacks import Callback, MaxstepsCallback
 from zoo.orca.wire.job import BuildJob
+from zoo.orca.wire.messages.progress import EpochBegan, EpochEnded, StepTaken, Warned
 from zoo.orca.wire.packing import State
 
 pytestmark = pytest.mark.timeout(300)
@@ -200,7 +201,7 @@ def test_so_many_steps_are_trained_whatever_epochs_says(
     state, history = ran[0].trained.state, ran[0].trained.history
     assert (state.meta["step"], state.meta["epoch"]) == (14, len(ends))
     assert all(len(values) == len(ends) for values in history.values())
-    done = [one for one in ran[0].progress if one.kind == "epoch_end"]
+    done = [one for one in ran[0].progress if isinstance(one, EpochEnded)]
     assert [one.steps for one in done] == np.diff([0, *ends]).tolist()
     assert [one.epochs for one in done] == [len(ends)] * len(ends)
     # The weights are those of a run that was told its epochs.
@@ -230,8 +231,8 @@ def test_progress_and_profile(torch_ranks):
     data = Data.of(columns(), (50, 53), features=("x", "u"))
     ran = train(torch_ranks, of(Embedded), data, epochs=2, profile=True, **TORCH)
     assert ran[1].progress == []
-    kinds = [p.kind for p in ran[0].progress if p.kind != "step"]
-    assert kinds == ["epoch", "epoch_end"] * 2
+    kinds = [type(p) for p in ran[0].progress if not isinstance(p, StepTaken)]
+    assert kinds == [EpochBegan, EpochEnded] * 2
     end = ran[0].progress[-1]
     assert (end.epoch, end.epochs, end.steps, end.rows) == (1, 2, 6, 103)
     history = ran[0].trained.history
@@ -246,7 +247,7 @@ def test_nan_loss_is_one_warning(torch_ranks):
     rows["y"][60] = np.nan
     data = Data.of(rows, (50, 53), features=("x", "u"))
     ran = train(torch_ranks, of(Embedded), data, epochs=3, **TORCH)
-    warnings = [p for p in ran[0].progress if p.kind == "warning"]
+    warnings = [p for p in ran[0].progress if isinstance(p, Warned)]
     assert len(warnings) == 1 and "loss" in warnings[0].text and "epoch 1" in warnings[0].text
 
 

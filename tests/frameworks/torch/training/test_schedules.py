@@ -15,6 +15,7 @@ from zoo.orca.errors import ModelError
 from zoo.orca.frameworks.torch.training.callbacks import MainCallback
 from zoo.orca.frameworks.torch.training.operator import TrainingOperator
 from zoo.orca.frameworks.torch.training.schedules import Schedules, moment_of
+from zoo.orca.wire.messages.progress import Warned
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -117,7 +118,7 @@ def test_each_schedule_in_each_setting(torch_ranks, name, given):
     found = group_of(ran)
     assert found["lr"] == pytest.approx(expected["lr"], rel=1e-9)
     assert found["momentum"] == pytest.approx(expected["momentum"], rel=1e-9)
-    told = [one.text for one in ran.progress if one.kind == "warning"]
+    told = [one.text for one in ran.progress if isinstance(one, Warned)]
     assert len(told) == (given is None)
     if given is None:
         assert f"after each {'update' if habit == 'batch' else 'epoch'};" in told[0]
@@ -125,7 +126,7 @@ def test_each_schedule_in_each_setting(torch_ranks, name, given):
 
 def test_what_was_chosen_is_said_once(torch_ranks):
     first = train(torch_ranks, recipe_with(SCHEDULES["StepLR"][1]), rows((50, 53)), **TORCH)
-    told = [one.text for ran in first for one in ran.progress if one.kind == "warning"]
+    told = [one.text for ran in first for one in ran.progress if isinstance(one, Warned)]
     assert told == [
         "StepLR takes a step after each epoch; scheduler_step_freq='batch' lets it take one after "
         "each update"
@@ -139,7 +140,7 @@ def test_what_was_chosen_is_said_once(torch_ranks):
         initial_epoch=1,
         **TORCH,
     )
-    assert not [one for ran in again for one in ran.progress if one.kind == "warning"]
+    assert not [one for ran in again for one in ran.progress if isinstance(one, Warned)]
     assert group_of(again[0])["lr"] == pytest.approx(LR * 0.1**2)
 
 
@@ -161,7 +162,7 @@ def test_plateau_looks_at_epochs_whatever_is_said(torch_ranks, given, validate):
     assert group_of(ran[0])["lr"] < LR
     saved = ran[0].trained.state.meta["schedulers"][0]
     assert (saved["best"], saved["num_bad_epochs"]) == (alone.best, alone.num_bad_epochs)
-    told = [one.text for one in ran[0].progress if one.kind == "warning"]
+    told = [one.text for one in ran[0].progress if isinstance(one, Warned)]
     assert len(told) == (given == "batch")
 
 

@@ -93,7 +93,8 @@ def column_spec(field: T.StructField, where: str) -> ColumnSpec:
             f"model input can take\n{_mending(field)}"
         )
     dtype, depth = found
-    return ColumnSpec(field.name, dtype, (None,) * depth, binary=_is_binary(field.dataType))
+    binary = _is_binary(field.dataType)
+    return ColumnSpec(name=field.name, dtype=dtype, shape=(None,) * depth, binary=binary)
 
 
 def is_converted(field: T.StructField, spec: ColumnSpec) -> bool:

@@ -56,8 +56,13 @@ def stack_spec(fields: Sequence[StructField], where: str) -> ColumnSpec:
         )
     length = None if any(spec.shape for spec in specs) else len(specs)
     names = tuple(field.name for field in fields)
-    binary = any(spec.binary for spec in specs)
-    return ColumnSpec(f"[{', '.join(names)}]", dtype, (length,), names, binary)
+    return ColumnSpec(
+        name=f"[{', '.join(names)}]",
+        dtype=dtype,
+        shape=(length,),
+        parts=names,
+        binary=any(spec.binary for spec in specs),
+    )
 
 
 def stacked(fields: Sequence[StructField], spec: ColumnSpec) -> Column:
@@ -66,7 +71,7 @@ def stacked(fields: Sequence[StructField], spec: ColumnSpec) -> Column:
     scalars: list[Column] = []
     for field in fields:
         own = column_spec(field, "the stack")
-        column = converted(field, ColumnSpec(field.name, spec.dtype, own.shape))
+        column = converted(field, ColumnSpec(name=field.name, dtype=spec.dtype, shape=own.shape))
         if not own.shape:
             scalars.append(column)
             continue

@@ -5,6 +5,16 @@ import warnings
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from zoo.orca.wire.messages.progress import (
+    EpochBegan,
+    EpochEnded,
+    LogLine,
+    Phase,
+    Progress,
+    StepTaken,
+    Warned,
+)
+
 with warnings.catch_warnings():
     # In a notebook without ipywidgets tqdm falls back to a text bar, and warns; the bar is enough.
     warnings.simplefilter("ignore")
@@ -12,10 +22,10 @@ with warnings.catch_warnings():
 
 
 class Display(Protocol):
-    """Shows reports; `report` has the fields of `zoo.orca.wire.job.Progress`."""
+    """Shows what workers tell."""
 
-    def show(self, report: Mapping[str, Any]) -> None:
-        """Show one report."""
+    def show(self, progress: Progress, rank: int = 0) -> None:
+        """Show one thing that this rank tells."""
 
     def close(self) -> None:
         """Leave the terminal tidy."""
@@ -24,7 +34,7 @@ class Display(Protocol):
 class Silent:
     """Shows nothing."""
 
-    def show(self, report: Mapping[str, Any]) -> None:
+    def show(self, progress: Progress, rank: int = 0) -> None:
         """Show nothing."""
 
     def close(self) -> None:
@@ -47,18 +57,19 @@ class Lines:
         self._label = f"{name}: " if name else ""
         self._phases: set[str] = set()
 
-    def show(self, report: Mapping[str, Any]) -> None:
+    def show(self, progress: Progress, rank: int = 0) -> None:
         """Print a line for what is worth one: phases once, epochs, warnings, the workers' log."""
-        kind = report["kind"]
-        if kind == "phase" and report["text"] not in self._phases:
-            self._phases.add(report["text"])
-            say(f"{self._title}: {report['text']}")
-        elif kind == "epoch":
-            say(f"{self._label}Epoch {report['epoch'] + 1}/{report['epochs']}")
-        elif kind == "epoch_end":
-            say(self._label + epoch_line(report))
-        else:
-            _show_text(report, self._label)
+        match progress:
+            case Phase(text=text):
+                if text not in self._phases:
+                    self._phases.add(text)
+                    say(f"{self._title}: {text}")
+            case EpochBegan():
+                say(self._label + _headline(progress))
+            case EpochEnded():
+                say(self._label + epoch_line(progress))
+            case _:
+                _show_text(progress, rank, self._label)
 
     def close(self) -> None:
         """No-op."""
@@ -79,20 +90,22 @@ class Bars:
         self._bar: Any = None
         self._phase: Any = None
 
-    def show(self, report: Mapping[str, Any]) -> None:
+    def show(self, progress: Progress, rank: int = 0) -> None:
         """Move the bar, or print a line above it."""
-        kind = report["kind"]
-        if kind == "phase" and self._bar is None:
-            self._show_phase(report["text"])
-        elif kind == "epoch":
-            self._begin(report)
-        elif kind == "step" and self._bar is not None:
-            self._move(report)
-        elif kind == "epoch_end":
-            self._end(report)
-        else:
-            with tqdm.external_write_mode():
-                _show_text(report, self._label)
+        match progress:
+            case Phase(text=text):
+                if self._bar is None:
+                    self._show_phase(text)
+            case EpochBegan():
+                self._begin(progress)
+            case StepTaken():
+                if self._bar is not None:
+                    self._move(progress)
+            case EpochEnded():
+                self._end(progress)
+            case _:
+                with tqdm.external_write_mode():
+                    _show_text(progress, rank, self._label)
 
     def close(self) -> None:
         """Remove a bar that did not come to its end."""
@@ -111,38 +124,36 @@ class Bars:
             self._phase.close()
             self._phase = None
 
-    def _begin(self, report: Mapping[str, Any]) -> None:
+    def _begin(self, epoch: EpochBegan) -> None:
         self.close()
         with tqdm.external_write_mode():
-            say(f"{self._label}Epoch {report['epoch'] + 1}/{report['epochs']}")
+            say(self._label + _headline(epoch))
         self._bar = tqdm(
-            total=report["steps"],
+            total=epoch.steps,
             unit="step",
             leave=False,
             desc=self._label,
             bar_format="{desc}{n_fmt}/{total_fmt} [{bar:30}] {elapsed}<{remaining}{postfix}",
         )
 
-    def _move(self, report: Mapping[str, Any]) -> None:
-        rate = report["rows"] / max(report["seconds"], 1e-9)
-        self._bar.set_postfix_str(
-            " - ".join([f"{rate:,.0f} rows/s", *_shown(report["logs"])]), False
-        )
-        self._bar.update(report["step"] - self._bar.n)
+    def _move(self, step: StepTaken) -> None:
+        rate = step.rows / max(step.seconds, 1e-9)
+        self._bar.set_postfix_str(" - ".join([f"{rate:,.0f} rows/s", *_shown(step.logs)]), False)
+        self._bar.update(step.step - self._bar.n)
 
-    def _end(self, report: Mapping[str, Any]) -> None:
+    def _end(self, epoch: EpochEnded) -> None:
         self.close()
         with tqdm.external_write_mode():
-            say(self._label + epoch_line(report))
+            say(self._label + epoch_line(epoch))
 
 
-def epoch_line(report: Mapping[str, Any]) -> str:
+def epoch_line(epoch: EpochEnded) -> str:
     """Return Keras's line for an epoch that ended: steps, time, loss and metrics."""
-    steps, seconds = report["steps"], report["seconds"]
+    steps, seconds = epoch.steps, epoch.seconds
     parts = [f"{steps}/{steps}", f"{seconds:.0f}s", f"{1000 * seconds / max(steps, 1):.1f}ms/step"]
-    if report["rows"]:
-        parts.append(f"{report['rows'] / max(seconds, 1e-9):,.0f} rows/s")
-    return " - ".join([*parts, *_shown(report["logs"])])
+    if epoch.rows:
+        parts.append(f"{epoch.rows / max(seconds, 1e-9):,.0f} rows/s")
+    return " - ".join([*parts, *_shown(epoch.logs)])
 
 
 def display_for(verbose: int, title: str, name: str = "") -> Display:
@@ -166,11 +177,16 @@ def _shown(logs: Mapping[str, float]) -> list[str]:
     ]
 
 
-def _show_text(report: Mapping[str, Any], label: str) -> None:
-    if report["kind"] == "log":
-        say(f"{label}[rank {report['rank']}] {report['text']}")
-    elif report["kind"] == "warning":
-        say(f"{label}warning: {report['text']}")
+def _headline(epoch: EpochBegan) -> str:
+    return f"Epoch {epoch.epoch + 1}/{epoch.epochs}"
+
+
+def _show_text(progress: Progress, rank: int, label: str) -> None:
+    match progress:
+        case LogLine(text=text):
+            say(f"{label}[rank {rank}] {text}")
+        case Warned(text=text):
+            say(f"{label}warning: {text}")
 
 
 def say(text: str) -> None:

@@ -19,7 +19,7 @@ from zoo.orca.errors import (
     WorkerError,
     error_class,
 )
-from zoo.orca.wire.job import Failure
+from zoo.orca.wire.messages.results import Failure
 from zoo.orca.wire.modules import is_own_name
 
 #: What a call leaves behind that did not come to its end.
@@ -34,7 +34,7 @@ def raise_failure(failures: list[Failure]) -> NoReturn:
     causes = [failure for failure in failures if failure.error != "PeerLostError"]
     cause = min(causes or failures, key=lambda failure: failure.rank)
     kind = error_class(cause.error)
-    module = str(cause.details.get("module", ""))
+    module = cause.module
     error: OrcaError
     if is_own_name(module):
         error = CreatorError(
@@ -53,7 +53,7 @@ def _describe(cause: Failure) -> str:
     parts = [f"rank {cause.rank} on {cause.host}: {cause.message}"]
     if cause.where:
         parts.append(cause.where)
-    if differing := _differing(cause.details.get("versions", {})):
+    if differing := _differing(cause.versions):
         parts.append(f"Versions differ between the worker and here: {differing}")
     if cause.log:
         lines = "\n".join(f"  {line}" for line in cause.log)

@@ -1,7 +1,6 @@
 """The driver's end of the workers' lines: reports for the display, and addresses."""
 
 import contextlib
-import json
 import logging
 import secrets
 import socket
@@ -16,6 +15,8 @@ from zoo.orca.driver.reports.rendezvous import RendezvousPlace
 from zoo.orca.driver.session.cluster import is_connect, is_local
 from zoo.orca.errors import OrcaError
 from zoo.orca.wire.handshake import accept, drive
+from zoo.orca.wire.messages.line import HELLO, TO_DRIVER, AskToGather, Present
+from zoo.orca.wire.messages.progress import Phase
 from zoo.orca.wire.report import REPORT_PURPOSE, ReportTo
 
 _HANDSHAKE_SECONDS = 5.0
@@ -49,11 +50,13 @@ class ReportListener:
         except OSError as error:
             _logger.warning("no progress will be shown: cannot listen on %s: %s", host, error)
             return
-        self.report_to = ReportTo(host, self._listener.getsockname()[1], self._secret)
+        self.report_to = ReportTo(
+            host=host, port=self._listener.getsockname()[1], secret=self._secret
+        )
 
     def __enter__(self) -> Self:
         if self._listener is not None:
-            self._display.show({"kind": "phase", "text": "starting workers"})
+            self._display.show(Phase(text="starting workers"))
             threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
         return self
 
@@ -88,18 +91,18 @@ class ReportListener:
     def _listen(self, connection: socket.socket) -> None:
         connection.settimeout(_HANDSHAKE_SECONDS)
         stream = connection.makefile("rb")
-        drive(accept(self._secret, purpose=REPORT_PURPOSE), connection.sendall, stream.read)
+        greeting = accept(self._secret, purpose=REPORT_PURPOSE)
+        rank = HELLO.from_text(drive(greeting, connection.sendall, stream.read)).rank
         connection.settimeout(None)
         for line in stream:
-            report = json.loads(line)
-            if report["kind"] == "address":
-                self._rendezvous.join(report, connection.sendall)
-                continue
-            if report["kind"] == "gather":
-                self._rendezvous.gather(connection.sendall)
-                continue
-            with self._lock:
-                self._display.show(report)
+            match TO_DRIVER.from_text(line):
+                case Present() as present:
+                    self._rendezvous.join(rank, present, connection.sendall)
+                case AskToGather():
+                    self._rendezvous.gather(connection.sendall)
+                case progress:
+                    with self._lock:
+                        self._display.show(progress, rank)
 
 
 def _reachable_host(spark: SparkSession) -> str:

@@ -6,21 +6,22 @@ whether they enter the `allGather` beside it: all must, or none (`worker/task/re
 """
 
 import contextlib
-import json
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+
+from zoo.orca.wire.messages.line import Met, Present
+from zoo.orca.wire.messages.pipe import Address
 
 Reply = Callable[[bytes], None]
 
 
-@dataclass(frozen=True, slots=True)
-class _Present:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Rank:
     """One rank that has come: its task's number, where it is, and whether it asks to gather."""
 
     task: int
-    address: Any
+    address: Address | None
     reply: Reply
     gathers: bool = False
 
@@ -35,29 +36,29 @@ class RendezvousPlace:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._there: dict[int, _Present] = {}
+        self._there: dict[int, _Rank] = {}
 
-    def join(self, report: Mapping[str, Any], reply: Reply) -> None:
+    def join(self, rank: int, present: Present, reply: Reply) -> None:
         """Note where one rank is; the last one to come sets off the replies.
 
         Parameters
         ----------
-        report : mapping
-            The `rank`, its `address`, the number of its `task`, and the `size` of the group.
+        rank : int
+        present : Present
         reply : callable
             Sends a line to that rank; may raise OSError.
         """
-        size = report["size"]
+        size = present.size
         with self._lock:
-            self._there[report["rank"]] = _Present(report["task"], report["address"], reply)
+            self._there[rank] = _Rank(task=present.task, address=present.address, reply=reply)
             tasks = [one.task for one in self._there.values()]
             if len(tasks) < size or max(tasks) - min(tasks) != size - 1:
                 return
-            present, self._there = self._there, {}
-        addresses = [present[rank].address for rank in range(size)]
-        gather = any(one.gathers for one in present.values())
-        for one in present.values():
-            _send(one.reply, {"addresses": addresses, "gather": gather})
+            all_there, self._there = self._there, {}
+        addresses = tuple(all_there[rank].address for rank in range(size))
+        gather = any(one.gathers for one in all_there.values())
+        for one in all_there.values():
+            _send(one.reply, Met(gather=gather, addresses=addresses))
 
     def gather(self, reply: Reply) -> None:
         """Let the rank that can be answered so enter the `allGather`, and all others with it.
@@ -69,7 +70,7 @@ class RendezvousPlace:
             for rank in mine:
                 self._there[rank] = replace(self._there[rank], gathers=True)
         if mine:
-            _send(reply, {"gather": True})
+            _send(reply, Met(gather=True))
 
     def leave(self, reply: Reply) -> None:
         """Forget the rank that could be answered so."""
@@ -77,6 +78,6 @@ class RendezvousPlace:
             self._there = {rank: one for rank, one in self._there.items() if one.reply != reply}
 
 
-def _send(reply: Reply, answer: Mapping[str, Any]) -> None:
+def _send(reply: Reply, answer: Met) -> None:
     with contextlib.suppress(OSError):
-        reply(json.dumps(answer).encode() + b"\n")
+        reply(answer.to_line())

@@ -28,7 +28,7 @@ class Kind(Enum):
     SPARK = auto()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SparkFailure:
     """One failure, read.
 
@@ -82,7 +82,7 @@ def spark_errors() -> tuple[type[Exception], ...]:
 def read_error(error: Exception) -> SparkFailure:
     """Return what went wrong in a call to Spark that raised `error`."""
     if isinstance(error, ConnectionError) or type(error).__name__ == "Py4JNetworkError":
-        return SparkFailure(Kind.LOST, str(error))
+        return SparkFailure(kind=Kind.LOST, message=str(error))
     return read_failure(str(error))
 
 
@@ -90,29 +90,33 @@ def read_failure(text: str) -> SparkFailure:
     """Return what the text of a failed job says."""
     for words, kind in _WORDS:
         if words in text:
-            return SparkFailure(kind, _sentence(text))
+            return SparkFailure(kind=kind, message=_sentence(text))
     if found := _CONNECTION.search(text):
-        return SparkFailure(Kind.LOST, found[1])
-    return _of_python(text) or SparkFailure(Kind.SPARK, _sentence(text), _called_from(text))
+        return SparkFailure(kind=Kind.LOST, message=found[1])
+    return _of_python(text) or SparkFailure(
+        kind=Kind.SPARK, message=_sentence(text), detail=_called_from(text)
+    )
 
 
 def _of_python(text: str) -> SparkFailure | None:
     """Return what is wrong with the workers' Python, or what a function raised in it."""
     if found := re.search(r'Cannot run program "([^"]+)"', text):
-        return SparkFailure(Kind.NO_SUCH_PYTHON, found[1])
+        return SparkFailure(kind=Kind.NO_SUCH_PYTHON, message=found[1])
     if found := re.search(r"different version: (\S+) than that in driver: (\d+\.\d+)", text):
-        return SparkFailure(Kind.OTHER_PYTHON, found[1])
+        return SparkFailure(kind=Kind.OTHER_PYTHON, message=found[1])
     if found := re.search(r"Error from python worker:\n((?: .*\n)+)", text):
-        return SparkFailure(Kind.BROKEN_PYTHON, found[1].strip().rpartition("\n")[2].strip())
+        return SparkFailure(
+            kind=Kind.BROKEN_PYTHON, message=found[1].strip().rpartition("\n")[2].strip()
+        )
     if found := re.search(r"\[(?:UNSUPPORTED_PACKAGE_VERSION|PACKAGE_NOT_INSTALLED)\] (.*)", text):
-        return SparkFailure(Kind.PACKAGE, _STATE.sub("", found[1]))
+        return SparkFailure(kind=Kind.PACKAGE, message=_STATE.sub("", found[1]))
     if _TRACEBACK not in text:
         return None
     told = text.rpartition(_TRACEBACK)[2]
     frames, error = _frames_and_error(_JVM_GOES_ON.split(told)[0])
     if not frames and (found := re.match(r"ModuleNotFoundError: No module named '([^']+)'", error)):
-        return SparkFailure(Kind.MODULE, found[1])
-    return SparkFailure(Kind.FUNCTION, error, frames)
+        return SparkFailure(kind=Kind.MODULE, message=found[1])
+    return SparkFailure(kind=Kind.FUNCTION, message=error, detail=frames)
 
 
 def _frames_and_error(traceback: str) -> tuple[str, str]:

@@ -1,39 +1,35 @@
 """What `fit(profile=True)` prints: phases of a job and parts of a step, a column per worker."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+
+from zoo.orca.wire.messages.results import Timings
 
 
-def describe(timings: Sequence[Mapping[str, Any]]) -> str:
+def describe(timings: Sequence[Timings]) -> str:
     """Return the workers' timings as a text of two tables.
 
     Parameters
     ----------
-    timings : sequence of dict
-        By rank: ``phases`` (seconds by name), ``steps`` (a number), and ``parts`` (seconds by
-        name, over all those steps).
+    timings : sequence of Timings
+        By rank.
     """
     workers = [f"worker {rank}" for rank in range(len(timings))]
-    phases = list(dict.fromkeys(name for one in timings for name in one["phases"]))
+    phases = list(dict.fromkeys(name for one in timings for name in one.phases))
     lines = _table(
         ["seconds", *workers],
-        [[name, *(f"{one['phases'].get(name, 0.0):.2f}" for one in timings)] for name in phases],
+        [[name, *(f"{one.phases.get(name, 0.0):.2f}" for one in timings)] for name in phases],
     )
-    parts = list(dict.fromkeys(name for one in timings for name in one["parts"]))
-    steps = [max(int(one["steps"]), 1) for one in timings]
+    parts = list(dict.fromkeys(name for one in timings for name in one.parts))
+    steps = [max(one.steps, 1) for one in timings]
     rows = [
         [
             name,
-            *(
-                f"{1000 * one['parts'][name] / n:.3f}"
-                for one, n in zip(timings, steps, strict=True)
-            ),
+            *(f"{1000 * one.parts[name] / n:.3f}" for one, n in zip(timings, steps, strict=True)),
         ]
         for name in parts
     ]
     totals = [
-        f"{1000 * sum(one['parts'].values()) / n:.3f}"
-        for one, n in zip(timings, steps, strict=True)
+        f"{1000 * sum(one.parts.values()) / n:.3f}" for one, n in zip(timings, steps, strict=True)
     ]
     lines += ["", *_table(["ms of a training step", *workers], [*rows, ["all", *totals]])]
     return "\n".join(lines)

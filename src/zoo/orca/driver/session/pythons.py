@@ -48,7 +48,7 @@ _QUESTION_SECONDS = 30
 _wrapping = threading.Lock()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Python:
     """A Python that workers run.
 

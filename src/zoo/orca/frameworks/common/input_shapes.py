@@ -14,7 +14,7 @@ from zoo.orca.wire.features import ColumnSpec
 Shape = tuple[int | None, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Input:
     """One input of a functional model: its name, shape with the batch axis, and dtype."""
 

@@ -3,8 +3,9 @@
 import math
 import time
 from collections.abc import Callable, Mapping
+from typing import Any
 
-from zoo.orca.wire.job import Progress
+from zoo.orca.wire.messages.progress import EpochBegan, EpochEnded, StepTaken, Warned
 from zoo.orca.wire.plan import Plan, global_rows
 from zoo.orca.worker.plugin import World
 
@@ -48,8 +49,7 @@ class TrainingReporter:
         self._epoch, self._start, self._steps = epoch, start, steps
         self._began = self._last = time.monotonic()
         if self._is_on:
-            told = Progress("epoch", epoch=epoch, epochs=self.epochs, steps=steps)
-            self._world.report(told)
+            self._world.report(EpochBegan(epoch=epoch, epochs=self.epochs, steps=steps))
 
     def step(self, done: int, logs: Callable[[], Mapping[str, float]]) -> None:
         """Tell of the steps that are done, if the last that were told are some time ago.
@@ -64,14 +64,14 @@ class TrainingReporter:
         if not self._is_on or not done or now - self._last < _SECONDS:
             return
         self._last = now
-        self._tell("step", done, logs())
+        self._world.report(StepTaken(step=done, **self._so_far(done, logs())))
 
     def end(self, done: int, logs: Mapping[str, float]) -> None:
         """Tell of an epoch's end; a value that is not finite is a warning, once."""
         if not self._is_on:
             return
         self._steps = done
-        self._tell("epoch_end", done, logs)
+        self._world.report(EpochEnded(**self._so_far(done, logs)))
         bad = [name for name, value in logs.items() if not math.isfinite(value)]
         if bad and not self._warned:
             self._warned = True
@@ -80,17 +80,15 @@ class TrainingReporter:
     def warn(self, text: str) -> None:
         """Tell the user each line of a text."""
         for line in text.splitlines() if self._is_on else ():
-            self._world.report(Progress("warning", text=line, epoch=self._epoch))
+            self._world.report(Warned(text=line))
 
-    def _tell(self, kind: str, done: int, logs: Mapping[str, float]) -> None:
-        progress = Progress(
-            kind,
-            epoch=self._epoch,
-            epochs=self.epochs,
-            step=done,
-            steps=self._steps,
-            rows=int(global_rows(self._plan, self._start, done).sum()),
-            seconds=time.monotonic() - self._began,
-            logs=dict(logs),
-        )
-        self._world.report(progress)
+    def _so_far(self, done: int, logs: Mapping[str, float]) -> dict[str, Any]:
+        """Return what is told of an epoch's steps and of its end alike."""
+        return {
+            "epoch": self._epoch,
+            "epochs": self.epochs,
+            "steps": self._steps,
+            "rows": int(global_rows(self._plan, self._start, done).sum()),
+            "seconds": time.monotonic() - self._began,
+            "logs": dict(logs),
+        }

@@ -159,7 +159,7 @@ class FusedSum:
         """Decide with all ranks, once, how each sparse gradient travels: as the fewer bytes."""
         counts = np.array([0 if i is None else len(i) for _, i in given], np.int64)
         self._collective.all_reduce(counts)
-        regions = {dtype: Region(dtype) for dtype in self.dtypes}
+        regions = {dtype: Region(dtype=dtype) for dtype in self.dtypes}
         for k, spec in enumerate(self._specs):
             if not spec.sparse:
                 regions[spec.wire].dense[k] = regions[spec.wire].place(spec.size)
@@ -271,10 +271,10 @@ class FusedSum:
             lengths.append(at)
             units += [count // unit_of(dtype) for count in counts]
         integers = np.array([*units, *totals.values()], INDEX)
-        return _Places(lengths, [rows[k] for k in totals], integers)
+        return _Places(lengths=lengths, rows=[rows[k] for k in totals], integers=integers)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Places:
     """Where results lie, by the rows of each sparse gradient."""
 

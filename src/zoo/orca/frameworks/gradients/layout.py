@@ -22,7 +22,7 @@ _HELD_BY_LIST = sys.getrefcount(_PROBE[0])
 REMEMBERED = 64
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class GradientSpec:
     """One gradient: its variable's shape and dtype, and whether it comes as rows."""
 
@@ -67,7 +67,7 @@ def padded(count: int, dtype: np.dtype[Any]) -> int:
     return -(-count // unit) * unit
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Region:
     """The buffer of one dtype: where things lie in it, and memory for it.
 
@@ -112,7 +112,7 @@ class Region:
         return raw[start : start + self._capacity * self.dtype.itemsize].view(self.dtype)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Parts:
     """Where a rank's rows lie in its parcel, by how many there are of each gradient."""
 
@@ -203,7 +203,7 @@ class Parcel:
         for dtype, length in [(INDEX, first), *lengths.items()]:
             blocks.append((dtype, length, at))
             at += length * dtype.itemsize
-        return _Parts(at, blocks, rows)
+        return _Parts(size=at, blocks=blocks, rows=rows)
 
 
 def multiply(values: Array, weight: float, out: Array) -> None:

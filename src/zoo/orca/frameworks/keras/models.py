@@ -138,7 +138,9 @@ class KerasModel:
             return InputLayout(spec, None, None)
         tensors = self.keras.flatten(structure)
         inputs = [
-            Input(self.keras.input_name(t), tuple(t.shape), self.keras.dtype_name(t))
+            Input(
+                name=self.keras.input_name(t), shape=tuple(t.shape), dtype=self.keras.dtype_name(t)
+            )
             for t in tensors
         ]
         labelled = self._labelled()
@@ -162,7 +164,7 @@ class KerasModel:
         losses = by_output(self.keras.compiled_losses(self.model), names)
         lossy = [name for name, loss in zip(names, losses, strict=True) if loss is not None]
         told = len(names) > 1 and len(lossy) == 1
-        return Names(tuple(names), keys is not None, lossy[0] if told else None)
+        return Names(names=tuple(names), keyed=keys is not None, only=lossy[0] if told else None)
 
     @property
     def is_static(self) -> bool:

@@ -24,7 +24,7 @@ from zoo.orca.frameworks.keras.types import (
 from zoo.orca.wire.plan import Plan
 from zoo.orca.worker.collective.protocol import Collective
 from zoo.orca.worker.rows.steps import Arrays
-from zoo.orca.worker.timings import Timings
+from zoo.orca.worker.timings import Stopwatch
 
 if TYPE_CHECKING:
     from zoo.orca.frameworks.keras.columns.inputs import InputLayout
@@ -283,7 +283,7 @@ class Backend(Protocol):
         """Return callbacks as Keras's loop takes them."""
 
     def step_clock(
-        self, timings: Timings, exchanged: Callable[[], float], feed: Feed
+        self, timings: Stopwatch, exchanged: Callable[[], float], feed: Feed
     ) -> "KerasClock":
         """Return what times steps."""
 

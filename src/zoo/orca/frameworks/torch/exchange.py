@@ -193,7 +193,9 @@ class _Sparse:
             torch.float64 if p.dtype == torch.float64 else torch.float32 for p in parameters
         ]
         specs = [
-            GradientSpec(tuple(p.shape), np.dtype(str(d).removeprefix("torch.")), True)
+            GradientSpec(
+                shape=tuple(p.shape), dtype=np.dtype(str(d).removeprefix("torch.")), sparse=True
+            )
             for p, d in zip(parameters, self._dtypes, strict=True)
         ]
         self._fused = FusedSum(collective, specs, keep_rows=False)

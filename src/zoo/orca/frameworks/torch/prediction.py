@@ -84,7 +84,8 @@ class Call:
         self._operator: Any = None
         if not has_own_prediction(made):
             return
-        runner = TrainingRunner(made, World(Alone(), lambda progress: None), None, TorchOptions())
+        world = World(collective=Alone(), report=lambda progress: None)
+        runner = TrainingRunner(made, world, None, TorchOptions())
         self._operator = made.operator_class()(runner)
         if state is not None:
             own = State(state.tensors, {"operator": state.meta.get("operator")})

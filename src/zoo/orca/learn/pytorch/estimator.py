@@ -129,12 +129,12 @@ class Estimator(TorchFiles):
             sync_batch_norm=sync_batch_norm,
         )
         options = EngineOptions(
-            num_workers,
-            workers_per_node,
-            seed,
-            log_to_driver,
-            cpu_binding,
-            model_dir,
+            num_workers=num_workers,
+            workers_per_node=workers_per_node,
+            seed=seed,
+            log_to_driver=log_to_driver,
+            cpu_binding=cpu_binding,
+            model_dir=model_dir,
             num_gpus_per_worker=num_gpus_per_worker,
         )
         return cls(spec, options)

@@ -26,7 +26,9 @@ def torch_model(backend: str, config: Mapping[str, Any] | None, **parts: Any) ->
     """
     check_engine(backend, _ENGINES)
     settings = checked_config(config)
-    return ModelSpec("torch", pack(recipe(**parts), "model"), pack(settings, "config"))
+    return ModelSpec(
+        framework="torch", creator=pack(recipe(**parts), "model"), config=pack(settings, "config")
+    )
 
 
 def recipe(

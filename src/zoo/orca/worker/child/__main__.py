@@ -7,11 +7,14 @@ Standard output and error are the log. No pyspark and no JVM in here.
 import os
 import sys
 import threading
+import traceback
 from queue import Queue
 
+from zoo.orca.wire.messages.codec import MessageError
+from zoo.orca.wire.messages.pipe import TO_CHILD, Abort, Beat, RunJob, ToChild
 from zoo.orca.wire.paths import add_last_paths
 from zoo.orca.worker.child.runner import Runner
-from zoo.orca.worker.pipes import Message, Sender, receive
+from zoo.orca.worker.pipes import Sender, receive
 from zoo.orca.worker.temporary import OWN_DIRECTORY, remove_directory
 
 _BEAT_SECONDS = 1.0
@@ -22,7 +25,7 @@ def main() -> None:
     """Serve jobs until standard input closes."""
     add_last_paths()
     sender = Sender(os.fdopen(int(sys.argv[1]), "wb"))
-    commands: Queue[Message] = Queue()
+    commands: Queue[ToChild] = Queue()
     own = os.environ.get(OWN_DIRECTORY, "")
     runner = Runner(sender, commands, own)
     commands_in = os.fdopen(os.dup(0), "rb")
@@ -40,28 +43,34 @@ def main() -> None:
 
 
 def _read(  # type: ignore[no-untyped-def]
-    stream, commands: "Queue[Message]", runner: Runner, own: str
+    stream, commands: "Queue[ToChild]", runner: Runner, own: str
 ) -> None:
     spooled = ""
-    while (message := receive(stream)) is not None:
-        spooled = message.values.get("directory", spooled)
-        if message.kind == "abort":
-            # The main thread may be waiting for peers that wait for this one.
-            runner.abort()
-        commands.put(message)
+    code = 0
+    try:
+        while (message := receive(stream, TO_CHILD)) is not None:
+            if isinstance(message, RunJob):
+                spooled = message.directory
+            elif isinstance(message, Abort):
+                # The main thread may be waiting for peers that wait for this one.
+                runner.abort()
+            commands.put(message)
+    except MessageError:
+        traceback.print_exc()  # into the log, of which the task tells the last lines
+        code = 1
     # The task was killed together with its clean-up, so the rows it spooled are removed here, even
     # if the main thread has not come to that job yet, and so are this process's temporary files. It
     # may be deep inside the framework, so there is no orderly way out.
     remove_directory(spooled)
     remove_directory(own)
-    os._exit(0)
+    os._exit(code)
 
 
 def _beat(sender: Sender, runner: Runner) -> None:
     ticks = threading.Event()
     while not ticks.wait(_BEAT_SECONDS):
         try:
-            sender.send("beat")
+            sender.send(Beat())
         except OSError:
             return
         runner.watch_peers()

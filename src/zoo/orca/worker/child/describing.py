@@ -12,11 +12,11 @@ import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from traceback import FrameSummary, TracebackException
-from typing import Any
 
 import zoo.orca
 from zoo.orca.errors import MissingPackageError, OrcaError
-from zoo.orca.wire.job import FULL_TRACEBACK, Failure
+from zoo.orca.wire.job import FULL_TRACEBACK
+from zoo.orca.wire.messages.results import Failure
 from zoo.orca.wire.modules import is_installed
 from zoo.orca.worker.plain_words import plain, way_out
 
@@ -34,9 +34,6 @@ def describe(error: BaseException) -> Failure:
     trace = "".join(traceback.format_exception(error))
     if isinstance(error, ModuleNotFoundError) and _is_missing(error.name):
         error = missing(error, "")
-    details: dict[str, Any] = {"versions": versions()}
-    if name := _missing_module(error):
-        details["module"] = name
     if isinstance(error, OrcaError):
         kind, message, where = type(error).__name__, str(error), users_part(error, outermost=False)
     else:
@@ -46,7 +43,14 @@ def describe(error: BaseException) -> Failure:
         where = where or way_out(message) or users_part(error)
     if FULL_TRACEBACK in os.environ:
         where = trace.rstrip()
-    return Failure(kind, message, traceback=trace, where=where, details=details)
+    return Failure(
+        error=kind,
+        message=message,
+        traceback=trace,
+        where=where,
+        versions=versions(),
+        module=_missing_module(error),
+    )
 
 
 def missing(error: ModuleNotFoundError, framework: str) -> Exception:

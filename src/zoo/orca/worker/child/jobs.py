@@ -1,20 +1,30 @@
-"""What each kind of job does between the rows that are there and the answer that goes back."""
+"""What each kind of job does between the data that are there and the answer that goes back.
 
-import json
-from collections.abc import Callable
+Two things apart: to agree with all ranks on what the data are, and to run the job on them.
+"""
+
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, cast
 
 from zoo.orca.errors import DataError, UnevenRowsError
 from zoo.orca.wire.faults import NO_ROWS, agree
 from zoo.orca.wire.features import FeatureSpec, fill_shapes
-from zoo.orca.wire.job import BuildJob, EvaluateJob, Job, Placement, TrainJob
+from zoo.orca.wire.job import (
+    BuildJob,
+    EvaluateJob,
+    Job,
+    Placement,
+    StepwiseJob,
+    TrainJob,
+)
 from zoo.orca.wire.levelling import levelled
+from zoo.orca.wire.messages.pipe import Start
+from zoo.orca.wire.messages.results import TIMINGS, Outcome, Timings, TimingsTold
+from zoo.orca.wire.messages.rows import TO_PEERS, DataSet, Spooled
 from zoo.orca.wire.order import window_rows
-from zoo.orca.wire.outputs import OutputSpec
 from zoo.orca.wire.plan import Plan
 from zoo.orca.worker.child.resume import Resumable
-from zoo.orca.worker.plugin import Evaluated, Framework, Rows, Trained, World
+from zoo.orca.worker.plugin import Data, Framework, Rows, World
 from zoo.orca.worker.rows.dataset import open_rows
 from zoo.orca.worker.rows.levelling import level
 
@@ -23,14 +33,32 @@ from zoo.orca.worker.rows.levelling import level
 _MOST_UNEVEN = 1.25
 
 
-def run_job(
-    framework: Framework, job: Job, start: dict[str, Any], world: World
-) -> tuple[dict[str, Any], bytes]:
-    """Run a job whose rows lie in files; called on all ranks. Return the values and the state."""
-    return _RUN[type(job)](framework, job, start, world)
+@dataclass(frozen=True, slots=True)
+class _Sets:
+    """One worker's data sets, as all workers have agreed on them."""
+
+    train: Data
+    validation: Data | None = None
 
 
-def _rows(job: Job, start: dict[str, Any], world: World) -> tuple[Rows, Rows | None]:
+def run_job(framework: Framework, job: Job, start: Start, world: World) -> Outcome:
+    """Run a job whose rows lie in files; called on all ranks."""
+    match job:
+        case TrainJob():
+            return _train(framework, job, _agreed(job, start, world), world)
+        case EvaluateJob():
+            return _evaluate(framework, job, _agreed(job, start, world), world)
+        case BuildJob():
+            return _build(framework, job, start)
+    raise TypeError(f"no rows are needed by a {type(job).__name__}")
+
+
+def _agreed(job: StepwiseJob, start: Start, world: World) -> _Sets:
+    """Agree with all ranks on the data, and return this rank's: rows that a task has spooled."""
+    return _rows(job, start.spooled, world)
+
+
+def _rows(job: StepwiseJob, own: Spooled, world: World) -> _Sets:
     """Agree with all ranks on counts and shapes and map this rank's files.
 
     Raises
@@ -40,39 +68,57 @@ def _rows(job: Job, start: dict[str, Any], world: World) -> tuple[Rows, Rows | N
     UnevenRowsError
         The same on every rank, if the job wants even rows and one rank has far too many.
     """
-    told = world.collective.all_gather(json.dumps(start["spooled"]).encode())
-    spooled = [json.loads(bytes(message)) for message in told]
-    shapes, problem = agree(job.columns, spooled)
+    told = world.collective.all_gather(own.to_bytes())
+    ranks = [TO_PEERS.from_bytes(bytes(message)) for message in told]
+    shapes, problem = agree(job.columns, ranks)
     if problem:
         raise DataError(problem)
     spec = fill_shapes(job.columns, shapes)
-    sets = []
-    for kind, shuffle in (("train", isinstance(job, TrainJob)), ("validation", False)):
-        counts = tuple(int(rank["rows"][kind]) for rank in spooled)
-        if kind == "train" and not sum(counts):
-            raise DataError(NO_ROWS)
-        if job.placement is Placement.AS_THEY_LAY and max(counts) * len(
-            counts
-        ) > _MOST_UNEVEN * sum(counts):
-            raise UnevenRowsError(f"the workers have {list(counts)} rows")
-        if sum(counts):
-            sets.append(_set(job, start["files"][kind], spec, counts, shuffle, world))
-    if isinstance(job, TrainJob) and job.validate and len(sets) == 1:
+    trains = isinstance(job, TrainJob)
+    counts = tuple(rank.train.rows for rank in ranks)
+    if sum(counts) == 0:
+        raise DataError(NO_ROWS)
+    _check_even(job, counts)
+    train = _set(job, own.train, spec, counts, world, shuffle=trains)
+    counts = tuple(rank.validation.rows if rank.validation else 0 for rank in ranks)
+    _check_even(job, counts)
+    validation = None
+    if own.validation is not None and any(counts):
+        validation = _set(job, own.validation, spec, counts, world, shuffle=False)
+    if isinstance(job, TrainJob) and job.validate and validation is None:
         raise DataError("validation_data has no rows\nLeave it out, or give it some")
-    return sets[0], sets[1] if len(sets) > 1 else None
+    return _Sets(train, validation)
+
+
+def _check_even(job: Job, counts: tuple[int, ...]) -> None:
+    is_uneven = max(counts) * len(counts) > _MOST_UNEVEN * sum(counts)
+    if job.placement is Placement.AS_THEY_LAY and is_uneven:
+        raise UnevenRowsError(f"the workers have {list(counts)} rows")
 
 
 def _set(
-    job: Job, path: str, spec: FeatureSpec, counts: tuple[int, ...], shuffle: bool, world: World
+    job: StepwiseJob,
+    own: DataSet,
+    spec: FeatureSpec,
+    counts: tuple[int, ...],
+    world: World,
+    *,
+    shuffle: bool,
 ) -> Rows:
     """Return one data set as this rank has it in the end."""
     if job.placement is Placement.AT_RANDOM:
-        rows = open_rows(path, spec, partial(level, counts=counts, collective=world.collective))
+        rows = open_rows(own.file, spec, partial(level, counts=counts, collective=world.collective))
         counts = levelled(counts)
     else:
-        rows = open_rows(path, spec)
-    size = cast(Any, job).batch_size
-    return Rows(spec, rows, Plan(counts, size, job.seed, shuffle, _window(job, spec, counts)))
+        rows = open_rows(own.file, spec)
+    window = _window(job, spec, counts)
+    return Rows(
+        spec=spec,
+        columns=rows,
+        plan=Plan(
+            counts=counts, batch_size=job.batch_size, seed=job.seed, shuffle=shuffle, window=window
+        ),
+    )
 
 
 def _window(job: Job, spec: FeatureSpec, counts: tuple[int, ...]) -> int | None:
@@ -81,57 +127,47 @@ def _window(job: Job, spec: FeatureSpec, counts: tuple[int, ...]) -> int | None:
     return rows if rows is not None and rows < max(counts) else None
 
 
-def _train(
-    framework: Framework, job: Job, start: dict[str, Any], world: World
-) -> tuple[dict[str, Any], bytes]:
-    rows, validation = _rows(job, start, world)
-    resumable = Resumable(cast(TrainJob, job), world)
-    trained: Trained = framework.train(resumable.job, rows, validation, resumable.world)
-    blob, path = resumable.finish(trained.state)
-    timings: list[Any] = []
+def _train(framework: Framework, job: TrainJob, sets: _Sets, world: World) -> Outcome:
+    resumable = Resumable(job, world)
+    trained = framework.train(resumable.job, sets.train, sets.validation, resumable.world)
+    state, path = resumable.finish(trained.state)
+    timings: tuple[Timings, ...] = ()
     if world.timings is not None:
         world.timings.end("taking the state")
-        told = world.collective.all_gather(json.dumps(world.timings.to_json()).encode())
-        timings = [json.loads(bytes(message)) for message in told]
-    done = {
-        "timings": timings,
-        "history": resumable.whole(trained.history),
-        **_learnt(rows.spec, trained.outputs),
-        "rows": rows.plan.rows,
-        "state_at": path,
-    }
-    return done, blob
+        own = TimingsTold(timings=world.timings.timings())
+        told = world.collective.all_gather(own.to_bytes())
+        timings = tuple(TIMINGS.from_bytes(bytes(message)).timings for message in told)
+    columns, rows = _seen(sets.train)
+    return Outcome(
+        columns=columns,
+        outputs=trained.outputs,
+        rows=rows,
+        history=resumable.whole(trained.history),
+        timings=timings,
+        state_at=path,
+        state=state,
+    )
 
 
-def _evaluate(
-    framework: Framework, job: Job, start: dict[str, Any], world: World
-) -> tuple[dict[str, Any], bytes]:
-    rows, _ = _rows(job, start, world)
-    evaluated: Evaluated = framework.evaluate(cast(EvaluateJob, job), rows, world)
-    learnt = _learnt(rows.spec, evaluated.outputs)
-    return {"metrics": evaluated.metrics, **learnt, "rows": rows.plan.rows}, b""
+def _evaluate(framework: Framework, job: EvaluateJob, sets: _Sets, world: World) -> Outcome:
+    evaluated = framework.evaluate(job, sets.train, world)
+    columns, rows = _seen(sets.train)
+    return Outcome(columns=columns, outputs=evaluated.outputs, rows=rows, metrics=evaluated.metrics)
 
 
-def _build(
-    framework: Framework, job: Job, start: dict[str, Any], world: World
-) -> tuple[dict[str, Any], bytes]:
-    spooled = start["spooled"]
+def _seen(data: Data) -> tuple[FeatureSpec, int]:
+    """Return the columns that a model has seen, and of how many rows over all workers."""
+    match data:
+        case Rows():
+            return data.spec, data.plan.rows
+
+
+def _build(framework: Framework, job: BuildJob, start: Start) -> Outcome:
+    spooled = start.spooled
     shapes, problem = agree(job.columns, [spooled])
     if problem:
         raise DataError(problem)
     spec = fill_shapes(job.columns, shapes)
-    sample = open_rows(start["files"]["train"], spec) if spooled["rows"]["train"] else None
+    sample = open_rows(spooled.train.file, spec) if spooled.train.rows else None
     built = framework.build(job, sample)
-    return _learnt(spec, built.outputs), built.state.to_bytes()
-
-
-def _learnt(spec: FeatureSpec, outputs: tuple[OutputSpec, ...]) -> dict[str, Any]:
-    """Return what the driver keeps about the model, beside its state."""
-    return {"columns": spec.to_json(), "outputs": [output.to_json() for output in outputs]}
-
-
-_RUN: dict[type[Job], Callable[..., tuple[dict[str, Any], bytes]]] = {
-    TrainJob: _train,
-    EvaluateJob: _evaluate,
-    BuildJob: _build,
-}
+    return Outcome(columns=spec, outputs=built.outputs, state=built.state.to_bytes())

@@ -4,9 +4,9 @@ import threading
 from queue import Queue
 
 from zoo.orca.errors import OrcaError, PeerLostError
+from zoo.orca.wire.messages.pipe import Connect, ToChild
 from zoo.orca.worker.collective.protocol import Alone, Collective
 from zoo.orca.worker.collective.ring import Listener, Ring
-from zoo.orca.worker.pipes import Message
 
 
 class Peers:
@@ -24,7 +24,7 @@ class Peers:
         """Where peers find this rank; None for a rank without peers."""
         return self._listener.address if self._listener else None
 
-    def begin(self, commands: "Queue[Message]") -> None:
+    def begin(self, commands: "Queue[ToChild]") -> None:
         """Wait for the peers' addresses and connect, in a thread."""
         self._thread = threading.Thread(target=self._meet, args=(commands,), daemon=True)
         self._thread.start()
@@ -42,18 +42,24 @@ class Peers:
         if self._listener is not None:
             self._listener.close()
 
-    def _meet(self, commands: "Queue[Message]") -> None:
+    def _meet(self, commands: "Queue[ToChild]") -> None:
         message = commands.get()
-        if message.kind != "connect":
+        if not isinstance(message, Connect):
             self._error = PeerLostError("the task ended this job")
         elif self._listener is None:
             self._met = Alone()
         else:
-            addresses = [(host, port) for host, port in message.values["addresses"]]
-            secret = bytes.fromhex(message.values["secret"])
+            addresses = [address for address in message.addresses if address is not None]
+            if len(addresses) < self._size:
+                self._error = PeerLostError("a peer did not come up")
+                return
             try:
                 self._met = Ring.connect(
-                    self._listener, self._rank, addresses, secret, timeout=message.values["timeout"]
+                    self._listener,
+                    self._rank,
+                    addresses,
+                    message.secret,
+                    timeout=message.timeout,
                 )
             except (OrcaError, OSError) as error:
                 self._error = error

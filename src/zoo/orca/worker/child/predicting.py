@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 
 from zoo.orca.errors import ModelError
 from zoo.orca.wire.job import PredictJob
+from zoo.orca.wire.messages.pipe import Batches, Predict, Ready, ToChild
 from zoo.orca.wire.outputs import as_dtype, joined, rows_of
 from zoo.orca.wire.packing import unpack
-from zoo.orca.worker.pipes import Message, Sender
+from zoo.orca.worker.pipes import Sender
 from zoo.orca.worker.plugin import Columns, Framework, Predictor
-from zoo.orca.worker.predictions import decode, send_outputs
+from zoo.orca.worker.predictions import decode, predictions
 from zoo.orca.worker.rows.dataset import batch_columns
 
 #: Rows by which a model is built that is built by its first ones.
@@ -72,18 +73,18 @@ class Calls:
 
 
 def serve_predictions(
-    message: Message,
+    message: Predict,
     sender: Sender,
-    commands: "Queue[Message]",
+    commands: "Queue[ToChild]",
     load: Callable[[PredictJob], Framework],
 ) -> None:
-    """Answer every "batches" with "predictions" until "end"."""
-    job = cast(PredictJob, unpack(message.blob))
+    """Answer every `Batches` with `Predictions` until something else comes."""
+    job = cast(PredictJob, unpack(message.job))
     calls = Calls(load(job).predictor(job), job)
-    sender.send("ready")
-    while (command := commands.get()).kind == "batches":
-        outputs = calls(batch_columns(decode(command.blob), job.columns))
-        send_outputs(sender, outputs, list(job.outputs))
+    sender.send(Ready())
+    while isinstance(command := commands.get(), Batches):
+        outputs = calls(batch_columns(decode(command.stream.whole), job.columns))
+        sender.send(predictions(outputs, job.outputs))
 
 
 def _cut(columns: Mapping[str, NDArray[Any]], start: int, rows: int) -> dict[str, NDArray[Any]]:

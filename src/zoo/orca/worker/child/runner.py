@@ -2,30 +2,27 @@
 
 The order of events, with the task on the left and the child on the right::
 
-    job        -> binds its port
-               <- listening
-    connect    -> meets its peers in one thread while another imports the framework
-    start      -> agrees with its peers on row counts and shapes, runs the plug-in
-               <- done, or failed
+    RunJob     -> binds its port
+               <- Listening
+    Connect    -> meets its peers in one thread while another imports the framework
+    Start      -> agrees with its peers on row counts and shapes, runs the plug-in
+               <- Outcome, or Failure
 
-Between jobs the child waits. A message "abort", or a peer that is lost, ends the job at once.
+Between jobs the child waits. An `Abort`, or a peer that is lost, ends the job at once.
 """
 
 import contextlib
 import importlib
 import os
 import sys
-from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import replace
 from queue import Queue
 from typing import cast
 
 from zoo.orca.errors import PeerLostError
-from zoo.orca.wire.job import (
-    Job,
-    Progress,
-    TrainJob,
-)
+from zoo.orca.wire.job import Job, TrainJob
+from zoo.orca.wire.messages.pipe import Listening, Predict, RunJob, Start, ToChild
+from zoo.orca.wire.messages.progress import Phase, Progress
 from zoo.orca.wire.packing import unpack
 from zoo.orca.worker.child.describing import describe
 from zoo.orca.worker.child.describing import missing as _missing
@@ -36,10 +33,10 @@ from zoo.orca.worker.child.process_state import ProcessState
 from zoo.orca.worker.child.processors import Processors
 from zoo.orca.worker.collective.protocol import Alone, Collective
 from zoo.orca.worker.collective.ring import Ring
-from zoo.orca.worker.pipes import END_OF_LOG, Message, Sender
+from zoo.orca.worker.pipes import END_OF_LOG, Sender
 from zoo.orca.worker.plugin import Framework, World
 from zoo.orca.worker.temporary import remove_files
-from zoo.orca.worker.timings import Timings
+from zoo.orca.worker.timings import Stopwatch
 
 #: Beats of the heartbeat's thread between a peer's loss and this process's end.
 _PATIENCE_BEATS = 4
@@ -50,7 +47,7 @@ _PLUGINS = {"keras": "keras.plugin", "torch": "torch.plugin"}
 class Runner:
     """Runs jobs one after another; the only state is what another thread must reach."""
 
-    def __init__(self, sender: Sender, commands: "Queue[Message]", temporary: str = "") -> None:
+    def __init__(self, sender: Sender, commands: "Queue[ToChild]", temporary: str = "") -> None:
         self._sender = sender
         self._temporary = temporary
         self._commands = commands
@@ -60,20 +57,18 @@ class Runner:
         self._processors = Processors()
         self._process = ProcessState()
 
-    def serve(self, message: Message) -> None:
-        """Run the job that `message` brings; answer "done" or "failed", never raise."""
-        handlers: dict[str, Callable[[Message], None]] = {
-            "job": self._serve_job,
-            "predict": self._serve_predictions,
-        }
-        handler = handlers.get(message.kind)
-        if handler is None:  # an abort or a start that came after its job had failed
-            return
+    def serve(self, message: ToChild) -> None:
+        """Run the job that `message` brings; answer `Outcome` or `Failure`, never raise."""
+        if not isinstance(message, RunJob | Predict):
+            return  # an abort or a start that came after its job had failed
         try:
-            handler(message)
+            if isinstance(message, RunJob):
+                self._serve_job(message)
+            else:
+                self._serve_predictions(message)
         except BaseException as error:  # SystemExit from user code must not end a warm child
             _end_log()
-            self._sender.send("failed", **describe(error).to_json())
+            self._sender.send(describe(error))
         finally:
             self._close()
             remove_files(self._temporary)
@@ -96,31 +91,31 @@ class Runner:
         lost = ring.lost_peer() if isinstance(ring, Ring) else None
         self._beats_since_loss = self._beats_since_loss + 1 if lost else 0
         if lost and self._beats_since_loss > _PATIENCE_BEATS:
-            self._sender.send("failed", **describe(lost).to_json())
+            self._sender.send(describe(lost))
             # The main thread is inside the framework; there is no other way to stop it.
             os._exit(1)
 
-    def _serve_predictions(self, message: Message) -> None:
+    def _serve_predictions(self, message: Predict) -> None:
         self._processors.bind([])
         serve_predictions(message, self._sender, self._commands, self._prepared)
 
     def _prepared(self, job: Job) -> Framework:
         """Return the plug-in, with its framework imported: that belongs to a fresh process."""
         framework = load_framework(job)
-        _prepare(framework, job, World(Alone(), lambda progress: None))
+        _prepare(framework, job, World(collective=Alone(), report=lambda progress: None))
         self._process.note()
         return framework
 
-    def _serve_job(self, message: Message) -> None:
-        values, job = message.values, cast(Job, unpack(message.blob))
-        self._processors.bind(values["cpus"])
-        self._peers = Peers(values["host"], values["rank"], values["size"])
-        self._sender.send("listening", address=self._peers.address)
+    def _serve_job(self, message: RunJob) -> None:
+        job = cast(Job, unpack(message.job))
+        self._processors.bind(message.cpus)
+        self._peers = Peers(message.host, message.rank, message.size)
+        self._sender.send(Listening(address=self._peers.address))
         self._peers.begin(self._commands)
-        world = World(Alone(), self._report)
-        timings = Timings()
+        world = World(collective=Alone(), report=self._report)
+        timings = Stopwatch()
         framework = load_framework(job)
-        self._report(Progress("phase", text=f"importing {job.model.framework}"))
+        self._report(Phase(text=f"importing {job.model.framework}"))
         _prepare(framework, job, world)
         self._process.note()
         timings.end("importing the framework")
@@ -128,19 +123,21 @@ class Runner:
         timings.end("making the model")
         self._collective = self._peers.end()
         start = self._commands.get()
-        if start.kind != "start":
+        if not isinstance(start, Start):
             raise PeerLostError("the task ended this job")
         timings.end("waiting for rows and peers")
-        timings.add("moving rows, beside the import", start.values["moved"])
+        timings.add("moving rows, beside the import", start.moved)
         wanted = isinstance(job, TrainJob) and job.profile
-        world = World(self._collective, self._report, timings=timings if wanted else None)
-        done, blob = run_job(framework, job, start.values, world)
+        world = World(
+            collective=self._collective, report=self._report, timings=timings if wanted else None
+        )
+        outcome = run_job(framework, job, start, world)
         # The barrier keeps an early finisher's closed socket from looking like a loss.
         self._collective.barrier()
-        self._sender.send("done", blob if world.rank == 0 else b"", **done)
+        self._sender.send(outcome if world.rank == 0 else replace(outcome, state=b""))
 
     def _report(self, progress: Progress) -> None:
-        self._sender.send("progress", **asdict(progress))
+        self._sender.send(progress)
 
     def _close(self) -> None:
         collective, self._collective = self._collective, None
@@ -153,11 +150,14 @@ class Runner:
 
 def _end_log() -> None:
     """Mark the end of what this job prints; the user's code may have done anything to `sys`."""
+    log = f"{END_OF_LOG}\n"
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(Exception):
+        try:
             stream.flush()
+        except Exception as error:  # a stream of the user's may raise anything
+            log = f"what was printed last may be lost: {type(error).__name__}\n{log}"
     with contextlib.suppress(OSError):
-        os.write(1, f"{END_OF_LOG}\n".encode())
+        os.write(1, log.encode())
 
 
 def load_framework(job: Job) -> Framework:

@@ -20,7 +20,7 @@ _SHOWN_CHARACTERS = 40
 _SHOWN_COLUMNS = 8
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
     """A column of one batch.
 
@@ -60,7 +60,7 @@ def take_apart(array: pa.Array, depth: int) -> Parts:
         lengths.append(numbers(array.value_lengths()))
         array = array.flatten()
         has_nulls = has_nulls or array.null_count > 0
-    return Parts(array, tuple(lengths), has_nulls)
+    return Parts(values=array, lengths=tuple(lengths), has_nulls=has_nulls)
 
 
 def to_numpy(values: pa.Array, dtype: str) -> NDArray[Any]:

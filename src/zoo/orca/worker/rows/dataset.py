@@ -9,8 +9,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from zoo.orca.errors import DataError
-from zoo.orca.wire.faults import Finding, null_message, ragged_message
+from zoo.orca.wire.faults import null_message, ragged_message
 from zoo.orca.wire.features import ColumnSpec, FeatureSpec
+from zoo.orca.wire.messages.rows import Finding
 from zoo.orca.worker.rows.arrays import numbers
 from zoo.orca.worker.rows.blocks import in_order
 from zoo.orca.worker.rows.columns import null_rows, rows_by_length, show_row, take_apart, to_numpy
@@ -130,7 +131,9 @@ def _batch_column(
         outer, inner = null_rows(array, len(column.shape))
         kind, rows = ("null", outer) if len(outer) else ("null inside", inner)
         example = show_row(columns, specs, int(rows[0]), index)
-        finding = Finding(column.name, "train", kind, len(rows), example)
+        finding = Finding(
+            column=column.name, data="train", kind=kind, rows=len(rows), example=example
+        )
         raise DataError(null_message(finding, len(array), column))
     shape = parts.shape
     if shape is None:
@@ -158,13 +161,13 @@ def _ragged(index: int, columns: list[pa.Array], specs: tuple[ColumnSpec, ...]) 
     return ragged_message(
         [
             Finding(
-                column.name,
-                "train",
-                "length",
-                rows,
-                show_row(columns, specs, first, index),
-                level,
-                length,
+                column=column.name,
+                data="train",
+                kind="length",
+                rows=rows,
+                example=show_row(columns, specs, first, index),
+                level=level,
+                length=length,
             )
             for length, (rows, first) in lengths.items()
         ]

@@ -9,14 +9,14 @@ many are concerned. From the first fault on, nothing more is written.
 """
 
 import os
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from zoo.orca.wire.faults import OTHER_LENGTHS, Finding
+from zoo.orca.wire.faults import OTHER_LENGTHS
 from zoo.orca.wire.features import ColumnSpec, FeatureSpec
+from zoo.orca.wire.messages.rows import DataSet, Finding, Spooled
 from zoo.orca.worker.rows.arrays import numbers
 from zoo.orca.worker.rows.blocks import Blocks
 from zoo.orca.worker.rows.columns import Parts, null_rows, rows_by_length, show_row, take_apart
@@ -35,29 +35,6 @@ _STORED = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Spooled:
-    """What became of a worker's rows.
-
-    Parameters
-    ----------
-    rows : dict of str to int
-        Rows of "train" and of "validation".
-    findings : tuple of Finding
-        For `zoo.orca.wire.faults.agree`.
-    files : dict of str to str
-        The path of each data set's file; "validation" only where there is such a data set.
-    """
-
-    rows: dict[str, int]
-    findings: tuple[Finding, ...] = ()
-    files: dict[str, str] = field(default_factory=dict)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return what the other ranks must know."""
-        return {"rows": self.rows, "findings": [found.to_json() for found in self.findings]}
-
-
 class Spool:
     """Writes the rows of one worker.
 
@@ -72,35 +49,41 @@ class Spool:
 
     def __init__(self, directory: str, spec: FeatureSpec, validate: bool) -> None:
         self._marker = len(spec.columns)
-        self._validate = validate
         origin = self._marker + validate
-        self._sets = {
-            name: _DataSet(os.path.join(directory, f"{name}.arrow"), name, spec.columns, origin)
-            for name in (("train", "validation") if validate else ("train",))
-        }
+
+        def data_set(name: str) -> "_DataSet":
+            path = os.path.join(directory, f"{name}.arrow")
+            return _DataSet(path, name, spec.columns, origin)
+
+        self._train = data_set("train")
+        self._validation = data_set("validation") if validate else None
 
     def add(self, batch: pa.RecordBatch) -> None:
         """Write the rows of one batch: ``spec.columns``, then a marker and an origin if any."""
-        if not self._validate:
-            self._sets["train"].add(batch)
+        if self._validation is None:
+            self._train.add(batch)
             return
         marker = batch.column(self._marker)
         marked = marker.true_count
         if marked in (0, batch.num_rows):  # most batches come from one frame only
-            self._sets["validation" if marked else "train"].add(batch)
+            (self._validation if marked else self._train).add(batch)
         else:
-            self._sets["train"].add(batch.filter(pc.invert(marker)))
-            self._sets["validation"].add(batch.filter(marker))
+            self._train.add(batch.filter(pc.invert(marker)))
+            self._validation.add(batch.filter(marker))
 
     def finish(self) -> Spooled:
         """Close the files and tell what was found."""
-        for data in self._sets.values():
+        sets = [self._train] if self._validation is None else [self._train, self._validation]
+        for data in sets:
             data.close()
         # The task waits for its child from now on, perhaps for hours, and needs none of it.
         pa.default_memory_pool().release_unused()
-        rows = {"train": 0, "validation": 0} | {n: d.rows for n, d in self._sets.items()}
-        findings = tuple(found for data in self._sets.values() for found in data.findings())
-        return Spooled(rows, findings, {name: data.path for name, data in self._sets.items()})
+        train, *validation = (DataSet(data.rows, data.path) for data in sets)
+        return Spooled(
+            train=train,
+            validation=validation[0] if validation else None,
+            findings=tuple(found for data in sets for found in data.findings()),
+        )
 
 
 #: Position of the column, kind, nesting level, length.
@@ -156,7 +139,15 @@ class _DataSet:
     def findings(self) -> list[Finding]:
         """Return what was found so far."""
         return [
-            Finding(self._specs[index].name, self._name, kind, t.rows, t.example, level, length)
+            Finding(
+                column=self._specs[index].name,
+                data=self._name,
+                kind=kind,
+                rows=t.rows,
+                example=t.example,
+                level=level,
+                length=length,
+            )
             for (index, kind, level, length), t in self._tallies.items()
         ]
 

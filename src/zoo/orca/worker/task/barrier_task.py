@@ -5,7 +5,6 @@ other result. So the stage ends once and whole, Spark does not retry what would 
 driver can tell cause from consequence. Only a lost executor is left to Spark, which alone sees it.
 """
 
-import json
 import os
 import pickle
 import secrets
@@ -13,9 +12,8 @@ import shutil
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -23,11 +21,12 @@ from pyspark import BarrierTaskContext
 from pyspark import __version__ as VERSION
 
 from zoo.orca.errors import DeviceError, OrcaError, PeerLostError
-from zoo.orca.wire.job import Failure, Job, TrainJob
+from zoo.orca.wire.job import Job, TrainJob
+from zoo.orca.wire.messages.pipe import Address, Connect, Listening, RunJob, Start
+from zoo.orca.wire.messages.results import Failure, Outcome, Result
 from zoo.orca.wire.packing import split
 from zoo.orca.wire.processors import usable_processors
 from zoo.orca.wire.report import ReportTo
-from zoo.orca.worker.pipes import Message
 from zoo.orca.worker.rows.arrays import from_bytes, from_numbers
 from zoo.orca.worker.rows.spool import Spool
 from zoo.orca.worker.task import child_process as children
@@ -39,10 +38,8 @@ from zoo.orca.worker.task.rendezvous import Rendezvous
 from zoo.orca.worker.task.reporting import Reporter
 from zoo.orca.worker.temporary import local_directory
 
-#: The rows a task returns: a JSON header first, then the pieces of the state, if any.
+#: The rows a task returns: a message first, then the pieces of the state, if any.
 RESULT_SCHEMA = "rank int, piece int, header string, payload binary"
-#: In the details of a failure: Spark has not run all of the stage's tasks.
-INCOMPLETE = "incomplete"
 _ARROW_SCHEMA = pa.schema(
     [
         ("rank", pa.int32()),
@@ -53,7 +50,7 @@ _ARROW_SCHEMA = pa.schema(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TaskOptions:
     """What every task of a stage is told beside its job.
 
@@ -120,24 +117,24 @@ class _Task:
         """Run the job and yield its result rows."""
         child: Child | None = None
         try:
-            child, message = self._run_child(batches)
+            child, outcome = self._run_child(batches)
             children.release(child)
-            yield from self._rows({"done": message.values}, message.blob)
+            yield from self._rows(outcome, outcome.state)
         except _ChildFailed as failed:
-            yield from self._rows({"failure": failed.failure.to_json()})
+            yield from self._rows(failed.failure)
         except OrcaError as error:
-            yield from self._rows({"failure": self._failure(error).to_json()})
+            yield from self._rows(self._failure(error))
         finally:
             shutil.rmtree(self._directory, ignore_errors=True)
             if self._introduced is not None:
                 self._introduced.close()
             self._reporter.close()
 
-    def _run_child(self, batches: Iterator[pa.RecordBatch]) -> tuple[Child, Message]:
+    def _run_child(self, batches: Iterator[pa.RecordBatch]) -> tuple[Child, Outcome]:
         if len(self._places) < self._options.workers:
             # Spark has kept another worker's word of an attempt that it has begun again since.
             error = PeerLostError(f"Spark runs {len(self._places)} workers alone")
-            raise _ChildFailed(replace(self._failure(error), details={INCOMPLETE: True}))
+            raise _ChildFailed(replace(self._failure(error), incomplete=True))
         child = children.acquire(self._checked_environment())
         child.noise = self._job.noise
         child.on_progress = self._reporter.send
@@ -147,11 +144,12 @@ class _Task:
             return child, self._converse(child, batches)
         except _ChildFailed as failed:
             children.release(child)
-            log = child.last_words()
-            told = failed.failure.details
-            details = {**told, "versions": {**told.get("versions", {}), "pyspark": VERSION}}
             failure = replace(
-                failed.failure, rank=self._rank, host=self._host, log=log, details=details
+                failed.failure,
+                rank=self._rank,
+                host=self._host,
+                log=child.last_words(),
+                versions={**failed.failure.versions, "pyspark": VERSION},
             )
             raise _ChildFailed(failure) from failed
         except OrcaError as error:
@@ -164,15 +162,16 @@ class _Task:
             child.kill()
             raise
 
-    def _converse(self, child: Child, batches: Iterator[pa.RecordBatch]) -> Message:
+    def _converse(self, child: Child, batches: Iterator[pa.RecordBatch]) -> Outcome:
         child.send(
-            "job",
-            pickle.dumps(self._job),
-            directory=self._directory,
-            host=self._host,
-            rank=self._rank,
-            size=len(self._places),
-            cpus=self._cpus(),
+            RunJob(
+                directory=self._directory,
+                host=self._host,
+                rank=self._rank,
+                size=len(self._places),
+                cpus=self._cpus(),
+                job=pickle.dumps(self._job),
+            )
         )
         os.mkdir(self._directory, mode=0o700)
         introduced = _ChildRendezvous(self._rendezvous, child, self._options)
@@ -187,11 +186,10 @@ class _Task:
         spooled = spool.finish()
         moved = time.perf_counter() - began
         introduced.end()
-        child.send("start", spooled=spooled.to_json(), files=spooled.files, moved=moved)
-        message = child.wait("done", "failed", heartbeat=self._options.heartbeat)
-        if message.kind == "failed":
-            failure = Failure.from_json(message.values)
-            raise _ChildFailed(failure)
+        child.send(Start(spooled=spooled, moved=moved))
+        message = child.wait(Outcome, Failure, heartbeat=self._options.heartbeat)
+        if isinstance(message, Failure):
+            raise _ChildFailed(message)
         return message
 
     def _validates(self) -> bool:
@@ -199,11 +197,18 @@ class _Task:
 
     def _failure(self, error: BaseException, log: tuple[str, ...] = ()) -> Failure:
         trace = "".join(traceback.format_exception(error))
-        return Failure(type(error).__name__, str(error), self._rank, self._host, trace, log)
+        return Failure(
+            error=type(error).__name__,
+            message=str(error),
+            rank=self._rank,
+            host=self._host,
+            traceback=trace,
+            log=log,
+        )
 
-    def _rows(self, header: dict[str, Any], blob: bytes = b"") -> Iterator[pa.RecordBatch]:
-        for piece, payload in enumerate(split(blob)):
-            text = json.dumps(header).encode() if piece == 0 else None
+    def _rows(self, result: Result, state: bytes = b"") -> Iterator[pa.RecordBatch]:
+        for piece, payload in enumerate(split(state)):
+            text = result.to_text().encode() if piece == 0 else None
             arrays = [
                 from_numbers(np.array([self._rank], np.int32)),
                 from_numbers(np.array([piece], np.int32)),
@@ -240,13 +245,14 @@ class _Task:
             **device_environment(self._job.gpus, gpu_addresses(), place, os.environ),
         }
 
-    def _cpus(self) -> list[int]:
+    def _cpus(self) -> tuple[int, ...]:
         """Return the processors that are this worker's own; none: it shares them all."""
         if not self._options.cpu_binding:
-            return []
+            return ()
         cpus = usable_processors()
         first = self._neighbours().index(self._rank) * self._job.threads
-        return sorted({cpus[i % len(cpus)] for i in range(first, first + self._job.threads)})
+        mine = {cpus[i % len(cpus)] for i in range(first, first + self._job.threads)}
+        return tuple(sorted(mine))
 
 
 class _ChildFailed(Exception):
@@ -285,26 +291,28 @@ class _ChildRendezvous:
         finally:
             self._told.set()
 
-    def _listening(self) -> Any:
+    def _listening(self) -> Address | None:
         """Return where the child listens; None, and the error kept, if it did not come up."""
         try:
-            listening = self._child.wait("listening", "failed", heartbeat=self._options.heartbeat)
+            listening = self._child.wait(Listening, Failure, heartbeat=self._options.heartbeat)
         except OrcaError as error:
             self._error = error
             return None
-        if listening.kind == "failed":
-            self._error = _ChildFailed(Failure.from_json(listening.values))
-        return listening.values.get("address")
+        if isinstance(listening, Failure):
+            self._error = _ChildFailed(listening)
+            return None
+        return listening.address
 
-    def _tell(self, addresses: list[Any]) -> None:
+    def _tell(self, addresses: Sequence[Address | None]) -> None:
         if None in addresses and len(addresses) > 1:  # a worker alone need not listen
             missing = PeerLostError(f"rank {addresses.index(None)} did not come up")
             self._error = self._error or missing
         else:
             self._child.send(
-                "connect",
-                addresses=addresses,
-                secret=self._options.secret.hex(),
-                timeout=self._options.connect_timeout,
+                Connect(
+                    addresses=tuple(addresses),
+                    timeout=self._options.connect_timeout,
+                    secret=self._options.secret,
+                )
             )
         self._told.set()

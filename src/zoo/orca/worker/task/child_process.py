@@ -17,15 +17,19 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any, BinaryIO, cast
+from typing import IO, BinaryIO, TypeVar, cast
 
 import zoo.orca
 from zoo.orca.errors import WorkerDiedError, WorkerFrozenError
+from zoo.orca.wire.messages.codec import MessageError
+from zoo.orca.wire.messages.pipe import TO_TASK, Beat, ToChild, ToTask
+from zoo.orca.wire.messages.progress import Progress
+from zoo.orca.wire.messages.results import Failure
 from zoo.orca.wire.paths import LAST_PATHS, search_paths
 from zoo.orca.worker import temporary
-from zoo.orca.worker.pipes import END_OF_LOG, PIPE_BYTES, Blob, Message, Sender, receive
+from zoo.orca.worker.pipes import END_OF_LOG, PIPE_BYTES, Sender, receive
 
 _LOG_LINES = 40
 _STOP_SECONDS = 5.0
@@ -41,6 +45,8 @@ _KEEP_MEMORY = {
 }
 
 _warm: "Child | None" = None
+M = TypeVar("M", bound=ToTask)
+N = TypeVar("N", bound=ToTask)
 
 
 class Child:
@@ -57,8 +63,8 @@ class Child:
         self.log: deque[str] = deque(maxlen=_LOG_LINES)
         self._log_ended = threading.Event()
         self.on_log: Callable[[str], None] = lambda line: None
-        self.on_progress: Callable[[dict[str, Any]], None] = lambda values: None
-        self._messages: queue.Queue[Message | None] = queue.Queue()
+        self.on_progress: Callable[[Progress], None] = lambda progress: None
+        self._messages: queue.Queue[ToTask | MessageError | None] = queue.Queue()
         self.noise: tuple[str, ...] = ()
         self.failed = False
         self._last_beat = time.monotonic()
@@ -98,15 +104,15 @@ class Child:
         """Whether the process is still there."""
         return self._process.poll() is None
 
-    def send(self, kind: str, blob: Blob | Sequence[Blob] = b"", /, **values: Any) -> None:
+    def send(self, message: ToChild) -> None:
         """Send a message; a dead child is noticed by the next `wait`, not here."""
         try:
-            self._sender.send(kind, blob, **values)
+            self._sender.send(message)
         except OSError:
             self._process.poll()
 
-    def wait(self, *kinds: str, heartbeat: float) -> Message:
-        """Return the next message of one of `kinds`.
+    def wait(self, kind: type[M], *others: type[N], heartbeat: float) -> M | N:
+        """Return the next message of one of these kinds.
 
         Parameters
         ----------
@@ -116,6 +122,8 @@ class Child:
         Raises
         ------
         WorkerDiedError, WorkerFrozenError
+        MessageError
+            If the child, or something it has started, wrote what is no message.
         """
         self._last_beat = max(self._last_beat, time.monotonic() - heartbeat / 2)
         while True:
@@ -133,8 +141,10 @@ class Child:
                 continue
             if message is None:
                 raise WorkerDiedError(self._describe_death())
-            if message.kind in kinds:
-                return message
+            if isinstance(message, MessageError):
+                raise message
+            if isinstance(message, (kind, *others)):
+                return cast("M | N", message)
 
     def renew(self) -> None:
         """Forget what the last job left behind."""
@@ -181,16 +191,20 @@ class Child:
             thread.join(1.0)
 
     def _read_messages(self) -> None:
-        with self._results:
-            while (message := receive(self._results)) is not None:
-                self._last_beat = time.monotonic()
-                if message.kind == "progress":
-                    self.on_progress(message.values)
-                elif message.kind != "beat":
-                    self.failed = self.failed or message.kind == "failed"
-                    self._messages.put(message)
+        end: MessageError | None = None
+        try:
+            with self._results:
+                while (message := receive(self._results, TO_TASK)) is not None:
+                    self._last_beat = time.monotonic()
+                    if isinstance(message, Progress):
+                        self.on_progress(message)
+                    elif not isinstance(message, Beat):
+                        self.failed = self.failed or isinstance(message, Failure)
+                        self._messages.put(message)
+        except MessageError as error:  # where the next message begins is not known any more
+            end = error
         self.failed = True
-        self._messages.put(None)
+        self._messages.put(end)
 
     def _read_log(self) -> None:
         with cast("IO[bytes]", self._process.stdout) as stream:
@@ -239,7 +253,7 @@ def release(child: Child) -> None:
     """Keep `child` warm for the next task of this Python worker."""
     global _warm
     child.on_log = lambda line: None
-    child.on_progress = lambda values: None
+    child.on_progress = lambda progress: None
     if _warm is not None:
         _warm.stop()
     _warm = child

@@ -13,7 +13,9 @@ from collections.abc import Callable, Iterator, Sequence
 import pyarrow as pa
 
 from zoo.orca.errors import OrcaError, error_class
-from zoo.orca.wire.job import Failure, PredictJob
+from zoo.orca.wire.job import PredictJob
+from zoo.orca.wire.messages.pipe import Batches, End, Predict, Predictions, Ready
+from zoo.orca.wire.messages.results import Failure
 from zoo.orca.worker.predictions import encode, read_outputs, split, to_arrow
 from zoo.orca.worker.task import child_process as children
 from zoo.orca.worker.task.child_process import Child
@@ -113,16 +115,17 @@ class _Calls:
     def ask(self, group: Group) -> None:
         """Send the model's columns of a group; the others stay here."""
         self._clean = False
-        self._child.send("batches", encode([batch.select(self._inputs) for batch in group]))
+        stream = encode([batch.select(self._inputs) for batch in group])
+        self._child.send(Batches(stream=stream))
         self._kept.append([batch.select(self._columns) for batch in group])
         self._clean = True
 
     def answer(self) -> Iterator[pa.RecordBatch]:
         """Wait for the oldest group and yield its batches, predictions appended."""
         self._clean = False
-        answer = self._child.wait("predictions", "failed", heartbeat=self._heartbeat)
-        if answer.kind == "failed":
-            raise _error(answer.values, self._child)
+        answer = self._child.wait(Predictions, Failure, heartbeat=self._heartbeat)
+        if isinstance(answer, Failure):
+            raise _error(answer, self._child)
         group = self._kept.popleft()
         self._clean = True
         parts = split(read_outputs(answer), (batch.num_rows for batch in group))
@@ -138,7 +141,7 @@ class _Calls:
         waits for them: Spark ends the Python worker of such a task too.
         """
         if self._clean and not self._kept:
-            self._child.send("end")
+            self._child.send(End())
             children.release(self._child)
         else:
             self._child.kill()
@@ -148,15 +151,15 @@ def _start(job: PredictJob, packed: bytes, heartbeat: float) -> Child:
     threads = thread_environment(job.threads or 1)
     child = children.acquire({**job.environment, **threads, **_devices(job.gpus)})
     child.noise = job.noise
-    child.send("predict", packed)
+    child.send(Predict(job=packed))
     try:
-        ready = child.wait("ready", "failed", heartbeat=heartbeat)
+        ready = child.wait(Ready, Failure, heartbeat=heartbeat)
     except OrcaError:
         child.kill()
         raise
-    if ready.kind == "failed":
+    if isinstance(ready, Failure):
         child.kill()
-        raise _error(ready.values, child)
+        raise _error(ready, child)
     return child
 
 
@@ -168,8 +171,7 @@ def _devices(gpus: int) -> dict[str, str]:
     return device_environment(gpus, gpu_addresses(), os.getpid(), os.environ)
 
 
-def _error(values: dict[str, object], child: Child) -> OrcaError:
-    failure = Failure.from_json(dict(values))
+def _error(failure: Failure, child: Child) -> OrcaError:
     parts = [failure.message, failure.where, f"In process {child.pid} on {os.uname().nodename}"]
     if child.log:
         parts += ["The last lines it printed:", *(f"  {line}" for line in child.log)]

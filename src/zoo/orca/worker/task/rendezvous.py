@@ -12,11 +12,12 @@ by itself. If a line breaks between the driver's answer and the task, that task 
 the others miss its child within their limit for connecting: an error, and no hang.
 """
 
-import json
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Final
 
+from zoo.orca.wire.messages.line import GATHERED, Met
+from zoo.orca.wire.messages.pipe import Address, Listening
 from zoo.orca.worker.task.reporting import Reporter
 
 #: Seconds until a task asks for the `allGather`. Children rarely start further apart than that, and
@@ -24,6 +25,9 @@ from zoo.orca.worker.task.reporting import Reporter
 _PATIENCE: Final = 2.0
 #: Seconds in which a driver that is well has answered.
 _LIMIT: Final = 10.0
+
+#: Takes the addresses of all ranks, by rank.
+Tell = Callable[[Sequence[Address | None]], None]
 
 
 class Rendezvous:
@@ -45,17 +49,17 @@ class Rendezvous:
     ) -> None:
         self._all_gather, self._reporter = all_gather, reporter
         self._task, self._size = task, size
-        self._tell: Callable[[list[Any]], None] = lambda addresses: None
+        self._tell: Tell = lambda addresses: None
         self._enters = False
         self._lock = threading.Lock()
         self._decided = threading.Event()
 
-    def meet(self, address: Any, tell: Callable[[list[Any]], None]) -> None:
+    def meet(self, address: Address | None, tell: Tell) -> None:
         """Call `tell` once with all addresses; return when Spark may see the task end.
 
         Parameters
         ----------
-        address : JSON value
+        address : tuple of str and int, or None
             Where this task's child listens; None if it did not come up.
         tell : callable
             Takes the addresses, by rank. Called from this thread or from the reporter's.
@@ -69,24 +73,24 @@ class Rendezvous:
             self._reporter.ask_to_gather()
             self._decided.wait(_LIMIT)
         if self._enters or not self._decided.is_set():
-            told = self._all_gather(json.dumps(address))
-            self._tell([json.loads(text) for text in told])
+            told = self._all_gather(Listening(address=address).to_text())
+            self._tell([GATHERED.from_text(text).address for text in told])
 
-    def _answer(self, answer: dict[str, Any] | None) -> None:
+    def _answer(self, answer: Met | None) -> None:
         """Take what the driver says; None: the line is lost, or there was none."""
         with self._lock:  # a line that ends is noticed by two threads
             if not self._decided.is_set():
-                self._enters = answer is None or answer["gather"]
+                self._enters = answer is None or answer.gather
                 self._decided.set()
-        if answer is not None and "addresses" in answer:
-            self._tell(answer["addresses"])
+        if answer is not None and answer.addresses is not None:
+            self._tell(answer.addresses)
 
 
-def _once(tell: Callable[[list[Any]], None]) -> Callable[[list[Any]], None]:
+def _once(tell: Tell) -> Tell:
     lock = threading.Lock()
     told: list[bool] = []
 
-    def first(addresses: list[Any]) -> None:
+    def first(addresses: Sequence[Address | None]) -> None:
         with lock:
             if not told:
                 told.append(True)

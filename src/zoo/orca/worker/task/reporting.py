@@ -1,11 +1,10 @@
-"""A worker's line to the driver: progress and log lines, as JSON, over an authenticated socket.
+"""A worker's line to the driver: progress and log lines over an authenticated socket.
 
 Losing this line loses a progress bar, never a job: every failure here ends the reporting alone.
 On the same line the driver tells each worker where all the others are (`rendezvous.py`).
 """
 
 import contextlib
-import json
 import logging
 import math
 import queue
@@ -13,10 +12,14 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from zoo.orca.errors import OrcaError
 from zoo.orca.wire.handshake import drive, initiate
+from zoo.orca.wire.messages.codec import MessageError
+from zoo.orca.wire.messages.line import FROM_DRIVER, AskToGather, Hello, Met, Present, ToDriver
+from zoo.orca.wire.messages.pipe import Address
+from zoo.orca.wire.messages.progress import LogLine, Phase
 from zoo.orca.wire.report import REPORT_PURPOSE, ReportTo
 
 _CONNECT_SECONDS = 5.0
@@ -25,7 +28,7 @@ _logger = logging.getLogger(__name__)
 
 
 class Reporter:
-    """Sends values to the driver from a thread of its own; `send` never blocks or raises.
+    """Sends messages to the driver from a thread of its own; `send` never blocks or raises.
 
     Parameters
     ----------
@@ -36,8 +39,8 @@ class Reporter:
 
     def __init__(self, to: ReportTo | None, rank: int) -> None:
         self._to, self._rank = to, rank
-        self._queue: queue.Queue[dict[str, Any] | None] = queue.Queue(10_000)
-        self._on_answer: Callable[[dict[str, Any] | None], None] = lambda answer: None
+        self._queue: queue.Queue[ToDriver | None] = queue.Queue(10_000)
+        self._on_answer: Callable[[Met | None], None] = lambda answer: None
         self._lost = False
         self._dropped = 0
         self._until = math.inf
@@ -46,32 +49,32 @@ class Reporter:
         if to is not None:
             self._thread.start()
 
-    def send(self, values: dict[str, Any]) -> None:
-        """Queue one report; dropped when nobody listens or the line is too slow.
+    def send(self, message: ToDriver) -> None:
+        """Queue one message; dropped when nobody listens or the line is too slow.
 
         Of what was printed, the driver hears how many lines it was not shown.
         """
         if self._to is None:
             return
         try:
-            self._queue.put_nowait({**values, "rank": self._rank})
+            self._queue.put_nowait(message)
         except queue.Full:
-            self._drop(values)
+            self._drop(message)
 
     def phase(self, text: str) -> None:
         """Report what this worker is doing now."""
-        self.send({"kind": "phase", "text": text})
+        self.send(Phase(text=text))
 
     def log(self, line: str) -> None:
         """Report one line of the child's log."""
-        self.send({"kind": "log", "text": line})
+        self.send(LogLine(text=line))
 
     def meet(
         self,
         task: int,
         size: int,
-        address: Any,
-        on_answer: Callable[[dict[str, Any] | None], None],
+        address: Address | None,
+        on_answer: Callable[[Met | None], None],
     ) -> None:
         """Tell the driver where this worker is.
 
@@ -83,11 +86,11 @@ class Reporter:
             lost = self._lost or self._to is None
         if lost:
             on_answer(None)
-        self.send({"kind": "address", "task": task, "size": size, "address": address})
+        self.send(Present(task=task, size=size, address=address))
 
     def ask_to_gather(self) -> None:
         """Ask the driver that all workers meet in Spark's `allGather`."""
-        self.send({"kind": "gather"})
+        self.send(AskToGather())
 
     def close(self) -> None:
         """Send what is queued, for a moment, and hang up."""
@@ -102,14 +105,14 @@ class Reporter:
             return
         try:
             with socket.create_connection((self._to.host, self._to.port), _CONNECT_SECONDS) as line:
-                hello = json.dumps({"rank": self._rank}).encode()
+                hello = Hello(rank=self._rank).to_text().encode()
                 greeting = initiate(self._to.secret, hello, purpose=REPORT_PURPOSE)
                 stream = line.makefile("rb")
                 drive(greeting, line.sendall, stream.read)
                 line.settimeout(None)
                 threading.Thread(target=self._listen, args=(stream,), daemon=True).start()
-                while (values := self._queue.get()) is not None:
-                    self._forward(values, line)
+                while (message := self._queue.get()) is not None:
+                    self._forward(message, line)
                 self._own_up(line)
                 line.shutdown(socket.SHUT_WR)  # the listening thread ends when the driver hangs up
         except (OSError, OrcaError) as error:
@@ -117,16 +120,16 @@ class Reporter:
             self._to = None
             self._lose()
 
-    def _forward(self, values: dict[str, Any], line: socket.socket) -> None:
-        if values["kind"] == "log" and time.monotonic() > self._until:
-            self._drop(values)
+    def _forward(self, message: ToDriver, line: socket.socket) -> None:
+        if isinstance(message, LogLine) and time.monotonic() > self._until:
+            self._drop(message)
             return
-        line.sendall(json.dumps(values).encode() + b"\n")
+        line.sendall(message.to_line())
         if self._queue.empty():
             self._own_up(line)
 
-    def _drop(self, values: dict[str, Any]) -> None:
-        if values["kind"] == "log":
+    def _drop(self, message: ToDriver) -> None:
+        if isinstance(message, LogLine):
             with self._lock:
                 self._dropped += 1
 
@@ -136,13 +139,12 @@ class Reporter:
             dropped, self._dropped = self._dropped, 0
         if dropped:
             text = f"({dropped:,} more lines were printed here than the driver could take)"
-            report = {"kind": "log", "text": text, "rank": self._rank}
-            line.sendall(json.dumps(report).encode() + b"\n")
+            line.sendall(LogLine(text=text).to_line())
 
     def _listen(self, stream: BinaryIO) -> None:
-        with stream, contextlib.suppress(OSError):
+        with stream, contextlib.suppress(OSError, MessageError):
             for line in stream:
-                self._on_answer(json.loads(line))
+                self._on_answer(FROM_DRIVER.from_text(line))
         self._lose()
 
     def _lose(self) -> None:

@@ -33,7 +33,7 @@ from zoo.orca.frameworks.keras.types import (
     Variable,
 )
 from zoo.orca.worker.collective.protocol import Collective
-from zoo.orca.worker.timings import Timings
+from zoo.orca.worker.timings import Stopwatch
 
 #: A step puts back by itself what a row that stands for none has changed.
 UNDOES_EMPTY_STEPS = True
@@ -168,7 +168,7 @@ def ready(made: KerasModel, sample: Structure, *, training: bool) -> None:
 callbacks = quiet
 
 
-def step_clock(timings: Timings, exchanged: Callable[[], float], feed: Feed) -> KerasClock:
+def step_clock(timings: Stopwatch, exchanged: Callable[[], float], feed: Feed) -> KerasClock:
     """Return what times steps."""
     return HostClock(timings, exchanged, feed)
 

@@ -30,7 +30,7 @@ from zoo.orca.frameworks.keras.types import (
     Variable,
 )
 from zoo.orca.worker.collective.protocol import Collective
-from zoo.orca.worker.timings import Timings
+from zoo.orca.worker.timings import Stopwatch
 
 #: Whether a step itself leaves no trace of a row that stands for none.
 UNDOES_EMPTY_STEPS = False
@@ -134,7 +134,7 @@ def callbacks(
     return given
 
 
-def step_clock(timings: Timings, exchanged: Callable[[], float], feed: Feed) -> KerasClock:
+def step_clock(timings: Stopwatch, exchanged: Callable[[], float], feed: Feed) -> KerasClock:
     """Return what times steps."""
     from zoo.orca.frameworks.keras.backends.tensorflow_clock import StepClock
 

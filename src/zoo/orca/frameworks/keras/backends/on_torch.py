@@ -28,7 +28,7 @@ from zoo.orca.frameworks.keras.types import (
     Variable,
 )
 from zoo.orca.worker.collective.protocol import Collective
-from zoo.orca.worker.timings import Timings
+from zoo.orca.worker.timings import Stopwatch
 
 UNDOES_EMPTY_STEPS = False
 #: Nothing that takes text or pictures runs here.
@@ -101,7 +101,9 @@ def exchange(made: KerasModel, optimizer: Optimizer, collective: Collective, ste
     def meet(gradients: list[Tensor], variables: list[Variable]) -> list[Tensor]:
         known = [k for k, gradient in enumerate(gradients) if gradient is not None]
         arrays = [_array(gradients[k]) for k in known]
-        specs = tuple(GradientSpec(array.shape, array.dtype, False) for array in arrays)
+        specs = tuple(
+            GradientSpec(shape=array.shape, dtype=array.dtype, sparse=False) for array in arrays
+        )
         if specs not in fused:
             fused[specs] = step.timed(FusedSum(collective, specs, keep_rows=False))
         summed = list(gradients)
@@ -137,7 +139,7 @@ def ready(made: KerasModel, sample: Structure, *, training: bool) -> None:
 callbacks = quiet
 
 
-def step_clock(timings: Timings, exchanged: Callable[[], float], feed: Feed) -> KerasClock:
+def step_clock(timings: Stopwatch, exchanged: Callable[[], float], feed: Feed) -> KerasClock:
     """Return what times steps."""
     return HostClock(timings, exchanged, feed)
 

@@ -14,13 +14,13 @@ import tensorflow as tf
 from zoo.orca.frameworks.common.structures import Structure
 from zoo.orca.frameworks.keras.training.clock import KerasClock
 from zoo.orca.frameworks.keras.types import Model
-from zoo.orca.worker.timings import Timings
+from zoo.orca.worker.timings import Stopwatch
 
 
 class StepClock(KerasClock):
     """Times the training steps of one `fit` on TensorFlow."""
 
-    def __init__(self, timings: Timings, exchanged: Callable[[], float]) -> None:
+    def __init__(self, timings: Stopwatch, exchanged: Callable[[], float]) -> None:
         super().__init__(timings, exchanged)
         self._feed, self._busy, self._last = (tf.Variable(0.0, dtype=tf.float64) for _ in range(3))
 

@@ -112,4 +112,6 @@ def _shape(spec: GradientSpec) -> tuple[int, ...]:
 
 def _spec(gradient: tf.Tensor, variable: tf.Variable) -> GradientSpec:
     dtype = np.dtype(tf.as_dtype(gradient.dtype).as_numpy_dtype)
-    return GradientSpec(tuple(variable.shape), dtype, isinstance(gradient, tf.IndexedSlices))
+    return GradientSpec(
+        shape=tuple(variable.shape), dtype=dtype, sparse=isinstance(gradient, tf.IndexedSlices)
+    )

@@ -31,7 +31,7 @@ from zoo.orca.wire.features import ColumnSpec, FeatureSpec
 _WEIGHT = "\0weight"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Role:
     """One column in its role: the array's name, the column's, and the shape of one row."""
 
@@ -76,7 +76,7 @@ class InputLayout:
         self._open: dict[str, tuple[ColumnSpec, Input]] = {}
         if inputs is not None:
             has_no_order = keys is not None or nested is not None
-            names = Names(tuple(keys or (one.name for one in inputs)), has_no_order)
+            names = Names(names=tuple(keys or (one.name for one in inputs)), keyed=has_no_order)
             columns = _in_order(spec, names, inputs[0].shape[1:])
             self._keys = tuple(keys) if keys is not None else None
             for column, expected in zip(columns, inputs, strict=True):
@@ -91,14 +91,15 @@ class InputLayout:
         else:
             shapes = [column.shape or (1,) for column in columns]
         self._features = [
-            Role(f"x{k}", column.name, shape)
+            Role(key=f"x{k}", column=column.name, shape=shape)
             for k, (column, shape) in enumerate(zip(columns, shapes, strict=True))
         ]
         self._outputs = outputs
         self._weights = weights_by_name(spec, outputs)
         labels, self._label_keys = labels_by_name(spec, outputs)
         self._labels = [
-            Role(f"y{k}", column.name, column.shape or (1,)) for k, column in enumerate(labels)
+            Role(key=f"y{k}", column=column.name, shape=column.shape or (1,))
+            for k, column in enumerate(labels)
         ]
 
     def feature_arrays(self, columns: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

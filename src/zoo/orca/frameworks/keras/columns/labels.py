@@ -24,7 +24,7 @@ _SPARSE = ("sparse_categorical_crossentropy", "SparseCategoricalCrossentropy")
 _ONE_HOT = ("categorical_crossentropy", "CategoricalCrossentropy")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Classes:
     """A label column that holds numbers of classes.
 
@@ -113,7 +113,7 @@ class Labels:
             self._layout.by_output(losses, len(widths)), labels, widths, strict=True
         ):
             if _is_sparse(loss) and column is not None and width is not None:
-                found.append(Classes(column, width, _ignored(loss)))
+                found.append(Classes(column=column, count=width, ignored=_ignored(loss)))
         return found
 
     def check(self, sets: Mapping[str, Rows], world: World) -> None:

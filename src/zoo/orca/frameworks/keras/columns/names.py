@@ -14,7 +14,7 @@ from zoo.orca.frameworks.common.structures import Structure
 from zoo.orca.wire.features import ColumnSpec, FeatureSpec
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Names:
     """The names of a model's inputs, or of its outputs, in the model's own order.
 

@@ -22,7 +22,7 @@ from zoo.orca.frameworks.keras.training.metrics import restore
 from zoo.orca.frameworks.keras.training.position import LoopPosition
 from zoo.orca.frameworks.keras.training.randomness import seed_epoch
 from zoo.orca.frameworks.keras.types import KerasCallback, Model, StepLogs, Variable
-from zoo.orca.wire.job import Progress
+from zoo.orca.wire.messages.progress import Warned
 from zoo.orca.worker.plugin import World
 
 _WRITERS = ("ModelCheckpoint", "TensorBoard", "CSVLogger", "RemoteMonitor", "SwapEMAWeights")
@@ -83,7 +83,7 @@ def user_callbacks(
         if "BackupAndRestore" in names:
             if world.rank == 0:
                 text = "BackupAndRestore does nothing on several workers: give a model_dir instead"
-                world.report(Progress("warning", text=text))
+                world.report(Warned(text=text))
         elif world.rank == 0 or not names.intersection(_WRITERS):
             running.append(callback)
     return running
@@ -93,7 +93,7 @@ def _is_keras_own(kind: type) -> bool:
     return kind.__module__.startswith(("keras.", "tf_keras."))
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Frame:
     """What Orca's own callbacks share.
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from zoo.orca.frameworks.keras.protocols import Feed
 from zoo.orca.frameworks.keras.types import KerasCallback, Model, StepLogs
-from zoo.orca.worker.timings import Timings
+from zoo.orca.worker.timings import Stopwatch
 
 
 class KerasClock(ABC):
@@ -19,13 +19,13 @@ class KerasClock(ABC):
 
     Parameters
     ----------
-    timings : Timings
+    timings : Stopwatch
         Gets the figures.
     exchanged : callable
         Returns the seconds spent so far on summing over workers.
     """
 
-    def __init__(self, timings: Timings, exchanged: Callable[[], float]) -> None:
+    def __init__(self, timings: Stopwatch, exchanged: Callable[[], float]) -> None:
         self._timings = timings
         self._exchanged = exchanged
         self._is_warm = False
@@ -118,7 +118,7 @@ class HostClock(KerasClock):
         Knows the seconds spent so far on waiting for batches.
     """
 
-    def __init__(self, timings: Timings, exchanged: Callable[[], float], feed: Feed) -> None:
+    def __init__(self, timings: Stopwatch, exchanged: Callable[[], float], feed: Feed) -> None:
         super().__init__(timings, exchanged)
         self._feed, self._fed_before = feed, 0.0
 

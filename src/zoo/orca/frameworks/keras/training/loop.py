@@ -182,7 +182,16 @@ class KerasSession:
             return numbers(logs.of_step(step_logs, share))
 
         reporter = TrainingReporter(world, plans.get("train") or plans["test"])
-        return Frame(made, world, loop, hooks, reporter, of_step, pacing, self._seed)
+        return Frame(
+            made=made,
+            world=world,
+            loop=loop,
+            hooks=hooks,
+            reporter=reporter,
+            step_logs=of_step,
+            pacing=pacing,
+            seed=self._seed,
+        )
 
     def _make_logs_global(
         self,
@@ -217,7 +226,7 @@ def train(
     plan, plans = rows.plan, {"train": rows.plan}
     steps = job.steps_per_epoch or plan.steps_per_pass
     first = first_step(session.state, plan)
-    loop = LoopPosition(_part(plan, world.rank, steps), None, first)
+    loop = LoopPosition(train=_part(plan, world.rank, steps), test=None, first=first)
     data = session.feed.steps(lambda: loop.first + loop.taken, steps)
     validation_data = None
     if validation is not None:
@@ -229,7 +238,9 @@ def train(
         validation_data = session.feed_of(validation).steps(lambda: 0, count)
     seed_fit(made, job.seed, world, first)
     history = made.keras.package().callbacks.History()
-    progress = _Progress(made, session.state, job, plan, loop, history)
+    progress = _Progress(
+        made=made, begun=session.state, job=job, plan=plan, loop=loop, records=history
+    )
     running = user_callbacks(made, users, world)
     frame = session.frame(loop, plans, users)
     before, after = session.clocks()
@@ -249,7 +260,7 @@ def train(
             validation_data=validation_data,
             validation_freq=job.validation_freq,
         )
-    return Trained(progress.history(), progress.state(), session.outputs)
+    return Trained(history=progress.history(), state=progress.state(), outputs=session.outputs)
 
 
 def evaluate(made: KerasModel, job: EvaluateJob, rows: Rows, world: World) -> Evaluated:
@@ -259,7 +270,7 @@ def evaluate(made: KerasModel, job: EvaluateJob, rows: Rows, world: World) -> Ev
         rows = with_large_batches(made, rows)
     session = KerasSession(made, rows, job, world)
     count = _limited(job.steps, rows.plan)
-    loop = LoopPosition(None, _part(rows.plan, world.rank, count))
+    loop = LoopPosition(train=None, test=_part(rows.plan, world.rank, count))
     running = user_callbacks(made, users, world)
     frame = session.frame(loop, {"test": rows.plan}, users)
     listed = [first_callback(frame), *frame.pacing, *running]
@@ -273,7 +284,7 @@ def evaluate(made: KerasModel, job: EvaluateJob, rows: Rows, world: World) -> Ev
     return Evaluated(numbers(metrics), session.outputs)
 
 
-@dataclass
+@dataclass(kw_only=True)
 class _Progress:
     """What a `fit` has to show so far: its history and its state."""
 
@@ -312,7 +323,7 @@ def _hooks(made: KerasModel, callbacks: Sequence[KerasCallback]) -> Hooks:
 
 
 def _part(plan: Plan, rank: int, count: int) -> Part:
-    return Part(plan.shares(rank), global_rows(plan, 0, plan.steps_per_pass), count)
+    return Part(rows=plan.shares(rank), of=global_rows(plan, 0, plan.steps_per_pass), count=count)
 
 
 def _limited(steps: int | None, plan: Plan) -> int:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 Int64 = NDArray[np.int64]
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Part:
     """The steps of training, or of validation, as the callbacks must know them.
 
@@ -33,7 +33,7 @@ class Part:
         return float(self.rows[place] / self.of[place])
 
 
-@dataclass
+@dataclass(kw_only=True)
 class LoopPosition:
     """Where Keras's loop stands.
 

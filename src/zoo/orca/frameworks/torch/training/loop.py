@@ -111,7 +111,9 @@ class _Fit:
         runner.tell("after_run")
         if self._world.timings is not None:
             self._world.timings.end("epochs")
-        return Trained(self._history, self._state(epoch), self._session.outputs)
+        return Trained(
+            history=self._history, state=self._state(epoch), outputs=self._session.outputs
+        )
 
     def _epoch(self, batches: Iterator[Batch], count: int) -> None:
         runner, start = self._runner, self._first + self._taken

@@ -19,7 +19,7 @@ from zoo.orca.frameworks.torch.training.runner import TrainingRunner
 from zoo.orca.frameworks.torch.training.schedules import BATCH
 from zoo.orca.frameworks.torch.training.totals import Totals, groups
 from zoo.orca.wire.plan import Plan, global_rows
-from zoo.orca.worker.timings import Timings
+from zoo.orca.worker.timings import Stopwatch
 
 #: Called after each step with the number of steps done.
 Tick = Callable[[int], None]
@@ -103,7 +103,7 @@ class PlainSteps:
         self._seeds: dict[tuple[float, torch.dtype], Any] = {}
         self._autocast = runner.autocast() if runner.options.bf16 else None
         self._divisor: Any = None
-        self._timings: Timings | None = runner.world.timings
+        self._timings: Stopwatch | None = runner.world.timings
         self._totals = Totals(runner.device)
         self._adjusts_rate = runner.schedules.is_due(BATCH)
 
@@ -259,7 +259,7 @@ class PlainSteps:
 class StepsClock:
     """Times what steps are made of; costs nothing without one."""
 
-    def __init__(self, timings: Timings | None, exchanges: Sequence[Gradients]) -> None:
+    def __init__(self, timings: Stopwatch | None, exchanges: Sequence[Gradients]) -> None:
         self._timings, self._exchanges = timings, exchanges
         self._last = time.perf_counter()
         self._exchanged = self._in_exchanges()

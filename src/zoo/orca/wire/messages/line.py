@@ -1,0 +1,68 @@
+"""The messages on the line between a task and the driver; one a line, as text."""
+
+from dataclasses import dataclass
+
+from zoo.orca.wire.messages.codec import Channel, Message
+from zoo.orca.wire.messages.pipe import Address, Listening
+from zoo.orca.wire.messages.progress import (
+    EpochBegan,
+    EpochEnded,
+    LogLine,
+    Phase,
+    Progress,
+    StepTaken,
+    Warned,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hello(Message):
+    """Who has called the driver, told in the handshake."""
+
+    rank: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Present(Message):
+    """A rank has come to the meeting.
+
+    Parameters
+    ----------
+    task : int
+        The number Spark gave this attempt of the task.
+    size : int
+        Tasks of the stage.
+    address : tuple of str and int, or None
+        Where the child listens; None if it did not come up.
+    """
+
+    task: int
+    size: int
+    address: Address | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskToGather(Message):
+    """A rank asks that all enter Spark's `allGather`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Met(Message):
+    """The driver's answer: whether to enter the `allGather`, and all addresses once they are known.
+
+    An answer without addresses comes before all ranks have.
+    """
+
+    gather: bool
+    addresses: tuple[Address | None, ...] | None = None
+
+
+ToDriver = Present | AskToGather | Progress
+
+TO_DRIVER: Channel[ToDriver] = Channel(
+    *(Present, AskToGather, Phase, EpochBegan, StepTaken, EpochEnded, LogLine, Warned)
+)
+FROM_DRIVER: Channel[Met] = Channel(Met)
+HELLO: Channel[Hello] = Channel(Hello)
+#: What each task gives to Spark's `allGather`, as text.
+GATHERED: Channel[Listening] = Channel(Listening)

@@ -1,0 +1,133 @@
+"""The messages between a task and its child process."""
+
+from dataclasses import dataclass
+
+from zoo.orca.wire.messages.codec import Channel, Message, Payload
+from zoo.orca.wire.messages.progress import (
+    EpochBegan,
+    EpochEnded,
+    LogLine,
+    Phase,
+    Progress,
+    StepTaken,
+    Warned,
+)
+from zoo.orca.wire.messages.results import Failure, Outcome
+from zoo.orca.wire.messages.rows import Spooled
+
+#: Where a rank's child listens for the others: host and port.
+Address = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunJob(Message):
+    """The child is to run a job whose rows are still to come.
+
+    Parameters
+    ----------
+    directory : str
+        Where the rows are going to lie; removed by the child if its task is gone.
+    host : str
+        Under which other workers reach this one.
+    rank, size : int
+    cpus : tuple of int
+        The processors that are this worker's own; none: it shares them all.
+    job : bytes
+        A pickled `zoo.orca.wire.job.Job`.
+    """
+
+    directory: str
+    host: str
+    rank: int
+    size: int
+    cpus: tuple[int, ...]
+    job: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Predict(Message):
+    """The child is to answer `Batches` by the model of a pickled `zoo.orca.wire.job.PredictJob`."""
+
+    job: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connect(Message):
+    """Where all ranks listen, the stage's secret, and the seconds in which they must have met."""
+
+    addresses: tuple[Address | None, ...]
+    timeout: float
+    secret: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start(Message):
+    """The rows are there, and took `moved` seconds."""
+
+    spooled: Spooled
+    moved: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Abort(Message):
+    """The job is to end at once, whoever waits for whom."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batches(Message):
+    """Rows to predict: the pieces of an Arrow stream."""
+
+    stream: Payload
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class End(Message):
+    """No more rows to predict."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listening(Message):
+    """Where this child listens for its peers; None: it has none, or did not come up."""
+
+    address: Address | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ready(Message):
+    """The model that predicts is there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Predictions(Message):
+    """What a model made of the rows of `Batches`, output by output.
+
+    Parameters
+    ----------
+    shapes : tuple of tuple of int
+    dtypes : tuple of str
+        As of `zoo.orca.wire.outputs.DTYPES`.
+    sizes : tuple of int
+        Bytes of each output.
+    values : Payload
+        All outputs, one after another: numbers bare, text as an Arrow stream.
+    """
+
+    shapes: tuple[tuple[int, ...], ...]
+    dtypes: tuple[str, ...]
+    sizes: tuple[int, ...]
+    values: Payload
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beat(Message):
+    """The child is alive."""
+
+
+ToChild = RunJob | Predict | Connect | Start | Abort | Batches | End
+ToTask = Listening | Ready | Predictions | Beat | Progress | Outcome | Failure
+
+TO_CHILD: Channel[ToChild] = Channel(RunJob, Predict, Connect, Start, Abort, Batches, End)
+TO_TASK: Channel[ToTask] = Channel(
+    *(Listening, Ready, Predictions, Beat, Outcome, Failure),
+    *(Phase, EpochBegan, StepTaken, EpochEnded, LogLine, Warned),
+)

@@ -1,0 +1,110 @@
+"""What a worker's part of a job came to: from child to task, and on to the driver as rows."""
+
+from dataclasses import dataclass, field
+
+from zoo.orca.wire.features import FeatureSpec
+from zoo.orca.wire.messages.codec import Channel, Message
+from zoo.orca.wire.outputs import OutputSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timings:
+    """Where one worker's time went.
+
+    Parameters
+    ----------
+    phases : dict of str to float
+        Seconds of each phase of the job.
+    steps : int
+        Training steps that `parts` are the sums over.
+    parts : dict of str to float
+        Seconds by what steps are made of.
+    """
+
+    phases: dict[str, float]
+    steps: int
+    parts: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimingsTold(Message):
+    """From each rank of a profiled `fit` to all others: its own figures."""
+
+    timings: Timings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome(Message):
+    """What training, evaluating or building came to; all but `state` is the same on each rank.
+
+    Parameters
+    ----------
+    columns : FeatureSpec
+        With the shapes that the rows turned out to have.
+    outputs : tuple of OutputSpec
+        The model's.
+    rows : int
+        Of training or evaluation, over all workers.
+    history : dict of str to list of float
+        One value an epoch.
+    metrics : dict of str to float
+    timings : tuple of Timings
+        By rank, where they were asked for.
+    state_at : str
+        Where the state is that was too large to come along: a path in the job's `model_dir`.
+    state : bytes
+        A packed `zoo.orca.wire.packing.State`, on rank 0 of a job that changes it.
+    """
+
+    columns: FeatureSpec
+    outputs: tuple[OutputSpec, ...]
+    rows: int = 0
+    history: dict[str, list[float]] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+    timings: tuple[Timings, ...] = ()
+    state_at: str = ""
+    state: bytes = b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure(Message):
+    """Why a worker did not finish; `error` names a class of `zoo.orca.errors`.
+
+    Parameters
+    ----------
+    error : str
+    message : str
+        One or a few sentences for the user.
+    rank : int
+    host : str
+    traceback : str
+        The worker's own traceback, or an empty string.
+    log : tuple of str
+        The last lines its child printed.
+    where : str
+        The part of the traceback that is the user's own, or an empty string.
+    versions : dict of str to str
+        Of what the worker's processes have imported.
+    module : str
+        The module that was not found, if that is what went wrong.
+    incomplete : bool
+        Whether Spark has not run all of the stage's tasks.
+    """
+
+    error: str
+    message: str
+    rank: int = -1
+    host: str = ""
+    traceback: str = ""
+    log: tuple[str, ...] = ()
+    where: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
+    module: str = ""
+    incomplete: bool = False
+
+
+Result = Outcome | Failure
+
+#: In the first of a task's result rows; the bytes of the state are cut over all of them.
+RESULTS: Channel[Result] = Channel(Outcome, Failure)
+TIMINGS: Channel[TimingsTold] = Channel(TimingsTold)
