@@ -16,6 +16,7 @@ import pytest
 from tests.fake_estimator import linear
 from tests.worker.group import Group, train_job
 from zoo.orca.errors import WorkerDiedError
+from zoo.orca.wire.messages.codec import MessageError
 from zoo.orca.wire.messages.pipe import Listening, RunJob
 from zoo.orca.wire.messages.results import Failure, Outcome
 from zoo.orca.wire.packing import State
@@ -174,6 +175,27 @@ def test_a_child_that_ends_in_silence_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(WorkerDiedError, match="exit code 3"):
         child.wait(Listening, heartbeat=30)
     assert "no licence" in child.log
+
+
+def test_what_is_no_message_is_an_error_and_no_wait(tmp_path: Path) -> None:
+    rubbish = "import os, sys; os.write(int(sys.orig_argv[-1]), b'printed here ' * 9)"
+    (tmp_path / "sitecustomize.py").write_text(rubbish)
+    child = Child({"PYTHONPATH": str(tmp_path)})
+    try:
+        with pytest.raises(MessageError, match="no message of zoo-orca: b'printed here"):
+            child.wait(Listening, heartbeat=30)
+    finally:
+        child.kill()
+
+
+def test_a_child_that_is_sent_what_is_no_message_says_so_and_ends() -> None:
+    child = Child({})
+    commands = child._sender._stream
+    commands.write(b"x" * 99)
+    commands.flush()
+    with pytest.raises(WorkerDiedError, match="exit code 1"):
+        child.wait(Listening, heartbeat=30)
+    assert "MessageError: this is no message of zoo-orca" in "\n".join(child.log)
 
 
 def _is_running(pid: int) -> bool:
