@@ -105,7 +105,7 @@ def test_the_phases_of_a_profile_add_up_to_the_whole(bench, counts):
 def test_predictions_do_not_depend_on_batches(bench):
     data = embedded((100,))
     state = bench.train(bench.family.embedding, data)[0].trained.state
-    spec = type(data.spec)(data.spec.features)
+    spec = type(data.spec)(features=data.spec.features)
     job = predict_job(
         bench.family.embedding,
         spec,

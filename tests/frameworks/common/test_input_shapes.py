@@ -8,7 +8,7 @@ from tests.frameworks.bench import BATCH
 from tests.frameworks.ranks import Data, Failed, evaluate, predict_job, predicted
 from zoo.orca.errors import ModelError
 from zoo.orca.frameworks.common.input_shapes import Input
-from zoo.orca.frameworks.keras.columns.inputs import Layout
+from zoo.orca.frameworks.keras.columns.inputs import InputLayout
 from zoo.orca.wire.features import ColumnSpec, FeatureSpec
 
 pytestmark = pytest.mark.timeout(300)
@@ -74,8 +74,8 @@ def test_another_length_names_both_shapes_and_the_product(keras_bench):
 
 
 def test_a_length_that_only_the_rows_tell_is_looked_at_with_them():
-    spec = FeatureSpec((ColumnSpec("image", "float32", (None,)),))
-    layout = Layout(spec, [Input("image", (None, *SHAPE), "float32")], None)
+    spec = FeatureSpec(features=(ColumnSpec(name="image", dtype="float32", shape=(None,)),))
+    layout = InputLayout(spec, [Input(name="image", shape=(None, *SHAPE), dtype="float32")], None)
     assert layout.placeholder()["x0"].shape == (2, *SHAPE)
     flat = np.arange(48, dtype=np.float32).reshape(2, 24)
     found = layout.feature_arrays({"image": flat})["x0"]
@@ -85,15 +85,19 @@ def test_a_length_that_only_the_rows_tell_is_looked_at_with_them():
 
 
 def test_columns_that_make_the_one_input_are_named_in_a_list_within_the_list():
-    columns = tuple(ColumnSpec(name, "float32") for name in ("age", "income", "score"))
-    inputs = [Input("table", (None, 3), "float32")]
+    columns = tuple(ColumnSpec(name=name, dtype="float32") for name in ("age", "income", "score"))
+    inputs = [Input(name="table", shape=(None, 3), dtype="float32")]
     with pytest.raises(ModelError) as caught:
-        Layout(FeatureSpec(columns), inputs, None)
+        InputLayout(FeatureSpec(features=columns), inputs, None)
     first, second = str(caught.value).splitlines()
     assert first == (
         "the model has 1 input ['table'], and feature_cols has 3 columns ['age', 'income', 'score']"
     )
     assert second.endswith("feature_cols=[['age', 'income', 'score']]")
     with pytest.raises(ModelError) as caught:
-        Layout(FeatureSpec(columns), [Input("table", (None, 4), "float32")], None)
+        InputLayout(
+            FeatureSpec(features=columns),
+            [Input(name="table", shape=(None, 4), dtype="float32")],
+            None,
+        )
     assert "[[" not in str(caught.value)

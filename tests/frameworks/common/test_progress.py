@@ -4,12 +4,13 @@ import pytest
 
 from zoo.orca.frameworks.common import progress
 from zoo.orca.frameworks.common.progress import TrainingReporter
+from zoo.orca.wire.messages.progress import EpochBegan, EpochEnded, StepTaken, Warned
 from zoo.orca.wire.plan import Plan, global_rows
 from zoo.orca.worker.collective.protocol import Alone
 from zoo.orca.worker.plugin import World
 
 #: Passes of three steps, of 4, 4 and 2 rows.
-PLAN = Plan((10,), 4)
+PLAN = Plan(counts=(10,), batch_size=4)
 
 
 class Clock:
@@ -37,7 +38,7 @@ def clock(monkeypatch):
 
 def reporter(collective=None):
     told = []
-    world = World(collective or Alone(), told.append)
+    world = World(collective=collective or Alone(), report=told.append)
     return TrainingReporter(world, PLAN, epochs=5), told
 
 
@@ -47,11 +48,13 @@ def test_an_epoch_is_told_with_the_rows_of_all_ranks(clock):
     clock.now += 1.5
     found.end(2, {"loss": 0.5})
     begun, ended = told
-    assert (begun.kind, begun.epoch, begun.epochs, begun.steps) == ("epoch", 3, 5, 3)
-    assert (ended.kind, ended.epoch, ended.epochs, ended.logs) == ("epoch_end", 3, 5, {"loss": 0.5})
+    assert begun == EpochBegan(epoch=3, epochs=5, steps=3)
     # A callback has ended the epoch before its last step.
-    assert (ended.step, ended.steps, ended.seconds) == (2, 2, 1.5)
-    assert ended.rows == global_rows(PLAN, 2, 2).sum() == 2 + 4
+    rows = int(global_rows(PLAN, 2, 2).sum())
+    assert rows == 2 + 4
+    assert ended == EpochEnded(
+        epoch=3, epochs=5, steps=2, rows=rows, seconds=1.5, logs={"loss": 0.5}
+    )
 
 
 def test_steps_are_told_now_and_then(clock):
@@ -66,7 +69,7 @@ def test_steps_are_told_now_and_then(clock):
     for done, seconds in ((0, 0.5), (1, 0.0), (1, 0.1), (2, 0.1), (3, 0.25)):
         clock.now += seconds
         found.step(done, logs)
-    steps = [one for one in told if one.kind == "step"]
+    steps = [one for one in told if isinstance(one, StepTaken)]
     assert [(one.step, one.rows) for one in steps] == [(1, 4), (3, 10)]
     assert len(asked) == len(steps)
 
@@ -76,7 +79,7 @@ def test_what_is_not_finite_is_told_once(clock):
     for epoch in range(2):
         found.begin(epoch, start=0, steps=3)
         found.end(3, {"loss": float("nan"), "mae": 1.0})
-    assert [one.text for one in told if one.kind == "warning"] == [
+    assert [one.text for one in told if isinstance(one, Warned)] == [
         "loss is not a finite number after epoch 1"
     ]
 

@@ -197,7 +197,7 @@ def test_files_are_written_by_rank_0_alone(ranks, keras, tmp_path):
 def test_predictor_equals_predict(ranks, keras):
     data = Data.of(columns(), (103,), features=("x", "w"), labels=("y", "flag"))
     state = train(ranks, models.two_outputs, data, config={"keras": keras})[0].trained.state
-    predict_spec = type(data.spec)(data.spec.features)
+    predict_spec = type(data.spec)(features=data.spec.features)
     job = predict_job(models.two_outputs, predict_spec, state=state, config={"keras": keras})
     found, expected, outputs = ranks.alone(predictions, job, data.shards[0])
     assert [(o.name, o.dtype, o.rank) for o in outputs] == [
@@ -224,7 +224,7 @@ def predictions(job, columns):
 def test_build_then_predict_with_strings_and_an_uncompiled_model(ranks, keras):
     words = np.array([b"a", b"b", b"c", b"a"], object)
     data = Data.of({"s": words, "y": np.zeros(4, np.float32)}, (4,), features=("s",))
-    spec = type(data.spec)(data.spec.features)
+    spec = type(data.spec)(features=data.spec.features)
     job = job_of(BuildJob, looked_up, spec, config={"keras": keras})
     built, found = ranks.alone(build_and_predict, job, looked_up, spec, keras, data.shards[0])
     assert built.outputs[0].rank == 2

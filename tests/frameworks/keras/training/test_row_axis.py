@@ -59,9 +59,9 @@ def shaped(config: dict[str, Any]) -> Any:
 
 def by_hand(job, batches, columns, label):
     """Weights after plain Keras's steps over batches, and what it then finds on all rows."""
-    from zoo.orca.frameworks.keras.models import Made
+    from zoo.orca.frameworks.keras.models import KerasModel
 
-    model = Made(job).model
+    model = KerasModel(job).model
 
     def labels(rows):
         found = rows[label].reshape(len(rows["x"]), -1)
