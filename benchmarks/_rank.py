@@ -71,7 +71,6 @@ def train(model: Model, rows: Rows, ring: Collective, config: Any, epochs: int) 
             columns=rows.spec,
             state=None,
             seed=0,
-            threads=1,
             batch_size=rows.plan.batch_size,
             epochs=epochs,
             callbacks=pack(callbacks, "callbacks"),
@@ -79,7 +78,7 @@ def train(model: Model, rows: Rows, ring: Collective, config: Any, epochs: int) 
         )
         world = World(collective=ring, report=lambda progress: None)
         plugin = framework()
-        plugin.prepare(job, world)
+        plugin.prepare(job, 1)
         plugin.train(job, rows, None, world)
         (card,) = (json.loads(path.read_text()) for path in places["card"].iterdir())
         seconds = epoch_seconds(read_seen(places["clock"]))

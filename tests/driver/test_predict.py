@@ -159,7 +159,6 @@ def test_names_that_are_taken_are_refused_and_others_are_not(
         columns=FeatureSpec(features=()),
         state=None,
         seed=0,
-        threads=1,
         outputs=twice,
     )
     with pytest.raises(ColumnError) as caught:

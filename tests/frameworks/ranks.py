@@ -237,7 +237,7 @@ def job_of(
     if "options" in fields:
         fields["options"] = TorchOptions(**fields["options"])
     packed = state.to_bytes() if state is not None else None
-    return kind(model=model, columns=spec, state=packed, seed=SEED, threads=1, **fields)
+    return kind(model=model, columns=spec, state=packed, seed=SEED, **fields)
 
 
 @dataclass
@@ -262,7 +262,7 @@ def _train(job: Any, rows: Rows, validation: Rows | None, collective: Collective
     timings = Stopwatch() if job.profile else None
     world = World(collective=collective, report=progress.append, timings=timings)
     plugin = plugin_of(job)
-    plugin.prepare(job, world)
+    plugin.prepare(job, 1)
     trained = plugin.train(job, rows, validation, world)
     if timings is not None:
         timings.end("taking the state")
@@ -273,7 +273,7 @@ def _evaluate(job: Any, rows: Rows, collective: Collective) -> Evaluated:
     job = _unpacked(job)
     world = World(collective=collective, report=lambda progress: None)
     plugin = plugin_of(job)
-    plugin.prepare(job, world)
+    plugin.prepare(job, 1)
     return plugin.evaluate(job, rows, world)
 
 

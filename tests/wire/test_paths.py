@@ -57,7 +57,7 @@ def creator(config):
     from zoo.orca.frameworks.fake import LinearModel
     return LinearModel(features=mine.FEATURES)
 model = ModelSpec(framework="fake", creator=pack(creator, "m"), config=pack({}, "c"))
-job = PredictJob(model=model, columns=FeatureSpec(features=()), state=None, seed=0, threads=1)
+job = PredictJob(model=model, columns=FeatureSpec(features=()), state=None, seed=0)
 child.send(Predict(job=pickle.dumps(job)))
 print(child.wait(Ready, Failure, heartbeat=60))
 child.stop()

@@ -29,7 +29,7 @@ def train_job(creator: Callable[[Any], Any], **fields: Any) -> TrainJob:
         framework="fake", creator=pack(creator, "model_creator"), config=pack({}, "config")
     )
     given = {"batch_size": 10, "epochs": 2, **fields}
-    return TrainJob(model=model, columns=SPEC, state=None, seed=0, threads=1, **given)
+    return TrainJob(model=model, columns=SPEC, state=None, seed=0, **given)
 
 
 class Group:
@@ -53,6 +53,7 @@ class Group:
                     rank=rank,
                     size=size,
                     cpus=(),
+                    threads=1,
                     job=pickle.dumps(job),
                 )
             )

@@ -24,7 +24,7 @@ def model(config):
 
 def made(job):
     plugin = plugin_of(job)
-    plugin.prepare(job, None)
+    plugin.prepare(job, 1)
     plugin.make(job)
 
 
@@ -94,7 +94,7 @@ def called(data, framework, config):
     sys.calls_of_the_creator = 0
     job = job_of(TrainJob, counting, data.spec, config=config, framework=framework)
     plugin, world = plugin_of(job), World(collective=Alone(), report=lambda progress: None)
-    plugin.prepare(job, world)
+    plugin.prepare(job, 1)
     plugin.make(job)
     plugin.train(job, data.rows(0, 32), None, world)
     return sys.calls_of_the_creator

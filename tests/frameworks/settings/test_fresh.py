@@ -41,7 +41,7 @@ def built(jobs, columns):
     found = []
     for job in jobs:
         plugin = plugin_of(job)
-        plugin.prepare(job, None)
+        plugin.prepare(job, 1)
         plugin.build(job, columns)
         found.append(sys.seen_by_the_creator)
     return found

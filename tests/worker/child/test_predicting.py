@@ -46,7 +46,6 @@ def calls(model: Model, *outputs: OutputSpec, batch_size: int | None = None) -> 
         columns=spec,
         state=None,
         seed=0,
-        threads=1,
         batch_size=batch_size,
         outputs=outputs,
     )

@@ -73,7 +73,7 @@ def test_a_creators_failure_is_told_before_rows_are_there(
     try:
         job = pickle.dumps(train_job(creator))
         where = {"directory": str(tmp_path), "host": "127.0.0.1"}
-        child.send(RunJob(job=job, rank=0, size=1, cpus=(), **where))
+        child.send(RunJob(job=job, rank=0, size=1, cpus=(), threads=1, **where))
         failed = child.wait(Failure, heartbeat=30)
         assert failed.error == error
         assert words in failed.message
@@ -135,7 +135,7 @@ from tests.worker.group import train_job
 from zoo.orca.wire.messages.pipe import Listening, RunJob
 from zoo.orca.worker.task.child_process import Child
 child = Child({{}})
-child.send(RunJob(directory={str(spooled)!r}, host="127.0.0.1", rank=0, size=1, cpus=(),
+child.send(RunJob(directory={str(spooled)!r}, host="127.0.0.1", rank=0, size=1, cpus=(), threads=1,
                   job=pickle.dumps(train_job(linear()))))
 child.wait(Listening, heartbeat=30)
 print(child.pid, flush=True)

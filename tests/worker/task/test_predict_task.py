@@ -42,9 +42,7 @@ def packed_job() -> bytes:
     outputs = (OutputSpec(name="prediction", dtype="float32", row_shape=()),)
     model = train_job(linear()).model
     return pickle.dumps(
-        PredictJob(
-            model=model, columns=spec, state=state.to_bytes(), seed=0, threads=1, outputs=outputs
-        )
+        PredictJob(model=model, columns=spec, state=state.to_bytes(), seed=0, outputs=outputs)
     )
 
 

@@ -60,7 +60,7 @@ class LinearModel:
 class FakeFramework:
     """Implements `zoo.orca.worker.plugin.Framework`."""
 
-    def prepare(self, job: Job, world: World) -> None:
+    def prepare(self, job: Job, threads: int) -> None:
         """Have nothing to import."""
 
     def __init__(self) -> None:

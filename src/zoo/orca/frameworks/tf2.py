@@ -3,7 +3,7 @@
 import importlib
 import importlib.util
 
-from zoo.orca.frameworks.base import Framework, World
+from zoo.orca.frameworks.base import Framework
 from zoo.orca.frameworks.keras.backends import on_tensorflow
 from zoo.orca.frameworks.keras.base_plugin import KerasPlugin
 from zoo.orca.frameworks.keras.models import legacy_keras
@@ -14,9 +14,9 @@ from zoo.orca.wire.job import Job
 class Tf2(KerasPlugin):
     """Implements `zoo.orca.worker.plugin.Framework`."""
 
-    def prepare(self, job: Job, world: World) -> None:
+    def prepare(self, job: Job, threads: int) -> None:
         """Set threads and import the Keras that `tensorflow.keras` means, while rows move."""
-        on_tensorflow.prepare(job.threads)
+        on_tensorflow.prepare(threads)
         renew_settings()
         name = "tf_keras" if legacy_keras() else "keras"
         # A creator may import the other one; a package that is missing is told when it is used.

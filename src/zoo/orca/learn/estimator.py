@@ -227,7 +227,6 @@ class BaseEstimator:
             columns=self._seen_columns or FeatureSpec(features=()),
             state=self._state.to_bytes() if self._state else None,
             seed=self._options.seed,
-            threads=0,
             environment=dict(self._options.environment),
         )
 

@@ -222,5 +222,5 @@ class Requests:
             noise=self._options.noise,
             data_memory=data_memory(spark),
             gpus=self._options.num_gpus_per_worker,
-            **{"threads": 0, **fields},
+            **fields,
         )

@@ -80,8 +80,6 @@ class Job:
         A packed `zoo.orca.wire.packing.State` to begin with; None: as the creator built it.
     seed : int
         Fixes the order of rows and the workers' random generators.
-    threads : int
-        Processor threads each worker may use; 0 leaves the framework's own choice.
     environment : dict
         Environment variables a child must have before it imports the framework.
     noise : tuple of str
@@ -100,7 +98,6 @@ class Job:
     columns: FeatureSpec
     state: bytes | None
     seed: int
-    threads: int
     environment: dict[str, str] = field(default_factory=dict)
     noise: tuple[str, ...] = ()
     data_memory: int = 0
@@ -185,8 +182,10 @@ class BuildJob(Job):
 class PredictJob(Job):
     """Predict; the model sees at most `batch_size` rows at once, None: as many as suit it.
 
-    `outputs` are the model's, as they were when it was built.
+    `outputs` are the model's, as they were when it was built. `threads` are the processor threads
+    that each task may use.
     """
 
+    threads: int = 1
     batch_size: int | None = None
     outputs: tuple[OutputSpec, ...] = ()

@@ -143,7 +143,7 @@ class Framework(Protocol):
     `train` and `evaluate` are collective: all ranks call them with the same job.
     """
 
-    def prepare(self, job: Job, world: World) -> None:
+    def prepare(self, job: Job, threads: int) -> None:
         """Import the framework and set threads; called once, before rows have arrived."""
 
     def make(self, job: Job) -> None:

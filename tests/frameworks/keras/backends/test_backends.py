@@ -347,7 +347,7 @@ def test_missing_packages_are_named_with_what_brings_them(monkeypatch, backend, 
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == missing else name)
     job = job_of(TrainJob, models.embedded, two().spec, config={"keras": 3}, framework="keras")
     with pytest.raises(MissingPackageError, match=f"(?s)'{missing}'.*zoo-orca.{extras}"):
-        framework().prepare(job, None)
+        framework().prepare(job, 1)
 
 
 def test_a_lost_peer_is_the_error_and_not_what_follows_from_it(warm):
@@ -388,7 +388,7 @@ def losing(job, data, rank):
 
             collective.all_reduce = all_reduce
         plugin = plugin_of(job)
-        plugin.prepare(job, None)
+        plugin.prepare(job, 1)
         world = World(collective=collective, report=lambda progress: None)
         return plugin.train(job, rows, None, world)
 

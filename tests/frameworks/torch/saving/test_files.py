@@ -57,7 +57,7 @@ def attempt(ranks, job, data):
         def run(collective):
             resumable = Resumable(job, World(collective=collective, report=lambda progress: None))
             plugin = plugin_of(resumable.job)
-            plugin.prepare(resumable.job, resumable.world)
+            plugin.prepare(resumable.job, 1)
             trained = plugin.train(resumable.job, rows, None, resumable.world)
             blob, _ = resumable.finish(trained.state)
             return resumable.whole(trained.history), blob

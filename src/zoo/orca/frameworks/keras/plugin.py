@@ -7,7 +7,7 @@ import socket
 import sys
 
 from zoo.orca.errors import MissingPackageError
-from zoo.orca.frameworks.base import Framework, World
+from zoo.orca.frameworks.base import Framework
 from zoo.orca.frameworks.keras.backends.chosen import backend_of
 from zoo.orca.frameworks.keras.base_plugin import KerasPlugin
 from zoo.orca.frameworks.settings.fresh import renew_settings
@@ -24,7 +24,7 @@ _NEEDS = {
 class Keras(KerasPlugin):
     """Implements `zoo.orca.worker.plugin.Framework`."""
 
-    def prepare(self, job: Job, world: World) -> None:
+    def prepare(self, job: Job, threads: int) -> None:
         """Import Keras and its backend, with as many threads as the job says."""
         backend = os.environ.get("KERAS_BACKEND", "tensorflow")
         package, extras = _NEEDS[backend]
@@ -34,13 +34,13 @@ class Keras(KerasPlugin):
                     f"the package {name!r} is not installed on the worker {socket.gethostname()}\n"
                     f"Install it there: pip install 'zoo-orca[{extras}]' into its Python"
                 )
-        if backend == "jax" and job.threads == 1 and "jax" not in sys.modules:
+        if backend == "jax" and threads == 1 and "jax" not in sys.modules:
             # Read when JAX is imported. XLA's pools cost more than they bring on one processor.
             own = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
             os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {own}".strip()
         importlib.import_module("keras")
         renew_settings()
-        backend_of(backend).prepare(job.threads)
+        backend_of(backend).prepare(threads)
 
 
 def framework() -> Framework:

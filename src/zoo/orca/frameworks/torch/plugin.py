@@ -36,11 +36,11 @@ from zoo.orca.wire.packing import State
 class Torch:
     """Implements `zoo.orca.worker.plugin.Framework`."""
 
-    def prepare(self, job: Job, world: World) -> None:
+    def prepare(self, job: Job, threads: int) -> None:
         """Set threads while rows move; other settings are those of a fresh process."""
         renew_settings()
-        if job.threads:
-            torch.set_num_threads(job.threads)
+        if threads:
+            torch.set_num_threads(threads)
             # Fixed once anything has run in parallel: a warm child keeps its first job's setting.
             with contextlib.suppress(RuntimeError):
                 torch.set_num_interop_threads(1)

@@ -32,6 +32,8 @@ class RunJob(Message):
     rank, size : int
     cpus : tuple of int
         The processors that are this worker's own; none: it shares them all.
+    threads : int
+        Processor threads that it may use.
     job : bytes
         A pickled `zoo.orca.wire.job.Job`.
     """
@@ -41,6 +43,7 @@ class RunJob(Message):
     rank: int
     size: int
     cpus: tuple[int, ...]
+    threads: int
     job: bytes
 
 

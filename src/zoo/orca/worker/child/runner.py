@@ -20,7 +20,7 @@ from queue import Queue
 from typing import cast
 
 from zoo.orca.errors import PeerLostError
-from zoo.orca.wire.job import Job, TrainJob
+from zoo.orca.wire.job import Job, PredictJob, TrainJob
 from zoo.orca.wire.messages.pipe import Listening, Predict, RunJob, Start, ToChild
 from zoo.orca.wire.messages.progress import Phase, Progress
 from zoo.orca.wire.packing import unpack
@@ -31,7 +31,7 @@ from zoo.orca.worker.child.peers import Peers
 from zoo.orca.worker.child.predicting import serve_predictions
 from zoo.orca.worker.child.process_state import ProcessState
 from zoo.orca.worker.child.processors import Processors
-from zoo.orca.worker.collective.protocol import Alone, Collective
+from zoo.orca.worker.collective.protocol import Collective
 from zoo.orca.worker.collective.ring import Ring
 from zoo.orca.worker.pipes import END_OF_LOG, Sender
 from zoo.orca.worker.plugin import Framework, World
@@ -99,10 +99,10 @@ class Runner:
         self._processors.bind([])
         serve_predictions(message, self._sender, self._commands, self._prepared)
 
-    def _prepared(self, job: Job) -> Framework:
+    def _prepared(self, job: PredictJob) -> Framework:
         """Return the plug-in, with its framework imported: that belongs to a fresh process."""
         framework = load_framework(job)
-        _prepare(framework, job, World(collective=Alone(), report=lambda progress: None))
+        _prepare(framework, job, job.threads)
         self._process.note()
         return framework
 
@@ -112,11 +112,10 @@ class Runner:
         self._peers = Peers(message.host, message.rank, message.size)
         self._sender.send(Listening(address=self._peers.address))
         self._peers.begin(self._commands)
-        world = World(collective=Alone(), report=self._report)
         timings = Stopwatch()
         framework = load_framework(job)
         self._report(Phase(text=f"importing {job.model.framework}"))
-        _prepare(framework, job, world)
+        _prepare(framework, job, message.threads)
         self._process.note()
         timings.end("importing the framework")
         framework.make(job)
@@ -170,8 +169,8 @@ def load_framework(job: Job) -> Framework:
     return cast(Framework, module.framework())
 
 
-def _prepare(framework: Framework, job: Job, world: World) -> None:
+def _prepare(framework: Framework, job: Job, threads: int) -> None:
     try:
-        framework.prepare(job, world)
+        framework.prepare(job, threads)
     except ModuleNotFoundError as error:
         raise _missing(error, job.model.framework) from error

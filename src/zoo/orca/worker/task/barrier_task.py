@@ -104,7 +104,8 @@ class _Task:
         self._places = [info.address for info in context.getTaskInfos()]
         self._host = self._places[self._rank].rsplit(":", 1)[0]
         self._options = options
-        self._job = replace(job, threads=job.threads or self._threads())
+        self._job = job
+        self._threads = self._share_of_threads()
         self._reporter = Reporter(options.report_to, self._rank)
         gather, attempt = context.allGather, context.taskAttemptId()
         self._rendezvous = Rendezvous(gather, self._reporter, attempt, len(self._places))
@@ -170,6 +171,7 @@ class _Task:
                 rank=self._rank,
                 size=len(self._places),
                 cpus=self._cpus(),
+                threads=self._threads,
                 job=pickle.dumps(self._job),
             )
         )
@@ -225,7 +227,7 @@ class _Task:
         hosts = [place.rsplit(":", 1)[0] for place in self._places]
         return [rank for rank, host in enumerate(hosts) if host == self._host]
 
-    def _threads(self) -> int:
+    def _share_of_threads(self) -> int:
         cores = self._options.executor_cores or len(usable_processors())
         return max(1, cores // len(self._neighbours()))
 
@@ -241,7 +243,7 @@ class _Task:
         place = self._neighbours().index(self._rank)
         return {
             **self._job.environment,
-            **thread_environment(self._job.threads),
+            **thread_environment(self._threads),
             **device_environment(self._job.gpus, gpu_addresses(), place, os.environ),
         }
 
@@ -250,8 +252,8 @@ class _Task:
         if not self._options.cpu_binding:
             return ()
         cpus = usable_processors()
-        first = self._neighbours().index(self._rank) * self._job.threads
-        mine = {cpus[i % len(cpus)] for i in range(first, first + self._job.threads)}
+        first = self._neighbours().index(self._rank) * self._threads
+        mine = {cpus[i % len(cpus)] for i in range(first, first + self._threads)}
         return tuple(sorted(mine))
 
 
