@@ -253,7 +253,7 @@ class TestWhatGoesWrong:
     def test_a_state_that_could_not_come_back(
         self, ratings: DataFrame, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        limit = "zoo.orca.learn.estimator.max_result_bytes"
+        limit = "zoo.orca.learn.requests.max_result_bytes"
         monkeypatch.setattr(limit, lambda spark: 70_000)
         est = Estimator.from_keras(model_creator=ncf, num_workers=2)
         text = self.failed(est, ratings, StateError)

@@ -11,7 +11,7 @@ from tests.fake_estimator import FakeEstimator, linear
 from zoo.orca.context import sessions
 from zoo.orca.driver.session import cluster
 from zoo.orca.driver.session.cluster import nodes
-from zoo.orca.learn import estimator as estimators
+from zoo.orca.learn import requests
 
 DYNAMIC = {"spark.dynamicAllocation.enabled": "true"}
 INSTANCES = "spark.executor.instances"
@@ -86,7 +86,7 @@ def two_nodes(spark, monkeypatch):
     def count(session):
         return 2 if session.sparkContext is spark.sparkContext else 1
 
-    monkeypatch.setattr(estimators, "nodes", count)
+    monkeypatch.setattr(requests, "nodes", count)
 
 
 def trained_in(directory):
