@@ -50,7 +50,7 @@ def check_class_labels(
     ignored : int, optional
         A label that the loss ignores.
     collective : Collective, optional
-        Connects to the other workers.
+        The other workers.
     data : str
         The text after the column's name in the error, such as " of validation_data".
 

@@ -84,7 +84,7 @@ class FusedSum:
             `rows` of the step's `of` rows are this rank's. With 0, its gradients come from a row
             that does not count. They may be anything, even NaN, and are not sent.
         *arrays : array
-            As the framework returned them.
+            In the format of the result.
         """
         *flats, integers = self.packed(rows, of, *arrays)
         buffers = dict(zip(self.dtypes, (flat.reshape(-1) for flat in flats), strict=True))
