@@ -2,11 +2,11 @@
 
 Separation of concerns:
 
-* the *child* (`zoo.orca.worker.child.runner`) knows where rows lie, who the peers are and how
-  results travel, and calls one plug-in by name;
+* the *child* (`zoo.orca.worker.child.runner`) knows the place of the rows, the peers and
+  the way of the results, and calls one plug-in by name;
 * a *plug-in* (a module of `zoo.orca.frameworks` with a function ``framework() -> Framework``)
   builds the user's model and runs the framework's ordinary loop over the rows it is given;
-* the *collective* is the only way in which a plug-in talks to the other workers.
+* the *collective* is a plug-in's only connection to the other workers.
 
 A plug-in never starts processes, opens files of rows or prints progress by itself.
 """

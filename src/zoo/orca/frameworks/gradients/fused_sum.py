@@ -2,9 +2,9 @@
 
 ::
 
-    gradients of one rank        travel as                           come out as
+    gradients of one rank        are sent as                         come out as
     dense                        one flat buffer, summed             dense
-    sparse                       rows, one after another by rank     sparse, all ranks' rows
+    sparse                       rows, in rank order                 sparse, all ranks' rows
     sparse, of many rows         part of the flat buffer             sparse, the rows touched
 
 Each rank weights its gradients by its share of the step's rows, so the sum is the gradient of the

@@ -129,7 +129,7 @@ class Parcel:
 
     ::
 
-        how many rows | flat buffers that ride along | numbers of the rows | rows, by dtype
+        row counts | flat buffers that travel along | row numbers | rows, by dtype
 
     Row counts seldom change from step to step, so positions are cached, not computed. The model
     fills the processor's caches, and so Python's own work takes longer than it seems.

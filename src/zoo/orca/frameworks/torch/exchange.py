@@ -2,7 +2,7 @@
 
 ::
 
-    gradients of one rank     travel as                          come out as
+    gradients of one rank     are sent as                        come out as
     dense                     one flat buffer, summed in place   views of the buffer
     sparse                    rows, or part of a buffer          sparse, all ranks' rows
 

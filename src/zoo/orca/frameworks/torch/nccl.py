@@ -3,9 +3,9 @@
 ::
 
     Nccl
-      torch.distributed      sums tensors where they are
-      Ring, or Alone         everything else: arrays, bytes, barriers; how the ranks find each
-                             other for the above; and whether everybody is still there
+      torch.distributed      sums tensors on their device
+      Ring, or Alone         everything else: arrays, bytes, barriers; the rendezvous for the
+                             above; and whether all ranks are still there
 
 NCCL's own connections are not authenticated and cannot be. It needs a network that only trusted
 machines reach, as under every launcher. We protect only how its ranks find each other. The store

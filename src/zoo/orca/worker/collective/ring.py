@@ -4,8 +4,8 @@
 
     Ring               the operations in order, one at a time; failures; the end
       Streams          carries them between any hosts, over the links themselves
-      SharedMemory     carries them where all ranks are on one host; the links then only tell
-                       whether everybody is still there
+      SharedMemory     carries them if all ranks are on one host; the links then only tell
+                       whether all ranks are still there
 
 Every rank begins every operation by sending a header to every other rank. The header has the
 operation, its sequence number and its length. So mismatched calls are an error on both sides at

@@ -9,8 +9,8 @@ all others have published the step between. A rank publishes only when it has fi
 no rank needs to confirm that it has read.
 
 ========== ======================================================================================
-all_reduce piece by piece, each in one step: all read all, and all add all
- many ranks each rank adds one slice of what all have published, and publishes the sums in the next
+all_reduce piece by piece, each in one step: every rank reads and adds all data
+ many ranks each rank adds one slice of all published data, and publishes the sums in the next
            step, together with its next piece: each number is read and added on one rank only
 all_gather, broadcast, barrier
            each rank copies what is meant for it

@@ -8,12 +8,12 @@ one round trip.
 ========== ======================================================================================
 all_reduce
  small     direct: all to all, added in rank order on every rank
- two ranks each sends all it has while all of the other's comes in: half the round trips of a ring
+ two ranks each sends all its data while it receives the other's: half a ring's round trips
  large     ring: reduce-scatter and all-gather in one pipelined stream, each sum made on one rank
 broadcast
  small     root to all
  large     from rank to rank around the ring, passed on while it arrives
-all_gather all to all: every byte must reach every rank, and no way around is shorter
+all_gather all to all: every byte must reach every rank, and no other way is shorter
 ========== ======================================================================================
 """
 

@@ -2,10 +2,10 @@
 
 ::
 
-    First   where the loop stands; batches of no rows are undone; a step's logs made global
-    ...     the user's; those that write run on rank 0 alone
+    First   follows the loop; undoes batches without rows; makes a step's logs global
+    ...     the user's; those that write run on rank 0 only
     History
-    Last    workers agree whether to stop; progress, warnings, checkpoints
+    Last    agrees with all workers whether to stop; progress, warnings, checkpoints
 """
 
 from collections.abc import Callable, Sequence

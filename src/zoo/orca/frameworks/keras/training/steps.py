@@ -2,9 +2,9 @@
 
 The loop stays Keras's own. The changes are on the instances, not their classes:
 
-* `train_step` and `test_step` are told how many rows of the step are this rank's;
+* `train_step` and `test_step` get this rank's row count of the step;
 * every optimizer sums gradients over ranks before it applies them;
-* losses that are sums, not means, are stretched so that weighing by rows gives the sum again.
+* losses that are sums, not means, are scaled up so that weighting by rows gives the sum again.
 """
 
 import functools

@@ -11,7 +11,7 @@
     the same, whole numbers            the same shape                 the number of a class
 
 The model's loss determines whether scores are probabilities, logits or logarithms. Nothing here may
-depend on the size of a batch's numbers, because another batch could decide differently.
+look at the magnitude of a batch's numbers, because another batch could decide differently.
 """
 
 from dataclasses import dataclass

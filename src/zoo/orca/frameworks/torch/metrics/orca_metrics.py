@@ -74,8 +74,8 @@ class Confusion(Metric):  # type: ignore[misc]
     Parameters
     ----------
     score : callable
-        Computes a quotient from hits, false alarms and misses, which are arrays over classes or
-        numbers.
+        Computes a score's dividend and divisor from hits, false alarms and misses. These are arrays
+        over classes, or numbers.
     reader : Reader
     average : str or None
         As in `zoo.orca.learn.metrics.F1Score`.

@@ -3,9 +3,9 @@
 ::
 
     weights/NAME        the model's state_dict: parameters and buffers
-    optimizer/I/...     tensors of an optimizer's state_dict; the rest of it is in the header
-    scheduler/I/...     the same of a schedule's
-    operator/...        the same of the user's own operator's
+    optimizer/I/...     tensors of an optimizer's state_dict; the rest is in the header
+    scheduler/I/...     the same for a schedule
+    operator/...        the same for the user's own operator
 """
 
 from collections.abc import Mapping, Sequence

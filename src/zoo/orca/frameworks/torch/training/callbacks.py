@@ -5,14 +5,14 @@ driver without it. A method gets the runner, which has
 
 * ``model``, ``models``, ``optimizer``, ``optimizers``, ``scheduler``, ``schedulers``,
   ``criterion``, ``config``, ``rank``, ``size``;
-* ``epochs``, those that are done over all calls of `fit`; ``epoch``, the present one, from 0;
+* ``epochs``, the finished ones over all calls of `fit`; ``epoch``, the current one, from 0;
   ``global_step``, ``batch_idx``;
 * ``batch``, a tuple ``(*features, target)``, which ``before_train_iter`` may replace; ``output``,
   ``target`` and ``loss`` of this worker's rows, after a step;
 * ``logs``, numbers over all workers; ``epoch_stats``, an epoch's, after it;
-* ``train_loader`` and ``val_loader``, of which ``len`` is known; ``num_epochs``, which
-  ``before_run`` may set; ``stop``, which set to True ends training everywhere;
-* ``put``, ``get``, ``update``, ``remove`` for what callbacks tell each other;
+* ``train_loader`` and ``val_loader``, which have a ``len``; ``num_epochs``, which
+  ``before_run`` may set; ``stop``, which ends training on all workers if set to True;
+* ``put``, ``get``, ``update``, ``remove`` for values that callbacks share;
   ``save_checkpoint(path)``, ``get_state_dict()``.
 """
 

@@ -2,12 +2,12 @@
 
 ::
 
-    the user's loss                       value of a rank         its gradient counts
-    a mean over rows                      that mean               by its share of the rows
-    a sum                                 that sum                as it is
-    any, and rows have weights            mean of weight x loss   by its share of the rows
-    a mean over some rows (class          the sum                 as it is; divided at the end
-    weights, labels to be ignored)                                by what all ranks divide by
+    the user's loss                       value of a rank         weight of its gradient
+    a mean over rows                      that mean               its share of the rows
+    a sum                                 that sum                1
+    any, and rows have weights            mean of weight x loss   its share of the rows
+    a mean over some rows (class          the sum                 1; divided at the end
+    weights, labels to be ignored)                                by all ranks' divisor
 """
 
 import copy

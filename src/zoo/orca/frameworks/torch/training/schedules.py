@@ -7,7 +7,7 @@ By default each steps as in its documentation::
     LambdaLR, MultiplicativeLR of transformers, diffusers updates
     ReduceLROnPlateau                                     epochs, whatever the user says
     SequentialLR, ChainedScheduler                        as those inside, if they agree
-    all others, one's own among them                      epochs
+    all others, also a user's own                         epochs
 """
 
 import functools
