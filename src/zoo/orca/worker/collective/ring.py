@@ -95,8 +95,8 @@ class Ring:
         rank : int
         addresses : sequence of (host, port)
             Of all ranks, in rank order.
-        Known only to the ranks of this job; at least 16 bytes.
-            Known to the ranks of this job only; at least 16 bytes.
+        secret : bytes
+            Known only to the ranks of this job; at least 16 bytes.
         timeout : float
             Seconds to wait for the last peer.
         operation_timeout : float

@@ -181,7 +181,7 @@ class PlainSteps:
     def _seed(self, seed: float, value: torch.Tensor) -> torch.Tensor:
         key = (seed, value.dtype)
         if key not in self._seeds:
-            if len(self._seeds) > 256:  # shares differ by step, but rarely so often
+            if len(self._seeds) > 256:  # ragged shares add keys; few are in use at once
                 self._seeds.clear()
             self._seeds[key] = torch.tensor(seed, dtype=value.dtype, device=value.device)
         return self._seeds[key]
