@@ -1,4 +1,4 @@
-"""The seam between the engine and a framework, under the name plug-ins know it by."""
+"""The seam between the engine and a framework, under the name that plug-ins import."""
 
 from zoo.orca.worker.plugin import (
     Built,

@@ -1,7 +1,7 @@
 """A plug-in without a framework: linear regression in numpy, exact and quick.
 
-It stands in for a real framework wherever the engine is tested, and shows in one file all that a
-plug-in is. Its models are `LinearModel`; `model_creator(config)` returns one.
+It replaces a real framework in tests of the engine, and shows in one file everything that a plug-in
+needs. Its models are `LinearModel`; `model_creator(config)` returns one.
 """
 
 import functools
@@ -36,16 +36,16 @@ _OUTPUTS = (OutputSpec(name="prediction", dtype="float32", row_shape=()),)
 
 @dataclass(kw_only=True)
 class LinearModel:
-    """One weight a feature, trained by gradient descent on the mean squared error.
+    """One weight per feature, trained by gradient descent on the mean squared error.
 
     Parameters
     ----------
     features : int
-        Numbers a row, over all feature columns.
+        Numbers per row, over all feature columns.
     rate : float
         Learning rate.
     on_step : callable, optional
-        Called as ``on_step(rank, step)`` before each step: the place for a test's faults.
+        Called as ``on_step(rank, step)`` before each step, so that tests can inject faults.
     """
 
     features: int
@@ -61,7 +61,7 @@ class FakeFramework:
     """Implements `zoo.orca.worker.plugin.Framework`."""
 
     def prepare(self, job: Job, threads: int) -> None:
-        """Have nothing to import."""
+        """No-op: there is nothing to import."""
 
     def __init__(self) -> None:
         self._waiting: LinearModel | None = None
@@ -112,7 +112,7 @@ class FakeFramework:
         return Built(_state(self._model(job), 0, 0), _OUTPUTS)
 
     def predictor(self, job: PredictJob) -> Predictor:
-        """Return the product with the weights."""
+        """Return a predictor with the weights."""
         return _Product(self._model(job), job.columns)
 
 
@@ -124,7 +124,7 @@ class _Product:
     spec: FeatureSpec
 
     def begin(self, sample: Columns) -> int:
-        """Have nothing to build, and no bound."""
+        """Return no limit: there is nothing to build."""
         return 1 << 16
 
     def __call__(self, columns: Columns) -> list[NDArray[Any]]:
@@ -176,7 +176,7 @@ def _train_step(
     model: LinearModel, rows: Rows, chosen: NDArray[np.int64], world: World
 ) -> NDArray[np.float64]:
     inputs, errors = _errors(model, rows, chosen)
-    # Gradient, squared error and rows in one buffer: one exchange a step.
+    # Gradient, squared error and rows in one buffer: one exchange per step.
     buffer = np.concatenate([2 * errors @ inputs, [errors @ errors, len(errors)]])
     world.collective.all_reduce(buffer)
     model.weights -= model.rate * buffer[:-2] / buffer[-1]

@@ -19,7 +19,7 @@ class Tf2(KerasPlugin):
         on_tensorflow.prepare(threads)
         renew_settings()
         name = "tf_keras" if legacy_keras() else "keras"
-        # A creator may import the other one; a package that is missing is told when it is used.
+        # A creator may import the other one. A missing package raises when it is used.
         if importlib.util.find_spec(name) is not None:
             importlib.import_module(name)
 

@@ -5,12 +5,12 @@ from typing import BinaryIO
 
 from zoo.orca.wire.messages.codec import Channel, M, Message
 
-#: Bytes that an operating system's pipe should hold, where it can be told: with Linux's default of
-#: 64 KiB the two sides take turns a hundred times for one batch of predictions.
+#: Bytes that a pipe should hold, where the operating system lets us set it. With Linux's default of
+#: 64 KiB, the two sides take turns a hundred times for one batch of predictions.
 PIPE_BYTES = 1 << 20
 
-#: The line on the child's standard output after which a job that failed prints nothing more: its
-#: messages take another way, and may be there first.
+#: The line on the child's standard output that ends the output of a failed job. Its messages travel
+#: another way and may arrive first.
 END_OF_LOG = "\0the log of this job ends"
 
 
@@ -37,11 +37,11 @@ class Sender:
 
 
 def receive(stream: BinaryIO, channel: Channel[M]) -> M | None:
-    """Read one message; None once the other side has closed the pipe, or died in mid-message.
+    """Read one message; None once the other side closed the pipe or died in mid-message.
 
     Raises
     ------
     MessageError
-        If what comes is no message of this channel.
+        If the bytes are not a message of this channel.
     """
     return channel.read(stream.read)

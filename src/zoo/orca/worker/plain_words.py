@@ -1,7 +1,7 @@
-"""What frameworks put around the cause of an error, taken off.
+"""Removes what frameworks put around the cause of an error.
 
-TensorFlow quotes the places where a graph was made, a hundred lines before one that counts; Keras
-wraps an exception of a layer's into an account of the call.
+TensorFlow quotes the code that made a graph: a hundred lines before the one that counts. Keras
+wraps a layer's exception in a description of the call.
 """
 
 import linecache
@@ -9,7 +9,7 @@ import re
 import textwrap
 from collections.abc import Callable
 
-#: How TensorFlow begins what it raises while it makes a graph, and while it runs one.
+#: How TensorFlow's messages begin while it makes a graph, and while it runs one.
 _TRACED = "in user code:\n"
 _RUN = "Graph execution error:"
 _FRAME = re.compile(r'^ *File "(?P<path>.*)", line (?P<line>\d+), in (?P<name>\S*)')
@@ -20,7 +20,8 @@ _CALLING = re.compile(
     r"(Call a|A)rguments received by .*",
     re.DOTALL,
 )
-#: What frameworks say of the likeliest mistakes, and the way out; groups of one go into the other.
+#: Framework messages for the likeliest mistakes, and their remedies. Groups of a message go into
+#: its remedy.
 _WAYS_OUT = (
     (
         r"indices\[[\d, ]*\] = (-?\d+) is not in \[0, (\d+)\)",
@@ -54,7 +55,7 @@ def plain(kind: str, message: str, is_users: Callable[[str], bool]) -> tuple[str
     message = _COLOUR.sub("", message)
     if message.startswith(_TRACED):
         message, frames = _without_frames(textwrap.dedent(message[len(_TRACED) :]), is_users)
-        # What is quoted is the exception as it was raised, with its name.
+        # The quote is the exception as it was raised, with its name.
         if found := _NAME.match(message):
             kind, message = found[0].rstrip(": "), message[found.end() :]
     elif message.startswith(_RUN):
@@ -66,7 +67,7 @@ def plain(kind: str, message: str, is_users: Callable[[str], bool]) -> tuple[str
 
 
 def way_out(message: str) -> str:
-    """Return what to do about a framework's error that no line of the user's is in; or nothing."""
+    """Return the remedy for a framework's error without any user frame; or nothing."""
     for pattern, way in _WAYS_OUT:
         if found := re.search(pattern, message):
             return way.format(*found.groups())
@@ -74,7 +75,7 @@ def way_out(message: str) -> str:
 
 
 def _without_frames(text: str, is_users: Callable[[str], bool]) -> tuple[str, list[str]]:
-    """Return what comes behind the last frame of a text, and the frames that are the user's."""
+    """Return the text after the last frame, and the user's frames."""
     lines = text.splitlines()
     frames: list[str] = []
     end = 0

@@ -2,11 +2,11 @@
 
 Separation of concerns:
 
-* the *child* (`zoo.orca.worker.child.runner`) knows where rows lie, who the peers are and how
-  results travel, and calls one plug-in by name;
+* the *child* (`zoo.orca.worker.child.runner`) knows the place of the rows, the peers and
+  the way of the results, and calls one plug-in by name;
 * a *plug-in* (a module of `zoo.orca.frameworks` with a function ``framework() -> Framework``)
   builds the user's model and runs the framework's ordinary loop over the rows it is given;
-* the *collective* is the only way in which a plug-in talks to the other workers.
+* the *collective* is a plug-in's only connection to the other workers.
 
 A plug-in never starts processes, opens files of rows or prints progress by itself.
 """
@@ -27,7 +27,7 @@ from zoo.orca.wire.plan import Plan
 from zoo.orca.worker.collective.protocol import Collective
 from zoo.orca.worker.timings import Stopwatch
 
-#: Rows by column name: arrays of shape (rows, *row shape); strings are object arrays of bytes.
+#: Rows by column name: arrays of shape (rows, *row shape). Strings are object arrays of bytes.
 Columns = Mapping[str, NDArray[Any]]
 
 
@@ -35,7 +35,7 @@ Columns = Mapping[str, NDArray[Any]]
 class Rows:
     """One worker's rows of one data set, and the plan of all workers' steps over them.
 
-    `spec` has every array length filled in, the same on all ranks.
+    `spec` has every array length filled in, and is the same on all ranks.
     """
 
     spec: FeatureSpec
@@ -43,19 +43,19 @@ class Rows:
     plan: Plan
 
 
-#: One worker's part of a data set, of whatever kind it is: a union, of `Rows` alone as yet. The
-#: engine agrees on it and hands it on. Whoever needs to look inside asks which kind it is.
+#: One worker's part of a data set, of any kind. A union type, so far of `Rows` only. The engine
+#: agrees on it and passes it on. Code that looks inside checks the kind.
 Data: TypeAlias = Rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
-    """Who this worker is, whom it talks to, and where it reports.
+    """A worker's collective, and where it reports.
 
-    `checkpoint`, where it is given, is called on rank 0 at the end of each epoch, with a function
-    that returns the state and the history so far.
+    If given, `checkpoint` is called on rank 0 at the end of each epoch, with a function that
+    returns the state and the history so far.
 
-    `timings`, where it is given, is to be told what steps are made of.
+    If given, `timings` receives the parts of each step's time.
     """
 
     collective: Collective
@@ -76,7 +76,7 @@ class World:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trained:
-    """What `Framework.train` returns; `history` and `state` are the same on every rank."""
+    """The result of `Framework.train`; `history` and `state` are the same on every rank."""
 
     history: dict[str, list[float]]
     state: State
@@ -85,7 +85,7 @@ class Trained:
 
 @dataclass(frozen=True, slots=True)
 class Evaluated:
-    """What `Framework.evaluate` returns; `metrics` has the framework's own names."""
+    """The result of `Framework.evaluate`; `metrics` has the framework's own names."""
 
     metrics: dict[str, float]
     outputs: tuple[OutputSpec, ...]
@@ -93,25 +93,25 @@ class Evaluated:
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """What `Framework.build` returns."""
+    """The result of `Framework.build`."""
 
     state: State
     outputs: tuple[OutputSpec, ...]
 
 
 def is_too_large(nbytes: int, job: TrainJob) -> bool:
-    """Whether a state of that many bytes cannot come back through the stage's result rows."""
-    # The header and Spark's own framing of rows come on top.
+    """Whether a state of that many bytes is too large for the stage's result rows."""
+    # The header and Spark's framing of rows add to it.
     return bool(job.max_state_bytes) and 1.05 * nbytes + 65536 > job.max_state_bytes
 
 
 def check_state_size(nbytes: int, job: TrainJob) -> None:
-    """Refuse, before training, a state that could not come back after it.
+    """Raise, before training, if the state could not be returned after it.
 
     Raises
     ------
     StateError
-        Names the setting, and `model_dir`, through which a state of any size comes back.
+        Names the setting, and `model_dir`, which returns a state of any size.
     """
     if is_too_large(nbytes, job) and job.model_dir is None:
         raise StateError(
@@ -125,7 +125,7 @@ class Predictor(Protocol):
     """A model that predicts rows, one call after another."""
 
     def begin(self, sample: Columns) -> int:
-        """Build what the first rows build, by a few of them; called once, before all else.
+        """Build the model with a few of the first rows; called once, before all else.
 
         Returns
         -------
@@ -134,7 +134,7 @@ class Predictor(Protocol):
         """
 
     def __call__(self, columns: Columns) -> list[NDArray[Any]]:
-        """Return what the model makes of at least one row, output by output, as it comes."""
+        """Return the model's outputs for at least one row, unchanged."""
 
 
 class Framework(Protocol):
@@ -149,8 +149,8 @@ class Framework(Protocol):
     def make(self, job: Job) -> None:
         """Make what needs no rows, such as the user's model; called after `prepare`.
 
-        So what is wrong with it is told before rows have moved. The job that is run then may have
-        another state. It is not called for predictions.
+        So its errors are reported before rows move. The job that runs later may have another state.
+        Not called for predictions.
         """
 
     def train(self, job: TrainJob, data: Data, validation: Data | None, world: World, /) -> Trained:
@@ -160,15 +160,15 @@ class Framework(Protocol):
         """Evaluate and return the metrics over all workers' data."""
 
     def build(self, job: Job, sample: Columns | None) -> Built:
-        """Build the model, by its first batch if it needs one, and return its state.
+        """Build the model, with its first batch if it needs one, and return its state.
 
-        Without a sample the columns' types must do.
+        Without a sample, the column types are used.
 
         Raises
         ------
         RowsNeededError
-            If they do not.
+            If the column types are not enough.
         """
 
     def predictor(self, job: PredictJob) -> Predictor:
-        """Return what predicts with the job's state."""
+        """Return a predictor with the job's state."""

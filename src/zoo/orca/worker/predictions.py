@@ -1,7 +1,7 @@
-"""Both ends of a prediction's way between task and child: Arrow batches there, outputs back.
+"""Both ends of predictions between task and child: Arrow batches there, outputs back.
 
-The columns go as an Arrow stream, several batches of it in one message. Numbers come back as their
-bare bytes with dtype and shape, text as an Arrow stream: Arrow arrays are made around them where
+The columns travel as an Arrow stream, several batches in one message. Numbers come back as bare
+bytes with dtype and shape, text as an Arrow stream. Arrow arrays are made around the bytes where
 they are needed.
 """
 
@@ -20,7 +20,7 @@ from zoo.orca.wire.messages.pipe import Predictions
 from zoo.orca.wire.outputs import OutputSpec
 from zoo.orca.worker.rows.arrays import from_numbers
 
-#: Whole numbers that Spark has no type for, and the next larger one that it has.
+#: Whole numbers that Spark has no type for, and the next larger type that it has.
 _WIDENED = {
     "uint8": pa.int16(),
     "uint16": pa.int32(),
@@ -36,7 +36,7 @@ def encode(batches: Sequence[pa.RecordBatch]) -> Payload:
 
 
 def decode(stream: bytes | memoryview) -> pa.RecordBatch:
-    """Return the rows of all batches that `encode` wrote, as one batch; one batch is not copied."""
+    """Return the rows of all batches that `encode` wrote as one batch; one batch is not copied."""
     with pa.ipc.open_stream(pa.BufferReader(stream)) as reader:
         batches = list(reader)
     return batches[0] if len(batches) == 1 else pa.concat_batches(batches)
@@ -49,7 +49,7 @@ class Output:
     Parameters
     ----------
     values : array or pyarrow.Array
-        All its values, flat: numbers as numpy's, text as Arrow's.
+        All its values, flat: a numpy array of numbers, or an Arrow array of text.
     shape : tuple of int
         (rows, ...)
     """
@@ -58,14 +58,14 @@ class Output:
     shape: tuple[int, ...]
 
     def rows(self, start: int, count: int) -> "Output":
-        """Return the output of some of the rows, not copied."""
+        """Return the output of some of the rows, without a copy."""
         size = prod(self.shape[1:])
         values = self.values[start * size : (start + count) * size]
         return Output(values, (count, *self.shape[1:]))
 
 
 def predictions(outputs: Sequence[NDArray[Any]], specs: Sequence[OutputSpec]) -> Predictions:
-    """Return the outputs of some rows as a message, each in the dtype of its specification."""
+    """Return the outputs of some rows as a message, each in its specified dtype."""
     parts = [
         _text(output, spec) if spec.dtype == "string" else [output.reshape(-1).view(np.uint8).data]
         for output, spec in zip(outputs, specs, strict=True)
@@ -79,7 +79,7 @@ def predictions(outputs: Sequence[NDArray[Any]], specs: Sequence[OutputSpec]) ->
 
 
 def read_outputs(message: Predictions) -> list[Output]:
-    """Return the outputs that a message brings, not copied."""
+    """Return the outputs in a message, without a copy."""
     found, start, blob = [], 0, memoryview(message.values.whole)
     for shape, dtype, size in zip(message.shapes, message.dtypes, message.sizes, strict=True):
         part = blob[start : start + size]
@@ -90,7 +90,7 @@ def read_outputs(message: Predictions) -> list[Output]:
 
 
 def split(outputs: list[Output], rows: Iterable[int]) -> Iterator[list[Output]]:
-    """Yield the outputs of the first so many rows, of the next so many, and so on."""
+    """Yield the outputs split into consecutive groups of the given row counts."""
     start = 0
     for count in rows:
         yield [output.rows(start, count) for output in outputs]
@@ -100,8 +100,8 @@ def split(outputs: list[Output], rows: Iterable[int]) -> Iterator[list[Output]]:
 def to_arrow(output: Output) -> pa.Array:
     """Return one output as an array of each row's slice.
 
-    A row of rank 0 is a value and one of rank 2 or more nested lists of them. One of rank 1 is a
-    list of whole numbers, booleans or text; of floats it is Spark's Vector: made here it costs a
+    A row of rank 0 is a value, and one of rank 2 or more is nested lists. A row of rank 1 is a list
+    for whole numbers, booleans or text, and Spark's Vector for floats. Made here, a Vector costs a
     tenth of what Spark's own function costs on the JVM.
     """
     values, shape = output.values, output.shape
@@ -123,7 +123,7 @@ def _numbers(values: NDArray[Any]) -> pa.Array:
 
 
 def _text(output: NDArray[Any], spec: OutputSpec) -> Sequence[Blob]:
-    """Return strings, which frameworks have as bytes, as the pieces of an Arrow stream."""
+    """Return strings, which frameworks hold as bytes, as the pieces of an Arrow stream."""
     raw = [one.encode() if isinstance(one, str) else one for one in output.reshape(-1).tolist()]
     try:
         text = pa.array(raw, pa.binary()).cast(pa.string())
@@ -136,7 +136,7 @@ def _text(output: NDArray[Any], spec: OutputSpec) -> Sequence[Blob]:
 
 
 def _vectors(values: NDArray[Any], rows: int, length: int) -> pa.Array:
-    """Return rows as dense vectors: the struct that stores a Vector, its type 1 being dense."""
+    """Return rows as dense vectors: the struct that stores a Vector, with type 1 for dense."""
     fields = {
         "type": from_numbers(np.ones(rows, np.int8)),
         "size": pa.nulls(rows, pa.int32()),

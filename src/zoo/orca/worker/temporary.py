@@ -1,8 +1,8 @@
-"""Where files lie that nobody needs for long: a job's rows, and what a child leaves behind.
+"""Where short-lived files lie: a job's rows, and what a child leaves behind.
 
-A child's user code and framework write temporary files, and a child ends without their clean-up:
-it may be deep inside the framework when its task is gone. So it has a directory of its own, which
-goes with it: whoever notices the end first removes it, the task or the child itself.
+User code and frameworks write temporary files in a child. A child ends without cleaning up, because
+it may be deep inside the framework when its task is gone. So it has its own directory. The task or
+the child removes it, whichever notices the end first.
 """
 
 import contextlib
@@ -12,15 +12,15 @@ import shutil
 import tempfile
 from pathlib import Path
 
-#: Tells a child which directory is its own.
+#: Names the child's own directory.
 OWN_DIRECTORY = "ZOO_ORCA_TEMPORARY"
-#: Characters that sockets in a temporary directory may have for a name: Linux has 107 in all, and
-#: multiprocessing takes 32 behind its directory.
+#: Characters that a socket's name in a temporary directory may have. Linux allows 107 in all, and
+#: multiprocessing appends 32 to its directory.
 _LONGEST = 75
 
 
 def local_directory() -> str:
-    """Return the directory Spark gives this executor for temporary files, or the system's."""
+    """Return Spark's directory for temporary files on this executor, or the system's."""
     for path in os.environ.get("SPARK_LOCAL_DIRS", "").split(","):
         if path and os.access(path, os.W_OK):
             return path
@@ -38,7 +38,7 @@ def make_directory() -> str:
 
 
 def environment(directory: str) -> dict[str, str]:
-    """Return the variables by which a child finds its directory, and all that it runs."""
+    """Return the variables that name the directory to a child and its subprocesses."""
     return {"TMPDIR": directory, OWN_DIRECTORY: directory}
 
 
@@ -51,12 +51,12 @@ def remove_directory(path: str) -> None:
 def remove_files(path: str) -> None:
     """Remove the files that a job has left in a child's directory.
 
-    Directories stay as long as the child: a library may keep what it has compiled in one, and find
-    it there in the next job.
+    Directories stay as long as the child, because a library may cache compiled code there for the
+    next job.
     """
     if not path:
         return
-    with contextlib.suppress(OSError):  # the user's code may have done anything to it
+    with contextlib.suppress(OSError):  # user code may have done anything to it
         for entry in Path(path).iterdir():
             if not entry.is_dir() or entry.is_symlink():
                 entry.unlink(missing_ok=True)

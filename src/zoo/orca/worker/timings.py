@@ -1,11 +1,11 @@
-"""Where one worker's time goes: the phases of a job, and what its steps are made of."""
+"""Where one worker's time goes: the phases of a job, and the parts of its steps."""
 
 import time
 from collections.abc import Callable
 
 from zoo.orca.wire.messages.results import Timings
 
-#: What a step's time is made of, in the order in which it is shown.
+#: The parts of a step's time, in the order of display.
 PARTS = ("feed", "compute", "exchange", "callbacks")
 
 
@@ -20,12 +20,12 @@ class Stopwatch:
     Attributes
     ----------
     phases : dict of str to float
-        Seconds of each phase of the job, in the order in which they ended first.
+        Seconds of each phase of the job, in the order in which they first ended.
     steps : int
-        Training steps that `parts` are the sums over.
+        The training steps that `parts` sums over.
     parts : dict of str to float
         Seconds spent on each of `PARTS`: waiting for rows; computing; summing gradients over
-        workers, which includes waiting for the slowest; in callbacks and between steps.
+        workers, including the wait for the slowest; in callbacks and between steps.
     """
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
@@ -42,9 +42,9 @@ class Stopwatch:
         self._since = now
 
     def add(self, phase: str, seconds: float) -> None:
-        """Add time to a phase that went on beside others."""
+        """Add time to a phase that overlapped with others."""
         self.phases[phase] = self.phases.get(phase, 0.0) + seconds
 
     def timings(self) -> Timings:
-        """Return the figures so far."""
+        """Return the times so far."""
         return Timings(phases=dict(self.phases), steps=self.steps, parts=dict(self.parts))

@@ -1,1 +1,1 @@
-"""What any plug-in may use."""
+"""Shared code for all plug-ins."""

@@ -1,8 +1,8 @@
-"""Labels that number classes, looked at before the first step, for every framework.
+"""Checks class labels before the first step, for every framework.
 
-Frameworks differ in what they do with a label that is no class: some say so in a hundred lines,
-some on the one worker that has it, some train on. All of a worker's labels are looked at here, and
-all workers come to the same error, with the rows of all of them counted.
+Frameworks treat a label that is not a class differently. Some raise an error of a hundred lines,
+some fail only on the worker that has it, some train on. This module checks all labels of a worker.
+All workers raise the same error, which counts the rows of all of them.
 """
 
 import json
@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from zoo.orca.errors import DataError
 from zoo.orca.worker.collective.protocol import Collective
 
-#: Labels that are looked at together: what is made of them on the way is bounded.
+#: Labels checked at once, which limits the memory of temporary arrays.
 _AT_ONCE = 1 << 20
 _EXAMPLES = 3
 Labels = NDArray[Any]
 
 
 class _Found(NamedTuple):
-    """What one worker, or all together, found of one kind."""
+    """What one worker, or all together, found for one kind of fault."""
 
     rows: int
     examples: list[float]
@@ -37,27 +37,27 @@ def check_class_labels(
     collective: Collective | None = None,
     data: str = "",
 ) -> None:
-    """Refuse labels that are no numbers of classes; called on all ranks if there is a collective.
+    """Refuse labels that are not class numbers; called on all ranks if there is a collective.
 
     Parameters
     ----------
     name : str
-        The column's.
+        The column's name.
     values : array of shape (rows, ...)
-        All labels of this worker; it may have none.
+        All labels of this worker; may be empty.
     classes : int or None
-        How many classes there are; None: any number.
+        The number of classes; None: any number.
     ignored : int, optional
-        A label that the loss does not look at.
+        A label that the loss ignores.
     collective : Collective, optional
         The other workers.
     data : str
-        What follows the column's name in the error, such as " of validation_data".
+        The text after the column's name in the error, such as " of validation_data".
 
     Raises
     ------
     DataError
-        The same on every rank.
+        The error is the same on every rank.
     """
 
     def outside(labels: Labels) -> Any:
@@ -93,12 +93,12 @@ def check_class_labels(
 def check_chances(
     name: str, values: Labels, *, collective: Collective | None = None, data: str = ""
 ) -> None:
-    """Refuse labels that are no chances of one class of two, from 0 to 1.
+    """Refuse labels that are not probabilities, from 0 to 1, of one of two classes.
 
     Raises
     ------
     DataError
-        The same on every rank.
+        The error is the same on every rank.
     """
     kind: _Kind = (
         lambda labels: ~((labels >= 0) & (labels <= 1)),
@@ -108,7 +108,7 @@ def check_chances(
     _check(values, [kind], None, collective)
 
 
-#: Whether labels are wrong; the first line with a place for one of them; the second.
+#: Which labels are wrong; the error's first line, with a place for one of them; its second line.
 _Kind = tuple[Callable[[Labels], Any], str, str]
 
 
@@ -159,5 +159,5 @@ def _together(found: Sequence[_Found]) -> _Found:
 
 
 def _first(examples: list[float]) -> list[float]:
-    """Return the first different ones; not a number is equal to itself here."""
+    """Return the first different values; NaN equals itself here."""
     return list({repr(one): one for one in examples}.values())[:_EXAMPLES]

@@ -1,4 +1,4 @@
-"""Where training stands among the plan's steps, so that the next `fit` goes on from there."""
+"""Where training stands among the plan's steps, so that the next `fit` continues there."""
 
 from typing import Any
 
@@ -7,13 +7,13 @@ from zoo.orca.wire.plan import Plan
 
 
 def cursor(plan: Plan, step: int) -> dict[str, Any]:
-    """Return the place of a step, numbered over all passes, as JSON values."""
+    """Return the position of a step, numbered over all passes, as JSON values."""
     pass_index, rest = divmod(step, plan.steps_per_pass)
     return {"pass": pass_index, "step": rest, **_rows_of(plan)}
 
 
 def first_step(state: State | None, plan: Plan) -> int:
-    """Return the step to begin with: the very next one, or a new pass if the rows are others."""
+    """Return the first step: the next one, or the start of a new pass if the rows changed."""
     place = state.meta.get("cursor") if state is not None else None
     if place is None:
         return 0

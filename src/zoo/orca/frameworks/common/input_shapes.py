@@ -1,7 +1,7 @@
-"""Whether a column fits an input of a Keras model, and in which shape the model gets it.
+"""Whether a column fits an input of a Keras model, and the shape in which the model gets it.
 
-A flat array whose length is the product of the input's shape is that input, row-major: Spark has
-an image as 784 numbers where a model has it as (28, 28, 1).
+A flat array becomes an input, row-major, if its length is the product of the input's shape. For
+example, Spark has an image as 784 numbers and the model has it as (28, 28, 1).
 """
 
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ def check_input(column: ColumnSpec, expected: Input) -> None:
     Raises
     ------
     ModelError
-        Names both shapes, or both dtypes.
+        The message names both shapes, or both dtypes.
     """
     if column.dtype == "string" and expected.dtype != "string":
         raise ModelError(
@@ -62,9 +62,9 @@ def row_shape(column: ColumnSpec, expected: Input) -> Shape:
 
 
 def way_to_inputs(columns: Sequence[ColumnSpec], inputs: int, row: Shape | None = None) -> str:
-    """Return how so many inputs, or arguments, are given so many columns.
+    """Say how to pass the given number of columns to the given number of inputs or arguments.
 
-    `row` is the shape of one input's rows, where the model says it.
+    `row` is the shape of one input's rows, if the model declares it.
     """
     stackable = all(len(column.shape) < 2 and column.dtype != "string" for column in columns)
     lengths = [column.shape[0] if column.shape else 1 for column in columns]
@@ -86,12 +86,12 @@ def _product(row: Shape) -> int:
 
 
 def _is_flat(column: ColumnSpec, row: Shape) -> bool:
-    """Whether a column has rows of an input as flat arrays; a length that is open may be that."""
+    """Whether a column has an input's rows as flat arrays; an unknown length may match."""
     return _is_matrix(row) and len(column.shape) == 1 and column.shape[0] in (None, _product(row))
 
 
 def _way_to(column: ColumnSpec, row: Shape) -> str:
-    """Return what lets a column be an input with rows of such a shape."""
+    """Say how a column can be an input with rows of such a shape."""
     if _is_matrix(row):
         return (
             f"Give it arrays of {_product(row)} numbers, which are reshaped, or arrays of arrays "
@@ -108,7 +108,7 @@ def _way_to(column: ColumnSpec, row: Shape) -> str:
 
 
 def _fits(shape: Shape, expected: Shape) -> bool:
-    """Whether Keras takes rows of `shape`; it adds or drops a last axis of length 1 itself."""
+    """Whether Keras takes rows of `shape`; Keras itself adds or drops a last axis of length 1."""
     if len(shape) == len(expected) + 1 and shape[-1] == 1:
         shape = shape[:-1]
     elif len(shape) == len(expected) - 1 and expected[-1] == 1:

@@ -1,4 +1,4 @@
-"""What the driver hears of a training: steps, not often, and how epochs begin and end."""
+"""Reports training to the driver: occasional steps, and the start and end of epochs."""
 
 import math
 import time
@@ -13,15 +13,15 @@ _SECONDS = 0.2
 
 
 class TrainingReporter:
-    """Tells the driver, on rank 0; on other ranks it says nothing.
+    """Reports to the driver on rank 0; no-op on other ranks.
 
     Parameters
     ----------
     world : World
     plan : Plan
-        Of the rows that are trained on.
+        The plan of the training rows.
     epochs : int
-        The number with which the last epoch ends, over all calls of `fit`.
+        The number of the last epoch, over all calls of `fit`.
 
     Attributes
     ----------
@@ -37,13 +37,13 @@ class TrainingReporter:
         self._warned = False
 
     def begin(self, epoch: int, start: int, steps: int) -> None:
-        """Tell of an epoch's beginning.
+        """Report the start of an epoch.
 
         Parameters
         ----------
         epoch : int
         start : int
-            The step, over all passes, with which it begins.
+            Its first step, numbered over all passes.
         steps : int
         """
         self._epoch, self._start, self._steps = epoch, start, steps
@@ -52,13 +52,13 @@ class TrainingReporter:
             self._world.report(EpochBegan(epoch=epoch, epochs=self.epochs, steps=steps))
 
     def step(self, done: int, logs: Callable[[], Mapping[str, float]]) -> None:
-        """Tell of the steps that are done, if the last that were told are some time ago.
+        """Report the finished steps, unless the last report is recent.
 
         Parameters
         ----------
         done : int
         logs : callable
-            Returns what they have come to; it is called only if that is told.
+            Returns the logs of the finished steps. Called only if they are reported.
         """
         now = time.monotonic()
         if not self._is_on or not done or now - self._last < _SECONDS:
@@ -67,7 +67,7 @@ class TrainingReporter:
         self._world.report(StepTaken(step=done, **self._so_far(done, logs())))
 
     def end(self, done: int, logs: Mapping[str, float]) -> None:
-        """Tell of an epoch's end; a value that is not finite is a warning, once."""
+        """Report the end of an epoch; warn once if a value is not finite."""
         if not self._is_on:
             return
         self._steps = done
@@ -83,7 +83,7 @@ class TrainingReporter:
             self._world.report(Warned(text=line))
 
     def _so_far(self, done: int, logs: Mapping[str, float]) -> dict[str, Any]:
-        """Return what is told of an epoch's steps and of its end alike."""
+        """Return the part that reports of steps and of an epoch's end share."""
         return {
             "epoch": self._epoch,
             "epochs": self.epochs,

@@ -1,17 +1,17 @@
-"""How many rows a model takes at once: so many that calls cost little, so few that they fit.
+"""How many rows a model takes at once: enough to make calls cheap, few enough to fit in memory.
 
-A call costs about the same for one row as for a thousand. What a row needs, each framework finds
-out in its own way, and in the same way in every run: so the number, and with it the last bit of a
-prediction, is the same.
+A call costs about the same for one row as for a thousand. Each framework finds the memory of a row
+in its own way, but the same way in every run. So the number of rows is the same in every run, and
+so is the last bit of a prediction.
 """
 
 from typing import Final
 
-#: With more rows than this a call's own cost is no longer seen.
+#: With more rows than this, a call's own cost is negligible.
 MOST_ROWS: Final = 1 << 16
-#: What Keras takes at once by itself, and so a number that fits where nothing is known.
+#: Keras's own default, and so a number that fits if the model's size is unknown.
 FEWEST_ROWS: Final = 32
-#: Bytes of all that one call makes. Little of it lives at the same time.
+#: Bytes of everything that one call makes. Little of it is alive at the same time.
 _BYTES: Final = 256 << 20
 _NUMBER_BYTES: Final = 4
 
@@ -22,7 +22,7 @@ def rows_within(numbers: int) -> int:
     Parameters
     ----------
     numbers : int
-        How many numbers the model makes of one row; 0: nothing is known about it.
+        How many numbers the model makes of one row; 0: unknown.
     """
     if not numbers:
         return FEWEST_ROWS

@@ -1,6 +1,6 @@
-"""What has no type of its own, because what it is made of is the user's."""
+"""Types for values whose structure the user chooses."""
 
 from typing import Any, TypeAlias
 
-#: Tensors, arrays or names in lists, tuples and dicts, nested as the user's model has them; or one.
+#: A tensor, array or name, or lists, tuples and dicts of them, nested as in the user's model.
 Structure: TypeAlias = Any

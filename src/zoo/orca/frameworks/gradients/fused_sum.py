@@ -1,18 +1,18 @@
-"""One fused sum of gradients over all workers, in numpy: what travels, and how it comes out.
+"""One fused sum of gradients over all workers, in numpy: what is sent and what comes back.
 
 ::
 
-    gradients of one rank        travel as                           come out as
+    gradients of one rank        are sent as                         come out as
     dense                        one flat buffer, summed             dense
-    sparse                       rows, one after another by rank     sparse, all ranks' rows
+    sparse                       rows, in rank order                 sparse, all ranks' rows
     sparse, of many rows         part of the flat buffer             sparse, the rows touched
 
-Each rank weighs its gradients by its share of the step's rows, so the sum is the gradient of the
-mean over the global batch. Kinds never change on the way: optimizers treat sparse gradients
-differently from dense ones. Every sum is made in the order of ranks or by the collective, so all
-ranks end with the same bits.
+Each rank weights its gradients by its share of the step's rows, so the sum is the gradient of the
+mean over the global batch. Dense stays dense and sparse stays sparse, because optimizers treat them
+differently. Every sum is made in rank order or by the collective, so all ranks end with the same
+bits.
 
-Results of one dtype lie in one buffer, because a framework takes one array sooner than many::
+Results of one dtype share one buffer, because a framework takes one array faster than many::
 
     dense | padding | dense | ... | whole tables, while they are summed | rows | padding | rows ...
 """
@@ -37,11 +37,11 @@ from zoo.orca.frameworks.gradients.layout import (
 )
 from zoo.orca.worker.collective.protocol import Collective
 
-#: Gradients as a framework hands them over: values, and for a sparse one the numbers of its rows.
+#: Gradients as a framework passes them: values, and for a sparse one its row numbers.
 Given = list[tuple[Any, Any]]
-#: All ranks' rows of each gradient that travels so: values and numbers.
+#: All ranks' rows of each gradient that is sent as rows: values and numbers.
 Found = dict[int, list[tuple[Array, Array]]]
-#: Below so many bytes to receive, dense gradients ride along with the sparse ones' rows.
+#: With fewer bytes than this to receive, dense gradients travel along with the sparse rows.
 _RIDE_BYTES = 128 << 10
 
 
@@ -53,12 +53,12 @@ class FusedSum:
     collective : Collective
     specs : sequence of GradientSpec
     keep_rows : bool
-        Whether sparse gradients must always travel as rows: clipping sees every one of them.
+        Whether sparse gradients must always be sent as rows, because clipping needs each row.
 
     Attributes
     ----------
     dtypes : list of dtype
-        One buffer each.
+        The dtype of each buffer.
     """
 
     def __init__(
@@ -81,10 +81,10 @@ class FusedSum:
         Parameters
         ----------
         rows, of : int
-            Of the step's `of` rows, `rows` are this rank's. Without any, its gradients are of a
-            row that does not count: they may be anything, NaN too, and stay here.
+            `rows` of the step's `of` rows are this rank's. With 0, its gradients come from a row
+            that does not count. They may be anything, even NaN, and are not sent.
         *arrays : array
-            As returned.
+            In the format of the result.
         """
         *flats, integers = self.packed(rows, of, *arrays)
         buffers = dict(zip(self.dtypes, (flat.reshape(-1) for flat in flats), strict=True))
@@ -106,20 +106,20 @@ class FusedSum:
         return results
 
     def packed(self, rows: int, of: int, *arrays: Array) -> list[Array]:
-        """Return the sums as few arrays, for frameworks to cut up.
+        """Return the sums as few arrays, for frameworks to split.
 
         Parameters
         ----------
         rows, of : int
         *arrays : array
-            As of a call.
+            As for a call.
 
         Returns
         -------
         list of array
-            For each of `dtypes` a buffer of shape (units, numbers of a unit), and one array of
-            int64: the units of each piece of each buffer (see `pieces`), the rows of each sparse
-            gradient, and their numbers.
+            For each of `dtypes` a buffer of shape (units, numbers per unit), and one array of
+            int64. The array holds the units of each piece of each buffer (see `pieces`), the rows
+            of each sparse gradient, and their numbers.
         """
         given = list(self._pairs(arrays))
         if rows == 0:
@@ -131,7 +131,7 @@ class FusedSum:
         return self._results(buffers, found)
 
     def pieces(self, dtype: np.dtype[Any]) -> list[int | None]:
-        """Return which gradients' values lie in a buffer, in order; None: nothing of use."""
+        """Return which gradients' values lie in a buffer, in order; None marks unused space."""
         mine = [k for k, spec in enumerate(self._specs) if spec.wire == dtype]
         dense = [k for k in mine if not self._specs[k].sparse]
         return [*dense, None, *(k for k in mine if self._specs[k].sparse)]
@@ -156,7 +156,7 @@ class FusedSum:
             yield values, next(rest) if spec.sparse else None
 
     def _agree(self, given: Given) -> None:
-        """Decide with all ranks, once, how each sparse gradient travels: as the fewer bytes."""
+        """Decide once with all ranks how each sparse gradient is sent: as the fewer bytes."""
         counts = np.array([0 if i is None else len(i) for _, i in given], np.int64)
         self._collective.all_reduce(counts)
         regions = {dtype: Region(dtype=dtype) for dtype in self.dtypes}
@@ -181,7 +181,7 @@ class FusedSum:
         self._parcel = Parcel(as_rows, riders if self._rides else [])
 
     def _put(self, region: Region, buffer: Array, weight: float, given: Given) -> None:
-        """Write the weighted gradients that are summed as a whole to their places."""
+        """Write the weighted gradients that are summed whole into the buffers."""
         for k, start in region.dense.items():
             values, spec = given[k][0], self._specs[k]
             part = buffer[start : start + spec.size].reshape(spec.shape)
@@ -205,7 +205,7 @@ class FusedSum:
         return buffer[start:end].reshape(spec.shape), buffer[end : end + spec.shape[0]]
 
     def _exchange(self, buffers: dict[np.dtype[Any], Array], given: Given, weight: float) -> Found:
-        """Write the sums to the buffers; return all ranks' rows of each gradient that has some."""
+        """Write the sums to the buffers; return all ranks' rows of each gradient sent as rows."""
         flats = [buffers[dtype][: region.length] for dtype, region in self._regions.items()]
         mine = flats
         if self._as_rows:
@@ -232,7 +232,7 @@ class FusedSum:
         return found
 
     def _results(self, buffers: dict[np.dtype[Any], Array], found: Found) -> list[Array]:
-        """Put rows into the buffers, behind what was summed, and say what lies where."""
+        """Put rows into the buffers after the sums, and return what lies where."""
         for dtype, region in self._regions.items():
             for k in region.tables:
                 table, marks = self._table(region, buffers[dtype], k)
@@ -276,11 +276,11 @@ class FusedSum:
 
 @dataclass(frozen=True, kw_only=True)
 class _Places:
-    """Where results lie, by the rows of each sparse gradient."""
+    """Where results lie, for given row counts of the sparse gradients."""
 
-    #: Numbers of each buffer.
+    #: The length of each buffer in numbers.
     lengths: list[int]
-    #: In its buffer, for each sparse gradient.
+    #: The position in its buffer, for each sparse gradient.
     rows: list[slice]
-    #: What comes before the numbers of the rows.
+    #: What precedes the row numbers.
     integers: Array

@@ -1,4 +1,4 @@
-"""Where gradients lie: in the buffers that are summed and handed back, and in what ranks send."""
+"""The layout of gradients: in the buffers of the sums, and in what ranks send."""
 
 import sys
 from collections.abc import Sequence
@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from zoo.orca.worker.collective.protocol import Buffer
 
 Array = NDArray[Any]
-#: TensorFlow takes numpy's memory, and parts of it, without a copy where they begin at this.
+#: TensorFlow uses numpy's memory, and parts of it, without a copy if they begin at a multiple of
+#: this.
 ALIGN = 64
 INDEX = np.dtype(np.int64)
 _PROBE = [object()]
 _HELD_BY_LIST = sys.getrefcount(_PROBE[0])
-#: How many layouts are remembered; each is for other numbers of rows.
+#: How many layouts are cached; each is for different row counts.
 REMEMBERED = 64
 
 
@@ -32,22 +33,22 @@ class GradientSpec:
 
     @cached_property
     def wire(self) -> np.dtype[Any]:
-        """The dtype in which it is summed: half precisions travel as float32."""
+        """The dtype of the sum: half precisions are sent as float32."""
         return np.dtype(np.float64 if self.dtype == np.float64 else np.float32)
 
     @cached_property
     def size(self) -> int:
-        """Numbers of the whole variable."""
+        """Numbers in the whole variable."""
         return prod(self.shape)
 
     @cached_property
     def row(self) -> int:
-        """Numbers of one row."""
+        """Numbers in one row."""
         return prod(self.shape[1:])
 
     @property
     def row_bytes(self) -> int:
-        """Bytes of one row of a sparse gradient and of its number."""
+        """Bytes of one row of a sparse gradient and its row number."""
         return self.row * self.wire.itemsize + INDEX.itemsize
 
     @property
@@ -57,28 +58,28 @@ class GradientSpec:
 
 
 def unit_of(dtype: np.dtype[Any]) -> int:
-    """Return the numbers between two places where an array may begin."""
+    """Return the numbers between two aligned positions."""
     return ALIGN // dtype.itemsize
 
 
 def padded(count: int, dtype: np.dtype[Any]) -> int:
-    """Return the numbers from one place where an array may begin to the next behind `count`."""
+    """Return `count` rounded up to the next aligned position."""
     unit = unit_of(dtype)
     return -(-count // unit) * unit
 
 
 @dataclass(kw_only=True)
 class Region:
-    """The buffer of one dtype: where things lie in it, and memory for it.
+    """The buffer of one dtype: its layout and its memory.
 
-    Who was given a buffer may still hold it, so it is used again only when nobody does.
+    The receiver of a buffer may still hold it, so a buffer is reused only when it is unreferenced.
 
     Attributes
     ----------
     dense, tables : dict of int to int
-        Where a gradient begins, by its number; tables are followed by marks of the rows touched.
+        Where each gradient begins, by its number. Tables are followed by marks of the rows touched.
     length : int
-        Numbers that are summed as a whole; rows follow.
+        Numbers that are summed whole; rows follow.
     """
 
     dtype: np.dtype[Any]
@@ -90,18 +91,18 @@ class Region:
     _buffers: list[Array] = field(default_factory=list)
 
     def place(self, count: int) -> int:
-        """Make room for so many numbers; return where."""
+        """Reserve space for the given count of numbers; return its position."""
         start = self.length
         self.length += padded(count, self.dtype)
         return start
 
     def buffer(self, count: int) -> Array:
-        """Return an aligned buffer that nobody holds; gaps of what is summed are zeros."""
+        """Return an aligned, unreferenced buffer; gaps in the summed part are zeros."""
         if count > self._capacity:
             self._capacity = count
             self._buffers.clear()
         for index in range(len(self._buffers)):
-            # Views keep the array that owns the memory, so they count.
+            # Views keep a reference to the array that owns the memory, so they count.
             if sys.getrefcount(self._buffers[index]) == _HELD_BY_LIST:
                 return self._aligned(self._buffers[index])
         self._buffers.append(np.zeros(self._capacity * self.dtype.itemsize + ALIGN, np.uint8))
@@ -114,31 +115,31 @@ class Region:
 
 @dataclass(frozen=True, kw_only=True)
 class _Parts:
-    """Where a rank's rows lie in its parcel, by how many there are of each gradient."""
+    """Where a rank's rows lie in its parcel, for given row counts of the gradients."""
 
     size: int
-    #: (dtype, numbers, byte where they begin) of each block; the first has the rows' numbers.
+    #: (dtype, numbers, first byte) of each block. The first block has the row numbers.
     blocks: list[tuple[np.dtype[Any], int, int]]
-    #: For each gradient: its rows' numbers in the first block, the block of its rows, and where.
+    #: For each gradient: its row numbers in the first block, the block of its rows, and where.
     rows: list[tuple[slice, int, slice]]
 
 
 class Parcel:
-    """What a rank sends where gradients travel as rows.
+    """What a rank sends if gradients are sent as rows.
 
     ::
 
-        how many rows | flat buffers that ride along | numbers of the rows | rows, by dtype
+        row counts | flat buffers that travel along | row numbers | rows, by dtype
 
-    Numbers of rows seldom change from step to step, so places are looked up, not calculated: the
-    processor's caches are full of the model, and Python's own work takes longer than it seems.
+    Row counts seldom change from step to step, so positions are cached, not computed. The model
+    fills the processor's caches, and so Python's own work takes longer than it seems.
 
     Parameters
     ----------
     specs : sequence of GradientSpec
-        Of the gradients that travel as rows.
+        The gradients that are sent as rows.
     riders : sequence of (dtype, int)
-        The flat buffers and their lengths.
+        The flat buffers that travel along, and their lengths.
 
     Attributes
     ----------
@@ -161,12 +162,12 @@ class Parcel:
         self._parts = lru_cache(REMEMBERED)(self._place)
 
     def pack(self, rows: Sequence[tuple[Any, Array]], weight: float) -> list[Array]:
-        """Write rows, each times `weight`, and their numbers; return the riders' places.
+        """Write rows times `weight`, and their numbers; return where the riders go.
 
         Parameters
         ----------
         rows : sequence of (values, numbers)
-            Values may be None where there are no rows.
+            Values may be None if there are no rows.
         weight : float
         """
         counts = np.array([len(numbers) for _, numbers in rows], INDEX).tobytes()
@@ -183,7 +184,7 @@ class Parcel:
         return _cut(self.data, self._riders)
 
     def unpack(self, data: Buffer) -> tuple[list[Array], list[tuple[Array, Array]]]:
-        """Return the riders, and values and numbers of each gradient, from a rank's parcel."""
+        """Return the riders, and each gradient's values and numbers, from a rank's parcel."""
         view = memoryview(data)
         parts = self._parts(bytes(view[: len(self._specs) * INDEX.itemsize]))
         numbers, *blocks = _cut(data, parts.blocks)
@@ -207,10 +208,10 @@ class Parcel:
 
 
 def multiply(values: Array, weight: float, out: Array) -> None:
-    """Write values times a weight of the same type: so numpy converts nothing."""
+    """Write values times a weight of the same type, so that numpy converts nothing."""
     np.multiply(values, out.dtype.type(weight), out=out)
 
 
 def _cut(data: Buffer | Array, blocks: Sequence[tuple[np.dtype[Any], int, int]]) -> list[Array]:
-    """Return arrays that lie in bytes; they need not be aligned."""
+    """Return arrays from bytes; they need not be aligned."""
     return [np.frombuffer(data, dtype, length, at) for dtype, length, at in blocks]

@@ -1,6 +1,6 @@
-"""What the plug-ins for Keras have in common; `tf2` and `keras` prepare for different ones.
+"""The common part of the plug-ins for Keras; `tf2` and `keras` prepare different versions.
 
-The loop is Keras's own. With one worker nothing is added to it but a callback for progress.
+The loop is Keras's own. With one worker, only a progress callback is added.
 """
 
 from typing import Any
@@ -26,7 +26,7 @@ class KerasPlugin:
         self._waiting: KerasModel | None = None
 
     def make(self, job: Job) -> None:
-        """Make the model of a `fit` or `evaluate`, and look at all that shows without rows."""
+        """Make the model of a `fit` or `evaluate`, and check all that needs no rows."""
         if isinstance(job, (TrainJob, EvaluateJob)):
             self._waiting = _made_for(job)
 
@@ -43,7 +43,7 @@ class KerasPlugin:
         return made if made is not None else _made_for(job)
 
     def build(self, job: Job, sample: Columns | None) -> Built:
-        """Build the model, by `sample` if it is built by its first batch."""
+        """Build the model, with `sample` if it is built by its first batch."""
         made = KerasModel(job)
         layout = made.layout(job.columns)
         outputs = outputs_of(made, layout, _features(layout, sample))
@@ -52,13 +52,13 @@ class KerasPlugin:
         return Built(read_state(made, {"epoch": 0, "step": 0}), outputs)
 
     def predictor(self, job: PredictJob) -> Predictor:
-        """Return what predicts with the job's state."""
+        """Return a predictor with the job's state."""
         made = KerasModel(job)
         return Prediction(made, made.layout(job.columns), job)
 
 
 def _made_for(job: TrainJob | EvaluateJob) -> KerasModel:
-    """Return the model, which can be trained or evaluated with the job's columns."""
+    """Return the model, checked for training or evaluation with the job's columns."""
     what = "fit" if isinstance(job, TrainJob) else "evaluate"
     made = KerasModel(job)
     made.require_compiled(what)
@@ -69,7 +69,7 @@ def _made_for(job: TrainJob | EvaluateJob) -> KerasModel:
 
 
 def _features(layout: InputLayout, sample: Columns | None) -> dict[str, NDArray[Any]]:
-    """Return a few rows of the inputs: some that exist, or of zeros."""
+    """Return a few rows of the inputs: existing ones, or zeros."""
     if sample is not None:
         return layout.feature_arrays({name: values[:2] for name, values in sample.items()})
     placeholder = layout.placeholder()

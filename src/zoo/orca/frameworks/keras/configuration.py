@@ -1,4 +1,4 @@
-"""What Keras has of its configuration when it is imported; a creator may have changed it since."""
+"""Keras's configuration at its import; a creator may have changed it since."""
 
 import json
 import os
@@ -11,10 +11,10 @@ _DEFAULTS = {"floatx": "float32", "epsilon": 1e-7, "image_data_format": "channel
 def keras_settings() -> dict[str, Any]:
     """Return the settings of ``keras.json`` in KERAS_HOME or ``~/.keras``, or Keras's defaults."""
     home = os.environ.get("KERAS_HOME")
-    # Not Path.expanduser, which raises for a user without a home, as containers may have.
+    # Path.expanduser would raise for a user without a home, which containers may have.
     path = Path(home or os.path.expanduser("~/.keras"), "keras.json")
     try:
         found = json.loads(path.read_text())
-    except (OSError, ValueError):  # Keras ignores a file that it cannot read, too
+    except (OSError, ValueError):  # Keras also ignores a file that it cannot read
         found = {}
     return {name: found.get(name, value) for name, value in _DEFAULTS.items()}

@@ -1,7 +1,7 @@
-"""Steps as Keras's loops on JAX and torch take them: slices of chunks, with no Python besides.
+"""Steps for Keras's loops on JAX and torch: slices of chunks, with little Python.
 
-Rows are gathered for some dozens of steps at once, in a thread, ahead of the training. On
-TensorFlow `tensorflow_feed` does the same with a `tf.data.Dataset`.
+A thread gathers the rows of some dozens of steps at once, ahead of the training. On TensorFlow
+`tensorflow_feed` does the same with a `tf.data.Dataset`.
 """
 
 import time
@@ -20,15 +20,15 @@ from zoo.orca.frameworks.keras.types import Tensor
 from zoo.orca.wire.plan import Plan
 from zoo.orca.worker.rows.steps import Arrays, Chunk, Steps
 
-#: Chunks that are gathered before they are asked for.
+#: Chunks that are gathered in advance.
 AHEAD = 2
 
 
 class Counted(NamedTuple):
     """One step's batch on one of several workers.
 
-    `rows` are this rank's rows of the step and all ranks' rows. This rank's are 0 where the batch
-    is a single row that stands for none: every worker takes part in every step.
+    `rows` holds this rank's row count and all ranks' row count of the step. This rank's is 0 if the
+    batch is a single placeholder row, because every worker takes part in every step.
     """
 
     # Two fields: Keras 2 takes any tuple of three for inputs, labels and weights.
@@ -46,7 +46,7 @@ class StepFeed(ABC):
     columns : dict of str to array
         The rows as they were spooled.
     shape : callable
-        Turns some rows' columns into the arrays that the model takes.
+        Turns some rows' columns into the model's arrays.
     pack : callable
         Puts a batch's tensors, by name, into Keras's structure.
     counted : bool
@@ -55,7 +55,7 @@ class StepFeed(ABC):
     Attributes
     ----------
     seconds : float
-        Spent so far on waiting for rows, where Python waits for them.
+        Time spent so far on waiting for rows, if Python waits for them.
     """
 
     def __init__(
@@ -74,9 +74,9 @@ class StepFeed(ABC):
         self.seconds = 0.0
 
     def sample(self, rows: int = 2) -> Structure:
-        """Return a batch of so many rows, the first two again and again.
+        """Return a batch of the given size, which repeats the first two rows.
 
-        Of one row a model that squeezes would make something else than of several.
+        With one row, a model that squeezes would return another shape.
         """
         found = self._steps.sample()
         arrays = {name: np.resize(a, (rows, *a.shape[1:])) for name, a in found.items()}
@@ -84,7 +84,7 @@ class StepFeed(ABC):
 
     @abstractmethod
     def tensor(self, values: NDArray[Any]) -> Tensor:
-        """Return an array as a tensor of the backend's."""
+        """Return an array as a tensor of the backend."""
 
 
 class ArrayFeed(StepFeed):
@@ -95,11 +95,11 @@ class ArrayFeed(StepFeed):
     plan, rank, columns, shape, pack, counted
         As for every feed.
     accept : callable
-        Returns a column, by its name and values, with a dtype that the backend has.
+        Takes a column's name and values; returns it in a dtype that the backend has.
     tensor : callable
-        Turns an array into what batches are cut from.
+        Turns an array into a form that can be sliced into batches.
     scalar : callable
-        Turns a number of rows into what steps calculate with.
+        Turns a row count into a form that steps can calculate with.
     """
 
     def __init__(
@@ -122,11 +122,11 @@ class ArrayFeed(StepFeed):
         self._tensor, self._scalar = tensor, scalar
 
     def tensor(self, values: NDArray[Any]) -> Tensor:
-        """Return an array as what batches are cut from."""
+        """Return an array in a form that can be sliced into batches."""
         return self._tensor(values)
 
     def steps(self, start: Callable[[], int], count: int) -> Any:
-        """Return `count` steps for Keras's loop; `start` is asked whenever they are begun."""
+        """Return `count` steps for Keras's loop; `start` is called whenever they begin."""
         return _adapter(lambda: self._batches(start, count), count)
 
     def _batches(self, start: Callable[[], int], count: int) -> Iterator[Structure]:
@@ -153,7 +153,7 @@ class ArrayFeed(StepFeed):
 
 
 def rows_or_one(values: NDArray[Any]) -> NDArray[Any]:
-    """Return rows; where a rank has none, one of zeros."""
+    """Return rows; if a rank has none, one row of zeros."""
     if len(values):
         return values
     empty: Any = b"" if values.dtype == object else 0
@@ -166,7 +166,7 @@ def no_strings(name: str, values: NDArray[Any]) -> NDArray[Any]:
     Raises
     ------
     ModelError
-        Names the column and the way out.
+        Names the column and the remedy.
     """
     if values.dtype == object:
         raise ModelError(
@@ -177,7 +177,7 @@ def no_strings(name: str, values: NDArray[Any]) -> NDArray[Any]:
 
 
 def _ahead(chunks: Iterator[Chunk]) -> Iterator[Chunk]:
-    """Yield chunks that one thread gathers in advance; it ends with the iteration."""
+    """Yield chunks that one thread gathers in advance; the thread ends with the iteration."""
     with ThreadPoolExecutor(1, "orca-feed") as thread:
         coming = deque(thread.submit(next, chunks, None) for _ in range(AHEAD))
         while (chunk := coming.popleft().result()) is not None:
@@ -186,11 +186,11 @@ def _ahead(chunks: Iterator[Chunk]) -> Iterator[Chunk]:
 
 
 def _adapter(batches: Callable[[], Iterator[Any]], count: int) -> Any:
-    """Return what Keras's loops take as it is, batch by batch, instead of adapting it."""
+    """Return an object that Keras's loops use batch by batch, without adapting it."""
     from keras.src.trainers.data_adapters.data_adapter import DataAdapter
 
     class Adapter(DataAdapter):  # type: ignore[misc]
-        """Hands over batches."""
+        """Passes batches on."""
 
         num_batches = count
         batch_size = None

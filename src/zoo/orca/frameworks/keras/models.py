@@ -1,4 +1,4 @@
-"""The user's model: made by the creator, told which Keras it is of, built, and asked about."""
+"""The user's model: made by the creator, matched to its Keras version, built and queried."""
 
 import functools
 import importlib
@@ -28,7 +28,7 @@ from zoo.orca.wire.packing import unpack
 
 
 def kinds() -> list[Version]:
-    """Return the modules of this package for the Kerases that this process has imported."""
+    """Return the modules of this package for the Keras versions that this process has imported."""
     found: list[Version] = []
     if sys.modules.get("tf_keras"):
         from zoo.orca.frameworks.keras.versions import keras2
@@ -37,19 +37,19 @@ def kinds() -> list[Version]:
     if sys.modules.get("keras"):
         from zoo.orca.frameworks.keras.versions import keras3
 
-        # Not if `keras` is a stub of TensorFlow's, or itself of version 2.
+        # Not if `keras` is TensorFlow's stub, or is itself version 2.
         if hasattr(keras3.package(), "KerasTensor") and hasattr(keras3.package(), "ops"):
             found.append(keras3)
     return found
 
 
 def begin(seed: int) -> list[Version]:
-    """Make this process like a fresh one, the child being used again for job after job.
+    """Reset this process to a fresh state, because a child serves several jobs.
 
     Returns
     -------
     list
-        The Kerases that were seeded.
+        The Keras versions that were seeded.
     """
     known = kinds()
     for name in {keras.backend_name() for keras in known}:
@@ -57,7 +57,7 @@ def begin(seed: int) -> list[Version]:
     for keras in known:
         keras.begin()
         keras.make_random(seed)
-    note_settings()  # of what Keras has imported to seed it
+    note_settings()  # of the packages that Keras imported for seeding
     return known
 
 
@@ -69,10 +69,11 @@ class KerasModel:
     model : Model
         Of Keras 2 or 3.
     keras : Version
-        `zoo.orca.frameworks.keras.versions.keras2` or `keras3`, whichever it is of.
+        The Keras version that the model belongs to: `zoo.orca.frameworks.keras.versions.keras2` or
+        `keras3`.
     backend : Backend
-        `zoo.orca.frameworks.keras.backends.on_tensorflow`, `on_jax` or `on_torch`, whichever it
-        computes with.
+        The backend that the model computes with:
+        `zoo.orca.frameworks.keras.backends.on_tensorflow`, `on_jax` or `on_torch`.
     framework : str
         The plug-in that the job names.
 
@@ -80,8 +81,8 @@ class KerasModel:
     ----------
     job : Job
     fresh_process : bool
-        Whether this process is a child's, to be made like new first; the caller's own is left
-        as it is.
+        Whether this process is a child's, to be reset first. The caller's own process is left as it
+        is.
     """
 
     def __init__(self, job: Job, *, fresh_process: bool = True) -> None:
@@ -102,7 +103,7 @@ class KerasModel:
         Raises
         ------
         ModelError
-            With the two ways to compile it.
+            The message has both ways to compile it.
         """
         if not self.keras.is_compiled(self.model):
             raise ModelError(
@@ -116,12 +117,12 @@ class KerasModel:
             )
 
     def require_no_labels(self, what: str) -> None:
-        """Raise if the model's losses compare its outputs with labels, of which there are none.
+        """Raise if the model's losses need labels, but there are none.
 
         Raises
         ------
         ModelError
-            With what to write.
+            The message has the argument to write.
         """
         losses = [one for one in self.keras.loss_objects(self.model) if one is not None]
         if losses and not self.keras.has_own_step(self.model):
@@ -132,7 +133,7 @@ class KerasModel:
             )
 
     def layout(self, spec: FeatureSpec) -> InputLayout:
-        """Return how columns become this model's batches; refuses columns that do not fit."""
+        """Return how columns become this model's batches; refuse columns that do not fit."""
         structure = self.keras.input_structure(self.model)
         if structure is None:
             return InputLayout(spec, None, None)
@@ -151,13 +152,13 @@ class KerasModel:
         return InputLayout(spec, inputs, _keys(structure, tensors), labelled, nested)
 
     def _labelled(self) -> Names | None:
-        """Return the outputs' names if labels are for outputs; None: what they are is not known."""
+        """Return the outputs' names if labels belong to outputs; None if that is unknown."""
         if self.keras.has_own_step(self.model):
             return None
         structure = self.keras.output_structure(self.model)
         tensors = self.keras.flatten(structure)
         keys = _keys(structure, tensors)
-        # A Sequential of Keras 3 has no names for its one output.
+        # A Keras 3 Sequential has no name for its one output.
         names = keys or getattr(self.model, "output_names", None)
         if not names:
             return None
@@ -172,12 +173,12 @@ class KerasModel:
         return self.keras.input_structure(self.model) is not None
 
     def output_shapes(self, features: Structure) -> list[tuple[int | None, ...] | None]:
-        """Return each output's shape, of a built model; None: not even its rank is known.
+        """Return each output's shape of a built model; None if even the number of axes is unknown.
 
         Parameters
         ----------
         features : structure
-            A small batch, for models that say nothing by themselves.
+            A small batch, for models that do not declare shapes.
         """
         if self.is_static:
             tensors = self.keras.flatten(self.keras.output_structure(self.model))
@@ -195,7 +196,7 @@ class KerasModel:
             places += [
                 (f"{prefix}{name}", value)
                 for name, value in vars(layer).items()
-                if not name.startswith("_self_")  # TensorFlow's books about the same objects
+                if not name.startswith("_self_")  # TensorFlow's records of the same objects
             ]
         for name, value in places:
             members = _members(value)
@@ -207,9 +208,9 @@ class KerasModel:
 
     @functools.cached_property
     def trainable_variables(self) -> list[Variable]:
-        """The variables that training began with; a callback may freeze some of them later.
+        """The variables that training began with; a callback may freeze some later.
 
-        Asked for the first time once the model is built.
+        First read after the model is built.
         """
         return list(self.model.trainable_variables)
 
@@ -223,16 +224,16 @@ class KerasModel:
 
     @property
     def non_trainable_variables(self) -> list[Variable]:
-        """Those that no optimizer changes, metrics' own with them."""
+        """The variables that no optimizer changes, including the metrics' own."""
         found = self.model.non_trainable_variables
         return [one for one in found if self.keras.is_variable(one)]
 
     def metric_variables(self) -> list[Variable]:
-        """Return the variables of all metrics that exist by now."""
+        """Return the variables of all existing metrics."""
         return [variable for metric in self.model.metrics for variable in metric.variables]
 
     def statistics(self) -> list[Variable]:
-        """Return floating-point variables that training changes without gradients."""
+        """Return the floating-point variables that training changes without gradients."""
         metrics = {id(variable) for variable in self.metric_variables()}
         return [
             variable
@@ -245,13 +246,13 @@ class KerasModel:
         return "float" in str(self.keras.dtype_name(variable))
 
     def numpy_dtype(self, variable: Variable) -> np.dtype[Any]:
-        """Return the numpy dtype of a variable; bfloat16 and its like are of ml_dtypes."""
+        """Return the numpy dtype of a variable; bfloat16 and similar types come from ml_dtypes."""
         found: np.dtype[Any] = np.dtype(self.keras.dtype_name(variable))
         return found
 
 
 def _is_nested(structure: Structure) -> bool:
-    """Whether there are dicts or lists within others."""
+    """Whether there are nested dicts or lists."""
     parts = structure.values() if isinstance(structure, dict) else structure
     return isinstance(structure, (dict, list, tuple)) and any(
         isinstance(part, (dict, list, tuple)) for part in parts
@@ -259,17 +260,17 @@ def _is_nested(structure: Structure) -> bool:
 
 
 def _keys(structure: Structure, tensors: Sequence[Tensor]) -> list[str] | None:
-    """Return the keys of a dict of tensors in the order in which Keras flattens it, or None."""
+    """Return the keys of a dict of tensors in Keras's flattening order, or None."""
     if not isinstance(structure, dict):
         return None
     by_tensor = {id(tensor): str(key) for key, tensor in structure.items()}
     keys = [by_tensor[id(tensor)] for tensor in tensors if id(tensor) in by_tensor]
-    # Of nested dicts there is no one key for a tensor.
+    # In nested dicts, no single key belongs to a tensor.
     return keys if len(keys) == len(structure) == len(tensors) else None
 
 
 def legacy_keras() -> bool:
-    """Whether `tensorflow.keras` means `tf_keras`, as TensorFlow decides it."""
+    """Whether `tensorflow.keras` means `tf_keras`, by TensorFlow's own rule."""
     return os.environ.get("TF_USE_LEGACY_KERAS", "0").lower() in ("1", "true")
 
 
@@ -292,14 +293,14 @@ def _create(create: Callable[[], Any], seed: int) -> Any:
     model = create()
     if kinds() == known:
         return model
-    # The creator imported a Keras that could not be seeded before: make the model again, as warm
-    # children will, so that equal seeds are equal models.
+    # The creator imported a Keras that could not be seeded before. The model is made again, as warm
+    # children will, so that equal seeds give equal models.
     begin(seed)
     return create()
 
 
 def _members(value: object) -> list[Any]:
-    """Return what an attribute holds: optimizers come alone, in lists or in dicts."""
+    """Return an attribute's members: optimizers may be alone, in lists or in dicts."""
     if isinstance(value, dict):
         return list(value.values())
     return list(value) if isinstance(value, (list, tuple)) else [value]

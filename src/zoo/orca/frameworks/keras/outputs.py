@@ -1,4 +1,4 @@
-"""What a Keras model puts out: as its symbolic outputs say, else as it turns out when called."""
+"""A Keras model's outputs: from its symbolic outputs, or else from a call."""
 
 import re
 from collections.abc import Mapping
@@ -18,19 +18,19 @@ Arrays = Mapping[str, NDArray[Any]]
 
 
 def outputs_of(made: KerasModel, layout: InputLayout, features: Arrays) -> tuple[OutputSpec, ...]:
-    """Return the outputs of a model; builds one that is built by its first batch.
+    """Return the outputs of a model; build a model that is built by its first batch.
 
     Parameters
     ----------
     made : KerasModel
     layout : InputLayout
     features : dict of str to array
-        Some rows of the inputs, at least one, as `InputLayout.feature_arrays` has them.
+        Some rows of the inputs, at least one, as from `InputLayout.feature_arrays`.
 
     Raises
     ------
     ModelError
-        If an output is ragged or sparse; names it.
+        If an output is ragged or sparse. The message names it.
     """
     if not made.is_static:
         made.model(_packed(made, layout, features, PROBES[0]))
@@ -42,7 +42,7 @@ def outputs_of(made: KerasModel, layout: InputLayout, features: Arrays) -> tuple
 
 
 def _symbolic(made: KerasModel) -> tuple[OutputSpec, ...] | None:
-    """Return what a functional model says; None if it does not know a shape."""
+    """Return what a functional model declares; None if it does not know a shape."""
     structure = made.keras.output_structure(made.model)
     tensors = made.keras.flatten(structure)
     shapes = [made.keras.shape_of(tensor) for tensor in tensors]
@@ -68,7 +68,7 @@ def _symbolic(made: KerasModel) -> tuple[OutputSpec, ...] | None:
 
 
 def _called(made: KerasModel, layout: InputLayout, features: Arrays) -> tuple[OutputSpec, ...]:
-    """Return what comes out for two numbers of rows."""
+    """Return the outputs for two different row counts."""
     answers = [
         made.backend.predicted(made.model, _packed(made, layout, features, rows)) for rows in PROBES
     ]
@@ -104,7 +104,7 @@ def _spec(
 
 
 def _keys(made: KerasModel, structure: Structure) -> list[str]:
-    """Return the keys of a dict of outputs, in the order in which Keras flattens it."""
+    """Return the keys of a dict of outputs in Keras's flattening order."""
     if not isinstance(structure, dict):
         return []
     if any(isinstance(value, (dict, list, tuple)) for value in structure.values()):
@@ -113,7 +113,7 @@ def _keys(made: KerasModel, structure: Structure) -> list[str]:
 
 
 def _is_named(layer: Layer) -> bool:
-    """Whether a layer's name is the user's: Keras makes names of classes and numbers."""
+    """Whether a layer's name is the user's: Keras builds names from classes and numbers."""
     kind = re.sub(r"\W+", "", type(layer).__name__)
     snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", kind).lower()
     stem = re.sub(r"(_\d+)+$", "", str(layer.name))
@@ -121,7 +121,7 @@ def _is_named(layer: Layer) -> bool:
 
 
 def _packed(made: KerasModel, layout: InputLayout, features: Arrays, rows: int) -> Structure:
-    """Return so many rows as the model is called with them."""
+    """Return the given number of rows in the structure of the model's call."""
     sized = {
         name: np.resize(values, (rows, *values.shape[1:])) for name, values in features.items()
     }

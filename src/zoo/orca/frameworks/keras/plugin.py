@@ -13,7 +13,7 @@ from zoo.orca.frameworks.keras.base_plugin import KerasPlugin
 from zoo.orca.frameworks.settings.fresh import renew_settings
 from zoo.orca.wire.job import Job
 
-#: The packages of each backend, and the extras that bring them.
+#: The packages of each backend, and the extras that install them.
 _NEEDS = {
     "jax": ("jax", "keras"),
     "tensorflow": ("tensorflow", "keras,tf2"),
@@ -25,7 +25,7 @@ class Keras(KerasPlugin):
     """Implements `zoo.orca.worker.plugin.Framework`."""
 
     def prepare(self, job: Job, threads: int) -> None:
-        """Import Keras and its backend, with as many threads as the job says."""
+        """Import Keras and its backend, with the job's number of threads."""
         backend = os.environ.get("KERAS_BACKEND", "tensorflow")
         package, extras = _NEEDS[backend]
         for name in ("keras", package):
@@ -35,7 +35,7 @@ class Keras(KerasPlugin):
                     f"Install it there: pip install 'zoo-orca[{extras}]' into its Python"
                 )
         if backend == "jax" and threads == 1 and "jax" not in sys.modules:
-            # Read when JAX is imported. XLA's pools cost more than they bring on one processor.
+            # Read when JAX is imported. XLA's pools cost more than they gain on one processor.
             own = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
             os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {own}".strip()
         importlib.import_module("keras")

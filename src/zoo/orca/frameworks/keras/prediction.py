@@ -1,4 +1,4 @@
-"""Predictions with a Keras model, which may be built by the first rows."""
+"""Predictions with a Keras model, which the first rows may build."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ from zoo.orca.worker.plugin import Columns
 class Prediction:
     """Implements `zoo.orca.worker.plugin.Predictor`.
 
-    A model that is built by its first batch gets its state after that.
+    A model that is built by its first batch gets its state afterwards.
     """
 
     def __init__(self, made: KerasModel, layout: InputLayout, job: PredictJob) -> None:
@@ -26,7 +26,7 @@ class Prediction:
         self._predict = made.backend.predict(made, layout, fixed=fixed)
 
     def begin(self, sample: Columns) -> int:
-        """Build the model, give it its state, and say how many rows suit it."""
+        """Build the model, load its state, and return how many rows suit it."""
         made = self._made
         if not made.is_static:
             features = self._layout.feature_arrays(sample)

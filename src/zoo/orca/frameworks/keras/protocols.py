@@ -1,6 +1,6 @@
-"""What the parts of this package are to each other: versions, backends and feeds.
+"""The interfaces inside this package: versions, backends and feeds.
 
-A `Version` and a `Backend` are modules. Where one is chosen, mypy sees whether it has all of this.
+A `Version` and a `Backend` are modules. mypy checks their completeness where one is chosen.
 """
 
 from collections.abc import Callable, Sequence
@@ -39,16 +39,16 @@ class Feed(Protocol):
     Attributes
     ----------
     seconds : float
-        Spent so far on waiting for rows, where Python waits for them.
+        Time spent so far on waiting for rows, if Python waits for them.
     """
 
     seconds: float
 
     def sample(self, rows: int = 2) -> Structure:
-        """Return a small batch of so many rows."""
+        """Return a small batch of the given number of rows."""
 
     def steps(self, start: Callable[[], int], count: int) -> Any:
-        """Return `count` steps for Keras's loop; `start` is asked whenever they are begun."""
+        """Return `count` steps for Keras's loop; `start` is called whenever they begin."""
 
 
 class OutputsOfRows(Protocol):
@@ -67,15 +67,15 @@ Meet = Callable[[list[Tensor], list[Variable]], list[Tensor]]
 
 
 class Version(Protocol):
-    """What differs between Keras 2 and Keras 3; each module says the same of its own."""
+    """What differs between Keras 2 and Keras 3; each module has the same members."""
 
     @property
     def VERSION(self) -> str:
-        """What state and messages call it."""
+        """Its name in states and messages."""
 
     @property
     def AVERAGES_LONE_AXES(self) -> bool:
-        """Whether outputs of shape (rows,) become one number before they are weighed."""
+        """Whether outputs of shape (rows,) become one number before they are weighted."""
 
     @property
     def RESULTS(self) -> str:
@@ -83,27 +83,27 @@ class Version(Protocol):
 
     @property
     def UNDIVIDED_REDUCTIONS(self) -> tuple[str | None, ...]:
-        """Kinds of loss reduction that workers cannot put together from their parts."""
+        """Kinds of loss reduction that cannot be computed from the workers' parts."""
 
     # The package and its process.
     def package(self) -> Any:
         """Return the module of this Keras."""
 
     def begin(self) -> None:
-        """Forget what an earlier job of this process left behind."""
+        """Forget the leftovers of this process's earlier jobs."""
 
     def make_random(self, seed: int) -> None:
         """Seed Python, numpy, TensorFlow and Keras."""
 
     def backend_name(self) -> str:
-        """Return the name of the backend that this process has."""
+        """Return the name of this process's backend."""
 
     def check_backend(self, framework: str, wanted: str | None) -> None:
-        """Refuse a model of another backend, or another Keras, than the job's."""
+        """Refuse a model whose backend or Keras version is not the job's."""
 
     # Tensors, variables and structures of them.
     def flatten(self, structure: Structure) -> list[Any]:
-        """Return what is in nested lists, tuples and dicts."""
+        """Return the leaves of nested lists, tuples and dicts."""
 
     def packed(self, structure: Structure, flat: list[Any]) -> Structure:
         """Return a structure with other values, in the order of `flatten`."""
@@ -112,10 +112,10 @@ class Version(Protocol):
         """Return the name of the dtype of a tensor, symbolic or not, or a variable."""
 
     def shape_of(self, tensor: Tensor) -> tuple[int | None, ...] | None:
-        """Return the shape of a tensor, symbolic or not; None: not even its rank is known."""
+        """Return the shape of a tensor, symbolic or not; None if even its axes are unknown."""
 
     def layout_of(self, tensor: Tensor) -> str:
-        """Return "ragged" or "sparse" for a tensor, symbolic or not, that is so, else nothing."""
+        """Return "ragged" or "sparse" for such a tensor, symbolic or not, else nothing."""
 
     def to_numpy(self, tensor: Tensor) -> NDArray[Any]:
         """Return a tensor's value as an array."""
@@ -127,13 +127,13 @@ class Version(Protocol):
         """Return the layer that a symbolic output comes from."""
 
     def name_of(self, variable: Variable) -> str:
-        """Return a variable's name, with its layer's."""
+        """Return a variable's name with its layer's name."""
 
     def is_variable(self, value: object) -> bool:
         """Whether a member of a model's weights is a variable."""
 
     def scattered(self, state: NDArray[Any], shift: int) -> NDArray[Any]:
-        """Return the state of a random generator with another seed."""
+        """Return a random generator's state with another seed."""
 
     # Models.
     def is_compiled(self, model: Model) -> bool:
@@ -146,50 +146,50 @@ class Version(Protocol):
         """Return the nested symbolic outputs of a functional model."""
 
     def has_own_step(self, model: Model) -> bool:
-        """Whether the model's class says by itself what is done with labels."""
+        """Whether the model's class defines its own step."""
 
     def has_own_predict_step(self, model: Model) -> bool:
-        """Whether predictions may be something else than the model's outputs."""
+        """Whether predictions may differ from the model's outputs."""
 
     def random_states(self, model: Model) -> list[Variable]:
-        """Return the variables of random generators that layers own."""
+        """Return the variables of the layers' random generators."""
 
     def sync(self, model: Model) -> None:
-        """Give variables their values, which JAX's loop keeps elsewhere while it runs."""
+        """Write the values to variables, which JAX's loop keeps elsewhere while it runs."""
 
     def run_on_several(self, model: Model) -> None:
-        """Set what a model needs to run on several workers."""
+        """Prepare a model for several workers."""
 
     def limit_steps_per_execution(self, model: Model) -> None:
         """Run one step at a time."""
 
     def steps_variable(self, model: Model, *, begin: int) -> Variable | None:
-        """Return the variable with the steps of one call, set to `begin`; None: they stay as is."""
+        """Return the variable with the steps per call, set to `begin`; None: they stay fixed."""
 
     def is_rowwise(self, model: Model) -> bool:
-        """Whether it is known that loss and metrics do not depend on how rows are batched."""
+        """Whether loss and metrics surely do not depend on how rows are batched."""
 
     # Losses and metrics.
     def compiled_losses(self, model: Model) -> Structure:
-        """Return the losses as they were given to `compile`, None if none were."""
+        """Return the losses as passed to `compile`, or None."""
 
     def loss_objects(self, model: Model) -> list[KerasLoss]:
-        """Return the losses that were given to `compile`, flat."""
+        """Return the losses passed to `compile`, flat."""
 
     def unknown_metric(self, model: Model) -> str:
-        """Return the name of a metric that Keras does not know and does not say so, or nothing."""
+        """Return the name of an unknown metric that Keras silently accepts, or nothing."""
 
     def give_label(self, model: Model, output: str) -> None:
-        """Tell a model's loss that one label by itself is for this output."""
+        """Tell a model's loss that a single label belongs to this output."""
 
     def loss_trackers(self, model: Model, batch: Structure, outputs: int) -> list[KerasMetric]:
         """Return metrics of losses that count batches instead of rows."""
 
     def build_metrics(self, model: Model, batch: Structure) -> None:
-        """Create what the first step would, where the model says what its outputs will be."""
+        """Create the metrics before the first step would, if the model declares its outputs."""
 
     def own_merge(self, metric: KerasMetric) -> bool:
-        """Whether a metric says by itself how states are merged."""
+        """Whether a metric defines its own merge of states."""
 
     def clone_metric(self, metric: KerasMetric) -> KerasMetric:
         """Return a fresh metric of the same configuration."""
@@ -199,50 +199,50 @@ class Version(Protocol):
         """Whether `value` is an optimizer, wrapped or not."""
 
     def needs_every_row(self, optimizer: Optimizer) -> bool:
-        """Whether rows of sparse gradients must not be added up before the optimizer gets them."""
+        """Whether the optimizer must get each row of sparse gradients, not their sums."""
 
     def plain_adam(self, optimizer: Optimizer) -> Any:
-        """Return the Adam, wrapped or not, whose update is the published rule; None: another."""
+        """Return the Adam, wrapped or not, that updates by the published rule; None: another."""
 
     def apply_name(self, optimizer: Optimizer) -> str:
-        """Return the method in which gradients meet, the outermost that every loop calls."""
+        """Return the outermost method that every loop calls, where gradients are summed."""
 
     def build_optimizer(self, optimizer: Optimizer, variables: Sequence[Variable]) -> None:
         """Create the optimizer's variables for these trainable variables."""
 
     def optimizer_variables(self, optimizer: Optimizer) -> list[Variable]:
-        """Return the optimizer's variables; just its counters while it is not built."""
+        """Return the optimizer's variables; only its counters before it is built."""
 
     def hyperparameters(self, optimizer: Optimizer) -> dict[str, Variable]:
-        """Return the variables that Keras does not count among the optimizer's, by name."""
+        """Return the hyperparameters outside the optimizer's variables, by name."""
 
     def rate_variable(self, optimizer: Optimizer) -> Variable | None:
-        """Return the variable that is the learning rate; None: it is a schedule."""
+        """Return the variable of the learning rate; None if it is a schedule."""
 
     def optimized(self, optimizer: Optimizer, trainable: Sequence[Variable]) -> list[int] | None:
-        """Return which of `trainable` the optimizer was built for; None: it is not built."""
+        """Return which of `trainable` the optimizer was built for; None if it is not built."""
 
 
 class Backend(Protocol):
-    """What differs between TensorFlow, JAX and torch; each module says the same of its own."""
+    """What differs between TensorFlow, JAX and torch; each module has the same members."""
 
     @property
     def UNDOES_EMPTY_STEPS(self) -> bool:
-        """Whether a step itself leaves no trace of a row that stands for none."""
+        """Whether a step itself undoes the changes made by a placeholder row."""
 
     @property
     def ROW_ERRORS(self) -> tuple[type[Exception], ...]:
-        """What an operation raises for a row that it cannot take."""
+        """What an operation raises for a row that it cannot read."""
 
     # The process.
     def prepare(self, threads: int) -> None:
-        """Set threads, before the framework runs anything; 0 leaves them to it."""
+        """Set threads, before the framework runs anything; 0 leaves the choice to it."""
 
     def begin(self, seed: int) -> None:
-        """Forget what an earlier job of this process left behind."""
+        """Forget the leftovers of this process's earlier jobs."""
 
     def reseed(self, seed: int) -> None:
-        """Seed what layers without a seed of their own draw from."""
+        """Seed the generator of layers without a seed of their own."""
 
     # Tensors, and numbers of rows.
     def tensor(self, array: NDArray[Any]) -> Tensor:
@@ -255,7 +255,7 @@ class Backend(Protocol):
         """Return a number of rows as a float."""
 
     def stretched(self, value: Tensor, rows: Tensor, of: Tensor) -> Tensor:
-        """Return a value times `of` over `rows`, where there are rows."""
+        """Return a value times `of` over `rows`, if there are rows."""
 
     def reshaped(self, value: Tensor, shape: tuple[int, ...]) -> Tensor:
         """Return a tensor of another shape."""
@@ -264,7 +264,7 @@ class Backend(Protocol):
     def counted(
         self, original: StepFunction, step: "Step", check: Callable[[], None]
     ) -> StepFunction:
-        """Return a model's step that knows its rows."""
+        """Return a model's step that knows its row counts."""
 
     def exchange(
         self, made: "KerasModel", optimizer: Optimizer, collective: Collective, step: "Step"
@@ -272,10 +272,10 @@ class Backend(Protocol):
         """Return the function from gradients and variables to all ranks' gradients."""
 
     def finish(self, model: Model) -> None:
-        """Add what else a model needs whose steps know their rows."""
+        """Add what else a model needs once its steps know their row counts."""
 
     def ready(self, made: "KerasModel", sample: Structure, *, training: bool) -> None:
-        """Do what must be done before a model's loop, once it is built."""
+        """Prepare a built model for its loop."""
 
     def callbacks(
         self, made: "KerasModel", given: Sequence[KerasCallback], **params: int
@@ -285,14 +285,14 @@ class Backend(Protocol):
     def step_clock(
         self, timings: Stopwatch, exchanged: Callable[[], float], feed: Feed
     ) -> "KerasClock":
-        """Return what times steps."""
+        """Return the clock for steps."""
 
     # Rows in, outputs out.
     def predicted(self, model: Model, features: Structure) -> Structure:
-        """Return what a model predicts for a batch, in its own structure."""
+        """Return a model's predictions for a batch, in its own structure."""
 
     def predict(self, made: "KerasModel", layout: "InputLayout", *, fixed: bool) -> OutputsOfRows:
-        """Return what computes a model's outputs for rows."""
+        """Return an object that computes a model's outputs for rows."""
 
     def feed(
         self,

@@ -1,9 +1,9 @@
 """The user's Keras objects, as far as Orca uses them.
 
-What this package touches of a model, an optimizer and so on is named here, Keras's private members
-among them: those a new release of Keras may change. Members of one Keras alone are touched in
-`versions/` and `backends/` only. Those that an object may lack are not named: they are asked for
-with `getattr`.
+This module names the members of a model, an optimizer and so on that this package uses. It includes
+Keras's private members, which a new release of Keras may change. Only `versions/` and `backends/`
+use members of one Keras version alone. Members that an object may lack are not named here; the code
+reads them with `getattr`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,9 +15,9 @@ from zoo.orca.frameworks.common.structures import Structure
 
 #: A tensor of TensorFlow, JAX or torch, or a symbolic one of either Keras: they share no members.
 Tensor: TypeAlias = Any
-#: What a step or an epoch has come to, by name, as Keras hands it to callbacks.
+#: A step's or an epoch's results by name, as Keras passes them to callbacks.
 StepLogs: TypeAlias = dict[str, Any] | None
-#: A step of training or evaluation, as a model has it; its arguments are the backend's.
+#: A model's step of training or evaluation; its arguments depend on the backend.
 StepFunction: TypeAlias = Callable[..., Any]
 
 
@@ -31,10 +31,10 @@ class Variable(Protocol):
     value: Any
 
     def numpy(self) -> NDArray[Any]:
-        """Return the value, wherever it is kept."""
+        """Return the value, wherever it is stored."""
 
     def assign(self, value: object) -> Any:
-        """Take another value."""
+        """Set another value."""
 
 
 class Layer(Protocol):
@@ -51,20 +51,20 @@ class KerasMetric(Protocol):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "KerasMetric":
-        """Return a metric of a configuration."""
+        """Return a metric from a configuration."""
 
     def get_config(self) -> dict[str, Any]:
         """Return the metric's configuration."""
 
     def update_state(self, *args: object, **kwargs: object) -> Any:
-        """Take a batch into account."""
+        """Add a batch to the state."""
 
     def merge_state(self, metrics: Sequence["KerasMetric"]) -> Any:
-        """Take other metrics' rows into account; of Keras 2 alone."""
+        """Add other metrics' states; Keras 2 only."""
 
 
 class KerasLoss(Protocol):
-    """A loss that `compile` was given as an object; it may also be a name or a function."""
+    """A loss object passed to `compile`, which may also get a name or a function."""
 
     reduction: str | None
 
@@ -77,10 +77,10 @@ class Optimizer(Protocol):
 
     name: str
     variables: list[Variable]
-    # Of Keras 3 alone.
+    # Keras 3 only.
     built: bool
     _trainable_variables: list[Variable]
-    # Of Keras 2 alone: an optimizer of the legacy kind, and a wrapper that scales losses.
+    # Keras 2 only: a legacy optimizer, and a wrapper that scales losses.
     _create_all_weights: Callable[[Sequence[Variable]], None]
     dynamic: bool
     _loss_scale: Any
@@ -108,7 +108,7 @@ class Model(Protocol):
         """Return the outputs for a batch."""
 
     def compile(self, **arguments: object) -> None:
-        """Take loss, optimizer and metrics."""
+        """Set loss, optimizer and metrics."""
 
     def fit(self, data: object, **arguments: object) -> Any:
         """Train."""
@@ -117,7 +117,7 @@ class Model(Protocol):
         """Evaluate."""
 
     def predict_step(self, *arguments: object) -> Any:
-        """Return what comes out for a batch."""
+        """Return the outputs for a batch."""
 
     def test_step(self, *arguments: object) -> Any:
         """Evaluate a batch."""
@@ -132,11 +132,11 @@ class Model(Protocol):
         """Write the weights into a file."""
 
     def load_weights(self, path: str) -> None:
-        """Read the weights of a file."""
+        """Read the weights from a file."""
 
     def _flatten_layers(self, include_self: bool = True) -> Sequence[Layer]: ...
 
-    # Of Keras 3 alone.
+    # Keras 3 only.
     compiled: bool
     metrics_variables: list[Variable]
     _compile_loss: Any
@@ -146,16 +146,16 @@ class Model(Protocol):
 
     def _symbolic_build(self, data_batch: Structure) -> None: ...
 
-    # Of Keras 3 on torch alone: the model is one of torch's modules, too.
+    # Keras 3 on torch only: the model is also a torch module.
     training: bool
 
     def eval(self) -> Any:
-        """Behave as in evaluation."""
+        """Switch to evaluation mode."""
 
     def train(self, mode: bool = True) -> Any:
-        """Behave as in training."""
+        """Switch to training mode."""
 
-    # Of Keras 2 alone.
+    # Keras 2 only.
     compiled_loss: Any
     compiled_metrics: Any
     autotune_steps_per_execution: bool

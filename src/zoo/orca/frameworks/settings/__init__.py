@@ -1,1 +1,1 @@
-"""Frameworks' settings for the whole process, given back before each job."""
+"""Process-wide settings of frameworks, restored before each job."""

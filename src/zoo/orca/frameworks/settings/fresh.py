@@ -1,8 +1,8 @@
-"""Settings of frameworks as they were before any job: a warm child must be like a fresh one.
+"""Framework settings from before any job: a warm child must be like a fresh one.
 
-A framework keeps settings for the whole process, and a creator may change them. What a job has to
-begin with is what the framework had when it was imported here, before any user code ran. Keras
-imports other frameworks beside its backend, and creators do.
+A framework has process-wide settings, and a creator may change them. A job must begin with the
+settings at the framework's import, before any user code ran. Keras and creators also import
+frameworks beside the backend.
 """
 
 import importlib
@@ -10,15 +10,15 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-#: How a setting is read, and how it is written.
+#: How a setting is read and how it is written.
 Setting = tuple[Callable[[], Any], Callable[[Any], Any]]
 
-#: By the name under which a framework is imported, the module of this folder that has `SETTINGS`.
+#: Maps a framework's import name to the module of this folder that has its `SETTINGS`.
 _MODULES = {"tensorflow": "of_tensorflow", "jax": "of_jax", "torch": "of_torch"}
 
 
 class Fresh:
-    """Settings that are noted once, and given back from then on.
+    """Settings that are noted once, and restored from then on.
 
     Parameters
     ----------
@@ -30,12 +30,12 @@ class Fresh:
         self._noted: list[Any] | None = None
 
     def note(self) -> None:
-        """Note the settings as they are, unless that was done."""
+        """Note the current settings, unless already done."""
         if self._noted is None:
             self._noted = [get() for get, _ in self._settings]
 
     def renew(self) -> None:
-        """Make the settings those that were noted."""
+        """Restore the noted settings."""
         self.note()
         for (get, put), value in zip(self._settings, self._noted or (), strict=True):
             if get() != value:
@@ -43,16 +43,16 @@ class Fresh:
 
 
 def renew_settings() -> None:
-    """Give every framework that this process has imported the settings of a fresh process.
+    """Restore the settings of every imported framework to those of a fresh process.
 
-    Called at the beginning of each job, before user code runs.
+    Called at the start of each job, before user code runs.
     """
     for settings in _imported():
         settings.renew()
 
 
 def note_settings() -> None:
-    """Note the settings of frameworks that this job's preparations have imported."""
+    """Note the settings of frameworks that this job's preparations imported."""
     for settings in _imported():
         settings.note()
 

@@ -1,4 +1,4 @@
-"""JAX's settings for the whole process."""
+"""JAX's process-wide settings."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""TensorFlow's settings for the whole process."""
+"""TensorFlow's process-wide settings."""
 
 import tensorflow as tf
 from tensorflow.python.autograph.utils import ag_logging
@@ -25,7 +25,7 @@ def _set_check_numerics(value: bool) -> None:
 
 
 def _set_optimizer_options(value: dict[str, object]) -> None:
-    # TensorFlow's own function adds to what is there, and has no word for a default.
+    # TensorFlow's own function adds to the existing options, and cannot restore a default.
     context.context()._optimizer_experimental_options = dict(value)
     context.context()._thread_local_data.function_call_options = None
 
@@ -63,7 +63,7 @@ SETTINGS = Fresh(
         (lambda: debug_mode.DEBUG_MODE, debug_mode.toggle_debug_mode),
         (tf.debugging.is_traceback_filtering_enabled, _set_traceback_filtering),
         (ag_logging.get_verbosity, tf.autograph.set_verbosity),
-        # It draws from the system's entropy when it is asked for the first time.
+        # The generator draws from the system's entropy at its first use.
         (lambda: stateful_random_ops.global_generator, _set_generator),
     ]
 )

@@ -1,4 +1,4 @@
-"""PyTorch's settings for the whole process, for its own plug-in and for Keras on torch."""
+"""PyTorch's process-wide settings, for its own plug-in and for Keras on torch."""
 
 import torch
 
@@ -17,7 +17,7 @@ def _set_determinism(value: tuple[bool, bool]) -> None:
 
 
 def _matmul() -> tuple[object, ...]:
-    # In this order: the flags of CUDA are among what the precision sets.
+    # The order matters: setting the precision also sets CUDA's flags.
     return torch.get_float32_matmul_precision(), torch.backends.cuda.matmul.allow_tf32
 
 
@@ -53,14 +53,14 @@ _options = torch._tensor_str.PRINT_OPTS
 
 
 def _flushes() -> bool:
-    """Return whether numbers next to zero are taken for zero; nobody says it."""
+    """Return whether denormal numbers become zero, which torch has no function to tell."""
     return float(torch.tensor([1e-310], dtype=torch.float64) * 1.0) == 0.0
 
 
 SETTINGS = Fresh(
     [
         (torch.get_default_dtype, torch.set_default_dtype),
-        # None, and not the device that it stands for: naming one costs each operation time.
+        # None, not the device that it stands for, because naming a device slows every operation.
         (torch.get_default_device, lambda value: torch.set_default_device(None)),
         (torch.is_grad_enabled, torch.set_grad_enabled),
         (_determinism, _set_determinism),

@@ -2,11 +2,11 @@
 
 ::
 
-    plugin              what the child calls
-    models              what the user's creators make
+    plugin              the entry points for the child
+    models              the results of the user's creators
     device, nccl        which device; sums between GPUs
-    feed, row_shapes    rows as tensors, step by step; what one row of an output is
-    exchange            gradients: one sum over all workers an update
+    feed, row_shapes    rows as tensors, step by step; the shape of one row of an output
+    exchange            gradients: one sum over all workers per update
     statistics          batch normalisation on several workers
     prediction          predictions, call by call
     call_errors         why a model cannot be called with its columns

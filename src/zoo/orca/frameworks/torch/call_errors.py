@@ -1,4 +1,4 @@
-"""Why a model cannot be called with the columns it is given, in two lines."""
+"""Explains in two lines why a model cannot be called with its columns."""
 
 import inspect
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ from zoo.orca.frameworks.common.input_shapes import way_to_inputs
 from zoo.orca.frameworks.common.structures import Structure
 from zoo.orca.wire.features import ColumnSpec
 
-#: What PyTorch and models raise about their arguments.
+#: What PyTorch and models raise for their arguments.
 CALL_ERRORS = (TypeError, ValueError, RuntimeError, IndexError)
 
 
@@ -22,9 +22,9 @@ def call_error(
     *,
     hooks: str | None = None,
 ) -> ModelError:
-    """Return the error for a model that has failed on two rows of some columns.
+    """Return the error for a model that failed on two rows of some columns.
 
-    `hooks` is the class of the user's that may call it otherwise, if there is one.
+    `hooks` is the user's class that may call the model differently, if there is one.
     """
     names = [column.name for column in columns]
     if not _binds(model, features):
@@ -58,13 +58,13 @@ def _way_to(columns: Sequence[ColumnSpec], takes: Sequence[str]) -> str:
 
 
 def first_line(error: Exception) -> str:
-    """Return what an error says first; PyTorch's may go on for a page."""
+    """Return an error's first line, because PyTorch's messages may fill a page."""
     lines = str(error).splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
 def _binds(model: torch.nn.Module, features: Structure) -> bool:
-    """Whether the features are as many as the model's forward takes, as far as it says."""
+    """Whether the number of features fits the model's forward, if its signature tells."""
     try:
         signature = inspect.signature(model.forward)
     except (TypeError, ValueError):

@@ -11,7 +11,7 @@ from zoo.orca.frameworks.common.structures import Structure
 
 
 def device(gpus: int) -> torch.device:
-    """Return the device to train and predict on: the first of the worker's GPUs, or the CPU.
+    """Return the device for training and prediction: the worker's first GPU, or the CPU.
 
     Raises
     ------
@@ -30,7 +30,7 @@ def device(gpus: int) -> torch.device:
 
 
 def moved(value: Structure, target: torch.device) -> Structure:
-    """Return tensors, alone or in dicts, lists and tuples, on the device; others as they are."""
+    """Return tensors, alone or in dicts, lists and tuples, on the device; others unchanged."""
     if isinstance(value, torch.Tensor):
         return value.to(target, non_blocking=True)
     if isinstance(value, dict):
@@ -41,7 +41,7 @@ def moved(value: Structure, target: torch.device) -> Structure:
 
 
 def flat_tensors(value: Structure) -> dict[str, torch.Tensor]:
-    """Return a model's outputs by name: those of a dict, or ``output_0``, … of several.
+    """Return a model's outputs by name: a dict's keys, or ``output_0``, … for several.
 
     Raises
     ------
@@ -73,12 +73,12 @@ def flat_tensors(value: Structure) -> dict[str, torch.Tensor]:
 
 
 def has_names(value: Structure) -> bool:
-    """Whether what a model returns has names for its parts."""
+    """Whether the parts of a model's result have names."""
     return isinstance(value, Mapping) or is_dataclass(value)
 
 
 def _members(value: Structure) -> dict[str, Any] | None:
-    """Return the parts of what a model returns; None if it has none."""
+    """Return the parts of a model's result; None if it has none."""
     if isinstance(value, Mapping):
         return {str(key): one for key, one in value.items()}
     if isinstance(value, (list, tuple)):

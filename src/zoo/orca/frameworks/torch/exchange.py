@@ -1,13 +1,13 @@
-"""Where gradients meet: one sum over all workers for each update.
+"""Sums gradients over all workers, once for each update.
 
 ::
 
-    gradients of one rank     travel as                          come out as
+    gradients of one rank     are sent as                        come out as
     dense                     one flat buffer, summed in place   views of the buffer
     sparse                    rows, or part of a buffer          sparse, all ranks' rows
 
-The buffer ends with a mark for each parameter: one that no rank used keeps no gradient, so that
-its optimizer leaves it alone, and one that some rank used gets that rank's.
+The buffer ends with a mark for each parameter. A parameter that no rank used keeps no gradient, so
+its optimizer leaves it alone. A parameter that some rank used gets the sum on all ranks.
 """
 
 import time
@@ -32,13 +32,13 @@ class Gradients:
     ----------
     parameters : sequence of torch.nn.Parameter
     sparse : sequence of bool
-        For each, whether its gradient is known to be sparse.
+        For each parameter, whether its gradient is known to be sparse.
     collective : Collective
 
     Attributes
     ----------
     seconds : float
-        Spent so far, the wait for the slowest rank included.
+        Time spent so far, including the wait for the slowest rank.
 
     Raises
     ------
@@ -73,11 +73,11 @@ class Gradients:
         Parameters
         ----------
         idle : bool
-            Whether this rank had no rows: its gradients, if there are some, do not count.
+            Whether this rank had no rows. Then its gradients, if any, do not count.
         scale : float
-            By what this rank's gradients are multiplied first.
+            The factor for this rank's gradients.
         divisor : scalar tensor or None
-            This rank's part of what the sum is to be divided by; None on all ranks or none.
+            This rank's part of the sum's divisor; None on all ranks or none.
         """
         began = time.perf_counter()
         if idle:
@@ -93,7 +93,7 @@ class Gradients:
         self.seconds += time.perf_counter() - began
 
     def _agree(self) -> None:
-        """Find out with all ranks, once, which gradients are sparse."""
+        """Agree with all ranks, once, on which gradients are sparse."""
         pairs = zip(self._all, self._known_sparse, strict=True)
         seen = [known or _is_sparse(p.grad) for p, known in pairs]
         marks = np.array(seen, np.int64)
@@ -106,7 +106,7 @@ class Gradients:
             else:
                 wire = torch.float32 if parameter.dtype in _HALVES else parameter.dtype
                 groups.setdefault(wire, []).append(parameter)
-        # The first group is there even if it is empty: it carries the divisor.
+        # The first group exists even if it is empty, because it carries the divisor.
         self._dense = [_Dense(ps, wire, self._collective) for wire, ps in groups.items()]
         self._sparse = _Sparse(rows, self._collective) if rows else None
 
@@ -116,7 +116,7 @@ def _is_sparse(gradient: torch.Tensor | None) -> bool:
 
 
 class _Dense:
-    """Gradients that travel in one buffer: values, marks, divisor."""
+    """Gradients that are sent in one buffer: values, marks, divisor."""
 
     def __init__(
         self, parameters: list[torch.nn.Parameter], dtype: torch.dtype, collective: Collective
@@ -136,11 +136,11 @@ class _Dense:
 
     @property
     def divided_by(self) -> float:
-        """What the last sums were divided by."""
+        """The divisor of the last sums."""
         return float(self._flat[-1])
 
     def exchange(self, scale: float, divisor: torch.Tensor | None) -> None:
-        """Sum and hand out."""
+        """Sum the gradients and distribute the results."""
         gradients = [parameter.grad for parameter in self._parameters]
         missing = [k for k, gradient in enumerate(gradients) if gradient is None]
         self._put(gradients, missing)
@@ -185,7 +185,7 @@ class _Dense:
 
 
 class _Sparse:
-    """Gradients that travel as rows with their numbers."""
+    """Gradients that are sent as rows with their numbers."""
 
     def __init__(self, parameters: list[torch.nn.Parameter], collective: Collective) -> None:
         self._parameters = parameters
@@ -201,7 +201,7 @@ class _Sparse:
         self._fused = FusedSum(collective, specs, keep_rows=False)
 
     def exchange(self, scale: float) -> None:
-        """Sum and hand out; a parameter that no rank used gets a gradient without rows."""
+        """Sum and distribute; a parameter that no rank used gets a gradient without rows."""
         arrays: list[Any] = []
         for parameter, dtype in zip(self._parameters, self._dtypes, strict=True):
             values, indices = _rows(parameter, dtype)
@@ -214,7 +214,7 @@ class _Sparse:
 
 
 def _rows(parameter: torch.nn.Parameter, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return a gradient's rows and their numbers on this machine's side."""
+    """Return a gradient's rows and their numbers in host memory."""
     gradient = parameter.grad
     if gradient is None:
         return torch.zeros(0, *parameter.shape[1:], dtype=dtype), torch.zeros(0, dtype=torch.int64)
@@ -225,7 +225,7 @@ def _rows(parameter: torch.nn.Parameter, dtype: torch.dtype) -> tuple[torch.Tens
 
 
 def clip_norm(parameters: Sequence[torch.nn.Parameter], most: float) -> None:
-    """Scale gradients, sparse ones too, so that their norm together is at most `most`."""
+    """Scale gradients, including sparse ones, so that their joint norm is at most `most`."""
     given = [parameter for parameter in parameters if parameter.grad is not None]
     if not any(parameter.grad.is_sparse for parameter in given):
         torch.nn.utils.clip_grad_norm_(given, most)

@@ -1,7 +1,7 @@
 """Rows as tensors, one step after another in the plan's order.
 
-A thread gathers some steps at once, ahead of the training; a step is then a view of what it
-gathered, so no row is copied twice and little Python runs per step.
+A thread gathers several steps at once, ahead of the training. A step is then a view of them, so no
+row is copied twice and little Python runs per step.
 """
 
 import threading
@@ -21,7 +21,7 @@ from zoo.orca.wire.plan import Plan
 from zoo.orca.worker.plugin import Rows
 from zoo.orca.worker.rows.steps import Arrays, Chunk, Steps
 
-#: Chunks that are gathered before they are asked for.
+#: Chunks that are gathered in advance.
 _AHEAD = 2
 _LOOK_SECONDS = 0.1
 
@@ -35,8 +35,8 @@ class Batch(NamedTuple):
     target : tensor, tuple of tensor or dict of tensor, or None
     weight : tensor of shape (rows,) or None
     rows, of : int
-        This rank's and all ranks' rows of the step. Without any of its own, a rank has one row
-        all the same, which does not count.
+        This rank's and all ranks' row counts of the step. A rank with 0 rows still has one row,
+        which does not count.
     """
 
     features: Structure
@@ -46,13 +46,13 @@ class Batch(NamedTuple):
     of: int
 
     def shown(self) -> "Shown":
-        """Return the batch as Orca's hooks and callbacks take it."""
+        """Return the batch in the form of Orca's hooks and callbacks."""
         features = self.features if isinstance(self.features, tuple) else (self.features,)
         return Shown(features if self.target is None else (*features, self.target), self)
 
 
 class Shown(tuple[Any, ...]):
-    """A step's batch as in Orca, ``*features, target = batch``, with what a `Batch` has."""
+    """A step's batch as in Orca, ``*features, target = batch``, with the members of a `Batch`."""
 
     features: Structure
     target: Structure
@@ -61,18 +61,18 @@ class Shown(tuple[Any, ...]):
     of: int
 
     def __new__(cls, members: Iterable[Any], batch: Batch) -> "Shown":
-        """Return the members, which are those of the batch."""
+        """Return the members of the tuple, which are those of the batch."""
         made = super().__new__(cls, members)
         made.features, made.target, made.weight, made.rows, made.of = batch
         return made
 
     def replaced_by(self, given: object) -> "Shown":
-        """Return what a callback has put in the batch's place, with its weights and counts.
+        """Return a callback's replacement of the batch, with the batch's weights and counts.
 
         Raises
         ------
         ModelError
-            If it is something else, or of other rows.
+            If it has another form, or another number of rows.
         """
         if isinstance(given, Shown):
             return given
@@ -101,7 +101,7 @@ class BatchLayout:
     Attributes
     ----------
     label_dtypes : dict of str to dtype
-        What labels' columns become; a column that is not named stays as it is.
+        The dtypes of label columns. Unnamed columns keep theirs.
     """
 
     def __init__(self, spec: FeatureSpec) -> None:
@@ -130,7 +130,7 @@ class BatchLayout:
         return tuple(tensors) if keys is None else dict(zip(keys, tensors, strict=True))
 
     def pack(self, tensors: list[torch.Tensor], rows: int, of: int) -> Batch:
-        """Return a batch of the tensors of `arrays`, in their order."""
+        """Return a batch from the tensors of `arrays`, in their order."""
         end = len(self._spec.features)
         stop = end + len(self._spec.labels)
         labels = tensors[end:stop]
@@ -158,7 +158,7 @@ class TensorFeed:
     rank : int
     layout : BatchLayout
     device : torch.device
-        To which batches go, a chunk at a time.
+        The device for batches, one chunk at a time.
     """
 
     def __init__(self, rows: Rows, rank: int, layout: BatchLayout, device: torch.device) -> None:
@@ -168,9 +168,9 @@ class TensorFeed:
         self._steps = Steps(rows.plan, rank, some, layout.arrays)
 
     def sample(self) -> Batch:
-        """Return a batch of two rows: the first ones, or a single one twice.
+        """Return a batch of two rows: the first two, or a single one twice.
 
-        Of one row nobody can tell what an output's first axis is.
+        One row does not show what an output's first axis is.
         """
         found = [_own(values) for values in self._steps.sample().values()]
         rows = [np.resize(values, (SAMPLE_ROWS, *values.shape[1:])) for values in found]
@@ -197,9 +197,9 @@ class TensorFeed:
 
 
 def ahead(chunks: Iterator[Any]) -> Iterator[Any]:
-    """Yield what an iterator yields, computed in a thread before it is asked for.
+    """Yield an iterator's items, computed in advance in a thread.
 
-    The thread has ended when this generator has: by itself, by an error, or closed.
+    The thread ends with this generator: normally, by an error, or closed.
     """
     queue: Queue[tuple[bool, Any]] = Queue(_AHEAD)
     over = threading.Event()
@@ -248,12 +248,12 @@ def _received(queue: "Queue[tuple[bool, Any]]", thread: threading.Thread) -> Ite
 
 
 def _some(values: NDArray[Any]) -> NDArray[Any]:
-    """Return rows; where a rank has none, one of zeros."""
+    """Return rows; if a rank has none, one row of zeros."""
     return values if len(values) else np.zeros((1, *values.shape[1:]), values.dtype)
 
 
 def _own(values: NDArray[Any]) -> NDArray[Any]:
-    """Return an array that a tensor may be made of: mapped files are read-only."""
+    """Return an array that can become a tensor: mapped files are read-only."""
     return values if values.flags.writeable else values.copy()
 
 
@@ -262,5 +262,5 @@ def _zeros(column: ColumnSpec) -> NDArray[Any]:
 
 
 def tensors_of(layout: BatchLayout, columns: Mapping[str, NDArray[Any]]) -> list[torch.Tensor]:
-    """Return the tensors of the features of some columns."""
+    """Return the feature tensors of some columns."""
     return [torch.from_numpy(_own(values)) for values in layout.features(columns).values()]

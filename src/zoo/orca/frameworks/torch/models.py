@@ -27,14 +27,14 @@ def seed_all(seed: int) -> None:
 
 
 class TorchModel:
-    """A model that a job's recipe makes, and what belongs to it.
+    """A model made from a job's recipe, and what belongs to it.
 
     Attributes
     ----------
     models : list of torch.nn.Module
-        One, unless the creator returns several for the user's own operator.
+        One model, unless the creator returns several for the user's own operator.
     model : torch.nn.Module
-        The only one, or all in a `ModuleList`.
+        The only model, or all in a `ModuleList`.
     config : dict
     device : torch.device
 
@@ -65,7 +65,7 @@ class TorchModel:
         self.model = found[0] if len(found) == 1 else torch.nn.ModuleList(self.models)
 
     def part(self, name: str) -> Any:
-        """Return one part of the recipe as the user gave it; None if it was not given."""
+        """Return one part of the recipe as the user gave it, or None."""
         packed = self._recipe.get(name)
         return packed if not isinstance(packed, bytes) else unpack(packed)
 
@@ -75,7 +75,7 @@ class TorchModel:
             hook()
         given = self.part("model")
         if isinstance(given, list) and isinstance(given[0], torch.nn.Module):
-            return given[0]  # beside it travel its classes
+            return given[0]  # its classes come beside it
         if isinstance(given, list):
             given = given[0]
         if isinstance(given, type):
@@ -113,7 +113,7 @@ class TorchModel:
         return found
 
     def _rebuilt(self, given: dict[str, Any]) -> torch.optim.Optimizer:
-        """Make the optimizer that the user had over their model's parameters over this one's."""
+        """Turn the user's optimizer over their model into the same one over this model."""
         parameters = dict(self.model.named_parameters())
         groups = [
             {**group, "params": [parameters[name] for name in names]}
@@ -174,7 +174,7 @@ class TorchModel:
         return TrainingOperator if found is None else found
 
     def sample_output(self, batch: Batch) -> Structure:
-        """Return what the model makes of a batch, in evaluation mode and without gradients."""
+        """Return the model's output for a batch, in evaluation mode and without gradients."""
         was = self.model.training
         self.model.eval()
         try:
@@ -203,7 +203,7 @@ class TorchModel:
 
 
 def call_model(model: Callable[..., Structure], features: Structure) -> Structure:
-    """Call a model with features by position, or by keyword where they have names."""
+    """Call a model with features by position, or by keyword if they have names."""
     return model(**features) if isinstance(features, Mapping) else model(*features)
 
 
@@ -213,12 +213,12 @@ def described(calls: Mapping[int | None, Structure]) -> tuple[OutputSpec, ...]:
     Parameters
     ----------
     calls : dict
-        What the model returned for so many rows.
+        The model's results by row count.
 
     Raises
     ------
     ModelError
-        If they are no tensors, or not as many for every number of rows.
+        If they are not tensors, or their number depends on the row count.
     """
     try:
         flat = {rows: flat_tensors(output) for rows, output in calls.items()}
@@ -245,7 +245,7 @@ def described(calls: Mapping[int | None, Structure]) -> tuple[OutputSpec, ...]:
 def _spec(
     name: str, tensors: Mapping[int | None, torch.Tensor], flags: dict[str, bool]
 ) -> OutputSpec:
-    """Return what an output is by its tensors for so many rows."""
+    """Return an output's specification from its tensors by row count."""
     first = next(iter(tensors.values()))
     if first.is_nested or first.layout != torch.strided:
         kind, way = (
@@ -264,7 +264,7 @@ def _spec(
 
 
 def resized(features: Structure, rows: int) -> Structure:
-    """Return features of so many rows: the first ones, over and over if they are fewer."""
+    """Return the given number of feature rows: the first ones, repeated if they are fewer."""
     if isinstance(features, Mapping):
         return {name: resized(one, rows) for name, one in features.items()}
     if isinstance(features, tuple):
@@ -273,7 +273,7 @@ def resized(features: Structure, rows: int) -> Structure:
 
 
 def _positional(function: Callable[..., object]) -> int | None:
-    """Return how many arguments a function needs; None if it does not say."""
+    """Return how many arguments a function needs; None if unknown."""
     try:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):
@@ -283,11 +283,11 @@ def _positional(function: Callable[..., object]) -> int | None:
 
 
 def _required(kind: type) -> bool:
-    """Whether a class must be given something."""
+    """Whether a class has required arguments."""
     return bool(_positional(kind))
 
 
 def takes_two(function: Callable[..., object]) -> bool:
-    """Whether a function is a loss itself, and not a creator of one."""
+    """Whether a function is itself a loss, not a creator of one."""
     count = _positional(function)
     return count is None or count >= 2

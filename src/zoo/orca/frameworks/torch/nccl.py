@@ -1,20 +1,20 @@
-"""The third member of the collective: sums of tensors that stay on their GPUs, through NCCL.
+"""The third kind of collective: sums of tensors that stay on their GPUs, through NCCL.
 
 ::
 
     Nccl
-      torch.distributed      sums tensors where they are
-      Ring, or Alone         everything else: arrays, bytes, barriers; how the ranks find each
-                             other for the above; and whether everybody is still there
+      torch.distributed      sums tensors on their device
+      Ring, or Alone         everything else: arrays, bytes, barriers; the rendezvous for the
+                             above; and whether all ranks are still there
 
-NCCL's own connections are not authenticated and cannot be: it wants a network that only trusted
-machines reach, as it does under every launcher. What is ours to protect is how its ranks find each
-other. The store for that listens on the one interface that the ring uses; where it is, and a
-prefix of all its keys that nobody can guess, go through the ring, whose links are authenticated.
+NCCL's own connections are not authenticated and cannot be. It needs a network that only trusted
+machines reach, as under every launcher. We protect only how its ranks find each other. The store
+for that listens on the ring's interface. Its address, and an unguessable prefix of all its keys, go
+through the ring, whose links are authenticated.
 
-A rank that dies while others wait inside NCCL closes its links of the ring as well. The heartbeat's
-thread (`zoo.orca.worker.child.runner`) sees that and ends the process, so nothing hangs for as long
-as NCCL would wait.
+A rank that dies while others wait inside NCCL also closes its links of the ring. The heartbeat
+thread (`zoo.orca.worker.child.runner`) notices it and ends the process. So nothing hangs for as
+long as NCCL would wait.
 """
 
 import json
@@ -37,16 +37,16 @@ if TYPE_CHECKING:
     import torch
 
 _CONNECT_SECONDS = 60.0
-#: A peer's end reaches the ring's links at about the time that it reaches torch's.
+#: A peer's end reaches the ring's links at about the same time as torch's.
 _NOTICE_SECONDS = 2.0
 _POLL_SECONDS = 50e-6
 
 
 class Nccl:
-    """A collective that also sums tensors where they are; made by :meth:`connect`.
+    """A collective that also sums tensors in place on their device; made by :meth:`connect`.
 
-    It is the base's in all else, and closing it leaves the base open. Operations must be called
-    from one thread at a time; `abort` may be called from any.
+    The base does everything else, and stays open when this is closed. Only one thread at a time may
+    call operations. Any thread may call `abort`.
     """
 
     def __init__(self, base: Collective, group: "torch.distributed.ProcessGroup | None") -> None:
@@ -58,18 +58,18 @@ class Nccl:
     def connect(
         cls, base: Collective, *, backend: str = "nccl", timeout: float = _CONNECT_SECONDS
     ) -> "Nccl":
-        """Let the ranks of `base` meet again on their GPUs; must be called on all ranks.
+        """Connect the ranks of `base` on their GPUs as well; must be called on all ranks.
 
-        This is torch.distributed's default group while it lasts, so that modules which look for
-        one, such as `torch.nn.SyncBatchNorm`, find it. Where several ranks have the same GPU, which
-        NCCL does not do, and for one rank alone there is no group: sums go through the base.
+        The result is torch.distributed's default group until it is closed, so that modules such as
+        `torch.nn.SyncBatchNorm` find it. There is no group for a single rank, or if several ranks
+        share a GPU, which NCCL does not support. Then sums go through the base.
 
         Parameters
         ----------
         base : Collective
             A ring, or `Alone`.
         backend : str
-            A backend of torch.distributed; "gloo" sums tensors on processors.
+            A backend of torch.distributed; "gloo" sums tensors on CPUs.
         timeout : float
             Seconds to wait for the last rank. Operations may take as long as the ring's.
 
@@ -78,7 +78,7 @@ class Nccl:
         PeerLostError
             A rank did not come in time.
         ModelError
-            The model's code has made a default group of its own.
+            The model's code has made its own default group.
         """
         if not isinstance(base, Ring) or (backend == "nccl" and _same_gpu_twice(base)):
             return cls(base, None)
@@ -97,7 +97,7 @@ class Nccl:
                 rank=base.rank,
                 world_size=base.size,
                 timeout=timedelta(seconds=base.timeout),
-                # With a device NCCL connects now, not in the first step.
+                # With a device given, NCCL connects now, not in the first step.
                 device_id=torch.device("cuda", 0) if backend == "nccl" else None,
             )
         except RuntimeError as error:
@@ -117,14 +117,14 @@ class Nccl:
 
     @property
     def direct(self) -> bool:
-        """Whether tensors are summed where they are, not through this process's memory."""
+        """Whether tensors are summed on their device, not through this process's memory."""
         return self._group is not None
 
     def all_reduce_tensor(self, tensor: "torch.Tensor") -> None:
         """Replace `tensor` (contiguous) on every rank by the element-wise sum over ranks.
 
-        Must be called on all ranks. On a GPU it is in order with the work of the current stream
-        and may return before it is done, as any operation there.
+        Must be called on all ranks. On a GPU it runs in order in the current stream and may return
+        before it is done, as any GPU operation.
 
         Raises
         ------
@@ -139,7 +139,7 @@ class Nccl:
         try:
             work = distributed.all_reduce(tensor, group=self._group, async_op=True)
             while not (tensor.is_cuda or work.is_completed() or self._failed):
-                time.sleep(_POLL_SECONDS)  # gloo's own wait heeds no abort
+                time.sleep(_POLL_SECONDS)  # gloo's own wait ignores abort
             if self._failed:
                 raise RuntimeError("this rank has left the group")
             work.wait()
@@ -163,11 +163,11 @@ class Nccl:
         return self._base.broadcast(data, root)
 
     def barrier(self) -> None:
-        """Return once every rank has called it; work on GPUs may still be under way."""
+        """Return once every rank has called it; work on GPUs may still run."""
         self._base.barrier()
 
     def abort(self, reason: str = "aborted by this process") -> None:
-        """Make the operation under way, in whatever thread, and all later ones fail promptly."""
+        """Make the current operation, in whatever thread, and all later ones fail promptly."""
         self._failed = True
         if isinstance(self._base, Ring):
             self._base.abort(reason)
@@ -182,11 +182,11 @@ class Nccl:
         from torch import distributed
 
         if self._failed or self._lost(0.0) is not None:
-            group.abort()  # an orderly end waits for operations that nobody will finish
+            group.abort()  # an orderly end waits for unfinished operations
         distributed.destroy_process_group()
 
     def _lost(self, seconds: float = _NOTICE_SECONDS) -> PeerLostError | None:
-        """Return why the ring has failed, if it does within so many seconds."""
+        """Return why the ring has failed, if it does within the given seconds."""
         deadline = time.monotonic() + seconds
         while isinstance(self._base, Ring):
             if (lost := self._base.lost_peer()) is not None or time.monotonic() >= deadline:
@@ -199,7 +199,7 @@ class Nccl:
             return
         import torch
 
-        # numpy has no bfloat16, and float16 loses more in each addition than it saves in bytes.
+        # numpy has no bfloat16, and float16 loses too much in each addition for the bytes it saves.
         half = tensor.dtype in (torch.float16, torch.bfloat16)
         host = tensor.detach().to("cpu", torch.float32 if half else tensor.dtype, copy=True)
         self._base.all_reduce(host.numpy())
@@ -224,7 +224,7 @@ def _store(ring: Ring, timeout: float) -> Any:
         listener = socket.create_server((ring.host, 0))
         place = [ring.host, listener.getsockname()[1]]
         ring.broadcast(json.dumps(place).encode())
-        handle = listener.detach()  # the store's from here on
+        handle = listener.detach()  # the store owns it from here on
     else:
         place, handle = json.loads(bytes(ring.broadcast(None))), None
     store = distributed.TCPStore(

@@ -1,6 +1,6 @@
 """The plug-in for PyTorch.
 
-The loop is a plain one over tensors. With one worker nothing is added to it but progress.
+The loop is a plain one over tensors. With one worker, only progress is added.
 """
 
 import contextlib
@@ -41,13 +41,14 @@ class Torch:
         renew_settings()
         if threads:
             torch.set_num_threads(threads)
-            # Fixed once anything has run in parallel: a warm child keeps its first job's setting.
+            # Fixed once anything has run in parallel, so a warm child keeps its first job's
+            # setting.
             with contextlib.suppress(RuntimeError):
                 torch.set_num_interop_threads(1)
         logging.getLogger("torch").setLevel(logging.WARNING)
 
     def make(self, job: Job) -> None:
-        """Leave the model to the session, which is made of rows."""
+        """No-op: the session makes the model, with the rows."""
 
     def train(self, job: TrainJob, rows: Rows, validation: Rows | None, world: World) -> Trained:
         """Run the epochs."""
@@ -75,13 +76,13 @@ class Torch:
         return Built(read_state(made.model, {"epoch": 0, "step": 0}), outputs)
 
     def predictor(self, job: PredictJob) -> Predictor:
-        """Return what predicts with the job's state."""
+        """Return a predictor with the job's state."""
         return TorchPrediction(job)
 
 
 @contextlib.contextmanager
 def _on_gpus(job: Job, world: World) -> Iterator[World]:
-    """Let workers that were given GPUs sum gradients there, for as long as a job lasts."""
+    """Let workers with GPUs sum gradients there, for the duration of a job."""
     if not job.gpus:
         yield world
         return

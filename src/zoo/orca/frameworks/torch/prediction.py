@@ -1,4 +1,4 @@
-"""Predictions: so many rows at once as suit the model."""
+"""Predictions, called with as many rows as suit the model."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -39,16 +39,16 @@ class TorchPrediction:
         self._call: Call | None = None
 
     def begin(self, sample: Columns) -> int:
-        """Build what the first rows build, take the state, and say how many rows suit the model."""
+        """Build the model with the first rows, load the state, and return how many rows suit it."""
         made = self._made
         few = [tensor.to(made.device) for tensor in tensors_of(self._layout, sample)]
         features = self._layout.pack_features(few)
-        # Not in inference mode: what a call builds there could not be written to any more.
+        # Not in inference mode, because what a call builds there would be read-only afterwards.
         with torch.no_grad():
             if self._state is not None:
                 if not is_built(made.model, self._state):
                     Call(made, None)(features)
-                    made.model.eval()  # what was built in there begins in training mode
+                    made.model.eval()  # modules built in the call begin in training mode
                 write_weights(made.model, self._state)
             self._call = Call(made, self._state)
             return rows_within(_row_elements(made, self._call, features))
@@ -60,7 +60,7 @@ class TorchPrediction:
             tensors = [tensor.to(device) for tensor in tensors_of(self._layout, columns)]
             call = self._call or Call(self._made, None)
             found = flat_tensors(call(self._layout.pack_features(tensors)))
-            # By name: a dict has its keys in whatever order the model put them there.
+            # By name, because a model may change the order of its dict's keys.
             if found.keys() != set(self._names):
                 raise ModelError(
                     f"the model returned the outputs {list(found)} in one call, and {self._names} "
@@ -70,13 +70,13 @@ class TorchPrediction:
 
 
 class Call:
-    """Predicts a batch: with the model, or with the user's operator where it has a way of its own.
+    """Predicts a batch with the model, or with the user's operator if it has its own method.
 
     Parameters
     ----------
     made : TorchModel
     state : State or None
-        Whose part for operators is taken.
+        Its part for operators is used.
     """
 
     def __init__(self, made: TorchModel, state: State | None) -> None:
@@ -92,7 +92,7 @@ class Call:
             write_training(own, (), (), self._operator)
 
     def __call__(self, features: Structure) -> Structure:
-        """Return what comes out, in the model's own structure."""
+        """Return the outputs, in the model's own structure."""
         if self._operator is None:
             return call_model(self._made.models[0], features)
         batch = features if isinstance(features, tuple) else (features,)
@@ -100,14 +100,14 @@ class Call:
 
 
 def has_own_prediction(made: TorchModel) -> bool:
-    """Whether the user's operator predicts in a way of its own."""
+    """Whether the user's operator has its own prediction method."""
     return overrides(made.operator_class(), "predict", "predict_batch")
 
 
 def outputs_of(
     made: TorchModel, batch: Batch, columns: Sequence[ColumnSpec]
 ) -> tuple[OutputSpec, ...]:
-    """Return the outputs by a sample, which also builds lazy modules.
+    """Return the outputs from a sample, which also builds lazy modules.
 
     Parameters
     ----------
@@ -115,12 +115,12 @@ def outputs_of(
     batch : Batch
         The sample.
     columns : sequence of ColumnSpec
-        Of its features, for the error.
+        The columns of its features, for the error.
 
     Raises
     ------
     ModelError
-        If the model cannot be called with them, or nothing says how several models predict.
+        If the model cannot be called with them, or it is undefined how several models predict.
     """
     own = has_own_prediction(made)
     if not own and len(made.models) != 1:
@@ -154,7 +154,7 @@ def _array(tensor: torch.Tensor) -> NDArray[Any]:
 
 
 def _row_elements(made: TorchModel, call: Call, features: Structure) -> int:
-    """Return how many numbers the modules of a model make of one row, by a call with few."""
+    """Return how many numbers the model's modules compute per row, from a call with few rows."""
     sizes: list[int] = []
 
     def count(module: torch.nn.Module, inputs: Structure, output: Structure) -> None:

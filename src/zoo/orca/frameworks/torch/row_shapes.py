@@ -1,8 +1,8 @@
-"""The shape of one row of each output: what a step of one row must not be asked for.
+"""The shape of one row of each output, which a step of one row does not show.
 
-``squeeze()`` takes the axis of rows away with all others of length one, so a model that has it
-returns (3) for one row where it returns (n, 3) for n. How rows fall into batches must not matter,
-so the shapes are learnt from a batch of two, and a single row's outputs get their axis back.
+``squeeze()`` drops the row axis along with all other axes of length one. So a model with it returns
+(3) for one row, but (n, 3) for n. How rows are batched must not matter. So the shapes are learnt
+from a batch of two, and a single row's outputs get their axis back.
 """
 
 import copy
@@ -15,18 +15,18 @@ import torch
 from zoo.orca.errors import ModelError
 from zoo.orca.frameworks.common.structures import Structure
 
-#: Rows of the sample from which shapes are learnt.
+#: Rows in the sample.
 SAMPLE_ROWS = 2
 Path = tuple[Any, ...]
 
 
 class RowShapes:
-    """What a model returns for a row.
+    """The shapes of a model's result for one row.
 
     Parameters
     ----------
     output : object
-        What it returned for two rows.
+        The result for two rows.
     """
 
     def __init__(self, output: Structure) -> None:
@@ -37,9 +37,9 @@ class RowShapes:
         }
 
     def of_one_row(self, output: Structure) -> Structure:
-        """Return what a model returned for one row, with an axis for it.
+        """Return a model's result for one row, with an axis for it.
 
-        Outputs that are not by rows, and those that the sample did not have, stay as they are.
+        Outputs that are not by rows, or not in the sample, stay unchanged.
 
         Raises
         ------

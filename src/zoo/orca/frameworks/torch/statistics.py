@@ -1,4 +1,4 @@
-"""Statistics of batch normalisation on several workers: averaged, or those of the global batch."""
+"""Batch normalisation statistics on several workers: averaged, or those of the global batch."""
 
 import contextlib
 import types
@@ -18,7 +18,7 @@ class Buffers:
     """Keeps a model's buffers equal on all ranks, by averaging those that changed.
 
     Made and called on all ranks, while the ranks' buffers are equal. A buffer of whole numbers
-    becomes that of the rank with the most rows.
+    takes the values of the rank with the most rows.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Buffers:
         for buffer, count in zip(buffers, changed.tolist(), strict=True):
             if count and buffer.is_floating_point():
                 own = to_numpy(buffer).astype(np.float64) * (self._weight or 0.0)
-                # A rank without rows has not trained; what it holds must not count, NaN or not.
+                # A rank without rows has not trained. Its values, NaN or not, must not count.
                 total = own if self._weight else np.zeros(own.shape)
                 total = np.ascontiguousarray(total).reshape(-1)
                 self._collective.all_reduce(total)
@@ -62,17 +62,17 @@ class Buffers:
 class Sync:
     """Makes batch normalisation use the statistics of the global batch.
 
-    In all steps, if that is wanted; else in those in which some rank has fewer than two rows, and
-    so no statistics of its own: all ranks know from the plan which these are.
+    It does so in all steps if wanted. Otherwise it does so in steps in which some rank has fewer
+    than two rows, and so no statistics of its own. All ranks know these steps from the plan.
 
     Attributes
     ----------
     active : bool
-        Whether the current step does.
+        Whether the current step uses them.
     idle : bool
         Whether this rank's batch is a row that does not count.
     scale : float
-        By what this rank's gradients will be multiplied when they are summed.
+        The factor for this rank's gradients when they are summed.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class Sync:
             module.forward = types.MethodType(_forward_with(self), module)
 
     def begin(self, step: int, rows: int, scale: float) -> None:
-        """Begin a step, numbered over all passes, with so many rows of this rank's."""
+        """Begin a step, numbered over all passes, with this rank's row count."""
         self.active = self._wanted or bool(self._lonely[step % len(self._lonely)])
         self.idle = rows == 0
         self.scale = scale
@@ -102,16 +102,16 @@ class Sync:
 
 
 def batch_norms(model: torch.nn.Module) -> list[torch.nn.Module]:
-    """Return a model's modules of batch normalisation."""
+    """Return a model's batch normalisation modules."""
     kind = torch.nn.modules.batchnorm._BatchNorm
     return [module for module in model.modules() if isinstance(module, kind)]
 
 
 @contextlib.contextmanager
 def undisturbed(model: torch.nn.Module, wanted: bool) -> Iterator[None]:
-    """Undo, if wanted, what a row that does not count does to a model's buffers.
+    """If wanted, undo what a row that does not count does to a model's buffers.
 
-    Statistics of batch normalisation are not touched: in such a step they are the global batch's.
+    Batch normalisation statistics stay: in such a step they are the global batch's.
     """
     kept: list[tuple[torch.Tensor, torch.Tensor]] = []
     if wanted:
@@ -172,7 +172,7 @@ class _Normalised(torch.autograd.Function):  # type: ignore[misc]
 
     @staticmethod
     def backward(ctx: torch.autograd.function.FunctionCtx, dy: torch.Tensor) -> Any:
-        """Sum over ranks what each channel's gradient depends on."""
+        """Sum over ranks the values that each channel's gradient depends on."""
         normal, inverse, weight = ctx.saved_tensors
         sync, shape, channels = ctx.sync, ctx.shape, ctx.shape[1]
         wide, hat = dy.to(torch.float64), normal.to(torch.float64)
@@ -181,7 +181,7 @@ class _Normalised(torch.autograd.Function):  # type: ignore[misc]
             sums[:channels] = wide.sum(ctx.axes)
             sums[channels:] = (wide * hat).sum(ctx.axes)
         own = sums.clone()
-        # Ranks' losses are means over their own rows; in the sum they count by their share.
+        # Ranks' losses are means over their own rows, so the sum weights them by their share.
         total = sync.sum(sums * sync.scale) / ctx.count
         factor = inverse if weight is None else inverse * weight.to(torch.float64)
         if sync.idle:
@@ -200,7 +200,7 @@ class _Normalised(torch.autograd.Function):  # type: ignore[misc]
 def _track(
     module: torch.nn.Module, mean: torch.Tensor, variance: torch.Tensor, count: float
 ) -> None:
-    """Move the running statistics, which are the same on all ranks."""
+    """Update the running statistics, which are the same on all ranks."""
     if not module.track_running_stats or module.running_mean is None:
         return
     module.num_batches_tracked.add_(1)

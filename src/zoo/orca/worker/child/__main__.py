@@ -1,7 +1,7 @@
 """The child: ``python -m zoo.orca.worker.child FD`` where FD is the pipe for messages to the task.
 
-Standard input brings commands; when it closes, the task is gone and so is the reason to live.
-Standard output and error are the log. No pyspark and no JVM in here.
+Standard input brings commands. When it closes, the task is gone and the child ends. Standard output
+and error are the log. The child has no pyspark and no JVM.
 """
 
 import os
@@ -38,7 +38,8 @@ def main() -> None:
         while True:
             runner.serve(commands.get())
     except BrokenPipeError:
-        # The task is gone. The reader notices, too; it ends this process once it has cleaned up.
+        # The task is gone. The reader thread notices this too, and ends the process after cleaning
+        # up.
         reader.join(_CLEAN_UP_SECONDS)
 
 
@@ -56,11 +57,11 @@ def _read(  # type: ignore[no-untyped-def]
                 runner.abort()
             commands.put(message)
     except MessageError:
-        traceback.print_exc()  # into the log, of which the task tells the last lines
+        traceback.print_exc()  # the log: the task reports its last lines
         code = 1
-    # The task was killed together with its clean-up, so the rows it spooled are removed here, even
-    # if the main thread has not come to that job yet, and so are this process's temporary files. It
-    # may be deep inside the framework, so there is no orderly way out.
+    # The task was killed before it could clean up. So this thread removes the rows that the task
+    # spooled, even if the main thread has not started that job, and this process's temporary files.
+    # The main thread may be deep inside the framework, so there is no orderly way out.
     remove_directory(spooled)
     remove_directory(own)
     os._exit(code)

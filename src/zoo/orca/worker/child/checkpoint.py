@@ -1,8 +1,9 @@
-"""Checkpoints of a running `fit`: what a stage that Spark starts again goes on from.
+"""Checkpoints of a running `fit`: where a stage that Spark restarts continues from.
 
-They belong to one `fit`: a directory named after it, removed when it is done. A checkpoint is the
-whole state, history included, written under another name and then renamed, so that the newest one
-is always complete. Rank 0 alone reads and writes; the others get what it read.
+Checkpoints belong to one `fit`. Their directory is named after it and removed when it is done. A
+checkpoint is the whole state, including the history. It is written under another name and then
+renamed, so the newest one is always complete. Only rank 0 reads and writes; it sends what it read
+to the other ranks.
 """
 
 from zoo.orca.files import list_names, read_bytes, remove_directory, write_bytes
@@ -18,16 +19,16 @@ class Checkpoints:
     Parameters
     ----------
     model_dir : str or None
-        A directory that all workers reach, or None: nothing is written, nothing found.
+        A directory that all workers reach. With None, nothing is written or found.
     run : str
-        The name of this `fit`, the same for every attempt at it.
+        The name of this `fit`, the same for all its attempts.
     """
 
     def __init__(self, model_dir: str | None, run: str) -> None:
         self._directory = f"{model_dir.rstrip('/')}/{run}" if model_dir else ""
 
     def save(self, state: State) -> None:
-        """Write the state at the end of an epoch; called on rank 0 alone."""
+        """Write the state at the end of an epoch; called on rank 0 only."""
         if self._directory:
             name = f"{int(state.meta['epoch']):08d}{_SUFFIX}"
             write_bytes(f"{self._directory}/{name}", state.to_bytes())
@@ -50,6 +51,6 @@ class Checkpoints:
         return path
 
     def clear(self) -> None:
-        """Remove them all; called on rank 0 alone."""
+        """Remove all checkpoints; called on rank 0 only."""
         if self._directory:
             remove_directory(self._directory)

@@ -1,7 +1,7 @@
-"""What the driver is told about an exception in this process: the cause, and the user's part of it.
+"""Describes an exception in this process to the driver: its cause and the user's frames.
 
-A traceback through a framework has dozens of frames, of which two are the user's. Those go into the
-message, the whole goes along.
+A traceback through a framework has dozens of frames, but only a few are the user's. The message
+shows those. The whole traceback travels along.
 """
 
 import importlib.util
@@ -20,17 +20,17 @@ from zoo.orca.wire.messages.results import Failure
 from zoo.orca.wire.modules import is_installed
 from zoo.orca.worker.plain_words import plain, way_out
 
-#: What may be of another version than on the driver, by the name under which it is imported.
+#: Packages whose version may differ from the driver's, by import name.
 _VERSIONED = ("pyarrow", "numpy", "tensorflow", "tf_keras", "keras", "jax", "torch")
 _PACKAGE = str(Path(zoo.orca.__file__).parent)
-#: What TensorFlow writes of a function: none of the user's files, and gone when it is told of.
+#: In the names of TensorFlow's generated files. They are not the user's, and are gone by now.
 _GENERATED = "__autograph_generated_file"
-#: How many causes of causes are told of.
+#: How many causes of causes are described.
 _MOST_CAUSES = 3
 
 
 def describe(error: BaseException) -> Failure:
-    """Return what the driver is told about an exception in this process."""
+    """Return the driver's description of an exception in this process."""
     trace = "".join(traceback.format_exception(error))
     if isinstance(error, ModuleNotFoundError) and _is_missing(error.name):
         error = missing(error, "")
@@ -54,9 +54,9 @@ def describe(error: BaseException) -> Failure:
 
 
 def missing(error: ModuleNotFoundError, framework: str) -> Exception:
-    """Return the error for a package that is not there, of `framework` or any other.
+    """Return the error for a missing package, of `framework` or any other.
 
-    One of this package's own is a mistake of ours, and stays as it is.
+    A missing module of this package is our own bug, so its error stays as it is.
     """
     if error.name is None or error.name.startswith("zoo."):
         return error
@@ -72,12 +72,12 @@ def missing(error: ModuleNotFoundError, framework: str) -> Exception:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of what was imported here, for comparing with the driver's."""
+    """Return the versions of the imported packages, to compare with the driver's."""
     found = {"python": ".".join(map(str, sys.version_info[:3]))}
     for name in _VERSIONED:
         version = getattr(sys.modules.get(name), "__version__", None)
         if isinstance(version, str):
-            # Behind the plus is what a build is for, such as cpu.
+            # The part after the plus is the build's target, such as cpu.
             found[name] = version.partition("+")[0]
     return found
 
@@ -85,8 +85,8 @@ def versions() -> dict[str, str]:
 def users_part(error: BaseException, *, outermost: bool = True) -> str:
     """Return the frames of an exception, and of its causes, that are in the user's own files.
 
-    Where there are none, the innermost frame of the framework's stands in for them, unless
-    `outermost` is False: Orca's own errors say all there is to say.
+    If there are none, the framework's innermost frame replaces them. With `outermost` False it does
+    not: Orca's own errors need no frame.
     """
     chain = list(_chain(TracebackException.from_exception(error)))
     parts = []
@@ -130,13 +130,13 @@ def _formatted(frame: FrameSummary) -> str:
 
 
 def _short(path: str) -> str:
-    """Return the file of an installed package by its name in there; the user's as it is."""
+    """Shorten an installed package's file to its path in the package; keep the user's as it is."""
     head, separator, tail = path.rpartition(f"{os.sep}site-packages{os.sep}")
     return tail if separator else path
 
 
 def _is_missing(name: str | None) -> bool:
-    """Whether the package that a module is in is not there at all."""
+    """Whether the module's whole package is missing."""
     if not name or name in sys.modules:
         return False
     try:
@@ -146,7 +146,7 @@ def _is_missing(name: str | None) -> bool:
 
 
 def _missing_module(error: BaseException | None) -> str:
-    """Return the name of a module that was not found, if that is what went wrong."""
+    """Return the name of the module that was not found, if that is the error."""
     while error is not None:
         if isinstance(error, ModuleNotFoundError):
             return error.name or ""

@@ -1,6 +1,6 @@
-"""What each kind of job does between the data that are there and the answer that goes back.
+"""What each kind of job does between its data and its answer.
 
-Two things apart: to agree with all ranks on what the data are, and to run the job on them.
+There are two steps: agree with all ranks on the data, then run the job on them.
 """
 
 from dataclasses import dataclass
@@ -28,14 +28,14 @@ from zoo.orca.worker.plugin import Data, Framework, Rows, World
 from zoo.orca.worker.rows.dataset import open_rows
 from zoo.orca.worker.rows.levelling import level
 
-#: Rows of the fullest worker over those of the average one. All wait in each step for the one with
-#: the largest share, so more than this costs a few epochs as much as to deal the rows anew.
+#: The fullest worker's rows divided by the average. All workers wait in each step for the one with
+#: the largest share. Above this ratio, a few epochs cost as much as dealing the rows anew.
 _MOST_UNEVEN = 1.25
 
 
 @dataclass(frozen=True, slots=True)
 class _Sets:
-    """One worker's data sets, as all workers have agreed on them."""
+    """One worker's data sets, as agreed by all workers."""
 
     train: Data
     validation: Data | None = None
@@ -54,7 +54,7 @@ def run_job(framework: Framework, job: Job, start: Start, world: World) -> Outco
 
 
 def _agreed(job: StepwiseJob, start: Start, world: World) -> _Sets:
-    """Agree with all ranks on the data, and return this rank's: rows that a task has spooled."""
+    """Agree with all ranks on the data; return this rank's spooled rows."""
     return _rows(job, start.spooled, world)
 
 
@@ -64,9 +64,9 @@ def _rows(job: StepwiseJob, own: Spooled, world: World) -> _Sets:
     Raises
     ------
     DataError
-        The same on every rank, if any rank found rows that cannot be used.
+        If any rank found unusable rows. The error is the same on every rank.
     UnevenRowsError
-        The same on every rank, if the job wants even rows and one rank has far too many.
+        If the job wants even rows and one rank has far too many. The same on every rank.
     """
     told = world.collective.all_gather(own.to_bytes())
     ranks = [TO_PEERS.from_bytes(bytes(message)) for message in told]
@@ -105,7 +105,7 @@ def _set(
     *,
     shuffle: bool,
 ) -> Rows:
-    """Return one data set as this rank has it in the end."""
+    """Return this rank's final form of one data set."""
     if job.placement is Placement.AT_RANDOM:
         rows = open_rows(own.file, spec, partial(level, counts=counts, collective=world.collective))
         counts = levelled(counts)
@@ -122,7 +122,7 @@ def _set(
 
 
 def _window(job: Job, spec: FeatureSpec, counts: tuple[int, ...]) -> int | None:
-    """Return the rows of a window; None where all workers' rows fit into the budget."""
+    """Return the rows of a window; None if all workers' rows fit into the budget."""
     rows = window_rows(spec, job.data_memory) if job.data_memory else None
     return rows if rows is not None and rows < max(counts) else None
 
@@ -156,7 +156,7 @@ def _evaluate(framework: Framework, job: EvaluateJob, sets: _Sets, world: World)
 
 
 def _seen(data: Data) -> tuple[FeatureSpec, int]:
-    """Return the columns that a model has seen, and of how many rows over all workers."""
+    """Return the columns that a model has seen, and their row count over all workers."""
     match data:
         case Rows():
             return data.spec, data.plan.rows

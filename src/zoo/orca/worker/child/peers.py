@@ -1,4 +1,4 @@
-"""The other workers' children: met in a thread, so that the framework's import overlaps it."""
+"""Connects to the other workers' children in a thread, while the framework is imported."""
 
 import threading
 from queue import Queue
@@ -21,7 +21,7 @@ class Peers:
 
     @property
     def address(self) -> tuple[str, int] | None:
-        """Where peers find this rank; None for a rank without peers."""
+        """The address where peers find this rank; None for a rank without peers."""
         return self._listener.address if self._listener else None
 
     def begin(self, commands: "Queue[ToChild]") -> None:
@@ -38,7 +38,7 @@ class Peers:
         return self._met
 
     def abort(self) -> None:
-        """Stop listening; whoever still connects is refused."""
+        """Stop listening; later connections are refused."""
         if self._listener is not None:
             self._listener.close()
 

@@ -1,4 +1,4 @@
-"""Predictions in the child: one model for many messages, called with as many rows as suit it."""
+"""Predictions in the child: one model for many messages, called with a suitable number of rows."""
 
 from collections.abc import Callable, Mapping
 from queue import Queue
@@ -17,18 +17,18 @@ from zoo.orca.worker.plugin import Columns, Framework, Predictor
 from zoo.orca.worker.predictions import decode, predictions
 from zoo.orca.worker.rows.dataset import batch_columns
 
-#: Rows by which a model is built that is built by its first ones.
+#: The number of first rows that build a model which needs rows to be built.
 _SAMPLE_ROWS = 2
 
 
 class Calls:
-    """Calls a model, and makes sure that each output of each call has an entry for each row.
+    """Calls a model and checks that each output of each call has one entry for each row.
 
     Parameters
     ----------
     predictor : Predictor
     job : PredictJob
-        Its outputs are those that the predictions' columns were made for.
+        Its outputs are those that the prediction columns were made for.
     """
 
     def __init__(self, predictor: Predictor, job: PredictJob) -> None:
@@ -37,12 +37,12 @@ class Calls:
         self._most: int | None = None
 
     def __call__(self, columns: Columns) -> list[NDArray[Any]]:
-        """Return the outputs for these rows, in the dtypes of the job's.
+        """Return the outputs for these rows, in the job's dtypes.
 
         Raises
         ------
         ModelError
-            If the model returns something else than one entry a row.
+            If the model does not return one entry for each row.
         """
         rows = len(next(iter(columns.values())))
         if not rows:
@@ -78,7 +78,7 @@ def serve_predictions(
     commands: "Queue[ToChild]",
     load: Callable[[PredictJob], Framework],
 ) -> None:
-    """Answer every `Batches` with `Predictions` until something else comes."""
+    """Answer every `Batches` with `Predictions` until another message comes."""
     job = cast(PredictJob, unpack(message.job))
     calls = Calls(load(job).predictor(job), job)
     sender.send(Ready())

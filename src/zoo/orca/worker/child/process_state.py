@@ -1,7 +1,8 @@
-"""What user code may change for the whole process, given back after each job.
+"""Process-wide settings that user code may change, restored after each job.
 
-A child serves job after job, and each has to find the process as a fresh one is. What belongs to a
-framework the plug-ins give back (`zoo.orca.frameworks.settings.fresh`), this is Python's own.
+A child serves several jobs, and each must find the process as if it were fresh. This module
+restores Python's own settings. The plug-ins restore those of a framework
+(`zoo.orca.frameworks.settings.fresh`).
 """
 
 import contextlib
@@ -24,14 +25,14 @@ from typing import Any
 
 import numpy as np
 
-#: How something is read, and how it is given back.
+#: How a setting is read and how it is restored.
 _Setting = tuple[Callable[[], Any], Callable[[Any], Any]]
 
 
 class ProcessState:
     """The process as it was when it was noted.
 
-    Used by the main thread alone: signals and the decimal context are that thread's.
+    Only the main thread uses it, because signals and the decimal context belong to that thread.
     """
 
     def __init__(self) -> None:
@@ -40,19 +41,19 @@ class ProcessState:
         self.note()
 
     def note(self) -> None:
-        """Take the process as it is for a fresh one: a framework was imported, and nothing else."""
+        """Note the process as a fresh one: with a framework imported, and nothing else."""
         self._noted = [get() for get, _ in _SETTINGS]
         self._warnings.close()
         self._warnings.enter_context(warnings.catch_warnings())
 
     def restore(self) -> None:
-        """Make the process what it was."""
+        """Restore the noted state of the process."""
         for (get, put), value in zip(_SETTINGS, self._noted, strict=True):
             if get() != value:
                 put(value)
         self._warnings.close()
         self._warnings.enter_context(warnings.catch_warnings())
-        # Of a fresh process nobody knows what it draws.
+        # The random numbers of a fresh process are unpredictable.
         random.seed()
         np.random.seed()
         sys.settrace(None)
@@ -69,14 +70,14 @@ def _set_environment(values: dict[str, str]) -> None:
 def _working_directory() -> str:
     try:
         return os.getcwd()
-    except FileNotFoundError:  # the job has removed it
+    except FileNotFoundError:  # the job removed it
         return ""
 
 
 def _set_working_directory(path: str) -> None:
     try:
         os.chdir(path)
-    except FileNotFoundError:  # it was somebody else's, and is gone
+    except FileNotFoundError:  # another process's directory, and it is gone
         os.chdir(os.sep)
 
 
@@ -97,7 +98,7 @@ def _handlers() -> dict[signal.Signals, Any]:
 
 def _set_handlers(values: dict[int, Any]) -> None:
     for number, handler in values.items():
-        # None: it was not set by Python, which cannot set it then.
+        # None: Python did not set this handler, so Python cannot restore it.
         if handler is not None and signal.getsignal(number) != handler:
             signal.signal(number, handler)
 
@@ -112,7 +113,7 @@ def _loggers() -> dict[str, tuple[Any, ...]]:
 
 
 def _set_loggers(values: dict[str, tuple[Any, ...]]) -> None:
-    """Give loggers back what they had; those that are new may be a module's, and stay."""
+    """Restore loggers to what they had; new ones stay, because a module may own them."""
     for name, (level, propagate, disabled, handlers, filters) in values.items():
         logger = logging.getLogger(name) if name else logging.root
         logger.setLevel(level)

@@ -1,7 +1,7 @@
-"""On which processors a child's threads run.
+"""Which processors a child's threads run on.
 
-They are a job's: the next job may give this Python worker another rank, and a warm child would be
-of no use if it could not move.
+The processors belong to a job, because the next job may give this Python worker another rank. A
+warm child that could not move would be of no use.
 """
 
 import contextlib
@@ -15,24 +15,24 @@ _THREADS: Final = "/proc/self/task"
 
 
 class Processors:
-    """Where the threads of this process run: at first, wherever they may."""
+    """The processors of this process's threads; at first, all that are allowed."""
 
     def __init__(self) -> None:
         self._all = self._now = frozenset(usable_processors())
 
     def bind(self, cpus: Collection[int]) -> None:
-        """Let all threads, those to come too, run on `cpus` alone; none given: wherever they may.
+        """Run all threads, including later ones, on `cpus` only; without any, on all allowed ones.
 
-        Only Linux can: elsewhere nothing happens.
+        No-op except on Linux.
         """
         wanted = frozenset(cpus) or self._all
         if wanted == self._now or not os.path.isdir(_THREADS):
             return
         moved: set[str] = set()
-        # A thread that begins meanwhile may have been begun by one that was not yet moved.
+        # A thread that starts meanwhile may come from one that was not yet moved.
         while left := set(os.listdir(_THREADS)) - moved:
             for thread in left:
-                with contextlib.suppress(ProcessLookupError):  # it has ended meanwhile
+                with contextlib.suppress(ProcessLookupError):  # the thread has ended meanwhile
                     os.sched_setaffinity(int(thread), wanted)
             moved |= left
         self._now = wanted

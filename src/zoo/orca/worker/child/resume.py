@@ -1,4 +1,4 @@
-"""A `fit` that may have been begun before: by an attempt of the stage that Spark gave up."""
+"""A `fit` that an earlier attempt of the stage may have begun, before Spark gave it up."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -12,14 +12,14 @@ _HISTORY = "history"
 
 
 class Resumable:
-    """What is left of a `fit`, and how its parts are put together. Made on all ranks.
+    """The rest of a `fit`, and how its parts are joined. Made on all ranks.
 
     Attributes
     ----------
     job : TrainJob
-        The epochs that are left, from the newest checkpoint on.
+        The remaining epochs, from the newest checkpoint on.
     world : World
-        With a place for checkpoints, on rank 0 of a job that has a `model_dir`.
+        With a checkpoint directory on rank 0 of a job that has a `model_dir`.
     """
 
     def __init__(self, job: TrainJob, world: World) -> None:
@@ -44,19 +44,19 @@ class Resumable:
         return {name: self._past.get(name, []) + list(history.get(name, ())) for name in names}
 
     def finish(self, state: State) -> tuple[bytes, str]:
-        """Drop the checkpoints; return the final state on rank 0, or the path it was written to.
+        """Drop the checkpoints; on rank 0, return the final state or the path it was written to.
 
         Returns
         -------
         bytes
-            The state; empty on other ranks, and where it is too large for the stage's rows.
+            The state. It is empty on other ranks, and if it is too large for the stage's rows.
         str
-            Where it is in that case: in `model_dir`.
+            The path in `model_dir`, in that case.
 
         Raises
         ------
         StateError
-            If it is too large and there is no `model_dir`.
+            If the state is too large and there is no `model_dir`.
         """
         if not self._is_root:
             return b"", ""
@@ -68,8 +68,8 @@ class Resumable:
 
     def _save(self, state: Callable[[], State], history: Mapping[str, list[float]]) -> None:
         now = state()
-        # After the last epoch the state itself goes back; an attempt that is lost in between
-        # repeats that epoch.
+        # After the last epoch the state itself goes back. If that attempt is lost, the epoch is
+        # repeated.
         if int(now.meta["epoch"]) < self._last:
             meta = {**now.meta, _HISTORY: self.whole(history)}
             self._checkpoints.save(State(now.tensors, meta))

@@ -1,4 +1,4 @@
-"""One job in the child: who the peers are, where the rows lie, which plug-in runs them.
+"""One job in the child: its peers, its rows and its plug-in.
 
 The order of events, with the task on the left and the child on the right::
 
@@ -8,7 +8,7 @@ The order of events, with the task on the left and the child on the right::
     Start      -> agrees with its peers on row counts and shapes, runs the plug-in
                <- Outcome, or Failure
 
-Between jobs the child waits. An `Abort`, or a peer that is lost, ends the job at once.
+Between jobs the child waits. An `Abort` or a lost peer ends the job at once.
 """
 
 import contextlib
@@ -38,14 +38,14 @@ from zoo.orca.worker.plugin import Framework, World
 from zoo.orca.worker.temporary import remove_files
 from zoo.orca.worker.timings import Stopwatch
 
-#: Beats of the heartbeat's thread between a peer's loss and this process's end.
+#: Heartbeats between a peer's loss and the end of this process.
 _PATIENCE_BEATS = 4
-#: Where plug-ins lie that have a folder; others are a module of their name.
+#: The modules of plug-ins that have a folder; the others are modules of their own name.
 _PLUGINS = {"keras": "keras.plugin", "torch": "torch.plugin"}
 
 
 class Runner:
-    """Runs jobs one after another; the only state is what another thread must reach."""
+    """Runs jobs one after another; its only state is what another thread must reach."""
 
     def __init__(self, sender: Sender, commands: "Queue[ToChild]", temporary: str = "") -> None:
         self._sender = sender
@@ -60,7 +60,7 @@ class Runner:
     def serve(self, message: ToChild) -> None:
         """Run the job that `message` brings; answer `Outcome` or `Failure`, never raise."""
         if not isinstance(message, RunJob | Predict):
-            return  # an abort or a start that came after its job had failed
+            return  # an abort or a start that came after its job failed
         try:
             if isinstance(message, RunJob):
                 self._serve_job(message)
@@ -84,15 +84,15 @@ class Runner:
     def watch_peers(self) -> None:
         """End the job if a peer is lost while this rank computes; called from another thread.
 
-        Inside a collective the loss is noticed at once, but a rank may compute for an hour between
-        two of them.
+        A collective operation notices the loss at once, but a rank may compute for an hour between
+        two.
         """
         ring = self._collective
         lost = ring.lost_peer() if isinstance(ring, Ring) else None
         self._beats_since_loss = self._beats_since_loss + 1 if lost else 0
         if lost and self._beats_since_loss > _PATIENCE_BEATS:
             self._sender.send(describe(lost))
-            # The main thread is inside the framework; there is no other way to stop it.
+            # The main thread is inside the framework, and nothing else can stop it.
             os._exit(1)
 
     def _serve_predictions(self, message: Predict) -> None:
@@ -100,7 +100,7 @@ class Runner:
         serve_predictions(message, self._sender, self._commands, self._prepared)
 
     def _prepared(self, job: PredictJob) -> Framework:
-        """Return the plug-in, with its framework imported: that belongs to a fresh process."""
+        """Return the plug-in with its framework imported, because a fresh process has it too."""
         framework = load_framework(job)
         _prepare(framework, job, job.threads)
         self._process.note()
@@ -131,7 +131,7 @@ class Runner:
             collective=self._collective, report=self._report, timings=timings if wanted else None
         )
         outcome = run_job(framework, job, start, world)
-        # The barrier keeps an early finisher's closed socket from looking like a loss.
+        # Without the barrier, the closed socket of a rank that finishes early looks like a loss.
         self._collective.barrier()
         self._sender.send(outcome if world.rank == 0 else replace(outcome, state=b""))
 
@@ -148,12 +148,12 @@ class Runner:
 
 
 def _end_log() -> None:
-    """Mark the end of what this job prints; the user's code may have done anything to `sys`."""
+    """Mark the end of this job's output; user code may have done anything to `sys`."""
     log = f"{END_OF_LOG}\n"
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except Exception as error:  # a stream of the user's may raise anything
+        except Exception as error:  # a user's stream may raise anything
             log = f"what was printed last may be lost: {type(error).__name__}\n{log}"
     with contextlib.suppress(OSError):
         os.write(1, log.encode())

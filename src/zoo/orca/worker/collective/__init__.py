@@ -1,1 +1,1 @@
-"""How the children of all workers talk: one all-reduce, over memory or sockets."""
+"""How the children of all workers communicate: one all-reduce, over memory or sockets."""

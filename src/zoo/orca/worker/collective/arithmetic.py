@@ -1,4 +1,4 @@
-"""What an all-reduce does with numbers, apart from moving them."""
+"""The arithmetic of an all-reduce, without the transfer."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,38 +13,39 @@ def flat_view(array: NDArray[Any]) -> NDArray[Any]:
     Raises
     ------
     ValueError
-        Sums cannot be made in it; said before anything is sent, while the ring is still whole.
+        If sums cannot be made in it. Raised before anything is sent, while the ring is still
+        intact.
     """
     if not (array.flags.c_contiguous and array.flags.writeable):
         raise ValueError("all_reduce: the array must be C-contiguous and writable")
     kind = array.dtype.kind
-    # Kind V: bfloat16 and its like, which numpy adds but does not know as numbers.
+    # Kind V: types such as bfloat16, which numpy can add but does not know as numbers.
     if kind not in "fiucV" or array.dtype.names or not array.dtype.isnative:
         raise ValueError(f"all_reduce: numbers in native byte order, not {array.dtype}")
     return array.reshape(-1)
 
 
 def kind_code(dtype: np.dtype[Any]) -> int:
-    """Return two bytes that are the same on all ranks if their numbers are of the same type."""
+    """Return two bytes that are equal on all ranks if their numbers have the same type."""
     return ord(dtype.kind) << 8 | min(dtype.itemsize, 255)
 
 
 def add_in_rank_order(ours: NDArray[Any], rank: int, others: Sequence[NDArray[Any]]) -> None:
     """Replace `ours` by the sum over all ranks, added from rank 0 up on every rank.
 
-    Floats round differently in another order, and ranks whose weights drift apart by one bit
-    never come together again.
+    Floats round differently in another order. Ranks whose weights differ by one bit never agree
+    again.
 
     Parameters
     ----------
     ours : array
     rank : int
-        The place of `ours` among the operands.
+        The position of `ours` among the operands.
     others : sequence of array
-        The other ranks', in rank order; the first one may be overwritten.
+        The other ranks' arrays, in rank order. The first one may be overwritten.
     """
     below, above = others[:rank], others[rank:]
-    # Overflow and NaN are the training's business; which rank adds them must not matter.
+    # Overflow and NaN are the training's concern. It must not matter which rank adds them.
     with np.errstate(all="ignore"):
         for part in below[1:]:
             np.add(below[0], part, out=below[0])

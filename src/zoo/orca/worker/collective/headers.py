@@ -1,4 +1,4 @@
-"""The header that every operation begins with, so that calls which do not match are an error."""
+"""The header that begins every operation, so that mismatched calls are an error."""
 
 import struct
 from typing import Final
@@ -10,7 +10,7 @@ _OPERATIONS: Final = ("close", "all_reduce", "all_gather", "broadcast", "barrier
 _NUMBERS: Final = {name: number for number, name in enumerate(_OPERATIONS)}
 _HEADER: Final = struct.Struct("<BxHIQ")  # operation, detail, sequence, bytes
 HEADER_BYTES: Final = _HEADER.size
-#: Said once, before an orderly close: an end of the stream without it means a crash.
+#: Sent once before an orderly close. A stream that ends without it means a crash.
 GOODBYE: Final = _HEADER.pack(0, 0, 0, 0)
 
 
@@ -22,11 +22,11 @@ def header_of(name: str, detail: int, sequence: int, length: int) -> bytes:
     name : str
         The operation.
     detail : int
-        Two bytes that must be the same on all ranks: the type of the numbers, or the root.
+        Two bytes that must be equal on all ranks: the type of the numbers, or the root.
     sequence : int
-        Number of operations before this one.
+        The number of earlier operations.
     length : int
-        Bytes of this rank's data.
+        The bytes of this rank's data.
     """
     return _HEADER.pack(_NUMBERS[name], detail, sequence & 0xFFFFFFFF, length)
 
@@ -38,12 +38,12 @@ def length_in(header: Buffer) -> int:
 
 
 def check(link: Link, theirs: Buffer, mine: bytes) -> None:
-    """Raise unless the header a peer sent belongs to the same call as ours.
+    """Raise unless a peer's header belongs to the same call as ours.
 
     Raises
     ------
     PeerLostError
-        It names both calls.
+        The message names both calls.
     """
     if theirs == mine:
         return

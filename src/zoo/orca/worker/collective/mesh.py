@@ -1,8 +1,8 @@
 """From addresses to a full mesh of authenticated links.
 
-Every rank connects to all ranks below it and accepts from all above it. One thread serves all
-half-open connections at once, each a handshake that goes on when its bytes arrive: a stranger that
-says nothing costs a file descriptor for a few seconds and delays nobody.
+Every rank connects to all lower ranks and accepts connections from all higher ones. One thread
+serves all half-open connections at once. Each handshake continues when its bytes arrive. A stranger
+that sends nothing costs one file descriptor for a few seconds and delays no other rank.
 """
 
 import errno
@@ -18,9 +18,9 @@ from zoo.orca.errors import PeerLostError
 from zoo.orca.wire.handshake import Handshake, HandshakeError, Send, accept, initiate
 from zoo.orca.worker.collective.sockets import Link, Listener, start_connecting
 
-#: Seconds that an accepted connection has to prove who it is.
+#: Seconds in which an accepted connection must authenticate itself.
 STRANGER_SECONDS = 10.0
-#: Seconds of refusals after which a peer counts as gone: it listened before it gave its address.
+#: Seconds of refusals after which a peer counts as gone. It listened before it gave its address.
 REFUSAL_SECONDS = 2.0
 _RETRY_SECONDS = 0.1
 _PURPOSE = "ring"
@@ -28,7 +28,7 @@ _REFUSED = (errno.ECONNREFUSED, errno.ECONNRESET, errno.EPIPE)
 
 
 class _Opening:
-    """One connection on its way through the handshake; `rank` is None for accepted ones."""
+    """One connection in its handshake; `rank` is None for accepted ones."""
 
     def __init__(self, sock: socket.socket, handshake: Handshake, rank: int | None) -> None:
         self.sock = sock
@@ -42,7 +42,7 @@ class _Opening:
         self._continue()
 
     def _continue(self) -> None:
-        """Let the handshake go on until it wants bytes, or is done."""
+        """Continue the handshake until it needs bytes or is done."""
         try:
             wanted = self._handshake.send(self._inbox) if self._inbox else next(self._handshake)
             while isinstance(wanted, Send):
@@ -54,7 +54,7 @@ class _Opening:
 
     @property
     def events(self) -> int:
-        """What to wait for next; 0: the handshake is over, and nothing is left to send."""
+        """The events to wait for; 0 if the handshake is over and nothing is left to send."""
         waits = selectors.EVENT_READ if self.hello is None else 0
         return waits | (selectors.EVENT_WRITE if self._outbox else 0)
 
@@ -128,7 +128,7 @@ class Mesh:
         return [self._links[rank] for rank in sorted(self._links)]
 
     def close(self, *, failed: bool) -> None:
-        """Drop everything half-open; after a failure the finished links, too: others must learn."""
+        """Drop half-open connections; after a failure also the links, so that peers notice."""
         self._selector.close()
         for opening in self._openings:
             opening.sock.close()
@@ -143,11 +143,11 @@ class Mesh:
             self._open(sock, accept(self._secret, self._hello(), purpose=_PURPOSE), None)
 
     def _connect_where_due(self, now: float) -> None:
-        """Start every connection whose time has come; one rank has at most one under way."""
+        """Start every connection that is due; each rank has at most one in progress."""
         for rank in [rank for rank, due in self._retry_at.items() if due <= now]:
             try:
                 sock, code = start_connecting(self._addresses[rank])
-            except OSError as error:  # the name is not known, or not yet
+            except OSError as error:  # the name does not resolve, or not yet
                 self._refuse(rank, error)
                 continue
             if code not in (0, errno.EINPROGRESS):
@@ -163,7 +163,7 @@ class Mesh:
         self._selector.register(sock, opening.events, opening)
 
     def _advance(self, opening: _Opening) -> None:
-        """Let `opening` go on; turn it away, try it again, or make it a link."""
+        """Continue `opening`: reject it, retry it, or make it a link."""
         try:
             opening.advance()
             if opening.events:
@@ -180,7 +180,7 @@ class Mesh:
                 self._refuse(opening.rank, error)
 
     def _admit(self, opening: _Opening, hello: bytes) -> None:
-        """Make an authenticated connection a link, if it is one of this ring's."""
+        """Make an authenticated connection a link, if it belongs to this ring."""
         said = json.loads(hello)
         rank = said["rank"]
         if opening.rank is None:
@@ -194,10 +194,10 @@ class Mesh:
         self._selector.modify(opening.sock, selectors.EVENT_READ, link)
 
     def _watch(self, link: Link) -> None:
-        """Look at a finished link that became readable while others are still missing."""
+        """Check a finished link that became readable while others are still missing."""
         if link.peek(1) == b"":
             raise link.lost()
-        # The peer is through already and begins its first operation; that is for the ring to read.
+        # The peer has finished and begins its first operation, which the ring will read.
         self._selector.unregister(link.fd)
 
     def _drop(self, opening: _Opening) -> None:
@@ -210,14 +210,14 @@ class Mesh:
             self._drop(opening)
 
     def _refuse(self, rank: int, error: OSError) -> None:
-        """Note a failed attempt to reach `rank`; give up if it was refused for too long."""
+        """Note a refused connection to `rank`; give up after too many seconds of refusals."""
         now = time.monotonic()
         if error.errno in _REFUSED:
             since = self._refused_since.setdefault(rank, now)
             if now - since > REFUSAL_SECONDS:
                 raise self._lost(rank, f"refuses connections: {error.strerror}") from error
         else:
-            self._refused_since.pop(rank, None)  # unreachable for now: a route may come up yet
+            self._refused_since.pop(rank, None)  # unreachable for now: a route may still appear
             self._unreachable[rank] = error.strerror or str(error)
         self._retry_at[rank] = now + _RETRY_SECONDS
 
@@ -245,7 +245,7 @@ def connect(
     Raises
     ------
     PeerLostError
-        A peer did not come in time, refuses connections, or does not know the secret.
+        A peer did not connect in time, refuses connections, or does not know the secret.
     """
     mesh = Mesh(listener, rank, addresses, secret, timeout)
     failed = True

@@ -1,7 +1,7 @@
-"""A stream that a rank takes in from its left neighbour and passes on to its right one.
+"""A stream that a rank receives from its left neighbour and passes on to its right one.
 
-It moves in segments: one that has come in, and was added to where sums are made, may go on while
-the next one is still under way.
+It moves in segments. A segment may be passed on, after its sum where there is one, while the next
+one still arrives.
 """
 
 import select
@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from zoo.orca.worker.collective.sockets import Link
 from zoo.orca.worker.collective.transfers import LATER, MOVED, Task, pull, push
 
-#: A segment stays in the processor's cache from its receipt until it is passed on.
+#: A segment stays in the processor's cache between its receipt and its sending.
 SEGMENT_BYTES: Final = 512 << 10
 
 
 class Gate:
-    """How far a task has come that another one must not overtake: in segments, or in bytes."""
+    """A task's progress, in segments or bytes, which another task must not overtake."""
 
     def __init__(self, count: int) -> None:
         self.open = count
@@ -32,7 +32,7 @@ def segments(array: NDArray[Any]) -> list[NDArray[Any]]:
 
 
 def push_counted(link: Link, data: memoryview, sent: Gate) -> Task:
-    """Send `data` from the gate's position on, and move the gate along."""
+    """Send `data` from the gate's position on, and advance the gate."""
     while sent.open < len(data):
         count = link.send(data[sent.open :])
         sent.open += count
@@ -42,10 +42,10 @@ def push_counted(link: Link, data: memoryview, sent: Gate) -> Task:
 def add_theirs(
     link: Link, array: NDArray[Any], sent: Gate, scratch: NDArray[np.uint8], *, ours_first: bool
 ) -> Task:
-    """Add the peer's whole array to ours, each segment once ours of the same place is `sent`.
+    """Add the peer's whole array to ours, each segment once ours of the same position is `sent`.
 
-    Both ranks do the same additions with their operands in the same order. They cannot wait for
-    each other: of two ranks, the one that has sent less always finds what it waits for.
+    Both ranks make the same additions with their operands in the same order. They cannot deadlock:
+    the rank that has sent less always finds what it waits for.
     """
     position = 0
     for segment in segments(array):
@@ -63,7 +63,7 @@ def add_theirs(
 def take_in(
     link: Link, incoming: Sequence[NDArray[Any]], gate: Gate, scratch: NDArray[np.uint8], sums: int
 ) -> Task:
-    """Add what arrives for the first `sums` segments to ours; let the rest replace ours."""
+    """Add the first `sums` arriving segments to ours; let the rest replace ours."""
     for number, segment in enumerate(incoming):
         if number < sums:
             theirs = scratch[: segment.nbytes]

@@ -1,8 +1,8 @@
-"""How workers talk: the protocol, and the worker that has nobody to talk to.
+"""The protocol between workers, and its version for a single worker.
 
-Every method except `close` is collective: all ranks must call it, in the same order, with buffers
-of the same length (`all_gather` and `broadcast` excepted). Code above never asks whether it is
-distributed; :class:`Alone` answers for one worker.
+Every method except `close` is collective. All ranks must call it in the same order, with buffers of
+the same length (except `all_gather` and `broadcast`). Code above never asks whether it is
+distributed: :class:`Alone` is the collective of one worker.
 """
 
 from collections.abc import Sequence
@@ -45,7 +45,7 @@ class Collective(Protocol):
         """Return once every rank has called it."""
 
     def close(self) -> None:
-        """Let go of all resources; may be called more than once, and not collectively."""
+        """Release all resources; not collective, and may be called more than once."""
 
 
 class Alone:
@@ -71,4 +71,4 @@ class Alone:
         """Return at once."""
 
     def close(self) -> None:
-        """Have nothing to let go of."""
+        """No-op."""

@@ -4,14 +4,14 @@
 
     Ring               the operations in order, one at a time; failures; the end
       Streams          carries them between any hosts, over the links themselves
-      SharedMemory     carries them where all ranks are on one host; the links then only tell
-                       whether everybody is still there
+      SharedMemory     carries them if all ranks are on one host; the links then only tell
+                       whether all ranks are still there
 
-Every operation begins with a header from every rank to every other one: which operation, which
-one in the sequence, how long. So calls that do not match are an error on both sides at once, not a
-hang or a wrong sum. Every rank's sums are bit-identical.
+Every rank begins every operation by sending a header to every other rank. The header has the
+operation, its sequence number and its length. So mismatched calls are an error on both sides at
+once, not a hang or a wrong sum. Every rank's sums are bit-identical.
 
-A failure closes all links, so that whoever waits for this rank learns of it at once.
+A failure closes all links, so every rank that waits for this one notices at once.
 """
 
 import os
@@ -46,13 +46,13 @@ _Result = TypeVar("_Result")
 class Ring:
     """A fixed group of processes, connected each to each; made by :meth:`connect`.
 
-    Operations must be called from one thread at a time; `close`, `abort` and `lost_peer` may be
-    called from any.
+    Only one thread at a time may call operations. Any thread may call `close`, `abort` and
+    `lost_peer`.
 
     Attributes
     ----------
     timeout : float
-        Seconds that one operation may take, the wait for the slowest rank included.
+        The seconds that one operation may take, including the wait for the slowest rank.
     host : str
         The interface of this host that the other ranks reach.
     """
@@ -68,7 +68,8 @@ class Ring:
         self._failure: PeerLostError | None = None
         self._closed = False
         self._operating = False
-        # Held while the sockets are in use: nobody may close a descriptor that a thread polls.
+        # Held while the sockets are in use: no thread may close a descriptor that another one
+        # polls.
         self._lock = threading.Lock()
 
     @classmethod
@@ -85,34 +86,34 @@ class Ring:
     ) -> "Ring":
         """Connect to all other ranks; must be called on all ranks.
 
-        The listener has done its work then, and is closed.
+        The listener is closed afterwards, because it is no longer needed.
 
         Parameters
         ----------
         listener : Listener
-            Whose address is ``addresses[rank]``.
+            Its address is ``addresses[rank]``.
         rank : int
         addresses : sequence of (host, port)
             Of all ranks, in rank order.
         secret : bytes
-            Known to the ranks of this job only; at least 16 bytes.
+            Known only to the ranks of this job; at least 16 bytes.
         timeout : float
             Seconds to wait for the last peer.
         operation_timeout : float
             The ring's `timeout`.
         share_memory : bool
-            Whether this rank takes part in shared memory, which is used if all ranks do, and can.
+            Whether this rank can share memory. Shared memory is used if all ranks can.
 
         Raises
         ------
         PeerLostError
-            A peer did not come in time, refuses connections, or does not know the secret.
+            A peer did not connect in time, refuses connections, or does not know the secret.
         """
         try:
             links = mesh.connect(listener, rank, addresses, secret, timeout)
         finally:
             listener.close()
-        # More waiting ranks than processors: spinning would keep the one that works off them.
+        # With more waiting ranks than processors, spinning would slow down the rank that works.
         together = hosts_shared(rank, addresses)
         ring = cls(rank, links, timeout=timeout, spin=together <= (os.cpu_count() or 1))
         if together == len(addresses) > 1:
@@ -122,7 +123,7 @@ class Ring:
         return ring
 
     def _share_memory(self, willing: bool) -> None:
-        """Take to shared memory if every rank is willing and able; called on all ranks."""
+        """Switch to shared memory if every rank is willing and able; called on all ranks."""
         segments = segment.agree(self._rank, self.all_gather, willing=willing)
         if segments:
             self._transport = SharedMemory(self._rank, self._links, self._loop, segments)
@@ -182,10 +183,10 @@ class Ring:
         self._operate("barrier", 0, 0, lambda header: self._transport.barrier(header))
 
     def lost_peer(self) -> PeerLostError | None:
-        """Return why this ring has failed or will, None as far as is known; for other threads.
+        """Return why this ring has failed or will fail, None if unknown; for other threads.
 
-        While this rank computes, nothing else notices that a peer is gone. A peer that has closed
-        its ring in an orderly way is not lost.
+        Only this method notices a lost peer while this rank computes. A peer that closed its ring
+        in an orderly way is not lost.
         """
         if self._failure is None and self._lock.acquire(blocking=False):
             try:
@@ -197,9 +198,9 @@ class Ring:
         return None if self._closed else self._failure
 
     def abort(self, reason: str = "aborted by this process") -> None:
-        """Make the operation under way, in whatever thread, and all later ones fail promptly.
+        """Make the current operation, in whatever thread, and all later ones fail promptly.
 
-        The other ranks learn that this one is lost.
+        The other ranks notice that this one is lost.
         """
         if self._failure is None:
             self._failure = PeerLostError(f"rank {self._rank} left the ring: {reason}")
@@ -209,13 +210,13 @@ class Ring:
             self._release()
 
     def close(self) -> None:
-        """Leave the ring and let go of the sockets; may be called more than once, by any rank.
+        """Leave the ring and release the sockets; may be called more than once, by any rank.
 
-        The peers' last operation ends well: what they still need is on its way to them. While
-        another thread runs an operation this is :meth:`abort`.
+        The peers' last operation still succeeds, because the data they need is already sent. While
+        another thread runs an operation, this is :meth:`abort`.
         """
         while not self._lock.acquire(timeout=_CLOSE_RETRY_SECONDS):
-            if self._operating:  # else `lost_peer` holds the lock, and not for long
+            if self._operating:  # otherwise `lost_peer` holds the lock, but not for long
                 self.abort("closed by another thread of this process")
                 return
         try:
@@ -231,7 +232,7 @@ class Ring:
     def _operate(
         self, name: str, detail: int, length: int, run: Callable[[bytes], _Result]
     ) -> _Result:
-        """Run one operation; whatever goes wrong in it is the end of the ring."""
+        """Run one operation; any error in it ends the ring."""
         self._lock.acquire()
         self._operating = True
         try:
@@ -247,12 +248,13 @@ class Ring:
             self._release()
 
     def _fail(self, error: BaseException) -> NoReturn:
-        """Note the first failure for all later calls, and raise what this call ends with."""
+        """Note the first failure for all later calls, and raise this call's error."""
         if self._failure is None:
             if isinstance(error, PeerLostError):
                 self._failure = error
             else:
-                # Ctrl-C or no memory left, in mid-stream: nobody knows where the next header is.
+                # Ctrl-C or a lack of memory in mid-stream: the position of the next header is
+                # unknown.
                 reason = f"interrupted by {error!r}"
                 self._failure = PeerLostError(f"rank {self._rank} left the ring: {reason}")
         if isinstance(error, PeerLostError):
@@ -260,7 +262,7 @@ class Ring:
         raise error
 
     def _release(self) -> None:
-        """Let go of the lock; of sockets and memory, too, if the ring has failed."""
+        """Release the lock, and also sockets and memory if the ring has failed."""
         if self._failure is not None:
             self._transport.close()
             for link in self._links:

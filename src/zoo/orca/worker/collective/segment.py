@@ -1,12 +1,12 @@
-"""Memory that the ranks of one host share, and how they agree to.
+"""Memory that the ranks of one host share, and how they agree on it.
 
-Each rank makes a segment: an anonymous file in memory, and a pipe as its bell. It tells the others
-over the authenticated links where in ``/proc`` they are, and each one opens all of them, which the
-kernel permits to processes of the same user alone. Nothing of this has a name in a file system, so
+Each rank makes a segment: an anonymous file in memory, and a pipe as its bell. It sends their
+places in ``/proc`` to the others over the authenticated links, and every rank opens all segments.
+The kernel permits this only to processes of the same user. Nothing has a name in a file system, so
 nothing stays behind, however a process ends.
 
-That ranks are on one host is not believed of addresses, which containers may share: a rank that
-finds a peer's secret token in the place the peer named has found the peer's memory.
+Equal addresses do not prove that ranks share a host, because containers may share addresses. A rank
+that finds a peer's secret token in the place the peer named has found the peer's memory.
 
 ::
 
@@ -14,9 +14,8 @@ finds a peer's secret token in the place the peer named has found the peer's mem
     half 0    data of the even publications                                 2 MiB
     half 1    data of the odd ones                                          2 MiB
 
-The size is fixed. Larger data goes through piece by piece, each of which stays in the processor's
-cache; and all the memory is there from the beginning: where it is short, writing to it later would
-be a SIGBUS.
+The size is fixed. Larger data passes through in pieces that stay in the processor's cache. All the
+memory is reserved at the start, because writing to missing memory later is a SIGBUS.
 """
 
 import contextlib
@@ -35,10 +34,10 @@ from zoo.orca.worker.collective.protocol import Buffer
 
 _log = logging.getLogger(__name__)
 
-#: What one publication can carry. Measured: in smaller pieces, ranks wait for each other oftener.
+#: What one publication can carry. Measured: with smaller pieces, ranks wait more often.
 HALF_BYTES: Final = 2 << 20
-#: Numbers of 8-byte words, each in a cache line of its own: how many publications there were, and
-#: the rank that this one sleeps for, plus one; 0 while it is awake.
+#: Positions of 8-byte words, each in its own cache line. One counts the publications. The other
+#: holds the rank that this one sleeps for plus one, or 0 while it is awake.
 TURN: Final = 8
 ASLEEP: Final = 16
 _HEADERS_AT: Final = (192, 256)
@@ -55,11 +54,11 @@ class Segment:
     Parameters
     ----------
     memory : int
-        Descriptor of the file. The segment closes all its descriptors, also if this fails.
+        The file's descriptor. The segment closes all its descriptors, even if this fails.
     bell : int
-        Descriptor of the pipe's end for writing.
+        Descriptor of the pipe's write end.
     ear : int
-        Descriptor of its end for reading; -1 for a peer's.
+        Descriptor of the pipe's read end; -1 for a peer's.
     """
 
     def __init__(self, memory: int, bell: int, ear: int = -1) -> None:
@@ -80,7 +79,7 @@ class Segment:
 
     @classmethod
     def create(cls) -> "Segment":
-        """Return a new one for this process.
+        """Return a new segment for this process.
 
         Raises
         ------
@@ -101,12 +100,12 @@ class Segment:
 
     @classmethod
     def open(cls, offer: bytes) -> "Segment":
-        """Return the one that a peer offers.
+        """Return the segment that a peer offers.
 
         Raises
         ------
         OSError
-            It is not on this host, or not for this user.
+            The segment is not on this host, or not for this user.
         """
         told = json.loads(offer)
         memory = _open_place(told["pid"], told["memory"], os.O_RDWR)
@@ -128,17 +127,17 @@ class Segment:
 
     def ring(self) -> None:
         """Wake the rank that owns this segment."""
-        # A full pipe wakes it, too, and whether it is still there its link tells.
+        # A full pipe wakes the rank, too. Its link tells whether it is still there.
         with contextlib.suppress(BlockingIOError, BrokenPipeError):
             os.write(self._bell, b"!")
 
     def hush(self) -> None:
-        """Forget how often the bell was rung."""
+        """Clear all rings of the bell."""
         with contextlib.suppress(BlockingIOError):
             os.read(self.ear, mmap.PAGESIZE)
 
     def close(self) -> None:
-        """Let go of everything; the memory goes with the last view of it. May be repeated."""
+        """Release everything; the memory goes with its last view. May be repeated."""
         self.words = self.token = _NOTHING
         self.headers, self.halves = [], []
         for fd in (self._memory, self._bell, self.ear):
@@ -158,7 +157,7 @@ def agree(
     all_gather : callable
         Exchanges a few bytes between all ranks, in secret.
     willing : bool
-        Whether this rank wants to; the answer is the same on all ranks.
+        Whether this rank wants to share memory. The result is the same on all ranks.
     """
     with contextlib.ExitStack() as unless_agreed:
         mine = _create(unless_agreed) if willing else None
@@ -202,7 +201,7 @@ def _open_others(
 
 def _anonymous_file() -> int:
     """Return the descriptor of a file in memory that has no name."""
-    # Not every build of Python knows memfd_create, though the kernel does.
+    # Some builds of Python lack memfd_create, though the kernel has it.
     if hasattr(os, "memfd_create"):
         return os.memfd_create("orca", os.MFD_CLOEXEC)
     with tempfile.TemporaryFile(dir="/dev/shm", buffering=0) as file:
@@ -218,8 +217,8 @@ def _open_place(pid: int, place: Sequence[int], flags: int) -> int:
     fd, device, inode = place
     path = f"/proc/{int(pid)}/fd/{int(fd)}"
     found = os.stat(path)
-    # Looked at before it is opened: another container's process of that number may have anything
-    # there, and opening some devices does something.
+    # Checked before it is opened: that process number may belong to another container, with any
+    # file there, and opening some devices has side effects.
     harmless = stat.S_ISREG(found.st_mode) or stat.S_ISFIFO(found.st_mode)
     if (found.st_dev, found.st_ino) != (device, inode) or not harmless:
         raise OSError(f"{path} is not what the peer named")

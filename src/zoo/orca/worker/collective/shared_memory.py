@@ -1,24 +1,24 @@
 """Operations through memory that all ranks of one host share.
 
-All that happens is one step, again and again: every rank writes what it has to say into its own
-segment, publishes it by counting up its turn, and waits until all others have published theirs.
-Then each reads what it needs of the others' segments.
+One step repeats. Every rank writes its data into its own segment, publishes it by incrementing its
+turn, and waits until all others have published theirs. Then each rank reads what it needs from the
+others' segments.
 
-A segment has two halves, used in turns. A rank writes to a half again only in the next step but
-one, and so after all others have published the step between, which each does when it has done with
-reading. So nobody needs to tell that it has read.
+A segment has two halves, used in turn. A rank writes to a half again only two steps later, after
+all others have published the step between. A rank publishes only when it has finished reading. So
+no rank needs to confirm that it has read.
 
 ========== ======================================================================================
-all_reduce piece by piece, each in one step: all read all, and all add all
- many ranks each rank adds one slice of what all have published, and publishes the sums in the next
+all_reduce piece by piece, each in one step: every rank reads and adds all data
+ many ranks each rank adds one slice of all published data, and publishes the sums in the next
            step, together with its next piece: each number is read and added on one rank only
 all_gather, broadcast, barrier
            each rank copies what is meant for it
 ========== ======================================================================================
 
-All of them add in rank order, from rank 0 up. A rank whose peer is not there yet asks again and
-again for some microseconds, and then sleeps until the peer rings its bell or a link says that
-somebody is lost: the links stay the only judge of that.
+All of them add in rank order, from rank 0 up. A rank whose peer is not there yet spins for some
+microseconds. Then it sleeps until the peer rings its bell or a link reports a lost peer. Only the
+links decide that a peer is lost.
 """
 
 import os
@@ -36,14 +36,14 @@ from zoo.orca.worker.collective.segment import ASLEEP, HALF_BYTES, TURN, Segment
 from zoo.orca.worker.collective.sockets import Link
 from zoo.orca.worker.collective.transfers import Loop
 
-#: More ranks than this add in slices, if the data is worth its second step. Measured: up to four,
-#: adding everything everywhere takes half the time, because ranks wait half as often; with eight,
-#: both are alike.
+#: Above this number, ranks add in slices if the data is worth a second step. Measured: up to four
+#: ranks, adding everything on every rank takes half the time, because ranks wait half as often.
+#: With eight, both take the same time.
 _SLICED_RANKS: Final = 8
 _SLICED_BYTES: Final = 256 << 10
-#: A half holds a piece of the data, and after it this rank's slice of the sums of the last piece.
+#: A half holds a piece of the data, then this rank's slice of the last piece's sums.
 _PIECE_BYTES: Final = HALF_BYTES // 2
-#: How often at least to ask whether a peer is there before going to sleep, which costs more.
+#: Minimum number of polls for a peer before sleeping, because sleeping costs more.
 _LEAST_TRIES: Final = 20
 _NOTHING: Final = memoryview(b"")
 
@@ -76,7 +76,7 @@ class SharedMemory:
 
     def all_reduce(self, header: bytes, flat: NDArray[Any]) -> None:
         """Replace `flat` by the sum over ranks, added in rank order."""
-        # Overflow and NaN are the training's business; which rank adds them must not matter.
+        # Overflow and NaN are the training's concern. It must not matter which rank adds them.
         with np.errstate(all="ignore"):
             if len(self._segments) > _SLICED_RANKS and flat.nbytes > _SLICED_BYTES:
                 self._sum_in_slices(header, flat)
@@ -112,12 +112,12 @@ class SharedMemory:
         self._check_headers(self._publish())
 
     def close(self) -> None:
-        """Let go of the memory and the bells."""
+        """Release the memory and the bells."""
         for segment in self._segments:
             segment.close()
 
     def _sum_directly(self, header: bytes, flat: NDArray[Any]) -> None:
-        """Let every rank add all that was published."""
+        """Let every rank add everything that was published."""
         self._begin(header)
         length = HALF_BYTES // flat.itemsize
         for start in range(0, max(1, len(flat)), length):
@@ -128,7 +128,7 @@ class SharedMemory:
             self._add(half, 0, piece)
 
     def _sum_in_slices(self, header: bytes, flat: NDArray[Any]) -> None:
-        """Let every rank add its slice of each piece, and publish it with the piece after that."""
+        """Let every rank add its slice of each piece, and publish it with the next piece."""
         self._begin(header)
         length = _PIECE_BYTES // flat.itemsize
         pieces = [flat[start : start + length] for start in range(0, len(flat), length)]
@@ -149,7 +149,7 @@ class SharedMemory:
             slices = np.array_split(piece, len(self._segments))
 
     def _add(self, half: int, offset: int, out: NDArray[Any]) -> None:
-        """Write the sum of what all ranks published at `offset` to `out`."""
+        """Write the sum of all ranks' data at `offset` to `out`."""
         first, second, *others = [
             np.frombuffer(segment.halves[half], out.dtype, len(out), offset)
             for segment in self._segments
@@ -168,7 +168,7 @@ class SharedMemory:
             check(link, segment.headers[half].tobytes(), self._header)
 
     def _publish(self, data: memoryview = _NOTHING) -> int:
-        """Publish this rank's data, wait for everybody's, and return the half where they are."""
+        """Publish this rank's data, wait for all others, and return the half where the data are."""
         self._turn += 1
         half = self._turn & 1
         self._mine.halves[half][: len(data)] = data
@@ -197,7 +197,7 @@ class SharedMemory:
         self._mine.words[ASLEEP] = link.rank + 1
         self._order_memory()
         while theirs[TURN] < self._turn:
-            # It publishes before it leaves, so it has left without.
+            # A peer publishes before it leaves, so this one left without publishing.
             if link.departed:
                 check(link, GOODBYE, self._header)
             self._loop.wait(self._mine.ear, link)
@@ -205,9 +205,10 @@ class SharedMemory:
         self._mine.words[ASLEEP] = 0
 
     def _order_memory(self) -> None:
-        """Make what was written before visible before what is written, and read, after this."""
-        # Taking a lock keeps what follows behind it, releasing one keeps before it what preceded,
-        # and a taking never overtakes a release: twice, nothing gets past in either direction.
+        """Make earlier writes visible before all later reads and writes."""
+        # Acquiring a lock keeps later accesses behind it. Releasing a lock keeps earlier accesses
+        # before it. An acquire never overtakes a release. So two locks in a row stop both
+        # directions.
         with self._lock:
             pass
         with self._lock:

@@ -1,17 +1,18 @@
-"""TCP sockets as the ring needs them: a listener, and non-blocking links to authenticated peers.
+"""TCP sockets for the ring: a listener, and non-blocking links to authenticated peers.
 
-How a lost peer is found, whatever it was that happened to it:
+A lost peer is found whatever happened to it:
 
-- its process ended: the kernel closes the connection, and the end of the stream or a reset arrives
-  at once;
-- its host fell silent: nothing arrives, so the kernel must ask. On an idle connection keep-alive
-  probes do, after 5 s; while data waits for its acknowledgement ``TCP_USER_TIMEOUT`` does, after
-  10 s. Both end within 15 s as an error on the socket, which `poll` reports for every socket it
-  is given, even one that nothing is awaited from.
+- Its process ended: the kernel closes the connection, and the end of the stream or a reset arrives
+  at once.
+- Its host fell silent: nothing arrives, so the kernel must probe. Keep-alive probes do so after 5 s
+  on an idle connection. ``TCP_USER_TIMEOUT`` applies after 10 s while data is unacknowledged. Both
+  end within 15 s as a socket error, which `poll` reports for every socket it is given, even one
+  that no data is expected from.
 
-``TCP_USER_TIMEOUT`` has a dark side: Linux also counts the time for which a healthy peer does not
-read and its window is closed. So whoever sends must not fill the window of a peer that computes;
-`zoo.orca.worker.collective.ring` sends at most :data:`EAGER_BYTES` before the peer has shown up.
+``TCP_USER_TIMEOUT`` has a drawback: Linux also counts the time in which a healthy peer does not
+read and its window is closed. So a sender must not fill the window of a peer that computes.
+`zoo.orca.worker.collective.ring` sends at most :data:`EAGER_BYTES` before the peer joins the
+operation.
 """
 
 import os
@@ -27,7 +28,7 @@ from zoo.orca.errors import PeerLostError
 EAGER_BYTES: Final = 32 << 10
 _BACKLOG = 128
 _KEEP_ALIVE = {
-    # Linux first; macOS has its own name for the idle time. Seconds, except for the last one.
+    # Linux first; macOS has another name for the idle time. All values but the last are seconds.
     "TCP_KEEPIDLE": 5,
     "TCP_KEEPALIVE": 5,
     "TCP_KEEPINTVL": 2,
@@ -66,7 +67,7 @@ class Listener:
         return self._socket.fileno()
 
     def accept(self) -> socket.socket | None:
-        """Return the next connection, non-blocking like the listener; None when none waits."""
+        """Return the next connection, non-blocking like the listener; None if none waits."""
         try:
             accepted, _ = self._socket.accept()
         except (BlockingIOError, ConnectionAbortedError):
@@ -105,23 +106,23 @@ class Link:
     rank : int
         The peer's rank.
     address : tuple of str and int
-        Where it listens, for messages.
+        Its listening address, for messages.
     sock : socket
-        Connected and authenticated; the link owns it from now on.
+        Connected and authenticated. The link owns it from now on.
     """
 
     def __init__(self, rank: int, address: tuple[str, int], sock: socket.socket) -> None:
         self.rank = rank
         self.address = address
         self.fd = sock.fileno()
-        #: The peer has closed, but something that it said before that is not read yet.
+        #: The peer has closed the link, but earlier data from it is still unread.
         self.departed = False
-        #: That was its goodbye: it needs nothing more, and nothing that happens to it matters.
+        #: The peer said goodbye. It needs nothing more, so its loss does not matter.
         self.at_ease = False
         self._socket = sock
 
     def send(self, *parts: Any) -> int:
-        """Send what the kernel takes now, from the start of `parts`; 0 if nothing.
+        """Send what the kernel takes now, from the start of `parts`; return 0 if nothing.
 
         Raises
         ------
@@ -136,7 +137,7 @@ class Link:
             raise self.lost(error) from error
 
     def receive(self, view: memoryview) -> int:
-        """Receive what is there into `view`, which is not empty; 0 if nothing is.
+        """Receive what is there into `view`, which is not empty; return 0 if nothing is.
 
         Raises
         ------
@@ -154,7 +155,7 @@ class Link:
         return count
 
     def say_goodbye(self, data: bytes, deadline: float) -> None:
-        """Send a few last bytes, after what the kernel still holds; a peer that is gone is fine."""
+        """Send a few last bytes, after what the kernel still holds; ignore a peer that is gone."""
         poller = select.poll()
         poller.register(self.fd, select.POLLOUT)
         try:
@@ -164,7 +165,7 @@ class Link:
             self.departed = True
 
     def peek(self, size: int) -> bytes | None:
-        """Return what is there to read, b"" if the peer has closed; None if nothing is there."""
+        """Return the readable bytes: b"" if the peer has closed, None if there are none."""
         try:
             return self._socket.recv(size, socket.MSG_PEEK)
         except BlockingIOError:
@@ -173,7 +174,7 @@ class Link:
             raise self.lost(error) from error
 
     def lost(self, error: OSError | None = None) -> PeerLostError:
-        """Return the error for this peer; `error` is what the socket said, None: it ended."""
+        """Return the error for this peer; `error` is the socket's, None if the stream ended."""
         code = error.errno if error is not None else self._socket.getsockopt(*_SO_ERROR)
         what = "closed the connection: its process ended, or it lost another worker"
         if isinstance(error, TimeoutError):
@@ -190,18 +191,18 @@ class Link:
     def error(self) -> PeerLostError:
         """Return the error that `poll` reported for this socket."""
         code = self._socket.getsockopt(*_SO_ERROR)
-        # OSError picks the subclass by the code, TimeoutError among them.
+        # OSError picks the subclass by the code, including TimeoutError.
         return self.lost(OSError(code, os.strerror(code)) if code else None)
 
     def shut(self) -> None:
-        """End the connection in both directions, waking any thread that waits for it."""
+        """Close both directions, which wakes any thread that waits for the link."""
         try:
             self._socket.shutdown(socket.SHUT_RDWR)
         except OSError:
             self.departed = True  # it was gone already
 
     def close(self) -> None:
-        """Give the socket back; not while another thread uses it."""
+        """Release the socket; not while another thread uses it."""
         self._socket.close()
 
 
@@ -209,5 +210,5 @@ _SO_ERROR = (socket.SOL_SOCKET, socket.SO_ERROR)
 
 
 def hosts_shared(rank: int, addresses: Sequence[tuple[str, int]]) -> int:
-    """Return how many ranks, this one counted, listen on the host of `rank`."""
+    """Return how many ranks, including this one, listen on the host of `rank`."""
     return sum(host == addresses[rank][0] for host, _ in addresses)

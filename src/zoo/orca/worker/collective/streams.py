@@ -1,19 +1,19 @@
 """Operations over TCP: one thread, non-blocking sockets, numpy.
 
-Every operation begins with a header from every rank to every other one. Nobody sends more than
-`EAGER_BYTES` to a rank that has not shown up, because its window must stay open (see
-`zoo.orca.worker.collective.sockets`). Small data rides along with the header: an all-reduce of it
-is one round trip.
+Every operation begins with a header from every rank to every other one. A rank sends at most
+`EAGER_BYTES` to a peer that has not sent its header, because the peer's window must stay open (see
+`zoo.orca.worker.collective.sockets`). Small data travels with the header, so a small all-reduce is
+one round trip.
 
 ========== ======================================================================================
 all_reduce
  small     direct: all to all, added in rank order on every rank
- two ranks each sends all it has while all of the other's comes in: half the round trips of a ring
+ two ranks each sends all its data while it receives the other's: half a ring's round trips
  large     ring: reduce-scatter and all-gather in one pipelined stream, each sum made on one rank
 broadcast
  small     root to all
  large     from rank to rank around the ring, passed on while it arrives
-all_gather all to all: every byte must reach every rank, and no way around is shorter
+all_gather all to all: every byte must reach every rank, and no other way is shorter
 ========== ======================================================================================
 """
 
@@ -32,14 +32,14 @@ from zoo.orca.worker.collective.protocol import Buffer
 from zoo.orca.worker.collective.sockets import EAGER_BYTES, Link
 from zoo.orca.worker.collective.transfers import MOVED, Loop, Task, pull, push, push_call
 
-#: Three and more ranks send all they have to every other one while each so receives no more than
-#: this; measured, see benchmarks/allreduce.py. Above it, the ring's fewer bytes win.
+#: Three or more ranks exchange all data directly while each receives no more than this. Measured,
+#: see benchmarks/allreduce.py. Above it, the ring is faster because it sends fewer bytes.
 _DIRECT_BYTES: Final = 1 << 20
 _NOTHING: Final = memoryview(b"")
 
 
 class Streams:
-    """The transport between any hosts: a stream of bytes to each peer and one from it.
+    """The transport between any hosts: one stream of bytes to each peer and one from it.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ class Streams:
         self._slot_size = -1
 
     def all_reduce(self, header: bytes, flat: NDArray[Any]) -> None:
-        """Replace `flat` by the sum over ranks, by the way that its size asks for."""
+        """Replace `flat` by the sum over ranks, with the algorithm for its size."""
         if self._size == 2 and flat.nbytes > EAGER_BYTES:
             self._sum_with_the_other(header, flat)
         elif flat.nbytes * len(self._links) > _DIRECT_BYTES:
@@ -73,7 +73,7 @@ class Streams:
     def all_gather(self, header: bytes, data: memoryview) -> dict[int, Buffer]:
         """Return the other ranks' data by rank."""
         sizes = self._meet(header, self._links, data)
-        # Not zeroed first, as a bytearray would be: all of it is written anyway.
+        # Not zeroed first, as a bytearray would be, because all of it is overwritten.
         gathered: dict[int, Buffer] = {r: np.empty(n, np.uint8).data for r, n in sizes.items()}
         tasks = [push(link, data[EAGER_BYTES:]) for link in self._links]
         tasks += [pull(link, memoryview(gathered[link.rank])) for link in self._links]
@@ -85,7 +85,7 @@ class Streams:
         self._meet(header)
 
     def close(self) -> None:
-        """Have nothing to let go of: the links are the ring's."""
+        """No-op: the links belong to the ring."""
 
     def give(self, header: bytes, data: memoryview) -> None:
         """Broadcast as the root."""
@@ -96,7 +96,7 @@ class Streams:
         self._loop.run([push(self._neighbours()[1], data)])
 
     def take(self, header: bytes, root: int) -> Buffer:
-        """Broadcast as another rank; large data comes around the ring and is passed on."""
+        """Broadcast as another rank; large data travels around the ring and is passed on."""
         data = np.empty(self._meet(header)[root], np.uint8)
         if data.nbytes <= EAGER_BYTES:
             self._loop.run([pull(self._by_rank[root], data.data)])
@@ -112,9 +112,9 @@ class Streams:
     def _meet(
         self, header: bytes, eager_to: Sequence[Link] = (), data: memoryview = _NOTHING
     ) -> dict[int, int]:
-        """Exchange headers, some with the first of the data; return the others' lengths.
+        """Exchange headers, some with the start of the data; return the others' lengths.
 
-        From here on every rank is in this operation and reads: data may flow without a limit.
+        Afterwards every rank is in this operation and reads, so data may flow without limit.
         """
         eager = data[:EAGER_BYTES]
         tasks = [push_call(k, header, eager if k in eager_to else _NOTHING) for k in self._links]
@@ -123,9 +123,9 @@ class Streams:
         return {rank: length_in(theirs) for rank, theirs in self._headers.items()}
 
     def _hear(self, link: Link, header: bytes, view: memoryview) -> Task:
-        """Fill `view` with the peer's header and maybe data; look at the header once it is there.
+        """Fill `view` with the peer's header and perhaps data; check the header once it arrives.
 
-        At once, because a peer in another operation may never send as much as `view` waits for.
+        The check is immediate, because a peer in another operation may never fill `view`.
         """
         missing = view
         checked = False
@@ -155,7 +155,7 @@ class Streams:
         add_in_rank_order(flat, self._rank, parts)
 
     def _sum_with_the_other(self, header: bytes, flat: NDArray[Any]) -> None:
-        """Between two ranks: send all of ours while all of theirs comes in."""
+        """Between two ranks: send all of ours while all of theirs arrives."""
         (link,) = self._links
         data = flat.view(np.uint8).data
         self._meet(header, self._links, data)
@@ -165,7 +165,7 @@ class Streams:
             self._loop.run([pipeline.push_counted(link, data, sent), add])
 
     def _slots_for(self, size: int) -> dict[int, NDArray[np.uint8]]:
-        """Return a buffer per peer for header and `size` bytes; training asks for one size only."""
+        """Return one buffer per peer for header and `size` bytes; training uses one size only."""
         if self._slot_size != size:
             self._slots = {k.rank: np.empty(HEADER_BYTES + size, np.uint8) for k in self._links}
             self._slot_size = size
@@ -174,9 +174,9 @@ class Streams:
     def _sum_around(self, header: bytes, flat: NDArray[Any]) -> None:
         """Reduce-scatter, then all-gather, as one stream from the left to the right neighbour.
 
-        The stream carries chunk r, r-1, ... of rank r: partial sums for the first `size - 1`
-        chunks, finished ones after that. What a rank sends after its first chunk is what it
-        received one chunk earlier, so it may send as soon as that much has come in.
+        Rank r sends chunks r, r-1, ...: first `size - 1` partial sums, then finished ones. After
+        its first chunk, a rank sends what it received one chunk earlier. So it may send as soon as
+        that has arrived.
         """
         self._meet(header)
         chunks = [segments(part) for part in np.array_split(flat, self._size)]

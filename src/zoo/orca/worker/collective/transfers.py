@@ -1,7 +1,8 @@
-"""One thread that does several transfers at once: small generators over non-blocking sockets.
+"""One thread that runs several transfers at once: small generators over non-blocking sockets.
 
-A task does what it can without waiting, then yields: :data:`MOVED` to be called again at once,
-:data:`LATER` to be called again when another task has moved, or what it awaits of which link.
+A task does what it can without waiting, then yields one of three things. :data:`MOVED` asks to be
+called again at once. :data:`LATER` asks to be called when another task has moved. A link and event
+say what it waits for.
 """
 
 import os
@@ -19,11 +20,11 @@ Want: TypeAlias = tuple[Link | None, int]
 Task: TypeAlias = Generator[Want, None, None]
 MOVED: Final[Want] = (None, 1)
 LATER: Final[Want] = (None, 2)
-# Linux alone tells a closed peer from one that sent data; elsewhere it is found when it is read.
+# Only Linux tells a closed peer from one that sent data. Elsewhere the read finds it.
 _PEER_CLOSED: Final[int] = getattr(select, "POLLRDHUP", 0)
 _BROKEN: Final = select.POLLERR | select.POLLHUP | select.POLLNVAL
 _LONGEST_POLL_SECONDS: Final = 86400.0
-#: A bell that rings for shared memory is looked after so often at least, rung or not.
+#: The bell of shared memory is checked at least this often, rung or not.
 _LONGEST_BELL_SECONDS: Final = 1.0
 
 
@@ -37,7 +38,7 @@ def push(link: Link, view: memoryview) -> Task:
 
 
 def push_call(link: Link, header: bytes, data: Any) -> Task:
-    """Send a header and its data in one packet where they fit."""
+    """Send a header and its data, in one packet if they fit."""
     count = link.send(header, data)
     if count < len(header) + len(data):
         yield from push(link, memoryview(b"".join((header, data)))[count:])
@@ -60,8 +61,8 @@ class Loop:
     ----------
     links : sequence of Link
     spin : float
-        Seconds to ask again and again before sleeping: being woken takes longer than most waits
-        for a peer that computes the same.
+        Seconds to poll before sleeping: waking up takes longer than most waits for a peer that
+        computes the same.
     """
 
     def __init__(self, links: Sequence[Link], spin: float) -> None:
@@ -112,7 +113,7 @@ class Loop:
                 os.sched_yield()
 
     def _sleep(self, wants: list[Want]) -> None:
-        """Wait for one of `wants`; a peer that nothing is awaited from may still be found lost."""
+        """Wait for one of `wants`; other peers may still be found lost."""
         awaited: dict[int, int] = {}
         for link, event in wants:
             if link is not None:
@@ -144,8 +145,8 @@ class Loop:
         if bell >= 0:
             poller.register(bell, select.POLLIN)
         for fd, link in self._links.items():
-            # Errors are always reported, so that a silent host is found even while this rank
-            # waits for another, healthy one that computes for an hour.
+            # `poll` always reports errors. So a silent host is found even while this rank waits for
+            # another, healthy one that computes for an hour.
             end = 0 if link.departed else _PEER_CLOSED
             if fd in awaited or not link.at_ease:
                 poller.register(fd, awaited.get(fd, 0) | end)
@@ -154,13 +155,13 @@ class Loop:
                 continue
             link = self._links[fd]
             if event & awaited.get(fd, 0):
-                continue  # the task finds out by itself, after the data that came before
+                continue  # the task finds out itself, after the data that came before
             if event & _BROKEN:
                 raise link.error()
             self._depart(link)
 
     def _depart(self, link: Link) -> None:
-        """Look at the last words of a peer that has closed and that nothing is awaited from."""
+        """Read the last bytes of a peer that has closed and that no task waits for."""
         words = link.peek(len(GOODBYE))
         if words == b"":
             raise link.lost()

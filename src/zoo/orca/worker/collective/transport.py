@@ -1,8 +1,8 @@
-"""What a ring asks of the way its bytes take; the ring itself keeps order, failures and locks.
+"""The transport below a ring; the ring itself handles order, failures and locks.
 
-Every method is one operation and is called on all ranks. It begins by exchanging the `header` of
-the call (see `zoo.orca.worker.collective.headers`) with every other rank, and raises
-`PeerLostError` if theirs belongs to another call.
+Every method is one operation and is called on all ranks. It first exchanges the call's `header`
+(see `zoo.orca.worker.collective.headers`) with every other rank. It raises `PeerLostError` if a
+peer's header belongs to another call.
 """
 
 from typing import Any, Protocol
@@ -16,7 +16,7 @@ class Transport(Protocol):
     """Moves data between the ranks of one ring."""
 
     def all_reduce(self, header: bytes, flat: NDArray[Any]) -> None:
-        """Replace `flat`, one-dimensional, by the sum over ranks; the same bits on all of them."""
+        """Replace `flat`, one-dimensional, by the sum over ranks; bit-identical on all ranks."""
 
     def all_gather(self, header: bytes, data: memoryview) -> dict[int, Buffer]:
         """Return the other ranks' data by rank."""
@@ -31,4 +31,4 @@ class Transport(Protocol):
         """Return once every rank has called it."""
 
     def close(self) -> None:
-        """Let go of what belongs to this transport alone; may be called more than once."""
+        """Release what only this transport owns; may be called more than once."""

@@ -1,8 +1,9 @@
-"""Arrow's numbers as numpy's and back, without pandas.
+"""Converts numbers between Arrow and numpy, without pandas.
 
-pyarrow's own ways, `to_numpy` and `pyarrow.array`, import pandas the first time. In each new Python
-worker of Spark's, and in each child whose framework can do without it, that is a third of a second
-of a processor that has the framework's import to do. Memory is shared both ways, not copied.
+pyarrow's `to_numpy` and `pyarrow.array` import pandas at their first call. The import takes a third
+of a second of processor time in each new Python worker, and in each child whose framework does not
+need pandas. A child needs that time to import its framework. Memory is shared both ways, not
+copied.
 """
 
 from typing import Any
@@ -22,7 +23,7 @@ def numbers(values: pa.Array) -> NDArray[Any]:
 
 
 def booleans(values: pa.Array) -> NDArray[np.bool_]:
-    """Return an Arrow array of booleans, which are bits there, without nulls as a flat array."""
+    """Return an Arrow array of booleans, stored as bits, without nulls as a flat array."""
     return numbers(values.cast(pa.uint8())).view(np.bool_)
 
 

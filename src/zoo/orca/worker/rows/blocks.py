@@ -1,8 +1,8 @@
-"""The order of a worker's rows: by the partition they came from, however they arrived.
+"""The order of a worker's rows: by their partition, not by their arrival.
 
 An exchange brings a worker one block of rows from each partition, in an order that depends on the
-network. Rows of one block keep theirs. So remembering where each block lies is enough to give a
-worker's rows the same order in every run and after every retry, and with it every batch.
+network. The rows of one block keep their order. So the position of each block is enough to give a
+worker the same rows in the same order, and the same batches, in every run and retry.
 """
 
 import os
@@ -21,7 +21,7 @@ class Blocks:
         self._rows = 0
 
     def add(self, origins: NDArray[np.int32]) -> None:
-        """Note the partitions that the next rows came from."""
+        """Note the partitions of the next rows."""
         changes = np.flatnonzero(origins[1:] != origins[:-1]) + 1
         for start in (0, *changes.tolist()) if len(origins) else ():
             origin = int(origins[start])
@@ -31,7 +31,7 @@ class Blocks:
         self._rows += len(origins)
 
     def save(self, path: str) -> None:
-        """Write the blocks in their order beside the rows' file, if they did not arrive in it."""
+        """Write the order of the blocks beside the rows' file, unless they arrived in order."""
         if self._origins != sorted(self._origins):
             ends = [*self._starts[1:], self._rows]
             order = np.argsort(self._origins, kind="stable")
@@ -39,14 +39,14 @@ class Blocks:
 
 
 def in_order(batches: list[pa.RecordBatch], path: str) -> list[pa.RecordBatch]:
-    """Return the rows of `batches`, those of the file at `path`, block by block in order."""
+    """Return the rows of `batches`, from the file at `path`, block by block in order."""
     if not os.path.exists(_beside(path)):
         return batches
     firsts = np.cumsum([0, *(batch.num_rows for batch in batches)])
     found = []
     for start, end in np.load(_beside(path)).T.tolist():
         number = int(np.searchsorted(firsts, start, "right")) - 1
-        while start < end:  # a block may reach over several batches
+        while start < end:  # a block may span several batches
             stop = min(end, int(firsts[number + 1]))
             found.append(batches[number].slice(start - int(firsts[number]), stop - start))
             start, number = stop, number + 1

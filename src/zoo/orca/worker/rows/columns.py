@@ -1,7 +1,6 @@
 """One Arrow column taken apart: its innermost values, its lists' lengths, its nulls.
 
-Looking at a good column costs a few calls for each batch; only a column with a fault is looked at
-row by row.
+A good column costs a few calls for each batch. Only a faulty column is read row by row.
 """
 
 from collections.abc import Iterator
@@ -27,9 +26,9 @@ class Parts:
     Parameters
     ----------
     values : pa.Array
-        The innermost values of all rows; null lists have none.
+        The innermost values of all rows. Null lists have none.
     lengths : tuple of array
-        For each nesting level, the lengths of all lists that are there.
+        For each nesting level, the lengths of all non-null lists.
     has_nulls : bool
         Whether anything is null, at any level.
     """
@@ -40,7 +39,7 @@ class Parts:
 
     @property
     def shape(self) -> tuple[int | None, ...] | None:
-        """The one shape of all rows, a length None where there is no list; None: they differ."""
+        """The one shape of all rows, with None for a missing list; None if shapes differ."""
         shape: list[int | None] = []
         for lengths in self.lengths:
             first = int(lengths[0]) if len(lengths) else None
@@ -71,14 +70,14 @@ def to_numpy(values: pa.Array, dtype: str) -> NDArray[Any]:
 
 
 def null_rows(array: pa.Array, depth: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the rows that are null, and the other rows that have a null inside."""
+    """Return the null rows, and the other rows that have a null inside."""
     found = [rows[booleans(level.is_null())] for level, rows in _levels(array, depth)]
     outer = found[0]
     return outer, np.unique(np.concatenate(found[1:])) if depth else found[0][:0]
 
 
 def rows_by_length(array: pa.Array, depth: int, level: int) -> dict[int, tuple[int, int]]:
-    """Return, for each length of lists at a nesting level, how many rows have it, and the first."""
+    """For each list length at a nesting level, return the number of rows and the first one."""
     lists, rows = list(_levels(array, depth))[level]
     rows, lengths = rows[booleans(lists.is_valid())], numbers(lists.drop_null().value_lengths())
     # A row counts once for a length, however many of its lists have it.
@@ -99,7 +98,7 @@ def show_row(columns: list[pa.Array], specs: tuple[ColumnSpec, ...], row: int, f
 
 
 def _show_column(value: pa.Scalar, spec: ColumnSpec) -> str:
-    """Return a column's value with its name; of a stack the columns, those that are null first."""
+    """Show a column's value with its name; for a stack show its columns, null ones first."""
     if not spec.parts or not value.is_valid or len(value.values) != len(spec.parts):
         return f"{spec.name!r}: {_show(value)}"
     pairs = zip(spec.parts, value.values, strict=True)
@@ -129,5 +128,5 @@ def _show(value: pa.Scalar) -> str:
     if isinstance(python, str):
         cut = len(python) > _SHOWN_CHARACTERS
         return repr(python[:_SHOWN_CHARACTERS] + "..." if cut else python)
-    # As a float32 it has few digits, as a Python float all those of its binary value.
+    # A float32 has few digits; a Python float would show all those of its binary value.
     return str(np.float32(python)) if pa.types.is_float32(value.type) else repr(python)

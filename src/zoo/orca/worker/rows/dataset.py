@@ -1,4 +1,4 @@
-"""Rows as numpy arrays: those of a spooled file, mapped, and those of one batch."""
+"""Rows as numpy arrays: from a spooled file, mapped, and from one batch."""
 
 import os
 from collections.abc import Callable
@@ -32,25 +32,25 @@ def open_rows(
     spec: FeatureSpec,
     move: Callable[[list[pa.RecordBatch]], list[pa.RecordBatch]] = lambda batches: batches,
 ) -> dict[str, NDArray[Any]]:
-    """Return the rows of a file that `zoo.orca.worker.rows.spool.Spool` wrote, and take it over.
+    """Return the rows of a file that `zoo.orca.worker.rows.spool.Spool` wrote, and own the file.
 
-    A file of several batches is put together anew and removed, so that rows are not on the disk
-    twice while they are worked with; it is opened once.
+    A file of several batches is rewritten and removed, so that its rows are not on disk twice
+    during the job. It is opened once.
 
     Parameters
     ----------
     path : str
     spec : FeatureSpec
-        With every length of arrays filled in.
+        With every array length filled in.
     move : callable
-        Takes the file's rows in their order, returns those that this worker is to have.
+        Takes the file's rows in order and returns this worker's rows.
 
     Returns
     -------
     dict of str to array
         By the user's column names, of shape (rows, *row shape), read-only. Numbers are mapped, not
-        read: memory does not bound them. Strings are object arrays of bytes, all of them in memory
-        whatever the data budget says: turn large columns of strings into numbers with Spark.
+        read, so memory does not limit them. Strings are object arrays of bytes, all in memory
+        whatever the data budget is: turn large columns of strings into numbers with Spark.
     """
     with pa.memory_map(path) as source:
         reader = pa.ipc.open_file(source)
@@ -59,7 +59,7 @@ def open_rows(
     rows = sum(batch.num_rows for batch in batches)
     flat = _one_after_another(batches, spec, f"{path}.columns")
     if len(batches) > 1:
-        os.remove(path)  # what is still mapped of it goes with the last array that needs it
+        os.remove(path)  # the last array that is mapped from it keeps its data alive
     return {
         column.name: values.reshape(rows, *(length or 0 for length in column.shape))
         for column, values in zip(spec.columns, flat, strict=True)
@@ -72,7 +72,7 @@ def batch_columns(batch: pa.RecordBatch, spec: FeatureSpec) -> dict[str, NDArray
     Raises
     ------
     DataError
-        If values are null, or arrays differ in length; names the column and a row.
+        If values are null, or array lengths differ. The message names the column and a row.
     """
     columns = [batch.column(index) for index in range(len(spec.columns))]
     return {
@@ -86,8 +86,8 @@ def _one_after_another(
 ) -> list[NDArray[Any]]:
     """Return each column's innermost values in one array.
 
-    One batch is used as it is mapped. Of several, a column is in as many places: numbers are put
-    together in the file `scratch`, which is mapped in turn, so that memory does not bound them.
+    One batch is used as it is mapped. Several batches are joined: numbers go into the file
+    `scratch`, which is mapped in turn, so memory does not limit them.
     """
     if len(batches) == 1:
         return [_stored(batches[0], index, c.dtype) for index, c in enumerate(spec.columns)]
@@ -111,7 +111,7 @@ def _one_after_another(
 def _stored(batch: pa.RecordBatch, index: int, dtype: str) -> NDArray[Any]:
     values = batch.column(index)
     if isinstance(values, pa.FixedSizeListArray):
-        values = values.flatten()  # and not .values, which knows nothing of slices
+        values = values.flatten()  # not .values, which ignores slices
     if dtype == "string":
         return to_numpy(values, dtype)
     return numbers(values).view(_NUMPY[dtype])
@@ -152,7 +152,7 @@ def _batch_column(
 
 
 def _ragged(index: int, columns: list[pa.Array], specs: tuple[ColumnSpec, ...]) -> str:
-    """Say which lengths the arrays of a column have, at the outermost level where they differ."""
+    """Say which lengths a column's arrays have, at the outermost level where they differ."""
     column, depth = specs[index], len(specs[index].shape)
     for level in range(depth):
         lengths = rows_by_length(columns[index], depth, level)

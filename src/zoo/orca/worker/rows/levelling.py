@@ -1,9 +1,9 @@
-"""Moves the few rows that make workers unequal, once they are spooled.
+"""Moves the few rows that make workers unequal, after they are spooled.
 
-`zoo.orca.wire.levelling` says which.
+`zoo.orca.wire.levelling` decides which rows move.
 
-Every rank gets all rows that are given, its own part of which it takes: of rows that were placed at
-random these are as many as the square root of what a worker has, however many that is.
+Every rank receives all moved rows and keeps its own. Rows were placed at random, so their number is
+the square root of a worker's rows, however many that is.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,7 +17,7 @@ from zoo.orca.worker.collective.protocol import Collective
 def level(
     batches: list[pa.RecordBatch], counts: tuple[int, ...], collective: Collective
 ) -> list[pa.RecordBatch]:
-    """Return this rank's rows after the move; on all ranks in the same order of calls.
+    """Return this rank's rows after the move; all ranks call it in the same order.
 
     Parameters
     ----------

@@ -1,11 +1,11 @@
 """A worker's rows, written to one Arrow IPC file for each data set as they arrive.
 
-A file holds the columns by position (``c0``, ``c1``, ...) in the form in which they are mapped
-again without a copy: booleans as bytes, arrays flat in lists of one fixed size. Rows that fit in
-one block are one record batch.
+A file holds the columns by position (``c0``, ``c1``, ...), in a form that can be mapped without a
+copy: booleans as bytes, arrays flat in lists of one fixed size. Rows that fit in one block are one
+record batch.
 
-Faults in the rows do not stop the spooling: all rows are looked at, so that the error can say how
-many are concerned. From the first fault on, nothing more is written.
+A faulty row does not stop the spooling. All rows are checked, so the error can say how many are
+faulty. After the first fault, nothing more is written.
 """
 
 import os
@@ -21,9 +21,9 @@ from zoo.orca.worker.rows.arrays import numbers
 from zoo.orca.worker.rows.blocks import Blocks
 from zoo.orca.worker.rows.columns import Parts, null_rows, rows_by_length, show_row, take_apart
 
-#: Rows are held in memory until they are so many bytes, then written as one record batch.
+#: Bytes of rows held in memory before they are written as one record batch.
 BLOCK_BYTES = 64 << 20
-#: Different lengths that are counted one by one, for each column.
+#: How many different lengths are counted one by one, for each column.
 _COUNTED = 64
 
 _STORED = {
@@ -44,7 +44,7 @@ class Spool:
         Where the files go.
     spec : FeatureSpec
     validate : bool
-        Whether a column after those of `spec` tells validation rows (true) from training rows.
+        Whether the column after those of `spec` marks validation rows (true).
     """
 
     def __init__(self, directory: str, spec: FeatureSpec, validate: bool) -> None:
@@ -72,11 +72,11 @@ class Spool:
             self._validation.add(batch.filter(marker))
 
     def finish(self) -> Spooled:
-        """Close the files and tell what was found."""
+        """Close the files and return the findings."""
         sets = [self._train] if self._validation is None else [self._train, self._validation]
         for data in sets:
             data.close()
-        # The task waits for its child from now on, perhaps for hours, and needs none of it.
+        # The task now waits for its child, perhaps for hours, and needs none of this memory.
         pa.default_memory_pool().release_unused()
         train, *validation = (DataSet(data.rows, data.path) for data in sets)
         return Spooled(
@@ -92,16 +92,16 @@ _Key = tuple[int, str, int, int]
 
 @dataclass(slots=True)
 class _Tally:
-    """How many rows show one thing, and one of them."""
+    """The number of rows with one fault, and one example."""
 
     rows: int
     example: str
 
 
 class _DataSet:
-    """The rows of one data set: looked at, then written.
+    """The rows of one data set: checked, then written.
 
-    `origin` is where a batch has the partitions that its rows came from, if they were exchanged.
+    `origin` is the column with the partitions of a batch's rows, if they were exchanged.
     """
 
     def __init__(self, path: str, name: str, specs: tuple[ColumnSpec, ...], origin: int) -> None:
@@ -118,7 +118,7 @@ class _DataSet:
         self._faulty = False
 
     def add(self, batch: pa.RecordBatch) -> None:
-        """Look at the rows of a batch and write them unless a fault was found."""
+        """Check the rows of a batch, and write them unless a fault was found."""
         if not batch.num_rows:
             return
         self.rows += batch.num_rows
@@ -132,12 +132,12 @@ class _DataSet:
             self._file.add([part.values for part in parts], batch.num_rows, self._shapes)
 
     def close(self) -> None:
-        """Write what is held back and close the file."""
+        """Write what is still buffered and close the file."""
         self._file.close()
         self._blocks.save(self.path)
 
     def findings(self) -> list[Finding]:
-        """Return what was found so far."""
+        """Return the findings so far."""
         return [
             Finding(
                 column=self._specs[index].name,
@@ -195,7 +195,7 @@ class _DataSet:
 
 
 class _BlockFile:
-    """An Arrow IPC file of few large record batches, made of many small ones."""
+    """An Arrow IPC file of a few large record batches, made of many small ones."""
 
     def __init__(self, path: str, specs: tuple[ColumnSpec, ...]) -> None:
         self._path = path
@@ -210,7 +210,7 @@ class _BlockFile:
     def add(
         self, values: list[pa.Array], rows: int, shapes: list[tuple[int | None, ...] | None]
     ) -> None:
-        """Take the innermost values of some rows that have those shapes."""
+        """Take the innermost values of some rows with those shapes."""
         if not self._sizes:
             self._sizes = [_size(shape) for shape in shapes]
         for held, array in zip(self._held, values, strict=True):
@@ -221,7 +221,7 @@ class _BlockFile:
             self._write()
 
     def close(self) -> None:
-        """Write what is held; a file without rows is a file too."""
+        """Write what is buffered; a file without rows is a file too."""
         if self._rows:
             self._write()
         self._open().close()
@@ -254,7 +254,7 @@ def _stored_type(spec: ColumnSpec, size: int) -> pa.DataType:
 
 
 def _size(shape: tuple[int | None, ...] | None) -> int:
-    """Return the innermost values of one row; of a scalar, which has no shape here, one."""
+    """Return the number of innermost values in one row; 1 for a scalar, which has no shape here."""
     size = 1
     for length in shape or ():
         size *= length or 0

@@ -1,8 +1,8 @@
-"""Steps in the plan's order, a few at a time, gathered from columns that may be mapped files.
+"""Steps in the plan's order, gathered a few at a time from columns that may be mapped files.
 
-A framework's loop takes one step after another; to gather each one by itself would cost more than
+A framework's loop takes one step after another, and gathering each one alone would cost more than
 many a step. So rows are gathered for several steps at once, as one array per column of the shape
-(steps, rows of a step, *row shape), and a step is a slice of it.
+(steps, rows of a step, *row shape). A step is a slice of it.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -16,21 +16,21 @@ from zoo.orca.wire.plan import Plan, global_rows
 Int64 = NDArray[np.int64]
 Arrays = Mapping[str, NDArray[Any]]
 
-#: Enough steps that gathering them costs little for each; few enough to come in time.
+#: Enough steps that gathering costs little for each; few enough to be ready in time.
 _CHUNK_STEPS = 64
-#: Some of a processor's cache: chunks are written once and read once.
+#: A part of a processor's cache, because chunks are written once and read once.
 _CHUNK_BYTES = 4 << 20
 
 
 class Chunk(NamedTuple):
-    """Some steps in a row of one rank.
+    """Some consecutive steps of one rank.
 
     Parameters
     ----------
     arrays : dict of str to array of shape (steps, most, *row shape)
     rows : array of shape (steps,)
-        This rank's rows of each step. Where they are fewer than `most`, the array is filled up
-        with some row; a step without any has one row all the same, which does not count.
+        This rank's rows of each step. If a step has fewer than `most`, some row fills up the array.
+        A step without rows still has one row, which does not count.
     of : array of shape (steps,)
         All ranks' rows of each step.
     """
@@ -48,14 +48,14 @@ class Steps:
     plan : Plan
     rank : int
     columns : dict of str to array
-        This rank's rows; at least one, even if it stands for none.
+        This rank's rows; at least one, even if it is a placeholder.
     shape : callable
-        Turns gathered columns into the arrays that the model takes, row by row.
+        Turns gathered columns into the model's arrays, row by row.
 
     Attributes
     ----------
     is_ragged : bool
-        Whether this rank's rows differ from step to step, apart from a pass's last one.
+        Whether this rank's rows differ between steps, apart from a pass's last one.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Steps:
         self._order = self._ends = np.empty(0, np.int64)
 
     def sample(self) -> dict[str, NDArray[Any]]:
-        """Return the first two rows, or what there is, in their final shapes."""
+        """Return the first two rows, or fewer, in their final shapes."""
         return self._shape({name: values[:2] for name, values in self._columns.items()})
 
     def take(self, start: int, count: int) -> Iterator[Chunk]:
@@ -100,7 +100,7 @@ class Steps:
             yield Chunk(self._gather(order, rows), rows, of)
 
     def _next_steps(self, most: int) -> int:
-        """Return how many steps may share a chunk: where it is not ragged, those of equal rows."""
+        """Return how many steps may share a chunk; if not ragged, steps of equal row counts."""
         if self.is_ragged:
             return most
         rows = np.diff(self._ends[:most], prepend=0)

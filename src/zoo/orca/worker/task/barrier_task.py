@@ -1,8 +1,8 @@
 """The barrier task: rendezvous, spool, child, result rows.
 
-A task never raises for what goes wrong on its worker. It returns the failure as a row, like any
-other result. So the stage ends once and whole, Spark does not retry what would fail again, and the
-driver can tell cause from consequence. Only a lost executor is left to Spark, which alone sees it.
+A task never raises for an error on its worker. It returns the failure as a row, like any other
+result. So the stage ends once as a whole, Spark does not retry a permanent failure, and the driver
+can tell cause from consequence. Only a lost executor is left to Spark, because only Spark sees it.
 """
 
 import os
@@ -38,7 +38,7 @@ from zoo.orca.worker.task.rendezvous import Rendezvous
 from zoo.orca.worker.task.reporting import Reporter
 from zoo.orca.worker.temporary import local_directory
 
-#: The rows a task returns: a message first, then the pieces of the state, if any.
+#: A task's result rows: first a message, then the pieces of the state, if any.
 RESULT_SCHEMA = "rank int, piece int, header string, payload binary"
 _ARROW_SCHEMA = pa.schema(
     [
@@ -52,25 +52,25 @@ _ARROW_SCHEMA = pa.schema(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskOptions:
-    """What every task of a stage is told beside its job.
+    """What every task of a stage receives beside its job.
 
     Parameters
     ----------
     secret : bytes
-        Known to the tasks of this stage and nobody else.
+        Known only to the tasks of this stage.
     report_to : ReportTo or None
         Where progress goes.
     heartbeat : float
         Seconds of silence after which a child counts as frozen.
     connect_timeout : float
-        Seconds in which all peers must have met.
+        Seconds within which all peers must have connected.
     executor_cores : int
-        Cores of one executor where the cluster says so, else 0: all cores of the host.
+        Cores of one executor if the cluster says so, else 0: all cores of the host.
     log_to_driver : bool
     cpu_binding : bool
         Whether each worker keeps to its own cores.
     workers : int
-        Tasks that the stage must have; 0: any number.
+        The number of tasks that the stage must have; 0: any number.
     """
 
     secret: bytes
@@ -110,8 +110,8 @@ class _Task:
         gather, attempt = context.allGather, context.taskAttemptId()
         self._rendezvous = Rendezvous(gather, self._reporter, attempt, len(self._places))
         self._introduced: _ChildRendezvous | None = None
-        # Made only when the child knows of it: Spark may kill this process at any time, and then it
-        # is the child that removes it.
+        # Made only when the child knows of it. Spark may kill this process at any time, and then
+        # the child removes the directory.
         self._directory = os.path.join(local_directory(), f"orca-{secrets.token_hex(8)}")
 
     def run(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -133,7 +133,7 @@ class _Task:
 
     def _run_child(self, batches: Iterator[pa.RecordBatch]) -> tuple[Child, Outcome]:
         if len(self._places) < self._options.workers:
-            # Spark has kept another worker's word of an attempt that it has begun again since.
+            # Spark kept another worker's message from an attempt that it has since restarted.
             error = PeerLostError(f"Spark runs {len(self._places)} workers alone")
             raise _ChildFailed(replace(self._failure(error), incomplete=True))
         child = children.acquire(self._checked_environment())
@@ -183,7 +183,7 @@ class _Task:
         began = time.perf_counter()
         for batch in batches:
             spool.add(batch)
-            if child.failed:  # a framework that is not there need not wait for all rows
+            if child.failed:  # a missing framework need not wait for all rows
                 break
         spooled = spool.finish()
         moved = time.perf_counter() - began
@@ -235,7 +235,7 @@ class _Task:
         try:
             return self._environment()
         except DeviceError as error:
-            # The others wait to hear of every task.
+            # The others wait to hear from every task.
             self._rendezvous.meet(None, lambda addresses: None)
             raise DeviceError(f"rank {self._rank} on {self._host}: {error}") from error
 
@@ -248,7 +248,7 @@ class _Task:
         }
 
     def _cpus(self) -> tuple[int, ...]:
-        """Return the processors that are this worker's own; none: it shares them all."""
+        """Return the processors of this worker alone; none if it shares them all."""
         if not self._options.cpu_binding:
             return ()
         cpus = usable_processors()
@@ -258,7 +258,7 @@ class _Task:
 
 
 class _ChildFailed(Exception):
-    """The child reported a failure, or its end was found to be one."""
+    """The child reported a failure, or it ended in one."""
 
     def __init__(self, failure: Failure) -> None:
         super().__init__(failure.message)
@@ -276,7 +276,7 @@ class _ChildRendezvous:
         self._thread.start()
 
     def end(self) -> None:
-        """Return once the peers' addresses are with the child; raise what went wrong here."""
+        """Return once the child has the peers' addresses; raise any error of this thread."""
         self._told.wait()
         if self._error is not None:
             raise self._error
@@ -288,13 +288,13 @@ class _ChildRendezvous:
     def _run(self) -> None:
         try:
             self._rendezvous.meet(self._listening(), self._tell)
-        except Exception as error:  # whatever Spark's own calls raise must reach the task
+        except Exception as error:  # any error of Spark's own calls must reach the task
             self._error = self._error or error
         finally:
             self._told.set()
 
     def _listening(self) -> Address | None:
-        """Return where the child listens; None, and the error kept, if it did not come up."""
+        """Return the child's listening address; None, with the error kept, if it did not start."""
         try:
             listening = self._child.wait(Listening, Failure, heartbeat=self._options.heartbeat)
         except OrcaError as error:
@@ -306,7 +306,7 @@ class _ChildRendezvous:
         return listening.address
 
     def _tell(self, addresses: Sequence[Address | None]) -> None:
-        if None in addresses and len(addresses) > 1:  # a worker alone need not listen
+        if None in addresses and len(addresses) > 1:  # a single worker need not listen
             missing = PeerLostError(f"rank {addresses.index(None)} did not come up")
             self._error = self._error or missing
         else:

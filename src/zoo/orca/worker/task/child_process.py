@@ -1,9 +1,8 @@
-"""The task's side of its child process: start, reuse, stop; its log, its heartbeat, its death.
+"""The task's side of its child process: start, reuse, stop, log, heartbeat and death.
 
-A child outlives its task and serves the next one of the same Spark Python worker, because a
-framework's import costs seconds. The one warm child of this Python worker is held in a module's
-variable: Spark reuses Python workers, so the variable is there for the next task. The child dies
-with this process, because then its standard input closes.
+A child outlives its task and serves the next one of the same Spark Python worker, because importing
+a framework takes seconds. Spark reuses Python workers, so a module's variable keeps the one warm
+child for the next task. The child dies with this process, because its standard input closes.
 """
 
 import atexit
@@ -33,11 +32,11 @@ from zoo.orca.worker.pipes import END_OF_LOG, PIPE_BYTES, Sender, receive
 
 _LOG_LINES = 40
 _STOP_SECONDS = 5.0
-#: A process of the user's that a job started may hold up the child's output.
+#: Seconds to wait: a user's process that a job started may hold the child's output open.
 _LOG_SECONDS = 1.0
-#: Lets glibc's malloc keep what a training step frees. Left to itself it may give the same few
-#: hundred kilobytes back to the kernel and fetch them anew in every step: a thousand page faults a
-#: step of the quick start's model, a third of its time. Other C libraries read none of this.
+#: Makes glibc's malloc keep the memory that a training step frees. By default it may return and
+#: refetch the same few hundred kilobytes in every step. For the quick start's model this is a
+#: thousand page faults a step, a third of its time. Other C libraries ignore these variables.
 _KEEP_MEMORY = {
     "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
     "MALLOC_TRIM_THRESHOLD_": str(512 << 20),
@@ -71,14 +70,15 @@ class Child:
         self._temporary = temporary.make_directory()
         read_end, write_end = os.pipe()
         self._process = subprocess.Popen(
-            # Without -P the current directory would come first: a user's random.py is not Python's.
+            # Without -P the current directory would come first, and a user's random.py would hide
+            # Python's.
             [sys.executable, "-P", "-m", "zoo.orca.worker.child", str(write_end)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             pass_fds=(write_end,),
             env=_environment(environment) | temporary.environment(self._temporary),
-            # Ctrl-C on the driver's terminal must reach the driver alone.
+            # Ctrl-C on the driver's terminal must reach only the driver.
             start_new_session=True,
         )
         os.close(write_end)
@@ -105,7 +105,7 @@ class Child:
         return self._process.poll() is None
 
     def send(self, message: ToChild) -> None:
-        """Send a message; a dead child is noticed by the next `wait`, not here."""
+        """Send a message; the next `wait` notices a dead child, not this call."""
         try:
             self._sender.send(message)
         except OSError:
@@ -117,13 +117,13 @@ class Child:
         Parameters
         ----------
         heartbeat : float
-            Seconds without any sign of life after which the child counts as frozen.
+            Seconds without any message after which the child counts as frozen.
 
         Raises
         ------
         WorkerDiedError, WorkerFrozenError
         MessageError
-            If the child, or something it has started, wrote what is no message.
+            If the child, or a process it started, wrote bytes that are not a message.
         """
         self._last_beat = max(self._last_beat, time.monotonic() - heartbeat / 2)
         while True:
@@ -147,7 +147,7 @@ class Child:
                 return cast("M | N", message)
 
     def renew(self) -> None:
-        """Forget what the last job left behind."""
+        """Forget the last job's leftovers."""
         self.log.clear()
         self._log_ended.clear()
         self.failed = False
@@ -156,7 +156,7 @@ class Child:
                 self._messages.get_nowait()
 
     def last_words(self) -> tuple[str, ...]:
-        """Return the last lines of a job that failed, once they are all there."""
+        """Return the last lines of a failed job, once they have all arrived."""
         self._log_ended.wait(_LOG_SECONDS)
         return tuple(self.log)
 
@@ -171,7 +171,7 @@ class Child:
         temporary.remove_directory(self._temporary)
 
     def kill(self) -> None:
-        """Kill the child at once, whatever it does, and everything it started."""
+        """Kill the child at once, and everything it started."""
         try:
             os.killpg(self._process.pid, signal.SIGKILL)
         except ProcessLookupError:
@@ -182,11 +182,11 @@ class Child:
         temporary.remove_directory(self._temporary)
 
     def _hang_up(self) -> None:
-        with contextlib.suppress(OSError):  # what was not read any more
+        with contextlib.suppress(OSError):  # the unread rest
             cast("IO[bytes]", self._process.stdin).close()
 
     def _join(self) -> None:
-        # Each ends with its pipe. A process that the child left behind may hold one open.
+        # Each thread ends with its pipe. A process that the child left behind may hold one open.
         for thread in self._threads:
             thread.join(1.0)
 
@@ -201,7 +201,7 @@ class Child:
                     elif not isinstance(message, Beat):
                         self.failed = self.failed or isinstance(message, Failure)
                         self._messages.put(message)
-        except MessageError as error:  # where the next message begins is not known any more
+        except MessageError as error:  # the start of the next message is no longer known
             end = error
         self.failed = True
         self._messages.put(end)
@@ -210,7 +210,7 @@ class Child:
         with cast("IO[bytes]", self._process.stdout) as stream:
             for raw in stream:
                 line = raw.decode(errors="replace").rstrip()
-                if line.endswith(END_OF_LOG):  # what comes before it lacked an end of line
+                if line.endswith(END_OF_LOG):  # the text before it lacked an end of line
                     self._log_ended.set()
                     line = line.removesuffix(END_OF_LOG)
                     if not line:
@@ -223,7 +223,7 @@ class Child:
     def _describe_death(self) -> str:
         code = self._process.wait()
         self._hang_up()
-        self._join()  # its last words may still be in the pipe
+        self._join()  # its last messages may still be in the pipe
         if code >= 0:
             return f"the worker's process ended by itself with exit code {code}"
         name = signal.Signals(-code).name
@@ -238,7 +238,7 @@ class Child:
 
 
 def acquire(environment: dict[str, str]) -> Child:
-    """Return the warm child if it was started with the same environment, else a new one."""
+    """Return the warm child if it has the same environment, else a new one."""
     global _warm
     child, _warm = _warm, None
     if child is not None and child.alive and child.environment == environment:
@@ -270,24 +270,24 @@ def _stop_warm() -> None:
 def _widen(pipe: int) -> None:
     command = getattr(fcntl, "F_SETPIPE_SZ", None)
     if command is not None:
-        with contextlib.suppress(OSError):  # a user may own only so many bytes of pipes
+        with contextlib.suppress(OSError):  # a user's pipes may only hold a limited number of bytes
             fcntl.fcntl(pipe, command, PIPE_BYTES)
 
 
 def _environment(extra: dict[str, str]) -> dict[str, str]:
-    # This package may have come with the job (a zip on sys.path), as may the user's own modules:
-    # the child looks where this process looks, this package first.
-    # Made absolute, because on executors it may be relative to where this process started.
+    # This package may have come with the job (a zip on sys.path), and so may the user's own
+    # modules. So the child searches where this process searches, this package first. Paths are made
+    # absolute, because on executors they may be relative to this process's start directory.
     root = str(Path(zoo.orca.__file__).absolute().parents[2])
     told = extra.get(LAST_PATHS, "").split(os.pathsep)
-    # The first of them is where the program lies, which a user's PYTHONPATH may name as well.
+    # The first one is the program's directory, which a user's PYTHONPATH may name as well.
     first, last = search_paths(sys.path, root, {os.getcwd(), told[0]})
     return {
         **_KEEP_MEMORY,
         **os.environ,
         "PYTHONPATH": os.pathsep.join(first),
         "PYTHONUNBUFFERED": "1",
-        # The context refuses to start a session in here (zoo.orca.context.places).
+        # The context refuses to start a session in the child (zoo.orca.context.places).
         "ZOO_ORCA_WORKER": "1",
         **extra,
         LAST_PATHS: os.pathsep.join([*filter(None, told), *last]),

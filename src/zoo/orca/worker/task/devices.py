@@ -1,11 +1,11 @@
-"""Which GPUs a worker's child sees: CUDA_VISIBLE_DEVICES, fixed before the child is started.
+"""The GPUs that a worker's child sees: CUDA_VISIBLE_DEVICES, fixed before the child starts.
 
-A framework looks at the variable once, when it first asks for a device, so it cannot be changed in
-a running child. That it is part of the child's environment also keeps a warm child from serving a
-task that was given other GPUs.
+A framework reads the variable once, when it first asks for a device, so it cannot change in a
+running child. It is part of the child's environment. So a warm child never serves a task with other
+GPUs.
 
-Spark gives addresses where it schedules GPUs. In local mode it does not; there the workers share
-out those that this process sees.
+Spark gives addresses where it schedules GPUs. In local mode it does not, so the workers divide the
+GPUs that this process sees.
 """
 
 import re
@@ -21,18 +21,18 @@ from zoo.orca.wire.processors import VISIBLE_GPUS
 
 _QUERY = ("nvidia-smi", "--query-gpu=index", "--format=csv,noheader")
 _QUERY_SECONDS = 20.0
-#: Set beside the devices, unless they are set already.
+#: Set beside the devices, unless already set.
 _BESIDE = {
-    # Addresses are nvidia-smi's, which counts in the order of the bus; CUDA counts by speed.
+    # Addresses are nvidia-smi's, which counts in bus order; CUDA counts by speed.
     "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
-    # A warm child that waits must leave the memory it does not use to the next task's child.
+    # A warm child that waits must leave unused memory to the next task's child.
     "TF_FORCE_GPU_ALLOW_GROWTH": "true",
     "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
 }
 
 
 def gpu_addresses() -> list[str]:
-    """Return the GPUs that Spark gave this task; none where Spark does not schedule them."""
+    """Return the GPUs that Spark gave this task; none if Spark does not schedule them."""
     context = TaskContext.get()
     given = context.resources().get("gpu") if context is not None else None
     return list(given.addresses) if given is not None else []
@@ -41,23 +41,23 @@ def gpu_addresses() -> list[str]:
 def device_environment(
     gpus: int, addresses: Sequence[str], place: int, inherited: Mapping[str, str]
 ) -> dict[str, str]:
-    """Return the variables that show a child its GPUs and no others; none if it asked for none.
+    """Return the variables that show a child only its GPUs; none if it asked for none.
 
     Parameters
     ----------
     gpus : int
-        How many the worker was promised.
+        How many GPUs the worker was promised.
     addresses : sequence of str
-        Those that Spark gave the task; none where Spark does not schedule GPUs.
+        The GPUs that Spark gave the task; none if Spark does not schedule GPUs.
     place : int
-        Number of this worker among those that share the host's GPUs, from 0.
+        This worker's number among those that share the host's GPUs, from 0.
     inherited : mapping
         This process's environment.
 
     Raises
     ------
     DeviceError
-        If there are fewer GPUs than were asked for; names the setting.
+        If there are fewer GPUs than were asked for. The message names the setting.
     """
     if not gpus:
         return {}
@@ -72,19 +72,19 @@ def device_environment(
 
 
 def given(addresses: Sequence[str], inherited: Mapping[str, str]) -> list[str]:
-    """Return Spark's addresses as CUDA's names, numbers counted within an inherited list.
+    """Return Spark's addresses as CUDA's names, with numbers counted within an inherited list.
 
     Raises
     ------
     DeviceError
-        If an address is not among those that the executor may use.
+        If the executor may not use one of the addresses.
     """
     there = _listed(inherited)
     if there is None or not all(address.isdecimal() for address in addresses):
         return list(addresses)
     if all(int(address) < len(there) for address in addresses):
         return [there[int(address)] for address in addresses]
-    if set(addresses) <= set(there):  # found by a script that does not heed the variable
+    if set(addresses) <= set(there):  # found by a script that ignores the variable
         return list(addresses)
     raise DeviceError(
         f"Spark gave this worker the GPUs {', '.join(addresses)}, and the executor may use only "
@@ -95,12 +95,12 @@ def given(addresses: Sequence[str], inherited: Mapping[str, str]) -> list[str]:
 
 
 def shared(gpus: int, place: int, inherited: Mapping[str, str]) -> list[str]:
-    """Return this worker's part of the GPUs that this process sees; one may serve several workers.
+    """Return this worker's part of the visible GPUs; one GPU may serve several workers.
 
     Raises
     ------
     DeviceError
-        If this process sees fewer than one worker needs.
+        If this process sees fewer GPUs than one worker needs.
     """
     there = _listed(inherited)
     seen = installed() if there is None else there
@@ -118,7 +118,7 @@ def shared(gpus: int, place: int, inherited: Mapping[str, str]) -> list[str]:
 
 
 def installed() -> list[str]:
-    """Return the numbers of this machine's GPUs, by the driver's tool or by its device files."""
+    """Return the numbers of this machine's GPUs, from the driver's tool or its device files."""
     if shutil.which(_QUERY[0]):
         try:
             asked = subprocess.run(
@@ -126,17 +126,17 @@ def installed() -> list[str]:
             )
             return asked.stdout.split()
         except (OSError, subprocess.SubprocessError):
-            return []  # the tool is there and finds no driver
+            return []  # the tool exists but finds no driver
     files = [path for path in Path("/dev").glob("nvidia*") if re.fullmatch(r"nvidia\d+", path.name)]
-    # In a container the files keep the host's numbers, and CUDA counts from 0.
+    # In a container the files keep the host's numbers, but CUDA counts from 0.
     return [str(number) for number in range(len(files))]
 
 
 def _listed(inherited: Mapping[str, str]) -> list[str] | None:
-    """Return the devices that an inherited variable lists; None where there is no variable."""
+    """Return the devices that an inherited variable lists; None without a variable."""
     if VISIBLE_GPUS not in inherited:
         return None
     listed = [name.strip() for name in inherited[VISIBLE_GPUS].split(",")]
-    # CUDA takes the list up to the first name that is none, such as -1.
+    # CUDA reads the list up to the first invalid name, such as -1.
     ends = next((i for i, name in enumerate(listed) if name in ("", "-1")), len(listed))
     return listed[:ends]

@@ -1,10 +1,10 @@
-"""How many threads a child starts: fixed in its environment, before any framework is imported."""
+"""How many threads a child starts: set in its environment, before any framework is imported."""
 
 
 def thread_environment(threads: int) -> dict[str, str]:
-    """Return the variables that give a child so many threads.
+    """Return the variables that set the child's number of threads.
 
-    OpenMP's is read by PyTorch and numpy's BLAS. NPROC is read by XLA's pool on CPUs, which would
-    otherwise have a thread for each processor that the child may use at that moment.
+    PyTorch and numpy's BLAS read OpenMP's variable. XLA's CPU pool reads NPROC. Without it, XLA
+    would start one thread for each processor that the child may use at that moment.
     """
     return {"OMP_NUM_THREADS": str(threads), "NPROC": str(threads)}

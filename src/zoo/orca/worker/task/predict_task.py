@@ -1,8 +1,8 @@
-"""The task of a lazy prediction: the batches of a partition through this Python worker's child.
+"""The task of a lazy prediction: sends a partition's batches to this Python worker's child.
 
-Spark's batches are small, and a model is called best with many rows: several batches go to the
-child together. While it computes, the task already takes the next ones from Spark and sends them,
-and Spark works on the rows that were answered.
+Spark's batches are small, but a model is called best with many rows. So several batches go to the
+child together. While the child computes, the task takes and sends the next ones, and Spark works on
+the answered rows.
 """
 
 import os
@@ -23,11 +23,10 @@ from zoo.orca.worker.task.devices import device_environment, gpu_addresses
 from zoo.orca.worker.task.environment import thread_environment
 from zoo.orca.worker.task.readers import forgive_gone_readers
 
-#: A group of batches is sent when it has so many rows or bytes, the columns that are only kept
-#: counted too.
+#: A group of batches is sent when it reaches this many rows or bytes, kept columns included.
 _GROUP_ROWS = 1 << 16
 _GROUP_BYTES = 16 << 20
-#: Groups that may be under way when another one is sent.
+#: Groups that may be in progress when another one is sent.
 _AHEAD = 1
 
 Group = list[pa.RecordBatch]
@@ -45,7 +44,7 @@ def make_predict_task(
     kept : int
         How many of the first columns of each batch are passed on.
     inputs : sequence of int
-        Where the model's columns are, in the order of the job's.
+        The positions of the model's columns, in the job's order.
     heartbeat : float
         Seconds of silence after which the child counts as frozen.
     """
@@ -59,14 +58,15 @@ def make_predict_task(
                     child = _start(pickle.loads(job), job, heartbeat)
                     calls = _Calls(child, kept, inputs, heartbeat)
                 calls.ask(group)
-                # The first batch is answered before another is taken: limit() often wants no more.
+                # The first batch is answered before another is taken, because limit() often wants
+                # no more.
                 while calls.waiting > (_AHEAD if number else 0):
                     yield from calls.answer()
             while calls is not None and calls.waiting:
                 yield from calls.answer()
         except OrcaError:
-            # Above what went wrong Spark would print the frames of this file. The Python worker
-            # ends with its error, so no other function's are hidden.
+            # Otherwise Spark would print this file's frames above the error. The Python worker ends
+            # with its error, so no other function's frames are hidden.
             os.environ["SPARK_HIDE_TRACEBACK"] = "1"
             raise
         finally:
@@ -77,7 +77,7 @@ def make_predict_task(
 
 
 def grouped(batches: Iterator[pa.RecordBatch]) -> Iterator[Group]:
-    """Yield the batches in groups: one, two, four, ..., each within `_GROUP_ROWS` and bytes."""
+    """Yield the batches in groups of one, two, four, ..., each within `_GROUP_ROWS` and bytes."""
     group: Group = []
     rows = size = 0
     most = 1
@@ -98,18 +98,18 @@ def grouped(batches: Iterator[pa.RecordBatch]) -> Iterator[Group]:
 
 
 class _Calls:
-    """What a task has asked of its child and not been answered yet, in order."""
+    """The task's unanswered requests to its child, in order."""
 
     def __init__(self, child: Child, kept: int, inputs: Sequence[int], heartbeat: float) -> None:
         self._child, self._heartbeat = child, heartbeat
         self._columns, self._inputs = list(range(kept)), list(inputs)
         self._kept: deque[Group] = deque()
-        # False while something went wrong: the child may hold half a message, or no life.
+        # False after an error: the child may be dead or hold half a message.
         self._clean = True
 
     @property
     def waiting(self) -> int:
-        """Groups that are under way."""
+        """The number of groups in progress."""
         return len(self._kept)
 
     def ask(self, group: Group) -> None:
@@ -137,8 +137,8 @@ class _Calls:
     def end(self) -> None:
         """Keep the child for the next task if it is as good as new.
 
-        An action like limit() ends a task between two batches. Where others are under way nobody
-        waits for them: Spark ends the Python worker of such a task too.
+        An action like limit() ends a task between two batches. Groups in progress are not awaited,
+        because Spark ends the Python worker of such a task too.
         """
         if self._clean and not self._kept:
             self._child.send(End())
@@ -167,7 +167,8 @@ def _devices(gpus: int) -> dict[str, str]:
     """Return the variables that show this task's GPUs to the child."""
     if not gpus:
         return {}
-    # Without Spark's word the choice holds for this Python worker: a warm child serves its tasks.
+    # If Spark does not schedule GPUs, this Python worker keeps its choice: a warm child serves its
+    # tasks.
     return device_environment(gpus, gpu_addresses(), os.getpid(), os.environ)
 
 

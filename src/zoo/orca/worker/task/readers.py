@@ -1,9 +1,9 @@
-"""A task whose reader has gone: it wants no more rows, and that is no error.
+"""A task whose reader is gone: it wants no more rows, and that is not an error.
 
 An action like ``limit(5)`` ends a task between two batches, and so does cancelling a job. Spark
-closes its side of the socket, and pyspark's daemon, which forks the Python workers, prints a
-traceback on the program's terminal when a worker cannot write to it what is left in a buffer. The
-worker ends either way.
+then closes its side of the socket. pyspark's daemon, which forks the Python workers, prints a
+traceback on the program's terminal when a worker cannot flush its buffer. The worker ends either
+way.
 """
 
 import sys
@@ -12,10 +12,10 @@ from typing import Any
 
 
 class _ForgivingTraceback:
-    """Stands in for the module `traceback` in pyspark's daemon."""
+    """Replaces the module `traceback` in pyspark's daemon."""
 
     def print_exc(self, *arguments: Any, **more: Any) -> None:
-        """Print what is wrong, unless it is that nobody reads any more."""
+        """Print the traceback, unless the error is that the reader is gone."""
         if not isinstance(sys.exception(), (BrokenPipeError, ConnectionResetError)):
             traceback.print_exc(*arguments, **more)
 
@@ -24,7 +24,7 @@ class _ForgivingTraceback:
 
 
 def forgive_gone_readers() -> None:
-    """Let this Python worker of Spark's end without a word where its reader has gone."""
+    """Let this Spark Python worker end silently if its reader is gone."""
     daemon = sys.modules["__main__"]
     name = getattr(getattr(daemon, "__spec__", None), "name", None)
     if name == "pyspark.daemon" and getattr(daemon, "traceback", None) is traceback:

@@ -1,15 +1,15 @@
 """How the tasks of a stage learn where each other's children listen.
 
-Two ways lead there. The driver, on the line that carries progress, answers as soon as it has heard
-of all. Spark's `allGather` needs no such line, but looks for its answer once a second, and a task
-must not end before it is read: a job over few rows would wait for little else.
+There are two ways. The driver answers over the progress connection as soon as it has heard from all
+tasks. Spark's `allGather` needs no such connection, but polls once a second, and a task must not
+end before it has the answer. So a job over few rows would mostly wait.
 
-All tasks enter the `allGather`, or none does: one that never comes is waited for by all others. So
-the driver decides for all. Its answer goes to everyone at once and says whether to enter; and it
-says yes if any task has asked for it before. A task asks when the answer is long in coming, because
-another may have no line and be waiting in the `allGather` already; a task without a line enters it
-by itself. If a line breaks between the driver's answer and the task, that task alone enters, and
-the others miss its child within their limit for connecting: an error, and no hang.
+All tasks enter the `allGather`, or none does, because each waits for all others. So the driver
+decides for all. Its answer goes to every task at once and says whether to enter: yes if any task
+asked. A task asks when the answer takes long, because another task may have no connection and be
+waiting in the `allGather` already. A task without a connection enters by itself. If a connection
+breaks before the answer arrives, that task alone enters. The other children then fail to connect to
+its child within their limit: an error, not a hang.
 """
 
 import threading
@@ -20,10 +20,10 @@ from zoo.orca.wire.messages.line import GATHERED, Met
 from zoo.orca.wire.messages.pipe import Address, Listening
 from zoo.orca.worker.task.reporting import Reporter
 
-#: Seconds until a task asks for the `allGather`. Children rarely start further apart than that, and
-#: where they do, the second in the `allGather` passes beside the training.
+#: Seconds until a task asks for the `allGather`. Children rarely start further apart. If they do,
+#: the second in the `allGather` overlaps with the training.
 _PATIENCE: Final = 2.0
-#: Seconds in which a driver that is well has answered.
+#: Seconds within which a healthy driver has answered.
 _LIMIT: Final = 10.0
 
 #: Takes the addresses of all ranks, by rank.
@@ -31,15 +31,15 @@ Tell = Callable[[Sequence[Address | None]], None]
 
 
 class Rendezvous:
-    """One task's part in the meeting.
+    """One task's part in the rendezvous.
 
     Parameters
     ----------
     all_gather : callable
-        Spark's: takes this task's text, returns those of all, by rank.
+        Spark's: takes this task's text, returns all tasks' texts by rank.
     reporter : Reporter
     task : int
-        The number Spark gave this attempt of the task.
+        The number that Spark gave this attempt of the task.
     size : int
         Tasks of the stage.
     """
@@ -60,7 +60,7 @@ class Rendezvous:
         Parameters
         ----------
         address : tuple of str and int, or None
-            Where this task's child listens; None if it did not come up.
+            Where this task's child listens; None if it did not start.
         tell : callable
             Takes the addresses, by rank. Called from this thread or from the reporter's.
         """
@@ -77,8 +77,8 @@ class Rendezvous:
             self._tell([GATHERED.from_text(text).address for text in told])
 
     def _answer(self, answer: Met | None) -> None:
-        """Take what the driver says; None: the line is lost, or there was none."""
-        with self._lock:  # a line that ends is noticed by two threads
+        """Handle the driver's answer; None if the connection is lost or never existed."""
+        with self._lock:  # two threads notice when a connection ends
             if not self._decided.is_set():
                 self._enters = answer is None or answer.gather
                 self._decided.set()

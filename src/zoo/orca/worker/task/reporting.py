@@ -1,7 +1,7 @@
-"""A worker's line to the driver: progress and log lines over an authenticated socket.
+"""A worker's connection to the driver: progress and log lines over an authenticated socket.
 
-Losing this line loses a progress bar, never a job: every failure here ends the reporting alone.
-On the same line the driver tells each worker where all the others are (`rendezvous.py`).
+Losing this connection loses a progress bar, never a job: every failure here ends only the
+reporting. The driver also uses it to send each worker the others' addresses (`rendezvous.py`).
 """
 
 import contextlib
@@ -28,12 +28,12 @@ _logger = logging.getLogger(__name__)
 
 
 class Reporter:
-    """Sends messages to the driver from a thread of its own; `send` never blocks or raises.
+    """Sends messages to the driver from its own thread; `send` never blocks or raises.
 
     Parameters
     ----------
     to : ReportTo or None
-        None: nobody listens, everything is dropped.
+        None: there is no listener, and everything is dropped.
     rank : int
     """
 
@@ -50,9 +50,9 @@ class Reporter:
             self._thread.start()
 
     def send(self, message: ToDriver) -> None:
-        """Queue one message; dropped when nobody listens or the line is too slow.
+        """Queue one message; drop it if there is no listener or the connection is too slow.
 
-        Of what was printed, the driver hears how many lines it was not shown.
+        For printed lines, the driver learns how many were dropped.
         """
         if self._to is None:
             return
@@ -62,7 +62,7 @@ class Reporter:
             self._drop(message)
 
     def phase(self, text: str) -> None:
-        """Report what this worker is doing now."""
+        """Report this worker's current phase."""
         self.send(Phase(text=text))
 
     def log(self, line: str) -> None:
@@ -76,10 +76,10 @@ class Reporter:
         address: Address | None,
         on_answer: Callable[[Met | None], None],
     ) -> None:
-        """Tell the driver where this worker is.
+        """Send this worker's address to the driver.
 
-        `on_answer` is called with each thing that the driver answers, from another thread, and
-        with None when there is no line or it ends.
+        Another thread calls `on_answer` with each answer of the driver, and with None if there is
+        no connection or it ends.
         """
         with self._lock:
             self._on_answer = on_answer
@@ -89,11 +89,11 @@ class Reporter:
         self.send(Present(task=task, size=size, address=address))
 
     def ask_to_gather(self) -> None:
-        """Ask the driver that all workers meet in Spark's `allGather`."""
+        """Ask the driver to let all workers enter Spark's `allGather`."""
         self.send(AskToGather())
 
     def close(self) -> None:
-        """Send what is queued, for a moment, and hang up."""
+        """Send what is queued, for a short time, and disconnect."""
         if self._to is not None and self._thread.is_alive():
             self._until = time.monotonic() + _LAST_WORDS_SECONDS
             with contextlib.suppress(queue.Full):
@@ -134,7 +134,7 @@ class Reporter:
                 self._dropped += 1
 
     def _own_up(self, line: socket.socket) -> None:
-        """Tell how many lines were dropped, where the next one would have been."""
+        """Report the number of dropped lines in place of the next one."""
         with self._lock:
             dropped, self._dropped = self._dropped, 0
         if dropped:
@@ -148,7 +148,7 @@ class Reporter:
         self._lose()
 
     def _lose(self) -> None:
-        """Say that no answer will come, to who waits for one now or later."""
+        """Tell current and later waiters that no answer will come."""
         with self._lock:
             self._lost = True
             on_answer = self._on_answer

@@ -1,10 +1,10 @@
-"""The backend of a name; only that one's framework is imported."""
+"""Imports the backend of a name, and no other framework."""
 
 from zoo.orca.frameworks.keras.protocols import Backend
 
 
 def backend_of(name: str) -> Backend:
-    """Return what is particular to "tensorflow", "jax" or "torch"."""
+    """Return the backend module for "tensorflow", "jax" or "torch"."""
     if name == "tensorflow":
         from zoo.orca.frameworks.keras.backends import on_tensorflow
 

@@ -1,11 +1,10 @@
-"""A step of JAX that is cut where gradients are exchanged: compiled before, compiled after.
+"""Cuts a compiled JAX step where gradients are exchanged, and compiles the pieces.
 
-XLA can call back into Python in the middle of a compiled step, but that costs as much as a small
-model's step: arrays are copied to and fro, through threads that the step itself needs. So the step
-is traced as a whole, whoever wrote it, and what it computes is dealt to pieces: before the first
-exchange, between the first and the second, and so on. Each piece is compiled by itself. Between two
-of them, the other workers' numbers are added in place to the memory in which XLA left this
-worker's.
+XLA can call back into Python in the middle of a compiled step. But that costs as much as a small
+model's step: arrays are copied back and forth, through threads that the step itself needs. So the
+step is traced as a whole, whoever wrote it. Its equations are then divided into pieces at the
+exchanges, and each piece is compiled by itself. Between two pieces, the other workers' numbers are
+added in place to XLA's memory.
 """
 
 import ctypes
@@ -20,7 +19,7 @@ from numpy.typing import NDArray
 from zoo.orca.errors import ModelError
 from zoo.orca.frameworks.common.structures import Structure
 
-#: Changes a vector's values on the host, in place, by a function of it and of this rank's rows.
+#: Changes a vector's values in place on the host, given this rank's row count.
 Exchange: TypeAlias = Callable[[NDArray[Any], Any], None]
 
 _exchange = Primitive("orca_exchange")
@@ -34,15 +33,14 @@ def exchange_here(flat: jax.Array, rows: jax.Array, exchange: Exchange) -> jax.A
 
 
 def _exchanged(flat: jax.Array, rows: jax.Array, exchange: Exchange) -> jax.Array:
-    """Exchange the values of an array that nobody else holds."""
+    """Exchange the values of an array that has no other reference."""
     if next(iter(flat.devices())).platform != "cpu":
         own = np.array(flat)
         exchange(own, rows)
         return jax.device_put(own, flat.sharding)
     flat.block_until_ready()
-    # JAX hands out its memory for reading only. This array was made for the exchange and is read
-    # by the next piece alone, so its memory may be written to; two copies of it would cost a
-    # tenth of a small model's step.
+    # JAX's memory is read-only. But this array was made for the exchange, and only the next piece
+    # reads it, so its memory may be written. Two copies would cost a tenth of a small model's step.
     memory = (ctypes.c_char * flat.nbytes).from_address(flat.unsafe_buffer_pointer())
     exchange(np.frombuffer(memory, flat.dtype), rows)
     return flat
@@ -67,7 +65,7 @@ class CutStep:
         key = tuple((np.shape(leaf), leaf.dtype) for leaf in leaves)
         cut = self._cuts.get(key)
         if cut is None:
-            # Batches have few sizes: all of a pass but the last, and one row more or less.
+            # Batches have few sizes: one for all of a pass but the last, give or take one row.
             cut = self._cuts[key] = _Cut(self._step, state, data)
         return cut([*jax.tree_util.tree_leaves(state), *leaves])
 
@@ -95,17 +93,18 @@ class _Cut:
 
 
 def _traced(step: Callable[[Any, Any], Any], state: Structure, data: Structure) -> tuple[Any, Any]:
-    """Return a step's equations, with a place to cut, and the structure of what it returns.
+    """Return a step's equations, with a place to cut, and the structure of its result.
 
     Raises
     ------
     ModelError
-        If gradients are exchanged inside of a loop or a branch.
+        If gradients are exchanged inside a loop or a branch.
     """
     trace = jax.make_jaxpr(step, return_shape=True)
     closed, shape = trace(state, data)
     if not _has_exchange(closed):
-        # The user's own jax.jit may hide the place: without it, its equations are the step's own.
+        # The user's own jax.jit may hide the exchange. Without it, its equations belong to the
+        # step.
         with jax.disable_jit():
             closed, shape = trace(state, data)
     if not _has_exchange(closed):
@@ -121,7 +120,7 @@ def _has_exchange(closed: ClosedJaxpr) -> bool:
 
 
 class _Piece:
-    """Equations that run together, and the exchanges that follow them."""
+    """Equations that run together, and the exchanges after them."""
 
     def __init__(self, equations: list[JaxprEqn], exchanges: list[JaxprEqn]) -> None:
         self.equations, self.exchanges = equations, exchanges
@@ -129,10 +128,10 @@ class _Piece:
         self.makes = [v for equation in equations for v in equation.outvars]
 
     def compile(self, later: set[Any], replaced: dict[Any, Any]) -> None:
-        """Compile; `later` are the variables that are read after this piece."""
+        """Compile this piece; `later` are the variables that later pieces read."""
         self._gives = [v for v in self.makes if v in later]
         given = set(self._gives)
-        # The memory of the old state becomes that of the new one.
+        # The new state reuses the memory of the old one.
         worn = [v for v in self.needs if v not in later and replaced.get(v) in given]
         kept = [v for v in self.needs if v not in set(worn)]
         self._worn, self._kept = worn, kept
@@ -157,7 +156,7 @@ class _Piece:
 
 
 def _pieces(jaxpr: Jaxpr, replaced: dict[Any, Any]) -> list[_Piece]:
-    """Deal equations to pieces: each to the first in which all it reads is known."""
+    """Divide equations into pieces: each goes to the first piece that knows all its inputs."""
     level: dict[Any, int] = {}
     dealt: list[tuple[list[JaxprEqn], list[JaxprEqn]]] = [([], [])]
     for equation in jaxpr.eqns:

@@ -1,8 +1,8 @@
-"""What is particular to Keras 3 on JAX; `on_tensorflow` and `on_torch` answer the same.
+"""The backend module for Keras 3 on JAX, like `on_tensorflow` and `on_torch`.
 
-Keras's loop on JAX keeps the model's state out of its variables while an epoch runs: a step is a
-function from state and batch to logs and state, compiled as a whole. On several workers
-`jax_cut` compiles it in pieces, between which gradients meet.
+While an epoch runs, Keras's loop on JAX keeps the model's state outside its variables. A step is a
+function from state and batch to logs and state, compiled as a whole. On several workers, `jax_cut`
+compiles it in pieces and sums gradients between them.
 """
 
 import functools
@@ -35,31 +35,31 @@ from zoo.orca.frameworks.keras.types import (
 from zoo.orca.worker.collective.protocol import Collective
 from zoo.orca.worker.timings import Stopwatch
 
-#: A step puts back by itself what a row that stands for none has changed.
+#: A step itself undoes the changes made by a placeholder row.
 UNDOES_EMPTY_STEPS = True
-#: Nothing that takes text or pictures runs here.
+#: No operation here reads text or images.
 ROW_ERRORS: tuple[type[Exception], ...] = ()
 
 _NARROW = {"int64": "int32", "uint64": "uint32"}
 
 
 def prepare(threads: int) -> None:
-    """Do nothing: what JAX reads when it is imported, the plug-in has set before.
+    """No-op: the plug-in has already set what JAX reads when it is imported.
 
-    How many threads XLA starts, the child's environment says.
+    The child's environment sets the number of XLA's threads.
     """
 
 
 def begin(seed: int) -> None:
-    """Have nothing to forget: JAX holds no seed and no mode of its own."""
+    """No-op: JAX has no seed and no mode of its own."""
 
 
 def reseed(seed: int) -> None:
-    """Have nothing to do: JAX has no generator of its own."""
+    """No-op: JAX has no generator of its own."""
 
 
 def tensor(array: NDArray[Any]) -> Tensor:
-    """Return an array as it is: JAX takes it when it is used."""
+    """Return an array unchanged: JAX converts it when it is used."""
     return array
 
 
@@ -74,7 +74,7 @@ def as_float(number: Tensor) -> Tensor:
 
 
 def stretched(value: Tensor, rows: Tensor, of: Tensor) -> Tensor:
-    """Return a value times `of` over `rows`, where there are rows."""
+    """Return a value times `of` over `rows`, if there are rows."""
     return value * jnp.asarray(of / jnp.maximum(rows, 1), value.dtype)
 
 
@@ -84,10 +84,10 @@ def reshaped(value: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 
 def counted(original: StepFunction, step: Step, check: Callable[[], None]) -> StepFunction:
-    """Return a model's step that knows its rows."""
+    """Return a model's step that knows its row counts."""
 
     def counted_step(state: Structure, data: Structure) -> Structure:
-        # A user's callback may evaluate the model on data of its own.
+        # A user's callback may evaluate the model on other data.
         if not isinstance(data, Counted):
             return original(state, data)
         rows, of = data.rows
@@ -95,7 +95,7 @@ def counted(original: StepFunction, step: Step, check: Callable[[], None]) -> St
         logs, after = original(state, data.data)
         step.leave()
         check()
-        # Of the parts of the state, those that change without the other workers.
+        # The parts of the state that change without the other workers.
         own = {1, len(state) - 1}
         kept = [
             _where(rows > 0, new, old) if part in own else new
@@ -113,13 +113,13 @@ def _where(condition: jax.Array, new: list[jax.Array], old: list[jax.Array]) -> 
 def exchange(made: KerasModel, optimizer: Optimizer, collective: Collective, step: Step) -> Meet:
     """Return the function from gradients and variables to all ranks' gradients.
 
-    It flattens all gradients of a kind into one vector, which is where the step is cut.
+    It flattens all gradients of a kind into one vector, where the step is cut.
     """
     timed = step.timed(collective.all_reduce)
 
     def exchange(flat: NDArray[Any], rows: Tensor) -> None:
         if rows == 0:
-            flat[...] = 0  # a gradient of no rows may be anything, NaN too
+            flat[...] = 0  # gradients without rows may be anything, even NaN
         timed(flat)
 
     def meet(gradients: list[Tensor], variables: list[Variable]) -> list[Tensor]:
@@ -129,7 +129,7 @@ def exchange(made: KerasModel, optimizer: Optimizer, collective: Collective, ste
         rest = [k for k, g in enumerate(gradients) if g is not None and g.dtype != jnp.float64]
         for places, dtype in ((rest, jnp.float32), (wide, jnp.float64)):
             if places:
-                # Weighed before they are put together: XLA does both in one pass over memory.
+                # Weighted before they are joined, because XLA does both in one pass over memory.
                 weighed = [
                     (gradients[k].astype(dtype) * weight.astype(dtype)).reshape(-1) for k in places
                 ]
@@ -151,7 +151,7 @@ def finish(model: Model) -> None:
         if model.train_function is not None and not force:
             return
         step = model.train_step
-        # Without anything to train there is no place to cut, and no need of speed.
+        # Without trainable variables there is no place to cut, and no need for speed.
         if model.jit_compile and not model.run_eagerly and model.trainable_variables:
             step = CutStep(step)
         model.train_function = model._make_function(step)
@@ -160,7 +160,7 @@ def finish(model: Model) -> None:
 
 
 def ready(made: KerasModel, sample: Structure, *, training: bool) -> None:
-    """Let Keras build losses, metrics and optimizer now: its loop could not by `Counted`."""
+    """Let Keras build losses, metrics and optimizer now, because its loop cannot with `Counted`."""
     if made.keras.is_compiled(made.model):
         made.model._symbolic_build(data_batch=sample)
 
@@ -169,12 +169,12 @@ callbacks = quiet
 
 
 def step_clock(timings: Stopwatch, exchanged: Callable[[], float], feed: Feed) -> KerasClock:
-    """Return what times steps."""
+    """Return the clock for steps."""
     return HostClock(timings, exchanged, feed)
 
 
 def accept(name: str, values: NDArray[Any]) -> NDArray[Any]:
-    """Return a column with a dtype that JAX has; without 64 bits it would cut numbers off.
+    """Return a column in a dtype that JAX has; without 64 bits, JAX would truncate numbers.
 
     Raises
     ------
@@ -198,7 +198,7 @@ feed = functools.partial(ArrayFeed, accept=accept, tensor=tensor, scalar=scalar)
 
 
 class JaxPredict:
-    """Computes a model's outputs for rows, compiled for few different numbers of rows."""
+    """Computes a model's outputs for rows, compiled for few different row counts."""
 
     def __init__(self, made: KerasModel, layout: InputLayout, *, fixed: bool) -> None:
         self._made, self._layout = made, layout
@@ -208,17 +208,17 @@ class JaxPredict:
 
     @property
     def rows_at_once(self) -> int:
-        """How many rows suit the model, as far as its layers tell."""
+        """How many rows suit the model, estimated from its layers."""
         return rows_by_layers(self._made)
 
     def __call__(self, arrays: dict[str, NDArray[Any]]) -> list[NDArray[np.generic]]:
         """Return the outputs."""
         rows = len(next(iter(arrays.values())))
-        # Every new number of rows would be compiled anew; zeros fill up to the next power of two.
+        # Every new row count would be compiled anew, so zeros pad to the next power of two.
         room = 1 << max(rows - 1, 0).bit_length()
         filled = {name: _filled(accept(name, values), room) for name, values in arrays.items()}
         outputs = [np.asarray(output) for output in self._step(_state(self._made.model), filled)]
-        # What has no entry for each of them is handed on as it is, to be refused.
+        # Outputs without one entry per row are passed on, to be refused.
         return [one[:rows] if one.shape[:1] == (room,) else one for one in outputs]
 
     def _predict(self, state: Structure, batch: dict[str, Any]) -> list[Any]:
@@ -227,7 +227,7 @@ class JaxPredict:
 
 
 def predicted(model: Model, features: Structure) -> Structure:
-    """Return what a model predicts for a batch, in its own structure."""
+    """Return a model's predictions for a batch, in its own structure."""
     outputs, _ = model.predict_step(_state(model), (features,))
     return outputs
 

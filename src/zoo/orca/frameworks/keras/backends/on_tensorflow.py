@@ -1,4 +1,4 @@
-"""What is particular to TensorFlow, for Keras 2 and 3; `on_jax` and `on_torch` answer the same."""
+"""The backend module for TensorFlow, for Keras 2 and 3; like `on_jax` and `on_torch`."""
 
 import contextlib
 from collections.abc import Callable, Sequence
@@ -32,29 +32,29 @@ from zoo.orca.frameworks.keras.types import (
 from zoo.orca.worker.collective.protocol import Collective
 from zoo.orca.worker.timings import Stopwatch
 
-#: Whether a step itself leaves no trace of a row that stands for none.
+#: A step itself does not undo the changes made by a placeholder row.
 UNDOES_EMPTY_STEPS = False
-#: What an operation raises for a row that it cannot take.
+#: What an operation raises for a row that it cannot read.
 ROW_ERRORS: tuple[type[Exception], ...] = (tf.errors.InvalidArgumentError, tf.errors.DataLossError)
 
 
 def prepare(threads: int) -> None:
-    """Set threads, before TensorFlow runs anything; 0 leaves them to it."""
+    """Set threads, before TensorFlow runs anything; 0 leaves the choice to TensorFlow."""
     if threads:
-        # Fixed once TensorFlow has run anything: a warm child keeps its first job's setting.
+        # Fixed once TensorFlow has run anything, so a warm child keeps its first job's setting.
         with contextlib.suppress(RuntimeError):
             tf.config.threading.set_intra_op_parallelism_threads(threads)
             tf.config.threading.set_inter_op_parallelism_threads(threads)
 
 
 def begin(seed: int) -> None:
-    """Forget what an earlier job of this process left behind."""
+    """Forget the leftovers of this process's earlier jobs."""
     tf.config.run_functions_eagerly(False)
     tf.random.set_seed(seed)
 
 
 def reseed(seed: int) -> None:
-    """Have nothing to do: to seed TensorFlow anew would make it compile anew."""
+    """No-op: a new seed would make TensorFlow compile anew."""
 
 
 def tensor(array: NDArray[Any]) -> Tensor:
@@ -73,7 +73,7 @@ def as_float(number: Tensor) -> Tensor:
 
 
 def stretched(value: Tensor, rows: Tensor, of: Tensor) -> Tensor:
-    """Return a value times `of` over `rows`, where there are rows."""
+    """Return a value times `of` over `rows`, if there are rows."""
     return value * tf.cast(as_float(of) / as_float(tf.maximum(rows, 1)), value.dtype)
 
 
@@ -83,14 +83,14 @@ def reshaped(value: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 
 def counted(original: StepFunction, step: Step, check: Callable[[], None]) -> StepFunction:
-    """Return a model's step that knows its rows."""
-    # The model's own step may need to be translated for graphs, these take longer that way.
+    """Return a model's step that knows its row counts."""
+    # Only the model's own step may need AutoGraph; it would slow down these functions.
     enter, leave, check = map(
         tf.autograph.experimental.do_not_convert, (step.enter, step.leave, check)
     )
 
     def counted_step(data: Structure) -> Structure:
-        # A user's callback may evaluate the model on data of its own.
+        # A user's callback may evaluate the model on other data.
         if not isinstance(data, Counted):
             return original(data)
         enter(*data.rows)
@@ -117,11 +117,11 @@ def exchange(made: KerasModel, optimizer: Optimizer, collective: Collective, ste
 
 
 def finish(model: Model) -> None:
-    """Have nothing to add to a model whose steps know their rows."""
+    """No-op: the steps need nothing else."""
 
 
 def ready(made: KerasModel, sample: Structure, *, training: bool) -> None:
-    """Do what must be done before a model's loop, once it is built."""
+    """Prepare a built model for its loop."""
     made.keras.build_metrics(made.model, sample)
     if training:
         fuse_updates(made)
@@ -130,20 +130,20 @@ def ready(made: KerasModel, sample: Structure, *, training: bool) -> None:
 def callbacks(
     made: KerasModel, given: Sequence[KerasCallback], **params: int
 ) -> Sequence[KerasCallback]:
-    """Return callbacks as they are."""
+    """Return callbacks unchanged."""
     return given
 
 
 def step_clock(timings: Stopwatch, exchanged: Callable[[], float], feed: Feed) -> KerasClock:
-    """Return what times steps."""
+    """Return the clock for steps."""
     from zoo.orca.frameworks.keras.backends.tensorflow_clock import StepClock
 
     return StepClock(timings, exchanged)
 
 
 def predicted(model: Model, features: Structure) -> Structure:
-    """Return what a model predicts for a batch, in its own structure."""
-    # A tuple of one: Keras takes a bare tuple for (inputs, labels).
+    """Return a model's predictions for a batch, in its own structure."""
+    # A tuple of one, because Keras takes a bare tuple for (inputs, labels).
     return model.predict_step((features,))
 
 
@@ -170,7 +170,7 @@ class GraphPredict:
 
     @property
     def rows_at_once(self) -> int:
-        """How many rows suit the model, as far as its graph tells."""
+        """How many rows suit the model, estimated from its graph."""
         return rows_at_once(self._traced.get_concrete_function() if self._traced else None)
 
     def __call__(self, arrays: dict[str, NDArray[Any]]) -> list[NDArray[np.generic]]:
@@ -184,7 +184,7 @@ class GraphPredict:
         return [tf.convert_to_tensor(output) for output in tf.nest.flatten(outputs)]
 
 
-#: What the other modules have under these names, too.
+#: The names that the other backend modules have, too.
 feed, predict = DatasetFeed, GraphPredict
 
 

@@ -1,4 +1,4 @@
-"""What is particular to Keras 3 on torch; `on_tensorflow` and `on_jax` answer the same."""
+"""The backend module for Keras 3 on torch; like `on_tensorflow` and `on_jax`."""
 
 import functools
 from collections.abc import Callable
@@ -31,29 +31,29 @@ from zoo.orca.worker.collective.protocol import Collective
 from zoo.orca.worker.timings import Stopwatch
 
 UNDOES_EMPTY_STEPS = False
-#: Nothing that takes text or pictures runs here.
+#: No operation here reads text or images.
 ROW_ERRORS: tuple[type[Exception], ...] = ()
 
 
 def prepare(threads: int) -> None:
-    """Set threads; 0 leaves them to torch."""
+    """Set threads; 0 leaves the choice to torch."""
     if threads:
         torch.set_num_threads(threads)
 
 
 def begin(seed: int) -> None:
-    """Forget what an earlier job of this process left behind."""
+    """Forget the leftovers of this process's earlier jobs."""
     torch.manual_seed(seed)
 
 
 def reseed(seed: int) -> None:
-    """Seed what layers without a seed of their own draw from."""
+    """Seed the generator of layers without a seed of their own."""
     torch.manual_seed(seed)
 
 
 def tensor(array: NDArray[Any]) -> Tensor:
     """Return an array as a tensor, on the CPU without a copy."""
-    if not array.flags.writeable:  # of a mapped file; torch would warn of what nobody does
+    if not array.flags.writeable:  # a mapped file, of which torch would warn
         array = array.copy()
     return torch.from_numpy(array).to(get_device())
 
@@ -69,7 +69,7 @@ def as_float(number: Tensor) -> Tensor:
 
 
 def stretched(value: Tensor, rows: Tensor, of: Tensor) -> Tensor:
-    """Return a value times `of` over `rows`, where there are rows."""
+    """Return a value times `of` over `rows`, if there are rows."""
     return value * (of / max(rows, 1))
 
 
@@ -79,10 +79,10 @@ def reshaped(value: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 
 def counted(original: StepFunction, step: Step, check: Callable[[], None]) -> StepFunction:
-    """Return a model's step that knows its rows."""
+    """Return a model's step that knows its row counts."""
 
     def counted_step(data: Structure) -> Structure:
-        # A user's callback may evaluate the model on data of its own.
+        # A user's callback may evaluate the model on other data.
         if not isinstance(data, Counted):
             return original(data)
         step.enter(*data.rows)
@@ -127,11 +127,11 @@ def _array(gradient: Tensor) -> NDArray[Any]:
 
 
 def finish(model: Model) -> None:
-    """Have nothing to add to a model whose steps know their rows."""
+    """No-op: the steps need nothing else."""
 
 
 def ready(made: KerasModel, sample: Structure, *, training: bool) -> None:
-    """Let Keras build losses, metrics and optimizer now: its loop could not by `Counted`."""
+    """Let Keras build losses, metrics and optimizer now, because its loop cannot with `Counted`."""
     if made.keras.is_compiled(made.model):
         made.model._symbolic_build(data_batch=sample)
 
@@ -140,7 +140,7 @@ callbacks = quiet
 
 
 def step_clock(timings: Stopwatch, exchanged: Callable[[], float], feed: Feed) -> KerasClock:
-    """Return what times steps."""
+    """Return the clock for steps."""
     return HostClock(timings, exchanged, feed)
 
 
@@ -155,7 +155,7 @@ class EagerPredict:
 
     @property
     def rows_at_once(self) -> int:
-        """How many rows suit the model, as far as its layers tell."""
+        """How many rows suit the model, estimated from its layers."""
         return rows_by_layers(self._made)
 
     def __call__(self, arrays: dict[str, NDArray[Any]]) -> list[NDArray[np.generic]]:
@@ -170,7 +170,7 @@ predict = EagerPredict
 
 
 def predicted(model: Model, features: Structure) -> Structure:
-    """Return what a model predicts for a batch, in its own structure."""
+    """Return a model's predictions for a batch, in its own structure."""
     was = model.training
     model.eval()
     try:

@@ -1,8 +1,8 @@
-"""The clock of steps that run inside a compiled function of TensorFlow.
+"""The clock of steps that run inside a compiled TensorFlow function.
 
-Several of them run in one call, so Python cannot time them: the clocks are operations of the
-graph. A step begins once its batch is there and ends once every variable is updated; what lies
-between two steps of one call is waiting for the next batch.
+One call runs several steps, so Python cannot time them. The clocks are operations of the graph
+instead. A step begins when its batch is there and ends when every variable is updated. The time
+between two steps of one call is the wait for the next batch.
 """
 
 import time
@@ -25,15 +25,15 @@ class StepClock(KerasClock):
         self._feed, self._busy, self._last = (tf.Variable(0.0, dtype=tf.float64) for _ in range(3))
 
     def watch(self, model: Model) -> None:
-        """Put clocks around the model's `train_step`, outside of whatever else is around it."""
+        """Put clocks around the model's `train_step`, outside all other wrappers."""
         original = model.train_step
 
         def timed(data: Structure) -> Structure:
             with tf.control_dependencies(_tensors(data)):
                 begin = tf.timestamp()
             self._feed.assign_add(tf.maximum(begin - self._last, 0.0))
-            # Operations run as soon as their inputs are there: those of the step get theirs from
-            # the clock, or they would run before it.
+            # Operations run as soon as their inputs are there. So the step's operations get their
+            # inputs from the clock, or they would run before it.
             with tf.control_dependencies([begin]):
                 data = tf.nest.map_structure(
                     lambda one: tf.identity(one) if tf.is_tensor(one) else one, data
@@ -49,16 +49,16 @@ class StepClock(KerasClock):
         object.__setattr__(model, "train_step", timed)
 
     def begin_call(self) -> None:
-        """Tell the graph when Python called it, in its own time."""
+        """Tell the graph when Python called it, by the graph's clock."""
         self._last.assign(time.time())
 
     def forget(self) -> None:
-        """Set the graph's clocks back."""
+        """Reset the graph's clocks."""
         self._feed.assign(0.0)
         self._busy.assign(0.0)
 
     def parts(self, elapsed: float, exchange: float) -> dict[str, float]:
-        """Return what the graph's clocks say; what they do not cover went to callbacks."""
+        """Return the times of the graph's clocks; the rest of the calls counts as callbacks."""
         feed, busy = float(self._feed.numpy()), float(self._busy.numpy())
         return {
             "feed": feed,

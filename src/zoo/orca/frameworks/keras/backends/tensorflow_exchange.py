@@ -1,8 +1,8 @@
-"""Where gradients meet in TensorFlow: one crossing into Python for each call of an optimizer.
+"""Sums gradients in TensorFlow: one call into Python for each call of an optimizer.
 
-Each array that comes back from Python costs several microseconds, and a copy where it does not
-lie as TensorFlow wants it. So the sums come back as one buffer and one array of integers, and
-TensorFlow cuts them up, which copies nothing.
+Each array that comes back from Python costs several microseconds, and a copy if TensorFlow cannot
+use its alignment. So the sums come back as one buffer and one array of integers. TensorFlow splits
+them without a copy.
 """
 
 from collections.abc import Callable, Sequence
@@ -34,7 +34,7 @@ def exchanged(
     rows, of : tensor
         This rank's and all ranks' rows of the step.
     fused : dict
-        Keeps the sums that were agreed on, by their specs.
+        Caches the agreed sums, by their specs.
     make : callable
         Returns a `FusedSum` for specs.
     timed : callable
@@ -70,7 +70,7 @@ def _cut(
     inputs: list[tf.Tensor],
     timed: Callable[[Callable[..., Any]], Callable[..., Any]],
 ) -> list[tuple[Any, Any]]:
-    """Return values, and numbers of rows where there are some, of each gradient's sum."""
+    """Return the values, and any row numbers, of each gradient's sum."""
     dtypes = [*(tf.as_dtype(dtype) for dtype in fused.dtypes), tf.int64]
     call = timed(lambda *arrays: fused.packed(*arrays))
     *flats, integers = tf.numpy_function(call, [rows, of, *inputs], dtypes)
@@ -87,7 +87,7 @@ def _cut(
     for dtype, flat in zip(fused.dtypes, flats, strict=True):
         pieces, unit = fused.pieces(dtype), unit_of(dtype)
         flat.set_shape((None, unit))
-        # Units are as long as TensorFlow's alignment: so long, parts are views.
+        # A unit is as long as TensorFlow's alignment, so parts are views.
         parts = tf.split(flat, integers[begin : begin + len(pieces)], num=len(pieces))
         begin += len(pieces)
         for k, part in zip(pieces, parts, strict=True):

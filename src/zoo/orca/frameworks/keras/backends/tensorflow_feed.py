@@ -1,7 +1,7 @@
 """Rows as a `tf.data.Dataset` of steps in the plan's order.
 
-Python gathers some steps at once, in a thread of `tf.data`, ahead of the training; cutting them
-into single steps runs in TensorFlow, so no Python runs per step.
+Python gathers several steps at once in a thread of `tf.data`, ahead of the training. TensorFlow
+splits them into single steps, so no Python runs per step.
 """
 
 from collections.abc import Callable
@@ -22,7 +22,7 @@ class DatasetFeed(StepFeed):
         return tf.convert_to_tensor(values)
 
     def steps(self, start: Callable[[], int], count: int) -> Any:
-        """Return a data set of `count` steps; `start` is asked whenever it is begun."""
+        """Return a data set of `count` steps; `start` is called whenever it begins."""
         arrays = {
             name: tf.TensorSpec((None, None, *values.shape[1:]), _dtype(values))
             for name, values in self._steps.sample().items()
@@ -32,15 +32,15 @@ class DatasetFeed(StepFeed):
             lambda: map(tuple, self._steps.take(start(), count)),
             output_signature=(arrays, numbers, numbers),
         )
-        # Steps themselves are not fetched ahead: to hand one over costs more than to slice it.
-        # Translating these functions for graphs would take longer than to run them.
+        # Single steps are not prefetched, because passing one on costs more than slicing it.
+        # AutoGraph on these functions would take longer than running them.
         cut = tf.autograph.experimental.do_not_convert(self._cut)
         steps = chunks.prefetch(AHEAD).flat_map(cut)
         steps = steps.apply(tf.data.experimental.assert_cardinality(count))
         return steps.with_options(_options())
 
     def _cut(self, arrays: dict[str, Any], rows: tf.Tensor, of: tf.Tensor) -> Structure:
-        """Return a chunk's steps."""
+        """Split a chunk into its steps."""
         if not self._steps.is_ragged:
             return tf.data.Dataset.from_tensor_slices(self._batch(arrays, rows, of))
 
@@ -57,10 +57,10 @@ class DatasetFeed(StepFeed):
 
 def _options() -> Any:
     options = tf.data.Options()
-    # There is nothing to tune, and the thread that would may miss the end of its data set: then the
-    # end waits for it, for as long again as the data set was in use at the most.
+    # There is nothing to tune. The tuning thread may miss the end of its data set, and then closing
+    # waits for it, at most as long as the data set was in use.
     options.autotune.enabled = False
-    # In a pool of its own: the common one may have one thread, which is busy with the step.
+    # A separate pool: the common one may have one thread, which is busy with the step.
     options.threading.private_threadpool_size = 1
     return options
 

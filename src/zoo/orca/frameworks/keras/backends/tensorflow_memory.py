@@ -1,4 +1,4 @@
-"""How many rows a model takes at once, by its traced graph; `rows_at_once` reads layers instead."""
+"""How many rows a model takes at once, from its graph; `rows_at_once` uses layers instead."""
 
 import math
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ def rows_at_once(traced: "tf.types.experimental.ConcreteFunction | None") -> int
     Parameters
     ----------
     traced : tf.types.experimental.ConcreteFunction or None
-        The model, traced for batches of any size; None: nothing is known about it.
+        The model, traced for batches of any size; None: its size is unknown.
     """
     if traced is None:
         return FEWEST_ROWS
@@ -25,13 +25,13 @@ def rows_at_once(traced: "tf.types.experimental.ConcreteFunction | None") -> int
     shapes = [shape for node in nodes for shape in node.attr["_output_shapes"].list.shape]
     sizes = [_elements_of_a_row(shape) for shape in shapes]
     known = [size for size in sizes if size is not None]
-    # One whose shape only the rows will show is taken to be as large as any other.
+    # A tensor of unknown shape is assumed to be as large as any other.
     elements = sum(known) + (len(sizes) - len(known)) * max(known, default=0)
     return rows_within(elements)
 
 
 def _elements_of_a_row(shape: "TensorShapeProto") -> int | None:
-    """Return a tensor's numbers for each row: 0 if it has no axis of rows, None if not known."""
+    """Return a tensor's numbers per row: 0 if it has no axis of rows, None if unknown."""
     if shape.unknown_rank:
         return None
     lengths = [dim.size for dim in shape.dim]

@@ -1,7 +1,7 @@
-"""Which row a model could not read: text and pictures reach a model as they are, broken ones too.
+"""Finds the row that a model could not read: text and images reach it unchecked.
 
-TensorFlow's own error for one has a hundred lines, and none of them names a row. So the rows are
-tried again, fewer and fewer at a time, until one is left.
+TensorFlow's own error has a hundred lines, and none of them names a row. So the rows are tried
+again in smaller and smaller groups, until one row is left.
 """
 
 import time
@@ -16,7 +16,7 @@ from zoo.orca.frameworks.keras.models import KerasModel
 from zoo.orca.wire.features import FeatureSpec
 from zoo.orca.worker.plain_words import plain
 
-#: Rows that are tried at once, and seconds after which no more are.
+#: Rows that are tried at once, and the seconds after which the search stops.
 _ROWS = 256
 _SECONDS = 20.0
 _SHOWN_CHARACTERS = 40
@@ -27,7 +27,7 @@ Columns = Mapping[str, NDArray[Any]]
 def broken_row(
     error: BaseException, made: KerasModel, layout: InputLayout, spec: FeatureSpec, columns: Columns
 ) -> DataError | None:
-    """Return what to tell of an error that one of the rows has caused; None if none is found.
+    """Describe an error that one of the rows caused; None if no such row is found.
 
     Parameters
     ----------
@@ -37,13 +37,13 @@ def broken_row(
     layout : InputLayout
     spec : FeatureSpec
     columns : dict of str to array
-        Where the row is to be looked for.
+        The rows to search.
     """
     names = [column.name for column in spec.features if column.dtype == "string"]
     if not names or not isinstance(error, made.backend.ROW_ERRORS):
         return None
 
-    # Compiled: run by itself, TensorFlow has much to say in the log about what was broken off.
+    # Compiled, because an eager call of TensorFlow logs a lot about what it broke off.
     predict = made.backend.predict(made, layout, fixed=layout.placeholder() is not None)
 
     def tried(some: Columns) -> Exception | None:
@@ -70,7 +70,7 @@ def broken_row(
 def _first_failing(
     tried: Callable[[Columns], Exception | None], columns: Columns
 ) -> tuple[int, Exception, int] | None:
-    """Return the first row that fails by itself, how it fails, and how many rows there are."""
+    """Return the first row that fails by itself, its error, and the number of such rows."""
     rows = len(next(iter(columns.values())))
     deadline = time.monotonic() + _SECONDS
     for start in range(0, rows, _ROWS):

@@ -1,4 +1,4 @@
-"""Columns as a Keras model takes them: in which shape, and in which structure."""
+"""Columns as a Keras model takes them: their shapes and their structure."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -47,19 +47,20 @@ class InputLayout:
     ----------
     spec : FeatureSpec
     inputs : sequence of Input or None
-        Those of a functional model, in its order; None: any other model's.
+        The inputs of a functional model, in its order; None for any other model.
     keys : sequence of str or None
-        The names under which the model takes its inputs as a dict, in the same order.
+        The keys of the model's inputs if it takes a dict, in the same order.
     outputs : Names or None
-        The outputs that labels are for, where the model says; None: labels stay as they are given.
+        The outputs that labels belong to, if the model declares them; None: labels are passed as
+        given.
     nested : callable or None
-        Puts the inputs, in order, into the structure of a model that has dicts or lists within
-        others.
+        Puts the inputs, in order, into the structure of a model with nested dicts or lists.
 
     Raises
     ------
     ModelError
-        If number, names, shapes or kinds of columns do not fit the inputs, or labels the outputs.
+        If number, names, shapes or kinds of columns do not fit the inputs, or labels do not fit the
+        outputs.
     """
 
     def __init__(
@@ -82,7 +83,7 @@ class InputLayout:
             for column, expected in zip(columns, inputs, strict=True):
                 check_input(column, expected)
             shapes = [row_shape(*pair) for pair in zip(columns, inputs, strict=True)]
-            # Only rows tell whether a length that is open is the one that is needed.
+            # Only rows tell whether an unknown length is the required one.
             self._open = {
                 f"x{k}": (column, expected)
                 for k, (column, expected) in enumerate(zip(columns, inputs, strict=True))
@@ -112,7 +113,7 @@ class InputLayout:
     def arrays(
         self, columns: Mapping[str, NDArray[Any]], class_weight: Mapping[int, float] | None = None
     ) -> dict[str, NDArray[Any]]:
-        """Return all columns in their final shapes, class weights as rows' weights."""
+        """Return all columns in their final shapes, with class weights as row weights."""
         found = self.feature_arrays(columns)
         found.update({p.key: _shaped(columns[p.column], p.shape) for p in self._labels})
         weight = None
@@ -138,7 +139,7 @@ class InputLayout:
 
     @property
     def output_of_lone_label(self) -> str | None:
-        """The output that a label by itself is for, where Keras has to be told."""
+        """The output of a single label column, if Keras must be told."""
         alone = len(self._labels) == 1 and self._label_keys is None
         return self._outputs.only if alone and self._outputs is not None else None
 
@@ -159,7 +160,7 @@ class InputLayout:
         return columns[0]
 
     def labels_of(self, outputs: int) -> list[str | None]:
-        """Return the label column of each of so many outputs; None: it has none, or not known."""
+        """Return each output's label column; None: it has none, or it is unknown."""
         columns = [part.column for part in self._labels]
         if self._label_keys is not None:
             by_key = dict(zip(self._label_keys, columns, strict=True))
@@ -169,11 +170,11 @@ class InputLayout:
         return [*columns] if len(columns) == outputs else [None] * outputs
 
     def label_length(self, column: str) -> int | None:
-        """Return the last axis of a label's rows; None: it is open."""
+        """Return the last axis of a label's rows; None if its length is unknown."""
         return next(part.shape[-1] for part in self._labels if part.column == column)
 
     def by_output(self, structure: Structure, outputs: int) -> list[Any]:
-        """Return the part of each of so many outputs in what was given to `Model.compile`."""
+        """Split an argument of `Model.compile` into one part for each output."""
         return by_output(structure, self._names(outputs))
 
     def _names(self, outputs: int) -> Sequence[str]:
@@ -181,12 +182,12 @@ class InputLayout:
         return known if len(known) == outputs else [""] * outputs
 
     def pack_features(self, tensors: Mapping[str, Tensor]) -> Structure:
-        """Return the inputs of a batch as the model is called with them."""
+        """Return the inputs of a batch in the structure of the model's call."""
         values = [tensors[part.key] for part in self._features]
         return _structure(values, self._keys) if self._nested is None else self._nested(values)
 
     def pack(self, tensors: Mapping[str, Tensor]) -> Structure:
-        """Return a batch as Keras's loops take it."""
+        """Return a batch in the structure of Keras's loops."""
         data = (self.pack_features(tensors),)
         if not self._labels:
             return data
@@ -199,9 +200,9 @@ class InputLayout:
         return (*data, _structure(labels, self._label_keys), *weight)
 
     def placeholder(self) -> dict[str, NDArray[Any]] | None:
-        """Return two rows of nothing for the inputs.
+        """Return two placeholder rows for the inputs.
 
-        None while a column's length is unknown, to the model as well.
+        None while a column's length is unknown, also to the model.
         """
         rows = {}
         for place, (part, column) in enumerate(zip(self._features, self._columns(), strict=True)):
@@ -226,12 +227,12 @@ class InputLayout:
         ]
 
     def keys(self) -> list[str]:
-        """Return the arrays' names of the inputs, in order."""
+        """Return the names of the inputs' arrays, in order."""
         return [part.key for part in self._features]
 
 
 def _lengths(shape: Shape, wanted: Shape) -> Iterator[int]:
-    """Yield the lengths of a column's axes; one that is open is the model's, or one."""
+    """Yield the lengths of a column's axes; the model's length, or 1, replaces an unknown one."""
     for axis, length in enumerate(shape):
         known = wanted[axis] if length is None and axis < len(wanted) else length
         yield 1 if known is None else known
@@ -259,7 +260,7 @@ def _shaped(values: NDArray[Any], shape: Shape) -> NDArray[Any]:
 
 
 def _in_order(spec: FeatureSpec, inputs: Names, row: Shape) -> list[ColumnSpec]:
-    """Return the feature columns in the order of the model's inputs; `row` is of the first one."""
+    """Return the feature columns in the order of the inputs; `row` is the first one's shape."""
     given = [column.name for column in spec.features]
     names = list(inputs.names)
     if spec.feature_keys is not None:
@@ -284,7 +285,7 @@ def _in_order(spec: FeatureSpec, inputs: Names, row: Shape) -> list[ColumnSpec]:
 
 
 def _class_weights(labels: NDArray[Any], class_weight: Mapping[int, float]) -> NDArray[np.float32]:
-    """Return each row's weight by its class; classes that are not named weigh 1."""
+    """Return each row's weight by its class; unnamed classes weigh 1."""
     classes = labels.argmax(-1) if labels.shape[-1] > 1 else np.rint(labels[..., 0])
     classes = classes.astype(np.int64)
     weights = np.ones(classes.shape, np.float32)

@@ -1,7 +1,7 @@
-"""What a model's losses ask of labels, looked at before the first step, by all ranks together.
+"""Checks before the first step, with all ranks, that labels fit the model's losses.
 
-Keras checks little of it, and not the same on every backend: on JAX a class that does not exist
-trains in silence.
+Keras checks little of it, and each backend checks differently: on JAX, a class that does not exist
+trains without an error.
 """
 
 import functools
@@ -26,15 +26,15 @@ _ONE_HOT = ("categorical_crossentropy", "CategoricalCrossentropy")
 
 @dataclass(frozen=True, kw_only=True)
 class Classes:
-    """A label column that holds numbers of classes.
+    """A label column of class numbers.
 
     Parameters
     ----------
     column : str
     count : int
-        How many classes there are.
+        The number of classes.
     ignored : int or None
-        A number that the loss leaves out.
+        A number that the loss ignores.
     """
 
     column: str
@@ -48,7 +48,7 @@ class Labels:
     Parameters
     ----------
     made : KerasModel
-        Built.
+        A built model.
     layout : InputLayout
     features : structure
         A small batch of inputs.
@@ -59,7 +59,7 @@ class Labels:
 
     @functools.cached_property
     def _shapes(self) -> list[Shape | None]:
-        """The shape of each output, as the model says or for the small batch."""
+        """The shape of each output, as declared by the model or for the small batch."""
         return self._made.output_shapes(self._features)
 
     @functools.cached_property
@@ -68,15 +68,15 @@ class Labels:
         return [s[-1] if s is not None and len(s) > 1 else None for s in self._shapes]
 
     def check_rows(self) -> None:
-        """Refuse outputs without an entry for each row, where a loss of Keras's takes one.
+        """Refuse outputs without one entry per row, if a Keras loss takes them.
 
-        Keras would compare a mean over the batch with the label of every row: a loss that depends
-        on how rows fall into batches, and onto workers.
+        Keras would compare a mean over the batch with the label of every row. Such a loss depends
+        on how rows are divided into batches and workers.
 
         Raises
         ------
         ModelError
-            With the shape and the label.
+            The message has the shape and the label.
         """
         made = self._made
         losses = made.keras.compiled_losses(made.model)
@@ -90,7 +90,7 @@ class Labels:
             self._shapes,
             strict=True,
         ):
-            # Of a model's own words the rank alone is believed: batches may be of a fixed size.
+            # Only the number of axes that a model declares is reliable: it may fix the batch size.
             lost = shape == () or (rows is not None and shape is not None and shape[0] != rows)
             if lost and column is not None and _name_of_keras(loss):
                 raise ModelError(
@@ -100,7 +100,7 @@ class Labels:
                 )
 
     def classes(self) -> list[Classes]:
-        """Return the columns that are labels of losses which take numbers of classes."""
+        """Return the label columns of losses that take class numbers."""
         losses = self._made.keras.compiled_losses(self._made.model)
         if losses is None or self._made.keras.has_own_step(self._made.model):
             return []
@@ -117,24 +117,24 @@ class Labels:
         return found
 
     def check(self, sets: Mapping[str, Rows], world: World) -> None:
-        """Refuse labels that are no numbers of classes; called on all ranks.
+        """Refuse labels that are not class numbers; called on all ranks.
 
         Parameters
         ----------
         sets : dict of str to Rows
-            By what follows a column's name in an error.
+            By the text after a column's name in an error.
         world : World
 
         Raises
         ------
         DataError
-            The same on every rank.
+            The error is the same on every rank.
         """
         self._refuse_classes_for_one_hot()
         for one in self.classes():
             for data, rows in sets.items():
                 values = rows.columns[one.column]
-                if values.dtype == object:  # a matter of the column's type, and so of all ranks
+                if values.dtype == object:  # by the column's type, so on all ranks
                     raise DataError(
                         f"column {one.column!r}{data} holds strings, and the loss takes numbers of "
                         f"classes\nNumber them: StringIndexer(inputCol={one.column!r}, "
@@ -151,7 +151,7 @@ class Labels:
                 )
 
     def _refuse_classes_for_one_hot(self) -> None:
-        """Refuse labels of one number for a loss that takes a number for each class."""
+        """Refuse class numbers for a loss that takes one number per class."""
         losses = self._made.keras.compiled_losses(self._made.model)
         if losses is None or self._made.keras.has_own_step(self._made.model):
             return
@@ -172,12 +172,12 @@ class Labels:
                 )
 
     def check_weights(self, weights: Mapping[int, float], rows: Rows, world: World) -> None:
-        """Refuse weights of classes that there are not; called on all ranks.
+        """Refuse weights for classes that do not exist; called on all ranks.
 
         Raises
         ------
         ModelError
-            With the classes that there are.
+            The message lists the classes.
         """
         column = self._layout.only_label("class_weight")
         values = rows.columns[column]
@@ -205,17 +205,17 @@ class Labels:
 
 
 def _is_sparse(loss: object) -> bool:
-    """Whether a loss takes numbers of classes."""
+    """Whether a loss takes class numbers."""
     return _name_of_keras(loss) in _SPARSE
 
 
 def _is_one_hot(loss: object) -> bool:
-    """Whether a loss takes a number for each class."""
+    """Whether a loss takes one number per class."""
     return _name_of_keras(loss) in _ONE_HOT
 
 
 def _name_of_keras(loss: object) -> str:
-    """Return the name of a loss that is Keras's own; empty: it is the user's."""
+    """Return the name of a Keras loss; empty for a user's own."""
     function = getattr(loss, "fn", loss)
     if isinstance(function, str):
         return function

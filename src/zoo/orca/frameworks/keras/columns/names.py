@@ -1,7 +1,7 @@
-"""Which column is which input, or whose label: by name where names say so, else by position.
+"""Matches columns to inputs and labels: by name if the model has names, else by position.
 
-Keras sorts the names of a dict, so a dict has no order that a list of columns could have been
-written in: what the columns' own names do not say, the user has to.
+Keras sorts the names of a dict, so a dict has no order that a list of columns could follow. The
+user must give what the column names do not say.
 """
 
 import difflib
@@ -22,9 +22,9 @@ class Names:
     ----------
     names : tuple of str
     keyed : bool
-        Whether they are the keys of a dict, and not of tensors in a list.
+        Whether the names are keys of a dict, not names of tensors in a list.
     only : str or None
-        The one of several outputs that has a loss, where Keras has to be told so.
+        The only one of several outputs with a loss, if Keras must be told.
     """
 
     names: tuple[str, ...]
@@ -33,7 +33,7 @@ class Names:
 
 
 def matched(argument: str, columns: Sequence[str], of: Names, kind: str) -> list[int]:
-    """Return which of the columns of a list is for each of the names, of which there are as many.
+    """Match a list of columns to the same number of names; return the column for each name.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ def matched(argument: str, columns: Sequence[str], of: Names, kind: str) -> list
     Raises
     ------
     ModelError
-        With the dict to write, if the names are a dict's and the columns' are others.
+        With the dict to write, if the names are a dict's and the columns have other names.
     """
     if len(columns) > 1 and sorted(columns) == sorted(of.names):
         return [columns.index(name) for name in of.names]
@@ -62,7 +62,7 @@ def matched(argument: str, columns: Sequence[str], of: Names, kind: str) -> list
 
 
 def one_label(spec: FeatureSpec, outputs: int) -> None:
-    """Refuse names of labels, and several labels, for the one output of a model without names.
+    """Refuse names, or several labels, for a model with one unnamed output.
 
     Raises
     ------
@@ -83,12 +83,12 @@ def one_label(spec: FeatureSpec, outputs: int) -> None:
 def labels_by_name(
     spec: FeatureSpec, outputs: Names | None
 ) -> tuple[tuple[ColumnSpec, ...], tuple[str, ...] | None]:
-    """Return the label columns, and the names of outputs under which Keras gets them, if any.
+    """Return the label columns, and the output names under which Keras gets them, if any.
 
     Raises
     ------
     ModelError
-        If labels are for outputs that the model does not have, or it cannot be told for which.
+        If labels name outputs that the model does not have, or their outputs cannot be determined.
     """
     if outputs is None or not spec.labels:
         return spec.labels, spec.label_keys
@@ -117,12 +117,12 @@ def labels_by_name(
 
 
 def weights_by_name(spec: FeatureSpec, outputs: Names | None) -> str | dict[str, str | None] | None:
-    """Return the column of the rows' weights, or each output with its own; None: they weigh 1.
+    """Return the column of row weights, or one for each output; None: all rows weigh 1.
 
     Raises
     ------
     ModelError
-        If weights are for outputs that the model does not have.
+        If weights name outputs that the model does not have.
     """
     if spec.weight is not None or not spec.output_weights:
         return spec.weight.name if spec.weight is not None else None
@@ -142,7 +142,7 @@ def weights_by_name(spec: FeatureSpec, outputs: Names | None) -> str | dict[str,
 
 
 def by_output(structure: Structure, names: Sequence[str]) -> list[Any]:
-    """Return the part of each output in what was given to `Model.compile` for all; None: none."""
+    """Split an argument of `Model.compile` by output; None if there is none."""
     if isinstance(structure, Mapping):
         return [structure.get(name) for name in names]
     if isinstance(structure, (list, tuple)):
@@ -151,7 +151,7 @@ def by_output(structure: Structure, names: Sequence[str]) -> list[Any]:
 
 
 def similar(columns: Sequence[str], names: Sequence[str]) -> dict[str, str]:
-    """Return each name with the column that is most like it, the most similar pair first."""
+    """Return each name with its most similar column, the most similar pair first."""
     ratios = {
         (name, column): difflib.SequenceMatcher(None, name.lower(), column.lower()).ratio()
         for name in names

@@ -1,4 +1,4 @@
-"""What files of Keras's say of an optimizer and `Model.load_weights` leaves there.
+"""Reads from Keras's files the optimizer data that `Model.load_weights` skips.
 
 The files are read as data: JSON and arrays. Nothing in them is executed.
 """
@@ -15,9 +15,9 @@ from zoo.orca.frameworks.keras.models import KerasModel
 
 
 def read_rate(made: KerasModel, path: str) -> None:
-    """Give the model's optimizer the learning rate of a .keras or .h5 file of a whole model.
+    """Set the optimizer's learning rate from a .keras or .h5 file of a whole model.
 
-    A rate that is a schedule, in the file or in the model, stays the model's.
+    If the rate is a schedule, in the file or in the model, the model's rate stays.
     """
     variable = made.keras.rate_variable(made.model.optimizer)
     rate = _config(path).get("config", {}).get("learning_rate")
@@ -26,9 +26,9 @@ def read_rate(made: KerasModel, path: str) -> None:
 
 
 def read_h5_optimizer(made: KerasModel, path: str) -> None:
-    """Give the model's optimizer the variables of an .h5 file of a whole model.
+    """Set the optimizer's variables from an .h5 file of a whole model.
 
-    One warning says if they are another optimizer's.
+    One warning says if they belong to another optimizer.
     """
     saved = _h5_variables(path)
     variables = made.keras.optimizer_variables(made.model.optimizer)[: len(saved)]
@@ -44,7 +44,7 @@ def read_h5_optimizer(made: KerasModel, path: str) -> None:
 
 
 def _config(path: str) -> dict[str, Any]:
-    """Return the optimizer's configuration, empty where the file has none."""
+    """Return the optimizer's configuration, empty if the file has none."""
     if path.endswith(".keras"):
         with zipfile.ZipFile(path) as archive:
             compiled = json.loads(archive.read("config.json")).get("compile_config") or {}
@@ -58,14 +58,14 @@ def _config(path: str) -> dict[str, Any]:
 
 
 def _h5_variables(path: str) -> list[NDArray[Any]]:
-    """Return the optimizer's variables in their order."""
+    """Return the optimizer's variables in order."""
     import h5py
 
     with h5py.File(path, "r") as file:
         group = file.get("optimizer_weights")
         if group is None:
             return []
-        # Names that are too many for one attribute are in several: weight_names0 and so on.
+        # Too many names for one attribute are split over several: weight_names0 and so on.
         lists = sorted(name for name in group.attrs if name.startswith("weight_names"))
         names = [name for part in sorted(lists, key=len) for name in group.attrs[part]]
         return [np.asarray(group[name]) for name in names]

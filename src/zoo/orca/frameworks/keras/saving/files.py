@@ -1,7 +1,7 @@
 """Keras models in the caller's own process: `get_model`, and Keras's own file formats.
 
-Unlike a job in a child, nothing here resets this process: its seeds, policies and other models
-are the caller's.
+Unlike a job in a child, this code resets nothing in the process: its seeds, policies and other
+models belong to the caller.
 """
 
 import warnings
@@ -16,35 +16,35 @@ from zoo.orca.wire.packing import State
 
 
 def restore(job: Job) -> Any:
-    """Return the model of `job`, built, with the job's state where it has one."""
+    """Return the model of `job`, built, with the job's state if there is one."""
     return _restored(job).model
 
 
 def save_model(job: Job, path: str) -> None:
-    """Write the model in the format that the ending of `path` names: .keras or .h5."""
+    """Write the model in the format of `path`'s ending: .keras or .h5."""
     with warnings.catch_warnings():
-        # Who names a path .h5 has chosen the format that Keras calls legacy.
+        # A user who names a path .h5 has chosen Keras's legacy format.
         warnings.filterwarnings("ignore", "You are saving your model as an HDF5 file", UserWarning)
         _restored(job).model.save(path)
 
 
 def save_weights(job: Job, path: str) -> None:
-    """Write the weights alone, in Keras's format."""
+    """Write only the weights, in Keras's format."""
     _restored(job).model.save_weights(path)
 
 
 def load_weights(job: Job, path: str, *, whole: bool = False) -> State:
     """Return the state of a model with the weights of a .keras or .h5 file.
 
-    Of a .keras or .weights.h5 file the optimizer's variables are read too, where it has them.
-    Whatever else is in a file, nothing of it is executed.
+    From a .keras or .weights.h5 file, the optimizer's variables are read too, if it has them.
+    Nothing in a file is executed.
 
     Parameters
     ----------
     job : Job
     path : str
     whole : bool
-        Whether an .h5 file is to be read as one of a whole model, with the optimizer's variables.
+        Whether to read an .h5 file as a whole model, with the optimizer's variables.
 
     Raises
     ------

@@ -16,14 +16,14 @@ from zoo.orca.worker.collective.protocol import Collective
 
 _OPTIMIZERS = "optimizers"
 _TABLES = "tables"
-#: Before the names of tensors that are an optimizer's hyperparameters, which have no number.
+#: The prefix of tensors that are an optimizer's hyperparameters, which have no number.
 _HYPER = "hyper:"
 
 
 def read_state(made: KerasModel, meta: dict[str, Any]) -> State:
-    """Return weights, random states and all variables of optimizers that were built.
+    """Return weights, random states and all variables of built optimizers.
 
-    Names carry each tensor's number, which makes them unique and keeps their order.
+    Names contain each tensor's number, which makes them unique and keeps their order.
     """
     tensors = _named("weights", made.weights, made)
     tensors.update(_named("random", made.keras.random_states(made.model), made))
@@ -46,25 +46,26 @@ def read_state(made: KerasModel, meta: dict[str, Any]) -> State:
 
 
 def write_state(made: KerasModel, state: State, *, optimizers: bool) -> None:
-    """Give a built model the values of a state.
+    """Set a built model's values from a state.
 
     Parameters
     ----------
     made : KerasModel
     state : State
     optimizers : bool
-        Whether optimizers get theirs too, for training.
+        Whether to set the optimizers' values too, for training.
 
     Raises
     ------
     StateError
-        If a tensor does not fit the model; names the first one. If a layer's vocabulary is another.
+        If a tensor does not fit the model; names the first one. Also if a layer's vocabulary
+        differs.
     """
     check_state(made, state.meta.get(_TABLES))
     random_states = made.keras.random_states(made.model)
     _assign(made, made.weights, _members(state, "weights"), "the model's weights")
     saved = _members(state, "random")
-    # A state of weights alone has none, nor has a model of Keras 2 outside of the workers.
+    # Weights-only states have none, nor have Keras 2 models outside the workers.
     if saved and random_states:
         _assign(made, random_states, saved, "the model's random generators")
     refresh(made)
@@ -87,7 +88,7 @@ def write_state(made: KerasModel, state: State, *, optimizers: bool) -> None:
         variables = made.keras.optimizer_variables(found[place])
         _assign(made, variables, _members(state, _prefix(place)), "the optimizer's variables")
         for name, variable in made.keras.hyperparameters(found[place]).items():
-            # A state that an earlier version saved has none, nor has one whose rate was a schedule.
+            # A state from an earlier version has none, nor has one whose rate was a schedule.
             value = state.tensors.get(f"{_prefix(place)}/{_HYPER}{name}")
             if value is not None and value.shape == tuple(variable.shape):
                 variable.assign(value)
@@ -107,7 +108,7 @@ def expected_bytes(made: KerasModel) -> int:
     """Return the size of the state after training, with all slots of the compiled optimizer."""
     optimizer, trainable = made.model.optimizer, made.trainable_variables
     if trainable and made.keras.optimized(optimizer, trainable) is None:
-        # What its first update would do; now it is still time to say that it is too large.
+        # Done now, not in the first update, so that an error for the size comes early.
         made.keras.build_optimizer(optimizer, trainable)
     variables = [*made.weights, *made.keras.random_states(made.model)]
     for one in made.optimizers().values():
@@ -116,7 +117,7 @@ def expected_bytes(made: KerasModel) -> int:
 
 
 def _elements(variable: Variable) -> int:
-    """Return how many numbers a variable has; of one whose length is open, those of now."""
+    """Return a variable's count of numbers; for an unknown length, the current count."""
     shape = tuple(variable.shape)
     return value_of(variable).size if None in shape else prod(shape)
 
@@ -133,12 +134,12 @@ def _named(prefix: str, variables: Iterable[Variable], made: KerasModel) -> dict
 
 
 def _portable(value: NDArray[Any]) -> NDArray[Any]:
-    """Return bfloat16 and its like, which numpy alone does not know, as float32."""
+    """Return bfloat16 and similar types, which plain numpy lacks, as float32."""
     return value if value.dtype.isbuiltin == 1 else value.astype(np.float32)
 
 
 def _members(state: State, prefix: str) -> list[tuple[str, NDArray[Any]]]:
-    """Return the tensors under exactly this prefix, in order."""
+    """Return the tensors with exactly this prefix, in order."""
     start = f"{prefix}/"
     return [
         (name, value)
@@ -155,7 +156,7 @@ def _assign(
 ) -> None:
     for variable, (name, value) in zip(variables, saved, strict=False):
         expected = tuple(variable.shape)
-        # A variable whose length is open takes any.
+        # A variable of unknown length takes any.
         if len(expected) != value.ndim or any(
             length not in (None, found) for length, found in zip(expected, value.shape, strict=True)
         ):

@@ -1,8 +1,8 @@
-"""Vocabularies and boundaries that layers have learnt before training, in `model_creator`.
+"""Vocabularies and boundaries that layers learnt before training, in `model_creator`.
 
-They are no variables, and the creator makes them in each process by itself. Weights are trained for
-one numbering of words, so another one anywhere would give every word another's row: they are
-compared, over workers and with the state.
+They are not variables, and the creator makes them anew in each process. Weights are trained for one
+numbering of words. Another numbering would give every word another word's row. So they are compared
+between workers and with the state.
 """
 
 import hashlib
@@ -16,12 +16,12 @@ from zoo.orca.frameworks.keras.models import KerasModel
 from zoo.orca.frameworks.keras.types import Layer
 from zoo.orca.worker.collective.protocol import Collective
 
-#: A layer's name, how many entries it has, and a checksum of them.
+#: A layer's name, its number of entries, and their checksum.
 Table = tuple[str, int, str]
 
 
 def tables(made: KerasModel) -> list[Table]:
-    """Return what the model's layers have, in the layers' order."""
+    """Return the tables of the model's layers, in the layers' order."""
     found = []
     for layer in made.model._flatten_layers():
         entries = _entries(layer)
@@ -32,12 +32,12 @@ def tables(made: KerasModel) -> list[Table]:
 
 
 def check_workers(made: KerasModel, collective: Collective) -> None:
-    """Refuse vocabularies that differ over workers; called on all ranks.
+    """Refuse vocabularies that differ between workers; called on all ranks.
 
     Raises
     ------
     ModelError
-        The same on every rank.
+        The error is the same on every rank.
     """
     if collective.size == 1:
         return
@@ -53,13 +53,13 @@ def check_workers(made: KerasModel, collective: Collective) -> None:
 
 
 def check_state(made: KerasModel, saved: Sequence[Table] | None) -> None:
-    """Refuse vocabularies other than those that the state was trained with.
+    """Refuse vocabularies that differ from those that the state was trained with.
 
     Raises
     ------
     StateError
     """
-    if saved is None:  # of an earlier version, or of another framework
+    if saved is None:  # from an earlier version, or another framework
         return
     if (different := _difference(saved, tables(made))) is not None:
         name, before, now = different
@@ -70,7 +70,7 @@ def check_state(made: KerasModel, saved: Sequence[Table] | None) -> None:
 
 
 def refresh(made: KerasModel) -> None:
-    """Let layers that calculate with copies of their variables take these anew."""
+    """Let layers that calculate with copies of their variables refresh the copies."""
     layers = made.keras.package().layers
     for layer in made.model._flatten_layers():
         if isinstance(layer, layers.Normalization):
@@ -96,7 +96,7 @@ def _difference(one: Sequence[Table], other: Sequence[Table]) -> tuple[str, int,
 
 
 def _entries(layer: Layer) -> list[bytes] | None:
-    """Return a layer's entries as bytes in their order; None: it has none of its own."""
+    """Return a layer's entries as bytes in order; None: it has none of its own."""
     export = getattr(getattr(layer, "lookup_table", None), "export", None)
     if export is not None:
         keys, values = (np.asarray(one) for one in export())
@@ -104,7 +104,7 @@ def _entries(layer: Layer) -> list[bytes] | None:
     boundaries = getattr(layer, "bin_boundaries", None)
     if boundaries is None:
         return None
-    # As they are written, not as they are stored: the last bit may be the machine's.
+    # As printed, not as stored, because the last bit may depend on the machine.
     return [f"{float(one):.6g}".encode() for one in np.asarray(boundaries).reshape(-1)]
 
 

@@ -2,10 +2,10 @@
 
 ::
 
-    First   where the loop stands; batches of no rows are undone; a step's logs made global
-    ...     the user's; those that write run on rank 0 alone
+    First   follows the loop; undoes batches without rows; makes a step's logs global
+    ...     the user's; those that write run on rank 0 only
     History
-    Last    workers agree whether to stop; progress, warnings, checkpoints
+    Last    agrees with all workers whether to stop; progress, warnings, checkpoints
 """
 
 from collections.abc import Callable, Sequence
@@ -32,14 +32,14 @@ _TEST_HOOKS = ("on_test_batch_begin", "on_test_batch_end")
 
 @dataclass(frozen=True)
 class Hooks:
-    """What the user's callbacks want to be called for."""
+    """The moments at which the user's callbacks want to be called."""
 
     train: bool
     test: bool
 
 
 def hooks_of(callbacks: Sequence[KerasCallback], base: type) -> Hooks:
-    """Return whether any callback looks at single steps; the same on all ranks."""
+    """Return whether any callback uses single steps; the same on all ranks."""
     return Hooks(
         any(_looks(one, base, _BATCH_HOOKS) for one in callbacks),
         any(_looks(one, base, _TEST_HOOKS) for one in callbacks),
@@ -47,7 +47,7 @@ def hooks_of(callbacks: Sequence[KerasCallback], base: type) -> Hooks:
 
 
 def _looks(callback: KerasCallback, base: type, names: Sequence[str]) -> bool:
-    # Keras's own callbacks that write have hooks for batches, used with some settings only.
+    # Keras's own callbacks that write have batch hooks, used only with some settings.
     frequency = getattr(callback, "save_freq", getattr(callback, "update_freq", None))
     if frequency == "epoch" and type(callback).__module__.startswith(("keras.", "tf_keras.")):
         return False
@@ -60,12 +60,12 @@ def _looks(callback: KerasCallback, base: type, names: Sequence[str]) -> bool:
 def user_callbacks(
     made: KerasModel, callbacks: Sequence[KerasCallback], world: World
 ) -> list[KerasCallback]:
-    """Return those of the user's callbacks that run on this rank.
+    """Return the user's callbacks that run on this rank.
 
     Raises
     ------
     ModelError
-        If one is of the other Keras.
+        If one belongs to the other Keras version.
     """
     keras = made.keras.package()
     for callback in callbacks:
@@ -95,17 +95,17 @@ def _is_keras_own(kind: type) -> bool:
 
 @dataclass(kw_only=True)
 class Frame:
-    """What Orca's own callbacks share.
+    """The part that Orca's own callbacks share.
 
     Attributes
     ----------
     step_logs : callable
-        From a step's logs and this rank's share to global ones.
+        Converts a step's logs and this rank's share to global logs.
     reporter : TrainingReporter
     pacing : list
-        The callback that sets how many steps a call runs, where one may.
+        The callback that sets how many steps a call runs, if one may.
     seed : int
-        The job's.
+        The job's seed.
     """
 
     made: KerasModel
@@ -131,13 +131,13 @@ class _NoRows:
         self._before: list[tuple[Variable, NDArray[Any]]] | None = None
 
     def begin(self, step: int) -> None:
-        """Note the variables' values if the step has no rows."""
+        """Save the variables' values if the step has no rows."""
         self._before = None
         if self._frame.several and self._frame.loop.part.share(step) == 0:
             self._before = [(v, value_of(v).copy()) for v in self._variables()]
 
     def end(self) -> None:
-        """Put them back."""
+        """Restore the saved values."""
         if self._before is not None:
             restore(self._before, self._variables())
 
@@ -149,7 +149,7 @@ class _NoRows:
 def first_callback(frame: Frame) -> KerasCallback:
     """Return the callback that runs before the user's.
 
-    It has a hook for the end of steps only where the loop is to be watched: Keras waits for it.
+    It has a hook for the end of steps only if the loop is watched, because Keras waits for it.
     """
     base = frame.made.keras.package().callbacks.Callback
     loop, no_rows = frame.loop, _NoRows(frame)
@@ -206,7 +206,7 @@ def _step_end(frame: Frame, no_rows: _NoRows, wanted: bool) -> Callable[..., Non
         no_rows.end()
         if wanted and frame.several and loop.phase:
             merged = frame.step_logs(logs, loop.part.share(batch))
-            # Keras hands the same dict to the callbacks that follow.
+            # Keras passes the same dict to later callbacks.
             logs.clear()
             logs.update(merged)
 
@@ -220,7 +220,7 @@ def last_callback(frame: Frame, save: Callable[[], None] | None) -> KerasCallbac
     ----------
     frame : Frame
     save : callable or None
-        Called at each epoch's end.
+        Called at the end of each epoch.
     """
     base = frame.made.keras.package().callbacks.Callback
     loop = frame.loop
@@ -243,7 +243,7 @@ def last_callback(frame: Frame, save: Callable[[], None] | None) -> KerasCallbac
 
 
 def _agree(frame: Frame, model: Model) -> None:
-    """Stop on all ranks if any wants to; called on all ranks."""
+    """Stop on all ranks if any rank wants to; called on all ranks."""
     if frame.several:
         flag = np.array([bool(model.stop_training)], np.int64)
         frame.world.collective.all_reduce(flag)
@@ -251,7 +251,7 @@ def _agree(frame: Frame, model: Model) -> None:
 
 
 def numbers(logs: StepLogs) -> dict[str, float]:
-    """Return logs as plain floats; a value that is an array becomes one entry an element."""
+    """Return logs as plain floats; an array becomes one entry per element."""
     found: dict[str, float] = {}
     for name, value in (logs or {}).items():
         array = np.asarray(value, np.float64)

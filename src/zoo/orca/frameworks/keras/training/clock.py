@@ -1,8 +1,8 @@
-"""Clocks around a Keras model's steps, for a job that is to be profiled.
+"""Clocks around a Keras model's steps, for a profiled job.
 
-Callbacks before and after all others tell when calls of the step begin and end. What a call is
-made of, each backend finds out in its own way: on TensorFlow `tensorflow_clock`, here is the way
-of JAX and torch.
+Callbacks before and after all others mark when calls of the step begin and end. Each backend splits
+a call's time in its own way. `tensorflow_clock` does so for TensorFlow, and this module for JAX and
+torch.
 """
 
 import time
@@ -20,9 +20,9 @@ class KerasClock(ABC):
     Parameters
     ----------
     timings : Stopwatch
-        Gets the figures.
+        Receives the times.
     exchanged : callable
-        Returns the seconds spent so far on summing over workers.
+        Returns the seconds spent so far on sums over workers.
     """
 
     def __init__(self, timings: Stopwatch, exchanged: Callable[[], float]) -> None:
@@ -34,7 +34,7 @@ class KerasClock(ABC):
 
     @abstractmethod
     def watch(self, model: Model) -> None:
-        """Put into the model's step what it takes to time it, if anything."""
+        """Add what the model's step needs to be timed, if anything."""
 
     @abstractmethod
     def begin_call(self) -> None:
@@ -42,20 +42,20 @@ class KerasClock(ABC):
 
     @abstractmethod
     def forget(self) -> None:
-        """Forget the first call, which builds or compiles the step and says nothing about steps."""
+        """Forget the first call: it builds or compiles the step, so its time is not typical."""
 
     @abstractmethod
     def parts(self, elapsed: float, exchange: float) -> dict[str, float]:
-        """Return what so many seconds of calls were spent on, beside the exchange."""
+        """Return how the seconds of some calls were spent, except for the exchange."""
 
     def callbacks(self, base: type) -> tuple[KerasCallback, KerasCallback]:
-        """Return the callbacks that belong before and after all others."""
+        """Return the callbacks to run before and after all others."""
         clock = self
 
         class Before(base):  # type: ignore[misc]
-            """The first to hear of an end."""
+            """The first to be called at an end."""
 
-            _supports_tf_logs = True  # or Keras 2 turns the logs of every call into numbers
+            _supports_tf_logs = True  # otherwise Keras 2 turns the logs of every call into numbers
 
             def on_train_begin(self, logs: StepLogs = None) -> None:
                 clock._timings.end("build")
@@ -73,7 +73,7 @@ class KerasClock(ABC):
                 clock._end()
 
         class After(base):  # type: ignore[misc]
-            """The last to hear of a beginning."""
+            """The last to be called at a start."""
 
             _supports_tf_logs = True
 
@@ -107,15 +107,15 @@ class KerasClock(ABC):
 class HostClock(KerasClock):
     """Times steps that Python runs one by one, on JAX and torch.
 
-    What is neither waiting for a batch nor the exchange with other workers counts as computing: on
-    JAX a step may still run when Python goes on, so callbacks cannot be told from it.
+    All time but the wait for a batch and the exchange counts as computing. On JAX a step may still
+    run when Python goes on, so its time cannot be told from that of callbacks.
 
     Parameters
     ----------
     timings, exchanged
         As for every clock.
     feed : ArrayFeed
-        Knows the seconds spent so far on waiting for batches.
+        Its `seconds` are the time spent so far on waiting for batches.
     """
 
     def __init__(self, timings: Stopwatch, exchanged: Callable[[], float], feed: Feed) -> None:
@@ -126,14 +126,14 @@ class HostClock(KerasClock):
         """Leave the step as it is: Python sees all of it."""
 
     def begin_call(self) -> None:
-        """Have nothing to note: the feed counts its own time."""
+        """No-op: the feed counts its own time."""
 
     def forget(self) -> None:
         """Forget the first call."""
         self._fed_before = self._feed.seconds
 
     def parts(self, elapsed: float, exchange: float) -> dict[str, float]:
-        """Return the wait for batches, and all the rest as computing."""
+        """Return the wait for batches; all the rest is computing."""
         feed = self._feed.seconds - self._fed_before
         return {
             "feed": feed,

@@ -1,8 +1,8 @@
-"""How many rows an evaluation takes at once, where nothing can depend on it.
+"""How many rows an evaluation takes at once, if its results cannot depend on it.
 
-A batch chosen for training is small for an evaluation, which then spends its time between steps.
-Sums over rows are the same however rows are batched, but a user's own metric may be a mean of
-batches, and a user's own layer may look across one: there, batches are what the user asked for.
+A training batch is small for an evaluation, which then spends its time between steps. Sums over
+rows do not depend on the batches. But a user's own metric may be a mean of batches, and a user's
+own layer may use a whole batch. Then the user's batch size stays.
 """
 
 from dataclasses import replace
@@ -13,7 +13,7 @@ from zoo.orca.frameworks.keras.models import KerasModel
 from zoo.orca.worker.plugin import Rows
 
 _MOST_ROWS = 8192
-#: Of inputs. What layers make of them is larger, and unknown.
+#: Bytes of the inputs. The layers' outputs are larger, and unknown.
 _MOST_BYTES = 256 << 10
 
 
@@ -24,7 +24,7 @@ def with_large_batches(made: KerasModel, rows: Rows) -> Rows:
     ----------
     made : KerasModel
     rows : Rows
-        To be evaluated in one exact pass, with no callback that looks at batches.
+        The rows for one exact pass, without callbacks that use batches.
     """
     if not made.keras.is_rowwise(made.model):
         return rows
@@ -35,7 +35,7 @@ def with_large_batches(made: KerasModel, rows: Rows) -> Rows:
 
 
 def _row_bytes(rows: Rows) -> int:
-    """Return the bytes of a row by its specification, which all ranks have; strings are guessed."""
+    """Return a row's bytes from the specification, which all ranks have; strings are estimated."""
     total = 0
     for column in rows.spec.features:
         item = 64 if column.dtype == "string" else np.dtype(column.dtype).itemsize

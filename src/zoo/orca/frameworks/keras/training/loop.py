@@ -1,4 +1,4 @@
-"""One `fit` or `evaluate` of a Keras model on one of several workers: the parts put together."""
+"""One `fit` or `evaluate` of a Keras model on one of several workers: joins the parts."""
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -73,12 +73,12 @@ class KerasSession:
         if (output := self.layout.output_of_lone_label) is not None:
             made.keras.give_label(made.model, output)
         self.feed = self.feed_of(rows, self._class_weight)
-        self.feed.sample()  # refuses columns that a backend cannot take before a model meets them
+        self.feed.sample()  # refuses unsupported columns before the model sees them
         some = {name: rows_or_one(values[:2]) for name, values in rows.columns.items()}
         arrays = self.layout.feature_arrays(some)
         self.outputs: tuple[OutputSpec, ...] = outputs_of(made, self.layout, arrays)
         keep_row_axis(made, self.outputs)
-        # Not as many rows as outputs: Keras 3 could take them for one another.
+        # Not as many rows as outputs, because Keras 3 could mistake one for the other.
         sample = self.feed.sample(len(self.outputs) + 1)
         check_workers(made, world.collective)
         labels = Labels(made, self.layout, sample[0])
@@ -107,7 +107,7 @@ class KerasSession:
             )
 
     def clocks(self) -> tuple[list[KerasCallback], list[KerasCallback]]:
-        """Return the callbacks before and after all others that time steps, if they are wanted."""
+        """Return the clock's callbacks before and after all others, if timing is wanted."""
         if self._world.timings is None:
             return [], []
         step = self._step
@@ -131,7 +131,7 @@ class KerasSession:
 
     @contextlib.contextmanager
     def explained(self, *data: Rows) -> Iterator[None]:
-        """Let an error of Orca's out as itself, and one of a broken row as one that names it."""
+        """Pass on Orca's errors; turn the error of a broken row into one that names the row."""
         try:
             yield
         except Exception as error:
@@ -146,15 +146,15 @@ class KerasSession:
     def frame(
         self, loop: LoopPosition, plans: Mapping[str, Plan], callbacks: Sequence[KerasCallback]
     ) -> Frame:
-        """Return what callbacks share; from here on epochs' logs are those of all workers.
+        """Return what callbacks share; afterwards the logs of epochs are those of all workers.
 
         Parameters
         ----------
         loop : LoopPosition
         plans : dict of str to Plan
-            Of "train" and "test".
+            The plans of "train" and "test".
         callbacks : sequence
-            All the user's, also those of other ranks.
+            All the user's callbacks, including those of other ranks.
         """
         made, world = self.made, self._world
         base = made.keras.package().callbacks.Callback
@@ -207,10 +207,11 @@ class KerasSession:
             statistics = Statistics(self.made, self._world.collective, weight)
 
         def results(step_logs: Structure) -> Any:
-            if not loop.phase:  # an evaluation that a user's callback has begun
+            if not loop.phase:  # an evaluation that a user's callback began
                 return original(step_logs)
             if loop.phase == "train" and statistics is not None:
-                # Now, and not at the epoch's end: validation comes first, with one model for all.
+                # Averaged now, not at the epoch's end: validation comes first and needs one model
+                # for all.
                 statistics.average()
             return logs.of_epoch(step_logs, loop.end())
 
@@ -254,7 +255,7 @@ def train(
             epochs=epochs,
             initial_epoch=job.initial_epoch,
             verbose=0,
-            # The data set has the plan's order; Keras 3 warns when it is asked for more.
+            # The data set has the plan's order, and Keras 3 warns if it should shuffle.
             shuffle=False,
             callbacks=made.backend.callbacks(made, listed, epochs=epochs, steps=steps),
             validation_data=validation_data,
@@ -286,7 +287,7 @@ def evaluate(made: KerasModel, job: EvaluateJob, rows: Rows, world: World) -> Ev
 
 @dataclass(kw_only=True)
 class _Progress:
-    """What a `fit` has to show so far: its history and its state."""
+    """The results of a `fit` so far: its history and its state."""
 
     made: KerasModel
     begun: State | None
@@ -305,7 +306,7 @@ class _Progress:
         return found
 
     def state(self) -> State:
-        """Return the state as it is now, with the place in the rows to go on from."""
+        """Return the current state, with the position in the rows to continue from."""
         done = self.begun.meta.get("step", 0) if self.begun is not None else 0
         place = cursor(self.plan, self.loop.first + self.loop.taken)
         epoch = self.job.initial_epoch + len(self.records.epoch)

@@ -1,4 +1,4 @@
-"""Logs over all workers: metrics from their states, raw values by rows; and statistics averaged."""
+"""Logs over all workers: metrics from their states, raw values by rows, averaged statistics."""
 
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,7 +17,7 @@ from zoo.orca.worker.collective.protocol import Collective
 
 
 def sum_arrays(collective: Collective, arrays: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
-    """Return the sums over ranks: floats by float64, whole numbers by int64; on all ranks."""
+    """Return the sums over ranks: floats as float64, integers as int64; called on all ranks."""
     results: list[NDArray[Any]] = [np.empty(0)] * len(arrays)
     for wide, is_whole in ((np.float64, False), (np.int64, True)):
         chosen = [k for k, array in enumerate(arrays) if (array.dtype.kind in "iub") == is_whole]
@@ -48,20 +48,20 @@ class Logs:
         self._made, self._collective, self._original = made, collective, original
 
     def of_epoch(self, logs: Structure, share: float) -> Any:
-        """Return an epoch's logs; leaves metrics merged, as they will be reset next.
+        """Return an epoch's logs; metrics stay merged, because they are reset next.
 
         Parameters
         ----------
         logs : dict
-            The last step's, as Keras passes them.
+            The last step's logs, as Keras passes them.
         share : float
-            This rank's part of that step's rows.
+            This rank's share of that step's rows.
         """
         self._merge()
         return self._result(logs, share)
 
     def of_step(self, logs: Mapping[str, Any], share: float) -> dict[str, Any]:
-        """Return the logs up to this step; metrics go on as they were."""
+        """Return the logs up to this step; metrics keep their own states."""
         self._made.keras.sync(self._made.model)
         with kept(self._made.metric_variables):
             self._merge()
@@ -79,7 +79,7 @@ class Logs:
             self._merge_by_itself(metric)
 
     def _merge_by_itself(self, metric: KerasMetric) -> None:
-        """Merge a metric that overrides `merge_state`, in the order of ranks everywhere."""
+        """Merge a metric that overrides `merge_state`, in rank order on all ranks."""
         values = {str(k): value_of(v) for k, v in enumerate(metric.variables)}
         states = self._collective.all_gather(State(values).to_bytes())
         clones = []
@@ -96,7 +96,8 @@ class Logs:
         known = self._made.model.get_metrics_result()
         if not isinstance(logs, dict) or set(logs) == set(known):
             return found
-        # Of a user's own step: some values are metrics, the others are this rank's last batch's.
+        # From a user's own step: some values are metrics, the others belong to this rank's last
+        # batch.
         raw = [name for name in logs if name not in known]
         own = [np.asarray(self._made.keras.to_numpy(logs[name]), np.float64) for name in raw]
         weighted = [value * share if share else np.zeros_like(value) for value in own]
@@ -110,14 +111,14 @@ def _leaves(metrics: Sequence[KerasMetric]) -> list[KerasMetric]:
 
 @contextmanager
 def kept(variables: Callable[[], list[Variable]]) -> Iterator[None]:
-    """Undo what happens inside to `variables`; those that are new then become zero."""
+    """Undo changes to `variables` in the block; new variables become zero."""
     before = [(variable, value_of(variable).copy()) for variable in variables()]
     yield
     restore(before, variables())
 
 
 def restore(before: list[tuple[Variable, NDArray[Any]]], now: Sequence[Variable]) -> None:
-    """Give variables the values they had; those that are new become zero."""
+    """Restore the variables' values; new variables become zero."""
     known = {id(variable) for variable, _ in before}
     for variable, value in before:
         variable.assign(value)
@@ -127,10 +128,10 @@ def restore(before: list[tuple[Variable, NDArray[Any]]], now: Sequence[Variable]
 
 
 class Statistics:
-    """Keeps moving statistics (batch normalisation's) equal on all ranks, by averaging.
+    """Keeps moving statistics (of batch normalisation) equal on all ranks, by averaging.
 
-    Only those that changed since the last time on any rank: a frozen backbone costs a checksum.
-    Made and called on all ranks, while the ranks' variables are equal.
+    Only those that changed since the last time on any rank are averaged, so a frozen backbone costs
+    a checksum. Made and called on all ranks, while the ranks' variables are equal.
     """
 
     def __init__(self, made: KerasModel, collective: Collective, weight: float) -> None:

@@ -10,16 +10,16 @@ Int64 = NDArray[np.int64]
 
 @dataclass(kw_only=True)
 class Part:
-    """The steps of training, or of validation, as the callbacks must know them.
+    """The steps of training or validation, as callbacks need them.
 
     Attributes
     ----------
     rows, of : array
-        This rank's and all ranks' rows of each step of a pass.
+        This rank's and all ranks' row counts of each step of a pass.
     start : int
-        The step, over all passes, with which the current epoch begins.
+        The current epoch's first step, numbered over all passes.
     count : int
-        Steps of an epoch.
+        The number of steps of an epoch.
     """
 
     rows: Int64
@@ -28,7 +28,7 @@ class Part:
     start: int = 0
 
     def share(self, step: int) -> float:
-        """Return this rank's part of the rows of an epoch's step."""
+        """Return this rank's share of the rows of an epoch's step."""
         place = (self.start + step) % len(self.of)
         return float(self.rows[place] / self.of[place])
 
@@ -41,15 +41,15 @@ class LoopPosition:
     ----------
     train, test : Part or None
     first : int
-        The step, over all passes, with which training begins.
+        The first training step, numbered over all passes.
     watched : dict of str to bool
-        For "train" and "test", whether a hook tells when a step is done.
+        For "train" and "test", whether a hook tells when a step ends.
     phase : str
         "train" or "test" while steps of this job run, "" between them.
     step : int
-        The step of the epoch that was begun last, or is done where a hook tells.
+        The epoch's last step that began, or that ended if a hook tells.
     taken : int
-        Training steps in all epochs that have ended.
+        The training steps of all finished epochs.
     """
 
     train: Part | None
@@ -70,18 +70,18 @@ class LoopPosition:
 
     @property
     def epoch_steps(self) -> int:
-        """Steps of the epoch, once its steps are over; fewer if a callback stopped it."""
+        """The number of steps in the finished epoch; fewer if a callback stopped it."""
         whole = self.part.count
         return min(self.step + 1, whole) if self.watched.get(self.phase or "train") else whole
 
     def begin(self, phase: str) -> None:
-        """Begin an epoch's steps, of training or testing."""
+        """Begin an epoch's steps, for training or testing."""
         self.phase, self.step = phase, 0
         if phase == "train":
             self.part.start = self.first + self.taken
 
     def end(self) -> float:
-        """End an epoch's steps; return this rank's part of the last step's rows."""
+        """End an epoch's steps; return this rank's share of the last step's rows."""
         share = self.part.share(self.epoch_steps - 1)
         if self.phase == "train":
             self.taken += self.epoch_steps
@@ -89,6 +89,6 @@ class LoopPosition:
         return share
 
     def end_training(self) -> None:
-        """End an epoch's training steps unless that was done when its logs were made global."""
+        """End an epoch's training steps, unless its logs were already made global."""
         if self.phase == "train":
             self.end()

@@ -1,7 +1,7 @@
-"""Callbacks that are not called where none of them listens.
+"""Skips callbacks if none of them has the hook.
 
-On JAX and torch Keras tells its callbacks of the end of each step in a thread of its own, which
-turns the step's logs into numbers for nobody, and takes the interpreter from the step.
+On JAX and torch, Keras tells its callbacks of the end of each step in a separate thread. This turns
+the step's logs into unused numbers, and takes the interpreter from the step.
 """
 
 from collections.abc import Sequence
@@ -37,5 +37,5 @@ def quiet(
         )
         if not listens:
             setattr(found, event, lambda batch, logs=None: None)
-    # A list of Keras's own, which its loop takes as it is.
+    # A list type of Keras, which its loop takes as it is.
     return cast(Sequence[KerasCallback], found)

@@ -1,7 +1,7 @@
-"""Random numbers of training: other ones on each rank and in each epoch.
+"""Random numbers of training, different on each rank and in each epoch.
 
-They are a function of seed, rank and step, so a `fit` that goes on draws those that an unbroken one
-would have drawn. Generators that layers own go on where they stood, as the rest of the model does.
+They are a function of seed, rank and step, so a resumed `fit` draws the same ones as an unbroken
+one. The layers' own generators continue from their state, as the rest of the model does.
 """
 
 import random
@@ -18,17 +18,17 @@ _SEED_STRIDE = 0x9E3779B1
 def seed_fit(made: KerasModel, seed: int, world: World, first: int) -> None:
     """Seed Python, numpy and the framework for a `fit` that begins with the step `first`.
 
-    One worker's first `fit` has the numbers that plain Keras has.
+    One worker's first `fit` has the same numbers as plain Keras.
     """
     if world.size > 1 or first:
         made.keras.make_random(_mixed(seed, world.rank, first))
 
 
 def seed_epoch(made: KerasModel, seed: int, world: World, step: int) -> None:
-    """Seed what Keras draws from at each step for the epoch that begins with `step`.
+    """Seed Keras's step-wise generators for the epoch that begins with `step`.
 
-    Called on all ranks. How far a layer's generator gets in an epoch may depend on a rank's rows,
-    and a state has one of each: all ranks go on from rank 0's.
+    Called on all ranks. A layer's generator may advance with a rank's rows, but a state has only
+    one of each. So all ranks continue from rank 0's.
     """
     if world.size > 1 or step:
         mixed = _mixed(seed, world.rank, step)
@@ -43,7 +43,7 @@ def _mixed(seed: int, rank: int, step: int) -> int:
 
 
 def _scatter(made: KerasModel, world: World) -> None:
-    """Give each rank's generators the state of rank 0's, with a seed of their own."""
+    """Give each rank's generators rank 0's state, with their own seed."""
     variables = made.keras.random_states(made.model)
     if world.size == 1 or not variables:
         return

@@ -1,8 +1,8 @@
-"""The axis of rows of a Keras model's outputs, which a batch of one row may take from them.
+"""The row axis of a Keras model's outputs, which a batch of one row may lose.
 
-`squeeze` makes of one row's output something else than of several rows' output: a row that is left
-over would end the training with an error of shapes, or be compared with its label otherwise. And
-Keras 2 makes one number of outputs (rows,), which then has one weight and counts as one row.
+`squeeze` removes one more axis from one row's output than from several rows'. A last batch of one
+row would then end training with a shape error, or be compared wrongly with its label. And Keras 2
+turns outputs (rows,) into one number, which has one weight and counts as one row.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,19 +15,19 @@ from zoo.orca.wire.outputs import OutputSpec
 
 
 def keep_row_axis(made: KerasModel, outputs: Sequence[OutputSpec]) -> None:
-    """Give the outputs of a batch of one row the axes that those of several rows have.
+    """Give the outputs of a batch of one row the same axes as those of several rows.
 
-    Before they meet labels, in the loss and in the metrics; also where a `train_step` of the
-    model's own asks for them.
+    It applies before the outputs meet labels in loss and metrics, also if the model's own
+    `train_step` calls these.
 
     Parameters
     ----------
     made : KerasModel
     outputs : sequence of OutputSpec
-        What the model puts out for several rows.
+        The model's outputs for several rows.
     """
     model = made.model
-    if made.keras.has_own_predict_step(model):  # and so it is not known what it puts out
+    if made.keras.has_own_predict_step(model):  # so its outputs are unknown
         return
 
     def kept(y: Structure, y_pred: Structure) -> Structure:
@@ -42,14 +42,14 @@ def keep_row_axis(made: KerasModel, outputs: Sequence[OutputSpec]) -> None:
         return made.keras.packed(y_pred, found)
 
     for name in ("compute_loss", "compute_metrics"):
-        # Past Keras's tracking, which would save it.
+        # Bypasses Keras's tracking, which would save it.
         object.__setattr__(model, name, _with_axis(getattr(model, name), kept))
 
 
 def _with_axis(
     original: Callable[..., Any], kept: Callable[[Structure, Structure], Structure]
 ) -> Callable[..., Any]:
-    # As Keras has them, and calls them: by position or by name.
+    # Keras's arguments and defaults, passed by position or by name.
     def of_rows(
         x: Structure = None,
         y: Structure = None,
@@ -63,11 +63,11 @@ def _with_axis(
 
 
 def _kept(made: KerasModel, value: Tensor, output: OutputSpec) -> Tensor:
-    """Return one output with the axis of rows."""
+    """Return one output with the row axis."""
     if output.problem or made.keras.layout_of(value) or not hasattr(value, "shape"):
         return value
     shape, of_row = made.keras.shape_of(value), output.row_shape
-    if shape is None:  # TensorFlow does not know how many rows there will be
+    if shape is None:  # TensorFlow does not know the number of rows
         known = [length for length in of_row if length is not None]
         return made.backend.reshaped(value, (-1, *known)) if len(known) == len(of_row) else value
     if len(shape) != len(of_row) or None in shape:
@@ -78,13 +78,13 @@ def _kept(made: KerasModel, value: Tensor, output: OutputSpec) -> Tensor:
 
 
 def _are_columns(made: KerasModel, y: Structure) -> bool:
-    """Whether there are labels, and each is one number a row, (rows, 1)."""
+    """Whether there are labels, and each is one number per row, (rows, 1)."""
     labels = [label for label in made.keras.flatten(y) if hasattr(label, "shape")]
     shapes = [made.keras.shape_of(label) for label in labels]
     return bool(shapes) and all(s is not None and len(s) == 2 and s[1] == 1 for s in shapes)
 
 
 def _as_column(made: KerasModel, value: Tensor) -> Tensor:
-    """Return (rows,) as (rows, 1), and all else as it is."""
+    """Return (rows,) as (rows, 1), and anything else unchanged."""
     shape = made.keras.shape_of(value) if hasattr(value, "shape") else None
     return value[:, None] if shape is not None and len(shape) == 1 else value

@@ -1,10 +1,10 @@
-"""What a model's steps need on several workers; with one worker nothing here is used.
+"""What a model's steps need on several workers; unused with one worker.
 
-The loop stays Keras's own. On the instances, not their classes:
+The loop stays Keras's own. The changes are on the instances, not their classes:
 
-* `train_step` and `test_step` are told how many rows of the step are this rank's;
+* `train_step` and `test_step` get this rank's row count of the step;
 * every optimizer sums gradients over ranks before it applies them;
-* losses that are sums, not means, are stretched so that weighing by rows gives the sum again.
+* losses that are sums, not means, are scaled up so that weighting by rows gives the sum again.
 """
 
 import functools
@@ -24,7 +24,7 @@ _Apply = Callable[..., Any]
 
 
 class Step:
-    """The step that is traced or run at the moment: its rows here and everywhere.
+    """The step that is traced or run now: its rows on this rank and on all ranks.
 
     Attributes
     ----------
@@ -34,12 +34,12 @@ class Step:
     exchange_seconds : float
         Spent so far on summing gradients over workers.
     problem : Exception or None
-        Why the model cannot be trained here. Raised inside a step, it would come out of the
-        framework as another error, so who runs the loop raises it again.
+        Why the model cannot be trained here. The framework would replace an error raised inside a
+        step. So the caller of the loop raises it again.
     """
 
     def __init__(self, workers: int, backend: Backend) -> None:
-        # Gradients that are applied outside of any step count for the same on all ranks.
+        # Gradients that are applied outside any step have the same weight on all ranks.
         self._none = (backend.scalar(1), backend.scalar(workers))
         self._backend = backend
         self.exchanges = 0
@@ -52,11 +52,11 @@ class Step:
         self.rows, self.of = rows, of
 
     def leave(self) -> None:
-        """End it."""
+        """End the step."""
         self.rows, self.of = self._none
 
     def refuse(self, problem: ModelError) -> NoReturn:
-        """Raise, and remember what."""
+        """Raise, and remember the error."""
         self.problem = problem
         raise problem
 
@@ -76,18 +76,18 @@ class Step:
         return run
 
     def stretched(self, value: Tensor) -> Tensor:
-        """Return a sum over own rows so much larger that weighing it by rows is undone."""
+        """Return a sum over own rows, scaled up so that the weighting by rows cancels."""
         return self._backend.stretched(value, self.rows, self.of)
 
     def weight(self) -> Any:
-        """Return this rank's rows as a number to weigh with."""
+        """Return this rank's row count as a weight."""
         return self._backend.as_float(self.rows)
 
 
 def distribute(
     made: KerasModel, collective: Collective, *, weighted: bool, batch: Structure, outputs: int
 ) -> Step:
-    """Make a model's steps those of one of several workers; return where they stand.
+    """Adapt a model's steps to several workers; return their `Step`.
 
     Parameters
     ----------
@@ -96,14 +96,14 @@ def distribute(
     weighted : bool
         Whether rows have weights.
     batch : structure
-        A small batch, by which parts are built that must exist before the first step.
+        A small batch, which builds parts that must exist before the first step.
     outputs : int
-        The model's outputs.
+        The number of the model's outputs.
 
     Raises
     ------
     ModelError
-        If the model's loss cannot be put together from the workers' parts.
+        If the model's loss cannot be computed from the workers' parts.
     """
     step = Step(collective.size, made.backend)
     made.keras.run_on_several(made.model)
@@ -141,7 +141,7 @@ def _all_met(made: KerasModel, step: Step) -> Callable[[], None]:
 
 
 def _meet(made: KerasModel, optimizer: Optimizer, collective: Collective, step: Step) -> None:
-    """Let gradients meet in the optimizer's outermost method."""
+    """Sum gradients over ranks in the optimizer's outermost method."""
     meet = made.backend.exchange(made, optimizer, collective, step)
 
     def summed(gradients: list[Tensor], variables: list[Variable]) -> list[Tensor]:
@@ -209,19 +209,19 @@ def _check_losses(made: KerasModel, weighted: bool) -> None:
 
 
 def _stretch(loss: KerasLoss, step: Step) -> None:
-    """Make a loss that sums its rows' losses larger by as much as weighing makes it smaller."""
+    """Scale up a loss that sums its rows' losses, to cancel the weighting by rows."""
     kind = type(loss)
 
     def stretched(self: KerasLoss, *args: object, **kwargs: object) -> Tensor:
         value = kind.__call__(self, *args, **kwargs)
         return step.stretched(value)
 
-    # Python looks for __call__ in the class only, so this instance gets a class of its own.
+    # Python looks for __call__ only in the class, so this instance gets its own class.
     loss.__class__ = type(kind.__name__, (kind,), {"__call__": stretched, "__doc__": kind.__doc__})
 
 
 def _count_rows(tracker: KerasMetric, step: Step) -> None:
-    """Make a mean over batches one over rows: workers' batches differ in size."""
+    """Turn a mean over batches into one over rows, because workers' batches differ in size."""
     original = tracker.update_state
 
     def update_state(values: Tensor, sample_weight: Tensor = None) -> Any:

@@ -1,10 +1,10 @@
 """Adam's update in six passes over memory instead of twelve.
 
-On models with embeddings, most of a step is the optimizer's work: it touches every row of every
-table and of both moments, whichever rows the batch has. Keras builds the update of single
-operations, each of which reads and writes whole tables. Here, operations that TensorFlow has fused
-do the same arithmetic on each element, in the same order: dense gradients give the same numbers
-but for how a compiler joins a product and a sum, sparse ones are summed into a table first.
+On models with embeddings, the optimizer takes most of a step. It touches every row of every table
+and of both moments, whichever rows the batch has. Keras builds the update of single operations,
+each of which reads and writes whole tables. Here, TensorFlow's fused operations do the same
+arithmetic on each element, in the same order. Dense gradients give the same numbers, except for how
+a compiler joins a product and a sum. Sparse ones are summed into a table first.
 """
 
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ from zoo.orca.frameworks.keras.models import KerasModel
 if TYPE_CHECKING:
     import tf_keras
 
-#: Rows of so many numbers are added up as fast by the operation that is made for it.
+#: From this row length on, the dedicated operation adds rows as fast.
 _WIDE_ROW = 32
 
 
@@ -32,13 +32,13 @@ def _fuse(adam: "tf_keras.optimizers.Adam") -> None:
     """Replace how an instance of Keras 2's Adam updates one variable.
 
     The rule is Algorithm 1 of Kingma and Ba, "Adam: A Method for Stochastic Optimization", in the
-    form just before its section 2.1, as Keras has it.
+    form just before its section 2.1, as in Keras.
     """
 
     def update_step(gradient: tf.Tensor | tf.IndexedSlices, variable: tf.Variable) -> None:
         dtype = variable.dtype
         if isinstance(gradient, tf.IndexedSlices):
-            # Rows that come more than once are added up, as they must be before they are squared.
+            # Repeated rows are summed, as they must be before squaring.
             gradient = _table(gradient, variable.shape)
         step = tf.cast(adam.iterations + 1, dtype)
         power_1 = tf.pow(tf.cast(adam.beta_1, dtype), step)
@@ -49,8 +49,8 @@ def _fuse(adam: "tf_keras.optimizers.Adam") -> None:
         # Not ResourceApplyAdam: in single precision its 1 - beta_2 is off by 5e-5 for 0.999.
         _move(m, gradient - m, 1 - adam.beta_1)
         _move(v, tf.square(gradient) - v, 1 - adam.beta_2)
-        # variable -= rate * m / (sqrt(v) + epsilon), which is what this operation does when it is
-        # told to leave its accumulator, here v, as it is.
+        # variable -= rate * m / (sqrt(v) + epsilon). This operation does so if told to leave its
+        # accumulator, here v, unchanged.
         tf.raw_ops.ResourceApplyAdagradV2(
             var=variable.handle,
             accum=v.handle,
@@ -65,12 +65,12 @@ def _fuse(adam: "tf_keras.optimizers.Adam") -> None:
 
 
 def _table(gradient: tf.IndexedSlices, shape: tf.TensorShape) -> tf.Tensor:
-    """Return a sparse gradient as a table, rows of one number added in their order."""
+    """Return a sparse gradient as a table, with each row's parts summed in order."""
     values, rows = gradient.values, gradient.indices
     if len(shape) != 2 or shape[1] >= _WIDE_ROW or values.dtype not in (tf.float32, tf.float64):
         return tf.math.unsorted_segment_sum(values, rows, shape[0])
-    # The product with a matrix that has one 1 in each column makes the same additions in the same
-    # order, on one thread, so all ranks have the same bits here too, in less time.
+    # The product with a matrix with one 1 per column makes the same additions in the same order. It
+    # runs on one thread, so all ranks have the same bits here too, in less time.
     columns = tf.range(tf.size(rows, tf.int64), dtype=tf.int64)
     return tf.raw_ops.SparseTensorDenseMatMul(
         a_indices=tf.stack([tf.cast(rows, tf.int64), columns], axis=1),

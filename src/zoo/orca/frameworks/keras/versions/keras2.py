@@ -1,4 +1,4 @@
-"""What is particular to Keras 2 (`tf_keras`); `keras3` answers the same for Keras 3."""
+"""The version module for Keras 2 (`tf_keras`), like `keras3` for Keras 3."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -21,13 +21,13 @@ from zoo.orca.frameworks.keras.types import (
 )
 from zoo.orca.frameworks.keras.versions import keras2_functions
 
-#: What state and messages call it.
+#: The name in states and messages.
 VERSION = "2"
-#: Called by `fit` and `evaluate`, and by nothing else, once their steps are done.
+#: Only `fit` and `evaluate` call it, once their steps are done.
 RESULTS = "_validate_and_get_metrics_result"
-#: Whether losses and metrics make one number of outputs (rows,), which then counts as one row.
+#: Whether losses and metrics turn outputs (rows,) into one number, which counts as one row.
 AVERAGES_LONE_AXES = True
-#: Kinds of loss reduction that workers cannot put together from their parts.
+#: Kinds of loss reduction that cannot be computed from the workers' parts.
 UNDIVIDED_REDUCTIONS = ("none",)
 
 
@@ -39,7 +39,7 @@ def package() -> Any:
 
 
 def begin() -> None:
-    """Forget what an earlier job of this process left behind."""
+    """Forget the leftovers of this process's earlier jobs."""
     keras = package()
     keras.backend.clear_session()
     keras.mixed_precision.set_global_policy(None)
@@ -48,8 +48,8 @@ def begin() -> None:
     keras.backend.set_epsilon(configured["epsilon"])
     keras.backend.set_image_data_format(configured["image_data_format"])
     keras.utils.enable_interactive_logging()
-    # Layers that draw random numbers then keep the generator's state in a variable, which goes on
-    # in the next `fit`. Keras's default keeps it inside of TensorFlow's kernels.
+    # Layers that draw random numbers then keep the generator's state in a variable, which continues
+    # in the next `fit`. Keras's default keeps it in TensorFlow's kernels.
     keras.backend.experimental.enable_tf_random_generator()
 
 
@@ -64,7 +64,7 @@ def backend_name() -> str:
 
 
 def check_backend(framework: str, wanted: str | None) -> None:
-    """Refuse the model where Keras 3 is wanted."""
+    """Refuse the model if Keras 3 is wanted."""
     if framework != "tf2":
         raise ModelError(
             "the model is of Keras 2 (tf_keras), and zoo.orca.learn.keras trains Keras 3\n"
@@ -73,7 +73,7 @@ def check_backend(framework: str, wanted: str | None) -> None:
 
 
 def flatten(structure: Structure) -> list[Any]:
-    """Return what is in nested lists, tuples and dicts."""
+    """Return the leaves of nested lists, tuples and dicts."""
     return list(tf.nest.flatten(structure))
 
 
@@ -88,12 +88,12 @@ def dtype_name(tensor: Tensor) -> str:
 
 
 def shape_of(tensor: Tensor) -> tuple[int | None, ...] | None:
-    """Return the shape of a tensor, symbolic or not; None: not even its rank is known."""
+    """Return the shape of a tensor, symbolic or not; None if even its axes are unknown."""
     return None if tensor.shape.rank is None else tuple(tensor.shape)
 
 
 def layout_of(tensor: Tensor) -> str:
-    """Return "ragged" or "sparse" for a tensor, symbolic or not, that is so, else nothing."""
+    """Return "ragged" or "sparse" for such a tensor, symbolic or not, else nothing."""
     kind = type(getattr(tensor, "type_spec", tensor)).__name__
     return "ragged" if kind.startswith("Ragged") else "sparse" if kind.startswith("Sparse") else ""
 
@@ -119,7 +119,7 @@ def output_structure(model: Model) -> Structure:
 
 
 def has_own_step(model: Model) -> bool:
-    """Whether the model's class says by itself what is done with labels."""
+    """Whether the model's class defines its own step."""
     base = package().Model
     names = ("train_step", "test_step", "compute_loss", "compute_metrics")
     return any(getattr(type(model), name) is not getattr(base, name) for name in names)
@@ -132,7 +132,7 @@ def output_layer(tensor: Tensor) -> Layer:
 
 
 def has_own_predict_step(model: Model) -> bool:
-    """Whether predictions may be something else than the model's outputs."""
+    """Whether predictions may differ from the model's outputs."""
     return type(model).predict_step is not package().Model.predict_step
 
 
@@ -142,16 +142,16 @@ def input_name(tensor: Tensor) -> str:
 
 
 def name_of(variable: Variable) -> str:
-    """Return a variable's name, with its layer's."""
+    """Return a variable's name with its layer's name."""
     return str(variable.name).removesuffix(":0")
 
 
 def random_states(model: Model) -> list[Variable]:
-    """Return the variables of random generators that layers own."""
+    """Return the variables of the layers' random generators."""
     found: dict[int, Any] = {}
     for layer in model._flatten_layers():
         for value in list(vars(layer).values()):
-            # A layer of Keras's has it inside of a generator of Keras's, once it is built.
+            # A built Keras layer has it inside a generator of Keras.
             generator = getattr(value, "_generator", value)
             if isinstance(generator, tf.random.Generator):
                 found[id(generator.state)] = generator.state
@@ -159,9 +159,9 @@ def random_states(model: Model) -> list[Variable]:
 
 
 def scattered(state: NDArray[Any], shift: int) -> NDArray[Any]:
-    """Return the state of a random generator with another seed."""
+    """Return a random generator's state with another seed."""
     other = state.copy()
-    # The last number is the generator's key; those before it count how often it was used.
+    # The last number is the generator's key. The others count its uses.
     other[-1] = (int(state[-1]) + shift) % (1 << 62)
     return other
 
@@ -183,14 +183,14 @@ def is_optimizer(value: object) -> bool:
 
 
 def _inner(optimizer: Optimizer) -> Any:
-    """Return the optimizer that a wrapper has, or itself; its members are its kind's."""
+    """Return the optimizer inside a wrapper, or itself; its members depend on its kind."""
     return getattr(optimizer, "inner_optimizer", optimizer)
 
 
 def needs_every_row(optimizer: Optimizer) -> bool:
-    """Whether rows of sparse gradients must not be added up before the optimizer gets them.
+    """Whether the optimizer must get each row of sparse gradients, not their sums.
 
-    Clipping looks at each of them, and comes first.
+    Clipping reads each row, and comes first.
     """
     inner = _inner(optimizer)
     names = ("clipnorm", "clipvalue", "global_clipnorm")
@@ -198,9 +198,9 @@ def needs_every_row(optimizer: Optimizer) -> bool:
 
 
 def plain_adam(optimizer: Optimizer) -> Any:
-    """Return the Adam, wrapped or not, whose update is the published rule; None: it is another.
+    """Return the Adam, wrapped or not, that updates by the published rule; None: another.
 
-    A subclass may update otherwise, and XLA would compile the update as a whole.
+    A subclass may update differently, and XLA would compile the update as a whole.
     """
     kinds = (package().optimizers.Adam, package().optimizers.AdamW)
     inner = _inner(optimizer)
@@ -210,12 +210,12 @@ def plain_adam(optimizer: Optimizer) -> Any:
 
 
 def apply_name(optimizer: Optimizer) -> str:
-    """Return the method in which gradients meet, the outermost that every loop calls."""
+    """Return the outermost method that every loop calls, where gradients are summed."""
     return "apply_gradients"
 
 
 def sync(model: Model) -> None:
-    """Have nothing to do: variables always have their values."""
+    """No-op: variables always have their values."""
 
 
 def build_optimizer(optimizer: Optimizer, variables: Sequence[Variable]) -> None:
@@ -225,13 +225,13 @@ def build_optimizer(optimizer: Optimizer, variables: Sequence[Variable]) -> None
     elif hasattr(optimizer, "inner_optimizer"):
         optimizer.build(variables)
     else:
-        # As `apply_gradients` does, so that the variables get the names they would have then.
+        # As in `apply_gradients`, so that the variables get the same names.
         with tf.name_scope(optimizer.name or "optimizer"):
             optimizer.build(variables)
 
 
 def optimizer_variables(optimizer: Optimizer) -> list[Variable]:
-    """Return the optimizer's variables; just its counters while it is not built."""
+    """Return the optimizer's variables; only its counters before it is built."""
     inner = _inner(optimizer)
     if isinstance(inner, package().optimizers.legacy.Optimizer):
         hyper = [v for _, v in sorted(inner._hyper.items()) if isinstance(v, tf.Variable)]
@@ -245,9 +245,9 @@ def optimizer_variables(optimizer: Optimizer) -> list[Variable]:
 
 
 def hyperparameters(optimizer: Optimizer) -> dict[str, Variable]:
-    """Return the variables that Keras does not count among the optimizer's, by name.
+    """Return the hyperparameters outside the optimizer's variables, by name.
 
-    The learning rate, and whatever else an optimizer keeps in an attribute.
+    These are the learning rate and all others in the optimizer's attributes.
     """
     inner = _inner(optimizer)
     known = {id(variable) for variable in optimizer_variables(optimizer)}
@@ -259,7 +259,7 @@ def hyperparameters(optimizer: Optimizer) -> dict[str, Variable]:
 
 
 def rate_variable(optimizer: Optimizer) -> Variable | None:
-    """Return the variable that is the learning rate; None: it is a schedule."""
+    """Return the variable of the learning rate; None if it is a schedule."""
     inner = _inner(optimizer)
     if isinstance(inner, package().optimizers.legacy.Optimizer):
         rate = inner._hyper.get("learning_rate")
@@ -269,7 +269,7 @@ def rate_variable(optimizer: Optimizer) -> Variable | None:
 
 
 def optimized(optimizer: Optimizer, trainable: Sequence[Variable]) -> list[int] | None:
-    """Return which of `trainable` the optimizer was built for; None: it is not built."""
+    """Return which of `trainable` the optimizer was built for; None if it is not built."""
     inner = _inner(optimizer)
     if isinstance(inner, package().optimizers.legacy.Optimizer):
         return list(range(len(trainable))) if inner._hypers_created else None
@@ -281,35 +281,35 @@ def optimized(optimizer: Optimizer, trainable: Sequence[Variable]) -> list[int] 
 
 
 def compiled_losses(model: Model) -> Structure:
-    """Return the losses as they were given to `compile`, None if none were."""
+    """Return the losses as passed to `compile`, or None."""
     return model.compiled_loss._user_losses if model.compiled_loss is not None else None
 
 
 def loss_objects(model: Model) -> list[KerasLoss]:
-    """Return the losses that were given to `compile`, flat."""
+    """Return the losses passed to `compile`, flat."""
     container = model.compiled_loss
     return tf.nest.flatten(container._user_losses) if container is not None else []
 
 
 def unknown_metric(model: Model) -> str:
-    """Return the name of a metric that Keras does not know, which it takes for a function."""
+    """Return the name of an unknown metric, which Keras takes for a function."""
     given = model.compiled_metrics
     names = tf.nest.flatten(given._user_metrics) if given is not None else []
     get = package().metrics.get
-    # These mean one metric or another by the labels' shape.
+    # Each of these stands for several metrics, chosen by the labels' shape.
     known = ("accuracy", "acc", "crossentropy", "ce")
     unknown = (one for one in names if isinstance(one, str) and one.lower() not in known)
     return next((one for one in unknown if isinstance(get(one), str)), "")
 
 
 def give_label(model: Model, output: str) -> None:
-    """Have nothing to do: one label is every output's, and those without a loss leave it."""
+    """No-op: a single label is every output's, and outputs without a loss ignore it."""
 
 
 def is_rowwise(model: Model) -> bool:
-    """Whether loss and metrics of an evaluation are known not to depend on how rows are batched.
+    """Whether an evaluation's loss and metrics surely do not depend on how rows are batched.
 
-    They are where all parts are Keras's own, apart from those that count valid steps, not rows.
+    True if all parts are Keras's own, except those that count valid steps, not rows.
     """
     keras = package()
     if type(model).test_step is not keras.Model.test_step or model.compiled_loss is None:
@@ -337,19 +337,19 @@ def _is_own(part: object) -> bool:
 
 
 def run_on_several(model: Model) -> None:
-    """Set what a model needs to run on several workers."""
-    # XLA cannot call back into Python, and that is where gradients meet.
+    """Prepare a model for several workers."""
+    # XLA cannot call back into Python, where gradients are summed.
     if model._jit_compile:
         model._jit_compile = False
 
 
 def loss_trackers(model: Model, batch: Structure, outputs: int) -> list[KerasMetric]:
-    """Return metrics of losses that count batches instead of rows: none, Keras 2 counts rows."""
+    """Return metrics of losses that count batches instead of rows: none in Keras 2."""
     return []
 
 
 def build_metrics(model: Model, batch: Structure) -> None:
-    """Create what the first step would, where the model says what its outputs will be."""
+    """Create the metrics before the first step would, if the model declares its outputs."""
     if is_compiled(model) and model._is_graph_network:
         keras2_functions.build_metrics(model, batch)
 
@@ -360,10 +360,10 @@ def limit_steps_per_execution(model: Model) -> None:
 
 
 def steps_variable(model: Model, *, begin: int) -> Variable | None:
-    """Return the variable with the steps of one call, set to `begin`; None: they must stay as is.
+    """Return the variable with the steps per call, set to `begin`; None: they stay fixed.
 
-    They must where the user has chosen them, or wrote a step: one that can be run once can not
-    always be put into a loop of a graph.
+    They stay fixed if the user chose them or wrote a step, because not every step works in a loop
+    of a graph.
     """
     base = package().Model
     own = any(
@@ -375,7 +375,7 @@ def steps_variable(model: Model, *, begin: int) -> Variable | None:
     if int(model.steps_per_execution.numpy()) != 1:
         return None
     model._configure_steps_per_execution(begin)
-    # With XLA, Keras compiles each step by itself; other metrics than the model's have no place.
+    # With XLA, Keras compiles each step by itself. The functions return only the model's metrics.
     if not model.jit_compile and type(model).compute_metrics is base.compute_metrics:
         keras2_functions.compile_steps(model)
     steps: Variable = model._steps_per_execution
@@ -383,7 +383,7 @@ def steps_variable(model: Model, *, begin: int) -> Variable | None:
 
 
 def own_merge(metric: KerasMetric) -> bool:
-    """Whether a metric says by itself how states are merged."""
+    """Whether a metric defines its own merge of states."""
     return type(metric).merge_state is not package().metrics.Metric.merge_state
 
 

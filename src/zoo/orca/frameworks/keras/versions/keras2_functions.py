@@ -1,10 +1,10 @@
 """Keras 2's compiled functions of several steps, traced once each.
 
-To trace a step takes longer than anything else that comes before the first one has run, and Keras
-traces each four times: in a function that creates the metrics, and again in one that does not; and
-in both beside the loop, too, to learn what would come out of it. Here metrics are created before,
-and nothing comes out of the loop: what Keras reports of a call are the metrics after its last
-step, which are read once, when the loop has ended.
+Tracing a step takes longer than anything else before the first one runs, and Keras traces each four
+times: once in a function that creates the metrics and once in one that does not, and in each of
+them also beside the loop, to learn its outputs. Here metrics are created before, and the loop has
+no outputs. Keras reports a call's metrics after its last step, so they are read once, after the
+loop.
 """
 
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ def build_metrics(model: Model, batch: Structure) -> None:
     ----------
     model : keras.Model
     batch : tuple
-        Inputs and, as a rule, labels and weights.
+        Inputs and usually labels and weights.
     """
     import tf_keras
 
@@ -35,14 +35,14 @@ def build_metrics(model: Model, batch: Structure) -> None:
         model.compiled_loss.build(outputs)
     metrics = model.compiled_metrics
     if metrics is not None and not metrics.built:
-        # As Keras does first with what it is given: one label, or a dict, for a list of outputs.
+        # As Keras does first with its input: one label, or a dict, for a list of outputs.
         metrics.build(outputs, metrics._conform_to_outputs(outputs, labels))
 
 
 def compile_steps(model: Model) -> None:
     """Give a model the functions that its `fit` and `evaluate` would make.
 
-    They read the model's variable of steps when a call begins, as Keras's do.
+    Like Keras's, they read the model's steps variable when a call begins.
 
     Parameters
     ----------

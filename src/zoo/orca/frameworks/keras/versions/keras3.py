@@ -1,4 +1,4 @@
-"""What is particular to Keras 3, on any backend; `keras2` answers the same for Keras 2."""
+"""The version module for Keras 3 on any backend, like `keras2` for Keras 2."""
 
 import os
 import sys
@@ -20,13 +20,13 @@ from zoo.orca.frameworks.keras.types import (
     Variable,
 )
 
-#: What state and messages call it.
+#: The name in states and messages.
 VERSION = "3"
-#: Called by `fit` and `evaluate`, and by nothing else, once their steps are done.
+#: Only `fit` and `evaluate` call it, once their steps are done.
 RESULTS = "_get_metrics_result_or_logs"
-#: Whether losses and metrics make one number of outputs (rows,): Keras 3 looks at labels first.
+#: Whether losses and metrics turn outputs (rows,) into one number: Keras 3 uses labels first.
 AVERAGES_LONE_AXES = False
-#: Kinds of loss reduction that workers cannot put together from their parts.
+#: Kinds of loss reduction that cannot be computed from the workers' parts.
 UNDIVIDED_REDUCTIONS = ("none", None)
 
 
@@ -38,7 +38,7 @@ def package() -> Any:
 
 
 def begin() -> None:
-    """Forget what an earlier job of this process left behind."""
+    """Forget the leftovers of this process's earlier jobs."""
     keras = package()
     keras.utils.clear_session()
     keras.distribution.set_distribution(None)
@@ -49,7 +49,7 @@ def begin() -> None:
     keras.config.set_dtype_policy(configured["floatx"])
     for limit in ("MAX_EPOCHS", "MAX_STEPS_PER_EPOCH"):
         put = getattr(keras.config, f"set_{limit.lower()}", None)
-        if put is not None:  # a Keras that has no such limit
+        if put is not None:  # a Keras version without this limit
             given = os.environ.get(f"KERAS_{limit}")
             put(int(given) if given else None)
 
@@ -60,12 +60,12 @@ def make_random(seed: int) -> None:
 
 
 def backend_name() -> str:
-    """Return the name of the backend that this process has."""
+    """Return the name of this process's backend."""
     return str(package().backend.backend())
 
 
 def flatten(structure: Structure) -> list[Any]:
-    """Return what is in nested lists, tuples and dicts."""
+    """Return the leaves of nested lists, tuples and dicts."""
     return list(package().tree.flatten(structure))
 
 
@@ -80,13 +80,13 @@ def dtype_name(tensor: Tensor) -> str:
 
 
 def shape_of(tensor: Tensor) -> tuple[int | None, ...] | None:
-    """Return the shape of a tensor, symbolic or not; None: not even its rank is known."""
+    """Return the shape of a tensor, symbolic or not; None if even its axes are unknown."""
     shape = tensor.shape
     return None if shape is None or getattr(shape, "rank", 0) is None else tuple(shape)
 
 
 def layout_of(tensor: Tensor) -> str:
-    """Return "ragged" or "sparse" for a tensor, symbolic or not, that is so, else nothing."""
+    """Return "ragged" or "sparse" for such a tensor, symbolic or not, else nothing."""
     kind = type(tensor).__name__
     if getattr(tensor, "ragged", False) is True or kind.startswith("Ragged"):
         return "ragged"
@@ -100,7 +100,7 @@ def to_numpy(tensor: Tensor) -> NDArray[Any]:
 
 
 def check_backend(framework: str, wanted: str | None) -> None:
-    """Refuse another backend than the job's, or one that spreads the model by itself."""
+    """Refuse a backend other than the job's, or one that distributes the model itself."""
     backend = package().backend.backend()
     if package().distribution.distribution() is not None:
         raise ModelError(
@@ -149,7 +149,7 @@ def output_structure(model: Model) -> Structure:
 
 
 def has_own_step(model: Model) -> bool:
-    """Whether the model's class says by itself what is done with labels."""
+    """Whether the model's class defines its own step."""
     base = package().Model
     names = ("train_step", "test_step", "compute_loss", "compute_metrics")
     return any(getattr(type(model), name) is not getattr(base, name) for name in names)
@@ -162,7 +162,7 @@ def output_layer(tensor: Tensor) -> Layer:
 
 
 def has_own_predict_step(model: Model) -> bool:
-    """Whether predictions may be something else than the model's outputs."""
+    """Whether predictions may differ from the model's outputs."""
     return type(model).predict_step is not package().Model.predict_step
 
 
@@ -172,12 +172,12 @@ def input_name(tensor: Tensor) -> str:
 
 
 def name_of(variable: Variable) -> str:
-    """Return a variable's name, with its layer's."""
+    """Return a variable's name with its layer's name."""
     return str(variable.path)
 
 
 def random_states(model: Model) -> list[Variable]:
-    """Return the variables of random generators that layers own."""
+    """Return the variables of the layers' random generators."""
     weights = {id(variable) for variable in model.weights}
     metrics = {id(variable) for variable in model.metrics_variables}
     known = weights | metrics
@@ -185,10 +185,10 @@ def random_states(model: Model) -> list[Variable]:
 
 
 def scattered(state: NDArray[Any], shift: int) -> NDArray[Any]:
-    """Return the state of a random generator with another seed."""
+    """Return a random generator's state with another seed."""
     other = state.copy()
     if state.dtype.kind in "iu":
-        # The seed is the first number, the second counts how often it was used.
+        # The first number is the seed, and the second counts its uses.
         other.flat[0] = (int(state.flat[0]) + shift) % (1 << 31)
     return other
 
@@ -204,28 +204,28 @@ def is_optimizer(value: object) -> bool:
 
 
 def needs_every_row(optimizer: Optimizer) -> bool:
-    """Whether rows of sparse gradients must not be added up before the optimizer gets them.
+    """Whether the optimizer must get each row of sparse gradients, not their sums.
 
-    Keras 3 does not add them up itself: Adam, for one, squares each of them.
+    Keras 3 does not sum them itself: Adam, for example, squares each of them.
     """
     return True
 
 
 def plain_adam(optimizer: Optimizer) -> Any:
-    """Return None: Keras 3 updates with operations of its own."""
+    """Return None: Keras 3 updates with its own operations."""
     return None
 
 
 def apply_name(optimizer: Optimizer) -> str:
-    """Return the method in which gradients meet, the outermost that every loop calls."""
+    """Return the outermost method that every loop calls, where gradients are summed."""
     keras = package()
     wrapped = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
-    # On JAX the wrapper calls the inner optimizer's, and looks for infinities before.
+    # On JAX the wrapper first checks for infinities, then calls the inner optimizer's method.
     return "stateless_apply" if wrapped and keras.backend.backend() == "jax" else "apply"
 
 
 def sync(model: Model) -> None:
-    """Give variables their values, which JAX's loop keeps elsewhere while it runs."""
+    """Write the values to variables, which JAX's loop keeps elsewhere while it runs."""
     if hasattr(model, "jax_state_sync"):
         model.jax_state_sync()
 
@@ -237,24 +237,24 @@ def build_optimizer(optimizer: Optimizer, variables: Sequence[Variable]) -> None
 
 
 def optimizer_variables(optimizer: Optimizer) -> list[Variable]:
-    """Return the optimizer's variables; just its counters while it is not built."""
+    """Return the optimizer's variables; only its counters before it is built."""
     return list(optimizer.variables)
 
 
 def hyperparameters(optimizer: Optimizer) -> dict[str, Variable]:
-    """Return nothing: Keras 3 counts the learning rate, and all else, among the variables."""
+    """Return nothing: in Keras 3 the optimizer's variables include all of them."""
     return {}
 
 
 def rate_variable(optimizer: Optimizer) -> Variable | None:
-    """Return the variable that is the learning rate; None: it is a schedule."""
+    """Return the variable of the learning rate; None if it is a schedule."""
     inner: Any = getattr(optimizer, "inner_optimizer", optimizer)
     rate = inner._learning_rate
     return rate if isinstance(rate, package().Variable) else None
 
 
 def optimized(optimizer: Optimizer, trainable: Sequence[Variable]) -> list[int] | None:
-    """Return which of `trainable` the optimizer was built for; None: it is not built."""
+    """Return which of `trainable` the optimizer was built for; None if it is not built."""
     if not optimizer.built:
         return None
     places = {id(variable): place for place, variable in enumerate(trainable)}
@@ -262,25 +262,25 @@ def optimized(optimizer: Optimizer, trainable: Sequence[Variable]) -> list[int] 
 
 
 def compiled_losses(model: Model) -> Structure:
-    """Return the losses as they were given to `compile`, None if none were."""
+    """Return the losses as passed to `compile`, or None."""
     return model._compile_loss._user_loss if model._compile_loss is not None else None
 
 
 def loss_objects(model: Model) -> list[KerasLoss]:
-    """Return the losses that were given to `compile`, flat."""
+    """Return the losses passed to `compile`, flat."""
     container = model._compile_loss
     return package().tree.flatten(container._user_loss) if container is not None else []
 
 
 def unknown_metric(model: Model) -> str:
-    """Return nothing: Keras 3 says itself which name it does not know."""
+    """Return nothing: Keras 3 itself raises for an unknown name."""
     return ""
 
 
 def give_label(model: Model, output: str) -> None:
-    """Tell a model's loss that one label by itself is for this output, the only one with a loss.
+    """Tell a model's loss that a single label belongs to this output, the only one with a loss.
 
-    Keras cuts it up, a row for each output, where it has as many rows as there are outputs.
+    Keras would split the label by rows over the outputs, if the two numbers are equal.
     """
     loss = model._compile_loss
     original = loss.call
@@ -293,18 +293,18 @@ def give_label(model: Model, output: str) -> None:
 
 
 def run_on_several(model: Model) -> None:
-    """Set what a model needs to run on several workers."""
-    # On TensorFlow XLA cannot call back into Python, and that is where gradients meet; torch's
-    # compiler would be broken there. On JAX the step is cut where they meet, and stays compiled.
+    """Prepare a model for several workers."""
+    # On TensorFlow, XLA cannot call back into Python, where gradients are summed. On torch, the
+    # call would break the compiled graph. On JAX, the step is cut at the sum and stays compiled.
     if package().backend.backend() != "jax":
         model.jit_compile = False
 
 
 def loss_trackers(model: Model, batch: Structure, outputs: int) -> list[KerasMetric]:
-    """Return metrics of losses that count batches instead of rows, built by `batch`.
+    """Return metrics of losses that count batches instead of rows, built with `batch`.
 
-    With several outputs Keras 3 averages each output's loss over batches, whatever their sizes,
-    as long as those are not fixed.
+    With several outputs, Keras 3 averages each output's loss over batches, whatever their sizes,
+    unless the batch size is fixed.
     """
     container = model._compile_loss
     if container is None:
@@ -315,7 +315,7 @@ def loss_trackers(model: Model, batch: Structure, outputs: int) -> list[KerasMet
 
 
 def build_metrics(model: Model, batch: Structure) -> None:
-    """Have nothing to do: Keras 3 does so itself."""
+    """No-op: Keras 3 does so itself."""
 
 
 def limit_steps_per_execution(model: Model) -> None:
@@ -324,7 +324,7 @@ def limit_steps_per_execution(model: Model) -> None:
 
 
 def own_merge(metric: KerasMetric) -> bool:
-    """Whether a metric says by itself how states are merged: Keras 3 has no such method."""
+    """Whether a metric defines its own merge of states: Keras 3 has no such method."""
     return False
 
 
@@ -334,10 +334,10 @@ def clone_metric(metric: KerasMetric) -> KerasMetric:
 
 
 def steps_variable(model: Model, *, begin: int) -> Variable | None:
-    """Return None: the steps of one call are a constant in Keras 3."""
+    """Return None: in Keras 3 the steps per call are a constant."""
     return None
 
 
 def is_rowwise(model: Model) -> bool:
-    """Return False: of Keras 3 it is not known."""
+    """Return False: for Keras 3 it is unknown."""
     return False

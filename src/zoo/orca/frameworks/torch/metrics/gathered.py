@@ -1,8 +1,8 @@
-"""Outputs and labels of some steps, handed to metrics together.
+"""Passes the outputs and labels of several steps to metrics together.
 
-A metric's `update` costs about as much as a small model's step, whatever the rows; so steps are
-kept until there are some dozens, or some megabytes, of them. What is kept of a step is a copy of
-its outputs: a model may write its next ones to the same place.
+A metric's `update` costs about as much as a small model's step, whatever the rows. So steps are
+kept until there are some dozens, or some megabytes, of them. The outputs are copied, because a
+model may write its next ones to the same memory.
 """
 
 from collections.abc import Callable, Hashable, Mapping
@@ -17,24 +17,24 @@ from zoo.orca.frameworks.torch.call_errors import first_line
 from zoo.orca.worker.collective.protocol import Collective
 
 _STEPS = 64
-#: Of outputs, on each worker. Larger ones go to the metrics at once, and are not copied.
+#: Bytes of outputs on each worker. Larger ones go to the metrics at once, without a copy.
 _BYTES = 4 << 20
 
 
 class Gathered:
-    """Updates metrics with the steps of an epoch, some at a time.
+    """Updates metrics with the steps of an epoch, several at a time.
 
     Parameters
     ----------
     metrics : dict of str to torchmetrics.Metric
     collective : Collective
     training : bool
-        Whether the steps are those of training.
+        Whether the steps are training steps.
 
     Attributes
     ----------
     is_hidden : bool
-        Whether a step's outputs were not to be seen, here or, after `results`, on any worker.
+        Whether a step's outputs were not visible: on this worker or, after `results`, on any.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Gathered:
         return bool(self._metrics)
 
     def add(self, output: Structure, target: Structure, rows: int) -> None:
-        """Add a step of so many rows."""
+        """Add a step with its row count."""
         output = _detached(output)
         form, nbytes = _form_of((output, target), rows), _bytes_of(output)
         if form is None or nbytes > _BYTES // 4:
@@ -70,7 +70,7 @@ class Gathered:
             self.flush()
 
     def add_of_hooks(self, output: Structure, target: Structure, rows: int) -> None:
-        """Add a step that the user's hooks have run, if they have shown what came out of it."""
+        """Add a step of the user's hooks, if they showed its outputs."""
         if not self._metrics or not rows:
             return
         if output is None or _rows_of(output) not in (None, rows):
@@ -79,9 +79,10 @@ class Gathered:
             self.add(output, target, rows)
 
     def results(self, *, may_hide: bool = False) -> dict[str, float]:
-        """Return the values over all workers, and begin anew; called on all ranks.
+        """Return the values over all workers, and start anew; called on all ranks.
 
-        None, if hooks that may hide outputs did so in a step: the rest would be other rows' values.
+        None if hooks that may hide outputs did so in a step, because the rest has other rows'
+        values.
         """
         if not self._metrics:
             return {}
@@ -100,7 +101,7 @@ class Gathered:
         return results(self._metrics, self._collective)
 
     def flush(self) -> None:
-        """Hand what is kept to the metrics."""
+        """Pass the kept steps to the metrics."""
         if not self._outputs:
             return
         outputs, targets = _joined(self._outputs), _joined(self._targets)
@@ -114,7 +115,7 @@ class Gathered:
                     metric.update(output, target)
             except OrcaError:
                 raise
-            except Exception as error:  # whatever a metric of the user's raises
+            except Exception as error:  # a user's metric may raise anything
                 where = "a step's own outputs" if self._training else "the model's outputs"
                 raise ModelError(
                     f"the metric {name} cannot be computed of {where}: {first_line(error)}\n"
@@ -127,7 +128,7 @@ class Gathered:
 
 
 def _rows_of(value: Structure) -> int | None:
-    """Return the length of a tensor's first axis; None for what has none, or several."""
+    """Return the length of a tensor's first axis; None if there is none, or several lengths."""
     return len(value) if isinstance(value, torch.Tensor) and value.dim() else None
 
 
@@ -150,7 +151,7 @@ def _mapped(value: Structure, function: Callable[[torch.Tensor], torch.Tensor]) 
 
 
 def _form_of(value: Structure, rows: int) -> Hashable:
-    """Return what steps that go together have in common; None if something is not by rows."""
+    """Return what joinable steps have in common; None if something is not by rows."""
     if isinstance(value, torch.Tensor):
         if not value.dim() or value.shape[0] != rows:
             return None

@@ -1,4 +1,4 @@
-"""Metrics: made from what the user gave, updated by rows, reduced over workers from their state."""
+"""Metrics: made from the user's argument, updated by rows, reduced over workers by state."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -16,7 +16,7 @@ from zoo.orca.frameworks.torch.training.losses import LossFunction
 from zoo.orca.wire.packing import State
 from zoo.orca.worker.collective.protocol import Collective
 
-#: How a metric of `zoo.orca.learn.metrics` says which it is.
+#: The attribute that identifies a metric of `zoo.orca.learn.metrics`.
 _DESCRIPTION = "orca_metric"
 
 
@@ -29,17 +29,17 @@ def metrics_of(
     ----------
     given : object
         None, one metric, a list, a dict by name, or a function of `config` that returns one of
-        these. A metric is one of Orca's, or of torchmetrics: an object or a class; or a function
+        these. A metric is one of Orca's or of torchmetrics, as an object or a class, or a function
         of output and target.
     config : dict
     device : torch.device
     loss : callable, optional
-        The model's, which says what its outputs are.
+        The model's loss, which tells what its outputs are.
 
     Raises
     ------
     ModelError
-        If something among them is no metric.
+        If something among them is not a metric.
     """
     if given is None:
         return {}
@@ -61,7 +61,7 @@ def metrics_of(
     for metric in named.values():
         metric.to(device)
         for part in _parts(metric):
-            # Orca reduces it; torchmetrics must not do so again where torch.distributed is set up.
+            # Orca reduces it; torchmetrics must not do so again if torch.distributed is set up.
             part.sync_on_compute = False
             part._to_sync = False
     return named
@@ -77,7 +77,7 @@ def grows(metric: Metric) -> bool:
 
 
 def results(metrics: Mapping[str, Metric], collective: Collective) -> dict[str, float]:
-    """Return the values over all workers, and begin anew; called on all ranks."""
+    """Return the values over all workers, and start anew; called on all ranks."""
     found: dict[str, float] = {}
     if collective.size > 1 and metrics:
         _merge(metrics, collective)
@@ -105,7 +105,7 @@ def _metric(given: Any, outputs: Outputs) -> Metric:
 
 
 def _is_function(given: object) -> bool:
-    """Whether something is a function of the user's: a creator, or a metric itself."""
+    """Whether something is the user's function: a creator, or a metric itself."""
     return callable(given) and not isinstance(given, (type, Metric)) and not _is_described(given)
 
 
@@ -114,7 +114,7 @@ def _is_described(given: object) -> bool:
 
 
 def _parts(metric: Metric) -> list[Metric]:
-    """Return a metric and those inside it, in an order that is the same on all ranks."""
+    """Return a metric and its inner metrics, in an order that is the same on all ranks."""
     return [part for part in metric.modules() if isinstance(part, Metric)]
 
 
@@ -152,7 +152,7 @@ def _reduced(
 
 
 def _spread(name: str, value: Structure, found: dict[str, float]) -> None:
-    """Put a metric's value among the results: one number, or one for each of its parts."""
+    """Add a metric's value to the results: one number, or one for each of its parts."""
     if isinstance(value, Mapping):
         for key, one in value.items():
             _spread(f"{name}_{key}", one, found)

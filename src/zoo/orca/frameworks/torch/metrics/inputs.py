@@ -1,4 +1,4 @@
-"""What metrics read out of outputs and labels, whichever of the usual forms they have.
+"""What metrics read from outputs and labels, in any of the usual forms.
 
 ::
 
@@ -10,9 +10,8 @@
     (batch), (batch, 1), (batch, ...)  the same shape                 a score of class 1
     the same, whole numbers            the same shape                 the number of a class
 
-Whether scores are probabilities, logits or logarithms is a matter of the model's loss. Nothing
-here may look at how large the numbers of a batch happen to be: another batch could decide
-otherwise.
+The model's loss determines whether scores are probabilities, logits or logarithms. Nothing here may
+look at the magnitude of a batch's numbers, because another batch could decide differently.
 """
 
 from dataclasses import dataclass
@@ -25,21 +24,21 @@ from zoo.orca.errors import ModelError
 from zoo.orca.frameworks.torch.training.losses import LossFunction
 
 LOGITS, CLASS_LOGITS, CLASS_LOGS = "logits", "logits of classes", "logarithms"
-#: As Keras and the original: a logarithm stays finite.
+#: As in Keras and the original: a logarithm stays finite.
 SMALL = 1e-7
 _ROUNDING = 1e-5
 
 
 @dataclass(frozen=True, slots=True)
 class Outputs:
-    """What a model's outputs are.
+    """The meaning of a model's outputs.
 
     Parameters
     ----------
     kind : str
-        One of this module's names; empty: probabilities, or whatever the user has made them.
+        One of this module's names; empty: probabilities, or the user's own meaning.
     ignored : int or None
-        The label that the loss ignores, and metrics too.
+        The label that the loss and the metrics ignore.
     """
 
     kind: str = ""
@@ -47,12 +46,12 @@ class Outputs:
 
     @property
     def is_of_classes(self) -> bool:
-        """Whether the loss is one over classes, so that the second axis is that of classes."""
+        """Whether the loss is over classes, so that the second axis is that of classes."""
         return self.kind in (CLASS_LOGITS, CLASS_LOGS)
 
 
 def outputs_for(loss: LossFunction | None) -> Outputs:
-    """Return what outputs are by the loss that takes them."""
+    """Return the meaning of outputs from their loss."""
     if isinstance(loss, torch.nn.BCEWithLogitsLoss) or loss is F.binary_cross_entropy_with_logits:
         return Outputs(LOGITS)
     if isinstance(loss, torch.nn.CrossEntropyLoss):
@@ -73,12 +72,12 @@ class Scores(NamedTuple):
 
     @property
     def is_sparse(self) -> bool:
-        """Whether labels are numbers of classes."""
+        """Whether labels are class numbers."""
         return bool(self.target.dim() < self.output.dim())
 
     @property
     def classes(self) -> int:
-        """How many classes there are."""
+        """The number of classes."""
         return int(self.output.shape[self.axis])
 
 
@@ -88,7 +87,7 @@ class Reader:
     Parameters
     ----------
     name : str
-        The metric's, for errors.
+        The metric's name, for errors.
     outputs : Outputs
     """
 
@@ -104,7 +103,7 @@ class Reader:
         return output.double(), target.double()
 
     def scores(self, output: torch.Tensor, target: torch.Tensor) -> Scores | None:
-        """Return scores of classes; None where outputs have no axis for them."""
+        """Return scores of classes; None if outputs have no axis for them."""
         self._check_tensors(output, target)
         for labels in (target, *_squeezed(target)):
             axis = self._axis(output, labels)
@@ -132,9 +131,9 @@ class Reader:
     def numbers(
         self, output: torch.Tensor, target: torch.Tensor, *, shift: int = 0
     ) -> tuple[torch.Tensor, torch.Tensor, int | None]:
-        """Return predicted and true classes, flat, and how many classes there are if that is known.
+        """Return predicted and true classes, flat, and the number of classes if it is known.
 
-        Labels that number classes beside scores are counted from `shift`.
+        Class labels beside scores are counted from `shift`.
         """
         scores = self.scores(output, target)
         if scores is None:
@@ -175,8 +174,8 @@ class Reader:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return, flat, a score of class 1 for each label, and whether that is the class.
 
-        The score is a probability if the loss says how to make one; where only ranks matter, it
-        stays what it is, which no rounding near 0 and 1 can make equal.
+        The score is a probability if the loss tells how to compute one. If only the order matters,
+        the score stays unchanged, so that rounding near 0 and 1 makes no scores equal.
         """
         scores = self.scores(output, target)
         if scores is not None and scores.is_sparse:
@@ -212,7 +211,7 @@ class Reader:
         return output
 
     def logarithms(self, scores: Scores) -> torch.Tensor:
-        """Return logarithms of classes' probabilities, in double precision."""
+        """Return logarithms of class probabilities, in double precision."""
         output = scores.output.double()
         if self.outputs.kind == CLASS_LOGITS:
             return output.log_softmax(scores.axis)
@@ -238,7 +237,7 @@ class Reader:
         return -logs.movedim(scores.axis, -1)[kept].gather(-1, labels[:, None])
 
     def check_probabilities(self, output: torch.Tensor) -> None:
-        """Refuse what no probability can be."""
+        """Refuse values that cannot be probabilities."""
         low, high = (float(value) for value in output.aminmax()) if output.numel() else (0.0, 1.0)
         if low < -_ROUNDING or high > 1 + _ROUNDING:
             raise ModelError(
@@ -266,7 +265,7 @@ class Reader:
         return labels != self.outputs.ignored
 
     def whole(self, labels: torch.Tensor) -> torch.Tensor:
-        """Return numbers of classes as such."""
+        """Return class numbers as integers."""
         if labels.is_floating_point():
             odd = labels != labels.round()
             if bool(odd.any()):
@@ -297,7 +296,7 @@ class Reader:
                 )
 
     def misfit(self, output: torch.Tensor, target: torch.Tensor, wanted: str) -> ModelError:
-        """Return the error for shapes that do not go together."""
+        """Return the error for shapes that do not match."""
         return ModelError(
             f"{self.name} cannot compare outputs of shape {tuple(output.shape)} with labels of "
             f"shape {tuple(target.shape)}\nIt takes {wanted}"

@@ -1,4 +1,4 @@
-"""Orca's metrics on torchmetrics: what `zoo.orca.learn.metrics` names."""
+"""Orca's metrics on torchmetrics: those that `zoo.orca.learn.metrics` names."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -16,12 +16,12 @@ Values = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 class MeanOfRows(Metric):  # type: ignore[misc]
-    """The mean of one value for each row, or for each element where rows have several.
+    """The mean of one value per row, or per element if rows have several.
 
     Parameters
     ----------
     values : callable
-        From outputs and targets to values.
+        Computes values from outputs and targets.
     """
 
     full_state_update = False
@@ -45,7 +45,7 @@ class MeanOfRows(Metric):  # type: ignore[misc]
 
 
 class MeanOfCalls(Metric):  # type: ignore[misc]
-    """The mean of what the user's function returns: a value a row, or a mean over a call's rows."""
+    """The mean of a user's function, which returns a value per row, or a mean over its rows."""
 
     full_state_update = False
 
@@ -69,13 +69,13 @@ class MeanOfCalls(Metric):  # type: ignore[misc]
 
 
 class Confusion(Metric):  # type: ignore[misc]
-    """Precision, recall or their harmonic mean, from what each class has right and wrong.
+    """Precision, recall or their harmonic mean, from each class's right and wrong predictions.
 
     Parameters
     ----------
     score : callable
-        From hits, false alarms and misses, arrays over classes or numbers, to a score: what it
-        divides, and by what.
+        Computes a score's dividend and divisor from hits, false alarms and misses. These are arrays
+        over classes, or numbers.
     reader : Reader
     average : str or None
         As in `zoo.orca.learn.metrics.F1Score`.
@@ -88,7 +88,7 @@ class Confusion(Metric):  # type: ignore[misc]
     def __init__(self, score: Callable[..., Any], reader: Reader, average: str | None) -> None:
         super().__init__()
         self._score, self._reader, self._average = score, reader, average
-        # How many classes there are may turn out late, and differently on each worker.
+        # The number of classes may be known late, and differ on each worker.
         self.add_state("counts", [], dist_reduce_fx=_sum_of_classes)
 
     def update(self, output: torch.Tensor, target: torch.Tensor) -> None:
@@ -131,7 +131,7 @@ class Confusion(Metric):  # type: ignore[misc]
 
 
 class Area(Metric):  # type: ignore[misc]
-    """The area under the ROC curve by so many thresholds, all workers' counts together."""
+    """The area under the ROC curve by fixed thresholds, with the counts of all workers together."""
 
     full_state_update = False
 
@@ -148,14 +148,14 @@ class Area(Metric):  # type: ignore[misc]
         self._reader.check_probabilities(chance)
         bounds = torch.linspace(0, 1, self._thresholds, device=chance.device).double()
         for k, rows in enumerate((chance[~positive], chance[positive])):
-            # How many thresholds a score reaches; so many it counts for.
+            # How many thresholds a score reaches; it counts for each of them.
             reached = torch.bucketize(rows, bounds, right=True)
             counts = torch.bincount(reached, minlength=self._thresholds + 1)
             self.above[k] += counts.flip(0).cumsum(0).flip(0)[1:].double()
             self.rows[k] += len(rows)
 
     def compute(self) -> torch.Tensor:
-        """Return the area; not a number without rows of both classes."""
+        """Return the area; NaN without rows of both classes."""
         rates = self.above / self.rows[:, None]
         ends = [torch.zeros(2, 1, dtype=torch.float64, device=rates.device), rates.flip(1)]
         false, true = torch.cat(ends, dim=1)
@@ -163,7 +163,7 @@ class Area(Metric):  # type: ignore[misc]
 
 
 class ExactArea(Metric):  # type: ignore[misc]
-    """The area under the ROC curve, of all rows: the chance that a positive one scores higher."""
+    """The area under the ROC curve from all rows: how probably a positive row scores higher."""
 
     full_state_update = False
 
@@ -180,7 +180,7 @@ class ExactArea(Metric):  # type: ignore[misc]
         self.positive.append(positive)
 
     def compute(self) -> torch.Tensor:
-        """Return the area; not a number without rows of both classes."""
+        """Return the area; NaN without rows of both classes."""
         if not self.scores:
             return torch.tensor(float("nan"))
         values, positive = torch.cat(list(self.scores)), torch.cat(list(self.positive)).double()
@@ -192,7 +192,7 @@ class ExactArea(Metric):  # type: ignore[misc]
 
 
 def make(name: str, arguments: dict[str, Any], outputs: Outputs) -> Metric:
-    """Return the metric of a name of Orca's, for a model with such outputs."""
+    """Return the metric for one of Orca's names, for a model with such outputs."""
     reader = Reader(name, outputs)
     if name in _MEANS:
         return MeanOfRows(_MEANS[name](reader, **arguments))
@@ -202,13 +202,13 @@ def make(name: str, arguments: dict[str, Any], outputs: Outputs) -> Metric:
 
 
 def _sum_of_classes(counts: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Add up counts of shape (3, classes), of which some know fewer classes."""
+    """Add up counts of shape (3, classes), some of which have fewer classes."""
     most = max(one.shape[1] for one in counts)
     return torch.stack([F.pad(one, (0, most - one.shape[1])) for one in counts]).sum(0)
 
 
 def _ratio(part: torch.Tensor, whole: torch.Tensor) -> torch.Tensor:
-    """Return quotients; 0 where there is nothing to divide."""
+    """Return quotients; 0 for a divisor of 0."""
     whole = whole.double()
     return torch.where(whole > 0, part.double() / whole.clamp_min(1), 0.0)
 
@@ -288,7 +288,7 @@ _MEANS: dict[str, Callable[..., Values]] = {
     "KLDivergence": _divergence,
 }
 
-#: Of hits, false alarms and misses.
+#: Computed from hits, false alarms and misses.
 _RATIOS: dict[str, Callable[..., Any]] = {
     "F1Score": lambda hits, alarms, misses: (2 * hits, 2 * hits + alarms + misses),
     "Precision": lambda hits, alarms, misses: (hits, hits + alarms),

@@ -1,1 +1,1 @@
-"""A PyTorch model's state as tensors, and files of PyTorch's own."""
+"""A PyTorch model's state as tensors, and PyTorch's own files."""

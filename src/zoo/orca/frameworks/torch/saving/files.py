@@ -1,6 +1,6 @@
-"""PyTorch models in the caller's own process: `get_model`, and files of PyTorch's own.
+"""PyTorch models in the caller's own process: `get_model`, and PyTorch's own files.
 
-Unlike a job in a child, nothing here seeds or moves anything of this process.
+Unlike a job in a child, this code neither seeds nor moves anything in the process.
 """
 
 import io
@@ -27,7 +27,7 @@ from zoo.orca.wire.packing import State
 
 
 def restore(job: Job) -> Any:
-    """Return the model of `job` with the job's state where it has one; a list of several."""
+    """Return the model of `job`, with the job's state if there is one; a list of several."""
     made = TorchModel(job, fresh_process=False)
     if job.state is not None:
         state = State.from_bytes(job.state)
@@ -62,12 +62,12 @@ def checkpoint_of(state: State) -> dict[str, Any]:
 def read_checkpoint(data: bytes, path: str) -> State:
     """Return the state in a file of `torch.save`: a state_dict, or a dict as `checkpoint_of`'s.
 
-    Nothing in the file is executed: PyTorch reads tensors and plain values only.
+    Nothing in the file is executed: PyTorch reads only tensors and plain values.
 
     Raises
     ------
     StateError
-        If it is something else.
+        If the file holds something else.
     """
     try:
         found = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
@@ -76,7 +76,7 @@ def read_checkpoint(data: bytes, path: str) -> State:
     if isinstance(found, dict) and "models" in found:
         models = list(found["models"])
         weights = models[0]
-        if len(models) > 1:  # named as in a ModuleList
+        if len(models) > 1:  # names as in a ModuleList
             weights = {f"{k}.{n}": v for k, one in enumerate(models) for n, v in one.items()}
         rest = found
     else:

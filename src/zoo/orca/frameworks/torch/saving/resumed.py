@@ -1,8 +1,8 @@
-"""What of a saved training goes on, and what begins anew, with the words for it.
+"""Decides what of a saved training continues and what starts anew, and reports it.
 
-Loading weights and training on with another optimizer is an ordinary thing to do, and PyTorch
-itself takes the state of any optimizer: SGD's learning rates and no betas end up in Adam. So a
-state says what made it, and only what fits is taken.
+Users often load weights and train on with another optimizer. PyTorch itself accepts the state of
+any optimizer, so Adam may get SGD's learning rates and no betas. Therefore a state names its
+makers, and only the fitting parts are used.
 """
 
 from collections.abc import Sequence
@@ -18,14 +18,14 @@ from zoo.orca.wire.packing import State
 if TYPE_CHECKING:
     from zoo.orca.frameworks.torch.training.operator import TrainingOperator
 
-#: In a state's header, and in the checkpoints of `ModelCheckpoint`.
+#: Keys in a state's header, and in the checkpoints of `ModelCheckpoint`.
 MADE = "made"
 
 
 def made_of(
     model: torch.nn.Module, optimizers: Sequence[torch.optim.Optimizer]
 ) -> list[dict[str, Any]]:
-    """Return what optimizers are, as they were made: their classes, parameters and rates."""
+    """Describe optimizers as they were made: their classes, parameters and rates."""
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     return [
         {
@@ -41,22 +41,22 @@ def made_of(
 
 
 class Resumed:
-    """Gives optimizers and schedules their saved state, where it fits.
+    """Gives optimizers and schedules their saved state, if it fits.
 
     Parameters
     ----------
     state : State
     made : dict
-        What this run has: ``optimizers`` as of `made_of`, and the names of ``schedulers``.
+        The parts of this run: ``optimizers`` from `made_of`, and the names of ``schedulers``.
     insist : bool
-        Whether what does not fit is an error.
+        Whether a misfit is an error.
 
     Attributes
     ----------
     told : list of str
-        What began anew, and why.
+        What starts anew, and why.
     has_schedules : bool
-        Whether schedules go on.
+        Whether schedules continue.
     """
 
     def __init__(self, state: State, made: dict[str, Any], insist: bool) -> None:
@@ -71,12 +71,12 @@ class Resumed:
         schedulers: Sequence[torch.optim.lr_scheduler.LRScheduler],
         operator: "TrainingOperator",
     ) -> None:
-        """Write the state; optimizers and schedulers have just been made.
+        """Write the state; optimizers and schedulers were just made.
 
         Raises
         ------
         StateError
-            If something does not fit, and that was insisted on.
+            If something does not fit and `insist` is set.
         """
         meta = self._state.meta
         saved = meta.get("optimizers") or []
@@ -89,7 +89,7 @@ class Resumed:
         self.has_schedules = bool(taken.get("schedulers"))
         write_training(State(self._state.tensors, taken), optimizers, schedulers, operator)
         if "optimizers" in taken and schedulers and not self.has_schedules:
-            # A new schedule has set the rates from which it begins.
+            # A new schedule has set its own first rates.
             for one, settings in zip(optimizers, fresh, strict=True):
                 for group, values in zip(one.param_groups, settings, strict=True):
                     group.update(values)
@@ -130,7 +130,7 @@ class Resumed:
         """Whether the state's schedules are those of this run."""
         saved = self._state.meta.get("schedulers") or []
         was, own = self._saved.get("schedulers"), self._made["schedulers"]
-        if was is None:  # of a file that does not say
+        if was is None:  # from a file that does not tell
             alike = len(saved) == len(schedulers) and all(
                 set(values) <= set(one.state_dict())
                 for one, values in zip(schedulers, saved, strict=True)
@@ -152,7 +152,7 @@ class Resumed:
         return False
 
     def _compare_rates(self, optimizers: Sequence[torch.optim.Optimizer]) -> None:
-        """Tell of rates in the creator that have no effect, as the state's go on."""
+        """Report the creator's rates that have no effect, because the state's continue."""
         known = self._saved.get("optimizers") or []
         for one, own, was in zip(optimizers, self._made["optimizers"], known, strict=False):
             if was["rates"] != own["rates"]:
@@ -165,12 +165,12 @@ class Resumed:
 
 
 def names_of(schedulers: Sequence[torch.optim.lr_scheduler.LRScheduler]) -> list[str]:
-    """Return what schedules are."""
+    """Return the names of schedules."""
     return [name_of(one) for one in schedulers]
 
 
 def _rate(group: dict[str, Any]) -> float | None:
-    """Return a group's learning rate; one's own optimizer may have none."""
+    """Return a group's learning rate; a user's own optimizer may have none."""
     return float(group["lr"]) if "lr" in group else None
 
 
@@ -189,7 +189,7 @@ def _example(was: dict[str, Any], own: dict[str, Any]) -> str:
 
 
 def _is_alike(optimizer: torch.optim.Optimizer, groups: Sequence[dict[str, Any]]) -> bool:
-    """Whether groups of parameters may be an optimizer's, by their settings and sizes."""
+    """Whether parameter groups may be an optimizer's, by their settings and sizes."""
     if _sizes(groups) != _sizes(optimizer.param_groups):
         return False
     known = set(optimizer.defaults)

@@ -1,11 +1,11 @@
-"""A model's state as named tensors and JSON, and back: nothing is pickled on the way.
+"""A model's state as named tensors and JSON, and back, without pickle.
 
 ::
 
     weights/NAME        the model's state_dict: parameters and buffers
-    optimizer/I/...     tensors of an optimizer's state_dict; the rest of it is in the header
-    scheduler/I/...     the same of a schedule's
-    operator/...        the same of the user's own operator's
+    optimizer/I/...     tensors of an optimizer's state_dict; the rest is in the header
+    scheduler/I/...     the same for a schedule
+    operator/...        the same for the user's own operator
 """
 
 from collections.abc import Mapping, Sequence
@@ -37,7 +37,7 @@ def read_state(
     schedulers: Sequence[torch.optim.lr_scheduler.LRScheduler] = (),
     operator: Mapping[str, Any] | None = None,
 ) -> State:
-    """Return the state of a model and of what trains it."""
+    """Return the state of a model and of its optimizers, schedules and operator."""
     tensors: Tensors = {}
     dtypes: dict[str, str] = {}
     for name, value in model.state_dict().items():
@@ -64,7 +64,7 @@ def write_weights(model: torch.nn.Module, state: State) -> None:
     Raises
     ------
     StateError
-        If they do not fit the model; names the first one.
+        If they do not fit the model. The message names the first one.
     """
     own = model.state_dict()
     saved = weights_of(state)
@@ -90,7 +90,7 @@ def write_weights(model: torch.nn.Module, state: State) -> None:
 
 
 def is_built(model: torch.nn.Module, state: State) -> bool:
-    """Whether a model has its weights; one that is built by its first rows has them after those."""
+    """Whether a model has its weights; lazy models get them with their first rows."""
     own = model.state_dict()
     saved = {n.removeprefix(_WEIGHTS) for n in state.tensors if n.startswith(_WEIGHTS)}
     return own.keys() == saved and not any(map(is_lazy, own.values()))
@@ -114,7 +114,7 @@ def write_training(
     schedulers: Sequence[torch.optim.lr_scheduler.LRScheduler],
     operator: "TrainingOperator",
 ) -> None:
-    """Give what trains a model its state.
+    """Restore the state of optimizers, schedules and operator.
 
     Raises
     ------
@@ -124,7 +124,7 @@ def write_training(
     parts = (("optimizers", "optimizer", optimizers), ("schedulers", "scheduler", schedulers))
     for key, what, objects in parts:
         saved = state.meta.get(key) or []
-        if not saved:  # weights alone
+        if not saved:  # weights only
             continue
         if len(saved) != len(objects):
             raise StateError(
@@ -152,7 +152,7 @@ def share_weights(model: torch.nn.Module, collective: Collective) -> None:
 
 
 def training_bytes(model: torch.nn.Module, optimizers: Sequence[torch.optim.Optimizer]) -> int:
-    """Return the bytes of the tensors of a state."""
+    """Return the bytes of a state's tensors."""
     values = list(model.state_dict().values())
     for optimizer in optimizers:
         for slots in optimizer.state.values():
@@ -171,7 +171,7 @@ def to_numpy(value: torch.Tensor) -> NDArray[Any]:
 
 
 def encode(value: object, place: str, tensors: Tensors) -> Any:
-    """Return a value as JSON; its tensors go to `tensors`, by names that begin with `place`.
+    """Return a value as JSON; put its tensors into `tensors`, with names that begin with `place`.
 
     Raises
     ------
@@ -202,7 +202,7 @@ def encode(value: object, place: str, tensors: Tensors) -> Any:
 
 
 def decode(value: object, tensors: Mapping[str, NDArray[Any]]) -> Any:
-    """Return what `encode` was given."""
+    """Return the value that was passed to `encode`."""
     if isinstance(value, list):
         return [decode(one, tensors) for one in value]
     if not isinstance(value, dict):
@@ -222,7 +222,7 @@ def _key(key: object) -> object:
 
 
 def _plain(scheduler: torch.optim.lr_scheduler.LRScheduler) -> dict[str, Any]:
-    """Return a schedule's state; functions in it are the creator's business."""
+    """Return a schedule's state without functions, which the creator makes."""
     found = {}
     for key, value in scheduler.state_dict().items():
         if callable(value) and not isinstance(value, (int, float, str)):

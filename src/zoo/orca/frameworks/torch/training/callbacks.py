@@ -1,18 +1,18 @@
 """Callbacks under Orca's names; they run on every worker and see the same numbers there.
 
-PyTorch is imported only where it is used: a user's class has these bases on the driver without it.
-A method gets the runner, which has
+PyTorch is imported only where it is used, because these bases of a user's class also load on a
+driver without it. A method gets the runner, which has
 
 * ``model``, ``models``, ``optimizer``, ``optimizers``, ``scheduler``, ``schedulers``,
   ``criterion``, ``config``, ``rank``, ``size``;
-* ``epochs``, those that are done over all calls of `fit`; ``epoch``, the present one, from 0;
+* ``epochs``, the finished ones over all calls of `fit`; ``epoch``, the current one, from 0;
   ``global_step``, ``batch_idx``;
 * ``batch``, a tuple ``(*features, target)``, which ``before_train_iter`` may replace; ``output``,
   ``target`` and ``loss`` of this worker's rows, after a step;
 * ``logs``, numbers over all workers; ``epoch_stats``, an epoch's, after it;
-* ``train_loader`` and ``val_loader``, of which ``len`` is known; ``num_epochs``, which
-  ``before_run`` may set; ``stop``, which set to True ends training everywhere;
-* ``put``, ``get``, ``update``, ``remove`` for what callbacks tell each other;
+* ``train_loader`` and ``val_loader``, which have a ``len``; ``num_epochs``, which
+  ``before_run`` may set; ``stop``, which ends training on all workers if set to True;
+* ``put``, ``get``, ``update``, ``remove`` for values that callbacks share;
   ``save_checkpoint(path)``, ``get_state_dict()``.
 """
 
@@ -27,83 +27,83 @@ if TYPE_CHECKING:
 
 
 class Callback:
-    """Does something at certain moments of a run; override what is needed.
+    """Acts at certain moments of a run; override what is needed.
 
     Attributes
     ----------
     writes : bool
-        Whether it runs on rank 0 alone, because it writes.
+        Whether it runs on rank 0 only, because it writes.
     """
 
     writes = False
 
     def before_run(self, runner: "TrainingRunner") -> None:
-        """Be called before the first epoch."""
+        """Run before the first epoch."""
 
     def after_run(self, runner: "TrainingRunner") -> None:
-        """Be called after the last epoch."""
+        """Run after the last epoch."""
 
     def before_epoch(self, runner: "TrainingRunner") -> None:
-        """Be called before each epoch of training or validation."""
+        """Run before each epoch of training or validation."""
 
     def after_epoch(self, runner: "TrainingRunner") -> None:
-        """Be called after each epoch of training or validation."""
+        """Run after each epoch of training or validation."""
 
     def before_iter(self, runner: "TrainingRunner") -> None:
-        """Be called before each step of training or validation."""
+        """Run before each step of training or validation."""
 
     def after_iter(self, runner: "TrainingRunner") -> None:
-        """Be called after each step of training or validation."""
+        """Run after each step of training or validation."""
 
     def before_train_epoch(self, runner: "TrainingRunner") -> None:
-        """Be called before each epoch of training."""
+        """Run before each epoch of training."""
         self.before_epoch(runner)
 
     def after_train_epoch(self, runner: "TrainingRunner") -> None:
-        """Be called after each epoch, validation included; ``runner.logs`` has its results."""
+        """Run after each epoch, validation included; ``runner.logs`` has its results."""
         self.after_epoch(runner)
 
     def before_train_iter(self, runner: "TrainingRunner") -> None:
-        """Be called before each step of training."""
+        """Run before each step of training."""
         self.before_iter(runner)
 
     def after_train_iter(self, runner: "TrainingRunner") -> None:
-        """Be called after each step of training; ``runner.logs`` has the epoch's loss so far."""
+        """Run after each step of training; ``runner.logs`` has the epoch's loss so far."""
         self.after_iter(runner)
 
     def before_val_epoch(self, runner: "TrainingRunner") -> None:
-        """Be called before validation."""
+        """Run before validation."""
         self.before_epoch(runner)
 
     def after_val_epoch(self, runner: "TrainingRunner") -> None:
-        """Be called after validation; ``runner.logs`` has its results."""
+        """Run after validation; ``runner.logs`` has its results."""
         self.after_epoch(runner)
 
     def before_val_iter(self, runner: "TrainingRunner") -> None:
-        """Be called before each step of validation."""
+        """Run before each step of validation."""
         self.before_iter(runner)
 
     def after_val_iter(self, runner: "TrainingRunner") -> None:
-        """Be called after each step of validation."""
+        """Run after each step of validation."""
         self.after_iter(runner)
 
     def every_n_epochs(self, runner: "TrainingRunner", n: int) -> bool:
-        """Whether `n` epochs, or a multiple of it, are done with this one."""
+        """Return whether the number of finished epochs, with this one, is a multiple of `n`."""
         return n > 0 and (runner.epoch + 1) % n == 0
 
     def every_n_iters(self, runner: "TrainingRunner", n: int) -> bool:
-        """Whether `n` steps of all, or a multiple of it, are done."""
+        """Return whether the number of finished steps is a multiple of `n`."""
         return n > 0 and runner.global_step % n == 0
 
 
 class MainCallback(Callback):
-    """What a step is made of; at most one of a call's callbacks may be one.
+    """Defines the parts of a step; a call may have at most one such callback.
 
-    Gradients meet wherever ``optimizer.step()`` is called.
+    Gradients are summed over workers wherever ``optimizer.step()`` is called.
     """
 
     def on_iter_forward(self, runner: "TrainingRunner") -> None:
-        """Set ``runner.output`` and ``runner.loss`` by ``runner.batch``."""
+        """Set ``runner.output`` and ``runner.loss`` from ``runner.batch``."""
         with runner.autocast():
             runner.output = runner.call_model(runner.batch.features)
             runner.loss = runner.criterion(runner.output, runner.batch.target)
@@ -122,7 +122,7 @@ class MainCallback(Callback):
         runner.output, runner.target = shown
 
     def on_lr_adjust(self, runner: "TrainingRunner") -> None:
-        """Let the schedules take a step, by batch or by epoch as `scheduler_step_freq` says."""
+        """Step the schedules, by batch or by epoch as `scheduler_step_freq` says."""
         runner.step_schedulers()
 
     def on_train_forward(self, runner: "TrainingRunner") -> None:
@@ -135,20 +135,20 @@ class MainCallback(Callback):
 
 
 class ModelCheckpoint(Callback):
-    """Writes the model's state with `torch.save` at the end of epochs, or every so many steps.
+    """Writes the model's state with `torch.save` at the end of epochs, or at intervals of steps.
 
     Parameters
     ----------
     filepath : str
-        A local path on rank 0's machine or a URL; ``{epoch}`` (from 1), ``{step}`` and names of
-        results may stand in it. Without one of them it is overwritten each time.
+        A local path on rank 0's machine or a URL. It may contain ``{epoch}`` (from 1), ``{step}``
+        and names of results. Without one of them, the file is overwritten each time.
     save_weights_only : bool
-        Whether the file is a bare state_dict; else a dict of epoch, models, optimizers and
-        schedulers. `Estimator.load` reads both from a path that ends in ``.pt``.
+        Whether the file is a bare state_dict. Otherwise it is a dict of epoch, models, optimizers
+        and schedulers. `Estimator.load` reads both from a path that ends in ``.pt``.
     by_epoch : bool
         Whether `interval` counts epochs or steps.
     interval : int
-        Write every so many; -1: every epoch, or every step.
+        The number of epochs or steps between files; -1: every epoch, or every step.
     """
 
     writes = True
@@ -166,18 +166,18 @@ class ModelCheckpoint(Callback):
         self.interval = max(interval, 1)
 
     def after_train_epoch(self, runner: "TrainingRunner") -> None:
-        """Write if an epoch's end is when to."""
+        """Write if an epoch's end is due."""
         if self.by_epoch and self.every_n_epochs(runner, self.interval):
             self._write(runner)
 
     def after_train_iter(self, runner: "TrainingRunner") -> None:
-        """Write if a step's end is when to."""
+        """Write if a step's end is due."""
         if not self.by_epoch and self.every_n_iters(runner, self.interval):
             self._write(runner)
 
     @property
     def looks_at_steps(self) -> bool:
-        """Whether single steps matter."""
+        """Whether it needs single steps."""
         return not self.by_epoch
 
     def _write(self, runner: "TrainingRunner") -> None:
@@ -193,7 +193,7 @@ class TensorBoardCallback(Callback):
     log_dir : str, optional
         A directory on rank 0's machine; by default TensorBoard's own choice.
     freq : "epoch", "batch" or int
-        When: at the end of epochs, of every step, or of every so many steps.
+        When to write: at the end of epochs, of every step, or after this many steps.
     """
 
     writes = True
@@ -205,7 +205,7 @@ class TensorBoardCallback(Callback):
 
     @property
     def looks_at_steps(self) -> bool:
-        """Whether single steps matter."""
+        """Whether it needs single steps."""
         return bool(self.steps)
 
     def before_run(self, runner: "TrainingRunner") -> None:
@@ -239,11 +239,11 @@ class TensorBoardCallback(Callback):
 
 
 class TqdmCallback(Callback):
-    """Accepted as in Orca; the driver shows the progress of every run by itself."""
+    """Accepted as in Orca; no-op, because the driver shows the progress of every run."""
 
 
 class MaxstepsCallback(Callback):
-    """Trains so many steps, in as many epochs as they take, whatever `epochs` says.
+    """Trains a given number of steps, in as many epochs as they take, whatever `epochs` says.
 
     Parameters
     ----------
@@ -254,13 +254,13 @@ class MaxstepsCallback(Callback):
         self.max_step = max_step
 
     def before_run(self, runner: "TrainingRunner") -> None:
-        """Say with which step the run ends: to look at each would cost an exchange in it."""
+        """Set the run's last step: a check in each step would cost an exchange."""
         end = runner.first_step + self.max_step
         runner.last_step = end if runner.last_step is None else min(runner.last_step, end)
 
 
 def makes_forward(callbacks: Sequence[object]) -> bool:
-    """Whether one of some callbacks runs the model by itself."""
+    """Whether one of some callbacks runs the model itself."""
     names = ("on_iter_forward", "on_train_forward", "on_val_forward", "on_iter_backward")
     return any(
         isinstance(one, MainCallback)

@@ -1,9 +1,9 @@
-"""Optimizers that evaluate the model within their step: what their line search looks at.
+"""Optimizers that evaluate the model within their step, for example in a line search.
 
-L-BFGS asks for loss and gradients several times a step, and decides by the numbers whether to ask
-again. On several workers these are the sums over all ranks, bit for bit the same on each, so all
-ranks ask equally often. Should processors of different kinds round a decision differently, the
-ranks' counts of evaluations differ, and that is an error rather than another model.
+L-BFGS asks for loss and gradients several times a step. The numbers decide whether it asks again.
+On several workers these are the sums over all ranks, bit for bit the same on each, so all ranks ask
+equally often. If different processors round a decision differently, the ranks' evaluation counts
+differ. That is an error rather than another model.
 """
 
 import inspect
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 
 def needs_closure(optimizer: "torch.optim.Optimizer") -> bool:
-    """Whether an optimizer's step cannot be called without a function of the loss."""
+    """Whether an optimizer's step requires a closure."""
     parameter = inspect.signature(type(optimizer).step).parameters.get("closure")
     return parameter is not None and parameter.default is inspect.Parameter.empty
 
 
 def stepped(optimizer: "torch.optim.Optimizer", forward: Callable[[], Any]) -> Any:
-    """Let an optimizer take a step by what a function returns; return the loss before it."""
+    """Let an optimizer take a step with a closure; return the loss before it."""
     losses = []
 
     def closure() -> Any:
@@ -45,7 +45,7 @@ def stepped(optimizer: "torch.optim.Optimizer", forward: Callable[[], Any]) -> A
 
 
 class Evaluations:
-    """Puts the ranks' losses together, one evaluation after another."""
+    """Sums the ranks' losses, one evaluation after another."""
 
     def __init__(self, collective: Collective) -> None:
         self._collective = collective
@@ -61,9 +61,9 @@ class Evaluations:
         Parameters
         ----------
         value : float
-            What this rank's rows add to it.
+            This rank's part of the loss.
         divisor : float
-            What they add to what it is divided by.
+            This rank's part of the divisor.
 
         Raises
         ------

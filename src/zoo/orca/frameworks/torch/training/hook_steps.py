@@ -23,9 +23,9 @@ from zoo.orca.wire.torch_options import TorchOptions
 
 
 class OperatorSteps:
-    """Steps that the hooks of the user's operator, or their main callback, run.
+    """Steps run by the hooks of the user's operator, or by their main callback.
 
-    Gradients meet in every optimizer's `step`.
+    Gradients are summed over workers in every optimizer's `step`.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class OperatorSteps:
             if given is None:
                 meet(optimizer)
                 return None
-            # Gradients are made within the step, by this function.
+            # This closure makes the gradients, within the step.
             self._evaluations.begin()
             closure = self._of_all(given, partial(meet, optimizer))
             if len(args) > 1:
@@ -80,7 +80,7 @@ class OperatorSteps:
         return before_step
 
     def _of_all(self, closure: Callable[[], Any], meet: Callable[[], None]) -> Callable[[], Any]:
-        """Return a closure of all ranks' rows from one of this rank's."""
+        """Turn a closure over this rank's rows into one over all ranks' rows."""
 
         def evaluate() -> Any:
             loss, batch = closure(), self._runner.batch
@@ -93,12 +93,12 @@ class OperatorSteps:
         return evaluate
 
     def _scale(self, batch: Shown) -> float:
-        """Return by what this rank's gradients count."""
+        """Return the weight of this rank's gradients."""
         loss = self._runner.loss_function
         return batch.rows / batch.of if loss is None else loss.seed(batch.rows, batch.of)
 
     def epoch(self, batches: Iterator[Batch], start: int, count: int, tick: Tick) -> int:
-        """Hand an epoch's batches to the operator."""
+        """Pass an epoch's batches to the operator."""
         runner = self._runner
         self._updates = self._rows = 0
         done = [0]
@@ -123,7 +123,7 @@ class OperatorSteps:
         self, batches: Iterator[Batch], start: int, count: int, tick: Tick, done: list[int]
     ) -> Iterator[Any]:
         runner = self._runner
-        # What train_epoch does before it asks for a batch, and after the last, is no part of steps.
+        # The work of train_epoch before the first batch and after the last is not part of steps.
         clock = StepsClock(runner.world.timings, self._exchanges)
         for taken in islice(batches, count):
             clock.fed()
@@ -154,13 +154,13 @@ class OperatorSteps:
         runner.agree_to_stop()
 
     def results(self) -> dict[str, float]:
-        """Return what train_epoch returned, over all workers."""
+        """Return the result of train_epoch, over all workers."""
         values = {name.removeprefix("train_"): value for name, value in self._values.items()}
         return reduced(values, self._rows, self._runner.world.collective)
 
     @property
     def loss_so_far(self) -> float | None:
-        """The last step's loss, by this rank's rows."""
+        """The last step's loss over this rank's rows."""
         loss = self._runner.loss
         return None if loss is None else float(self._runner.of_all(loss.detach()))
 

@@ -1,4 +1,4 @@
-"""One `fit` or `evaluate` of a PyTorch model on one of several workers: the parts put together."""
+"""One `fit` or `evaluate` of a PyTorch model on one of several workers: joins the parts."""
 
 import functools
 import time
@@ -29,7 +29,7 @@ from zoo.orca.wire.packing import State
 from zoo.orca.wire.plan import global_rows
 from zoo.orca.worker.plugin import Evaluated, Rows, Trained, World, check_state_size
 
-#: In the history, the rows of an epoch over all workers: Orca's name for them.
+#: Orca's name in the history for an epoch's rows over all workers.
 NUM_SAMPLES = "num_samples"
 
 
@@ -117,7 +117,7 @@ class _Fit:
 
     def _epoch(self, batches: Iterator[Batch], count: int) -> None:
         runner, start = self._runner, self._first + self._taken
-        # Each epoch by itself, so that two fits of one epoch are one fit of two.
+        # Each epoch by itself, so that two fits of one epoch equal one fit of two.
         mixed = np.random.SeedSequence([self._job.seed, runner.rank, start]).generate_state(1)[0]
         seed_all(int(mixed))
         self._reporter.begin(runner.epoch, start, count)
@@ -159,7 +159,7 @@ class _Fit:
         return found
 
     def _tick(self, done: int) -> None:
-        """Look up after each update: report now and then; after the first, weigh the state."""
+        """After each update, report if due; after the first, check the state's size."""
         if self._runner.global_step - self._before == done and done <= 1:
             nbytes = training_bytes(self._session.made.model, self._runner.optimizers)
             check_state_size(nbytes, self._job)
@@ -188,7 +188,7 @@ class _Fit:
 
 
 def evaluate(session: TorchSession, job: EvaluateJob, rows: Rows) -> Evaluated:
-    """Evaluate one pass, or the first steps of it; called on all ranks."""
+    """Evaluate one pass, or its first steps; called on all ranks."""
     session.check_labels(rows)
     return Evaluated(validate(session, session.feed(rows), job.steps), session.outputs)
 
@@ -202,7 +202,7 @@ def validate(session: TorchSession, feed: TensorFeed, steps: int | None) -> dict
     runner.whole.eval()
     runner.val_loader = range(count)
     runner.tell("before_val_epoch")
-    # A rank without rows in a step has nothing to do there: nobody meets inside an evaluation.
+    # A rank without rows in a step skips it, because an evaluation has no collective operations.
     batches = (batch for batch in feed.take(0, count) if batch.rows)
     if session.has_own_validation:
         rows = [0]
@@ -247,7 +247,7 @@ def _evaluate_step(
 
 
 def _evaluate_by_callback(runner: TrainingRunner, totals: Totals, for_metrics: bool) -> None:
-    """Let the user's main callback make a step of validation; without a loss there is none."""
+    """Run a validation step with the user's main callback, which may set no loss."""
     cast(MainCallback, runner.main_callback).on_val_forward(runner)
     rows = runner.batch.rows
     if runner.loss is not None:

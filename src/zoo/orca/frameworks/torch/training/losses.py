@@ -1,13 +1,13 @@
-"""Losses that add up over workers: how one rank's value counts in the global batch's.
+"""Losses that add up over workers: the weight of one rank's value in the global batch's.
 
 ::
 
-    the user's loss                       value of a rank         its gradient counts
-    a mean over rows                      that mean               by its share of the rows
-    a sum                                 that sum                as it is
-    any, and rows have weights            mean of weight x loss   by its share of the rows
-    a mean over some rows (class          the sum                 as it is; divided at the end
-    weights, labels to be ignored)                                by what all ranks divide by
+    the user's loss                       value of a rank         weight of its gradient
+    a mean over rows                      that mean               its share of the rows
+    a sum                                 that sum                1
+    any, and rows have weights            mean of weight x loss   its share of the rows
+    a mean over some rows (class          the sum                 1; divided at the end
+    weights, labels to be ignored)                                by all ranks' divisor
 """
 
 import copy
@@ -21,17 +21,17 @@ from torch.nn import functional as F
 from zoo.orca.errors import ModelError
 from zoo.orca.frameworks.common.structures import Structure
 
-#: The rows' weights, if they have some.
+#: The rows' weights, if any.
 Weight: TypeAlias = torch.Tensor | None
-#: A scalar, and what it is still to be divided by, if that is known to all ranks only.
+#: A scalar, and its remaining divisor if only all ranks together know it.
 Value: TypeAlias = tuple[torch.Tensor, torch.Tensor | None]
 
-#: What makes a value of outputs and labels.
+#: Computes a value from outputs and labels.
 Compares: TypeAlias = Callable[[Structure, Structure], torch.Tensor]
 
 
 class LossFunction(Protocol):
-    """The user's loss: a function, or a module that has some of these members."""
+    """The user's loss: a function, or a module with some of these members."""
 
     reduction: Any
     weight: torch.Tensor | None
@@ -58,7 +58,7 @@ _ELEMENTWISE_FUNCTIONS = (
     F.binary_cross_entropy_with_logits,
 )
 _CLASSES = (torch.nn.CrossEntropyLoss, torch.nn.NLLLoss)
-#: Functions of a loss over classes become its module, which says what it divides by.
+#: Functions of a loss over classes become its module, which tells its divisor.
 _CLASS_FUNCTIONS: dict[Any, type] = {
     F.cross_entropy: torch.nn.CrossEntropyLoss,
     F.nll_loss: torch.nn.NLLLoss,
@@ -66,35 +66,35 @@ _CLASS_FUNCTIONS: dict[Any, type] = {
 
 
 def known_loss(function: LossFunction) -> LossFunction:
-    """Return the loss, in the form in which most is known about it."""
+    """Return the loss in the form that tells most about it."""
     kind = _CLASS_FUNCTIONS.get(function) if inspect.isroutine(function) else None
     return function if kind is None else kind()
 
 
 def is_elementwise(function: object) -> bool:
-    """Whether a loss compares its arguments element by element, and broadcasts in silence."""
+    """Whether a loss compares its arguments element by element, and broadcasts silently."""
     return isinstance(function, _ELEMENTWISE) or function in _ELEMENTWISE_FUNCTIONS
 
 
 def takes_chances(function: object) -> bool:
-    """Whether a loss takes chances of one class of two, from 0 to 1."""
+    """Whether a loss takes probabilities, from 0 to 1, of one of two classes."""
     kinds = (torch.nn.BCELoss, torch.nn.BCEWithLogitsLoss)
     functions = (F.binary_cross_entropy, F.binary_cross_entropy_with_logits)
     return isinstance(function, kinds) or function in functions
 
 
 def is_of_classes(function: object) -> TypeGuard[LossFunction]:
-    """Whether a loss takes the numbers of classes."""
+    """Whether a loss takes class numbers."""
     return isinstance(function, _CLASSES)
 
 
 class Spread:
-    """A loss of several outputs and labels, ``loss(first, second, label)``, as Orca's callbacks do.
+    """A loss called with outputs and labels, ``loss(first, second, label)``, as in Orca.
 
     Attributes
     ----------
     reduction : str
-        The loss's own, if it has one.
+        The loss's own reduction, if it has one.
     """
 
     def __init__(self, function: Any) -> None:
@@ -123,16 +123,16 @@ def _as_list(value: Structure) -> list[Any]:
 
 
 class Loss(Protocol):
-    """A loss of a batch, and how it counts."""
+    """A loss of a batch, and its weight."""
 
     def __call__(self, output: Structure, target: Structure, weight: Weight) -> Value:
-        """Return the value, a scalar, and what it is still to be divided by, or None."""
+        """Return the value, a scalar, and its remaining divisor, or None."""
 
     def seed(self, rows: int, of: int) -> float:
-        """Return by what the value's gradient counts in that of the global batch."""
+        """Return the weight of the value's gradient in that of the global batch."""
 
     def count(self, rows: int, of: int) -> float:
-        """Return by what the value counts in an epoch's mean."""
+        """Return the value's weight in an epoch's mean."""
 
 
 class MeanLoss:
@@ -161,7 +161,7 @@ class MeanLoss:
 
 
 class WeightedLoss(MeanLoss):
-    """The mean over rows of weight times loss: weights do not change what it is divided by."""
+    """The mean over rows of weight times loss: weights do not change the divisor."""
 
     def __init__(self, function: LossFunction) -> None:
         super().__init__(_by_rows(function))
@@ -173,7 +173,7 @@ class WeightedLoss(MeanLoss):
 
 
 class SumLoss:
-    """A sum over the batch's rows, weighted where they have weights."""
+    """A sum over the batch's rows, weighted if they have weights."""
 
     def __init__(self, function: LossFunction, weighted: bool) -> None:
         self._function = _by_rows(function, sums=True) if weighted else function
@@ -195,7 +195,7 @@ class SumLoss:
 
 
 class SharedLoss:
-    """A mean that is divided by something else than the rows, which only all ranks know."""
+    """A mean whose divisor is not the row count, so only all ranks together know it."""
 
     def __init__(self, function: LossFunction) -> None:
         self._sum = copy.copy(function)
@@ -203,7 +203,7 @@ class SharedLoss:
         self._weight, self._ignored = function.weight, function.ignore_index
 
     def __call__(self, output: Structure, target: Structure, weight: Weight) -> Value:
-        """Return the sum, and what the mean divides it by."""
+        """Return the sum, and the mean's divisor."""
         counted = target != self._ignored
         if self._weight is None:
             divisor = counted.sum()
@@ -231,7 +231,7 @@ def loss_of(function: LossFunction, *, weighted: bool, shared: bool) -> Loss:
     weighted : bool
         Whether rows have weights.
     shared : bool
-        Whether a loss over classes must not assume that each label counts the same.
+        Whether a loss over classes must not assume that all labels count the same.
     """
     if getattr(function, "reduction", "mean") == "sum":
         return SumLoss(function, weighted)
@@ -257,7 +257,7 @@ def _by_rows(function: LossFunction, *, sums: bool = False) -> Compares:
 
 
 def _of_rows(values: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """Return one value a row."""
+    """Return one value per row."""
     if values.dim() == 0 or len(values) != len(weight):
         raise ModelError(
             f"sample_weight_col needs a loss with a value for each row, and this one returned the "
@@ -268,12 +268,12 @@ def _of_rows(values: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
 
 
 def check_one_label(function: object, target: Structure, columns: Sequence[str]) -> None:
-    """Refuse no label, several, or a dict of them, for a loss that compares an output with one.
+    """Refuse no label, several, or a dict, for a loss that compares one output with one label.
 
     Raises
     ------
     ModelError
-        With the way out.
+        The message has the remedy.
     """
     if isinstance(target, torch.Tensor):
         return
@@ -298,14 +298,14 @@ def check_shapes(
     *,
     by_hooks: bool = False,
 ) -> None:
-    """Refuse, by a sample, an output and labels that a loss would broadcast or not understand.
+    """Refuse, from a sample, an output and labels that a loss would broadcast or not understand.
 
-    Hooks of the user's may give both other shapes, so only what is broadcast is refused then.
+    The user's hooks may give both other shapes. Then only broadcasting is refused.
 
     Raises
     ------
     ModelError
-        With the way out.
+        The message has the remedy.
     """
     there, here = tuple(output.shape[1:]), tuple(target.shape[1:])
     if not by_hooks and (not output.dim() or len(output) != len(target)):
@@ -343,7 +343,7 @@ def check_shapes(
 
 
 def numbers_classes(output: torch.Tensor, target: torch.Tensor) -> bool:
-    """Whether labels are the numbers of classes for which the output has scores."""
+    """Whether labels are the class numbers for the scores in the output."""
     return bool(
         output.dim() == target.dim() + 1
         and output.shape[0] == target.shape[0]

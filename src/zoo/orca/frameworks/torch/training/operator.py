@@ -1,6 +1,7 @@
-"""`TrainingOperator`: the hooks with which a user's class takes over steps, under Orca's names.
+"""`TrainingOperator`: hooks with which a user's class replaces steps, under Orca's names.
 
-PyTorch is imported only where it is used: on the driver a user's class has this base without it.
+PyTorch is imported only where it is used, because this base of a user's class also loads on a
+driver without it.
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,20 +14,19 @@ if TYPE_CHECKING:
 
 
 class TrainingOperator:
-    """Trains, validates and predicts; override what should be done otherwise.
+    """Trains, validates and predicts; override the hooks to change how.
 
-    One is made on every worker for each call. In each step all workers take part with their rows
-    of the global batch; wherever ``optimizer.step()`` is called, it applies the gradient of the
-    mean loss over the rows of all workers. A worker that has no rows in a step is given one that
-    does not count.
+    Each worker makes one for each call. In each step, all workers take part with their rows of the
+    global batch. ``optimizer.step()`` always applies the gradient of the mean loss over the rows of
+    all workers. A worker that has no rows in a step gets one that does not count.
 
-    While none of `train_epoch`, `train_batch`, `forward_batch` and `validate` is overridden, steps
-    are run without calling them, which is faster.
+    If none of `train_epoch`, `train_batch`, `forward_batch` and `validate` is overridden, steps run
+    without calling them, which is faster.
 
     Parameters
     ----------
     runner : object
-        What runs the loop.
+        Runs the loop.
 
     Attributes
     ----------
@@ -37,7 +37,7 @@ class TrainingOperator:
     optimizer, scheduler : object
         The first of each; `scheduler` may be None.
     criterion : callable
-        ``criterion(output, target)``, a scalar; weights of the batch's rows are applied.
+        ``criterion(output, target)``, a scalar, with the weights of the batch's rows applied.
     world_rank, world_size : int
     device : torch.device
     epoch, global_step : int
@@ -49,7 +49,7 @@ class TrainingOperator:
         self.setup(runner.config)
 
     def setup(self, config: dict[str, Any]) -> None:
-        """Prepare what the hooks need; called once, when models and optimizers are there."""
+        """Prepare what the hooks need; called once, after models and optimizers are made."""
 
     def train_epoch(self, iterator: Iterable[Any], info: dict[str, Any]) -> dict[str, Any]:
         """Train one epoch.
@@ -57,14 +57,14 @@ class TrainingOperator:
         Parameters
         ----------
         iterator : iterable
-            This worker's batches, ``(*features, target)``; it must be used up.
+            This worker's batches, ``(*features, target)``. It must be used up.
         info : dict
-            What `fit` was given, with ``epoch_idx``.
+            The arguments of `fit`, with ``epoch_idx``.
 
         Returns
         -------
         dict
-            Numbers by name, each a mean over this worker's rows, also where the loss is a sum over
+            Numbers by name, each a mean over this worker's rows, even if the loss is a sum over
             rows. Orca reduces them over workers.
         """
         means = Means()
@@ -80,14 +80,14 @@ class TrainingOperator:
     def train_batch(self, batch: tuple[Any, ...], batch_info: dict[str, Any]) -> Mapping[str, Any]:
         """Compute gradients of one batch and update the model.
 
-        Metrics of training are those of the outputs of `forward_batch`; one that does not call it
-        has none.
+        Training metrics use the outputs of `forward_batch`. A method that does not call it has
+        none.
 
         Returns
         -------
         dict
-            ``train_loss``, as `criterion` returns it, and what else is to be in the results, as
-            means over the batch's rows; numbers or tensors.
+            ``train_loss``, as `criterion` returns it, and other results, as means over the batch's
+            rows. Numbers or tensors.
         """
         main = self._runner.main_callback
         if main is None:
@@ -100,7 +100,7 @@ class TrainingOperator:
         return {"train_loss": loss.detach()}
 
     def _forward(self, batch: tuple[Any, ...], batch_info: dict[str, Any]) -> Any:
-        """Return the loss; what comes out before the first update is what metrics look at."""
+        """Return the loss; metrics use the outputs before the first update."""
         output, target, loss = self.forward_batch(batch, batch_info)
         if self._runner.output is None:
             self._runner.output, self._runner.target = output, target
@@ -115,7 +115,7 @@ class TrainingOperator:
             output = self._runner.call_model(features)
             loss = self.criterion(output, target)
         if self._runner.output is None:
-            # So that a train_batch that calls this has metrics of training.
+            # So that a train_batch that calls this has training metrics.
             self._runner.output, self._runner.target = output, target
         return output, target, loss
 
@@ -130,12 +130,12 @@ class TrainingOperator:
             This worker's batches; none if it has no rows.
         info : dict
         metrics : dict of str to torchmetrics.Metric
-            To be updated; Orca computes their values from the states of all workers.
+            Update them; Orca computes their values from the states of all workers.
 
         Returns
         -------
         dict
-            ``val_loss`` and what else is to be in the results, as means over this worker's rows.
+            ``val_loss`` and other results, as means over this worker's rows.
         """
         import torch
 
@@ -160,15 +160,15 @@ class TrainingOperator:
         return self._runner.call_model(batch)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what is to be saved with the model: tensors, and values that JSON can hold."""
+        """Return what to save with the model: tensors, and values that JSON can hold."""
         return {}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take what `state_dict` returned."""
+        """Restore what `state_dict` returned."""
 
     @property
     def config(self) -> dict[str, Any]:
-        """What the creators were called with."""
+        """The creators' argument."""
         return self._runner.config
 
     @property
@@ -208,7 +208,7 @@ class TrainingOperator:
 
     @property
     def device(self) -> Any:
-        """Where batches and models are."""
+        """The device of batches and models."""
         return self._runner.device
 
     @property
@@ -233,14 +233,14 @@ class TrainingOperator:
 
 
 class Means:
-    """Means over rows of values by name; tensors stay where they are until the end."""
+    """Means over rows of values by name; tensors stay on their device until the end."""
 
     def __init__(self) -> None:
         self._sums: dict[str, Any] = {}
         self._rows: dict[str, int] = {}
 
     def add(self, values: Mapping[str, Any], rows: int) -> None:
-        """Add means over so many rows; without rows they do not count."""
+        """Add means over the given number of rows; without rows they do not count."""
         for name, value in values.items():
             value = value.detach().double() if hasattr(value, "detach") else float(value)
             if rows:
@@ -250,7 +250,7 @@ class Means:
             self._rows[name] = self._rows.get(name, 0) + rows
 
     def result(self) -> dict[str, float]:
-        """Return the means; 0 where there were no rows."""
+        """Return the means; 0 if there were no rows."""
         return {
             name: float(total) / self._rows[name] if self._rows[name] else 0.0
             for name, total in self._sums.items()
@@ -258,5 +258,5 @@ class Means:
 
 
 def overrides(kind: type, *names: str) -> bool:
-    """Whether a class has one of the base's hooks of its own."""
+    """Whether a class overrides one of the base's hooks."""
     return any(getattr(kind, name) is not getattr(TrainingOperator, name) for name in names)

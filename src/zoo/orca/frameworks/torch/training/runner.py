@@ -1,4 +1,4 @@
-"""What a run consists of, as callbacks and operators see it."""
+"""The parts of a run, as callbacks and operators see them."""
 
 import contextlib
 import io
@@ -39,20 +39,20 @@ class TrainingRunner:
         Counted from 0; `global_step` over all calls of `fit`.
     batch : Batch
     output, target, loss : tensor
-        Of the step, where an operator or a callback runs it.
+        Of the step, if an operator or a callback runs it.
     logs : dict of str to float
         Results over all workers, the same on each.
     stop : bool
         Set it to end training; all workers stop if one wants to.
     train_loader : sized
-        Its length is the steps of an epoch.
+        Its length is the number of steps in an epoch.
     num_epochs : int
-        Epochs of this call; a callback's `before_run` may set another number.
+        Epochs of this call; a callback's `before_run` may change it.
     first_step : int
         The number of this call's first step.
     last_step : int or None
-        The number of steps, over all calls, with which this one ends, whatever `num_epochs` is; a
-        callback's `before_run` may set it.
+        The number of this call's last step, over all calls, whatever `num_epochs` is. A callback's
+        `before_run` may set it.
     """
 
     def __init__(
@@ -83,10 +83,10 @@ class TrainingRunner:
         self._pocket: dict[str, Any] = {}
         self.last_step: int | None = None
         self.main_callback: MainCallback | None = None
-        #: What optimizers and schedules are, for whoever goes on with their state.
+        #: Describes optimizers and schedules, for runs that continue from their state.
         self.made_of: dict[str, Any] = {}
         self.row_shapes: RowShapes | None = None
-        #: Whether losses are divided by what all ranks have together.
+        #: Whether losses are divided by the ranks' joint divisor.
         self.shares_divisor = False
         self._callbacks: list[Callback] = []
         self.has_callbacks = self.has_own_validation = False
@@ -97,7 +97,7 @@ class TrainingRunner:
         self._half = options.bf16
 
     def begin(self, job: TrainJob, plan: Plan) -> None:
-        """Take what is known of a training's length."""
+        """Set what is known about the training's length."""
         self.train_loader = range(job.steps_per_epoch or plan.steps_per_pass)
         self.num_epochs = job.epochs
         first = self.options.first_step
@@ -107,7 +107,7 @@ class TrainingRunner:
     def agree_on_length(self) -> int:
         """Return this call's steps, the same on all ranks; called on all ranks.
 
-        A callback may have changed the length on some of them alone.
+        A callback may have changed the length on some ranks only.
         """
         own = (self.num_epochs, self.last_step)
         told = [own]
@@ -122,12 +122,12 @@ class TrainingRunner:
         return max(self.last_step - self.global_step, 0)
 
     def use_callbacks(self, given: Sequence[Callback]) -> None:
-        """Take the user's callbacks; those that write run on rank 0 alone.
+        """Set the user's callbacks; those that write run on rank 0 only.
 
         Raises
         ------
         ModelError
-            If one is none of Orca's, or there are several main ones.
+            If one is not Orca's, or there are several main ones.
         """
         for callback in given:
             if not isinstance(callback, Callback):
@@ -142,7 +142,7 @@ class TrainingRunner:
                 "Put what they do into one class"
             )
         self.main_callback = mains[0] if mains else None
-        # All ranks must know whether steps are watched, whoever watches them.
+        # All ranks must know whether any rank watches steps.
         for phase in self.watched:
             self.watched[phase] = any(looks_at_steps(one, phase) for one in given)
         self._callbacks = [one for one in given if self.rank == 0 or not one.writes]
@@ -159,9 +159,9 @@ class TrainingRunner:
             getattr(callback, moment)(self)
 
     def show(self, batch: Batch, index: int, phase: str) -> Shown:
-        """Let callbacks see a step's batch, and return what they have made of it.
+        """Let callbacks see a step's batch, and return their version of it.
 
-        Nothing of the last step is left.
+        The values of the last step are cleared.
         """
         shown = self.batch = batch.shown()
         self.batch_idx = index
@@ -173,7 +173,7 @@ class TrainingRunner:
         return shown
 
     def autocast(self) -> Any:
-        """Return the context in which the forward pass runs."""
+        """Return the context of the forward pass."""
         if not self._half:
             return contextlib.nullcontext()
         return torch.autocast(self.device.type, dtype=torch.bfloat16)
@@ -181,8 +181,8 @@ class TrainingRunner:
     def call_model(self, features: Structure, rows: int = 0) -> Structure:
         """Call the first model with features, by position or by keyword.
 
-        Outputs have an axis for rows also where there is one row alone. Who knows how many there
-        are may say so: to look costs more than it seems, once a step.
+        Outputs have a row axis even for one row. The caller may pass the number of rows, because
+        finding it out in each step is slow.
         """
         if isinstance(features, (list, tuple)) and len(features) == 1:
             if isinstance(features[0], Mapping):
@@ -198,8 +198,8 @@ class TrainingRunner:
         Parameters
         ----------
         *values : object
-            The output and the target; or, as in Orca, the outputs one by one, and then as many
-            targets as the batch has.
+            The output and the target; or, as in Orca, the outputs one by one, then all targets of
+            the batch.
 
         Raises
         ------
@@ -220,7 +220,7 @@ class TrainingRunner:
         return value / divisor
 
     def _split(self, values: tuple[Any, ...]) -> tuple[Any, Any]:
-        """Return outputs and targets that were given one by one."""
+        """Split outputs and targets that were passed one by one."""
         target = self.batch.target
         count = len(target) if isinstance(target, (list, tuple)) else 1
         outputs, targets = values[:-count], values[-count:]
@@ -230,10 +230,10 @@ class TrainingRunner:
         )
 
     def of_all(self, value: torch.Tensor) -> torch.Tensor:
-        """Return a loss of this rank's rows so that its mean over rows is the global batch's.
+        """Scale a loss of this rank's rows so that its mean over rows is the global batch's.
 
-        That is a loss itself if it is a mean over rows. Sums of ranks add up: one of 3 out of 4
-        rows must be counted with 4 of them, as in the default steps.
+        A mean over rows already is such a loss. Sums of ranks add up: a sum over 3 of 4 rows must
+        have the weight of 4, as in the default steps.
         """
         batch = self.batch
         if not isinstance(self.loss_function, SumLoss) or batch.rows in (0, batch.of):
@@ -242,7 +242,7 @@ class TrainingRunner:
 
     @property
     def metrics_stats(self) -> dict[str, float]:
-        """The loss of the step of this worker, and its rows."""
+        """The step's loss on this worker, and its rows."""
         if self.loss is None or self.batch is None:
             return {}
         return {"train_loss": float(self.loss), "num_samples": self.batch.rows}
@@ -259,43 +259,43 @@ class TrainingRunner:
 
     @property
     def lr_scheduler(self) -> Any:
-        """The same under an older name."""
+        """An older name of `scheduler`."""
         return self.scheduler
 
     def put(self, key: str, value: object) -> None:
-        """Keep something for other callbacks of this call."""
+        """Store a value for other callbacks of this call."""
         self._pocket[key] = value
 
     def update(self, key: str, value: object) -> None:
-        """Keep another value."""
+        """Replace a stored value."""
         self._pocket[key] = value
 
     def get(self, key: str) -> Any:
-        """Return what was kept."""
+        """Return a stored value."""
         return self._pocket[key]
 
     def remove(self, key: str) -> None:
-        """Keep something no longer."""
+        """Remove a stored value."""
         del self._pocket[key]
 
     def use_schedulers(self, schedulers: list[torch.optim.lr_scheduler.LRScheduler]) -> None:
-        """Take the learning-rate schedules; called when the callbacks are there."""
+        """Set the learning-rate schedules; called after the callbacks are set."""
         self.schedulers = schedulers
         frequency = self.made.part("scheduler_step_freq")
         self.schedules = Schedules(schedulers, frequency, self._adjusts_rate)
 
     @property
     def _adjusts_rate(self) -> bool:
-        """Whether the user's main callback lets schedules step."""
+        """Whether the user's main callback steps the schedules."""
         default = MainCallback.on_lr_adjust
         return getattr(type(self.main_callback), "on_lr_adjust", default) is not default
 
     def step_schedulers(self) -> None:
-        """Let the learning-rate schedules take one step."""
+        """Step the learning-rate schedules once."""
         self.schedules.step(self._moment, self.logs)
 
     def adjust_rate(self, moment: str) -> None:
-        """Let those schedules step whose moment, "batch" or "epoch", it is."""
+        """Step the schedules that are due at this moment, "batch" or "epoch"."""
         if not self.schedules.is_due(moment):
             return
         self._moment = moment
@@ -305,7 +305,7 @@ class TrainingRunner:
             self.step_schedulers()
 
     def agree_to_stop(self) -> None:
-        """Stop on all ranks if any wants to; called on all ranks."""
+        """Stop on all ranks if any rank wants to; called on all ranks."""
         if self.world_size > 1:
             flag = np.array([bool(self.stop)], np.int64)
             self.world.collective.all_reduce(flag)
@@ -321,11 +321,11 @@ class TrainingRunner:
         return filepath
 
     def get_state_dict(self) -> dict[str, Any]:
-        """Return the state under Orca's name for it."""
+        """Return the state; Orca's name for it."""
         return self.state_dict()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return everything that Orca's checkpoints in PyTorch's format hold."""
+        """Return everything in Orca's checkpoints in PyTorch's format."""
         return {
             "epoch": self.epoch + 1,
             "step": self.global_step,

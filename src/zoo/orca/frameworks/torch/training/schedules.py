@@ -1,13 +1,13 @@
-"""When learning-rate schedules take their steps: after each update, or after each epoch.
+"""When learning-rate schedules step: after each update, or after each epoch.
 
-A schedule does not say by what it counts, and counted by the other it ends in minutes or never.
-Without a word from the user each takes its steps as its documentation has it::
+A schedule does not say what it counts. If it counts the wrong thing, it ends in minutes or never.
+By default each steps as in its documentation::
 
     OneCycleLR, CyclicLR                                  updates
     LambdaLR, MultiplicativeLR of transformers, diffusers updates
     ReduceLROnPlateau                                     epochs, whatever the user says
     SequentialLR, ChainedScheduler                        as those inside, if they agree
-    all others, one's own among them                      epochs
+    all others, also a user's own                         epochs
 """
 
 import functools
@@ -27,7 +27,7 @@ _WORDS = {BATCH: "each update", EPOCH: "each epoch"}
 
 
 def moment_of(scheduler: lr_scheduler.LRScheduler) -> str:
-    """Return when a schedule takes its steps if the user does not say: "batch" or "epoch".
+    """Return when a schedule steps by default: "batch" or "epoch".
 
     Raises
     ------
@@ -47,7 +47,7 @@ def moment_of(scheduler: lr_scheduler.LRScheduler) -> str:
 
 
 def name_of(scheduler: lr_scheduler.LRScheduler) -> str:
-    """Return what a schedule is, those inside it included."""
+    """Return a schedule's name, including those inside it."""
     inside = getattr(scheduler, "_schedulers", None)
     name = type(scheduler).__name__
     if not isinstance(inside, (list, tuple)):
@@ -56,20 +56,20 @@ def name_of(scheduler: lr_scheduler.LRScheduler) -> str:
 
 
 class Schedules:
-    """The schedules of a run, and when each takes its steps.
+    """The schedules of a run, and when each steps.
 
     Parameters
     ----------
     schedulers : sequence
     frequency : "batch", "epoch" or None
-        What the user said.
+        The user's choice.
     own : bool
-        Whether the user's own callback lets them step: then only it knows how.
+        Whether the user's own callback steps them. Then only it knows when.
 
     Raises
     ------
     ModelError
-        If it cannot be known when one should, or by what.
+        If it is unknown when one should step, or by what value.
     """
 
     def __init__(
@@ -87,13 +87,13 @@ class Schedules:
                 self._moments.append(frequency or moment_of(one))
 
     def is_due(self, moment: str) -> bool:
-        """Whether anything is to be done after an update, or after an epoch."""
+        """Whether any schedule steps after an update, or after an epoch."""
         if self._own:
             return moment == (self._given or EPOCH)
         return moment in self._moments
 
     def step(self, moment: str, results: Mapping[str, float]) -> None:
-        """Let those take a step whose moment it is; all of them, where the user decides when."""
+        """Step the schedules that are due; all of them if the user decides when."""
         for k, one in enumerate(self._schedulers):
             if not self._own and self._moments[k] != moment:
                 continue
@@ -103,7 +103,7 @@ class Schedules:
                 one.step()
 
     def told(self) -> str:
-        """Return what the user must hear: what was chosen for them, or against their word."""
+        """Return messages to the user: what was chosen for them, or against their choice."""
         said = []
         for one, moment in zip(self._schedulers, self._moments, strict=False):
             name = type(one).__name__
@@ -124,7 +124,7 @@ def _is_plateau(scheduler: lr_scheduler.LRScheduler) -> bool:
 
 
 def _innermost(scheduler: lr_scheduler.LRScheduler) -> Iterator[lr_scheduler.LRScheduler]:
-    """Yield the schedules that one is put together of; itself if it is simple."""
+    """Yield the innermost schedules of one; itself if it is simple."""
     inside = getattr(scheduler, "_schedulers", None)
     if not isinstance(inside, (list, tuple)):
         yield scheduler
@@ -144,7 +144,7 @@ def _habit(scheduler: lr_scheduler.LRScheduler) -> str:
 
 
 def _package(function: Callable[..., float]) -> str:
-    """Return the name of the package in which a function was written."""
+    """Return the name of the package that defines a function."""
     while isinstance(function, functools.partial):
         function = function.func
     module = getattr(function, "__module__", None) or type(function).__module__
@@ -161,12 +161,12 @@ def _check_mode(scheduler: lr_scheduler.LRScheduler) -> None:
 
 
 def _monitored(moment: str, results: Mapping[str, float]) -> float:
-    """Return what `ReduceLROnPlateau` looks at.
+    """Return the value that `ReduceLROnPlateau` monitors.
 
     Raises
     ------
     ModelError
-        If there is nothing.
+        If there is none.
     """
     if moment != EPOCH:
         raise ModelError(

@@ -40,25 +40,25 @@ _INTEGERS = (torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torc
 
 
 class TorchSession:
-    """What a loop needs; made on all ranks.
+    """Everything that a loop needs; made on all ranks.
 
     Attributes
     ----------
     made : TorchModel
     outputs : tuple of OutputSpec
     state : State or None
-        With which the job begins.
+        The job's initial state.
     runner : TrainingRunner
     operator : TrainingOperator
     metrics : dict of str to Metric
     training_metrics : dict of str to Metric
-        Those that are computed of the steps of training, too.
+        The metrics that training steps compute, too.
     told : str
-        What the user must hear of what was chosen for them.
+        Messages to the user about what was chosen for them.
     anew : list of str
-        What did not go on from the state, and why.
+        What did not continue from the state, and why.
     goes_on_with_schedules : bool
-        Whether the state's schedules do.
+        Whether the state's schedules continue.
     evaluation_loss : Loss or None
     """
 
@@ -109,7 +109,7 @@ class TorchSession:
         )
 
     def _resume(self, state: State, is_training: bool) -> None:
-        """Give what trains the model its state, as far as it fits."""
+        """Restore the training state, as far as it fits."""
         runner = self.runner
         if not is_training:
             write_training(State(state.tensors, _operators(state)), (), (), self.operator)
@@ -121,7 +121,7 @@ class TorchSession:
 
     @property
     def hidden_by(self) -> str:
-        """What to tell where hooks keep a step's outputs to themselves."""
+        """The message if hooks hide a step's outputs."""
         kind = type(self.runner.main_callback or self.operator).__name__
         way = "let train_batch call self.forward_batch, or return the numbers"
         if self.runner.main_callback is not None:
@@ -136,7 +136,7 @@ class TorchSession:
         return TensorFeed(rows, self._world.rank, self._layout, self.made.device)
 
     def _fit_labels(self, rows: Rows, function: LossFunction | None) -> tuple[OutputSpec, ...]:
-        """Find out by a sample what labels must be; refuse those that do not fit."""
+        """Find the labels' dtypes from a sample; refuse labels that do not fit."""
         sample = self.feed(rows).sample()
         self._row_shapes: RowShapes | None = None
         if len(self.made.models) != 1:
@@ -146,7 +146,7 @@ class TorchSession:
             outputs = () if own else outputs_of(self.made, sample, rows.spec.features)
             output = self.made.sample_output(sample)
         except CALL_ERRORS as error:
-            if self._has_own_forward:  # which may call it otherwise
+            if self._has_own_forward:  # it may call the model differently
                 return self._fit_unseen(rows)
             if isinstance(error, ModelError):
                 raise
@@ -165,7 +165,7 @@ class TorchSession:
         return outputs
 
     def _fit_unseen(self, rows: Rows) -> tuple[OutputSpec, ...]:
-        """Make whole numbers of labels int64, where outputs are not known."""
+        """Turn whole-number labels into int64, if outputs are unknown."""
         for column in rows.spec.labels:
             if rows.columns[column.name].dtype.kind in "iub":
                 self._layout.label_dtypes[column.name] = np.int64
@@ -177,7 +177,7 @@ class TorchSession:
         if is_elementwise(function) or is_of_classes(function):
             check_shapes(function, output, target, name, by_hooks=self._has_own_forward)
         if is_of_classes(function) and numbers_classes(output, target):
-            # Also of floats, which StringIndexer makes; that they are whole is looked at.
+            # Also floats, as StringIndexer makes; a check shows that they are whole.
             self._layout.label_dtypes[name] = np.dtype(np.int64)
             self._classes[name] = (int(output.shape[1]), int(function.ignore_index))
             return
@@ -194,7 +194,7 @@ class TorchSession:
     def check_labels(self, rows: Rows, data: str = "") -> None:
         """Refuse labels that the loss cannot take; called on all ranks.
 
-        Hooks of the user's may count classes otherwise; that they are whole numbers holds for all.
+        The user's hooks may count classes differently, but all class numbers must be whole.
         """
         hooks = self._has_own_forward
         common: dict[str, Any] = {"collective": self._world.collective, "data": data}
@@ -217,12 +217,12 @@ class TorchSession:
         return training, loss_of(function, weighted=weighted, shared=shared)
 
     def _must_share(self, rows: Rows, function: LossFunction | None) -> bool:
-        """Whether labels count differently; all ranks look at all of theirs and agree."""
+        """Whether labels count differently; all ranks check all their labels and agree."""
         is_mean = getattr(function, "reduction", "") == "mean"
         if not is_of_classes(function) or not is_mean or len(rows.spec.labels) != 1:
             return False
         name = rows.spec.labels[0].name
-        if name not in self._classes:  # probabilities of classes
+        if name not in self._classes:  # class probabilities
             return False
         labels = rows.columns[name]
         if function.weight is not None:
@@ -245,12 +245,12 @@ def _weight_bytes(model: torch.nn.Module) -> int:
 
 
 def _operators(state: State) -> dict[str, Any]:
-    """Return of a state's header what the user's operator needs."""
+    """Return the part of a state's header that the user's operator needs."""
     return {"operator": state.meta.get("operator")}
 
 
 def _for_training(metrics: dict[str, Any], wanted: bool | None) -> tuple[dict[str, Any], str]:
-    """Return the metrics that go along with training, and what to tell of the others."""
+    """Return the metrics to compute in training, and a message about the others."""
     if not metrics or wanted is False:
         return {}, ""
     from zoo.orca.frameworks.torch.metrics.given import grows
@@ -271,7 +271,7 @@ def _metrics_of(made: TorchModel, loss: LossFunction | None) -> dict[str, Any]:
     Raises
     ------
     MissingPackageError
-        With the line that installs it.
+        The message has the line that installs it.
     """
     given = made.part("metrics")
     if given is None:

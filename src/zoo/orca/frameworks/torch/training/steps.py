@@ -21,7 +21,7 @@ from zoo.orca.frameworks.torch.training.totals import Totals, groups
 from zoo.orca.wire.plan import Plan, global_rows
 from zoo.orca.worker.timings import Stopwatch
 
-#: Called after each step with the number of steps done.
+#: Called after each step with the number of finished steps.
 Tick = Callable[[int], None]
 
 
@@ -36,11 +36,11 @@ class EpochSteps(Protocol):
 
     @property
     def loss_so_far(self) -> float | None:
-        """The epoch's loss so far, of this rank."""
+        """The epoch's loss so far on this rank."""
 
     @property
     def own(self) -> tuple[float, float]:
-        """The epoch's loss of this rank: a sum, and what to divide it by."""
+        """The epoch's loss of this rank: a sum and its divisor."""
 
 
 def exchanges_of(runner: TrainingRunner) -> list[Gradients]:
@@ -63,16 +63,16 @@ def exchanges_of(runner: TrainingRunner) -> list[Gradients]:
 
 
 class PlainSteps:
-    """The default steps: nothing runs in Python that a hand-written loop would not run.
+    """The default steps: they run no more Python than a hand-written loop.
 
     Parameters
     ----------
     runner : TrainingRunner
     plan : Plan
     sync : Sync or None
-        Where all ranks meet inside the model, so that one without rows must run it too.
+        Collective operations inside the model, which a rank without rows must run too.
     gathered : Gathered
-        Where outputs go, for metrics.
+        Receives outputs, for metrics.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class PlainSteps:
         self._loss = runner.loss_function
         self._optimizer = runner.optimizers[0]
         self._parameters = [p for p in runner.whole.parameters() if p.requires_grad]
-        #: Gradients of others are this rank's alone, and must not count in a norm.
+        #: Other parameters' gradients belong to this rank only, and must not count in a norm.
         self._trained = [p for g in self._optimizer.param_groups for p in g["params"]]
         by_closure = needs_closure(self._optimizer)
         self._evaluations = Evaluations(runner.world.collective) if by_closure else None
@@ -108,7 +108,7 @@ class PlainSteps:
         self._adjusts_rate = runner.schedules.is_due(BATCH)
 
     def epoch(self, batches: Iterator[Batch], start: int, count: int, tick: Tick) -> int:
-        """Run the steps, an update for every group of them."""
+        """Run the steps, with an update for every group of them."""
         self._totals = Totals(self._runner.device)
         runner, done = self._runner, 0
         watched, by_closure = self._is_watched, self._evaluations is not None
@@ -141,7 +141,7 @@ class PlainSteps:
     def _take(self, batch: Batch, step: int, of: int | None) -> None:
         """Compute a batch's part of the gradients."""
         if self._sync is not None:
-            # Losses are weighed before they run backward: gradients come weighed.
+            # Losses are weighted before the backward pass, so gradients are weighted already.
             self._sync.begin(step, batch.rows, 1.0)
         if batch.rows:
             self._backward(batch, of or batch.of)
@@ -174,20 +174,20 @@ class PlainSteps:
             self._divisor = divisor * 0
 
     def _show(self, output: Structure, value: torch.Tensor, divisor: torch.Tensor | None) -> None:
-        """Let callbacks see what came out of a batch, on this rank."""
+        """Let callbacks see a batch's output on this rank."""
         self._runner.output = output
         self._runner.loss = value.detach() if divisor is None else value.detach() / divisor
 
     def _seed(self, seed: float, value: torch.Tensor) -> torch.Tensor:
         key = (seed, value.dtype)
         if key not in self._seeds:
-            if len(self._seeds) > 256:  # ragged shares; there are few of them at a time
+            if len(self._seeds) > 256:  # ragged shares add keys; few are in use at once
                 self._seeds.clear()
             self._seeds[key] = torch.tensor(seed, dtype=value.dtype, device=value.device)
         return self._seeds[key]
 
     def _update(self, idle: bool, held: list[tuple[Batch, int]], of: int | None) -> None:
-        """Let the optimizer take its step by the batches of a group."""
+        """Let the optimizer step with the batches of a group."""
         if self._evaluations is None:
             self._meet(idle)
             self._optimizer.step()
@@ -203,7 +203,7 @@ class PlainSteps:
     def _evaluate(self, idle: bool, held: list[tuple[Batch, int]], of: int | None) -> float:
         """Compute loss and gradients of a group's batches over all ranks; called on all ranks.
 
-        The epoch's loss, and its metrics, are those of the first evaluation, before the update.
+        The epoch's loss and metrics come from the first evaluation, before the update.
         """
         for parameter in self._parameters:
             parameter.grad = None
@@ -217,7 +217,7 @@ class PlainSteps:
         return evaluations.loss(self._value, 0.0 if divisor is None else float(divisor))
 
     def _meet(self, idle: bool) -> None:
-        """Sum gradients over ranks, and bound their norm."""
+        """Sum gradients over ranks, and clip their norm."""
         divisor, self._divisor = self._divisor, None
         if self._exchange is not None:
             if divisor is None and self._shares_divisor:
@@ -235,7 +235,7 @@ class PlainSteps:
         return self._runner.shares_divisor
 
     def _watch(self) -> None:
-        """Tell callbacks of a step, with the epoch's loss over all ranks so far."""
+        """Call the callbacks after a step, with the epoch's loss over all ranks so far."""
         self._runner.logs = {"loss": self._totals.mean(self._runner.world.collective)}
         self._runner.tell("after_train_iter")
         self._runner.agree_to_stop()
@@ -246,7 +246,7 @@ class PlainSteps:
 
     @property
     def loss_so_far(self) -> float | None:
-        """The epoch's loss so far, of this rank."""
+        """The epoch's loss so far on this rank."""
         value, count = self._totals.pair()
         return value / count if count else None
 
@@ -257,7 +257,7 @@ class PlainSteps:
 
 
 class StepsClock:
-    """Times what steps are made of; costs nothing without one."""
+    """Times the parts of steps; without a stopwatch it costs nothing."""
 
     def __init__(self, timings: Stopwatch | None, exchanges: Sequence[Gradients]) -> None:
         self._timings, self._exchanges = timings, exchanges
@@ -265,7 +265,7 @@ class StepsClock:
         self._exchanged = self._in_exchanges()
 
     def fed(self) -> None:
-        """Note that a batch is there."""
+        """Note that a batch has arrived."""
         if self._timings is not None:
             self._add("feed")
 

@@ -1,4 +1,4 @@
-"""What an epoch's losses add up to, over steps and over ranks."""
+"""Sums of an epoch's losses, over steps and over ranks."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -10,7 +10,7 @@ from zoo.orca.worker.collective.protocol import Collective
 
 
 class Totals:
-    """A loss over the steps of an epoch: sums of values and of what they are divided by."""
+    """A loss over the steps of an epoch: sums of values and of their divisors."""
 
     def __init__(self, device: torch.device) -> None:
         self._value = torch.zeros((), dtype=torch.float64, device=device)
@@ -20,9 +20,9 @@ class Totals:
     def add(
         self, value: torch.Tensor, divisor: torch.Tensor | None, count: float, rows: int
     ) -> None:
-        """Add a step's value of this rank's `rows`, which counts so much.
+        """Add a step's value for this rank's `rows`, with a weight.
 
-        It is divided by `divisor`, or by the rows: those of all ranks make up the step's.
+        The divisor is `divisor`, or the row count. Over all ranks, these sum to the step's.
         """
         if divisor is None:
             self._value.add_(value.detach(), alpha=count)
@@ -32,7 +32,7 @@ class Totals:
             self._divisor.add_(divisor)
 
     def pair(self) -> tuple[float, float]:
-        """Return the sum and what to divide it by."""
+        """Return the sum and its divisor."""
         return float(self._value), self._count + float(self._divisor)
 
     def mean(self, collective: Collective) -> float:
@@ -43,9 +43,9 @@ class Totals:
 
 
 def reduced(values: Mapping[str, float], rows: int, collective: Collective) -> dict[str, float]:
-    """Return means over rows of what the ranks' hooks returned; called on all ranks.
+    """Return means over rows of the ranks' hook results; called on all ranks.
 
-    Ranks without rows may lack names; those that all other ranks have count.
+    Ranks without rows may lack names. The names of all other ranks count.
     """
     if collective.size == 1:
         return {name: float(value) for name, value in values.items()}
