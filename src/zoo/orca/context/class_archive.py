@@ -1,7 +1,7 @@
 """An archive of Spark's classes, parsed and verified, so that later drivers start sooner.
 
 A JVM that starts Spark loads and verifies some twenty thousand classes from 250 jars. That takes a
-good part of the time of a first job. Java can map the classes from an archive instead
+good part of the time until the first job ends. Java can map the classes from an archive instead
 ("class data sharing", JEP 310 and 350)::
 
     first program    its JVM lists the classes that it loads   KEY.<random>.classes
@@ -59,7 +59,7 @@ class ClassArchive:
     Attributes
     ----------
     path : Path
-        Where it lies.
+        Its path.
     java : Path
         The executable it is for.
     classes : Path or None
@@ -83,7 +83,7 @@ class ClassArchive:
         """Have the archive made after this program and its JVM end, if there is none yet."""
         jvm = getattr(gateway, "proc", None)
         if self.classes is not None and jvm is not None:
-            # Only a running JVM can answer this.
+            # A JVM that Spark's launcher refused to start would not answer.
             class_path = gateway.jvm.java.lang.System.getProperty("java.class.path")
             _logger.info(
                 "when this program has ended, an archive of Spark's classes (some 200 MB) is made "
@@ -131,7 +131,7 @@ def find_class_archive(
     java : Java
         What the JVM will run on.
     spark_home : Path
-        Where Spark lies.
+        Spark's directory.
     conf : Mapping
         Spark's configuration. With ``spark.orca.class.archive=false`` there is no archive; with
         ``true`` one is made wherever this program runs.

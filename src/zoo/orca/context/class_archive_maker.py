@@ -125,7 +125,7 @@ def _dump(archive: Path, classes: Path, java: Path, class_path: str) -> None:
         elif ended.returncode > 0:  # it was not killed, and would say the same again
             failure_of(archive).write_text(ended.stdout + ended.stderr)
     except subprocess.TimeoutExpired:
-        pass  # the machine had no processor to spare, which says nothing about another time
+        pass  # the machine was too busy; another attempt may succeed
     except OSError as error:
         failure_of(archive).write_text(str(error))
     finally:

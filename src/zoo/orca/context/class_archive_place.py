@@ -39,7 +39,7 @@ def reason_against(directory: Path, environ: Mapping[str, str] = os.environ) -> 
     mount, kind = _mount_of(place)
     if kind in _PASSING:
         return f"{place} lies on {kind}, which does not last"
-    # A volume has its own mount point. All else belongs to the container.
+    # A volume has its own mount point. All else, on any file system, belongs to the container.
     if mount in ("", "/") and _in_container(environ):
         return f"{place} is a container's own, which does not last"
     while not place.exists():

@@ -1,6 +1,6 @@
 """The Java that Spark runs on: found, checked, and started without its start-up chatter.
 
-Importing this file costs nothing: pyspark is imported when a JVM is started.
+This file imports pyspark only when it starts a JVM.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Java:
     Attributes
     ----------
     home : Path
-        The directory ``JAVA_HOME`` has to name.
+        The directory for ``JAVA_HOME``.
     version : int
         Its feature release, such as 17.
     description : str

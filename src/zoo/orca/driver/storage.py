@@ -15,7 +15,7 @@ _VERSION = 1
 
 
 def save_state(state: State, path: str) -> None:
-    """Write `state` to a local path or URL, whole or not at all."""
+    """Write `state` to a local path or URL, completely or not at all."""
     # The file orders tensors by its own rules, so the header keeps their order.
     header = {"version": _VERSION, "names": list(state.tensors), "meta": state.meta}
     # safetensors writes raw memory, whose order differs for transposed tensors (torch has them).

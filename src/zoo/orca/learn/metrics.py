@@ -166,10 +166,10 @@ class F1Score(_OfClasses):
     Parameters
     ----------
     average : str, optional
-        Over which classes: "binary" is that of class 1; "micro" counts all classes together (for
-        several classes it is the accuracy); "macro" is the mean over the classes that occur,
-        "weighted" the mean by how many rows each has; "none" gives one result a class. By default
-        that of class 1 of two, and "micro" for more, as in the original.
+        How to combine classes. "binary": class 1 only. "micro": all classes counted together (for
+        several classes, the accuracy). "macro": the mean over the classes that occur. "weighted":
+        the mean weighted by the classes' rows. "none": one result a class. The default is "binary"
+        for two classes and "micro" for more, as in the original.
     """
 
 
@@ -179,10 +179,10 @@ class Precision(_OfClasses):
     Parameters
     ----------
     average : str, optional
-        Over which classes: "binary" is that of class 1; "micro" counts all classes together (for
-        several classes it is the accuracy); "macro" is the mean over the classes that occur,
-        "weighted" the mean by how many rows each has; "none" gives one result a class. By default
-        that of class 1 of two, and "micro" for more, as in the original.
+        How to combine classes. "binary": class 1 only. "micro": all classes counted together (for
+        several classes, the accuracy). "macro": the mean over the classes that occur. "weighted":
+        the mean weighted by the classes' rows. "none": one result a class. The default is "binary"
+        for two classes and "micro" for more, as in the original.
     """
 
 
@@ -192,10 +192,10 @@ class Recall(_OfClasses):
     Parameters
     ----------
     average : str, optional
-        Over which classes: "binary" is that of class 1; "micro" counts all classes together (for
-        several classes it is the accuracy); "macro" is the mean over the classes that occur,
-        "weighted" the mean by how many rows each has; "none" gives one result a class. By default
-        that of class 1 of two, and "micro" for more, as in the original.
+        How to combine classes. "binary": class 1 only. "micro": all classes counted together (for
+        several classes, the accuracy). "macro": the mean over the classes that occur. "weighted":
+        the mean weighted by the classes' rows. "none": one result a class. The default is "binary"
+        for two classes and "micro" for more, as in the original.
     """
 
 

@@ -98,7 +98,7 @@ def own_imports(code: CodeType, package: str | None) -> Iterator[str]:
 def sources_of(names: Iterable[str]) -> dict[str, Source]:
     """Return the text of these modules and of all the user's modules that they import, by name.
 
-    If that is too much, the result is empty; the import on the worker then reports the module.
+    If that is too much text, the result is empty, and the worker's import reports the module.
     """
     found: dict[str, Source] = {}
     todo = list(names)

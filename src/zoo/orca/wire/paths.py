@@ -24,7 +24,7 @@ def search_paths(
     paths : sequence of str
         ``sys.path`` of the task.
     root : str
-        Where this package lies.
+        The directory of this package.
     own : collection of str
         The program's own directories: its script's, and the current one, where ``python -m`` looks
         first.

@@ -25,7 +25,7 @@ from zoo.orca.errors import DeviceError
 
 _EXECUTOR = "spark.executor.resource.gpu.amount"
 _TASK = "spark.task.resource.gpu.amount"
-#: Masters on which Spark accepts profiles of task resources alone.
+#: Masters on which Spark accepts profiles of only task resources.
 _PROFILES = ("spark://", "yarn", "k8s://", "local-cluster")
 
 

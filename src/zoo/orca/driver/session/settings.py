@@ -14,7 +14,7 @@ _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 
 
 def heartbeat_seconds(spark: SparkSession) -> float:
-    """Return ``spark.orca.heartbeat.timeout``: after so many silent seconds a worker is frozen."""
+    """Return ``spark.orca.heartbeat.timeout``: seconds until a silent worker counts as frozen."""
     return _seconds(spark, "spark.orca.heartbeat.timeout", 60.0)
 
 

@@ -64,6 +64,6 @@ class LogLine(Progress):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Warned(Progress):
-    """Something the user should know; nothing stops."""
+    """A warning for the user; the job continues."""
 
     text: str

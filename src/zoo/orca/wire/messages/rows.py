@@ -7,7 +7,7 @@ from zoo.orca.wire.messages.codec import Channel, Message
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """Something about the rows of one data set on one worker.
+    """One finding about the rows of one data set on one worker.
 
     Parameters
     ----------
