@@ -9,8 +9,8 @@ The session's setting must not change. All other queries of the session would se
 two threads that change it at once would restore each other's values. A second session does not
 help, because a DataFrame belongs to the session that made it. But a task reads this setting from
 its job's properties. Spark copies the session's explicit settings there and leaves other properties
-alone. They belong to the thread that starts the job, so no other query sees them. A value that the
-user has set overrides them.
+alone. A job's properties belong to the thread that starts it, so no other query sees them. A value
+that the user has set in the session overrides them.
 
 Spark Connect has no such properties: there the limit stays, and rows come more slowly.
 """

@@ -81,8 +81,8 @@ class Estimator(TorchFiles):
             others after each epoch; the first `fit` says which. `ReduceLROnPlateau` always steps
             after each epoch, by ``val_loss``, or by the loss if there is none.
         use_tqdm : bool
-            Accepted as in Orca, without effect: `fit` always shows Orca's progress. That is a tqdm
-            bar on a terminal and in a notebook, lines elsewhere, nothing with ``fit(verbose=0)``.
+            Accepted as in Orca, without effect. `fit` shows a tqdm bar on a terminal and in a
+            notebook, lines elsewhere, and nothing with ``fit(verbose=0)``.
         workers_per_node : int
             Workers on each node of the cluster.
         num_workers : int, optional
