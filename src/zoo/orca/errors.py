@@ -12,16 +12,16 @@
     |   +-- DeviceError                     GPUs that executors, or this machine, do not have
     +-- MissingPackageError (ImportError)   a framework that is not installed, here or there
     +-- DataError (ValueError)              nulls, ragged arrays, no rows: found while rows move
-    |   +-- UnevenRowsError                 rows that must be dealt anew; caught, never seen
-    |   +-- RowsNeededError                 a model that only rows can build, and there are none
+    |   +-- UnevenRowsError                 uneven rows to place again; caught, never shown
+    |   +-- RowsNeededError                 no rows, for a model that needs them to be built
     +-- WorkerError (RuntimeError)          something went wrong on one worker
         +-- ModelError                      the model does not fit the columns or the call
         +-- WorkerDiedError                 a worker's process was killed or crashed
         +-- WorkerFrozenError               a worker's process stopped answering
         +-- PeerLostError                   a worker lost another one: a consequence, not a cause
 
-An error found on a worker travels to the driver as a :class:`zoo.orca.wire.job.Failure`, which
-names its class from this file; :func:`error_class` finds it again.
+An error found on a worker travels to the driver as a :class:`zoo.orca.wire.job.Failure`. This
+carries the name of the class; :func:`error_class` returns the class.
 """
 
 
@@ -31,8 +31,8 @@ class OrcaError(Exception):
     Attributes
     ----------
     traceback : str
-        The whole of what was told where it happened: the traceback on the worker, or Spark's own
-        account of a failed job. An empty string for what this program found by itself.
+        The whole traceback on the worker, or Spark's own text about a failed job. An empty string
+        if this program found the error itself.
     """
 
     traceback: str = ""
@@ -75,11 +75,11 @@ class DataError(OrcaError, ValueError):
 
 
 class UnevenRowsError(DataError):
-    """Rows lie unevenly where they are; the stage is run again with them placed at random."""
+    """Rows lie unevenly in their partitions; the stage runs again with rows placed at random."""
 
 
 class RowsNeededError(DataError):
-    """A model is built by its first rows, and their shapes are not known without one."""
+    """A model is built from its first rows, and there is none to tell the shapes."""
 
 
 class WorkerError(OrcaError, RuntimeError):
@@ -92,8 +92,8 @@ class WorkerError(OrcaError, RuntimeError):
     host : str or None
         The host it ran on.
     traceback : str
-        The whole traceback on the worker, or an empty string. The message has of it what is the
-        user's own.
+        The whole traceback on the worker, or an empty string. The message shows only the frames of
+        the user's own code.
     log : tuple of str
         The last lines the worker printed.
     """
@@ -136,7 +136,7 @@ class PeerLostError(WorkerError):
 
 
 def error_class(name: str) -> type[OrcaError]:
-    """Return the error class of this file with that name; `WorkerError` for any other."""
+    """Return this file's error class of that name; `WorkerError` for any other name."""
     found = globals().get(name)
     if isinstance(found, type) and issubclass(found, OrcaError):
         return found

@@ -14,7 +14,7 @@ from zoo.orca.errors import InvalidInputError, StateError
 
 
 def write_bytes(path: str, data: bytes) -> None:
-    """Write a file under another name first, so that no reader ever sees half of it.
+    """Write a file under another name, then rename it: no reader ever sees half a file.
 
     Raises
     ------
@@ -63,7 +63,7 @@ def read_bytes(path: str) -> bytes:
 
 
 def list_names(directory: str) -> list[str]:
-    """Return the names of the files in a directory, sorted; none if it is not there."""
+    """Return the sorted names of the files in a directory; none if it does not exist."""
     filesystem, target = _locate(directory)
     if filesystem is None:
         return _fsspec_names(directory)
@@ -72,7 +72,7 @@ def list_names(directory: str) -> list[str]:
 
 
 def remove_directory(directory: str) -> None:
-    """Remove a directory and what is in it, if it is there."""
+    """Remove a directory and its content, if it exists."""
     filesystem, target = _locate(directory)
     if filesystem is None:
         _fsspec(directory).rm(directory, recursive=True)
@@ -81,7 +81,7 @@ def remove_directory(directory: str) -> None:
 
 
 def _locate(path: str) -> tuple[Any, str]:
-    """Return pyarrow's filesystem and the path in it; None for a scheme only fsspec may know."""
+    """Return pyarrow's filesystem and the path in it; None if only fsspec may know the scheme."""
     if "://" not in path:
         return pyarrow.fs.LocalFileSystem(), str(Path(path).expanduser().absolute())
     try:

@@ -1,17 +1,17 @@
-"""Spark's classes, kept parsed and verified in a file from which later drivers start sooner.
+"""An archive of Spark's classes, parsed and verified, so that later drivers start sooner.
 
-A JVM that starts Spark loads and verifies some twenty thousand classes from 250 jars, a good part
-of the time until a first job has ended. Java can map them from an archive instead
+A JVM that starts Spark loads and verifies some twenty thousand classes from 250 jars. That takes a
+good part of the time until the first job ends. Java can map the classes from an archive instead
 ("class data sharing", JEP 310 and 350)::
 
-    first program    its JVM notes the names of the classes it loads   KEY.<random>.classes
-    when it ended    a process of the lowest priority makes            KEY.jsa
+    first program    its JVM lists the classes that it loads   KEY.<random>.classes
+    after its end    a process of the lowest priority makes    KEY.jsa
     later programs   their JVMs map it
 
 The key stands for all that an archive depends on: the Java, and the jars and directories on the
-class path. A JVM checks the same for itself, and does without an archive that does not fit. Where
-no later program would find one (`zoo.orca.context.class_archive_place`), none is made and nothing
-is written; one that is there all the same is used.
+class path. A JVM checks the same itself, and ignores an archive that does not fit. If no later
+program would find an archive (`zoo.orca.context.class_archive_place`), Orca makes none and writes
+nothing. It still uses one that is there.
 """
 
 from __future__ import annotations
@@ -54,17 +54,16 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class ClassArchive:
-    """The archive that fits one Java and one Spark, there or still to be made.
+    """The archive for one Java and one Spark; it may not exist yet.
 
     Attributes
     ----------
     path : Path
-        Where it lies.
+        Its path.
     java : Path
         The executable it is for.
     classes : Path or None
-        Where the JVM is to note the classes it loads; None if that is of no use: the archive is
-        there, or making one has failed.
+        Where the JVM lists the classes it loads. None if the archive exists, or making it failed.
     """
 
     path: Path
@@ -72,19 +71,19 @@ class ClassArchive:
     classes: Path | None
 
     def java_options(self) -> str:
-        """Return what the JVM's command line needs."""
+        """Return the JVM's command-line options."""
         if self.classes is not None:
             return f'"-XX:DumpLoadedClassList={self.classes}"'
         if self.path.exists():
-            # A JVM that cannot use it goes on without, and need not say so.
+            # A JVM that cannot use it runs without it, silently.
             return f'"-XX:SharedArchiveFile={self.path}" -Xlog:cds*=off'
         return ""
 
     def make_after(self, gateway: JavaGateway) -> None:
-        """Have the archive made when this program and its JVM have ended, if there is none yet."""
+        """Have the archive made after this program and its JVM end, if there is none yet."""
         jvm = getattr(gateway, "proc", None)
         if self.classes is not None and jvm is not None:
-            # One that Spark's launcher refused to start would not answer.
+            # A JVM that Spark's launcher refused to start would not answer.
             class_path = gateway.jvm.java.lang.System.getProperty("java.class.path")
             _logger.info(
                 "when this program has ended, an archive of Spark's classes (some 200 MB) is made "
@@ -96,20 +95,20 @@ class ClassArchive:
             atexit.register(self._start_maker, os.getpid(), jvm.pid, class_path)
 
     def _start_maker(self, program: int, jvm: int, class_path: str) -> None:
-        """Start the process that makes it; it does not belong to this one, which is about to end.
+        """Start the process that makes the archive, detached: this process is about to end.
 
         A caller that reads this program's output to its end must not wait for the maker.
         """
-        if os.getpid() != program:  # a process that the program has forked ends before it
+        if os.getpid() != program:  # a forked child, which ends before the program
             return
         if self.path.exists() or class_archive_maker.is_locked(self.path):
-            # Of programs that end together the first one's is enough.
+            # If programs end together, the first one's maker is enough.
             with contextlib.suppress(OSError):
                 Path(str(self.classes)).unlink()
             return
         maker = class_archive_maker.__file__
         arguments = [str(self.path), str(self.classes), str(self.java), class_path, str(jvm)]
-        with contextlib.suppress(OSError):  # no archive, then: nobody's program depends on it
+        with contextlib.suppress(OSError):  # no archive, then: no program depends on it
             subprocess.Popen(
                 [sys.executable, "-I", maker, *arguments],
                 stdin=subprocess.DEVNULL,
@@ -125,17 +124,17 @@ def find_class_archive(
     conf: Mapping[str, str],
     environ: Mapping[str, str] = os.environ,
 ) -> ClassArchive | None:
-    """Return the archive for a JVM that is about to start; None where there can be none.
+    """Return the archive for a JVM that is about to start; None if there can be none.
 
     Parameters
     ----------
     java : Java
         What the JVM will run on.
     spark_home : Path
-        Where Spark lies.
+        Spark's directory.
     conf : Mapping
-        Spark's configuration. ``spark.orca.class.archive`` is ``false`` for no archive, and
-        ``true`` for one that is made wherever this program runs.
+        Spark's configuration. With ``spark.orca.class.archive=false`` there is no archive; with
+        ``true`` one is made wherever this program runs.
     environ : Mapping
         The environment that the JVM will start in.
     """
@@ -151,7 +150,7 @@ def find_class_archive(
             )
         else:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # Classes are code: none from a directory that is somebody else's.
+        # Classes are code. Take none from another user's directory.
         if directory.stat().st_uid != os.getuid() or not os.access(directory, os.W_OK):
             return None
         path = directory / f"{_key(java, spark_home, conf, environ)}.jsa"
@@ -165,7 +164,7 @@ def find_class_archive(
 
 
 def _key(java: Java, spark_home: Path, conf: Mapping[str, str], environ: Mapping[str, str]) -> str:
-    """Return what tells apart the archives that must not be taken for each other."""
+    """Return a key that differs for archives that must not be confused."""
     settings = Path(environ.get("SPARK_CONF_DIR") or spark_home / "conf")
     known = [
         java.home,
@@ -179,7 +178,7 @@ def _key(java: Java, spark_home: Path, conf: Mapping[str, str], environ: Mapping
 
 
 def _marks(files: Iterable[Path]) -> Iterable[str]:
-    """Yield the name, size and time of files, the ones that are there."""
+    """Yield the name, size and time of each file that exists."""
     for file in files:
         with contextlib.suppress(FileNotFoundError):
             found = file.stat()
@@ -187,9 +186,9 @@ def _marks(files: Iterable[Path]) -> Iterable[str]:
 
 
 def _keep_in_order(path: Path) -> None:
-    """Note that an archive is in use; remove those that are not, and what was left behind.
+    """Mark an archive as used; remove unused ones and leftovers.
 
-    Programs and makers that were killed leave lists, halves of archives and locks.
+    Killed programs and makers leave lists, partial archives and locks.
     """
     now = time.time()
     kept = {".jsa": _UNUSED_DAYS, ".failed": _UNUSED_DAYS, ".classes": 1, ".part": 1, ".lock": 1}

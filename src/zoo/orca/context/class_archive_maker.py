@@ -1,7 +1,7 @@
-"""Makes one archive of classes: the program that runs when a driver has ended.
+"""Makes one archive of classes: the program that runs after a driver has ended.
 
-It is started by its path and imports nothing of the package. It may be killed at any moment: the
-archive appears under its name when it is whole.
+It is started by its path and imports nothing from the package. It may be killed at any moment: the
+archive gets its name only when it is whole.
 """
 
 import contextlib
@@ -14,21 +14,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-# In the list of a program that has sent rows to workers. Another's list has a half of the classes.
+# A program that has sent rows to workers lists this class. Other lists have half of the classes.
 _NEEDED: Final = "org/apache/spark/sql/execution/python/MapInArrowExec"
 _JVM_ENDS_WITHIN: Final = 60.0
 _MADE_WITHIN: Final = 1800.0
-#: A lock that is older was left behind by a maker that was killed.
+#: An older lock was left by a maker that was killed.
 _LOCKED_WITHIN: Final = _MADE_WITHIN + 120.0
 
 
 def failure_of(archive: Path) -> Path:
-    """Return where it is noted that an archive cannot be made, and why."""
+    """Return the file that says why an archive cannot be made."""
     return archive.with_suffix(".failed")
 
 
 def make_archive(archive: Path, classes: Path, java: Path, class_path: str, jvm: int) -> None:
-    """Make an archive of the classes that a JVM has noted, once that JVM has ended.
+    """Make an archive of the classes that a JVM listed, once that JVM has ended.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def make_archive(archive: Path, classes: Path, java: Path, class_path: str, jvm:
 
 
 def _ends(process: int) -> bool:
-    """Wait for the end of a process that is not our child; False if it goes on."""
+    """Wait for the end of a process that is not our child; False if it keeps running."""
     deadline = time.monotonic() + _JVM_ENDS_WITHIN
     while time.monotonic() < deadline:
         try:
@@ -66,7 +66,7 @@ def _ends(process: int) -> bool:
 
 
 def is_locked(archive: Path) -> bool:
-    """Whether some process makes this archive now, on whichever host that has the directory."""
+    """Whether a process is making this archive, on any host that shares the directory."""
     try:
         return time.time() - _lock_of(archive).stat().st_mtime < _LOCKED_WITHIN
     except OSError:
@@ -75,9 +75,9 @@ def is_locked(archive: Path) -> bool:
 
 @contextlib.contextmanager
 def _alone(archive: Path) -> Iterator[bool]:
-    """Tell whether no other process makes the same archive; none will until the end of the block.
+    """Take the lock of an archive for the block; yield False if another process holds it.
 
-    A file that only one process can create is a lock also in a home that several hosts share.
+    A file that only one process can create is a lock even in a home that several hosts share.
     """
     alone = _locked(archive)
     try:
@@ -88,15 +88,15 @@ def _alone(archive: Path) -> Iterator[bool]:
 
 
 def _locked(archive: Path) -> bool:
-    """Create the lock; return whether it was this process that did."""
+    """Create the lock; return whether this process created it."""
     lock = _lock_of(archive)
     if lock.exists() and not is_locked(archive):
-        # Two may find it stale: each moves a file away, and only one creates the next.
+        # Two processes may find it stale. Each moves a file away, but only one creates the next.
         left = lock.with_suffix(f".{uuid.uuid4().hex}.lock")
         with contextlib.suppress(FileNotFoundError):
             lock.rename(left)
             if time.time() - left.stat().st_mtime < _LOCKED_WITHIN:
-                # Another process was faster with both, and this is its new one.
+                # Another process did both first, and this is its new lock.
                 left.rename(lock)
                 return False
             left.unlink()
@@ -112,7 +112,7 @@ def _lock_of(archive: Path) -> Path:
 
 
 def _dump(archive: Path, classes: Path, java: Path, class_path: str) -> None:
-    """Let Java write the archive; note it if Java cannot."""
+    """Let Java write the archive; note a failure."""
     part = archive.with_suffix(f".{uuid.uuid4().hex}.part")
     command = [str(java), "-Xshare:dump", "-Xlog:disable", "-Xlog:all=error:stderr"]
     command += [f"-XX:SharedClassListFile={classes}", f"-XX:SharedArchiveFile={part}"]
@@ -125,7 +125,7 @@ def _dump(archive: Path, classes: Path, java: Path, class_path: str) -> None:
         elif ended.returncode > 0:  # it was not killed, and would say the same again
             failure_of(archive).write_text(ended.stdout + ended.stderr)
     except subprocess.TimeoutExpired:
-        pass  # the machine had no processor to spare, which says nothing about another time
+        pass  # the machine was too busy; another attempt may succeed
     except OSError as error:
         failure_of(archive).write_text(str(error))
     finally:
@@ -133,10 +133,10 @@ def _dump(archive: Path, classes: Path, java: Path, class_path: str) -> None:
 
 
 def _give_way() -> None:
-    """Run only when a processor has nothing else to do.
+    """Run only when a processor is idle.
 
-    Linux weighs processes within the group of their session (see sched(7), "the autogroup
-    feature"): in a session of its own this one would have as much as the user's next program.
+    Linux weighs processes within their session's group (see sched(7), "the autogroup feature").
+    In a session of its own, this process would otherwise get as much as the user's next program.
     """
     os.nice(19)
     with contextlib.suppress(OSError):  # not Linux, or without such groups

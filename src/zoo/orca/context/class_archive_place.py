@@ -1,7 +1,7 @@
-"""Whether a directory is worth an archive of classes: if later programs will find it there.
+"""Whether a directory is worth an archive of classes: later programs must find it there.
 
-A minute of a processor and 200 MB are lost where the directory goes with the machine: in continuous
-integration, in most containers, on a file system in memory.
+An archive costs a minute of a processor and 200 MB. They are wasted if the directory goes with the
+machine: in continuous integration, in most containers, on a file system in memory.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from typing import Final
 _NEEDED_BYTES: Final = 1_000_000_000
 _CONTAINER_FILES: Final = ("/.dockerenv", "/run/.containerenv")
 _CONTAINER_VARIABLES: Final = ("KUBERNETES_SERVICE_HOST", "container")
-#: File systems that end with their container or their machine.
+#: File systems that do not outlive their container or machine.
 _PASSING: Final = {"overlay", "aufs", "tmpfs", "ramfs", "rootfs"}
-# Where the tests put a machine of their own.
+# Tests replace this root.
 _ROOT = Path("/")
 
 
 def reason_against(directory: Path, environ: Mapping[str, str] = os.environ) -> str:
-    """Return why no archive is to be made in a directory, which need not be there; nothing if so.
+    """Return why no archive is to be made in a directory; an empty string if one is.
 
     Parameters
     ----------
     directory : Path
-        Where it would lie.
+        Where it would lie. It need not exist.
     environ : Mapping
-        The environment that tells of continuous integration and of Kubernetes.
+        The environment that shows continuous integration and Kubernetes.
     """
     if environ.get("CI", "").lower() not in ("", "0", "false"):
         return "CI is set in the environment"
@@ -39,7 +39,7 @@ def reason_against(directory: Path, environ: Mapping[str, str] = os.environ) -> 
     mount, kind = _mount_of(place)
     if kind in _PASSING:
         return f"{place} lies on {kind}, which does not last"
-    # A volume is mounted; all else is the container's own, whatever its file system.
+    # A volume has its own mount point. All else, on any file system, belongs to the container.
     if mount in ("", "/") and _in_container(environ):
         return f"{place} is a container's own, which does not last"
     while not place.exists():
@@ -50,7 +50,7 @@ def reason_against(directory: Path, environ: Mapping[str, str] = os.environ) -> 
 
 
 def _in_container(environ: Mapping[str, str]) -> bool:
-    """Whether something says that this machine is a container."""
+    """Whether this machine shows signs of a container."""
     files = (_ROOT / name.lstrip("/") for name in _CONTAINER_FILES)
     return any(environ.get(name) for name in _CONTAINER_VARIABLES) or any(
         file.exists() for file in files
@@ -58,17 +58,17 @@ def _in_container(environ: Mapping[str, str]) -> bool:
 
 
 def _mount_of(place: Path) -> tuple[str, str]:
-    """Return where the file system of a path is mounted, and its kind; nothing if nobody tells."""
+    """Return where the file system of a path is mounted, and its kind; empty if unknown."""
     try:
         lines = (_ROOT / "proc/self/mountinfo").read_text().splitlines()
     except OSError:  # not Linux
         return "", ""
     found = ("", "")
     for line in lines:
-        # See proc(5): the mount point is the fifth field, the kind the first one behind the dash.
+        # See proc(5): the mount point is the fifth field, the kind the first one after the dash.
         fields, _, behind = line.partition(" - ")
         mount = re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), fields.split()[4])
-        # Of two on one mount point the later one hides the earlier.
+        # Of two mounts on one point, the later hides the earlier.
         if place.is_relative_to(mount) and len(mount) >= len(found[0]):
             found = mount, behind.split()[0]
     return found

@@ -1,7 +1,7 @@
-"""What `init_orca_context` was asked for -> the Spark configuration that gives it.
+"""From the arguments of `init_orca_context` to a Spark configuration.
 
-One small function per ``cluster_mode``, found by name in a table. Nothing here reads the
-environment, starts anything or imports pyspark: the whole file is a pure function, `plan_launch`.
+A table maps each ``cluster_mode`` to one small function. Nothing here reads the environment, starts
+anything or imports pyspark: the whole file is a pure function, `plan_launch`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _ARCHIVE_NAME = "python_env"
 
 @dataclass(frozen=True, kw_only=True)
 class Launch:
-    """How to start the session that was asked for.
+    """How to start the requested session.
 
     Attributes
     ----------
@@ -37,9 +37,9 @@ class Launch:
     environment : dict
         Variables that must be set while the JVM and the session start.
     log_level : str or None
-        Spark's log level, when one was asked for.
+        Spark's log level, if one was given.
     warnings : tuple of str
-        What was asked for and will not happen.
+        What was given and will have no effect.
     submit_command : str or None
         Set for the modes whose driver only ``spark-submit`` can start.
     """
@@ -52,12 +52,12 @@ class Launch:
 
 
 def plan_launch(request: SessionRequest) -> Launch:
-    """Return the configuration that gives what was asked for.
+    """Return the configuration for a request.
 
     Raises
     ------
     InvalidInputError
-        For an unknown mode or keyword argument, or a value that cannot be meant.
+        For an unknown mode or keyword argument, or a value that makes no sense.
     """
     mode = _MODES.get(request.cluster_mode)
     if mode is None:
@@ -68,14 +68,14 @@ def plan_launch(request: SessionRequest) -> Launch:
     check(request, _KNOWN)
     launch = mode.build(request)
     conf, environment = launch.conf, launch.environment
-    # Under spark-submit the user has configured Spark already: nothing of ours comes on top.
+    # Under spark-submit the user has configured Spark already, so Orca adds nothing.
     if launch.submit_command is None:
         conf = _COMMON | conf | _options_conf(request.options)
         environment = environment | _options_environment(request.options)
     user_conf = _user_conf(request)
     java_options = "spark.driver.extraJavaOptions"
     if java_options in conf and java_options in user_conf:
-        # Theirs comes last: of two definitions of one property Java takes the last.
+        # The user's options go last: Java takes the last definition of a property.
         user_conf[java_options] = f"{conf[java_options]} {user_conf[java_options]}"
     return replace(
         launch,
@@ -87,7 +87,7 @@ def plan_launch(request: SessionRequest) -> Launch:
 
 
 def requested_conf(request: SessionRequest) -> dict[str, str]:
-    """Return what the request asks for beyond its mode's defaults, for comparing with a session."""
+    """Return the settings that differ from the mode's defaults, to compare with a session."""
     asked = plan_launch(request).conf
     plain = replace(request, cores=None, memory=DEFAULT_MEMORY, num_nodes=1, conf={})
     defaults = plan_launch(plain).conf
@@ -95,8 +95,8 @@ def requested_conf(request: SessionRequest) -> dict[str, str]:
     return {key: v for key, v in asked.items() if key in keep or defaults.get(key) != v}
 
 
-# Sessions that Orca creates, whatever the mode. Our own progress bar replaces Spark's, which
-# would overwrite it on the same line of the terminal.
+# For every session that Orca creates. Orca's progress bar replaces Spark's, which would overwrite
+# it on the same line of the terminal.
 _COMMON = {
     "spark.app.name": "orca",
     "spark.sql.execution.arrow.pyspark.enabled": "true",
@@ -109,18 +109,18 @@ def _local(request: SessionRequest) -> Launch:
     conf = {
         "spark.master": f"local[{cores}]",
         "spark.driver.memory": request.memory,
-        # Nothing outside this machine takes part, so nothing outside it may connect; this also
-        # keeps the session alive when a laptop changes its network.
+        # No other machine takes part, so none may connect. This also keeps the session alive when a
+        # laptop changes its network.
         "spark.driver.host": "127.0.0.1",
         "spark.driver.bindAddress": "127.0.0.1",
         "spark.driver.extraJavaOptions": _LOG_OPTION + _LOG_CONFIGURATION.resolve().as_uri(),
-        # Two programs on one machine would fight over the page's port, with a warning each.
+        # Two programs on one machine would compete for the UI's port, with a warning each.
         "spark.ui.enabled": "false",
-        # Spark's 200 are for a cluster: here each costs more to start than the rows it holds.
+        # Spark's 200 partitions suit a cluster. Here each costs more to start than its rows do.
         "spark.sql.shuffle.partitions": "8",
     }
     conf, environment = _with_python(conf, _workers_python(request, request.python))
-    # Spark would look the host name up, and warn when that gives a loopback address.
+    # Spark would look up the host name, and warn if that gives a loopback address.
     environment["SPARK_LOCAL_IP"] = str(request.conf.get("spark.driver.host", "127.0.0.1"))
     warnings: tuple[str, ...] = ()
     if request.num_nodes != 1:
@@ -156,12 +156,12 @@ def _k8s(request: SessionRequest) -> Launch:
         "spark.kubernetes.container.image": image,
         **_executors(request),
     }
-    # The image is built with its Python, so there is nothing to say when none is shipped.
+    # The image has its own Python, so no warning is due when none is shipped.
     return replace(_with_shipped_python(request, conf), warnings=())
 
 
 def _spark_submit(request: SessionRequest) -> Launch:
-    """Leave everything that has an option of spark-submit to spark-submit."""
+    """Leave to spark-submit everything that it has an option for."""
     sizes = {
         "cores": request.cores is not None,
         "memory": request.memory != DEFAULT_MEMORY,
@@ -195,7 +195,7 @@ def _cluster_driver(
 
 @dataclass(frozen=True)
 class _Mode:
-    """One cluster mode: what builds it, and the keyword arguments it listens to."""
+    """One cluster mode: what builds it, and the keyword arguments it uses."""
 
     build: Callable[[SessionRequest], Launch]
     options: frozenset[str]
@@ -229,7 +229,7 @@ def _executors(request: SessionRequest) -> dict[str, str]:
         "spark.executor.instances": str(request.num_nodes),
         "spark.executor.cores": str(request.executor_cores()),
         "spark.executor.memory": request.memory,
-        # A barrier stage, which is what a fit is, cannot run on executors that come and go.
+        # A fit is a barrier stage. It cannot run on executors that come and go.
         "spark.dynamicAllocation.enabled": "false",
     }
 
@@ -246,7 +246,7 @@ def _with_python(conf: dict[str, str], python: str) -> tuple[dict[str, str], dic
 
 
 def _with_shipped_python(request: SessionRequest, conf: dict[str, str]) -> Launch:
-    """Give executors on other machines a Python: the shipped archive's, or one of their own."""
+    """Give executors on other machines a Python: the shipped archive's, or their own."""
     archive = request.options.get("penv_archive")
     python = _workers_python(request, f"{_ARCHIVE_NAME}/bin/python" if archive else "python3")
     conf, environment = _with_python(conf, python)

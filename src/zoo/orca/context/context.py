@@ -3,10 +3,9 @@
 ::
 
     init_orca_context -> SessionRequest -> clusters.plan_launch -> java.start_gateway -> session
-                         what was asked    Spark configuration     a quiet JVM
+                         arguments         Spark configuration     a quiet JVM
 
-An active session is adopted, whoever created it. Only a session that was created here is stopped
-here.
+Orca adopts any active session. It stops only a session that it created.
 """
 
 from __future__ import annotations
@@ -70,7 +69,7 @@ def init_orca_context(
         ``"k8s-client"``), or, for programs that ``spark-submit`` starts, ``"spark-submit"``,
         ``"yarn-cluster"`` or ``"k8s-cluster"``.
     cores : int, "*" or None
-        Cores per node. None is every core of the machine in local mode, and 2 elsewhere.
+        Cores per node. None means every core of the machine in local mode, and 2 elsewhere.
     memory : str
         Memory per node: the driver's in local mode, an executor's elsewhere.
     num_nodes : int
@@ -78,9 +77,9 @@ def init_orca_context(
     init_ray_on_spark : bool
         Has no effect: Orca needs no Ray.
     conf : Mapping, optional
-        Spark configuration; wins over everything that the other arguments lead to.
+        Spark configuration; overrides what the other arguments set.
     **kwargs
-        What the mode needs besides. ``spark_log_level``, ``jars``, ``extra_python_lib``,
+        Further arguments of the mode. ``spark_log_level``, ``jars``, ``extra_python_lib``,
         ``python_location`` (the workers' Python); standalone: ``master``; YARN: ``hadoop_conf``,
         ``hadoop_user_name``, ``spark_yarn_archive``; Kubernetes: ``master``, ``container_image``;
         both: ``penv_archive``, ``additional_archive``; all clusters: ``driver_cores``,
@@ -89,14 +88,14 @@ def init_orca_context(
     Returns
     -------
     SparkContext
-        The session's context, which has the methods of the session, too: ``.read``, ``.sql``,
-        ``.createDataFrame``, ``.range``. A Spark Connect session has no context; then it is the
-        session itself.
+        The session's context. It has the methods of the session, too: ``.read``, ``.sql``,
+        ``.createDataFrame``, ``.range``. A Spark Connect session has no context; the session
+        itself is returned.
 
     Raises
     ------
     InvalidInputError
-        For an unknown mode, an unknown argument or a value that cannot be meant.
+        For an unknown mode, an unknown argument or a value that makes no sense.
     ContextError
         If Java is missing, the cluster cannot be reached, or only ``spark-submit`` can start a
         program in this mode.
@@ -121,10 +120,10 @@ def init_orca_context(
 
 
 def stop_orca_context() -> None:
-    """Stop the session that Orca started; one that it adopted goes on."""
+    """Stop the session that Orca started; an adopted one keeps running."""
     with _state.lock:
         session, _state.own_session = _state.own_session, None
-        # Stopping a stopped session again would unregister whichever session came after it.
+        # Stopping a stopped session again would unregister the session that came after it.
         if session is not None and session.sparkContext._jsc is not None:
             session.stop()
 
@@ -139,7 +138,7 @@ def _request(**arguments: Any) -> SessionRequest:
 
 
 def _under_spark_submit() -> bool:
-    """Tell whether spark-submit has started this program: the JVM first, and Python from there."""
+    """Tell whether spark-submit started this program: it starts the JVM, which starts Python."""
     return "PYSPARK_GATEWAY_PORT" in os.environ
 
 
@@ -167,15 +166,15 @@ def _session_for(request: SessionRequest) -> SparkSession:
 
 
 def _active_session() -> SparkSession | None:
-    """Return the session that is active in this process, in whichever thread it was created."""
+    """Return the session that is active in this process, created in any thread."""
     from pyspark import SparkContext
     from pyspark.sql import SparkSession
 
     session = SparkSession.getActiveSession()
     if session is not None:
         return session
-    # Spark keeps the active session by thread. A notebook's callback or a web server's handler
-    # runs in another one; and a Connect server named by the environment is a session to come.
+    # Spark keeps the active session per thread, and a notebook's callback or a web server's handler
+    # runs in another one. A Connect server named in the environment is a session to come.
     if SparkContext._active_spark_context is not None or "SPARK_REMOTE" in os.environ:
         with _environment(_python_of_local_server()):
             return SparkSession.builder.getOrCreate()
@@ -183,7 +182,7 @@ def _active_session() -> SparkSession | None:
 
 
 def _python_of_local_server() -> dict[str, str]:
-    """Return what gives a Connect server that starts on this machine this program's Python."""
+    """Return the variables that give a Connect server on this machine this program's Python."""
     starts_here = os.environ.get("SPARK_REMOTE", "").startswith("local")
     chosen = "PYSPARK_PYTHON" in os.environ or not sys.executable
     return {"PYSPARK_PYTHON": sys.executable} if starts_here and not chosen else {}
@@ -212,8 +211,8 @@ def _create_session(launch: Launch) -> SparkSession:
             return SparkSession.builder.getOrCreate()
         except (Py4JError, PySparkException) as error:
             if context is not None:
-                # A cluster that gives up stops the context behind pyspark's back, which would
-                # offer the dead one to the next call.
+                # A cluster that gives up stops the context without telling pyspark, which would
+                # then offer the dead context to the next call.
                 context.stop()
             master = launch.conf.get("spark.master", "the cluster")
             reason = str(getattr(error, "java_exception", error)).partition("\n")[0]
@@ -224,7 +223,7 @@ def _create_session(launch: Launch) -> SparkSession:
 
 
 def _start_jvm(conf: Any) -> Any:
-    """Start a JVM on a Java that Spark can use, which need not be the first on PATH."""
+    """Start a JVM on a Java that Spark can use; it need not be the first on PATH."""
     from pyspark.find_spark_home import _find_spark_home
 
     java = find_java()
@@ -243,7 +242,7 @@ def _start_jvm(conf: Any) -> Any:
 
 @contextmanager
 def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Set environment variables for as long as Spark starts, which reads some from nowhere else."""
+    """Set variables while Spark starts: it reads some only from the environment."""
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
     try:
@@ -273,7 +272,7 @@ def _warn_of_differences(session: SparkSession, request: SessionRequest) -> None
 
 
 def _warn_once(message: str, *, stacklevel: int = 3) -> None:
-    """Warn, once, of something that a program may do in every call."""
+    """Warn only once of something that a program may repeat."""
     if message not in _state.warned:
         _state.warned.add(message)
         warnings.warn(message, stacklevel=stacklevel)
@@ -302,7 +301,7 @@ class _Option:
 
 
 class _FormerOption(_Option):
-    """A class property that the original had and that has no meaning here."""
+    """A class property of the original that has no meaning here."""
 
     def __set__(self, instance: object, value: Any) -> None:
         _warn_once(f"OrcaContext.{self.name} has no effect: {self.__doc__}")
@@ -348,7 +347,7 @@ class OrcaContext(metaclass=_Options):
     def get_spark_session() -> SparkSession:
         """Return the active session; if there is none, start one on every core of this machine.
 
-        In a program that ``spark-submit`` has started, the session is the one it configures.
+        In a program that ``spark-submit`` started, it is the session that spark-submit configures.
         """
         mode = "spark-submit" if _under_spark_submit() else "local"
         return _session_for(_request(cluster_mode=mode))

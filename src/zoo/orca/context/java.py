@@ -1,6 +1,6 @@
 """The Java that Spark runs on: found, checked, and started without its start-up chatter.
 
-Importing this file costs nothing: pyspark is imported when a JVM is started.
+This file imports pyspark only when it starts a JVM.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ _HOW_TO_INSTALL = f"""Install Java {OLDEST} or newer with one of
   brew install openjdk@17                       (macOS)
 or point JAVA_HOME at one."""
 
-# Where package managers put a Java that is not on PATH: Homebrew's never is, and Linux leaves an
-# older one in front of it.
+# Where package managers put a Java that is not on PATH. Homebrew's never is on PATH, and on Linux
+# an older one may come first.
 _USUAL_PLACES = (
     "/usr/lib/jvm/*",
     "/opt/homebrew/opt/openjdk*",
@@ -40,7 +40,7 @@ _USUAL_PLACES = (
     "/Library/Java/JavaVirtualMachines/*/Contents/Home",
 )
 
-# What a healthy JVM prints before it has read any logging configuration; no flag turns it off.
+# A healthy JVM prints these lines before it reads a logging configuration. No flag disables them.
 _CHATTER = (
     b"WARNING: Using incubator modules: jdk.incubator.vector",
     b"WARNING: package sun.security.action not in java.base",
@@ -57,7 +57,7 @@ class Java:
     Attributes
     ----------
     home : Path
-        The directory ``JAVA_HOME`` has to name.
+        The directory for ``JAVA_HOME``.
     version : int
         Its feature release, such as 17.
     description : str
@@ -70,7 +70,7 @@ class Java:
 
     @property
     def shares_classes(self) -> bool:
-        """Whether it is a HotSpot that maps classes from its own archive, and so from another."""
+        """Whether it is a HotSpot that maps classes from its own archive, so from ours, too."""
         return bool(re.search(r"(OpenJDK|HotSpot\(TM\)) 64-Bit .*\bsharing\b", self.description))
 
 
@@ -79,7 +79,7 @@ def find_java(
 ) -> Java:
     """Find a Java that Spark can use.
 
-    ``JAVA_HOME`` is asked first, then ``PATH``, then the places where package managers put one.
+    It looks at ``JAVA_HOME`` first, then ``PATH``, then where package managers put one.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ def find_java(
     Raises
     ------
     ContextError
-        If there is none; the message has the commands that install one.
+        If there is none; the message gives the commands that install one.
     """
     tried: list[str] = []
     for home in _homes(environ, places):
@@ -127,7 +127,7 @@ def _homes(environ: Mapping[str, str], places: Iterable[str]) -> Iterable[Path]:
 
 
 def _description(java: Path) -> str:
-    """Return what a java executable says of itself; nothing when it does not run."""
+    """Return what ``java -version`` prints; an empty string if it does not run."""
     try:
         # macOS ships a /usr/bin/java that only says where to buy one, and exits with an error.
         answer = subprocess.run(
@@ -139,7 +139,7 @@ def _description(java: Path) -> str:
 
 
 def _version(description: str) -> int | None:
-    """Return the feature release that a java says it is; None when it says none."""
+    """Return the feature release in a description; None if it has none."""
     match = re.search(r'version "(?:1\.)?(\d+)', description)
     return int(match[1]) if match else None
 
@@ -147,20 +147,20 @@ def _version(description: str) -> int | None:
 def start_gateway(conf: SparkConf, *, log_output: bool = False) -> JavaGateway:
     """Start the JVM that holds the Spark driver and return pyspark's gateway to it.
 
-    The JVM's standard error is passed on line by line, less what every JVM prints at its start.
+    A thread passes the JVM's standard error on, without the lines that every JVM prints at start.
 
     Parameters
     ----------
     conf : SparkConf
-        What the JVM has to know before it starts, its memory for example.
+        What the JVM must know before it starts, such as its memory.
     log_output : bool
-        Write to Python's ``sys.stderr``, which a notebook shows, and not to the process's own
+        Write to Python's ``sys.stderr``, which a notebook shows, instead of the process's own
         standard error.
 
     Raises
     ------
     ContextError
-        If the JVM ends before Spark has answered; the message has its last lines.
+        If the JVM ends before Spark answers; the message has its last lines.
     """
     from pyspark.errors import PySparkRuntimeError
     from pyspark.java_gateway import launch_gateway
@@ -200,10 +200,10 @@ def _forward(stream: BinaryIO, write: Callable[[bytes], object], last_lines: deq
 
 
 def _to_terminal(line: bytes) -> None:
-    """Write to the process's standard error, where an inherited stream would have gone."""
+    """Write to the process's standard error, as an inherited stream would."""
     os.write(2, line)
 
 
 def _to_notebook(line: bytes) -> None:
-    """Write to Python's standard error, whatever stands in for it."""
+    """Write to Python's ``sys.stderr``, which may be replaced."""
     sys.stderr.write(line.decode(errors="replace"))

@@ -1,7 +1,7 @@
-"""Whether this process is the program, or one of the workers that it has started.
+"""Whether this process is the program, or one of the workers that it started.
 
-A worker has no session, and must not start one: a user's script that a package imports by its name
-would otherwise run there a second time, start Spark inside Spark, and never come to an end.
+A worker has no session and must not start one. A package may import the user's script by its name:
+the script would then run again in the worker, start Spark inside Spark, and never end.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from types import FrameType
 
 from zoo.orca.errors import ContextError
 
-#: The variable that is set in the children of workers, and in whatever they start.
+#: Set in the environment of workers' children, and of all that they start.
 WORKER = "ZOO_ORCA_WORKER"
 
 
@@ -35,13 +35,13 @@ def refuse_in_worker() -> None:
 
 
 def _is_worker() -> bool:
-    # A function of foreachBatch over Spark Connect runs in such a process too, with a session.
+    # Over Spark Connect, foreachBatch's function runs in a Python worker too, but has a session.
     is_sparks = os.environ.get("SPARK_PYTHON_RUNTIME") == "PYTHON_WORKER"
     return WORKER in os.environ or (is_sparks and "SPARK_CONNECT_LOCAL_URL" not in os.environ)
 
 
 def _running_module() -> tuple[str, str] | None:
-    """Return the file and the name of the module whose import has called, if one has."""
+    """Return the file and name of the module whose import leads here, if one does."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         if frame.f_code.co_name == "<module>":

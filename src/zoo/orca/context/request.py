@@ -1,7 +1,7 @@
-"""What `init_orca_context` was asked for, checked before a JVM is started for it.
+"""The arguments of `init_orca_context`, checked before a JVM starts.
 
-Orca's original had more keyword arguments than mean something here: those that set up Ray, or
-a jar. They are accepted, so that its users' programs run, and named in a warning.
+The original has keyword arguments that mean nothing here: those that set up Ray, or a jar. Orca
+accepts them, so that its users' programs run, and names them in a warning.
 """
 
 from __future__ import annotations
@@ -44,26 +44,26 @@ _NO_MEANING = {
 
 @dataclass(frozen=True, kw_only=True)
 class SessionRequest:
-    """The arguments of `init_orca_context`, and what they are resolved against.
+    """The arguments of `init_orca_context`, and what this process adds to them.
 
     Attributes
     ----------
     cluster_mode : str
         A key of the table of modes.
     cores : int, "*" or None
-        Cores per node; None is every core in local mode, `DEFAULT_EXECUTOR_CORES` elsewhere.
+        Cores per node; None means every core in local mode, `DEFAULT_EXECUTOR_CORES` elsewhere.
     memory : str
         Memory per node, such as ``"2g"``.
     num_nodes : int
         Executors.
     conf : Mapping
-        The user's Spark configuration; wins over everything that is derived.
+        The user's Spark configuration; overrides everything that is derived.
     options : Mapping
         The mode's own keyword arguments.
     python : str
         The running interpreter.
     python_from_environment : str or None
-        ``PYSPARK_PYTHON``, when the user has set it.
+        ``PYSPARK_PYTHON``, if the user has set it.
     """
 
     cluster_mode: str = "local"
@@ -85,19 +85,19 @@ class SessionRequest:
 
 
 def check(request: SessionRequest, known: Collection[str]) -> None:
-    """Refuse what cannot be meant.
+    """Refuse unknown arguments and values that make no sense.
 
     Parameters
     ----------
     request : SessionRequest
         The arguments.
     known : Collection of str
-        Keyword arguments that some cluster mode listens to.
+        Keyword arguments that some cluster mode uses.
 
     Raises
     ------
     InvalidInputError
-        Naming the argument, and close matches for a name that is not one.
+        Names the argument, and close matches for an unknown one.
     """
     accepted = {*known, *_NO_MEANING}
     for name in request.options:
@@ -116,7 +116,7 @@ def check(request: SessionRequest, known: Collection[str]) -> None:
 
 
 def unused_options(request: SessionRequest, heeded: Collection[str]) -> tuple[str, ...]:
-    """Return a line for every argument that was given and that this mode does not heed."""
+    """Return a line for each given argument that this mode ignores."""
     lines = []
     for name in request.options:
         if name in _NO_MEANING or _is_for_ray(name):
@@ -127,7 +127,7 @@ def unused_options(request: SessionRequest, heeded: Collection[str]) -> tuple[st
 
 
 def did_you_mean(name: str, known: Iterable[str], otherwise: str) -> str:
-    """Return the second line of a message about an unknown name: the known names close to it."""
+    """Return the second line of a message about an unknown name: close known names."""
     close = difflib.get_close_matches(name, list(known))
     return f"\nDid you mean {' or '.join(close)}?" if close else f"\n{otherwise}"
 

@@ -1,6 +1,6 @@
-"""The session that a program works with, which every thread of it finds.
+"""The session that a program works with, for all its threads.
 
-Spark's active session is one of the thread's: it tells nothing in a thread of the user's own.
+Spark keeps the active session per thread, so a thread that the user starts has none.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class _Last:
-    """The session that Orca has started or adopted last."""
+    """The session that Orca started or adopted last."""
 
     session: SparkSession | None = None
 
@@ -24,22 +24,22 @@ _last = _Last()
 
 
 def remember(session: SparkSession) -> None:
-    """Note the session that Orca has started or adopted."""
+    """Note the session that Orca started or adopted."""
     _last.session = session
 
 
 def known_session() -> SparkSession | None:
-    """Return the session that Orca has started or adopted; else the program's own, or None.
+    """Return the session that Orca started or adopted; else the program's own, or None.
 
-    Nothing is started for it.
+    This never starts a session.
     """
     from pyspark import SparkContext
     from pyspark.sql import SparkSession
 
     if _last.session is not None and _is_running(_last.session):
         return _last.session
-    # Where none is active in this thread, a running context tells of one. Over Connect there is no
-    # context, and to ask for a session would start one.
+    # If none is active in this thread, a running context shows that there is one. Over Connect
+    # there is no context, and asking for a session would start one.
     session = SparkSession.getActiveSession()
     if session is None and SparkContext._active_spark_context is not None:
         session = SparkSession.builder.getOrCreate()
@@ -54,6 +54,6 @@ def context_of(session: SparkSession) -> SparkContext | None:
 
 
 def _is_running(session: SparkSession) -> bool:
-    """Whether nobody has stopped a session yet."""
+    """Whether a session has not been stopped."""
     context = context_of(session)
     return not session.is_stopped if context is None else context._jsc is not None  # type: ignore[attr-defined]

@@ -1,7 +1,7 @@
-"""The SparkContext that `init_orca_context` returns, which answers for its session, too.
+"""The SparkContext that `init_orca_context` returns; it has its session's methods, too.
 
-The original returns a SparkContext, and its programs call ``sc.parallelize``. Whoever writes today
-calls the same object ``spark``, and expects ``spark.read`` of it.
+The original returns a SparkContext, and its programs call ``sc.parallelize``. Today's programs name
+the same object ``spark`` and call ``spark.read``.
 """
 
 from typing import Any
@@ -13,8 +13,8 @@ from pyspark.sql import DataFrame, SparkSession
 class OrcaSparkContext(SparkContext):
     """A session's SparkContext with the methods of the session beside its own.
 
-    Of what both have it is the SparkContext, but for `range`. The SparkContext that the session
-    knows stays as it is, for programs that were written for that; both are the same one.
+    If both have a method, the SparkContext's counts, except for `range`. The session keeps its
+    plain SparkContext, for programs that were written for it. The two compare equal.
 
     Parameters
     ----------
@@ -22,13 +22,13 @@ class OrcaSparkContext(SparkContext):
     """
 
     def __new__(cls, context: SparkContext) -> "OrcaSparkContext":
-        """Make another object of the one context: a second context cannot be."""
+        """Make another object that shares the state of `context`: Spark allows one context."""
         made = object.__new__(cls)
         made.__dict__ = context.__dict__
         return made
 
     def __init__(self, context: SparkContext) -> None:
-        # What the context is it has been for long.
+        # The shared state is set up already.
         pass
 
     def __eq__(self, other: object) -> bool:
@@ -40,11 +40,11 @@ class OrcaSparkContext(SparkContext):
     def range(  # type: ignore[override]
         self, start: int, end: int | None = None, step: int = 1, numSlices: int | None = None
     ) -> DataFrame:
-        """Return a DataFrame of one column ``id``, as a session does; ``.rdd`` of it is an RDD."""
+        """Return a DataFrame of one column ``id``, as a session does; its ``.rdd`` is an RDD."""
         return _session().range(start, end, step, numSlices)
 
     def __getattr__(self, name: str) -> Any:
-        # Only what a SparkContext does not have is looked up here.
+        # Python calls this only for names that a SparkContext does not have.
         if name.startswith("_") or not hasattr(SparkSession, name):
             raise AttributeError(
                 f"neither SparkContext nor SparkSession has an attribute {name!r}", name=name

@@ -18,7 +18,7 @@ from zoo.orca.wire.job import PredictJob
 from zoo.orca.wire.outputs import OutputSpec
 from zoo.orca.worker.task.predict_task import make_predict_task
 
-#: Spark has no unsigned numbers: each becomes the next larger type.
+#: Spark has no unsigned numbers, so each becomes the next larger type.
 _TYPES: dict[str, T.DataType] = {
     "bool": T.BooleanType(),
     "int8": T.ByteType(),
@@ -41,15 +41,15 @@ def predict_lazily(df: DataFrame, job: PredictJob, names: Sequence[str]) -> Data
     Raises
     ------
     ColumnError
-        If an output's column is there already, or a column cannot pass through Python.
+        If an output's column exists already, or a column cannot pass through Python.
     DeviceError
-        If the executors do not have the GPUs that the job needs.
+        If the executors lack the GPUs that the job needs.
     """
     _check_names(df, names)
     check_python(df.sparkSession)
     ship_package(df.sparkSession)
     places, added = _inputs(df, job)
-    # Names of our own, by position: the user's may repeat, or differ in nothing but case.
+    # Our own names, by position: the user's may repeat, or differ only in case.
     kept = [f"k{index}" for index in range(len(df.columns))]
     raw = [f"p{index}" for index in range(len(job.outputs))]
     widened = df.select("*", *added).toDF(*kept, *(f"c{i}" for i in range(len(added))))
@@ -100,9 +100,9 @@ def _check_names(df: DataFrame, names: Sequence[str]) -> None:
 
 
 def _inputs(df: DataFrame, job: PredictJob) -> tuple[list[int], list[Column]]:
-    """Return where each of the model's columns will be, and the columns to add for that.
+    """Return the position of each of the model's columns, and the columns to add.
 
-    One that is of the right type already is not sent twice: rows cost Spark by the column.
+    A column that has the right type is not sent twice, because every column costs Spark time.
     """
     fields = {field.name: (place, field) for place, field in enumerate(df.schema.fields)}
     places: list[int] = []

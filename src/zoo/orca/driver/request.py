@@ -1,7 +1,7 @@
 """A call of `fit`, `evaluate` or `predict`, checked and complete, before anything runs.
 
-All that the call will do is on the request: the rows, where they are placed, the job with every
-field, and how the stage runs. Nothing is added later, in whatever file.
+The request holds all that the call will do: the rows, their placement, the job with every field,
+and how the stage runs. No other file adds anything later.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Request:
     job : Job
     settings : StageSettings
     at_random : callable or None
-        Returns the same request with its rows placed at random, where these stay as they lie.
+        Returns the same request with rows placed at random; None if they are already.
     """
 
     title: str
@@ -42,7 +42,7 @@ class Request:
     at_random: Callable[[], Request] | None = None
 
     def run(self) -> Outcome:
-        """Run the stage; where its rows turn out to lie unevenly, run it with them at random.
+        """Run the stage; if its rows turn out to be uneven, run it with rows placed at random.
 
         Raises
         ------
@@ -52,7 +52,7 @@ class Request:
         try:
             return run_stage(self.frame, self.job, self.settings, self.title)
         except UnevenRowsError:
-            # One large row group of a file is enough. Only the workers, who read them, can tell.
+            # One large row group of a file is enough. Only the workers can tell: they read it.
             if self.at_random is None:
                 raise
             return self.at_random().run()

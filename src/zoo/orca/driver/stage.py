@@ -1,4 +1,4 @@
-"""One barrier stage: ships a job with its rows, collects the outcome, translates what failed."""
+"""One barrier stage: ships a job with its rows, collects the outcome, translates failures."""
 
 import contextlib
 import pickle
@@ -26,7 +26,7 @@ from zoo.orca.wire.messages.results import RESULTS, Failure, Outcome
 from zoo.orca.wire.packing import join
 from zoo.orca.worker.task.barrier_task import RESULT_SCHEMA, TaskOptions, make_task
 
-#: Where Spark keeps the description of the jobs of a thread.
+#: Where Spark keeps the description of a thread's jobs.
 _DESCRIPTION = "spark.job.description"
 
 
@@ -37,17 +37,17 @@ class StageSettings:
     Parameters
     ----------
     workers : int
-        Tasks of the stage; each needs a slot of its own at the same time as all others.
+        Tasks of the stage; each needs its own slot at the same time as all others.
     verbose : int
         0 shows nothing.
     log_to_driver : bool
-        Whether lines that workers print are shown.
+        Whether to show lines that workers print.
     cpu_binding : bool
         Whether each worker keeps to its own cores.
     gpus : int
         GPUs that each worker needs for itself.
     name : str
-        The user's label, which tells this stage's lines from those of others at the same time.
+        The user's label, which tells this stage's lines from those of concurrent stages.
     """
 
     workers: int
@@ -75,11 +75,11 @@ def run_stage(frame: DataFrame, job: Job, settings: StageSettings, title: str) -
     SlotsError
         Before anything starts, if the cluster cannot run all workers at the same time.
     ContextError, MissingPackageError
-        If the workers' Python is not one that can do the work.
+        If the workers' Python cannot do the work.
     DeviceError
-        Before anything starts, if the executors do not have the GPUs that workers need.
+        Before anything starts, if the executors lack the GPUs that workers need.
     OrcaError
-        What went wrong on a worker; for several, the cause rather than its consequences.
+        What went wrong on a worker; of several errors the cause, not a consequence.
     """
     spark = frame.sparkSession
     full = full_traceback(spark)
@@ -103,8 +103,8 @@ def run_stage(frame: DataFrame, job: Job, settings: StageSettings, title: str) -
         with workers_python(spark):
             results = frame.mapInArrow(task, RESULT_SCHEMA, barrier=True, profile=profile)
         if not is_local(spark):
-            # Spark starts a barrier stage again after a lost executor only if an exchange follows
-            # it; as a job's last stage it is given up at once. Locally there is none to lose.
+            # After a lost executor Spark restarts a barrier stage only if an exchange follows it.
+            # It gives up a job's last stage at once. Locally there is no executor to lose.
             results = results.repartition(1)
         with _described(spark, f"{title} {settings.name}".rstrip()):
             rows = _collected(results, settings.workers, full)
@@ -117,11 +117,11 @@ def run_stage(frame: DataFrame, job: Job, settings: StageSettings, title: str) -
 
 
 def is_left_over(failures: list[Failure], workers: int) -> bool:
-    """Whether failures are what is left of an attempt that Spark has begun again.
+    """Whether failures are left over from an attempt that Spark has restarted.
 
-    A worker that lost a peer says so and is done. If the peer's executor was lost, Spark begins the
-    whole stage again; but where that word comes late, Spark may keep it as this worker's result and
-    run the other workers alone. Then nobody tells of a cause, and not all workers of a failure.
+    A worker that lost a peer reports that and ends. If the peer's executor was lost, Spark restarts
+    the whole stage. But if the loss shows late, Spark may keep the report as this worker's result
+    and run only the other workers. Then no failure names a cause, and not all workers report one.
     """
     if not all(failure.error == "PeerLostError" for failure in failures):
         return False
@@ -130,11 +130,11 @@ def is_left_over(failures: list[Failure], workers: int) -> bool:
 
 
 def _collected(results: DataFrame, workers: int, full: bool) -> list[dict[str, Any]]:
-    """Run the stage and return its rows; `full` shows Spark's own error above the translated."""
+    """Run the stage and return its rows; `full` shows Spark's error above the translated one."""
     try:
         rows: list[dict[str, Any]] = results.toArrow().to_pylist()
     except spark_errors() as error:
-        # Not `from error`: Python would print Spark's pages of Java above the one line that counts.
+        # Not `from error`: Python would print Spark's pages of Java above the line that counts.
         raise translate(error, workers, results.sparkSession) from (error if full else None)
     return rows
 
@@ -157,7 +157,7 @@ def _outcome(rows: list[dict[str, Any]]) -> Outcome:
 
 
 class _described:
-    """Names the stage in Spark's UI while it runs, where there is a SparkContext to tell."""
+    """Names the stage in Spark's UI while it runs, if there is a SparkContext."""
 
     def __init__(self, spark: SparkSession, title: str) -> None:
         self._context = None if is_connect(spark) else spark.sparkContext
@@ -170,7 +170,7 @@ class _described:
             self._context.setJobDescription(f"Orca: {self._title}")
 
     def __exit__(self, *exc: object) -> None:
-        # The session may have been stopped meanwhile; then that is what the user has to hear of.
+        # The session may have been stopped meanwhile; then the user must see that error.
         if self._context is not None and self._context._jsc is not None:
             with contextlib.suppress(*spark_errors()):
                 self._context.setLocalProperty(_DESCRIPTION, self._before)  # type: ignore[arg-type]

@@ -15,10 +15,10 @@ _VERSION = 1
 
 
 def save_state(state: State, path: str) -> None:
-    """Write `state` to a local path or URL, whole or not at all."""
-    # The file orders tensors by its own rules, so their order is kept in the header.
+    """Write `state` to a local path or URL, completely or not at all."""
+    # The file orders tensors by its own rules, so the header keeps their order.
     header = {"version": _VERSION, "names": list(state.tensors), "meta": state.meta}
-    # Memory is written as it lies, and of a transposed tensor (torch has them) in another order.
+    # safetensors writes raw memory, whose order differs for transposed tensors (torch has them).
     tensors = {name: np.asarray(tensor, order="C") for name, tensor in state.tensors.items()}
     write_bytes(path, save(tensors, {_KEY: json.dumps(header)}))
 
@@ -29,7 +29,7 @@ def load_state(path: str) -> State:
     Raises
     ------
     StateError
-        If the file is missing, damaged, or not one of this project's.
+        If the file is missing, damaged, or not a saved state.
     """
     data = read_bytes(path)
     try:

@@ -1,4 +1,4 @@
-"""The arguments that every framework's estimator has, checked before anything runs."""
+"""Checks, before anything runs, the arguments that every framework's estimator has."""
 
 import importlib.util
 import inspect
@@ -23,7 +23,7 @@ def checked_frame(data: Any, argument: str) -> DataFrame:
     Raises
     ------
     InvalidInputError
-        With the way to make one.
+        If it is not; says how to make one.
     """
     if isinstance(data, DataFrame):
         return data
@@ -52,7 +52,7 @@ _WAYS_TO_A_FRAME = {
 
 
 def check_bounded(call: str, data: DataFrame, validation: DataFrame | None = None) -> None:
-    """Raise `InvalidInputError` for streams: a stage ends, and so must its rows."""
+    """Raise `InvalidInputError` for streams: a stage needs rows that end."""
     for frame, what in ((data, ""), (validation, " as validation_data")):
         if frame is not None and frame.isStreaming:
             way = f"stream.writeStream.foreachBatch(lambda batch, n: est.{call}(batch, ...))"
@@ -63,7 +63,7 @@ def check_bounded(call: str, data: DataFrame, validation: DataFrame | None = Non
 
 
 def checked_name(name: Any) -> str:
-    """Return what a call is labelled with; nothing for None."""
+    """Return the label of a call; an empty string for None."""
     if name is None:
         return ""
     if not isinstance(name, str) or not name.strip():
@@ -73,16 +73,16 @@ def checked_name(name: Any) -> str:
     return " ".join(name.split())
 
 
-#: What each framework's plug-in imports, and Keras 3 besides: the backend that it is set to.
+#: What each framework's plug-in imports. Keras 3 also imports the backend that it is set to.
 _PACKAGES = {"tf2": ("tensorflow",), "keras": ("keras",), "torch": ("torch",)}
 
 
 def check_installed(
     framework: str, environment: Mapping[str, str], spark: SparkSession | None
 ) -> None:
-    """Raise `MissingPackageError` if a framework is missing and this Python is the workers', too.
+    """Raise `MissingPackageError` if a framework is missing and workers run this Python, too.
 
-    On other machines, or in another Python, only the workers know. Nothing is imported for that.
+    On other machines, or in another Python, only the workers know. The check imports nothing.
     """
     if spark is None or not is_own_python(spark):
         return
@@ -99,7 +99,7 @@ def check_installed(
 
 
 def is_there(package: str) -> bool:
-    """Whether a package could be imported here."""
+    """Whether a package is installed here."""
     try:
         return importlib.util.find_spec(package) is not None
     except ValueError:  # something stands in for it
@@ -121,7 +121,7 @@ def positive(name: str, value: Any, optional: bool = False) -> None:
 
 
 def _whole(value: Any) -> int:
-    """Return the whole number from 1 that a float or a number of numpy's means; 0 for none."""
+    """Return the whole number from 1 that a float or numpy number means; 0 if there is none."""
     try:
         return max(int(value), 0)
     except (TypeError, ValueError, OverflowError):
@@ -134,12 +134,12 @@ def check_creator(name: str, creator: Any, result: str, *arguments: str) -> None
     Parameters
     ----------
     name : str
-        The argument that it was given as.
+        The argument's name.
     creator : object
     result : str
-        What it has to return, for the error.
+        What it must return, for the error.
     *arguments : str
-        The names of what it will be called with.
+        The names of the arguments that it will get.
     """
     call = f"{name}({', '.join(arguments)})"
     way = f"\nWrite def {call}: ..., and let it return {result}"
@@ -148,7 +148,7 @@ def check_creator(name: str, creator: Any, result: str, *arguments: str) -> None
         raise InvalidInputError(f"{name} must be a function, got {kind}{way}")
     try:
         signature = inspect.signature(creator)
-    except (TypeError, ValueError):  # one that is built in tells nobody
+    except (TypeError, ValueError):  # a built-in function may have no signature
         return
     try:
         signature.bind(*arguments)
@@ -157,7 +157,7 @@ def check_creator(name: str, creator: Any, result: str, *arguments: str) -> None
 
 
 def checked_config(config: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return what creators are called with; refuse what belongs elsewhere."""
+    """Return the argument for creators; refuse what belongs elsewhere."""
     if config is not None and not isinstance(config, Mapping):
         raise InvalidInputError(
             f"config must be a dict, got {_a(type(config).__qualname__)}\n"
@@ -173,14 +173,14 @@ def checked_config(config: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 def class_weights(given: Mapping[Any, float] | None) -> dict[int, float] | None:
-    """Return the weights of classes by the classes' numbers, however those are written.
+    """Return the weights of classes by class number, for keys of any type.
 
-    JSON has strings for keys, pandas and numpy have numbers of their own.
+    JSON has strings as keys; pandas and numpy have their own types of numbers.
 
     Raises
     ------
     InvalidInputError
-        If a key is no number of a class, or a weight no number.
+        If a key is not a class number, or a weight is not a number.
     """
     if given is None:
         return None
@@ -218,9 +218,9 @@ def _class_number(key: Any) -> int | None:
 
 
 def check_engine(backend: str, names: Sequence[str]) -> None:
-    """Raise `InvalidInputError` unless `backend` is a name that the original had for an engine.
+    """Raise `InvalidInputError` unless `backend` names one of the original's engines.
 
-    One engine does the work of all of them here.
+    Here one engine stands for all of them.
     """
     if backend not in names:
         raise InvalidInputError(
@@ -230,7 +230,7 @@ def check_engine(backend: str, names: Sequence[str]) -> None:
 
 
 def packed_callbacks(callbacks: Sequence[Any] | None) -> bytes | None:
-    """Return the callbacks as they travel to the workers."""
+    """Return the callbacks as bytes for the workers."""
     if callbacks is None:
         return None
     if not isinstance(callbacks, (list, tuple)):
@@ -242,7 +242,7 @@ def packed_callbacks(callbacks: Sequence[Any] | None) -> bytes | None:
 
 
 def frequency(value: int | Sequence[int]) -> int | tuple[int, ...]:
-    """Return after how many epochs, or after which, validation runs."""
+    """Return after every how many epochs, or after which epochs, validation runs."""
     return value if isinstance(value, int) else tuple(value)
 
 

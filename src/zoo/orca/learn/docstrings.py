@@ -1,4 +1,4 @@
-"""One description of each argument, for methods that take those of another one and more."""
+"""One description of each argument, for methods that share another's arguments and add more."""
 
 import inspect
 import re
@@ -11,9 +11,9 @@ _PARAMETERS = "Parameters\n----------\n"
 
 
 def described_by(original: Callable[..., Any]) -> Callable[[AnyFunction], AnyFunction]:
-    """Return a decorator: `help` shows all of `original`'s docstring, its own parameters within.
+    """Return a decorator: `help` shows `original`'s docstring with the method's own parameters.
 
-    The method's own docstring describes the parameters that it has besides, or that differ.
+    The method's own docstring describes only the parameters that it adds or changes.
     """
 
     def complete(function: AnyFunction) -> AnyFunction:
@@ -27,7 +27,7 @@ def described_by(original: Callable[..., Any]) -> Callable[[AnyFunction], AnyFun
 
 
 def _parts(function: Callable[..., Any]) -> tuple[str, dict[str, str], str]:
-    """Return what a docstring has before its parameters, each parameter's lines, and the rest."""
+    """Return a docstring's text before its parameters, each parameter's lines, and the rest."""
     before, _, rest = (inspect.getdoc(function) or "").partition(_PARAMETERS)
     parameters, blank, after = rest.partition("\n\n")
     blocks = re.split(r"\n(?=\S)", parameters)

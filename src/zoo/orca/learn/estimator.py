@@ -1,7 +1,7 @@
-"""The one estimator: what every framework's estimator does, whatever the framework.
+"""The base estimator: what every framework's estimator does.
 
-A framework's estimator (`zoo.orca.learn.tf2.Estimator`) adds the original signatures and their
-quirks, turns them into the jobs of `zoo.orca.wire.job`, and knows nothing more.
+A framework's estimator (`zoo.orca.learn.tf2.Estimator`) adds only the original signatures and their
+quirks, and turns them into the jobs of `zoo.orca.wire.job`.
 """
 
 from dataclasses import asdict
@@ -40,12 +40,12 @@ from zoo.orca.wire.packing import State
 
 AnyJob = TypeVar("AnyJob", bound=Job)
 
-#: Where a state's header keeps the columns, with the shapes that rows turned out to have, the
-#: model's outputs, and which model's they are.
+#: Keys of a state's header: the columns with the shapes of the rows, the model's outputs, and the
+#: model that has these outputs.
 _COLUMNS, _OUTPUTS, _MODEL = "columns", "outputs", "model"
 
 
-#: Endings that name a format of some framework's own.
+#: File endings of frameworks' own formats.
 _FORMATS = (".keras", ".h5", ".pt", ".pth")
 
 
@@ -57,7 +57,7 @@ class BaseEstimator:
 
     def __init__(self, model: ModelSpec, options: EngineOptions) -> None:
         options.check()
-        # Once more where there is a DataFrame: it may bring the session that is not there yet.
+        # This is checked again with a DataFrame, because there may be no session yet.
         check_installed(model.framework, options.environment, known_session())
         self._model = model
         self._options = options
@@ -68,8 +68,8 @@ class BaseEstimator:
     def num_workers(self) -> int:
         """Workers of a `fit` or `evaluate`, each one task with one child process.
 
-        By default as many as the session asks for that Orca has started or adopted; a call takes
-        the session of its DataFrame.
+        The default follows the session that Orca started or adopted. A call follows the session of
+        its DataFrame.
         """
         return self._requests.workers(known_session())
 
@@ -79,8 +79,8 @@ class BaseEstimator:
         Parameters
         ----------
         path : str
-            A local path or any URL that pyarrow or fsspec opens. The name may end in anything
-            but a framework's own formats.
+            A local path or any URL that pyarrow or fsspec opens. The name must not end in a
+            framework's own format.
 
         Returns
         -------
@@ -92,7 +92,7 @@ class BaseEstimator:
         StateError
             If there is nothing to save before the first `fit` or `load`.
         InvalidInputError
-            If the name ends as another framework's own format.
+            If the name ends in another framework's own format.
         """
         state = self._required_state("save")
         stem, dot, ending = str(path).rpartition(".")
@@ -105,12 +105,12 @@ class BaseEstimator:
         return path
 
     def load(self, path: str) -> None:
-        """Read what `save` wrote: a following `fit` goes on as if it were the same session.
+        """Read what `save` wrote: the next `fit` continues as if it were the same session.
 
         Raises
         ------
         StateError
-            If the file cannot be read, or is of another framework.
+            If the file cannot be read, or is from another framework.
         """
         state = load_state(str(path))
         framework = state.meta.get("framework")
@@ -122,20 +122,20 @@ class BaseEstimator:
         self._adopt(state)
 
     def shutdown(self) -> None:
-        """Let go of what is held on the cluster; saving, loading and predicting still work.
+        """Release what is held on the cluster; saving, loading and predicting still work.
 
-        Children of the workers end by themselves when Spark ends their idle Python workers, a
-        minute after their last task, or with the session.
+        Workers' children end by themselves when Spark ends their idle Python workers, a minute
+        after their last task, or with the session.
         """
 
     @property
     def _epochs_done(self) -> int:
-        """Epochs that the state has behind it, over all calls of `fit`."""
+        """Epochs that the state has trained, over all calls of `fit`."""
         return int(self._state.meta.get("epoch", 0)) if self._state else 0
 
     @property
     def _steps_done(self) -> int:
-        """Training steps that the state has behind it, over all calls of `fit`."""
+        """Steps that the state has trained, over all calls of `fit`."""
         return int(self._state.meta.get("step", 0)) if self._state else 0
 
     def _train(self, request: Request) -> TrainingStats:
@@ -165,10 +165,10 @@ class BaseEstimator:
         return request.run()
 
     def _build(self, data: DataFrame, spec: FeatureSpec) -> None:
-        """Build the model once, on one worker, for its weights and its outputs.
+        """Build the model once, on one worker, for its weights and outputs.
 
-        The columns' types are enough for most models; only one that is built by its first rows may
-        need a row to know the length of an array.
+        The columns' types are enough for most models. Only a model that is built from its first
+        rows may need a row, to know the length of an array.
         """
         check_installed(self._model.framework, self._options.environment, data.sparkSession)
         seen = self._seen_columns
@@ -183,14 +183,14 @@ class BaseEstimator:
         self._adopt(self._state or State.from_bytes(outcome.state), outcome)
 
     def _adopt(self, state: State, outcome: Outcome | None = None) -> None:
-        """Go on with `state`; what a stage has learnt about columns and outputs goes along."""
+        """Continue with `state`; keep what a stage has found about columns and outputs."""
         if outcome:
             state.meta[_COLUMNS] = outcome.columns.to_json()
             state.meta[_OUTPUTS] = [output.to_json() for output in outcome.outputs]
             state.meta[_MODEL] = self._model.fingerprint()
         else:
-            # The same weights may be those of a model that returns something else by now. What it
-            # returns is asked when it is needed.
+            # The same weights may now be used by a model that returns something else. Its outputs
+            # are found out when they are needed.
             if state.meta.get(_MODEL) != self._model.fingerprint():
                 state.meta.pop(_OUTPUTS, None)
             if self._state and _COLUMNS in self._state.meta:
@@ -199,7 +199,7 @@ class BaseEstimator:
 
     @property
     def _outputs(self) -> tuple[OutputSpec, ...]:
-        """The model's outputs; none while they are not known."""
+        """The model's outputs; empty while they are unknown."""
         found = self._state.meta.get(_OUTPUTS, []) if self._state else []
         return tuple(map(OutputSpec.from_json, found))
 
@@ -212,7 +212,7 @@ class BaseEstimator:
     def _known_columns(
         self, feature_cols: ColumnNames | None, label_cols: ColumnNames | None = None
     ) -> tuple[ColumnNames | None, ColumnNames | None]:
-        """Return the arguments; those that are not given are what the model has seen."""
+        """Return the arguments; default to the columns that the model has seen."""
         seen = self._seen_columns
         if seen is not None and feature_cols is None and seen.features:
             feature_cols = column_names(seen.features, seen.feature_keys)
@@ -237,7 +237,7 @@ class BaseEstimator:
 
 
 def _state_of(outcome: Outcome) -> bytes:
-    """Return the state that came with the rows, or through `model_dir` for its size."""
+    """Return the state from the result's rows, or from `model_dir` if it was too large."""
     path = outcome.state_at
     if not path:
         return outcome.state

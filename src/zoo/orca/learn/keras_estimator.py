@@ -1,4 +1,4 @@
-"""What the estimators of Keras models have in common: Orca's `fit`, `evaluate` and `predict`."""
+"""What all estimators of Keras models share: Orca's `fit`, `evaluate` and `predict`."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Self
@@ -27,7 +27,7 @@ from zoo.orca.wire.packing import pack
 #: Engines of the original.
 _ENGINES = ("tf2", "ray", "horovod", "spark")
 
-#: What TensorFlow prints on a machine without a GPU, before any log level counts.
+#: What TensorFlow prints on a machine without a GPU, before it heeds a log level.
 _NOISE = (
     "before absl::InitializeLog()",
     "cudart_stub.cc",
@@ -37,7 +37,7 @@ _NOISE = (
 
 
 class KerasEstimator(KerasFiles):
-    """Trains Keras models of any version, and says so in Keras's words."""
+    """Trains Keras models of any version and reports in Keras's terms."""
 
     #: The plug-in's name.
     _framework: ClassVar[str]
@@ -68,32 +68,32 @@ class KerasEstimator(KerasFiles):
             `fit` and `evaluate` unless `compile_args_creator` is given. Import the framework
             inside it.
         config : dict, optional
-            What the creators are called with. `batch_size` belongs to `fit`, not here.
+            The argument for the creators. `batch_size` belongs to `fit`, not here.
         verbose : bool
-            Accepted as in Orca; `fit` and `evaluate` have a `verbose` of their own.
+            Accepted as in Orca; `fit` and `evaluate` have their own `verbose`.
         workers_per_node : int
             Workers on each node of the cluster.
         compile_args_creator : callable, optional
             ``compile_args_creator(config)`` returns the keyword arguments for `Model.compile`.
         backend : str
-            "tf2", "ray", "horovod" or "spark"; all mean the one engine there is.
+            "tf2", "ray", "horovod" or "spark"; all mean the same engine.
         cpu_binding : bool
             Whether each worker keeps to its own cores.
         model_dir : str, optional
             A directory that driver and workers reach, for checkpoints.
         log_to_driver : bool
-            Whether lines that workers print are shown.
+            Whether to show lines that workers print.
         num_workers : int, optional
             Workers in all; by default `workers_per_node` on each node, one on a single machine.
         seed : int
-            Fixes where rows are placed, their order, and the initial weights.
+            Fixes the placement and order of rows and the initial weights.
         num_gpus_per_worker : int
             GPUs that each worker, and each task of `predict`, has to itself.
 
         Raises
         ------
         CreatorError
-            If a creator cannot be sent to the workers; names the object in the way.
+            If a creator cannot be sent to the workers; names the object at fault.
         InvalidInputError
             If an argument cannot be used.
         """
@@ -114,12 +114,12 @@ class KerasEstimator(KerasFiles):
 
     @classmethod
     def _environment(cls) -> dict[str, str]:
-        """Return the variables by which Keras is chosen on the workers."""
+        """Return the environment variables that choose Keras on the workers."""
         return {}
 
     @property
     def _numbers_only(self) -> str:
-        """The framework, if it has no tensors of strings."""
+        """The framework's name, if it has no tensors of strings."""
         return ""
 
     @classmethod
@@ -133,7 +133,7 @@ class KerasEstimator(KerasFiles):
         backend: str,
         **options: Any,
     ) -> Self:
-        """Check the arguments of `from_keras`; `options` are those of the engine."""
+        """Check the arguments of `from_keras`; `options` go to `EngineOptions`."""
         check_creator("model_creator", model_creator, "a compiled model", "config")
         if compile_args_creator is not None:
             arguments = "the keyword arguments of Model.compile, as a dict"
@@ -172,59 +172,58 @@ class KerasEstimator(KerasFiles):
         shuffle: bool | None = None,
         name: str | None = None,
     ) -> TrainingStats:
-        """Train the model; a second `fit` goes on where the first ended.
+        """Train the model; a second `fit` continues where the first ended.
 
         Parameters
         ----------
         data : DataFrame
             The rows to train on.
         epochs : int
-            Epochs to train. With `initial_epoch`, as in Keras, the number of the last one.
+            Epochs to train. With `initial_epoch`, as in Keras, the number of the last epoch.
         batch_size : int
             Rows of one step over all workers together.
         verbose : int
             0 shows nothing; anything else shows progress.
         callbacks : list, optional
             Callbacks of the model's own Keras. They run on every worker and see the same logs
-            there; those that write files do so on rank 0.
+            everywhere. Those that write files do so on rank 0.
         validation_data : DataFrame, optional
             Has the same feature and label columns as `data`.
         class_weight : dict of int to float, optional
-            Weights of classes, by the numbers that the labels have; those that are not named
-            weigh 1.
+            Weights of classes, by the labels' numbers. Other classes weigh 1.
         steps_per_epoch : int, optional
             Global batches an epoch; by default one exact pass: every row once.
         validation_steps : int, optional
             Global batches of each validation; by default one exact pass.
         validation_freq : int or list of int
-            Validate every so many epochs, or after the epochs listed (counted from 1).
+            Validate after every n-th epoch, or after the listed epochs (counted from 1).
         data_config : dict, optional
-            Belongs to Orca's data creators; without meaning for a DataFrame.
+            For Orca's data creators; has no meaning for a DataFrame.
         feature_cols : list of str, str or dict
-            The model's inputs: ``{"input name": "column"}``, or a list, by name where the columns'
-            names are exactly the inputs', else by position.
+            The model's inputs: ``{"input name": "column"}``, or a list. A list is matched by name
+            if the columns' names are exactly the inputs' names, else by position.
         label_cols : list of str, str or dict
             The labels, in the same way: ``{"output name": "column"}``, or a list.
         sample_weight_col : str or dict, optional
-            A column of weights, one number a row, or ``{"output name": "column"}``: then rows
-            weigh 1 for outputs that are not named.
+            A column of weights, one number a row; or ``{"output name": "column"}``, and rows weigh
+            1 for all other outputs.
         initial_epoch : int, optional
             The number of the first epoch; by default where the last `fit` ended.
         profile : bool
-            Whether to print where the time goes on each worker: the phases of the job, and what
-            a step is made of. The figures are in ``.profiles`` of the result, too.
+            Whether to print where the time goes on each worker: the phases of the job and the parts
+            of a step. The result has the figures in ``.profiles``, too.
         shuffle : True, optional
             Place the rows on the workers at random, by `seed`, even if `data` already has a
-            partition for each worker; by default such a DataFrame stays as it is. For partitions
-            that differ much in what they hold. The order within each epoch is random either way.
+            partition for each worker. By default such a DataFrame stays as it is. Use this if
+            partitions hold very different rows. The order within each epoch is random either way.
         name : str, optional
-            A label for the lines that are shown, the bar and the stage in Spark's pages: it tells
-            apart what runs at the same time.
+            A label for the lines, the bar and the stage in Spark's UI. It tells concurrent calls
+            apart.
 
         Returns
         -------
         TrainingStats
-            A dict of the last epoch's values with `train_` names, with `.history` of all.
+            A dict of the last epoch's values with `train_` names, and `.history` of all epochs.
 
         Raises
         ------
@@ -290,7 +289,7 @@ class KerasEstimator(KerasFiles):
             Only `sample_weight_col` can give weights to a DataFrame's rows.
         callbacks : list, optional
         data_config : dict, optional
-            Without meaning for a DataFrame.
+            Has no meaning for a DataFrame.
         feature_cols, label_cols : list of str, str or dict
             As in `fit`.
         sample_weight_col : str or dict, optional
@@ -340,22 +339,21 @@ class KerasEstimator(KerasFiles):
     ) -> DataFrame:
         """Return `data` with the model's outputs appended; nothing runs until an action.
 
-        Before any `fit` or `load` the model is built once, in a small job over one row, and its
-        weights are those every task predicts with.
+        Before any `fit` or `load`, a small job builds the model once, and every task predicts with
+        its weights.
 
         Parameters
         ----------
         data : DataFrame
         batch_size : int, optional
-            The most rows the model sees at once, where memory asks for a bound. By default Orca
-            chooses: up to 65,536, fewer for a model whose rows need much memory. Results do not
-            depend on it.
+            The most rows the model sees at once, to limit memory. By default Orca chooses: up to
+            65,536, fewer for a model whose rows need much memory. Results do not depend on it.
         verbose : int
             Accepted as in Orca; a lazy call has nothing to show.
         steps, callbacks : None
-            Accepted as in Orca only as None: rows are never left out of a prediction.
+            Must be None: a prediction covers every row.
         data_config : dict, optional
-            Without meaning for a DataFrame.
+            Has no meaning for a DataFrame.
         feature_cols : list of str, str or dict
             As in `fit`.
         output_cols : str or list of str, optional
@@ -366,7 +364,7 @@ class KerasEstimator(KerasFiles):
         -------
         DataFrame
             All columns of `data`, and each row's slice of each output: float for an output of
-            rank 1, a Vector for rank 2, nested arrays of float above.
+            rank 1, a Vector for rank 2, nested arrays of float for a higher rank.
         """
         frame = checked_frame(data, "data")
         ignore_data_config(data_config)
@@ -381,7 +379,7 @@ class KerasEstimator(KerasFiles):
         return self._predict(frame, spec, batch_size, output_cols)
 
     def _epochs(self, epochs: int, initial_epoch: int | None) -> tuple[int, int]:
-        """Return the number of the first epoch and of the one after the last."""
+        """Return the number of the first epoch, and that of the epoch after the last."""
         positive("epochs", epochs)
         if initial_epoch is None:
             return self._epochs_done, self._epochs_done + epochs

@@ -1,7 +1,7 @@
 """Models and weights in Keras's own formats, at local paths or URLs.
 
-The framework is imported when one of these is called, and not before: saving a state, training and
-predicting need none on the driver.
+Only a call to one of these imports the framework: saving a state, training and predicting need none
+on the driver.
 """
 
 import importlib
@@ -17,9 +17,9 @@ from zoo.orca.files import read_bytes, write_bytes
 from zoo.orca.wire.job import Job
 from zoo.orca.wire.packing import State
 
-#: What brings each backend of Keras 3, and Keras 2.
+#: The extras that install each backend of Keras 3; "" is Keras 2.
 _EXTRAS = {"": "tf2", "jax": "keras", "tensorflow": "keras,tf2", "torch": "keras,torch"}
-#: Endings that name a format of Keras's.
+#: File endings of Keras's formats.
 ENDINGS = (".keras", ".h5")
 
 
@@ -52,7 +52,7 @@ def save_weights(job: Job, path: str, overwrite: bool) -> None:
 
 
 def load_weights(job: Job, path: str, *, whole: bool = False) -> State:
-    """Return the state of the model with the weights at `path`; `whole`: and the optimizer."""
+    """Return the model's state with the weights at `path`; `whole` adds the optimizer."""
     models = _models("load_weights", job)
     with tempfile.TemporaryDirectory(prefix="orca-keras-") as directory:
         local = Path(directory, path.rpartition("/")[2])
@@ -62,7 +62,7 @@ def load_weights(job: Job, path: str, *, whole: bool = False) -> State:
 
 
 def _written(write: Callable[[Job, str], None], job: Job, path: str) -> None:
-    # Keras writes to local files only, and piece by piece.
+    # Keras writes only to local files, and piece by piece.
     with tempfile.TemporaryDirectory(prefix="orca-keras-") as directory:
         local = Path(directory, path.rpartition("/")[2])
         write(job, str(local))
@@ -86,7 +86,7 @@ def _models(what: str, job: Job) -> ModuleType:
 
 
 def _import_keras(backend: str) -> None:
-    """Import Keras 3 with a backend, unless this process has one already."""
+    """Import Keras 3 with a backend, unless this process has imported it already."""
     before = os.environ.get("KERAS_BACKEND")
     os.environ["KERAS_BACKEND"] = backend
     try:

@@ -1,4 +1,4 @@
-"""What an estimator of Keras models saves, loads and hands out."""
+"""What an estimator of Keras models saves, loads and returns."""
 
 from typing import Any
 
@@ -8,13 +8,13 @@ from zoo.orca.learn.estimator import BaseEstimator
 
 
 class KerasFiles(BaseEstimator):
-    """Adds Keras's models and file formats to the one estimator."""
+    """Adds Keras's models and file formats to the base estimator."""
 
     def get_model(self) -> Any:
         """Return the Keras model with the estimator's weights, in this process.
 
-        Before any `fit` or `load` it has the creator's own, new weights. Other models, seeds and
-        policies of this process stay as they are.
+        Before any `fit` or `load` it has the creator's initial weights. Other models, seeds and
+        policies in this process do not change.
 
         Raises
         ------
@@ -29,9 +29,9 @@ class KerasFiles(BaseEstimator):
         Parameters
         ----------
         path : str
-            A local path or URL. One that ends in ``.keras`` or ``.h5`` gets the whole model as
-            Keras writes it, which needs the framework on the driver; any other the estimator's
-            state: weights, optimizer, epoch and step.
+            A local path or URL. If it ends in ``.keras`` or ``.h5``, Keras writes the whole model,
+            which needs the framework on the driver. Any other file gets the estimator's state:
+            weights, optimizer, epoch and step.
 
         Returns
         -------
@@ -52,9 +52,9 @@ class KerasFiles(BaseEstimator):
     def load(self, path: str) -> None:
         """Read what `save` wrote.
 
-        A state restores everything, so that `fit` goes on as if it were the same session. Of a
-        ``.keras`` or ``.h5`` file weights and optimizer are read, with the learning rate; nothing
-        in either is executed, and epochs count from 0 again.
+        A state restores everything: `fit` continues as if it were the same session. A ``.keras`` or
+        ``.h5`` file gives weights, optimizer and learning rate, and epochs count from 0 again.
+        Nothing in either is executed.
 
         Raises
         ------
@@ -69,14 +69,14 @@ class KerasFiles(BaseEstimator):
     def save_weights(
         self, filepath: str, overwrite: bool = True, save_format: str | None = None
     ) -> None:
-        """Write the weights alone, in Keras's format.
+        """Write only the weights, in Keras's format.
 
         Parameters
         ----------
         filepath : str
             A local path or URL that ends in ``.h5``; with Keras 3 in ``.weights.h5``.
         overwrite : bool
-            Whether a local file that is there may be replaced.
+            Whether an existing local file may be replaced.
         save_format : str, optional
             None or "h5".
 
@@ -91,7 +91,7 @@ class KerasFiles(BaseEstimator):
         files.save_weights(self._driver_job(), str(filepath), overwrite)
 
     def load_weights(self, filepath: str, by_name: bool = False) -> None:
-        """Read the weights of a ``.keras`` or ``.h5`` file; of a ``.keras`` file the optimizer too.
+        """Read the weights of a ``.keras`` or ``.h5`` file; from ``.keras`` the optimizer, too.
 
         Parameters
         ----------

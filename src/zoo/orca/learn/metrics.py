@@ -1,21 +1,21 @@
 """Metrics under Orca's names, for `zoo.orca.learn.pytorch`: what to compute, not how.
 
-They are made on the workers, on torchmetrics, and their values are computed from the states of all
-workers. Any metric of torchmetrics can be used in their place. Results are named after the class.
+Workers build them on torchmetrics and compute the values from the states of all workers. Any metric
+of torchmetrics can be used instead. Results are named after the class.
 
 Outputs and labels may be
 
-* scores of classes, (batch, classes), with labels that number classes, (batch) or (batch, 1), or
-  with one-hot labels of the outputs' shape; beyond two axes classes are the second one where the
-  loss is one over classes (`CrossEntropyLoss`), else the last;
+* scores of classes, (batch, classes), with labels that are class numbers, (batch) or (batch, 1), or
+  one-hot in the outputs' shape. With more than two axes, the second one counts classes if the loss
+  is over classes (`CrossEntropyLoss`), else the last one does;
 * scores of class 1 of two, (batch) or (batch, 1) or more axes, with labels 0 and 1;
 * numbers of classes, whole numbers of the labels' shape;
 * for errors, numbers of the labels' shape.
 
-A last axis of length one does not count. What scores are, the loss says: with `BCEWithLogitsLoss`
-and `CrossEntropyLoss` they are logits, with `NLLLoss` and `KLDivLoss` logarithms; metrics then
-compute with the probabilities these stand for. With any other loss, and without one, outputs are
-taken for probabilities. Labels that the loss ignores are ignored. Anything else is a `ModelError`.
+A last axis of length one does not count. The loss says what scores are. With `BCEWithLogitsLoss`
+and `CrossEntropyLoss` they are logits; with `NLLLoss` and `KLDivLoss` they are logarithms. Metrics
+turn both into probabilities. With any other loss, or none, outputs are probabilities. Metrics
+ignore labels that the loss ignores. Anything else is a `ModelError`.
 """
 
 from typing import Any
@@ -49,16 +49,16 @@ class Metric:
 
 
 class Accuracy(Metric):
-    """The share of rows, or of labels where a row has several, whose class is right.
+    """The share of rows, or of labels if a row has several, whose class is right.
 
-    Of scores of classes the largest one's is taken; of scores of class 1, class 1 above a
-    probability of 0.5; whole numbers are classes themselves. Labels of the outputs' shape,
+    With scores of classes, the class of the largest score is taken; with scores of class 1, class 1
+    above a probability of 0.5. Whole numbers are classes themselves. Labels of the outputs' shape,
     (batch, classes), are one-hot.
 
     Parameters
     ----------
     zero_based_label : bool
-        Whether labels beside scores of classes are counted from 0, not from 1.
+        Whether labels for scores of classes count from 0, not from 1.
     """
 
     def __init__(self, zero_based_label: bool = True) -> None:
@@ -66,7 +66,7 @@ class Accuracy(Metric):
 
 
 class BinaryAccuracy(Metric):
-    """The share of labels, 0 or 1, on whose side of a threshold the probability of class 1 is.
+    """The share of labels, 0 or 1, on the same side of a threshold as class 1's probability.
 
     Outputs of shape (batch, several) with labels of that shape are compared one by one.
 
@@ -80,11 +80,11 @@ class BinaryAccuracy(Metric):
 
 
 class SparseCategoricalAccuracy(Metric):
-    """The share of labels, numbers of classes, whose class has the largest score."""
+    """The share of labels, which are class numbers, whose class has the largest score."""
 
 
 class CategoricalAccuracy(Metric):
-    """The share of rows whose largest score is where the label's, a one-hot row, is."""
+    """The share of rows whose largest score is at the one of the one-hot label."""
 
 
 class Top5Accuracy(Metric):
@@ -100,27 +100,27 @@ class MAE(Metric):
 
 
 class BinaryCrossEntropy(Metric):
-    """The mean binary cross-entropy, over all labels; probabilities are kept 1e-7 from 0 and 1."""
+    """The mean binary cross-entropy of all labels; probabilities stay 1e-7 away from 0 and 1."""
 
 
 class CategoricalCrossEntropy(Metric):
-    """The mean cross-entropy of scores of classes and one-hot labels, or labels' probabilities.
+    """The mean cross-entropy of scores of classes and labels, one-hot or probabilities.
 
-    Probabilities are kept 1e-7 from 0 and 1.
+    Probabilities stay 1e-7 away from 0 and 1.
     """
 
 
 class SparseCategoricalCrossEntropy(Metric):
-    """The mean cross-entropy of scores of classes and labels that number them.
+    """The mean cross-entropy of scores of classes and labels that are class numbers.
 
-    Probabilities are kept 1e-7 from 0 and 1.
+    Probabilities stay 1e-7 away from 0 and 1.
     """
 
 
 class KLDivergence(Metric):
     """The mean Kullback-Leibler divergence of the outputs from the labels, both probabilities.
 
-    Both are kept 1e-7 from 0.
+    Both stay 1e-7 away from 0.
     """
 
 
@@ -129,14 +129,14 @@ class Poisson(Metric):
 
 
 class AUC(Metric):
-    """The area under the ROC curve of class 1 of two, by so many thresholds.
+    """The area under the ROC curve of class 1 of two, approximated by thresholds.
 
     Outputs of shape (batch, several) with labels of that shape count one by one.
 
     Parameters
     ----------
     threshold_num : int
-        Thresholds by which the curve is approximated; from 2.
+        The number of thresholds, at least 2.
     """
 
     def __init__(self, threshold_num: int = 200) -> None:
@@ -148,11 +148,11 @@ class AUC(Metric):
 
 
 class AUROC(Metric):
-    """The area under the ROC curve of class 1 of two, exactly: every worker's rows are gathered."""
+    """The exact area under the ROC curve of class 1 of two; it gathers all workers' rows."""
 
 
 class _OfClasses(Metric):
-    """A metric of what each class has right and wrong."""
+    """A metric of the right and wrong results of each class."""
 
     def __init__(self, average: str | None = None) -> None:
         if average is not None and average not in _AVERAGES:
@@ -166,36 +166,36 @@ class F1Score(_OfClasses):
     Parameters
     ----------
     average : str, optional
-        Over which classes: "binary" is that of class 1; "micro" counts all classes together (for
-        several classes it is the accuracy); "macro" is the mean over the classes that occur,
-        "weighted" the mean by how many rows each has; "none" gives one result a class. By default
-        that of class 1 of two, and "micro" for more, as in the original.
+        How to combine classes. "binary": class 1 only. "micro": all classes counted together (for
+        several classes, the accuracy). "macro": the mean over the classes that occur. "weighted":
+        the mean weighted by the classes' rows. "none": one result a class. The default is "binary"
+        for two classes and "micro" for more, as in the original.
     """
 
 
 class Precision(_OfClasses):
-    """The share of rows called a class that are of it.
+    """The share of rows predicted as a class that belong to it.
 
     Parameters
     ----------
     average : str, optional
-        Over which classes: "binary" is that of class 1; "micro" counts all classes together (for
-        several classes it is the accuracy); "macro" is the mean over the classes that occur,
-        "weighted" the mean by how many rows each has; "none" gives one result a class. By default
-        that of class 1 of two, and "micro" for more, as in the original.
+        How to combine classes. "binary": class 1 only. "micro": all classes counted together (for
+        several classes, the accuracy). "macro": the mean over the classes that occur. "weighted":
+        the mean weighted by the classes' rows. "none": one result a class. The default is "binary"
+        for two classes and "micro" for more, as in the original.
     """
 
 
 class Recall(_OfClasses):
-    """The share of a class's rows that are called so.
+    """The share of a class's rows that are predicted as that class.
 
     Parameters
     ----------
     average : str, optional
-        Over which classes: "binary" is that of class 1; "micro" counts all classes together (for
-        several classes it is the accuracy); "macro" is the mean over the classes that occur,
-        "weighted" the mean by how many rows each has; "none" gives one result a class. By default
-        that of class 1 of two, and "micro" for more, as in the original.
+        How to combine classes. "binary": class 1 only. "micro": all classes counted together (for
+        several classes, the accuracy). "macro": the mean over the classes that occur. "weighted":
+        the mean weighted by the classes' rows. "none": one result a class. The default is "binary"
+        for two classes and "micro" for more, as in the original.
     """
 
 

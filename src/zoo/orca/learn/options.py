@@ -1,4 +1,4 @@
-"""How an estimator's jobs run, whatever they do."""
+"""How an estimator's jobs run."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,20 +14,20 @@ class EngineOptions:
     Parameters
     ----------
     num_workers : int or None
-        Workers of a `fit` or `evaluate`; None: `workers_per_node` on every node.
+        Workers of a `fit` or `evaluate`; None means `workers_per_node` on every node.
     workers_per_node : int
     seed : int
         Fixes the placement and order of rows and the initial weights.
     log_to_driver : bool
-        Whether lines that workers print are shown on the driver.
+        Whether the driver shows lines that workers print.
     cpu_binding : bool
         Whether each worker keeps to its own cores.
     model_dir : str or None
         A directory that driver and workers reach, for checkpoints.
     environment : dict
-        Variables the framework must find before it is imported.
+        Variables to set before the framework is imported.
     noise : tuple of str
-        What log lines contain that the framework prints at every start.
+        Substrings of the log lines that the framework prints at every start.
     num_gpus_per_worker : int
         GPUs that each worker, and each task of `predict`, has to itself.
     """
@@ -43,7 +43,7 @@ class EngineOptions:
     num_gpus_per_worker: int = 0
 
     def check(self) -> None:
-        """Raise for numbers that cannot be."""
+        """Raise for impossible numbers."""
         positive("num_workers", self.num_workers, optional=True)
         positive("workers_per_node", self.workers_per_node)
         gpus = self.num_gpus_per_worker

@@ -1,4 +1,4 @@
-"""Which column each of a model's outputs becomes."""
+"""The column for each of a model's outputs."""
 
 import difflib
 from collections.abc import Mapping, Sequence
@@ -13,16 +13,16 @@ OutputNames = str | Sequence[str] | Mapping[str, str]
 def prediction_columns(outputs: Sequence[OutputSpec], names: OutputNames | None) -> list[str]:
     """Return the column of each output, in the order of the model's outputs.
 
-    Names that are exactly those of the outputs are matched by name. By default a single output is
-    ``prediction``; of several, one that the user has named is ``prediction_<name>``, another
-    ``prediction_<k>``.
+    If `names` are exactly the outputs' names, they are matched by name. By default a single output
+    is ``prediction``. Of several outputs, one that the user named is ``prediction_<name>``, any
+    other ``prediction_<k>``.
 
     Raises
     ------
     ModelError
         If an output cannot become a column.
     InvalidInputError
-        If names do not fit the outputs.
+        If `names` do not fit the outputs.
     """
     for output in outputs:
         if output.problem:
@@ -56,7 +56,7 @@ def prediction_columns(outputs: Sequence[OutputSpec], names: OutputNames | None)
 
 
 def _paired(outputs: Sequence[str], columns: Sequence[str]) -> dict[str, str]:
-    """Return each output with the column whose name is most like its own; each column once."""
+    """Return each output with the column of the most similar name, using each column once."""
     left, found = list(columns), {}
     for output in outputs:
         if left:

@@ -130,8 +130,7 @@ class Requests:
     ) -> Request:
         """Return a complete call over the rows of `data`, checked against schema and cluster.
 
-        Rows are moved to their workers at random, or stay where they are. Those that stay must lie
-        evenly there.
+        Rows move to random workers, or stay in their partitions, which must then be even.
         """
         is_fit, spark = kind is TrainJob, data.sparkSession
         title = "fit" if is_fit else "evaluate"
@@ -187,7 +186,7 @@ class Requests:
         )
 
     def workers(self, spark: SparkSession | None) -> int:
-        """Return the workers of a stage in a session."""
+        """Return the number of workers of a stage in a session."""
         options = self._options
         if options.num_workers is not None:
             return options.num_workers
@@ -212,7 +211,7 @@ class Requests:
         spark: SparkSession,
         **fields: Any,
     ) -> AnyJob:
-        """Return a job with all of its fields."""
+        """Return a job with all its fields."""
         return kind(
             model=self._model,
             columns=spec,

@@ -5,7 +5,7 @@ from typing import Any
 
 
 class TrainingStats(dict[str, float]):
-    """The last epoch's values under Orca's names, and every epoch's under Keras's.
+    """The last epoch's values under Orca's names, and all epochs' under Keras's names.
 
     ``stats["train_loss"]`` and ``stats["train_val_loss"]`` are the last values of ``loss`` and
     ``val_loss``.
@@ -15,8 +15,8 @@ class TrainingStats(dict[str, float]):
     history : dict of str to list of float
         One value an epoch, by Keras's names.
     profiles : list of dict
-        With ``fit(profile=True)``, for each worker by rank: ``phases``, seconds by name; and
-        ``parts``, seconds by name over all of the ``steps`` that were timed. Else empty.
+        With ``fit(profile=True)``, one dict per rank: ``phases``, seconds by name; and ``parts``,
+        seconds by name, summed over the ``steps`` that were timed. Else empty.
     """
 
     def __init__(

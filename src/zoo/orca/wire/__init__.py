@@ -1,1 +1,1 @@
-"""What driver and workers both speak: pure functions and frozen values over numpy and pyarrow."""
+"""What driver and workers share: pure functions and frozen values over numpy and pyarrow."""

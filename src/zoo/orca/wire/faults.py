@@ -1,9 +1,9 @@
-"""What the workers found in their rows, and the one answer that all ranks draw from it.
+"""What the workers found in their rows, and the same conclusion for all ranks.
 
-Every worker reports *findings*: rows with nulls, and how many rows have arrays of which length.
-Lengths are reported even where they are all alike, since they must agree over the whole job, and
-only all ranks together can tell. `agree` is a pure function of all reports, so every rank comes to
-the same shapes, or to the same error.
+Every worker reports *findings*: rows with nulls, and how many rows have arrays of which length. It
+reports lengths even if all are equal: they must agree over the whole job, and only all ranks
+together can tell. `agree` is a pure function of all reports, so every rank gets the same shapes or
+the same error.
 """
 
 import re
@@ -20,7 +20,7 @@ Shapes = dict[str, tuple[int | None, ...]]
 #: Stands for all lengths beyond those that a worker counts one by one.
 OTHER_LENGTHS = -1
 
-#: Told by whoever finds out first: the driver, or all workers.
+#: The driver or all workers report this, whichever finds out first.
 NO_ROWS = (
     "the DataFrame has no rows: there is nothing to work on\n"
     "Look at its filters and joins: df.count() is 0"
@@ -34,12 +34,12 @@ def agree(spec: FeatureSpec, reports: Sequence[Spooled]) -> tuple[Shapes, str]:
     ----------
     spec : FeatureSpec
     reports : sequence of Spooled
-        What each rank told, by rank.
+        The report of each rank, by rank.
 
     Returns
     -------
     shapes : dict of str to tuple
-        Of array columns, by name. A length stays None if no worker has a row.
+        The shapes of array columns, by name. A length stays None if no worker has a row.
     problem : str
         A message for the user, or an empty string.
     """
@@ -58,7 +58,7 @@ def agree(spec: FeatureSpec, reports: Sequence[Spooled]) -> tuple[Shapes, str]:
             seen = [f for f in mine if f.kind == "length" and f.level == level]
             if len({finding.length for finding in seen}) > 1:
                 problems.append(ragged_message(seen))
-            # Rows, but no list at this level: the level above is empty, and so is this one.
+            # There are rows but no list at this level: the level above is empty, so is this one.
             shape.append(seen[0].length if seen else 0 if any(rows.values()) else None)
         if shape:
             shapes[column.name] = tuple(shape)
@@ -66,7 +66,7 @@ def agree(spec: FeatureSpec, reports: Sequence[Spooled]) -> tuple[Shapes, str]:
 
 
 def merge(findings: Iterable[Finding]) -> list[Finding]:
-    """Return the findings of several workers as those of one: rows added, the first example."""
+    """Merge the findings of several workers: add the rows, keep the first example."""
     merged: dict[tuple[Any, ...], Finding] = {}
     for finding in findings:
         key = (finding.column, finding.data, finding.kind, finding.level, finding.length)
@@ -76,7 +76,7 @@ def merge(findings: Iterable[Finding]) -> list[Finding]:
 
 
 def null_message(finding: Finding, rows: int, column: ColumnSpec) -> str:
-    """Say which of `rows` rows hold nulls and how to be rid of them."""
+    """Say how many of `rows` rows hold nulls and how to remove them."""
     data, refs = _FRAMES[finding.data], [_reference(name) for name in column.sources]
     subject, inside = f"column {column.name!r}", ""
     found, way = "holds nulls", f"df.na.drop(subset={refs!r})"
@@ -94,7 +94,7 @@ def null_message(finding: Finding, rows: int, column: ColumnSpec) -> str:
 
 
 def _reference(name: str) -> str:
-    """Return a column's name as expressions refer to it."""
+    """Return a column's name for an expression."""
     plain = re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII)
     return name if plain else f"`{name.replace('`', '``')}`"
 

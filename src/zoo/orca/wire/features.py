@@ -1,4 +1,4 @@
-"""The columns of a job, as both sides know them: name, dtype and the shape of one row."""
+"""The columns of a job for driver and workers: name, dtype and the shape of one row."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -7,7 +7,7 @@ from typing import Any
 #: The dtypes a column may have on the workers. "string" is a column of UTF-8 text or raw bytes.
 DTYPES = ("bool", "int32", "int64", "float32", "string")
 
-#: How bytes become numbers, in Spark.
+#: How Spark turns bytes into numbers.
 DECODED = (
     "decode = F.udf(lambda data: [byte / 255 for byte in data], 'array<float>'); "
     "df = df.withColumn({name!r}, decode({name!r}))"
@@ -21,16 +21,16 @@ class ColumnSpec:
     Parameters
     ----------
     name : str
-        The column's name in the user's DataFrame; of a stack, those of its columns in brackets.
+        The column's name in the user's DataFrame; for a stack, its columns' names in brackets.
     dtype : str
         One of `DTYPES`.
     shape : tuple of int or None
-        The shape of one row: ``()`` for a scalar, ``(k,)`` for an array. A length is None while it
-        is not known, which is until rows have been seen.
+        The shape of one row: ``()`` for a scalar, ``(k,)`` for an array. A length is None until
+        rows have been seen.
     parts : tuple of str
-        The columns of a stack, which are put end to end; empty for a single column.
+        The columns of a stack, in the order of concatenation; empty for a single column.
     binary : bool
-        Whether it holds raw bytes. Text travels as the same, so this is for messages alone.
+        Whether it holds raw bytes. Text travels the same way, so only messages use this.
     """
 
     name: str
@@ -41,7 +41,7 @@ class ColumnSpec:
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """The columns of the user's DataFrame that it is made of."""
+        """The columns of the user's DataFrame that make it."""
         return self.parts or (self.name,)
 
     def to_json(self) -> dict[str, Any]:
@@ -61,7 +61,7 @@ class ColumnSpec:
         )
 
     def refused(self, taker: str) -> str:
-        """Say that something takes no strings and no bytes, whichever it is, and the way out."""
+        """Say that `taker` takes no strings, or no bytes, and name the way out."""
         name = self.parts[0] if self.parts else self.name
         if self.binary:
             return (
@@ -83,14 +83,13 @@ class FeatureSpec:
     Parameters
     ----------
     features, labels : tuple of ColumnSpec
-        In the order the user gave. `labels` is empty for predict.
+        In the user's order. `labels` is empty for predict.
     feature_keys, label_keys : tuple of str or None
-        The model's input (output) names when the user mapped columns by name, else None: by
-        position.
+        The model's input (output) names if the user mapped columns by name; None means by position.
     weight : ColumnSpec or None
         The column of sample weights.
     output_weights : tuple of (str, ColumnSpec)
-        Instead of `weight`: the columns of the weights that single outputs have, by their names.
+        Used instead of `weight`: output names and their columns of weights.
     """
 
     features: tuple[ColumnSpec, ...]
@@ -102,7 +101,7 @@ class FeatureSpec:
 
     @property
     def columns(self) -> tuple[ColumnSpec, ...]:
-        """All columns, each once, features first: the order in which they travel."""
+        """All columns, each once, in the order in which they travel: features first."""
         found: dict[str, ColumnSpec] = {}
         weights = [self.weight] if self.weight else []
         weights += [column for _, column in self.output_weights]
@@ -136,7 +135,7 @@ class FeatureSpec:
 
 
 def fill_shapes(spec: FeatureSpec, shapes: Mapping[str, tuple[int | None, ...]]) -> FeatureSpec:
-    """Return `spec` with the shapes that the rows turned out to have, by column name."""
+    """Return `spec` with the shapes found in the rows, by column name."""
 
     def filled(column: ColumnSpec) -> ColumnSpec:
         return replace(column, shape=tuple(shapes.get(column.name, column.shape)))

@@ -1,4 +1,4 @@
-"""Proof, both ways, that the other end of a connection knows the job's secret.
+"""Proves to both ends of a connection that the other one knows the job's secret.
 
 ::
 
@@ -6,15 +6,15 @@
     initiator   ->   length, hello        HMAC(secret, "initiator", transcript, hello)
     acceptor    <-   length, hello        HMAC(secret, "acceptor",  transcript, hello)
 
-The transcript is everything that went before, so neither nonces nor hellos can be swapped, and a
-proof holds for one side of one connection of one purpose: sent back, or on to another listener of
-the same job, it is worth nothing. The initiator proves itself first: strangers who scan ports get
-a nonce and nothing that was made with the secret. What follows on the connection is not
-encrypted; the handshake keeps strangers out, not eavesdroppers on the cluster's network.
+The transcript is everything sent before, so neither nonces nor hellos can be swapped. A proof holds
+for one side of one connection of one purpose. It is worthless if it is sent back, or on to another
+listener of the same job. The initiator proves itself first, so a port scanner gets a nonce and
+nothing made with the secret. The rest of the connection is not encrypted: the handshake keeps out
+strangers, not eavesdroppers on the cluster's network.
 
-Nothing here touches a socket: :func:`initiate` and :func:`accept` are generators that say what
-they want next. So one thread can serve many half-open connections, as a worker does when it meets
-its peers; :func:`drive` runs one of them over blocking functions.
+Nothing here touches a socket: :func:`initiate` and :func:`accept` are generators that say what they
+want next. So one thread can serve many half-open connections, as a worker does when it meets its
+peers. :func:`drive` runs one handshake over blocking functions.
 """
 
 import hmac
@@ -49,12 +49,12 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Receive:
-    """The handshake wants exactly that many bytes, sent into the generator."""
+    """The handshake wants exactly `size` bytes, sent into the generator."""
 
     size: int
 
 
-#: Yields what it wants, is sent the bytes received (b"" after a `Send`), returns the other's hello.
+#: Yields what it wants, gets the bytes received (b"" after a `Send`), returns the other's hello.
 Handshake: TypeAlias = Generator[Send | Receive, bytes, bytes]
 
 
@@ -66,20 +66,20 @@ def initiate(secret: bytes, hello: bytes = b"", *, purpose: str) -> Handshake:
     secret : bytes
         Shared by both sides; at least 16 bytes.
     hello : bytes
-        Sent to the other side, protected against change; not hidden.
+        Sent to the other side, authenticated but not encrypted.
     purpose : str
-        What the connection is for, at most 8 ASCII letters; both sides must say the same.
+        What the connection is for, at most 8 ASCII letters; both sides must agree.
 
     Raises
     ------
     HandshakeError
-        While it runs, if the other side is not who it should be.
+        While it runs, if the other side fails the handshake.
     """
     return _initiate(secret, hello, _start(secret, hello, purpose), purpose)
 
 
 def accept(secret: bytes, hello: bytes = b"", *, purpose: str) -> Handshake:
-    """Return the handshake of the side that was connected to; see :func:`initiate`."""
+    """Return the handshake of the side that accepted; see :func:`initiate`."""
     return _accept(secret, hello, _start(secret, hello, purpose), purpose)
 
 
@@ -90,12 +90,12 @@ def drive(
 ) -> bytes:
     """Run `handshake` over blocking functions and return the other side's hello.
 
-    The caller sets a time limit on its connection: a stranger may say nothing, or very slowly.
+    The caller must set a time limit on its connection: a stranger may send nothing, or slowly.
 
     Parameters
     ----------
     handshake : generator
-        Of :func:`initiate` or :func:`accept`.
+        From :func:`initiate` or :func:`accept`.
     send_exact : callable
         Sends all the bytes, for example ``socket.sendall``.
     recv_exact : callable
@@ -104,7 +104,7 @@ def drive(
     Raises
     ------
     HandshakeError
-        If the other side is not who it should be, or hung up.
+        If the other side fails the handshake, or disconnects.
     """
     answer = b""
     try:
@@ -158,7 +158,7 @@ def _prefix(purpose: str) -> bytes:
 
 
 def _receive_start(purpose: str) -> Generator[Send | Receive, bytes, bytes]:
-    """Receive the other's start; refuse at its first wrong bytes, before any of it is used."""
+    """Receive the other's start; refuse a wrong prefix before anything else is read."""
     expected = _prefix(purpose)
     prefix = yield Receive(len(expected))
     if prefix != expected:
@@ -174,7 +174,7 @@ def _framed(hello: bytes) -> bytes:
 
 
 def _mac(secret: bytes, role: bytes, transcript: bytes, framed: bytes) -> bytes:
-    """Return the proof; the role comes first, so no side's proof is ever the other's."""
+    """Return the proof; it starts with the role, so the two sides' proofs always differ."""
     return hmac.digest(secret, role + b"\0" + transcript + framed, "sha256")
 
 
@@ -192,7 +192,7 @@ def _verify(
     if size:
         framed += yield Receive(size)
     mac = yield Receive(_MAC_BYTES)
-    # compare_digest: the time a refusal takes must not tell how much of a guess was right.
+    # compare_digest: the time of a refusal must not reveal how much of a guess was right.
     if not hmac.compare_digest(mac, _mac(secret, role, transcript, framed)):
         raise HandshakeError("the other end does not know this job's secret")
     return framed[_LENGTH.size :]

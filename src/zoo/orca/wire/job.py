@@ -1,7 +1,7 @@
 """What the driver asks of the workers.
 
-Jobs travel inside the stage's closure and are unpickled on workers only; what comes back is a
-message (`zoo.orca.wire.messages`), so the driver never unpickles anything from a worker.
+Jobs travel inside the stage's closure, and only workers unpickle them. Workers answer with messages
+(`zoo.orca.wire.messages`), so the driver never unpickles anything from a worker.
 """
 
 import re
@@ -13,25 +13,25 @@ from zoo.orca.wire.features import FeatureSpec
 from zoo.orca.wire.outputs import OutputSpec
 from zoo.orca.wire.torch_options import TorchOptions
 
-#: What cloudpickle calls a class that travels by value; each process has a number of its own.
+#: cloudpickle's id of a class that travels by value; it differs in each process.
 _CLASS_NUMBER = re.compile(rb"[0-9a-f]{32}")
 
-#: A variable of a job's environment: failures are to be told with all of their traceback.
+#: A variable of a job's environment: failures must carry their whole traceback.
 FULL_TRACEBACK = "ZOO_ORCA_FULL_TRACEBACK"
 
 
 class Placement(Enum):
-    """How the rows of a job have come to its workers, and so what may be done about their counts.
+    """How a job's rows were placed on its workers; it decides what happens to uneven counts.
 
     Attributes
     ----------
     AT_RANDOM
-        Each row was moved to a random worker. The few that make workers unequal are moved on.
+        Each row was moved to a random worker. The few surplus rows of a worker move once more.
     AS_THEY_LAY
-        They stayed in their partitions. Where they lie unevenly, the job is refused, because they
+        Rows stayed in their partitions. If these are uneven, the job is refused, because its rows
         can still be placed at random.
     ONE_WORKER
-        They are all on one worker.
+        All rows are on one worker.
     """
 
     AT_RANDOM = 1
@@ -50,9 +50,9 @@ class ModelSpec:
     creator : bytes
         The pickled `model_creator` (see `zoo.orca.wire.packing`).
     config : bytes
-        The pickled configuration that the creator is called with.
+        The creator's pickled argument.
     compile_args : bytes or None
-        A pickled creator of arguments for `compile`, for models that come uncompiled.
+        A pickled creator of arguments for `compile`, for uncompiled models.
     """
 
     framework: str
@@ -61,7 +61,7 @@ class ModelSpec:
     compile_args: bytes | None = None
 
     def fingerprint(self) -> str:
-        """Return what is the same for models that are made alike, in any process."""
+        """Return a hash that is equal for models that are made alike, in any process."""
         creators = (_CLASS_NUMBER.sub(b"", one) for one in (self.creator, self.compile_args or b""))
         parts = (self.framework.encode(), self.config, *creators)
         return sha256(b"".join(sha256(part).digest() for part in parts)).hexdigest()
@@ -69,29 +69,27 @@ class ModelSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """What all jobs have in common.
+    """The fields of all jobs.
 
     Parameters
     ----------
     model : ModelSpec
     columns : FeatureSpec
-        The columns; lengths of arrays are filled in on the workers once rows were seen.
+        The columns; workers fill in the lengths of arrays once they have seen rows.
     state : bytes or None
-        A packed `zoo.orca.wire.packing.State` to begin with; None: as the creator built it.
+        A packed `zoo.orca.wire.packing.State` to start from; None: as the creator built it.
     seed : int
         Fixes the order of rows and the workers' random generators.
     environment : dict
-        Environment variables a child must have before it imports the framework.
+        Environment variables that a child needs before it imports the framework.
     noise : tuple of str
-        Log lines that contain one of these are what the framework prints at every start, and are
-        kept from the user.
+        Log lines that contain one of these are hidden: the framework prints them at every start.
     data_memory : int
-        Bytes of rows that a worker may hold; of more it takes them window by window. 0: no limit.
+        Bytes of rows that a worker may hold; it takes more rows window by window. 0: no limit.
     placement : Placement
-        How the rows have come to the workers.
+        How the rows were placed on the workers.
     gpus : int
-        GPUs that the worker has, numbered from 0 as the framework sees them; 0: it was promised
-        none.
+        GPUs of the worker, numbered from 0 for the framework; 0: it was promised none.
     """
 
     model: ModelSpec
@@ -107,7 +105,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepwiseJob(Job):
-    """What training and evaluation have in common: all workers take their rows in the same steps.
+    """The fields of training and evaluation, in which all workers take the same steps.
 
     Parameters
     ----------
@@ -117,7 +115,7 @@ class StepwiseJob(Job):
         A pickled list of the framework's callbacks.
     verbose : int
     options : TorchOptions or None
-        What PyTorch alone knows.
+        Options that only PyTorch has.
     """
 
     batch_size: int = 32
@@ -141,16 +139,16 @@ class TrainJob(StepwiseJob):
     validation_steps : int or None
         Global batches of validation; None: one exact pass.
     validation_freq : int or tuple of int
-        Validate every so many epochs, or after these epochs (counted from 1).
+        Validate after every n-th epoch, or after these epochs (counted from 1).
     class_weight : dict of int to float, or None
     max_state_bytes : int
-        The largest state that may come back through the stage's rows; 0: no limit known.
+        The largest state that may return through the stage's rows; 0: no known limit.
     model_dir : str or None
         A directory that driver and workers reach, for checkpoints.
     run : str
-        The name of this `fit`, the same for every attempt at it.
+        The name of this `fit`, the same for all its attempts.
     profile : bool
-        Whether to find out where the time goes.
+        Whether to measure where the time goes.
     """
 
     epochs: int = 1
@@ -180,10 +178,10 @@ class BuildJob(Job):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PredictJob(Job):
-    """Predict; the model sees at most `batch_size` rows at once, None: as many as suit it.
+    """Predict; the model sees at most `batch_size` rows at once, or as many as suit it for None.
 
-    `outputs` are the model's, as they were when it was built. `threads` are the processor threads
-    that each task may use.
+    `outputs` are the model's when it was built. `threads` is the number of processor threads that
+    each task may use.
     """
 
     threads: int = 1

@@ -1,11 +1,11 @@
-"""Which rows change workers so that all have as many: pure arithmetic that each does for itself.
+"""Which rows move so that all workers have the same number: each rank computes it for itself.
 
-Rows that were placed at random leave workers with nearly the same number. Equal numbers give each
-worker the same share of every full batch, so a framework that compiles for each shape (XLA does)
-compiles once and not for every size that rounding makes.
+Random placement gives workers nearly the same number of rows. Equal numbers give each worker the
+same share of every full batch. A framework that compiles for each shape, as XLA does, then compiles
+once and not for every size that rounding makes.
 
-Whoever has too many gives its last rows. What is given, one rank after another, is handed to those
-who have too few, in rank order.
+A rank with too many rows gives its last ones. In rank order, the given rows go to the ranks with
+too few.
 """
 
 from dataclasses import dataclass
@@ -18,9 +18,9 @@ class Move:
     Parameters
     ----------
     keeps : int
-        Its first so many rows stay; it gives the rest.
+        Number of its first rows that stay; it gives the rest.
     start, stop : int
-        The part it takes of the rows that all ranks give.
+        The slice that it takes of the rows that all ranks give.
     """
 
     keeps: int
@@ -29,13 +29,13 @@ class Move:
 
 
 def levelled(counts: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the rows of each rank afterwards; the first ones have one more if they must."""
+    """Return each rank's number of rows afterwards; a remainder goes to the first ranks."""
     each, more = divmod(sum(counts), len(counts))
     return tuple(each + (rank < more) for rank in range(len(counts)))
 
 
 def moves(counts: tuple[int, ...]) -> list[Move]:
-    """Return what each rank keeps and takes, by rank; nothing moves that need not."""
+    """Return what each rank keeps and takes, by rank; as few rows move as possible."""
     found, start = [], 0
     for count, goal in zip(counts, levelled(counts), strict=True):
         stop = start + max(0, goal - count)

@@ -1,8 +1,8 @@
-"""The user's own modules: which they are, and how they get to workers that have no such files.
+"""The user's own modules: which they are, and how they get to workers without those files.
 
-What the workers do not have installed travels with the pickles that need it. Functions and classes
-do so by value (`packing.py`). A module as a whole, one that a function imports when it runs or
-refers to by its name, travels as its source, with those of the user's modules that it imports.
+Code that workers have not installed travels with the pickles that need it. Functions and classes
+travel by value (`packing.py`). A whole module travels as its source if a function imports it when
+it runs, or refers to it by name. The user's modules that it imports go along.
 """
 
 import ast
@@ -20,7 +20,7 @@ from importlib.util import decode_source, find_spec, spec_from_loader
 from pathlib import Path
 from types import CodeType, ModuleType
 
-#: More source than this is a library, which is better installed.
+#: More source than this is a library, which should be installed.
 _MOST_BYTES = 4 << 20
 
 
@@ -31,7 +31,7 @@ class Source:
     Parameters
     ----------
     path : str
-        Where it lies on the driver; tracebacks name it.
+        Its path on the driver, for tracebacks.
     text : str
     is_package : bool
     """
@@ -50,8 +50,8 @@ class Sources:
     modules : dict of str to Source
         Modules that it will import, by name.
     files : dict of str to str
-        What its functions were written in, for tracebacks and whoever reads their source: a script,
-        or a notebook's cells, which are files nowhere.
+        The files of its functions, for tracebacks and code that reads their source: a script, or a
+        notebook's cells, which are not on any disk.
     """
 
     modules: dict[str, Source]
@@ -62,23 +62,23 @@ class Sources:
 
 
 def is_installed(path: str | None) -> bool:
-    """Whether a module's file lies where Python or its package manager puts such files."""
+    """Whether a module's file is where Python or its package manager puts such files."""
     if path is None:
         return True
     roots = (root for key, root in sysconfig.get_paths().items() if "lib" in key)
     inside = any(Path(path).is_relative_to(root) for root in roots)
-    # A user's own site directory, Debian's, and those of a Python below this environment.
+    # The user's site directory, Debian's, and those of a Python below this environment.
     return inside or not {"site-packages", "dist-packages"}.isdisjoint(Path(path).parts)
 
 
 def is_own(module: ModuleType) -> bool:
-    """Whether an imported module is a file of the user's, which workers need not have."""
+    """Whether an imported module is the user's own file, which workers may lack."""
     name = module.__name__.partition(".")[0]
     return name not in ("zoo", "__main__") and not is_installed(getattr(module, "__file__", None))
 
 
 def is_own_name(name: str) -> bool:
-    """Whether a module of this name, imported or not, is a file of the user's."""
+    """Whether a module of this name, imported or not, is the user's own file."""
     return _own_file(name) is not None
 
 
@@ -89,16 +89,16 @@ def own_imports(code: CodeType, package: str | None) -> Iterator[str]:
     ----------
     code : code
     package : str or None
-        What relative imports in it are relative to.
+        The package for its relative imports.
     """
     source = "\n".join(_import_statements(code))
     yield from (name for name in _imports(source, package) if is_own_name(name))
 
 
 def sources_of(names: Iterable[str]) -> dict[str, Source]:
-    """Return the text of these modules and of all of the user's that they import, by name.
+    """Return the text of these modules and of all the user's modules that they import, by name.
 
-    It is nothing where that is too much: then whoever looks for one says that it is missing.
+    If that is too much text, the result is empty, and the worker's import reports the module.
     """
     found: dict[str, Source] = {}
     todo = list(names)
@@ -107,7 +107,7 @@ def sources_of(names: Iterable[str]) -> dict[str, Source]:
         file = None if name in found else _own_file(name)
         if file is None:
             continue
-        # A directory without a file of its own is a package, too.
+        # A directory without an __init__.py is a package, too.
         text = decode_source(file.read_bytes()) if file.is_file() else ""
         is_package = file.is_dir() or file.name == "__init__.py"
         path = file / "__init__.py" if file.is_dir() else file
@@ -119,7 +119,7 @@ def sources_of(names: Iterable[str]) -> dict[str, Source]:
 
 
 def texts_of(files: Iterable[str]) -> dict[str, str]:
-    """Return the text of these files of the user's, as far as it is known here."""
+    """Return the text of those files that are the user's, if it is known here."""
     found = {file: "".join(linecache.getlines(file)) for file in files if not is_installed(file)}
     too_much = sum(map(len, found.values())) > _MOST_BYTES
     return {} if too_much else {file: text for file, text in found.items() if text}
@@ -128,7 +128,7 @@ def texts_of(files: Iterable[str]) -> dict[str, str]:
 def install(sources: Sources) -> None:
     """Let this process import modules from their text, before any file of the same name.
 
-    One that has changed since it was imported here is imported anew.
+    A module whose text has changed since its import is imported anew.
     """
     for name, source in sources.modules.items():
         if _finder.sources.get(name, source) != source:
@@ -137,7 +137,7 @@ def install(sources: Sources) -> None:
     if _finder not in sys.meta_path:
         sys.meta_path.insert(0, _finder)
     for file, text in sources.files.items():
-        # Without a time of its last change it is not read again from this machine's disk.
+        # Without a time of change, linecache does not read it again from this machine's disk.
         linecache.cache[file] = (len(text), None, text.splitlines(True), file)
 
 
@@ -158,7 +158,7 @@ class _Finder(MetaPathFinder, InspectLoader):
         if spec is not None:
             spec.has_location = True  # gives the module its __file__
             if source.is_package:
-                # Where the package's other files are, if this machine has them.
+                # The package's other files, if this machine has them.
                 spec.submodule_search_locations = [str(Path(source.path).parent)]
         return spec
 
@@ -167,7 +167,7 @@ class _Finder(MetaPathFinder, InspectLoader):
         return self.sources[fullname].text
 
     def get_code(self, fullname: str) -> CodeType:
-        """Return a module's code, whose file is the driver's."""
+        """Return a module's code, with its file's path on the driver."""
         source = self.sources[fullname]
         return self.source_to_code(source.text, source.path)
 
@@ -180,9 +180,9 @@ _finder = _Finder()
 
 
 def _own_file(name: str) -> Path | None:
-    """Return the Python file of a module of the user's, or its directory if it has no file.
+    """Return the Python file of a module of the user, or its directory if it has no file.
 
-    Nothing is imported for that, not even the packages that it is in.
+    This imports nothing, not even the packages that contain it.
     """
     top, *below = name.split(".")
     if not top or top in sys.stdlib_module_names or top in ("zoo", "__main__"):
@@ -198,7 +198,7 @@ def _own_file(name: str) -> Path | None:
 
 
 def _top_level(name: str) -> Path | None:
-    """Return where a module of the user's lies that is in no package."""
+    """Return the path of a top-level module of the user."""
     try:
         spec = find_spec(name)
     except (ImportError, ValueError, AttributeError):  # something stands in for the module
@@ -213,13 +213,13 @@ def _top_level(name: str) -> Path | None:
 
 
 def _is_shadowing(top: str) -> bool:
-    """Whether a package of the same name is installed, which others than the user import."""
+    """Whether a package of the same name is installed, which other code imports."""
     roots = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), *site.getsitepackages()}
     return PathFinder.find_spec(top, [root for root in roots if root]) is not None
 
 
 def _imports(source: str, package: str | None) -> list[str]:
-    """Return the names of all modules that a text may import, packages before what is in them."""
+    """Return the names of all modules that a text may import, packages before their modules."""
     names: list[str] = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
@@ -236,12 +236,12 @@ def _imports(source: str, package: str | None) -> list[str]:
 def _resolved(name: str, package: str, level: int) -> str:
     try:
         return importlib.util.resolve_name("." * level + name, package)
-    except ImportError:  # beyond the top: the function itself will say so
+    except ImportError:  # beyond the top-level package: the function itself will fail there
         return ""
 
 
 def _import_statements(code: CodeType) -> Iterator[str]:
-    """Yield the imports in a function's code, and in those that it holds, as they are written."""
+    """Yield the import statements of a function's code and of the code inside it, as source."""
     before: list[object] = []
     for step in dis.get_instructions(code):
         if step.opname == "EXTENDED_ARG":
@@ -259,6 +259,6 @@ def _import_statements(code: CodeType) -> Iterator[str]:
 
 
 def _level_and_names(before: list[object]) -> tuple[int, Sequence[str] | None]:
-    """Return the two constants that are loaded before a module is imported."""
+    """Return the two constants that the bytecode loads before an import."""
     level, names = (before + [0, None])[:2]
     return (level if isinstance(level, int) else 0), names if isinstance(names, tuple) else None

@@ -1,19 +1,19 @@
 """The order of one worker's rows in one pass, as a whole or window by window.
 
-A worker whose rows fit into its data budget takes them in one permutation. Of more rows than that,
-neither the rows nor an index of them all can be held, and a permutation would jump about in a file
-that is not in memory. So the order has two levels:
+A worker whose rows fit into its data budget takes them in one permutation. If there are more,
+memory holds neither the rows nor an index of them all, and a permutation would jump about in a file
+on disk. So the order has two levels:
 
 * the file is cut into *blocks* of neighbouring rows, and the blocks are permuted;
-* a *window* is so many of the permuted blocks, one after another, as fit into the budget; all its
-  rows are permuted among themselves.
+* a *window* is a run of permuted blocks that fits into the budget, and all its rows are permuted
+  among themselves.
 
-A window has `BLOCKS` blocks or more, from all over the file, so its mixture of rows is that of the
-whole file to within the error of a sample of that many. Blocks are long enough to be read in one go
-where a window is large.
+A window has `BLOCKS` blocks or more, from all over the file. Its mixture of rows is therefore that
+of the whole file, to within the error of such a sample. In a large window, blocks are long enough
+to be read in one go.
 
-Each window, and each hand of rows that is dealt from it, has a random generator of its own, so an
-order can be entered anywhere without computing what came before.
+Each window, and each hand of rows that is dealt from it, has its own random generator, so an order
+can start anywhere without computing what came before.
 """
 
 from collections.abc import Iterator
@@ -27,13 +27,13 @@ Int64 = NDArray[np.int64]
 
 #: Blocks in a window, at least.
 BLOCKS = 1024
-#: Rows of one hand, about: few enough to be shuffled in the processor's cache.
+#: About the rows of one hand: few enough to be shuffled in the processor's cache.
 HAND_ROWS = 1 << 16
 #: Rows that are dealt at once.
 _DEAL_ROWS = 1 << 20
-#: A row's place in the order, as `np.random.Generator.permutation` holds it.
+#: A row's place in the order, as `np.random.Generator.permutation` stores it.
 _INDEX_BYTES = 8
-#: Bytes counted for a string, whose length nothing but the rows could tell.
+#: Bytes counted for a string, whose length only the rows could tell.
 _STRING_BYTES = 64
 _WIDTHS = {"bool": 1, "int32": 4, "int64": 8, "float32": 4, "string": _STRING_BYTES}
 
@@ -47,7 +47,7 @@ def window_rows(spec: FeatureSpec, budget: int) -> int:
     Parameters
     ----------
     spec : FeatureSpec
-        With every length of arrays filled in, so that all workers find the same number.
+        With all lengths of arrays filled in, so that all workers get the same number.
     budget : int
     """
     width = _INDEX_BYTES
@@ -65,7 +65,7 @@ def permutation(count: int, key: Key) -> Int64:
 
 
 def in_sequence(count: int, start: int = 0) -> Iterator[Int64]:
-    """Yield the rows from number `start` on as they lie."""
+    """Yield the row numbers from `start` on, in sequence."""
     for first in range(start, count, HAND_ROWS):
         yield np.arange(first, min(first + HAND_ROWS, count), dtype=np.int64)
 
@@ -85,10 +85,10 @@ def by_windows(count: int, window: int, key: Key, start: int = 0) -> Iterator[In
     block = max(1, window // BLOCKS)
     blocks = _generator(key, 0).permutation(-(-count // block))
     windows = -(-len(blocks) // (window // block))
-    # All windows are of one size, so that none is a remainder with the rows of a few blocks only.
+    # Windows have equal sizes, so that none is a remainder with the rows of only a few blocks.
     edges = np.arange(windows + 1) * len(blocks) // windows
     for number in range(windows):
-        # In their order, so that the last block of the file, which may be shorter, is the last.
+        # Sorted, so that the file's last block, which may be shorter, comes last.
         chosen = np.sort(blocks[edges[number] : edges[number + 1]])
         rows = len(chosen) * block - max(0, (int(chosen[-1]) + 1) * block - count)
         if start < rows:
@@ -102,8 +102,8 @@ def _shuffled(rows: int, key: Key, window: int, start: int) -> Iterator[Int64]:
     """Yield the numbers from 0 to `rows` in uniform order, hand by hand, from place `start` on.
 
     Each number is dealt to a random hand, and each hand is shuffled. That is as uniform as one
-    shuffle of all and several times as fast, for that one would miss the cache with every row;
-    numbers wait in four bytes each.
+    shuffle of all. It is several times as fast, because one shuffle would miss the cache with every
+    row. Numbers wait in four bytes each.
     """
     hands = min(-(-rows // HAND_ROWS), 1 << 16)
     generator = _generator(key, window)

@@ -1,9 +1,9 @@
-"""A model's outputs as driver and workers know them, and the one entry a row that each must have.
+"""A model's outputs as driver and workers know them; each must have one entry a row.
 
-A prediction is a row of an output. Nothing but the model says which: an output of as many entries
-as there were rows may still be about something else, such as a mean over the batch that happens to
-be as long. So outputs are looked at for two different numbers of rows before they are believed, and
-each output of each call is compared with the rows that went in.
+A prediction is a row of an output. An output with as many entries as rows may still mean something
+else, such as a mean over the batch that happens to have this length. So outputs are checked with
+two different numbers of rows before any is used, and each output of each call is compared with the
+rows that went in.
 """
 
 from collections.abc import Mapping
@@ -18,8 +18,8 @@ from zoo.orca.errors import ModelError
 
 Shape = tuple[int | None, ...]
 
-#: Numbers of rows for which a model is called to see which axis counts them. Two are the fewest
-#: that `squeeze` leaves alone.
+#: The model is called with these numbers of rows to see which axis counts them. `squeeze` would
+#: drop an axis of one row.
 PROBES = (2, 3)
 #: The dtypes in which outputs travel. "string" is text.
 DTYPES = (
@@ -50,11 +50,11 @@ class OutputSpec:
     dtype : str
         One of `DTYPES`.
     row_shape : tuple of int or None
-        The shape of one row; None for a length that is not always the same.
+        The shape of one row; None for a length that varies.
     named : bool
         Whether the user chose the name.
     keyed : bool
-        Whether the model returns a dict, whose order need not be the user's.
+        Whether the model returns a dict, whose order may not be the user's.
     problem : str
         Why its entries cannot be predictions of rows; empty if they can.
     """
@@ -68,7 +68,7 @@ class OutputSpec:
 
     @property
     def rank(self) -> int:
-        """Number of axes, that of the rows included."""
+        """Number of axes, including that of the rows."""
         return len(self.row_shape) + 1
 
     def to_json(self) -> dict[str, Any]:
@@ -89,18 +89,17 @@ def output_spec(
     named: bool = False,
     keyed: bool = False,
 ) -> OutputSpec:
-    """Return what an output is, by the shapes that it had.
+    """Return the spec of an output from the shapes that it had.
 
     Parameters
     ----------
     name : str
     dtype : str
-        A dtype's name as numpy or a framework has it.
+        The name of a dtype in numpy or a framework.
     shapes : dict of int or None to tuple
-        Number of rows to the output's shape for so many; None where the model itself says that the
-        number is open.
+        Number of rows to the output's shape; None if the model itself says that the number is open.
     named, keyed : bool
-        As `OutputSpec` has them.
+        As in `OutputSpec`.
     """
     problem = ""
     rows, shape = next(iter(shapes.items()))
@@ -125,12 +124,12 @@ def output_spec(
 def rows_of(output: NDArray[Any], rows: int, spec: OutputSpec) -> NDArray[Any]:
     """Return an output of one call, with an entry for each of the `rows` that went in.
 
-    A model that squeezes its output also drops the axis of a single row; it gets that back.
+    A model that squeezes its output also drops the axis of a single row; this restores it.
 
     Raises
     ------
     ModelError
-        If the output does not have one entry a row; names it, its shape and the rows.
+        If the output does not have one entry a row; names the output, its shape and the rows.
     """
     if output.ndim == spec.rank and len(output) == rows:
         return output
@@ -142,12 +141,12 @@ def rows_of(output: NDArray[Any], rows: int, spec: OutputSpec) -> NDArray[Any]:
 
 
 def joined(pieces: list[NDArray[Any]], spec: OutputSpec) -> NDArray[Any]:
-    """Return the outputs of several calls, one after another.
+    """Return the outputs of several calls as one.
 
     Raises
     ------
     ModelError
-        If the rows of one call have another shape than those of another.
+        If the rows of two calls have different shapes.
     """
     shapes = {piece.shape[1:] for piece in pieces}
     if len(shapes) > 1:
@@ -165,7 +164,7 @@ def as_dtype(output: NDArray[Any], spec: OutputSpec) -> NDArray[Any]:
     Raises
     ------
     ModelError
-        If that could change a value.
+        If the cast could change a value.
     """
     if spec.dtype == "string":
         return output
@@ -179,17 +178,17 @@ def as_dtype(output: NDArray[Any], spec: OutputSpec) -> NDArray[Any]:
 
 
 def _fits(output: NDArray[Any], wanted: np.dtype[Any]) -> bool:
-    """Whether a dtype holds what an output's does; of floats, as far as it is precise."""
+    """Whether a dtype can hold an output's values; floats may lose precision."""
     if output.dtype.name in _SHORT_FLOATS or np.can_cast(output.dtype, wanted, "safe"):
         return True
     if not np.can_cast(output.dtype, wanted, "same_kind"):
         return False
-    # Whole numbers of more bits: ids must come out as they are, or not at all.
+    # Whole numbers with more bits may be ids, which must come out exact or not at all.
     return output.dtype.kind == "f" or np.array_equal(output.astype(wanted), output)
 
 
 def misaligned(name: str, shape: Shape, rows: int | None) -> str:
-    """Say that an output is not one entry a row."""
+    """Say that an output does not have one entry a row."""
     count = "a batch of any number of rows" if rows is None else f"{rows} row{'s' * (rows != 1)}"
     shown = (
         f"({', '.join('rows' if n is None else str(n) for n in shape)}{',' * (len(shape) == 1)})"
@@ -202,14 +201,14 @@ def misaligned(name: str, shape: Shape, rows: int | None) -> str:
 
 
 def _common(shapes: list[Shape]) -> Shape:
-    """Return a row's shape; a length that is not always the same is None."""
+    """Return a row's shape; None for a length that varies."""
     return tuple(
         lengths[0] if len(set(lengths)) == 1 else None for lengths in zip(*shapes, strict=True)
     )
 
 
 def _filled(row_shape: Shape, shape: tuple[int, ...]) -> tuple[int, ...] | None:
-    """Return a row's shape with the open lengths of an output that was squeezed; None: no such."""
+    """Fill the open lengths of a row's shape from a squeezed output; None if it does not fit."""
     if None not in row_shape:
         return tuple(length for length in row_shape if length is not None)
     left = [length for length in shape if length != 1]

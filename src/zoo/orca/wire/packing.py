@@ -1,8 +1,8 @@
 """Values as bytes: creators as pickles, state as a header and raw tensors, long bytes as chunks.
 
-Pickles go one way only, from the driver to the workers. What comes back is a JSON header and raw
-numbers: reading it executes nothing. The format of the transport is not safetensors, the format of
-saved files (`zoo.orca.driver.storage`), so that executors need no package beyond the framework.
+Pickles go one way only, from the driver to the workers. Workers send back a JSON header and raw
+numbers: reading it executes nothing. Saved files are safetensors (`zoo.orca.driver.storage`). The
+transport has its own format, so that executors need no package beyond the framework.
 """
 
 import json
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from zoo.orca.errors import CreatorError, StateError
 from zoo.orca.wire.pickling import dumps, find_culprit, is_sparks
 
-#: Bytes of one row of a result: under the message limits of classic Spark and of Connect (4 MiB).
+#: Bytes of one row of a result, below the message limits of classic Spark and Connect (4 MiB).
 CHUNK_BYTES = 1 << 20
 _MAGIC = b"orca\x01"
 
@@ -31,7 +31,7 @@ class State:
     tensors : dict of str to array
         Weights as ``weights/NAME`` and optimizer variables as ``optimizer/NAME``, in order.
     meta : dict
-        JSON values: framework, epoch, step and whatever else the plug-in must find again.
+        JSON values: framework, epoch, step and all else that the plug-in must restore.
     """
 
     tensors: dict[str, NDArray[Any]]
@@ -56,7 +56,7 @@ class State:
         Raises
         ------
         StateError
-            If `data` is something else, or cut short.
+            If `data` is not a state, or is cut short.
         """
         start = len(_MAGIC) + 8
         if data[: len(_MAGIC)] != _MAGIC:
@@ -85,10 +85,10 @@ def join(pieces: Iterable[bytes]) -> bytes:
 
 
 def pack(value: Any, what: str) -> bytes:
-    """Pickle something of the user's for the workers.
+    """Pickle a value of the user for the workers.
 
     Functions and classes of modules that are not installed (the user's own files) travel by value,
-    because the executors do not have those files; so does whatever these refer to.
+    because the executors do not have those files. So does all that they refer to.
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ def pack(value: Any, what: str) -> bytes:
     Raises
     ------
     CreatorError
-        If it cannot be pickled; names the object inside it that is in the way.
+        If it cannot be pickled; names the object inside it that is at fault.
     """
     try:
         return dumps(value)

@@ -1,8 +1,8 @@
 """Pickles of what users write: functions, classes and modules that no worker has installed.
 
-cloudpickle sends functions and classes of the main program by value. Here that goes for all of the
-user's modules, for whatever a pickle meets on its way; and the text of what was written goes along,
-for modules that are imported when a function runs, and for tracebacks.
+cloudpickle sends functions and classes of the main program by value. This module does so for all of
+the user's modules that a pickle reaches. The source text goes along, for modules that a function
+imports when it runs, and for tracebacks.
 """
 
 import contextlib
@@ -35,13 +35,13 @@ _STAY = {"DataFrame", "RDD", "SparkContext", "SparkSession"}
 
 
 def unpack_with_sources(sources: Sources, data: bytes) -> Any:
-    """Return what a pickle holds that comes with the user's text; such pickles call this."""
+    """Install the user's source text, then unpickle; pickles that carry text call this."""
     install(sources)
     return pickle.loads(data)
 
 
 class _WithSources:
-    """A pickle, and the text that belongs to it."""
+    """A pickle and its source text."""
 
     def __init__(self, sources: Sources, data: bytes) -> None:
         self._contents = sources, data
@@ -51,23 +51,23 @@ class _WithSources:
 
 
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
-    """cloudpickle's, for which every module of the user's that it meets is one not installed."""
+    """cloudpickle's pickler, which here sends every module of the user by value."""
 
     def __init__(self, file: io.BytesIO) -> None:
         super().__init__(file)
-        #: Modules that were registered for this pickle alone.
+        #: Modules that were registered only for this pickle.
         self.registered: list[ModuleType] = []
         #: Names of modules that the workers will import.
         self.imported: set[str] = set()
-        #: Files that functions are from.
+        #: Files that define the functions.
         self.files: set[str] = set()
 
     def reducer_override(self, obj: Any) -> Any:
-        """Register the module of a function or class before it is asked how that is pickled."""
+        """Register the module of a function or class before cloudpickle reduces it."""
         if isinstance(obj, CodeType):
             return self._code(obj)
         if is_sparks(obj):
-            # Over Spark Connect it could be pickled, and would be a second program over there.
+            # Over Spark Connect it could be pickled, and would act as a second program there.
             raise pickle.PicklingError(f"{type(obj).__name__} is there in this program alone")
         if isinstance(obj, ModuleType) and is_own(obj):
             self.imported.add(obj.__name__)
@@ -79,7 +79,7 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         reduced = super().reducer_override(obj)
         if isinstance(obj, FunctionType) and reduced is not NotImplemented:
             missed = _named_in_classes(obj)
-            if missed:  # the third part is what the function is given once it is made
+            if missed:  # reduced[2] is the function's state, set once it is made
                 reduced[2][1]["__globals__"].update(missed)
         return reduced
 
@@ -95,8 +95,8 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
     def _code(self, code: CodeType) -> tuple[Any, ...]:
         """Reduce a function's code with the name of its file, which cloudpickle leaves out.
 
-        A worker's traceback names file and line as the user knows them, and AutoGraph reads there
-        what it translates.
+        A worker's traceback then names the user's file and line, and AutoGraph finds the source
+        that it translates.
         """
         self.files.add(code.co_filename)
         make, arguments, *rest = self.dispatch_table[CodeType](code)
@@ -105,15 +105,15 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
 
 
 _NO_FILE = "<dynamic-code>"
-#: cloudpickle's list of modules, and that of those imported there, are one for all threads.
+#: All threads share cloudpickle's list of modules and `_imported_there`.
 _registry = threading.RLock()
-#: Modules of the user's that some function imports when it runs. A class of such a module must be
-#: the module's own there, not a copy: of two classes neither knows the other's objects.
+#: The user's modules that some function imports when it runs. A class of such a module must not
+#: travel by value: a worker would have two classes, and neither would accept the other's objects.
 _imported_there: set[str] = set()
 
 
 def dumps(value: Any) -> bytes:
-    """Pickle something of the user's, with whatever of theirs it needs elsewhere."""
+    """Pickle a value of the user, with all of the user's code that it needs elsewhere."""
     with _registry:
         pickler, data = _dumped(value)
         modules = sources_of(pickler.imported)
@@ -136,7 +136,7 @@ def _dumped(value: Any) -> tuple[_Pickler, bytes]:
 
 
 def find_culprit(value: Any) -> tuple[str, Any]:
-    """Return what keeps `value` from being pickled, and the names that lead to it from there."""
+    """Return the names that lead from `value` to what cannot be pickled, and that object."""
     return _culprit(value, "", set())
 
 
@@ -144,14 +144,14 @@ def _culprit(value: Any, path: str, seen: set[int]) -> tuple[str, Any]:
     seen.add(id(value))
     for name, member in _members(value):
         if id(member) not in seen and _refusal(member) is not None:
-            # The name by which a function knows it says enough of where it is.
+            # The name that a function uses for it says enough about where it is.
             short = callable(value) or not path or not name
             return _culprit(member, (name or path) if short else f"{path}.{name}", seen)
     return path, value
 
 
 def _refusal(value: Any) -> Exception | None:
-    """Return what pickling an object raises, whatever that is; None if it can be pickled."""
+    """Return the exception that pickling an object raises; None if it can be pickled."""
     try:
         dumps(value)
     except Exception as error:
@@ -160,7 +160,7 @@ def _refusal(value: Any) -> Exception | None:
 
 
 def _members(value: Any) -> Iterator[tuple[str, Any]]:
-    """Yield what an object takes along: items, attributes, what a function refers to."""
+    """Yield what is pickled with an object: items, attributes, what a function refers to."""
     if isinstance(value, Mapping):
         yield from ((str(key), item) for key, item in value.items())
     elif isinstance(value, (list, tuple, set, frozenset)):
@@ -177,7 +177,7 @@ def _members(value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _is_users_object(value: Any) -> bool:
-    """Whether the parts of an object mean anything to the user: it is of a class of theirs."""
+    """Whether the user's code defines an object's class, so that the user knows its parts."""
     module = sys.modules.get(type(value).__module__)
     return module is None or module.__name__ == "__main__" or is_own(module)
 
@@ -186,7 +186,7 @@ def _referred_to(function: FunctionType) -> Iterator[tuple[str, Any]]:
     """Yield what a function refers to: its closure, the globals that it names, its defaults."""
     code = function.__code__
     for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
-        with contextlib.suppress(ValueError):  # a cell that is still empty
+        with contextlib.suppress(ValueError):  # an empty cell
             yield name, cell.cell_contents
     for name in code.co_names:
         if name in function.__globals__:
@@ -197,10 +197,10 @@ def _referred_to(function: FunctionType) -> Iterator[tuple[str, Any]]:
 
 
 def _named_in_classes(function: FunctionType) -> dict[str, Any]:
-    """Return the globals that the bodies of classes inside a function name.
+    """Return the globals that class bodies inside a function name.
 
-    Annotations and defaults of a class's methods are looked up by another operation than what a
-    function names, and cloudpickle does not look at that.
+    A class body looks up the annotations and defaults of its methods by another bytecode operation
+    than a function does, and cloudpickle ignores that one.
     """
     names = {
         step.argval
@@ -221,6 +221,6 @@ def _codes_inside(code: CodeType) -> Iterator[CodeType]:
 
 
 def is_sparks(value: Any) -> bool:
-    """Whether an object is a session's, or a DataFrame, which stay in this program."""
+    """Whether an object belongs to a Spark session, such as a DataFrame, and cannot travel."""
     classes = type(value).__mro__
     return any(one.__module__.startswith("pyspark.") and one.__name__ in _STAY for one in classes)

@@ -1,15 +1,15 @@
-"""Who works on which row in which step: pure arithmetic that every worker does for itself.
+"""Which rank works on which row in which step: each rank computes it for itself.
 
-Nothing is negotiated. From the rows per worker, the batch size, the seed and the number of the
-pass, each rank computes its own share of every step and the order of its own rows, so all ranks
-take the same number of steps and no step waits for a rank that has no more.
+Nothing is negotiated. Each rank computes its share of every step and the order of its rows from the
+rows per worker, the batch size, the seed and the number of the pass. So all ranks take the same
+number of steps, and no step waits for a rank that has no more rows.
 
 A *pass* uses each row of the job exactly once. Step `s` of a pass takes the rows from
-``s * batch_size`` to ``(s + 1) * batch_size`` of one merged sequence in which each worker's rows
-are spread evenly: row `i` of a worker with `c` rows stands at ``(i + 1/2) / c``. So what a
-worker has given by the end of a step is its part of all rows to within a row where workers are
-equal, and to within half a row for each worker at worst; equal inputs give equal shares. The last
-step of a pass may be smaller.
+``s * batch_size`` to ``(s + 1) * batch_size`` of one merged sequence. Each worker's rows are spread
+evenly in it: row `i` of a worker with `c` rows stands at ``(i + 1/2) / c``. By the end of each step
+a worker has given its proportional part, to within one row if workers are equal, and to within half
+a row for each worker at worst. Equal inputs give equal shares. The last step of a pass may be
+smaller.
 """
 
 import functools
@@ -24,13 +24,13 @@ from zoo.orca.wire.order import by_windows, in_sequence, permutation
 
 Int64 = NDArray[np.int64]
 
-#: Entries of the table of steps and ranks that are computed at a time: what caches hold.
+#: Entries of the table of steps and ranks to compute at a time; they fit into a cache.
 _TABLE_ENTRIES = 1 << 17
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """The steps of a job over rows that lie on several workers.
+    """The steps of a job over the rows of several workers.
 
     Parameters
     ----------
@@ -41,10 +41,10 @@ class Plan:
     seed : int
         Fixes every order.
     shuffle : bool
-        Whether each pass is a new permutation of each worker's rows, or the rows as they lie.
+        Whether each pass permutes each worker's rows anew; else it takes them in sequence.
     window : int or None
-        Rows of a worker that memory holds; None: any number. A worker that has more takes them in
-        the two-level order of `zoo.orca.wire.order`.
+        Rows of a worker that fit into memory; None means any number. A worker with more rows takes
+        them in the two-level order of `zoo.orca.wire.order`.
     """
 
     counts: tuple[int, ...]
@@ -72,7 +72,7 @@ class Plan:
         return -(-self.rows // self.batch_size)
 
     def ends(self) -> Int64:
-        """Return, for each step of a pass and each rank, the rows used up to the step's end.
+        """Return the number of rows used by the end of each step of a pass, for each rank.
 
         Returns
         -------
@@ -81,7 +81,7 @@ class Plan:
         return np.concatenate(list(_tables(self.counts, self.batch_size)))
 
     def shares(self, rank: int) -> Int64:
-        """Return the rows that `rank` takes in each step of a pass; zero is possible."""
+        """Return the number of rows that `rank` takes in each step of a pass; it may be zero."""
         return np.diff(_ends_of(self.counts, self.batch_size, rank), prepend=0)
 
     def order(self, rank: int, pass_index: int) -> Int64:
@@ -91,7 +91,7 @@ class Plan:
     def steps(self, rank: int, start: int = 0) -> Iterator[Int64]:
         """Yield `rank`'s row numbers for one step after another, without end, from step `start`.
 
-        Steps are numbered over all passes, so a resumed job goes on with the very next rows.
+        Steps are numbered over all passes, so a resumed job continues with the very next rows.
         """
         for order, ends in self.passes(rank, start):
             yield from np.split(order, ends[:-1])
@@ -100,8 +100,8 @@ class Plan:
         """Yield pieces of passes from step `start` on: `rank`'s row numbers and its steps' ends.
 
         A piece is one or more whole steps of one pass; its ends count from its own first row. The
-        first one begins at step `start`, in the middle of a pass or not. Where memory holds the
-        worker's rows, a piece is all that is left of the pass; else it is as short as steps allow.
+        first piece begins at step `start`, which may be within a pass. If the worker's rows fit
+        into memory, a piece is the rest of the pass; else it is as short as steps allow.
         """
         ends = _ends_of(self.counts, self.batch_size, rank)
         pass_index, step = divmod(start, self.steps_per_pass)
@@ -111,7 +111,7 @@ class Plan:
             pass_index, step = pass_index + 1, 0
 
     def _rows(self, rank: int, pass_index: int, start: int) -> Iterator[Int64]:
-        """Yield `rank`'s row numbers from place `start` of a pass on, all at once if it can."""
+        """Yield `rank`'s row numbers from place `start` of a pass on, all at once if possible."""
         count, key = self.counts[rank], (self.seed, rank, pass_index)
         if self.window is None or count <= self.window:
             whole = permutation(count, key) if self.shuffle else np.arange(count, dtype=np.int64)
@@ -123,13 +123,13 @@ class Plan:
 
 
 def global_rows(plan: Plan, start: int, count: int) -> Int64:
-    """Return the rows of all ranks together in steps from `start` on, over all passes."""
+    """Return the rows of all ranks together for `count` steps from `start` on, over all passes."""
     steps = np.arange(start, start + count) % plan.steps_per_pass
     return np.minimum(plan.batch_size, plan.rows - steps * plan.batch_size)
 
 
 def _whole_steps(rows: Iterator[Int64], ends: Int64) -> Iterator[tuple[Int64, Int64]]:
-    """Cut rows that come in any portions where steps end; what fills no step yet is kept."""
+    """Cut portions of rows where steps end; hold back the rows of an unfinished step."""
     held: list[Int64] = []
     step = before = reached = 0
     for portion in rows:
@@ -141,20 +141,20 @@ def _whole_steps(rows: Iterator[Int64], ends: Int64) -> Iterator[tuple[Int64, In
             size = int(ends[stop - 1]) - before
             yield together[:size], ends[step:stop] - before
             held, before, step = [together[size:]], before + size, stop
-    if step < len(ends):  # this rank has no rows left, and its steps none
+    if step < len(ends):  # this rank has no rows left for these steps
         yield np.empty(0, np.int64), ends[step:] - before
 
 
 @functools.lru_cache(maxsize=4)
 def _ends_of(counts: tuple[int, ...], batch_size: int, rank: int) -> Int64:
-    """Return one rank's column of `Plan.ends`; every data set is asked for it several times."""
+    """Return one rank's column of `Plan.ends`; cached, because each data set needs it often."""
     ends = np.concatenate([table[:, rank] for table in _tables(counts, batch_size)])
     ends.flags.writeable = False
     return ends
 
 
 def _tables(counts: tuple[int, ...], batch_size: int) -> Iterator[Int64]:
-    """Yield the rows of `Plan.ends`, some steps at a time."""
+    """Yield the table of `Plan.ends`, some steps at a time."""
     rows, at_once = sum(counts), max(1, _TABLE_ENTRIES // len(counts)) * batch_size
     for first in range(0, rows, at_once):
         used = np.arange(first, min(first + at_once, rows), batch_size) + batch_size
@@ -162,11 +162,11 @@ def _tables(counts: tuple[int, ...], batch_size: int) -> Iterator[Int64]:
 
 
 def _table(counts: Int64, used: Int64, rows: int) -> Int64:
-    """Return the rows of each rank among the first `used` of all."""
-    if (counts == counts[0]).all():  # they take turns
+    """Return the number of each rank's rows among the first `used` of all."""
+    if (counts == counts[0]).all():  # the ranks take turns
         turns: Int64 = (used[:, None] + np.arange(len(counts))[::-1]) // len(counts)
         return turns
-    # The rows at or before the place used / rows, then the few by which that misses `used`.
+    # First count the rows at or before the place used / rows, then correct to exactly `used`.
     ends: Int64 = (2 * used[:, None] * counts + rows) // (2 * rows)
     np.minimum(ends, counts, out=ends)
     missing = used - ends.sum(axis=1)
@@ -196,7 +196,7 @@ def _take(ends: Int64, counts: Int64, over: Int64) -> None:
     place = _places(ends[steps] - 0.5, counts)
     place[ends[steps] == 0] = -np.inf
     while len(steps):
-        # The last of the equals goes first: the reverse of the order in which they came.
+        # Of equal places the last goes first, which reverses the order of `_give`.
         rank = len(counts) - 1 - place[:, ::-1].argmax(axis=1)
         ends[steps, rank] -= 1
         over[steps] -= 1

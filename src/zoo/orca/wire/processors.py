@@ -1,15 +1,15 @@
-"""The processors that a process may use, and the variable that shows it its GPUs."""
+"""The processors that a process may use, and the variable that names its GPUs."""
 
 import os
 
-#: A framework looks at it once, when it first asks for a device.
+#: A framework reads it once, when it first asks for a device.
 VISIBLE_GPUS = "CUDA_VISIBLE_DEVICES"
 
 
 def usable_processors() -> list[int]:
     """Return the numbers of the processors that this process may use.
 
-    macOS has no affinity: there a process may use all.
+    On macOS, which has no affinity, a process may use all.
     """
     if hasattr(os, "sched_getaffinity"):
         return sorted(os.sched_getaffinity(0))

@@ -1,8 +1,8 @@
-"""The line on which workers report to the driver: where it is, and what it is called."""
+"""The connection on which workers report to the driver: its address and its purpose."""
 
 from dataclasses import dataclass
 
-#: What both sides of this line call it in their handshake.
+#: The purpose that both sides name in the handshake.
 REPORT_PURPOSE = "report"
 
 

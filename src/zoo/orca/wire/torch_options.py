@@ -1,4 +1,4 @@
-"""What PyTorch's steps alone are told, beside what every job says."""
+"""The options that only PyTorch's jobs have."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,13 +12,13 @@ class TorchOptions:
     Parameters
     ----------
     info : dict
-        Plain values that the user's hooks get.
+        Plain values for the user's hooks.
     reduce_results : bool
-        Whether results are one set for all workers; False: each worker's beside it.
+        Whether results are one set for all workers; False adds each worker's own.
     first_step, last_step : int or None
         The numbers of this call's first step and of the step after its last one, over all calls.
-        An attempt that goes on from a checkpoint so knows how many steps are done. None: the first
-        step is the state's; the epochs say which is the last.
+        They tell an attempt that resumes from a checkpoint how many steps are done. If None, the
+        state gives the first step and the epochs give the last.
     gradient_accumulation : int
         Batches whose gradients make one update.
     clip_grad_norm : float or None
@@ -28,7 +28,7 @@ class TorchOptions:
     compile : bool
         Whether the model goes through `torch.compile`.
     training_metrics : bool or None
-        Whether metrics are computed in training, too; None: those that do not keep every row.
+        Whether to compute metrics in training, too; None: only those that do not keep every row.
     insist_on_optimizer : bool
         Whether a state of another optimizer is an error.
     """

@@ -1,4 +1,4 @@
-"""Which types a model input can take, how each is converted on the JVM, and what mends the rest.
+"""Which types a model input can take, how the JVM converts each, and what mends the rest.
 
 ==========================================  =========  ==========================
 Spark                                       dtype      shape of a row
@@ -45,8 +45,8 @@ _DTYPES: dict[type[T.DataType], str] = {
     T.BinaryType: "string",
 }
 
-# What mends a column of a type that no model input takes; {name!r} and {ref!r} are the column's
-# name, as it is and quoted for an expression. Found by type name: some are newer than Spark 4.0.
+# What mends a column of a type that no model input takes. {name!r} is the column's name; {ref!r} is
+# the name quoted for an expression. Found by type name: some are newer than Spark 4.0.
 _MENDING = {
     "TimestampType": "df = df.withColumn({name!r}, F.unix_timestamp({ref!r}))",
     "TimestampNTZType": "df = df.withColumn({name!r}, F.unix_timestamp({ref!r}))",
@@ -68,12 +68,12 @@ _MENDING = {
 
 
 def quoted(name: str) -> str:
-    """Return a column's name as an expression refers to it, in backticks where it needs them."""
+    """Return a column's name for an expression, in backticks if it needs them."""
     return name if re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII) else _backticked(name)
 
 
 def column_spec(field: T.StructField, where: str) -> ColumnSpec:
-    """Return how a column reaches a model.
+    """Return the spec of a column that reaches a model.
 
     Parameters
     ----------
@@ -103,18 +103,18 @@ def is_converted(field: T.StructField, spec: ColumnSpec) -> bool:
 
 
 def converted(field: T.StructField, spec: ColumnSpec) -> Column:
-    """Return the expression that brings a column into the Arrow type of its spec, on the JVM."""
+    """Return the expression that converts a column to the Arrow type of its spec, on the JVM."""
     column = F.col(_backticked(field.name))
     if _is_vector(field.dataType):
         from pyspark.ml.functions import vector_to_array  # not above: SciPy comes with it
 
-        # It raises for a null; the worker's error names the column and the row.
+        # vector_to_array raises for a null; the worker's error names the column and the row.
         return F.when(column.isNotNull(), vector_to_array(column, "float32"))
     return column.cast(_target(spec)) if is_converted(field, spec) else column
 
 
 def check_castable(field: T.StructField, spec: ColumnSpec, where: str) -> None:
-    """Raise `ColumnError` unless a column of another frame can be what `spec` says, losslessly."""
+    """Raise `ColumnError` unless a column of another frame fits `spec` without a narrowing cast."""
     other = column_spec(field, where)
     same_depth = len(other.shape) == len(spec.shape)
     widens = (other.dtype, spec.dtype) in {
@@ -142,7 +142,7 @@ def _classify(kind: T.DataType) -> tuple[str, int] | None:
     depth = 0
     while isinstance(kind, T.ArrayType):
         kind, depth = kind.elementType, depth + 1
-    # A collated string is a StringType too; a user-defined type is nothing but itself.
+    # A collated string is a StringType too. A user-defined type matches no other.
     dtype = next((d for known, d in _DTYPES.items() if isinstance(kind, known)), None)
     return None if dtype is None else (dtype, depth)
 

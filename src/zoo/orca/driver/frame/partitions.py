@@ -1,10 +1,10 @@
-"""How many partitions a frame has, where its physical plan says so without being run.
+"""How many partitions a frame has, if its physical plan tells without running.
 
 Adaptive execution decides most partition counts while a query runs, and Spark Connect shows no
-plan at all. What is left is certain: a plan that takes the rows as their source has them (a scan of
-files, a range, a local table, an RDD, a cached frame made of these), and one that ends with an
-exchange into a number that the user gave, ``repartition(n)``, which adaptive execution keeps. Above
-either, only operators count that hand on each partition by itself.
+plan. Two kinds of plan are certain. One reads the rows as their source has them: a scan of files, a
+range, a local table, an RDD, a cached frame made of these. The other ends with an exchange into the
+user's own number, ``repartition(n)``, which adaptive execution keeps. Above either, a plan may only
+have operators that keep partitions one to one.
 """
 
 from collections.abc import Callable
@@ -14,8 +14,8 @@ from pyspark.sql import DataFrame
 
 from zoo.orca.driver.session.cluster import is_connect
 
-#: Operators whose partitions are those of their one child. No `coalesce` and no union: Spark runs
-#: neither in a barrier stage.
+#: Operators that keep their one child's partitions. Neither `coalesce` nor union is here: Spark
+#: does not run them in a barrier stage.
 _ONE_TO_ONE = {
     "ColumnarToRowExec",
     "FilterExec",
@@ -31,22 +31,22 @@ _SOURCES = {
     "RDDScanExec",
     "RangeExec",
 }
-#: Nodes that hold another plan without having it as a child.
+#: Nodes that hold another plan which is not their child.
 _WITHIN: dict[str, Callable[[Any], Any]] = {
     "AdaptiveSparkPlanExec": lambda plan: plan.initialPlan(),
     "InMemoryTableScanExec": lambda plan: plan.relation().cachedPlan(),
 }
-#: RDDs that are looked at, each a few calls to the JVM; nobody knows of more.
+#: RDDs to look at; each costs a few calls to the JVM. A longer lineage counts as unknown.
 _LONGEST_LINEAGE = 100
-#: Why an exchange is there, if its number of partitions is the user's and is kept.
+#: The origin of an exchange whose number of partitions is the user's and is kept.
 _BY_NUMBER = "REPARTITION_BY_NUM"
 
 
 def known_partitions(df: DataFrame) -> int | None:
-    """Return the number of partitions of `df`, or None where only running it would tell."""
+    """Return the number of partitions of `df`, or None if only running it would tell."""
     if is_connect(df.sparkSession):
         return None
-    # Public Python API has only df.rdd.getNumPartitions(), which runs the plan's exchanges.
+    # The public Python API has only df.rdd.getNumPartitions(), which runs the plan's exchanges.
     return _partitions(df._jdf.queryExecution().executedPlan())
 
 
@@ -54,13 +54,13 @@ def _partitions(plan: Any) -> int | None:
     while True:
         kind = plan.getClass().getSimpleName()
         if plan.subqueries().nonEmpty():
-            return None  # it may be a scan that would wait for them
+            return None  # a scan may wait for its subqueries
         if kind in _ONE_TO_ONE:
             plan = plan.children().head()
         elif kind in _WITHIN:
             plan = _WITHIN[kind](plan)
         elif kind in _SOURCES:
-            return _same_all_along(plan.execute())  # names the rows' places, reads none
+            return _same_all_along(plan.execute())  # makes an RDD, reads no row
         elif kind == "ShuffleExchangeExec" and plan.shuffleOrigin().toString() == _BY_NUMBER:
             return int(plan.outputPartitioning().numPartitions())
         else:
@@ -68,9 +68,9 @@ def _partitions(plan: Any) -> int | None:
 
 
 def _same_all_along(rdd: Any) -> int | None:
-    """Return the partitions of an RDD, if it takes them one by one from those it is made of.
+    """Return the number of an RDD's partitions, if its whole lineage in this stage has the same.
 
-    The user's own RDD may be a union, or put partitions together: not in a barrier stage.
+    The user's own RDD may be a union or may merge partitions, which a barrier stage cannot run.
     """
     partitions = int(rdd.getNumPartitions())
     todo, seen = [rdd], set()

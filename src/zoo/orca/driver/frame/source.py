@@ -1,8 +1,7 @@
-"""From a DataFrame to what a stage needs: the columns' spec, and one frame, a partition a worker.
+"""From a DataFrame to what a stage needs: the columns' spec, and a frame of a partition a worker.
 
-Columns are checked against the DataFrame's schema, so nothing runs here. What only the rows can
-show, nulls and arrays of different lengths, is found while the workers spool them: nothing is
-dropped or filled on the way.
+Columns are checked against the DataFrame's schema, so nothing runs here. Workers find nulls and
+ragged arrays while they spool the rows. Nothing is dropped or filled on the way.
 """
 
 import difflib
@@ -19,13 +18,13 @@ from zoo.orca.errors import ColumnError
 from zoo.orca.wire.features import ColumnSpec, FeatureSpec
 from zoo.orca.wire.job import Placement
 
-#: The last column of a frame that carries validation rows: true for those.
+#: In a frame with validation rows, the last column: true for those rows.
 MARKER = "validation"
 
-#: The very last column of a frame that is exchanged: the partition that the row came from.
+#: In a frame that is exchanged, the very last column: the partition that a row came from.
 ORIGIN = "origin"
 
-#: What one input is made of: a column, or a list of columns that are put end to end.
+#: What one input is made of: a column, or a list of columns to concatenate.
 InputColumns = str | Sequence[str]
 
 #: Inputs by position (one column, or several inputs), or by the model's names for them.
@@ -47,19 +46,19 @@ def read_spec(
     ----------
     df : DataFrame
     feature_cols, label_cols : str, sequence, or dict
-        Columns by position, or the model's input (output) names to columns. A list in the place of
-        a column is a stack: its columns, numbers or arrays of them, are put end to end.
+        Columns by position, or the model's input (output) names to columns. A list in place of a
+        column is a stack: its columns, numbers or arrays of them, are concatenated.
     weight_col : str, dict of str to str, or None
-        A column of sample weights, or the model's output names to columns of theirs.
+        A column of sample weights, or the model's output names to weight columns.
     numbers_only : str
-        The framework, by the name that users know, if it has no tensors of strings.
+        The framework's name for users, if it has no tensors of strings.
     weights_by_output : bool
-        Whether the framework takes a dict of `weight_col`.
+        Whether the framework takes a dict as `weight_col`.
 
     Raises
     ------
     ColumnError
-        If a column is missing, or its type is one that no model input can take.
+        If a column is missing, or no model input can take its type.
     """
     names, keys = _named("feature_cols", feature_cols)
     if not names:
@@ -79,7 +78,7 @@ def read_spec(
 
 
 def column_names(columns: Sequence[ColumnSpec], keys: Sequence[str] | None) -> ColumnNames:
-    """Return the argument by which `read_spec` finds these columns again."""
+    """Return the argument from which `read_spec` makes these columns."""
     names: list[InputColumns] = [list(one.parts) if one.parts else one.name for one in columns]
     return names if keys is None else dict(zip(keys, names, strict=True))
 
@@ -95,47 +94,47 @@ def prepare(
 ) -> DataFrame:
     """Return the frame of a stage: a partition for each worker.
 
-    Its columns are those of ``spec.columns``, named by position (``c0``, ``c1``, ...) and already
-    of the Arrow types that the workers expect; with `validation`, rows of both frames and a column
-    `MARKER` that tells them apart. Rows are placed at random by `seed`, and then `ORIGIN` comes
-    last; but where `train` is known to have a partition for each worker already, its rows stay
-    where they are, unless `shuffle` asks for the exchange.
+    Its columns are those of ``spec.columns``, named by position (``c0``, ``c1``, ...), in the Arrow
+    types that the workers expect. With `validation` it has the rows of both frames and a column
+    `MARKER` that tells them apart. Rows are placed at random by `seed`, and `ORIGIN` is the last
+    column. But if `train` is known to have one partition per worker, its rows stay where they are,
+    unless `shuffle` asks for the exchange.
 
     Raises
     ------
     ColumnError
-        If `validation` lacks a column, or has it in a type that does not fit.
+        If `validation` lacks a column, or the column's type does not fit.
     """
     frame = train.select(*_named_by_position(feature_columns(train, spec)))
     if validation is not None:
         columns = _named_by_position(_validation_columns(validation, spec))
         other = validation.select(*columns, F.lit(True).alias(MARKER))
         frame = frame.withColumn(MARKER, F.lit(False)).unionAll(other)
-    # A union has the partitions of both frames, and a barrier stage cannot put them together.
+    # A union has the partitions of both frames, and a barrier stage cannot merge them.
     elif not shuffle and known_partitions(frame) == workers:
         return frame
-    # Blocks of an exchange arrive in whatever order the network brings them; with this the workers
-    # put them in the same order every time.
+    # The network delivers an exchange's blocks in any order. With this column the workers put them
+    # in the same order every time.
     frame = frame.withColumn(ORIGIN, F.spark_partition_id())
-    # A number that is given is kept by adaptive execution. Plain repartition(n) would sort first.
+    # Adaptive execution keeps an explicit number. Plain repartition(n) would sort first.
     return frame.repartition(workers, F.rand(seed))
 
 
 def placement_of(frame: DataFrame) -> Placement:
-    """Return how the rows of a frame that `prepare` returned come to the workers."""
+    """Return how the rows of a frame from `prepare` are placed on the workers."""
     return Placement.AT_RANDOM if ORIGIN in frame.columns else Placement.AS_THEY_LAY
 
 
 def without_rows(df: DataFrame, spec: FeatureSpec) -> DataFrame:
-    """Return a frame of one partition with the columns of `spec` and no row; `df` is not read."""
+    """Return a frame of one partition with the columns of `spec` and no rows; never reads `df`."""
     fields = df.select(*_named_by_position(feature_columns(df, spec))).schema.fields
-    # Not an empty range, which has no partition, and a stage no task.
+    # Not an empty range: without a partition the stage would have no task.
     none = df.sparkSession.range(0, 1, 1, 1).where("id < 0")
     return none.select(*(F.lit(None).cast(field.dataType).alias(field.name) for field in fields))
 
 
 def with_a_row(df: DataFrame, spec: FeatureSpec) -> DataFrame:
-    """Return a frame of one partition with the columns of `spec` and one row that has no nulls."""
+    """Return a frame of one partition with the columns of `spec` and one row without nulls."""
     frame = df.select(*_named_by_position(feature_columns(df, spec)))
     for name in frame.columns:
         frame = frame.where(F.col(name).isNotNull())
@@ -148,7 +147,7 @@ def feature_columns(df: DataFrame, spec: FeatureSpec) -> list[Column]:
 
 
 def is_case_sensitive(df: DataFrame) -> bool:
-    """Whether Spark tells names apart that differ in case alone."""
+    """Whether Spark distinguishes names that differ only in case."""
     return str(df.sparkSession.conf.get("spark.sql.caseSensitive", "false")).lower() == "true"
 
 
@@ -168,14 +167,14 @@ def _validation_columns(validation: DataFrame, spec: FeatureSpec) -> list[Column
 
 
 def _named_by_position(columns: list[Column]) -> list[Column]:
-    # The user's names may hold dots or backticks, or differ in nothing but case.
+    # The user's names may hold dots or backticks, or differ only in case.
     return [column.alias(f"c{index}") for index, column in enumerate(columns)]
 
 
 def _named(
     argument: str, given: ColumnNames | None
 ) -> tuple[tuple[InputColumns, ...], tuple[str, ...] | None]:
-    """Return the columns that an argument names, and the model's names for them if it has some."""
+    """Return the columns that an argument names, and the model's names for them, if any."""
     if given is None:
         return (), None
     keys = tuple(given) if isinstance(given, Mapping) else None
@@ -240,7 +239,7 @@ def _weight(df: DataFrame, name: str) -> ColumnSpec:
 
 
 def _one_number(weight: ColumnSpec) -> str:
-    """Return the way from a column of something else to one of numbers."""
+    """Return the advice that turns another column into one of numbers."""
     if weight.binary or len(weight.shape) > 1:
         return "Name a column of numbers"
     value = f"F.col({quoted(weight.name)!r})" + ("[0]" if weight.shape else "")
@@ -248,7 +247,7 @@ def _one_number(weight: ColumnSpec) -> str:
 
 
 def _find(df: DataFrame, name: str, where: str) -> StructField:
-    """Return the one column that `name` means, by Spark's own rule for upper and lower case."""
+    """Return the one column that `name` means, by Spark's rule for case."""
     fields = df.schema.fields
     found = [field for field in fields if field.name.lower() == name.lower()]
     exact = [field for field in found if field.name == name]

@@ -1,6 +1,6 @@
-"""Columns put end to end as one input: a table's numbers as the one matrix that a model takes.
+"""Columns concatenated into one input: a table's numbers as the one matrix that a model takes.
 
-They are stacked on the JVM, so all behind it sees one array column.
+The JVM stacks them, so the rest of the code sees one array column.
 """
 
 from collections.abc import Sequence
@@ -13,25 +13,25 @@ from zoo.orca.driver.frame.columns import column_spec, converted
 from zoo.orca.errors import ColumnError
 from zoo.orca.wire.features import ColumnSpec
 
-#: What a stack becomes: the first of these that one of its columns has.
+#: A stack gets the first of these dtypes that one of its columns has.
 _WIDEST = ("string", "float32", "int64", "int32", "bool")
 
 
 def stack_spec(fields: Sequence[StructField], where: str) -> ColumnSpec:
-    """Return how columns reach a model as one input.
+    """Return the spec of columns that reach a model as one input.
 
     Parameters
     ----------
     fields : sequence of StructField
-        Numbers, booleans, Vectors or arrays of these; or strings alone. The stack has the widest
-        of their dtypes.
+        Numbers, booleans, Vectors or arrays of these; or strings alone. The stack gets their
+        widest dtype.
     where : str
         What the columns are for, for the error.
 
     Raises
     ------
     ColumnError
-        If no model input can take one of them, or not together with the others.
+        If no model input can take one of the columns, or they cannot be stacked.
     """
     specs = [column_spec(field, where) for field in fields]
     for spec in specs:
@@ -66,7 +66,7 @@ def stack_spec(fields: Sequence[StructField], where: str) -> ColumnSpec:
 
 
 def stacked(fields: Sequence[StructField], spec: ColumnSpec) -> Column:
-    """Return the expression that puts columns end to end, in the Arrow type of their stack."""
+    """Return the expression that concatenates columns, in the Arrow type of their stack."""
     pieces: list[Column] = []
     scalars: list[Column] = []
     for field in fields:

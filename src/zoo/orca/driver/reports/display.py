@@ -16,16 +16,16 @@ from zoo.orca.wire.messages.progress import (
 )
 
 with warnings.catch_warnings():
-    # In a notebook without ipywidgets tqdm falls back to a text bar, and warns; the bar is enough.
+    # In a notebook without ipywidgets tqdm warns and shows a text bar, which is enough.
     warnings.simplefilter("ignore")
     from tqdm.auto import tqdm
 
 
 class Display(Protocol):
-    """Shows what workers tell."""
+    """Shows what workers report."""
 
     def show(self, progress: Progress, rank: int = 0) -> None:
-        """Show one thing that this rank tells."""
+        """Show one report of this rank."""
 
     def close(self) -> None:
         """Leave the terminal tidy."""
@@ -49,7 +49,7 @@ class Lines:
     title : str
         What is running.
     name : str
-        The user's label for it, at the head of each line; or nothing.
+        The user's label for it, at the start of each line; or an empty string.
     """
 
     def __init__(self, title: str, name: str = "") -> None:
@@ -58,7 +58,7 @@ class Lines:
         self._phases: set[str] = set()
 
     def show(self, progress: Progress, rank: int = 0) -> None:
-        """Print a line for what is worth one: phases once, epochs, warnings, the workers' log."""
+        """Print a line for each new phase, epoch, warning and line of the workers' log."""
         match progress:
             case Phase(text=text):
                 if text not in self._phases:
@@ -108,7 +108,7 @@ class Bars:
                     _show_text(progress, rank, self._label)
 
     def close(self) -> None:
-        """Remove a bar that did not come to its end."""
+        """Remove an unfinished bar."""
         self._drop_phase()
         if self._bar is not None:
             self._bar.close()

@@ -1,4 +1,4 @@
-"""What went wrong, in one error: the cause among the failures, Spark's own in plain words."""
+"""Turns failures into one error: the cause among the workers', or Spark's in plain words."""
 
 from collections.abc import Callable
 from typing import NoReturn
@@ -22,14 +22,14 @@ from zoo.orca.errors import (
 from zoo.orca.wire.messages.results import Failure
 from zoo.orca.wire.modules import is_own_name
 
-#: What a call leaves behind that did not come to its end.
+#: Added to the error of a call that did not finish.
 _AS_BEFORE = "The estimator is as it was before this call"
 
 
 def raise_failure(failures: list[Failure]) -> NoReturn:
     """Raise the cause among `failures` as an error of `zoo.orca.errors`.
 
-    A worker that lost a peer fails because the peer did, so it is only named when nothing else is.
+    A worker that lost a peer fails because the peer did. It is named only if there is no other.
     """
     causes = [failure for failure in failures if failure.error != "PeerLostError"]
     cause = min(causes or failures, key=lambda failure: failure.rank)
@@ -62,7 +62,7 @@ def _describe(cause: Failure) -> str:
 
 
 def _differing(theirs: dict[str, str]) -> str:
-    """Say which packages are of another version on the worker."""
+    """Say which packages have another version on the worker."""
     told = []
     for name, version in theirs.items():
         own = own_versions(name)
@@ -72,7 +72,7 @@ def _differing(theirs: dict[str, str]) -> str:
 
 
 def translate(error: Exception, workers: int, spark: SparkSession) -> OrcaError:
-    """Return the error that a failed Spark job means to the user; Spark's text is its traceback."""
+    """Return the user's error for a failed Spark job; Spark's text becomes its traceback."""
     failure = read_error(error)
     translated = _TRANSLATIONS[failure.kind](failure, workers, spark)
     translated.traceback = str(error)
@@ -115,7 +115,7 @@ def _package(failure: SparkFailure, workers: int, spark: SparkSession) -> OrcaEr
 
 
 def _function(failure: SparkFailure, workers: int, spark: SparkSession) -> OrcaError:
-    if not failure.detail:  # what raised is Orca's own part of a task, or Spark's
+    if not failure.detail:  # code of Orca or Spark raised in the task
         return _spark(failure, workers, spark)
     return WorkerError(
         f"a Python function of the DataFrame failed: {failure.message}\n{failure.detail}"

@@ -1,4 +1,4 @@
-"""The driver's end of the workers' lines: reports for the display, and addresses."""
+"""The driver's end of the workers' connections: reports for the display, and addresses."""
 
 import contextlib
 import logging
@@ -27,8 +27,8 @@ _logger = logging.getLogger(__name__)
 class ReportListener:
     """Listens for the workers' reports and hands them to a display, in threads.
 
-    On the same line the workers meet. That it cannot listen costs the progress and a second of
-    waiting, never the job.
+    The workers also exchange their addresses here. If it cannot listen, there is no progress and
+    the start takes a second longer, but the job runs.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ class ReportListener:
 
     def __exit__(self, *exc: object) -> None:
         if self._listener is not None:
-            # Closing alone would leave the thread in accept() for ever.
+            # close() alone would leave the thread in accept() for ever.
             with contextlib.suppress(OSError):
                 self._listener.shutdown(socket.SHUT_RDWR)
             self._listener.close()

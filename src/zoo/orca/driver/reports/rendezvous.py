@@ -1,8 +1,8 @@
-"""Where the workers of a stage learn each other's addresses without waiting for Spark's barrier.
+"""Tells the workers of a stage each other's addresses, without waiting for Spark's barrier.
 
-Spark's own rendezvous, `allGather`, looks for its answer once a second. The workers have a line to
-the driver anyway, and are told here as soon as the last of them has come. The driver also decides
-whether they enter the `allGather` beside it: all must, or none (`worker/task/rendezvous.py`).
+Spark's own rendezvous, `allGather`, polls once a second. The workers are connected to the driver
+anyway, and get the addresses here as soon as the last worker arrives. The driver also decides
+whether they enter `allGather`: all must, or none (`worker/task/rendezvous.py`).
 """
 
 import contextlib
@@ -18,7 +18,7 @@ Reply = Callable[[bytes], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Rank:
-    """One rank that has come: its task's number, where it is, and whether it asks to gather."""
+    """One rank that has arrived: its task's number, its address, whether it asks to gather."""
 
     task: int
     address: Address | None
@@ -29,9 +29,9 @@ class _Rank:
 class RendezvousPlace:
     """Collects the addresses of all ranks, then sends them to each.
 
-    A stage that Spark starts again brings the same ranks with new addresses, and those of the two
-    attempts must not mix. Spark numbers the tasks of a barrier stage one after another, at once, so
-    ranks whose numbers have gaps are not of one attempt; and who hangs up is forgotten.
+    If Spark restarts a stage, the same ranks come with new addresses. Those of two attempts must
+    not mix. Spark numbers the tasks of a barrier stage consecutively, all at once, so ranks whose
+    numbers have gaps are not of one attempt. A rank that disconnects is forgotten.
     """
 
     def __init__(self) -> None:
@@ -39,7 +39,7 @@ class RendezvousPlace:
         self._there: dict[int, _Rank] = {}
 
     def join(self, rank: int, present: Present, reply: Reply) -> None:
-        """Note where one rank is; the last one to come sets off the replies.
+        """Note the address of one rank; the last rank triggers the replies.
 
         Parameters
         ----------
@@ -61,9 +61,9 @@ class RendezvousPlace:
             _send(one.reply, Met(gather=gather, addresses=addresses))
 
     def gather(self, reply: Reply) -> None:
-        """Let the rank that can be answered so enter the `allGather`, and all others with it.
+        """Let the rank behind `reply` enter `allGather`, and all others with it.
 
-        Too late once all have come: their answer is on its way, and says what everybody does.
+        No-op once all ranks have arrived: their answer is on its way, the same for all.
         """
         with self._lock:
             mine = [rank for rank, one in self._there.items() if one.reply == reply]
@@ -73,7 +73,7 @@ class RendezvousPlace:
             _send(reply, Met(gather=True))
 
     def leave(self, reply: Reply) -> None:
-        """Forget the rank that could be answered so."""
+        """Forget the rank behind `reply`."""
         with self._lock:
             self._there = {rank: one for rank, one in self._there.items() if one.reply != reply}
 

@@ -1,7 +1,7 @@
-"""What the text of Spark's failures says: pages of a Java stack, or a plan and one line, read.
+"""Reads the text of Spark's failures: pages of a Java stack, or a plan and one line.
 
-Classic Spark and Spark Connect tell of the same failure in different words, and neither puts the
-cause first. Everything here is a function of that text; `failures.py` says it to the user.
+Classic Spark and Spark Connect report the same failure in different words, and neither puts the
+cause first. Everything here is a function of that text; `failures.py` tells the user.
 """
 
 import re
@@ -12,7 +12,7 @@ from pyspark.errors import PySparkException
 
 
 class Kind(Enum):
-    """What kind of failure it is; each has a way out of its own."""
+    """Kinds of failure; each has its own way out."""
 
     SLOTS = auto()
     NO_SUCH_PYTHON = auto()
@@ -36,9 +36,9 @@ class SparkFailure:
     ----------
     kind : Kind
     message : str
-        The sentence, or the name, that tells of the cause.
+        The sentence or name that gives the cause.
     detail : str
-        What belongs below it: where a function of the user's failed, or a column's expression is.
+        Goes below it: where a function of the user failed, or where a column's expression is.
     """
 
     kind: Kind
@@ -46,18 +46,18 @@ class SparkFailure:
     detail: str = ""
 
 
-#: What ends a text's own words: Spark Connect's account of the server's stack.
+#: Ends the message; Spark Connect appends the server's stack after it.
 _SERVER_STACK = "\nJVM stacktrace:"
 _STATE = re.compile(r"\s*SQLSTATE: \w+")
 _EXCEPTION = re.compile(r"^(Caused by: )?\(?(\w+\.)*\w*(Exception|Error|Failed)(:|\)) ?")
 _CONDITION = re.compile(r"\[[A-Z][A-Z0-9_.]+\] ")
 _CALLED_FROM = re.compile(r'^("\w+" was called from)\n(\S.*)$', re.MULTILINE)
 _TRACEBACK = "Traceback (most recent call last):\n"
-#: Where one Python error of a worker ends and the JVM goes on.
+#: Where a worker's Python error ends and the JVM's text goes on.
 _JVM_GOES_ON = re.compile(r"\n( SQLSTATE: |\tat |Caused by: |\t\.\.\. |Driver stacktrace:|$)")
 _FRAME = re.compile(r'^ *File "(?P<path>.*)", line \d+, in .*$')
 _SPARKS_OWN = re.compile(r"[/\\]pyspark(\.zip)?[/\\]|[/\\]zoo[/\\]orca[/\\]|^<frozen ")
-#: Words, and what they mean. The first that is found counts: an interrupted job ends with others.
+#: Words and their kinds. The first match counts: an interrupted job's text has several.
 _WORDS = (
     ("SPARK-24819", Kind.SLOTS),
     ("SparkContext was shut down", Kind.STOPPED),
@@ -70,8 +70,8 @@ _CONNECTION = re.compile(r'status = StatusCode\.\w+\s+details = "(.*)"')
 
 
 def spark_errors() -> tuple[type[Exception], ...]:
-    """Return what a call to Spark raises: its errors, and those of the way to its JVM."""
-    # py4j is only there with classic Spark; Spark Connect has no JVM on this side.
+    """Return what a call to Spark raises: its errors, and those of the connection to its JVM."""
+    # Only classic Spark has py4j; with Spark Connect there is no JVM on this side.
     try:
         from py4j.protocol import Py4JError
     except ImportError:
@@ -99,7 +99,7 @@ def read_failure(text: str) -> SparkFailure:
 
 
 def _of_python(text: str) -> SparkFailure | None:
-    """Return what is wrong with the workers' Python, or what a function raised in it."""
+    """Return what is wrong with the workers' Python, or what a function raised there."""
     if found := re.search(r'Cannot run program "([^"]+)"', text):
         return SparkFailure(kind=Kind.NO_SUCH_PYTHON, message=found[1])
     if found := re.search(r"different version: (\S+) than that in driver: (\d+\.\d+)", text):
@@ -120,7 +120,7 @@ def _of_python(text: str) -> SparkFailure | None:
 
 
 def _frames_and_error(traceback: str) -> tuple[str, str]:
-    """Return the frames of a Python traceback that are the user's, and the exception itself."""
+    """Return the user's frames of a Python traceback, and the exception."""
     kept: list[str] = []
     lines = traceback.splitlines()
     is_users = False
@@ -139,7 +139,7 @@ def _sentence(text: str) -> str:
     lines = [line.strip() for line in text.partition(_SERVER_STACK)[0].splitlines()]
     told = [line for line in lines if line and not line.startswith(("at ", "..."))]
     named = [line for line in told if _CONDITION.search(line)]
-    # Of a barrier task that failed, Spark says so in a sentence and quotes the exception below it.
+    # For a failed barrier task, Spark writes a sentence and quotes the exception below it.
     quoted = [line for line in told if _EXCEPTION.match(line) and _EXCEPTION.sub("", line)]
     best = (named or quoted or [" ".join(told[:3])])[-1]
     best = best.removeprefix("Caused by: ").removeprefix(": ")
@@ -147,6 +147,6 @@ def _sentence(text: str) -> str:
 
 
 def _called_from(text: str) -> str:
-    """Return where in the user's program a column's expression was made, if Spark says so."""
+    """Return where the user's program made a column's expression, if Spark says so."""
     found = _CALLED_FROM.search(text)
     return f"{found[1]} {found[2]}" if found else ""

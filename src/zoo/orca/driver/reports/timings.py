@@ -1,4 +1,4 @@
-"""What `fit(profile=True)` prints: phases of a job and parts of a step, a column per worker."""
+"""What `fit(profile=True)` prints: phases of a job and parts of a step, one column per worker."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ from zoo.orca.wire.messages.results import Timings
 
 
 def describe(timings: Sequence[Timings]) -> str:
-    """Return the workers' timings as a text of two tables.
+    """Return the workers' timings as two tables of text.
 
     Parameters
     ----------

@@ -1,1 +1,1 @@
-"""What a session says of itself, and what the workers need from it."""
+"""What a session says about itself, and what the workers need from it."""

@@ -1,8 +1,7 @@
-"""What a Spark session says of itself and of the cluster behind it.
+"""What a Spark session says about itself and its cluster.
 
-Always of the session that is given, which is that of the DataFrame at hand. Spark's active session
-is one of the thread's: in a thread of the user's own, or within ``foreachBatch``, there is none, or
-another one.
+Every function takes the session of the DataFrame at hand. Spark keeps the active session per
+thread: in the user's own threads, or within ``foreachBatch``, there is none, or another one.
 """
 
 import re
@@ -15,7 +14,7 @@ from zoo.orca.wire.processors import usable_processors
 
 #: Executors of a session that is younger than this may still be registering.
 _REGISTERED_WITHIN_SECONDS = 10.0
-#: They come one soon after the other: after so long without a new one all are there.
+#: After this long without a new executor, all are registered.
 _SETTLED_SECONDS = 1.0
 
 
@@ -35,55 +34,55 @@ def allocates_dynamically(spark: SparkSession) -> bool:
 
 
 def nodes(spark: SparkSession) -> int:
-    """Return the nodes that the session's workers are dealt to: its executors; 1 in local mode.
+    """Return the number of nodes for the session's workers: its executors; 1 in local mode.
 
-    What settings say holds before the last executor has registered. Where they say nothing, those
-    that are there are counted. A Spark Connect server tells its settings alone: without any, 1.
+    Settings count first: they hold before the last executor has registered. Without them the
+    registered executors are counted. A Spark Connect server tells only settings; without them, 1.
     """
     if re.fullmatch(r"local(\[.*\])?", _setting(spark, "spark.master")):
         return 1
     said = int(_setting(spark, "spark.executor.instances") or 0)
     if allocates_dynamically(spark):
-        # The number of the settings is that of the start.
+        # spark.executor.instances is only the number at the start.
         said = int(_setting(spark, "spark.dynamicAllocation.minExecutors") or 0)
         return max(1, said if is_connect(spark) else _executors(spark))
     return said or (1 if is_connect(spark) else max(1, _executors(spark)))
 
 
 def executor_cores(spark: SparkSession) -> int:
-    """Return the cores of one executor where the cluster says so; 0 means all of the host's."""
+    """Return the cores of one executor if the cluster sets them; 0 means all of the host's."""
     return 0 if is_local(spark) else int(_setting(spark, "spark.executor.cores") or 0)
 
 
 def slots(spark: SparkSession, profile: ResourceProfile | None = None) -> int | None:
-    """Return the tasks that can run at once now; None where the session cannot tell."""
+    """Return how many tasks can run at once now; None if the session cannot tell."""
     if is_connect(spark):
         return _slots_of_server(spark)
-    # Public Python API knows only defaultParallelism, which a setting can override.
+    # The public Python API has only defaultParallelism, which a setting can override.
     scala = spark.sparkContext._jsc.sc()
     manager = scala.resourceProfileManager()
     if profile is None:
         return int(scala.maxNumConcurrentTasks(manager.defaultResourceProfile()))
-    # Spark counts the slots of profiles that it knows; it would come to know it with the stage.
+    # Spark counts slots only for profiles that it knows. Otherwise the stage would add this one.
     manager.addResourceProfile(profile._java_resource_profile)
     return int(scala.maxNumConcurrentTasks(profile._java_resource_profile))
 
 
 def threads_per_task(spark: SparkSession) -> int:
-    """Return the processor threads that one of many tasks at the same time may use."""
+    """Return how many processor threads one task may use when all slots are busy."""
     if is_local(spark):
         return max(1, len(usable_processors()) // max(1, slots(spark) or 1))
     return int(_setting(spark, "spark.task.cpus") or 1)
 
 
 def _executors(spark: SparkSession) -> int:
-    """Return the number of executors that are there, without the driver.
+    """Return the number of registered executors, without the driver.
 
-    Of a session that has only just started, those that are still coming are waited for: it would
-    be chance how many of them are there first.
+    In a session that has just started, it waits for executors that are still coming: their number
+    would otherwise be up to chance.
     """
     context = spark.sparkContext
-    # Public Python API lists the driver among them, and does not say which it is.
+    # The public Python API lists the driver among them, and does not say which it is.
     scala = context._jsc.sc()
     all_by = int(context.startTime) / 1000 + _REGISTERED_WITHIN_SECONDS
     found, since = -1, 0.0
@@ -92,16 +91,16 @@ def _executors(spark: SparkSession) -> int:
         if found != before:
             since = time.time()
         settled = found > 0 and time.time() >= since + _SETTLED_SECONDS
-        # Where they come and go, none need be coming.
+        # With dynamic allocation, no executor need be coming.
         if settled or time.time() >= all_by or allocates_dynamically(spark):
             return found
         time.sleep(0.1)
 
 
 def _slots_of_server(spark: SparkSession) -> int | None:
-    """Return the slots of a Spark Connect server as far as its settings tell.
+    """Return the slots of a Spark Connect server, if its settings tell.
 
-    Spark's own check, with which the server answers in the end, takes ten minutes.
+    Spark's own check on the server takes ten minutes.
     """
     cpus = int(_setting(spark, "spark.task.cpus") or 1)
     master = _setting(spark, "spark.master")
@@ -115,5 +114,5 @@ def _slots_of_server(spark: SparkSession) -> int | None:
 
 
 def _setting(spark: SparkSession, key: str) -> str:
-    """Return a setting of the session; nothing if it has none."""
+    """Return a setting of the session; an empty string if it is not set."""
     return spark.conf.get(key, "") or ""

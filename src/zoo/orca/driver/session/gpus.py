@@ -1,4 +1,4 @@
-"""What a stage asks Spark for when its workers want GPUs, and whether the cluster can give it.
+"""What a stage requests from Spark if its workers want GPUs, and whether the cluster has it.
 
 ========================================  ==========================================
 local mode                                nothing: Spark schedules no GPUs there, and
@@ -10,8 +10,8 @@ standalone, YARN, Kubernetes              a resource profile for the tasks of th
 anything else, dynamic allocation         refused: the setting above is needed
 ========================================  ==========================================
 
-Executors must have the GPUs from their start. Spark could start others for a profile only with
-dynamic allocation, with which it runs no barrier stage.
+Executors must have the GPUs from their start. Spark starts new executors for a profile only with
+dynamic allocation, and then it runs no barrier stage.
 """
 
 import re
@@ -25,20 +25,20 @@ from zoo.orca.errors import DeviceError
 
 _EXECUTOR = "spark.executor.resource.gpu.amount"
 _TASK = "spark.task.resource.gpu.amount"
-#: Masters on which Spark accepts profiles of task resources alone.
+#: Masters on which Spark accepts profiles of only task resources.
 _PROFILES = ("spark://", "yarn", "k8s://", "local-cluster")
 
 
 def gpu_profile(spark: SparkSession, gpus: int) -> ResourceProfile | None:
-    """Return the profile for ``mapInArrow(..., profile=)`` that gives each task so many GPUs.
+    """Return the profile for ``mapInArrow(..., profile=)`` that gives each task `gpus` GPUs.
 
-    None where the tasks need none: no GPU is asked for, the session's settings give them to every
-    task, or Spark does not schedule GPUs in this mode (then a warning says so).
+    None if the tasks need no profile: `gpus` is 0, the session's settings give every task its GPUs,
+    or Spark does not schedule GPUs in this mode (a warning says so).
 
     Raises
     ------
     DeviceError
-        If the executors have no such GPUs, or Spark cannot schedule them here; names the setting.
+        If the executors have too few GPUs, or Spark cannot schedule them here; names the setting.
     """
     if not gpus:
         return None
@@ -59,7 +59,7 @@ def gpu_profile(spark: SparkSession, gpus: int) -> ResourceProfile | None:
 
 
 def schedules_no_gpus(spark: SparkSession) -> bool:
-    """Whether the session's tasks run in the driver's own process, where Spark schedules none."""
+    """Whether the session's tasks run in the driver's process, where Spark schedules no GPUs."""
     return re.fullmatch(r"local(\[.*\])?", _master(spark)) is not None
 
 
@@ -69,7 +69,7 @@ def _build(gpus: int, cpus: int) -> ResourceProfile:
 
 
 def _check_profiles(spark: SparkSession, gpus: int) -> None:
-    """Refuse where Spark would refuse the profile, with the setting that does without."""
+    """Raise if Spark would refuse the profile; name the setting that needs none."""
     dynamic = (spark.conf.get("spark.dynamicAllocation.enabled", "false") or "") == "true"
     if _master(spark).startswith(_PROFILES) and not dynamic:
         return
@@ -82,19 +82,19 @@ def _check_profiles(spark: SparkSession, gpus: int) -> None:
 
 
 def _cpus(spark: SparkSession, gpus: int, executor_gpus: int) -> int:
-    """Return a worker's share of an executor's cores, so that cores and GPUs run out together."""
+    """Return a worker's share of an executor's cores: cores and GPUs must run out together."""
     cores = int(spark.conf.get("spark.executor.cores", "0") or 0)
     least = int(spark.conf.get("spark.task.cpus", "1") or 1)
     return max(least, cores // max(1, executor_gpus // gpus))
 
 
 def _number(spark: SparkSession, key: str) -> float:
-    """Return a setting of GPUs; a task's may be a fraction."""
+    """Return a number of GPUs from the settings; a task's may be a fraction."""
     return float(spark.conf.get(key, "0") or 0)
 
 
 def _master(spark: SparkSession) -> str:
-    # A Connect server tells its master as any other setting of its own.
+    # A Connect server tells its master like any other setting.
     master = spark.conf.get("spark.master", "") or ""
     return master if master or not is_connect(spark) else "spark-connect"
 

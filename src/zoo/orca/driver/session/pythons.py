@@ -1,8 +1,8 @@
-"""The workers' Python: which one it is, what it lacks, and how another one is named.
+"""The workers' Python: which one it is, what it lacks, and how to choose another.
 
-Spark starts the Python that ``PYSPARK_PYTHON`` names, else whatever ``python3`` is first on the
-executors' PATH: with a virtual environment that is not activated, one without pyarrow. On this
-machine nobody needs that: workers run this program's own Python, unless the user chose another.
+Spark starts the Python that ``PYSPARK_PYTHON`` names, else the first ``python3`` on the executors'
+PATH. If a virtual environment is not activated, that one lacks pyarrow. On this machine workers
+therefore run this program's own Python, unless the user chose another.
 """
 
 import contextlib
@@ -27,11 +27,11 @@ from zoo.orca.errors import ContextError, MissingPackageError, OrcaError
 from zoo.orca.wire.job import FULL_TRACEBACK
 from zoo.orca.wire.paths import LAST_PATHS, own_paths
 
-#: What pyspark takes where nobody chose.
+#: What pyspark takes if no Python was chosen.
 _NO_CHOICE = "python3"
-#: What a task imports before it can say anything itself; all else it reports.
+#: What a task imports before it can report anything; it reports all else that is missing.
 _NEEDED = ("numpy", "pyarrow")
-#: Runs on any Python there is, and prints what is to be known about it.
+#: Runs on any Python and describes it.
 _QUESTION = f"""
 import json, sys
 told = {{"executable": sys.executable, "version": "%d.%d.%d" % sys.version_info[:3],
@@ -44,7 +44,7 @@ except ImportError:
 answer = json.dumps(told)
 """
 _QUESTION_SECONDS = 30
-#: A session's attribute changes while a function is wrapped for the workers.
+#: Held while a session's attribute is changed to wrap a function for the workers.
 _wrapping = threading.Lock()
 
 
@@ -56,9 +56,9 @@ class Python:
     ----------
     executable, version, prefix : str
     lacks : tuple of str
-        Packages that every task needs and that are not there.
+        Packages that every task needs and that are missing.
     host : str
-        The machine, where it is not this one.
+        The machine, if it is not this one.
     """
 
     executable: str
@@ -74,11 +74,11 @@ class Python:
 
 @contextlib.contextmanager
 def workers_python(spark: SparkSession) -> Iterator[None]:
-    """Give functions that are wrapped for the workers inside this program's own Python.
+    """Give functions that are wrapped in the block this program's own Python.
 
-    Only where workers run on this machine and nobody chose another. pyspark reads the session's
-    ``pythonExec`` whenever it wraps a function, and the session may be the user's: other functions
-    of theirs keep the Python they had.
+    This applies only if workers run on this machine and no other Python was chosen. pyspark reads
+    the session's ``pythonExec`` when it wraps a function. The old value is restored, because the
+    session may be the user's, whose other functions keep their Python.
     """
     if not is_local(spark) or not sys.executable:
         yield
@@ -95,7 +95,7 @@ def workers_python(spark: SparkSession) -> Iterator[None]:
 
 
 def is_own_python(spark: SparkSession) -> bool:
-    """Whether workers certainly run this program's own Python, with all that it has installed."""
+    """Whether workers certainly run this program's own Python, with the same packages."""
     if not is_local(spark):
         return False
     chosen = spark.sparkContext.pythonExec
@@ -106,12 +106,12 @@ def is_own_python(spark: SparkSession) -> bool:
 
 
 def check_python(spark: SparkSession) -> None:
-    """Refuse the Python that the user chose for the workers of this machine, if it cannot serve.
+    """Refuse an unfit Python that the user chose for the workers of this machine.
 
     Raises
     ------
     ContextError
-        If it does not run, or is of another version.
+        If it does not run, or has another version.
     MissingPackageError
         If it lacks what every task needs.
     """
@@ -127,7 +127,7 @@ def check_python(spark: SparkSession) -> None:
 
 
 def cannot_start(spark: SparkSession, executable: str, why: str = "") -> OrcaError:
-    """Return the error for a Python that does not come up on the workers."""
+    """Return the error for a Python that does not start on the workers."""
     named = f", {executable}," if executable else ""
     reason = f": {why}" if why else ""
     return ContextError(f"the workers' Python{named} cannot be started{reason}\n{_way_out(spark)}")
@@ -142,7 +142,7 @@ def other_version(spark: SparkSession, found: Python | str) -> OrcaError:
 
 
 def lacks_packages(spark: SparkSession, found: Python | None, packages: Sequence[str]) -> OrcaError:
-    """Return the error for a Python in which packages are missing."""
+    """Return the error for a Python that lacks packages."""
     return MissingPackageError(
         f"the workers' Python{_named(found)} has no {' and no '.join(packages)}\n"
         f"{_way_out(spark)}{_or_install(found, packages)}"
@@ -150,7 +150,7 @@ def lacks_packages(spark: SparkSession, found: Python | None, packages: Sequence
 
 
 def unfit_package(spark: SparkSession, found: Python | None, why: str) -> OrcaError:
-    """Return the error for a Python in which Spark finds no package that it can use."""
+    """Return the error for a Python whose packages Spark cannot use."""
     return MissingPackageError(f"the workers' Python{_named(found)}: {why}\n{_way_out(spark)}")
 
 
@@ -164,13 +164,13 @@ def _or_install(found: Python | None, packages: Sequence[str]) -> str:
 
 
 def ask_worker(spark: SparkSession) -> Python | None:
-    """Return the Python of one worker, as it says itself; None if it cannot even say that.
+    """Return the Python of one worker, as the worker describes it; None if it cannot.
 
-    A job of its own, for when another has failed.
+    This runs a separate job, after another one has failed.
     """
 
     def tell(question: str) -> str:
-        # Travels by value, as all it names is built in: this package may be what is missing there.
+        # Travels by value and uses only built-ins: the worker may lack this package.
         import os
 
         known: dict[str, str] = {}
@@ -182,28 +182,28 @@ def ask_worker(spark: SparkSession) -> Python | None:
         with workers_python(spark):
             frame = spark.range(0, 1, 1, 1).select(function(F.lit(_QUESTION)).alias("told"))
         told = frame.collect()[0]["told"]
-    except spark_errors():  # the failure that is asked about says more
+    except spark_errors():  # the first job's failure says more
         return None
     return _read(told)
 
 
 def own_versions(package: str) -> set[str]:
-    """Return the versions in which a package is installed here; it is not imported for that."""
+    """Return the versions of a package that are installed here, without importing it."""
     if package == "python":
         return {_own_version()}
     found = set()
     for build in ("", "-cpu", "-gpu", "-macos", "-client", "-connect"):
         with contextlib.suppress(PackageNotFoundError):
-            # Behind the plus is what a build is for, such as cpu.
+            # After the plus comes the build, such as cpu.
             found.add(version(f"{package}{build}").partition("+")[0])
     return found
 
 
 def child_environment(spark: SparkSession) -> dict[str, str]:
-    """Return what every job's children are told in their environment.
+    """Return the environment variables for every job's children.
 
-    On this machine they find the modules that this program finds; and how much of a traceback the
-    user wants to see.
+    They say how much of a traceback the user wants to see. On this machine they also let children
+    find the modules that this program finds.
     """
     environment = {FULL_TRACEBACK: "1"} if full_traceback(spark) else {}
     if is_local(spark) or is_local_server(spark):
@@ -212,7 +212,7 @@ def child_environment(spark: SparkSession) -> dict[str, str]:
 
 
 def is_local_server(spark: SparkSession) -> bool:
-    """Whether the session's Spark Connect server was started by this program, on this machine."""
+    """Whether this program started the session's Spark Connect server, on this machine."""
     return is_connect(spark) and "SPARK_LOCAL_REMOTE" in os.environ
 
 
@@ -231,7 +231,7 @@ def _way_out(spark: SparkSession) -> str:
 
 @functools.cache
 def _ask(executable: str) -> Python | None:
-    """Return what a Python of this machine says of itself; None if it does not run."""
+    """Return how a Python of this machine describes itself; None if it does not run."""
     found = shutil.which(executable)
     if found is None:
         return None

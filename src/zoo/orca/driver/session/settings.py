@@ -1,6 +1,6 @@
 """Orca's own settings in the Spark session: ``spark.orca.*``, each with its default.
 
-Beside them those of Spark's that say how much fits where.
+Spark's settings of sizes are read here, too.
 """
 
 import re
@@ -14,22 +14,22 @@ _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 
 
 def heartbeat_seconds(spark: SparkSession) -> float:
-    """Return ``spark.orca.heartbeat.timeout``: seconds of silence that mean a frozen worker."""
+    """Return ``spark.orca.heartbeat.timeout``: seconds until a silent worker counts as frozen."""
     return _seconds(spark, "spark.orca.heartbeat.timeout", 60.0)
 
 
 def connect_seconds(spark: SparkSession) -> float:
-    """Return ``spark.orca.connect.timeout``: seconds in which all workers must have met."""
+    """Return ``spark.orca.connect.timeout``: seconds within which all workers must connect."""
     return _seconds(spark, "spark.orca.connect.timeout", 60.0)
 
 
 def full_traceback(spark: SparkSession) -> bool:
-    """Return ``spark.orca.full.traceback``: whether errors tell of Orca's and Spark's own parts."""
+    """Return ``spark.orca.full.traceback``: whether errors show frames of Orca and Spark, too."""
     return _flag(spark, "spark.orca.full.traceback", False)
 
 
 def _seconds(spark: SparkSession, key: str, default: float) -> float:
-    """Return a time, as a bare number of seconds or as Spark writes one: 90s, 2m."""
+    """Return the seconds of a time: a bare number, or as Spark writes one, such as 90s or 2m."""
     given = spark.conf.get(key, "") or str(default)
     found = re.fullmatch(r"(\d+(?:\.\d+)?) ?(ms|s|m|min|h)?", given.strip().lower())
     if found is None or not float(found[1]):
@@ -50,12 +50,12 @@ def _flag(spark: SparkSession, key: str, default: bool) -> bool:
 def data_memory(spark: SparkSession) -> int:
     """Return ``spark.orca.data.memory``: bytes of rows that a worker may hold in memory.
 
-    By default a quarter of an executor's memory; in local mode the driver is the executor.
+    The default is a quarter of an executor's memory; in local mode the driver is the executor.
 
     Raises
     ------
     InvalidInputError
-        If it is not a size that Spark would read as one.
+        If it is not a size by Spark's rules.
     """
     key = "spark.orca.data.memory"
     if given := spark.conf.get(key, ""):
@@ -65,13 +65,13 @@ def data_memory(spark: SparkSession) -> int:
 
 
 def max_result_bytes(spark: SparkSession) -> int:
-    """Return what Spark lets a job's results weigh, 0 for no limit."""
+    """Return Spark's limit on the bytes of a job's results; 0 for no limit."""
     key = "spark.driver.maxResultSize"
     return read_bytes_setting(key, spark.conf.get(key, "1g") or "1g")
 
 
 def read_bytes_setting(key: str, text: str, unit: str = "") -> int:
-    """Return the bytes that a setting's text means to Spark; `unit` is that of a bare number.
+    """Return the bytes that a setting's text means to Spark; `unit` is a bare number's unit.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Sends this package to executors that do not have it: they need the framework and nothing else."""
+"""Sends this package to executors that lack it: they need only the framework."""
 
 import hashlib
 import shutil
@@ -18,29 +18,29 @@ import zoo.orca
 from zoo.orca.driver.session.cluster import is_connect
 from zoo.orca.driver.session.pythons import is_own_python
 
-#: Who has the package. In classic Spark a context has it for all its sessions, and refuses it from
-#: a second one; within ``foreachBatch`` every batch has a session of its own.
+#: Owners that have the package. In classic Spark a context has it for all its sessions, and refuses
+#: it from a second one. Within ``foreachBatch`` every batch has its own session.
 _shipped: "WeakSet[SparkSession | SparkContext]" = WeakSet()
 _shipping = threading.Lock()
 
 
 def ship_package(spark: SparkSession) -> None:
-    """Make `zoo.orca` importable on the executors of `spark`, once a context or Connect session."""
+    """Make `zoo.orca` importable on the executors, once per context or Connect session."""
     if is_own_python(spark) or not Path(zoo.orca.__file__).is_file():
-        return  # there already; the last case is a package that itself runs from a shipped zip
+        return  # there already; in the last case the package itself runs from a shipped zip
     owner = spark if is_connect(spark) else spark.sparkContext
-    # Whoever comes second goes on when the package is there, not before.
+    # A second thread must not go on before the package is there.
     with _shipping:
         if owner not in _shipped:
             directory = tempfile.mkdtemp(prefix="orca-ship-")
-            # Spark's file server reads it from there as long as the owner lives.
+            # Spark's file server reads the zip as long as the owner lives.
             weakref.finalize(owner, shutil.rmtree, directory, ignore_errors=True)
             spark.addArtifacts(str(build_zip(Path(directory))), pyfile=True)
             _shipped.add(owner)
 
 
 def way_to_ship(module: str) -> str:
-    """Say how a module of the user's gets to the workers."""
+    """Say how to send a module of the user to the workers."""
     path = getattr(sys.modules.get(module), "__file__", None) or f"{module}.py"
     if Path(path).name == "__init__.py":
         path = f"{module}.zip"
@@ -48,9 +48,9 @@ def way_to_ship(module: str) -> str:
 
 
 def build_zip(directory: Path) -> Path:
-    """Return a zip of `zoo` and of `cloudpickle`, which unpickles the creators, in `directory`.
+    """Write a zip of `zoo` and `cloudpickle`, which unpickles the creators; return its path.
 
-    The name carries a hash of the content, so that two versions in one cluster do not mix.
+    The name has a hash of the content, so that two versions in one cluster do not mix.
     """
     roots = [Path(zoo.orca.__file__).parents[1], Path(cloudpickle.__file__).parent]
     files = [

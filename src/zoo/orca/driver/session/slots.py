@@ -1,7 +1,7 @@
-"""Whether all workers can run at the same time, asked before a stage that would wait for ever.
+"""Checks that all workers can run at the same time, before a stage that would wait for ever.
 
-A barrier stage needs all its tasks at once. Spark checks that too, but for ten minutes and in a
-log line; here the answer comes within seconds and names the numbers.
+A barrier stage needs all its tasks at once. Spark checks that too, but takes ten minutes and writes
+a log line. This check answers within seconds and names the numbers.
 """
 
 import time
@@ -17,14 +17,14 @@ _PATIENCE_SECONDS = 10.0
 
 
 def check_slots(spark: SparkSession, workers: int, profile: ResourceProfile | None = None) -> None:
-    """Return if `workers` tasks, of `profile` if it is given, can run at the same time.
+    """Check that `workers` tasks can run at the same time, with `profile` if it is given.
 
     Raises
     ------
     SlotsError
-        If they cannot, after a wait of some seconds for executors that are still starting.
+        If they cannot, after some seconds of waiting for executors that are still starting.
     """
-    # What settings say does not change, and local mode has its slots from the start.
+    # Settings do not change, and local mode has its slots from the start.
     certain = is_local(spark) or is_connect(spark)
     deadline = time.monotonic() + (0 if certain else _PATIENCE_SECONDS)
     while (found := slots(spark, profile)) is not None and found < workers:
@@ -51,7 +51,7 @@ def _describe(
 
 
 def _gpus(spark: SparkSession, profile: ResourceProfile | None) -> str:
-    """Return what workers need beside a slot, for the error."""
+    """Return the error's text about GPUs."""
     if profile is None:
         return ""
     wanted = {name: f"{one.amount:g}" for name, one in profile.taskResources.items()}

@@ -1,4 +1,4 @@
-"""Which backend Keras 3 is set to, found out without importing it."""
+"""Finds the backend that Keras 3 is set to, without importing it."""
 
 import json
 import os
@@ -10,15 +10,15 @@ BACKENDS = ("jax", "tensorflow", "torch")
 
 
 def checked_backend(given: str | None) -> str:
-    """Return the backend to use: the one given, or the one Keras itself would choose here.
+    """Return the backend to use: the one given, or the one that Keras would choose here.
 
-    Keras looks into the environment variable KERAS_BACKEND, then into ``keras.json`` in
-    ``KERAS_HOME`` or ``~/.keras``, and takes TensorFlow where neither says anything.
+    Keras reads the environment variable KERAS_BACKEND, then ``keras.json`` in ``KERAS_HOME`` or
+    ``~/.keras``. If neither names one, it takes TensorFlow.
 
     Raises
     ------
     InvalidInputError
-        If it is none that trains.
+        If the backend cannot train.
     """
     configured, where = _configured()
     chosen, source = (configured, where) if given is None else (given, "keras_backend")

@@ -41,7 +41,7 @@ class Estimator(KerasEstimator):
     ) -> Self:
         """Return an estimator for the model that `model_creator` returns.
 
-        All other parameters, and what is raised, are as in `zoo.orca.learn.tf2`.
+        All other parameters and errors are as in `zoo.orca.learn.tf2`.
 
         Parameters
         ----------
@@ -49,8 +49,8 @@ class Estimator(KerasEstimator):
             Whether each worker keeps to its own cores. By default on JAX alone, which otherwise
             starts as many threads in each worker as there are cores.
         keras_backend : str, optional
-            "jax", "tensorflow" or "torch"; by default the one Keras itself is set to on the
-            driver, by KERAS_BACKEND or ``~/.keras/keras.json``. Workers need no other framework.
+            "jax", "tensorflow" or "torch"; by default the one that Keras is set to on the driver,
+            by KERAS_BACKEND or ``~/.keras/keras.json``. Workers need no other framework.
         """
         chosen = checked_backend(keras_backend)
         return cls._make(

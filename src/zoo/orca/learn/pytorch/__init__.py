@@ -11,9 +11,9 @@ __all__ = ["Estimator", "TrainingOperator"]
 
 
 def __getattr__(name: str) -> Any:
-    """Return `TrainingOperator`, which lies where workers find it without anything of the driver's.
+    """Return `TrainingOperator` from a module that workers import without any driver code.
 
-    A user's class refers to its base by where that lies.
+    A pickled subclass names its base by this module.
     """
     if name == "TrainingOperator":
         from zoo.orca.frameworks.torch.training.operator import TrainingOperator

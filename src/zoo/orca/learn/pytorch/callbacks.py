@@ -23,7 +23,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Return a class from where workers find it without anything of the driver's."""
+    """Return a class from a module that workers import without any driver code."""
     if name in __all__:
         from zoo.orca.frameworks.torch.training import callbacks as torch_callbacks
 

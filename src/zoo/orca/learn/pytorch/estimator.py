@@ -16,7 +16,7 @@ from zoo.orca.learn.pytorch.saving import TorchFiles
 from zoo.orca.learn.pytorch.stats import EpochStats, by_worker
 from zoo.orca.wire.torch_options import TorchOptions
 
-#: What PyTorch takes of columns.
+#: What PyTorch accepts as columns.
 _NUMBERS: dict[str, Any] = {"numbers_only": "PyTorch", "weights_by_output": False}
 
 
@@ -57,16 +57,16 @@ class Estimator(TorchFiles):
             A function ``model(config)`` that runs on every worker and returns a module; a class of
             one; or a module, which goes to the workers as it is now.
         optimizer : callable, class or torch.optim.Optimizer, optional
-            A function ``optimizer(model, config)``; a class, which gets the model's parameters
-            (and ``config["lr"]`` where there is one); or an optimizer over the parameters of the
-            module that `model` is, which is made anew over each worker's. Needed for `fit`.
+            A function ``optimizer(model, config)``; a class, which gets the model's parameters (and
+            ``config["lr"]`` if there is one); or an optimizer over the parameters of `model`, if
+            that is a module. Each worker makes it anew for its parameters. Needed for `fit`.
         loss : callable, class or torch.nn.Module, optional
             A loss of ``torch.nn``, as object or class; a function of output and target; or a
             function ``loss(config)`` that returns one of these.
         metrics : object, optional
-            Of `zoo.orca.learn.metrics` or torchmetrics, or functions ``metric(output, target)``:
-            one, a list, a dict by name, or a function of `config` that returns one of these. They
-            are computed by `evaluate`, in validation, and of the steps of training.
+            Metrics of `zoo.orca.learn.metrics` or torchmetrics, or functions
+            ``metric(output, target)``: one, a list, a dict by name, or a function of `config` that
+            returns one of these. `evaluate`, validation and training steps compute them.
         scheduler_creator : callable, optional
             ``scheduler_creator(optimizer, config)`` returns a learning-rate schedule.
         training_operator_cls : class, optional
@@ -74,15 +74,15 @@ class Estimator(TorchFiles):
         initialization_hook : callable, optional
             Called on every worker before the model is made.
         config : dict, optional
-            What the creators are called with. `batch_size` belongs to `fit`, not here.
+            The argument for the creators. `batch_size` belongs to `fit`, not here.
         scheduler_step_freq : "batch" or "epoch", optional
             When the schedule takes a step: after each update, or after each epoch. By default
-            as suits it: `OneCycleLR`, `CyclicLR` and the schedules of transformers after each
-            update, others after each epoch; the first `fit` says which. `ReduceLROnPlateau` takes
-            one after each epoch in any case, by ``val_loss``, or by the loss where there is none.
+            `OneCycleLR`, `CyclicLR` and the schedules of transformers step after each update,
+            others after each epoch; the first `fit` says which. `ReduceLROnPlateau` always steps
+            after each epoch, by ``val_loss``, or by the loss if there is none.
         use_tqdm : bool
-            Accepted as in Orca, without effect: `fit` shows Orca's own progress, a bar of tqdm on a
-            terminal and in a notebook, lines elsewhere; ``fit(verbose=0)`` shows none.
+            Accepted as in Orca, without effect. `fit` shows a tqdm bar on a terminal and in a
+            notebook, lines elsewhere, and nothing with ``fit(verbose=0)``.
         workers_per_node : int
             Workers on each node of the cluster.
         num_workers : int, optional
@@ -90,18 +90,18 @@ class Estimator(TorchFiles):
         model_dir : str, optional
             A directory that driver and workers reach, for checkpoints.
         backend : str
-            "bigdl", "horovod", "torch_distributed", "spark" or "ray"; all mean the one engine.
+            "bigdl", "horovod", "torch_distributed", "spark" or "ray"; all mean the same engine.
         sync_stats : bool
-            Accepted as in Orca, without effect: results are those of all workers in any case.
+            Accepted as in Orca, without effect: results always cover all workers.
         log_level : int
-            Accepted as in Orca, without effect: warnings are all that Orca logs, under the name
-            ``zoo``, whose level ``logging`` sets.
+            Accepted as in Orca, without effect: Orca logs only warnings, under the name ``zoo``.
+            Set its level with ``logging``.
         log_to_driver : bool
-            Whether lines that workers print are shown.
+            Whether to show lines that workers print.
         cpu_binding : bool
             Whether each worker keeps to its own cores.
         seed : int
-            Fixes where rows are placed, their order, the initial weights and dropout.
+            Fixes the placement and order of rows, the initial weights and dropout.
         num_gpus_per_worker : int
             GPUs that each worker, and each task of `predict`, has to itself.
         sync_batch_norm : bool
@@ -111,7 +111,7 @@ class Estimator(TorchFiles):
         Raises
         ------
         CreatorError
-            If a part cannot be sent to the workers; names the object in the way.
+            If a part cannot be sent to the workers; names the object at fault.
         InvalidInputError
             If an argument cannot be used.
         """
@@ -165,14 +165,14 @@ class Estimator(TorchFiles):
         training_metrics: bool | None = None,
         name: str | None = None,
     ) -> Any:
-        """Train the model; a second `fit` goes on where the first ended.
+        """Train the model; a second `fit` continues where the first ended.
 
         Parameters
         ----------
         data : DataFrame
             The rows to train on.
         epochs : int
-            Epochs to train; not looked at with `max_steps`.
+            Epochs to train; ignored with `max_steps`.
         batch_size : int
             Rows of one step over all workers together.
         profile : bool
@@ -181,33 +181,33 @@ class Estimator(TorchFiles):
             False returns, for each epoch, a list of each worker's own ``train_loss`` and
             ``num_samples``, instead of the results over all workers.
         info : dict, optional
-            Handed to the operator's hooks.
+            Passed to the operator's hooks.
         feature_cols : list of str, str or dict
             The model's inputs in order, ``model(*features)``; or ``{"keyword": "column"}``.
-            Scalars are of shape (batch,).
+            Scalars have shape (batch,).
         label_cols : list of str, str or dict
             The target; several are a tuple, or a dict by name. Whole numbers of the output's shape
-            are cast to its type, others become int64; so do floats that number classes for
-            `CrossEntropyLoss` or `NLLLoss`.
+            are cast to its type, others become int64. Floats that are class numbers for
+            `CrossEntropyLoss` or `NLLLoss` become int64, too.
         validation_data : DataFrame, optional
             Has the same feature and label columns as `data`.
         callbacks : list, optional
-            Of `zoo.orca.learn.pytorch.callbacks`.
+            Callbacks of `zoo.orca.learn.pytorch.callbacks`.
         max_steps : int, optional
-            Steps to train, in as many epochs as they take; the last one may be cut short.
+            Steps to train, in as many epochs as needed; the last epoch may be cut short.
         steps_per_epoch : int, optional
             Global batches an epoch; by default one exact pass: every row once.
         validation_steps : int, optional
             Global batches of each validation; by default one exact pass.
         sample_weight_col : str, optional
             A column of weights, one number a row. The loss is the mean over rows of weight times
-            loss: weights do not change what it is divided by.
+            loss: weights do not change the divisor.
         gradient_accumulation : int
-            Batches for each update, which then is that of a batch so many times as large. An
-            operator or a `MainCallback` that runs the steps decides itself when its optimizer takes
-            one: with those only 1 is accepted.
+            Batches for each update, which equals the update of one large batch. Only 1 is accepted
+            with an operator or a `MainCallback` that runs the steps: it decides itself when its
+            optimizer steps.
         clip_grad_norm : float, optional
-            The most that the norm of the global gradient may be.
+            The largest norm of the global gradient.
         precision : "fp32" or "bf16"
             "bf16" runs the forward pass under autocast; weights and gradients stay float32.
         compile : bool
@@ -218,25 +218,25 @@ class Estimator(TorchFiles):
             Place the rows on the workers at random, even if `data` already has a partition for
             each worker.
         training_metrics : bool, optional
-            Whether the estimator's metrics are computed of the steps' own outputs, too, while
+            Whether to compute the estimator's metrics on the training steps' outputs, too, while
             weights change, as Keras does: ``train_Accuracy`` beside ``train_val_Accuracy``. By
-            default those that do not keep every row are.
+            default this includes the metrics that do not keep every row.
         name : str, optional
-            A label for the lines that are shown, the bar and the stage in Spark's pages: it tells
-            apart what runs at the same time.
+            A label for the lines, the bar and the stage in Spark's UI. It tells concurrent calls
+            apart.
 
         Returns
         -------
         EpochStats
-            A dict of the last epoch's values with `train_` names, with `.history` of all; a whole
-            number as key gives an epoch's dict.
+            A dict of the last epoch's values with `train_` names, and `.history` of all epochs; a
+            whole number as key gives an epoch's dict.
 
         Raises
         ------
         ColumnError
             If a column is missing or cannot be an input; before anything starts.
         DataError
-            If rows hold nulls or ragged arrays, there are none, or a label is none of the classes.
+            If there are no rows, rows hold nulls or ragged arrays, or a label is not a class.
         WorkerError
             If something goes wrong on a worker; has its rank, host, traceback and log.
         """
@@ -260,7 +260,7 @@ class Estimator(TorchFiles):
             frame,
             read_spec(frame, feature_cols, label_cols, sample_weight_col, **_NUMBERS),
             validation_data,
-            # No more than that many, whatever an epoch's steps are: only the workers know.
+            # max_steps is an upper bound: only the workers know the steps of an epoch.
             epochs=max_steps or epochs,
             initial_epoch=first,
             batch_size=batch_size,
@@ -304,7 +304,7 @@ class Estimator(TorchFiles):
         profile : bool
             Accepted as in Orca; only `fit` has a profile.
         info : dict, optional
-            Handed to the operator's `validate`.
+            Passed to the operator's `validate`.
         feature_cols, label_cols : list of str, str or dict
             As in `fit`.
         sample_weight_col : str, optional
@@ -354,8 +354,8 @@ class Estimator(TorchFiles):
         ----------
         data : DataFrame
         batch_size : int, optional
-            The most rows the model sees at once, where memory asks for a bound; by default Orca
-            chooses. Results do not depend on it.
+            The most rows the model sees at once, to limit memory; by default Orca chooses. Results
+            do not depend on it.
         feature_cols : list of str, str or dict
             As in `fit`.
         profile : bool
@@ -368,7 +368,7 @@ class Estimator(TorchFiles):
         -------
         DataFrame
             All columns of `data`, and each row's slice of each output: float for an output of
-            shape (batch,), a Vector for (batch, n), nested arrays of float above.
+            shape (batch,), a Vector for (batch, n), nested arrays of float for more axes.
         """
         frame = checked_frame(data, "data")
         positive("batch_size", batch_size, optional=True)
@@ -377,5 +377,5 @@ class Estimator(TorchFiles):
         return self._predict(frame, spec, batch_size, output_cols)
 
     def shutdown(self, force: bool = False) -> None:
-        """Let go of what is held on the cluster; saving, loading and predicting still work."""
+        """Release what is held on the cluster; saving, loading and predicting still work."""
         super().shutdown()

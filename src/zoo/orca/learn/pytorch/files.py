@@ -1,7 +1,7 @@
 """Models and state_dicts in PyTorch's own form, on the driver.
 
-PyTorch is imported when one of these is called, and not before: saving a state, training and
-predicting need none on the driver.
+Only a call to one of these imports PyTorch: saving a state, training and predicting need none on
+the driver.
 """
 
 from types import ModuleType

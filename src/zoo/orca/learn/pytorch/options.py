@@ -1,4 +1,4 @@
-"""The options of `fit` that PyTorch's steps alone know, checked."""
+"""The options of `fit` that only PyTorch has, checked."""
 
 import math
 from collections.abc import Mapping
@@ -24,10 +24,10 @@ def training_options(
     training_metrics: bool | None,
     insist_on_optimizer: bool,
 ) -> TorchOptions:
-    """Return the options as the job carries them.
+    """Return the options for the job.
 
-    Steps are numbered over all calls of `fit`, from `first_step` on in this one: an attempt that
-    goes on from a checkpoint must know how many of the call's steps are done.
+    Steps are numbered over all calls of `fit`; this call starts at `first_step`. An attempt that
+    resumes from a checkpoint must know how many of the call's steps are done.
 
     Raises
     ------

@@ -1,6 +1,6 @@
-"""What `from_torch` is given, packed for the workers, part by part, so that errors name the part.
+"""The arguments of `from_torch`, packed for the workers part by part, so that errors name the part.
 
-Nothing here imports PyTorch: who has an instance of its classes has imported it already.
+Nothing here imports PyTorch: a caller with an instance of its classes has imported it already.
 """
 
 import sys
@@ -17,7 +17,7 @@ _ENGINES = ("bigdl", "horovod", "torch_distributed", "spark", "ray")
 
 
 def torch_model(backend: str, config: Mapping[str, Any] | None, **parts: Any) -> ModelSpec:
-    """Return what travels to the workers of the arguments of `from_torch`.
+    """Return the arguments of `from_torch` that travel to the workers.
 
     Raises
     ------
@@ -43,7 +43,7 @@ def recipe(
     scheduler_step_freq: str | None = None,
     sync_batch_norm: bool = False,
 ) -> dict[str, Any]:
-    """Return the parts as bytes, by name; those that were not given are missing.
+    """Return the given parts as bytes, by name.
 
     Raises
     ------
@@ -83,17 +83,17 @@ def recipe(
 
 
 def _with_classes(model: Any) -> list[Any]:
-    """Return the model, and beside an instance the classes of its parts, which travel by value."""
+    """Return the model; for an instance add the classes of its parts, which travel by value."""
     if not _is_module(model):
         return [model]
     return [model, *{type(part): None for part in model.modules()}]
 
 
 def _portable(optimizer: Any, model: Any) -> Any:
-    """Return an optimizer as it can be made anew over a worker's copy of the model's parameters.
+    """Return an optimizer in a form that a worker can make for its copy of the parameters.
 
-    A class or a creator is that already; of an instance its class, hyperparameters and state
-    travel, and which parameters each of its groups has.
+    A class or a creator stays as it is. For an instance, its class, hyperparameters and state
+    travel, with the names of the parameters in each group.
     """
     if not hasattr(optimizer, "param_groups"):
         if not callable(optimizer):

@@ -1,4 +1,4 @@
-"""What an estimator of PyTorch models saves, loads and hands out."""
+"""What an estimator of PyTorch models saves, loads and returns."""
 
 from typing import Any
 
@@ -9,9 +9,9 @@ from zoo.orca.wire.packing import State
 
 
 class TorchFiles(BaseEstimator):
-    """Adds PyTorch's modules and files to the one estimator."""
+    """Adds PyTorch's modules and files to the base estimator."""
 
-    #: Whether the next `fit` must go on with the optimizer that was loaded.
+    #: Whether the next `fit` must continue with the optimizer that was loaded.
     _insists = False
 
     def get_model(self) -> Any:
@@ -40,9 +40,9 @@ class TorchFiles(BaseEstimator):
         Parameters
         ----------
         path : str
-            A local path or URL. One that ends in ``.pt`` or ``.pth`` gets the model's state_dict,
-            as `torch.save` writes it; any other the estimator's state: weights, optimizer,
-            schedule, epoch and step.
+            A local path or URL. If it ends in ``.pt`` or ``.pth``, the file gets the model's
+            state_dict, as `torch.save` writes it. Any other file gets the estimator's state:
+            weights, optimizer, schedule, epoch and step.
 
         Returns
         -------
@@ -62,24 +62,24 @@ class TorchFiles(BaseEstimator):
     def load(self, path: str, optimizer: bool | None = None) -> None:
         """Read what `save` or `ModelCheckpoint` wrote.
 
-        A state restores everything, so that `fit` goes on as if it were the same session. Of a
-        ``.pt`` file what is in it is read, a state_dict or more; nothing in it is executed.
+        A state restores everything: `fit` continues as if it were the same session. A ``.pt`` file
+        holds a state_dict or more; all of it is read, and none of it is executed.
 
         Parameters
         ----------
         path : str
             A local path or URL.
         optimizer : bool, optional
-            Whether the next `fit` goes on with the optimizer of the file, and with its schedule.
-            By default it does if they are those of this estimator, else they begin anew with the
-            weights of the file, and `fit` says why. True insists: what does not fit is an error.
-            False takes the weights alone.
+            Whether the next `fit` continues with the file's optimizer and schedule. By default it
+            does if they are those of this estimator. Else they start anew with the file's weights,
+            and `fit` says why. True requires them: what does not fit is an error. False takes only
+            the weights.
 
         Raises
         ------
         StateError
-            If the file cannot be read, is of another framework, or has no optimizer and that was
-            insisted on.
+            If the file cannot be read, is from another framework, or has no optimizer though
+            `optimizer` is True.
         """
         if files.is_torch_path(str(path)):
             self._adopt(files.load(str(path)))
@@ -97,7 +97,7 @@ class TorchFiles(BaseEstimator):
 
 
 def _without_optimizer(state: State) -> State:
-    """Return a state without what an optimizer and its schedules need."""
+    """Return a state without its optimizers and schedules."""
     tensors = {
         name: value
         for name, value in state.tensors.items()

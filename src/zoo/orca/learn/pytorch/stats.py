@@ -1,18 +1,18 @@
-"""What `fit` returns: the design's dict, which can also be read as Orca's list of epochs."""
+"""What `fit` returns: a dict that can also be read as Orca's list of epochs."""
 
 from typing import Any
 
 from zoo.orca.learn.results import TrainingStats
 
-#: In a history, the rows of each epoch over all workers.
+#: The history's key for the rows of each epoch over all workers.
 _ROWS = "num_samples"
 
 
 class EpochStats(TrainingStats):
     """The last epoch's values under Orca's names; ``stats[0]`` has those of the first epoch.
 
-    ``stats["train_loss"]`` is the last epoch's loss; ``stats[k]``, for a whole number, is a dict
-    of epoch `k` of this call: ``epoch`` (from 1), ``train_loss``, ``num_samples`` and results of
+    ``stats["train_loss"]`` is the last epoch's loss. For a whole number, ``stats[k]`` is a dict of
+    epoch `k` of this call: ``epoch`` (from 1), ``train_loss``, ``num_samples`` and the results of
     validation with ``val_`` names.
 
     Attributes
@@ -46,7 +46,7 @@ class EpochStats(TrainingStats):
 def by_worker(stats: TrainingStats, first_epoch: int) -> list[list[dict[str, float]]]:
     """Return, for each epoch, one dict for each worker, as with ``reduce_results=False``.
 
-    Loss and rows are the worker's own; metrics, and results of validation, those of all.
+    Loss and rows are the worker's own; metrics and results of validation are those of all workers.
     """
     epochs: list[list[dict[str, float]]] = []
     shared = {

@@ -1,8 +1,8 @@
 """TensorFlow 2: Keras models, under Orca's original import path.
 
-Which Keras ``from tensorflow import keras`` means is fixed when TensorFlow is imported: here it is
-Keras 2 (tf_keras), which Orca's programs are written for, on the driver as on the workers, unless
-the environment says ``TF_USE_LEGACY_KERAS=0``.
+Importing TensorFlow decides which Keras ``from tensorflow import keras`` means. Here it is Keras 2
+(tf_keras), on the driver and the workers, because Orca's programs are written for it. The
+environment variable ``TF_USE_LEGACY_KERAS=0`` chooses Keras 3.
 """
 
 import os

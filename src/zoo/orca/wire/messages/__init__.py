@@ -1,1 +1,1 @@
-"""Every message between driver, task and child; each is a frozen value that knows its own bytes."""
+"""Every message between driver, task and child: frozen values that encode themselves."""

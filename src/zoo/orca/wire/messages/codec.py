@@ -1,12 +1,12 @@
-"""How messages become bytes: a JSON header of typed fields and, of some, raw bytes behind it.
+"""How messages become bytes: a JSON header of typed fields, and for some messages raw bytes.
 
 A message is a frozen dataclass. Its fields are numbers, text, tuples, lists and dicts of those, or
-other dataclasses, and are checked against their types when they are read: what comes from another
-process is this message or an error, and never executed. One field may be bytes. They travel behind
-the header as they are, neither copied nor encoded.
+other dataclasses. Reading checks them against their types: bytes from another process give this
+message or an error, and are never executed. One field may be bytes. They travel after the header,
+neither copied nor encoded.
 
 Layout of the bytes: a mark, header length (4 bytes), length of the raw bytes (8 bytes), both
-little-endian; then both. A message without raw bytes may also travel as the header's text alone.
+little-endian; then both. A message without raw bytes may also travel as only the header's text.
 """
 
 import io
@@ -31,7 +31,7 @@ from typing import (
 
 from zoo.orca.errors import OrcaError
 
-#: What one message carries: bytes, or anything that shows its memory as bytes.
+#: The raw bytes of a message: bytes, or a view of other memory.
 Blob = bytes | memoryview
 
 _MARK = b"orm\x01"
@@ -40,39 +40,39 @@ _NONE = "this is no message of zoo-orca"
 
 
 class MessageError(OrcaError):
-    """Bytes that should be a message are none, or none that is expected there."""
+    """Bytes that are not a message, or not one that is expected there."""
 
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """Raw bytes in one or more pieces, which arrive as one and are not put together to be sent."""
+    """Raw bytes in one or more pieces, sent without joining them; they arrive as one piece."""
 
     pieces: tuple[Blob, ...] = ()
 
     @property
     def whole(self) -> Blob:
-        """All of the bytes; those that have arrived are not copied."""
+        """All bytes; no copy if they have arrived as one piece."""
         return self.pieces[0] if len(self.pieces) == 1 else b"".join(self.pieces)
 
 
 class Message:
-    """What all messages can do; each is a frozen dataclass with fields by keyword."""
+    """Base of all messages; each is a frozen dataclass with keyword-only fields."""
 
     __slots__ = ()
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
     def to_text(self) -> str:
-        """Return the fields as JSON, all but raw bytes; it has no end of line in it."""
+        """Return all fields except raw bytes as JSON without line breaks."""
         kind = type(self)
         named = {name: getattr(self, name) for name in _form(kind).readers}
         return _encoded({kind.__name__: named})
 
     def to_line(self) -> bytes:
-        """Return the fields as `to_text` does, as one line of bytes."""
+        """Return `to_text` as one line of bytes."""
         return self.to_text().encode() + b"\n"
 
     def to_pieces(self) -> list[Blob]:
-        """Return the bytes in pieces, the raw ones not copied."""
+        """Return the bytes in pieces, without copying the raw bytes."""
         name = _form(type(self)).raw
         raw = getattr(self, name) if name else b""
         pieces = raw.pieces if isinstance(raw, Payload) else (raw,)
@@ -89,7 +89,7 @@ M = TypeVar("M", bound=Message)
 
 
 class Channel(Generic[M]):
-    """The messages that may come one way: whatever else comes is refused.
+    """The kinds of message that may come one way; it refuses all else.
 
     Parameters
     ----------
@@ -100,15 +100,15 @@ class Channel(Generic[M]):
         self._kinds: dict[str, type[M]] = {kind.__name__: kind for kind in kinds}
 
     def from_text(self, text: str | bytes, raw: bytes = b"") -> M:
-        """Return the message of a header, and of the bytes that came with it.
+        """Return the message of a header and the raw bytes that came with it.
 
         Raises
         ------
         MessageError
-            If it is none of this channel's.
+            If it is not a message of this channel.
         """
         try:
-            # Told to be UTF-8: json would look for other encodings first.
+            # Decoded as UTF-8 here: json would look for other encodings first.
             values = json.loads(text if isinstance(text, str) else text.decode())
         except (ValueError, RecursionError) as error:
             raise MessageError(
@@ -134,7 +134,7 @@ class Channel(Generic[M]):
         Raises
         ------
         MessageError
-            If `data` is something else, cut short or longer.
+            If `data` is not a message, or is too short or too long.
         """
         stream = io.BytesIO(data)
         message = self.read(stream.read)
@@ -143,17 +143,17 @@ class Channel(Generic[M]):
         return message
 
     def read(self, read: Callable[[int], bytes]) -> M | None:
-        """Read one message from a stream; None where it ends, or breaks off within a message.
+        """Read one message from a stream; None if it ends, even within a message.
 
         Parameters
         ----------
         read : callable
-            Returns so many bytes, or fewer where the stream ends.
+            Returns as many bytes as asked, or fewer if the stream ends.
 
         Raises
         ------
         MessageError
-            If it is none of this channel's.
+            If it is not a message of this channel.
         """
         frame = read(_FRAME.size)
         if len(frame) < _FRAME.size:
@@ -172,13 +172,13 @@ def _short(text: str | bytes) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Return what JSON makes of a value that it does not know itself."""
+    """Return a JSON-serializable form of a value that JSON does not know."""
     if is_dataclass(value):
         return {one.name: getattr(value, one.name) for one in fields(value)}
     raise TypeError(f"a message cannot hold a {type(value).__name__}: {value!r}")
 
 
-#: Made once: `json.dumps` makes one for each call that says how.
+#: Made once: `json.dumps` makes a new encoder for each call with options.
 _encoded = json.JSONEncoder(default=_plain).encode
 
 #: Returns the value that a JSON value stands for, or raises `_Misfit`.
@@ -186,21 +186,21 @@ Reader = Callable[[Any], Any]
 
 
 class _Misfit(Exception):
-    """A value is none of the type that it should be of; `path` leads to it through the fields."""
+    """A value does not have its field's type; `path` leads to it through the fields."""
 
     def __init__(self, told: str) -> None:
         super().__init__(told)
         self.path: list[str] = []
 
     def within(self, name: str) -> "_Misfit":
-        """Return itself, found within that field."""
+        """Return itself, with the field put before the path."""
         self.path.insert(0, name)
         return self
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Form:
-    """The fields of a dataclass: what reads those in the header, and the one of raw bytes."""
+    """The fields of a dataclass: readers of those in the header, and the name of the raw one."""
 
     readers: dict[str, Reader]
     required: frozenset[str]
@@ -212,7 +212,7 @@ _FORMS: dict[type[Any], _Form] = {}
 
 
 def _form(kind: type[Any]) -> _Form:
-    """Return the fields of a dataclass; looked at once, for predictions send many messages."""
+    """Return the fields of a dataclass; cached, because predictions send many messages."""
     form = _FORMS.get(kind)
     if form is None:
         hints = get_type_hints(kind)
@@ -230,7 +230,7 @@ def _form(kind: type[Any]) -> _Form:
 
 
 def _read_fields(kind: type[Any], given: Any, raw: bytes | None) -> Any:
-    """Return the dataclass with these fields; `raw` is None where it cannot have raw bytes."""
+    """Return the dataclass with these fields; `raw` is None if it cannot have raw bytes."""
     if type(given) is not dict:
         raise _wrong(given)
     form = _form(kind)
@@ -257,7 +257,7 @@ def _wrong(value: Any) -> _Misfit:
 
 @cache
 def _reader(hint: Any) -> Reader:
-    """Return what reads a JSON value as that type, and raises where it is none."""
+    """Return a reader that turns a JSON value into that type, or raises."""
     if hint in _SCALARS:
         return _scalar(_SCALARS[hint])
     origin, arguments = get_origin(hint), get_args(hint)
@@ -274,7 +274,7 @@ def _reader(hint: Any) -> Reader:
     raise TypeError(f"a message cannot have a field of type {hint}")
 
 
-#: The types of Python that a JSON value of each type may have. A bool is an int to Python alone.
+#: The Python types that a JSON value may have, for each type. A bool is an int only to Python.
 _SCALARS: Mapping[Any, tuple[type[Any], ...]] = {
     str: (str,),
     int: (int,),

@@ -1,4 +1,4 @@
-"""The messages on the line between a task and the driver; one a line, as text."""
+"""The messages between a task and the driver: text, one message a line."""
 
 from dataclasses import dataclass
 
@@ -17,14 +17,14 @@ from zoo.orca.wire.messages.progress import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hello(Message):
-    """Who has called the driver, told in the handshake."""
+    """The rank that has connected to the driver, sent in the handshake."""
 
     rank: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Present(Message):
-    """A rank has come to the meeting.
+    """A rank has arrived at the rendezvous.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ class Present(Message):
     size : int
         Tasks of the stage.
     address : tuple of str and int, or None
-        Where the child listens; None if it did not come up.
+        Where the child listens; None if it did not start.
     """
 
     task: int
@@ -48,9 +48,9 @@ class AskToGather(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Met(Message):
-    """The driver's answer: whether to enter the `allGather`, and all addresses once they are known.
+    """The driver's answer: whether to enter `allGather`, and all addresses once they are known.
 
-    An answer without addresses comes before all ranks have.
+    An answer without addresses means that not all ranks have arrived.
     """
 
     gather: bool
@@ -64,5 +64,5 @@ TO_DRIVER: Channel[ToDriver] = Channel(
 )
 FROM_DRIVER: Channel[Met] = Channel(Met)
 HELLO: Channel[Hello] = Channel(Hello)
-#: What each task gives to Spark's `allGather`, as text.
+#: The text that each task passes to Spark's `allGather`.
 GATHERED: Channel[Listening] = Channel(Listening)

@@ -15,23 +15,23 @@ from zoo.orca.wire.messages.progress import (
 from zoo.orca.wire.messages.results import Failure, Outcome
 from zoo.orca.wire.messages.rows import Spooled
 
-#: Where a rank's child listens for the others: host and port.
+#: Host and port where a rank's child listens for the others.
 Address = tuple[str, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunJob(Message):
-    """The child is to run a job whose rows are still to come.
+    """The child must run a job; its rows come later.
 
     Parameters
     ----------
     directory : str
-        Where the rows are going to lie; removed by the child if its task is gone.
+        Where the rows will be; the child removes it if its task is gone.
     host : str
-        Under which other workers reach this one.
+        The host name for other workers to connect to.
     rank, size : int
     cpus : tuple of int
-        The processors that are this worker's own; none: it shares them all.
+        The worker's own processors; empty: it shares them all.
     threads : int
         Processor threads that it may use.
     job : bytes
@@ -49,14 +49,14 @@ class RunJob(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Predict(Message):
-    """The child is to answer `Batches` by the model of a pickled `zoo.orca.wire.job.PredictJob`."""
+    """The child must answer `Batches` with the model of a pickled `wire.job.PredictJob`."""
 
     job: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connect(Message):
-    """Where all ranks listen, the stage's secret, and the seconds in which they must have met."""
+    """Where all ranks listen, the stage's secret, and the seconds within which all must connect."""
 
     addresses: tuple[Address | None, ...]
     timeout: float
@@ -65,7 +65,7 @@ class Connect(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start(Message):
-    """The rows are there, and took `moved` seconds."""
+    """The rows have arrived, in `moved` seconds."""
 
     spooled: Spooled
     moved: float
@@ -73,7 +73,7 @@ class Start(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Abort(Message):
-    """The job is to end at once, whoever waits for whom."""
+    """The job must end at once, even if ranks wait for each other."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,29 +90,29 @@ class End(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listening(Message):
-    """Where this child listens for its peers; None: it has none, or did not come up."""
+    """Where this child listens for its peers; None: it has no peers, or did not start."""
 
     address: Address | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ready(Message):
-    """The model that predicts is there."""
+    """The model is ready to predict."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Predictions(Message):
-    """What a model made of the rows of `Batches`, output by output.
+    """A model's predictions for the rows of `Batches`, output by output.
 
     Parameters
     ----------
     shapes : tuple of tuple of int
     dtypes : tuple of str
-        As of `zoo.orca.wire.outputs.DTYPES`.
+        From `zoo.orca.wire.outputs.DTYPES`.
     sizes : tuple of int
         Bytes of each output.
     values : Payload
-        All outputs, one after another: numbers bare, text as an Arrow stream.
+        All outputs, one after another: numbers as raw memory, text as an Arrow stream.
     """
 
     shapes: tuple[tuple[int, ...], ...]

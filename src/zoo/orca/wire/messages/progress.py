@@ -1,6 +1,6 @@
-"""What is worth showing while a stage runs: from rank 0 alone, and what is printed from all ranks.
+"""What to show while a stage runs: progress of rank 0, and printed lines of all ranks.
 
-They go from the plug-in through child and task to the driver's display.
+The messages go from the plug-in through child and task to the driver's display.
 """
 
 from dataclasses import dataclass, field
@@ -23,7 +23,7 @@ class Phase(Progress):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpochBegan(Progress):
-    """An epoch begins, counted from 0, of which `steps` are to come."""
+    """An epoch of `steps` steps begins; epochs count from 0."""
 
     epoch: int
     epochs: int
@@ -32,7 +32,7 @@ class EpochBegan(Progress):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepTaken(Progress):
-    """An epoch has come to its step `step`; rows, seconds and values are those of the epoch."""
+    """An epoch has reached step `step`; rows, seconds and values are the epoch's so far."""
 
     epoch: int
     epochs: int
@@ -64,6 +64,6 @@ class LogLine(Progress):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Warned(Progress):
-    """Something the user should know, which stops nothing."""
+    """A warning for the user; the job continues."""
 
     text: str

@@ -1,4 +1,4 @@
-"""What a worker's part of a job came to: from child to task, and on to the driver as rows."""
+"""The result of a worker's part of a job: from child to task, and on to the driver as rows."""
 
 from dataclasses import dataclass, field
 
@@ -16,9 +16,9 @@ class Timings:
     phases : dict of str to float
         Seconds of each phase of the job.
     steps : int
-        Training steps that `parts` are the sums over.
+        Training steps that `parts` sum over.
     parts : dict of str to float
-        Seconds by what steps are made of.
+        Seconds of each part of a step.
     """
 
     phases: dict[str, float]
@@ -28,30 +28,30 @@ class Timings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimingsTold(Message):
-    """From each rank of a profiled `fit` to all others: its own figures."""
+    """A rank's own timings, sent to all others in a profiled `fit`."""
 
     timings: Timings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome(Message):
-    """What training, evaluating or building came to; all but `state` is the same on each rank.
+    """The result of training, evaluating or building; all but `state` is the same on each rank.
 
     Parameters
     ----------
     columns : FeatureSpec
-        With the shapes that the rows turned out to have.
+        With the shapes found in the rows.
     outputs : tuple of OutputSpec
-        The model's.
+        The model's outputs.
     rows : int
-        Of training or evaluation, over all workers.
+        Rows of training or evaluation, over all workers.
     history : dict of str to list of float
         One value an epoch.
     metrics : dict of str to float
     timings : tuple of Timings
-        By rank, where they were asked for.
+        By rank, if requested.
     state_at : str
-        Where the state is that was too large to come along: a path in the job's `model_dir`.
+        A path in the job's `model_dir`, if the state was too large to travel.
     state : bytes
         A packed `zoo.orca.wire.packing.State`, on rank 0 of a job that changes it.
     """
@@ -82,11 +82,11 @@ class Failure(Message):
     log : tuple of str
         The last lines its child printed.
     where : str
-        The part of the traceback that is the user's own, or an empty string.
+        The user's part of the traceback, or an empty string.
     versions : dict of str to str
-        Of what the worker's processes have imported.
+        Versions of what the worker's processes have imported.
     module : str
-        The module that was not found, if that is what went wrong.
+        The module that was not found, if that is the error.
     incomplete : bool
         Whether Spark has not run all of the stage's tasks.
     """
@@ -105,6 +105,6 @@ class Failure(Message):
 
 Result = Outcome | Failure
 
-#: In the first of a task's result rows; the bytes of the state are cut over all of them.
+#: In the first of a task's result rows; the state's bytes are split over all of them.
 RESULTS: Channel[Result] = Channel(Outcome, Failure)
 TIMINGS: Channel[TimingsTold] = Channel(TimingsTold)

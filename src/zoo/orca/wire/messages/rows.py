@@ -1,4 +1,4 @@
-"""What a task tells its child, and the child the other ranks, about the rows it has spooled."""
+"""Reports on the rows that a task has spooled: to its child, and from the child to all ranks."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from zoo.orca.wire.messages.codec import Channel, Message
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """Something about the rows of one data set on one worker.
+    """One finding about the rows of one data set on one worker.
 
     Parameters
     ----------
@@ -16,14 +16,14 @@ class Finding:
     data : str
         "train" or "validation".
     kind : str
-        "null": the value is null; "null inside": an array's element is; "length": arrays have
-        `length` elements at nesting `level`, which is no fault unless others differ.
+        "null": the value is null; "null inside": an array's element is null; "length": arrays have
+        `length` elements at nesting `level`, which is a fault only if others differ.
     rows : int
         How many rows.
     example : str
         One of them, shortened.
     level, length : int
-        Where `kind` is "length".
+        Set if `kind` is "length".
     """
 
     column: str
@@ -37,7 +37,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class DataSet:
-    """How many rows of one data set a worker has, and the file they lie in."""
+    """How many rows of one data set a worker has, and the file that holds them."""
 
     rows: int
     file: str
@@ -45,12 +45,12 @@ class DataSet:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spooled(Message):
-    """What became of a worker's rows.
+    """The spooled rows of a worker.
 
     Parameters
     ----------
     train, validation : DataSet
-        `validation` is None where the job has no validation rows.
+        `validation` is None if the job has no validation rows.
     findings : tuple of Finding
         For `zoo.orca.wire.faults.agree`.
     """
@@ -60,5 +60,5 @@ class Spooled(Message):
     findings: tuple[Finding, ...] = ()
 
 
-#: From each rank to all others, before they agree on what the rows are.
+#: From each rank to all others, before they agree on the shapes of the rows.
 TO_PEERS: Channel[Spooled] = Channel(Spooled)
