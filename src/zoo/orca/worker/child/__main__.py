@@ -8,11 +8,11 @@ import os
 import sys
 import threading
 import traceback
-from queue import Queue
 
 from zoo.orca.wire.messages.codec import MessageError
-from zoo.orca.wire.messages.pipe import TO_CHILD, Abort, Beat, RunJob, ToChild
+from zoo.orca.wire.messages.pipe import TO_CHILD, Abort, Beat, RunJob
 from zoo.orca.wire.paths import add_last_paths
+from zoo.orca.worker.child.mailbox import Mailbox
 from zoo.orca.worker.child.runner import Runner
 from zoo.orca.worker.pipes import Sender, receive
 from zoo.orca.worker.temporary import OWN_DIRECTORY, remove_directory
@@ -25,18 +25,18 @@ def main() -> None:
     """Serve jobs until standard input closes."""
     add_last_paths()
     sender = Sender(os.fdopen(int(sys.argv[1]), "wb"))
-    commands: Queue[ToChild] = Queue()
+    mailbox = Mailbox()
     own = os.environ.get(OWN_DIRECTORY, "")
-    runner = Runner(sender, commands, own)
+    runner = Runner(sender, own)
     commands_in = os.fdopen(os.dup(0), "rb")
     # User code that reads standard input must get nothing, not our commands.
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    reader = threading.Thread(target=_read, args=(commands_in, commands, runner, own), daemon=True)
+    reader = threading.Thread(target=_read, args=(commands_in, mailbox, runner, own), daemon=True)
     reader.start()
     threading.Thread(target=_beat, args=(sender, runner), daemon=True).start()
     try:
         while True:
-            runner.serve(commands.get())
+            runner.serve(*mailbox.next_job())
     except BrokenPipeError:
         # The task is gone. The reader thread notices this too, and ends the process after cleaning
         # up.
@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def _read(  # type: ignore[no-untyped-def]
-    stream, commands: "Queue[ToChild]", runner: Runner, own: str
+    stream, mailbox: Mailbox, runner: Runner, own: str
 ) -> None:
     spooled = ""
     code = 0
@@ -55,7 +55,7 @@ def _read(  # type: ignore[no-untyped-def]
             elif isinstance(message, Abort):
                 # The main thread may be waiting for peers that wait for this one.
                 runner.abort()
-            commands.put(message)
+            mailbox.put(message)
     except MessageError:
         traceback.print_exc()  # the log: the task reports its last lines
         code = 1

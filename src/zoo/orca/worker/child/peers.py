@@ -1,10 +1,10 @@
 """Connects to the other workers' children in a thread, while the framework is imported."""
 
 import threading
-from queue import Queue
 
 from zoo.orca.errors import OrcaError, PeerLostError
-from zoo.orca.wire.messages.pipe import Connect, ToChild
+from zoo.orca.wire.messages.pipe import Connect
+from zoo.orca.worker.child.mailbox import Letters
 from zoo.orca.worker.collective.protocol import Alone, Collective
 from zoo.orca.worker.collective.ring import Listener, Ring
 
@@ -24,9 +24,9 @@ class Peers:
         """The address where peers find this rank; None for a rank without peers."""
         return self._listener.address if self._listener else None
 
-    def begin(self, commands: "Queue[ToChild]") -> None:
+    def begin(self, letters: Letters) -> None:
         """Wait for the peers' addresses and connect, in a thread."""
-        self._thread = threading.Thread(target=self._meet, args=(commands,), daemon=True)
+        self._thread = threading.Thread(target=self._meet, args=(letters,), daemon=True)
         self._thread.start()
 
     def end(self) -> Collective:
@@ -42,11 +42,13 @@ class Peers:
         if self._listener is not None:
             self._listener.close()
 
-    def _meet(self, commands: "Queue[ToChild]") -> None:
-        message = commands.get()
-        if not isinstance(message, Connect):
-            self._error = PeerLostError("the task ended this job")
-        elif self._listener is None:
+    def _meet(self, letters: Letters) -> None:
+        try:
+            message = letters.take(Connect)
+        except PeerLostError as error:
+            self._error = error
+            return
+        if self._listener is None:
             self._met = Alone()
         else:
             addresses = [address for address in message.addresses if address is not None]

@@ -1,7 +1,6 @@
 """Predictions in the child: one model for many messages, called with a suitable number of rows."""
 
 from collections.abc import Callable, Mapping
-from queue import Queue
 from typing import Any, cast
 
 import numpy as np
@@ -9,9 +8,10 @@ from numpy.typing import NDArray
 
 from zoo.orca.errors import ModelError
 from zoo.orca.wire.job import PredictJob
-from zoo.orca.wire.messages.pipe import Batches, Predict, Ready, ToChild
+from zoo.orca.wire.messages.pipe import Batches, End, Predict, Ready
 from zoo.orca.wire.outputs import as_dtype, joined, rows_of
 from zoo.orca.wire.packing import unpack
+from zoo.orca.worker.child.mailbox import Letters
 from zoo.orca.worker.pipes import Sender
 from zoo.orca.worker.plugin import Columns, Framework, Predictor
 from zoo.orca.worker.predictions import decode, predictions
@@ -75,14 +75,14 @@ class Calls:
 def serve_predictions(
     message: Predict,
     sender: Sender,
-    commands: "Queue[ToChild]",
+    letters: Letters,
     load: Callable[[PredictJob], Framework],
 ) -> None:
-    """Answer every `Batches` with `Predictions` until another message comes."""
+    """Answer every `Batches` with `Predictions` until `End` comes."""
     job = cast(PredictJob, unpack(message.job))
     calls = Calls(load(job).predictor(job), job)
     sender.send(Ready())
-    while isinstance(command := commands.get(), Batches):
+    while isinstance(command := letters.take(Batches, End), Batches):
         outputs = calls(batch_columns(decode(command.stream.whole), job.columns))
         sender.send(predictions(outputs, job.outputs))
 

@@ -16,17 +16,16 @@ import importlib
 import os
 import sys
 from dataclasses import replace
-from queue import Queue
 from typing import cast
 
-from zoo.orca.errors import PeerLostError
 from zoo.orca.wire.job import Job, PredictJob, TrainJob
-from zoo.orca.wire.messages.pipe import Listening, Predict, RunJob, Start, ToChild
+from zoo.orca.wire.messages.pipe import Listening, Predict, RunJob, Start
 from zoo.orca.wire.messages.progress import Phase, Progress
 from zoo.orca.wire.packing import unpack
 from zoo.orca.worker.child.describing import describe
 from zoo.orca.worker.child.describing import missing as _missing
 from zoo.orca.worker.child.jobs import run_job
+from zoo.orca.worker.child.mailbox import Letters
 from zoo.orca.worker.child.peers import Peers
 from zoo.orca.worker.child.predicting import serve_predictions
 from zoo.orca.worker.child.process_state import ProcessState
@@ -47,25 +46,29 @@ _PLUGINS = {"keras": "keras.plugin", "torch": "torch.plugin"}
 class Runner:
     """Runs jobs one after another; its only state is what another thread must reach."""
 
-    def __init__(self, sender: Sender, commands: "Queue[ToChild]", temporary: str = "") -> None:
+    def __init__(self, sender: Sender, temporary: str = "") -> None:
         self._sender = sender
         self._temporary = temporary
-        self._commands = commands
         self._peers: Peers | None = None
         self._collective: Collective | None = None
         self._beats_since_loss = 0
         self._processors = Processors()
         self._process = ProcessState()
 
-    def serve(self, message: ToChild) -> None:
-        """Run the job that `message` brings; answer `Outcome` or `Failure`, never raise."""
-        if not isinstance(message, RunJob | Predict):
-            return  # an abort or a start that came after its job failed
+    def serve(self, message: RunJob | Predict, letters: Letters) -> None:
+        """Run the job that `message` brings; answer `Outcome` or `Failure`, never raise.
+
+        Parameters
+        ----------
+        message : RunJob or Predict
+        letters : Letters
+            The job's further messages.
+        """
         try:
             if isinstance(message, RunJob):
-                self._serve_job(message)
+                self._serve_job(message, letters)
             else:
-                self._serve_predictions(message)
+                self._serve_predictions(message, letters)
         except BaseException as error:  # SystemExit from user code must not end a warm child
             _end_log()
             self._sender.send(describe(error))
@@ -95,9 +98,9 @@ class Runner:
             # The main thread is inside the framework, and nothing else can stop it.
             os._exit(1)
 
-    def _serve_predictions(self, message: Predict) -> None:
+    def _serve_predictions(self, message: Predict, letters: Letters) -> None:
         self._processors.bind([])
-        serve_predictions(message, self._sender, self._commands, self._prepared)
+        serve_predictions(message, self._sender, letters, self._prepared)
 
     def _prepared(self, job: PredictJob) -> Framework:
         """Return the plug-in with its framework imported, because a fresh process has it too."""
@@ -106,12 +109,12 @@ class Runner:
         self._process.note()
         return framework
 
-    def _serve_job(self, message: RunJob) -> None:
+    def _serve_job(self, message: RunJob, letters: Letters) -> None:
         job = cast(Job, unpack(message.job))
         self._processors.bind(message.cpus)
         self._peers = Peers(message.host, message.rank, message.size)
         self._sender.send(Listening(address=self._peers.address))
-        self._peers.begin(self._commands)
+        self._peers.begin(letters)
         timings = Stopwatch()
         framework = load_framework(job)
         self._report(Phase(text=f"importing {job.model.framework}"))
@@ -121,9 +124,7 @@ class Runner:
         framework.make(job)
         timings.end("making the model")
         self._collective = self._peers.end()
-        start = self._commands.get()
-        if not isinstance(start, Start):
-            raise PeerLostError("the task ended this job")
+        start = letters.take(Start)
         timings.end("waiting for rows and peers")
         timings.add("moving rows, beside the import", start.moved)
         wanted = isinstance(job, TrainJob) and job.profile
