@@ -83,6 +83,18 @@ def test_a_thread_of_a_job_that_failed_takes_nothing_of_the_next(
             failed.take(Start)
 
 
+def test_the_end_of_a_job_is_its_own_also_where_the_next_one_is_there_already() -> None:
+    """A task that predicts waits for no answer to its `End`."""
+    box = Mailbox()
+    box.put(Predict(job=b"first"))
+    _, letters = box.next_job()
+    box.put(End())
+    box.put(Predict(job=b"second"))
+    assert isinstance(letters.take(Batches, End), End)
+    message, _ = box.next_job()
+    assert message.job == b"second"
+
+
 def test_an_end_of_the_job_ends_every_wait() -> None:
     box = Mailbox()
     box.put(job("a"))

@@ -99,7 +99,7 @@ def test_strings_are_bytes(tmp_path):
 
 def test_a_column_in_two_roles_is_one_array(tmp_path):
     spec = spec_of(x="int32")
-    both = type(spec)(spec.features, spec.features)
+    both = type(spec)(features=spec.features, labels=spec.features)
     done = spool(tmp_path, both, [batch_of(both, [(1,)])])
     assert list(open_rows(done.train.file, filled(both, done))) == ["x"]
 

@@ -16,41 +16,49 @@ M = TypeVar("M")
 
 
 class Mailbox:
-    """Messages in the order in which they came; those of a job that is over are dropped."""
+    """Messages in the order in which they arrived, each with the number of its job."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._waiting: deque[ToChild] = deque()
-        self._job = 0
+        self._waiting: deque[tuple[int, ToChild]] = deque()
+        self._newest = 0
+        self._aborted = 0
 
     def put(self, message: ToChild) -> None:
-        """Add a message; a new job, or the end of one, drops what is left of the job before it."""
+        """Add a message; those after a `RunJob` or `Predict` belong to that job."""
         with self._changed:
-            if isinstance(message, RunJob | Predict | Abort):
-                self._job += 1
-                self._waiting.clear()
-            if not isinstance(message, Abort):
-                self._waiting.append(message)
+            if isinstance(message, RunJob | Predict):
+                self._newest += 1
+            if isinstance(message, Abort):
+                self._aborted = self._newest
+            else:
+                self._waiting.append((self._newest, message))
             self._changed.notify_all()
 
     def next_job(self) -> tuple[RunJob | Predict, "Letters"]:
-        """Wait for a job; return its message, and what its threads take further ones from."""
+        """Wait for a job; return its message, and what its threads take further ones from.
+
+        What is left of earlier jobs is dropped.
+        """
         with self._changed:
             while True:
-                if self._waiting and isinstance(self._waiting[0], RunJob | Predict):
-                    first = self._waiting.popleft()
-                    if isinstance(first, RunJob | Predict):
-                        return first, Letters(self, self._job)
+                while self._waiting:
+                    job, message = self._waiting.popleft()
+                    if isinstance(message, RunJob | Predict):
+                        return message, Letters(self, job)
                 self._changed.wait()
 
     def take(self, job: int, kinds: tuple[type[M], ...]) -> M:
         """Wait for the first message of some kinds; see `Letters.take`."""
         with self._changed:
-            while self._job == job:
-                for message in self._waiting:
-                    if isinstance(message, kinds):
-                        self._waiting.remove(message)
-                        return message
+            while self._aborted < job:
+                for one in self._waiting:
+                    if one[0] == job and isinstance(one[1], kinds):
+                        self._waiting.remove(one)
+                        return one[1]
+                # A task begins a job when nothing of the one before it is still to come.
+                if self._newest > job:
+                    break
                 self._changed.wait()
         raise PeerLostError("the task ended this job")
 
