@@ -34,8 +34,16 @@ def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
 
 
 @pytest.fixture
-def keras_bench(bench: Bench) -> Bench:
-    """The frameworks that are Keras, on all of its backends."""
+def keras_bench(bench: Bench, request: pytest.FixtureRequest) -> Bench:
+    """The frameworks that are Keras.
+
+    What is particular to Keras 3 is tried on JAX and torch, and what is particular to TensorFlow
+    with Keras 2. The two together, which are slow, have the tests of all frameworks, and those that
+    are marked.
+    """
     if bench.family.framework == "torch":
         pytest.skip("not of Keras")
+    is_marked = request.node.get_closest_marker("keras3_on_tensorflow") is not None
+    if bench.family is FAMILIES["keras-tensorflow"] and not is_marked:
+        pytest.skip("Keras 3 and TensorFlow are tried apart")
     return bench

@@ -9,7 +9,7 @@ from tests.frameworks.test_faults import broken
 from zoo.orca.errors import ModelError, StateError
 from zoo.orca.wire.features import FeatureSpec
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.keras3_on_tensorflow]
 
 WORDS = np.array([b"red fox", b"red", b"green fox", b"blue"], object)
 
