@@ -300,7 +300,7 @@ class Lazybones(TrainingOperator):
 
 
 @pytest.mark.parametrize(
-    ("operator", "words"), [(HiddenOptimizer, "optimizer"), (Lazybones, "must use all")]
+    ("operator", "words"), [(HiddenOptimizer, "optimizer"), (Lazybones, "Let it use all")]
 )
 def test_what_would_make_workers_differ_is_refused(torch_ranks, operator, words):
     data = Data.of(columns(), (50, 53), features=("x", "u"))

@@ -495,5 +495,5 @@ class Wrong:
 
 
 def test_what_is_no_callback_is_refused(torch_ranks):
-    with pytest.raises(Failed, match="derive it from Callback"):
+    with pytest.raises(Failed, match="Derive it from Callback"):
         train(torch_ranks, of(Embedded), rows(), callbacks=[Wrong()], **TORCH)

@@ -108,7 +108,7 @@ class OperatorSteps:
         )
         if done[0] < count and not runner.stop:
             raise ModelError(
-                f"train_epoch has used {done[0]} of the epoch's {count} batches\nLet it use all, "
+                f"train_epoch has not used all of the epoch's {count} batches\nLet it use all, "
                 "or workers would wait for each other"
             )
         if runner.world_size > 1 and not self._updates:
