@@ -2,6 +2,8 @@
 
 import os
 import random
+import sys
+import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -34,6 +36,29 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def _same_random_numbers_every_time() -> None:
     random.seed(0)
     np.random.seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _a_job_that_hangs_ends(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Cancel Spark's jobs once a test has passed its time limit.
+
+    The limit interrupts the test, but pyspark then waits for the end of its job: a job that hangs
+    would hang the whole run.
+    """
+    marker = request.node.get_closest_marker("timeout")
+    limit = marker.args[0] if marker and marker.args else request.config.getini("timeout")
+    timer = threading.Timer(float(limit) + 1, _cancel_jobs)
+    timer.daemon = True
+    timer.start()
+    yield
+    timer.cancel()
+
+
+def _cancel_jobs() -> None:
+    pyspark = sys.modules.get("pyspark")
+    context = getattr(getattr(pyspark, "SparkContext", None), "_active_spark_context", None)
+    if context is not None:
+        context.cancelAllJobs()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,74 +1,226 @@
 """Tests mirror the tree: what a module does is looked for in the test module of its name."""
 
-from fnmatch import fnmatch
 from pathlib import Path
+from typing import NamedTuple
 
-from tests.source_tree import SRC, modules
+from tests.source_tree import modules
 
 TESTS = Path(__file__).parent
 
-#: Modules without a test module of their own, as patterns; where they are tested, and why there.
-ELSEWHERE = {
-    "context.class_archive_*": ("context/test_class_archive.py", "one archive, made and found"),
-    "context.[prs]*": ("context/test_context.py", "what init_orca_context and OrcaContext do"),
-    "driver.frame.columns": ("driver/frame/test_source.py", "columns through a real stage"),
-    "driver.request": ("driver/test_fit.py", "a request does nothing but run its stage"),
-    "errors": ("test_public_surface.py", "the tree of errors is public"),
-    "files": ("driver/test_storage.py", "paths and URLs, as states are saved"),
-    "frameworks.base": ("frameworks/test_equalities.py", "names of another module's"),
-    "frameworks.common.*": ("frameworks/test_equalities.py", "parts of every fit"),
-    "frameworks.fake": ("driver/test_fit.py", "the engine's equalities are its own"),
-    "frameworks.gradients.layout": ("frameworks/gradients/test_fused_sum.py", "a sum's buffers"),
-    "frameworks.keras.*": ("frameworks/keras/test_equal.py", "parts of fits equal to Keras's"),
-    "frameworks.settings.of_*": ("frameworks/settings/test_fresh.py", "all settings are one list"),
-    "frameworks.tf2": ("frameworks/test_equalities.py", "one of the families there"),
-    "frameworks.torch.*": ("frameworks/torch/test_equal.py", "parts of fits equal to a loop's"),
-    "learn.pytorch.*": ("learn/test_pytorch.py", "a user's day"),
-    "learn.metrics": ("frameworks/torch/metrics/test_orca_metrics.py", "values by hand"),
-    "learn.keras*": ("learn/test_keras.py", "a user's day"),
-    "learn.*": ("learn/test_tf2.py", "a user's day"),
-    "wire.messages.*": ("wire/test_messages.py", "one sweep over all messages"),
-    "wire.order": ("wire/test_plan_windows.py", "an order is a plan's"),
-    "wire.processors": ("worker/child/test_processors.py", "where threads run"),
-    "wire.report": ("driver/reports/test_listener.py", "an address, used there"),
-    "wire.torch_options": ("frameworks/torch/test_equal.py", "fields, used there"),
-    "worker.child.[cr]*": ("cluster/test_lost_executor.py", "a fit that is begun again"),
-    "worker.child.[jp]*": ("worker/child/test_runner.py", "parts of a job in the child"),
-    "worker.collective.*": ("worker/collective/test_ring.py", "each transport, by sweeps"),
-    "worker.pipes": ("worker/child/test_runner.py", "messages between two processes"),
-    "worker.plain_words": ("worker/child/test_describing.py", "what of an error is told"),
-    "worker.plugin": ("frameworks/test_equalities.py", "a protocol, used there"),
-    "worker.rows.*": ("worker/rows/test_dataset.py", "from Arrow to arrays"),
-    "worker.task.*": ("worker/child/test_runner.py", "a task and its child"),
-}
+
+class Elsewhere(NamedTuple):
+    """Modules of one room that have no test module of their own."""
+
+    room: str
+    names: str
+    tests: str
+    reason: str
 
 
-def own_test(name: str) -> Path:
-    """Where the tests of a module are if it has a test module of its own."""
-    *folders, last = name.split(".")
-    return TESTS.joinpath(*folders, f"test_{last}.py")
+#: Every module is named, so that a new one is found.
+ELSEWHERE = [
+    Elsewhere(
+        "context",
+        "class_archive_maker class_archive_place",
+        "context/test_class_archive.py",
+        "one archive: where it may lie, how it is made, who finds it",
+    ),
+    Elsewhere(
+        "context",
+        "places request sessions spark_context",
+        "context/test_context.py",
+        "parts of init_orca_context and OrcaContext",
+    ),
+    Elsewhere("driver", "request", "driver/test_fit.py", "a request does nothing but run"),
+    Elsewhere("driver.frame", "columns", "driver/frame/test_source.py", "through a real stage"),
+    Elsewhere("", "errors", "test_public_surface.py", "the tree of errors is public"),
+    Elsewhere("", "files", "driver/test_storage.py", "paths and URLs, as states are saved"),
+    Elsewhere(
+        "frameworks", "base tf2", "frameworks/test_equalities.py", "of one of the families there"
+    ),
+    Elsewhere("frameworks", "fake", "driver/test_fit.py", "the engine's equalities are its own"),
+    Elsewhere(
+        "frameworks.common", "structures", "frameworks/test_equalities.py", "a name for a type"
+    ),
+    Elsewhere("frameworks.gradients", "layout", "frameworks/gradients/test_fused_sum.py", "a sum"),
+    Elsewhere(
+        "frameworks.settings",
+        "of_jax of_tensorflow of_torch",
+        "frameworks/settings/test_fresh.py",
+        "all settings are one list",
+    ),
+    Elsewhere(
+        "frameworks.keras",
+        "base_plugin plugin protocols types",
+        "frameworks/test_equalities.py",
+        "every family there comes through them",
+    ),
+    Elsewhere(
+        "frameworks.keras",
+        "configuration",
+        "frameworks/settings/test_fresh.py",
+        "settings of Keras, as a fresh process has them",
+    ),
+    Elsewhere(
+        "frameworks.keras",
+        "prediction rows_at_once",
+        "frameworks/test_predictions.py",
+        "calls of every size",
+    ),
+    Elsewhere(
+        "frameworks.keras",
+        "feed",
+        "frameworks/keras/backends/test_backends.py",
+        "steps of JAX and torch",
+    ),
+    Elsewhere(
+        "frameworks.keras.backends",
+        "chosen jax_cut on_jax on_tensorflow on_torch",
+        "frameworks/keras/backends/test_backends.py",
+        "what the backends answer to the same questions",
+    ),
+    Elsewhere(
+        "frameworks.keras.backends",
+        "tensorflow_clock",
+        "frameworks/keras/training/test_clock.py",
+        "one clock of several",
+    ),
+    Elsewhere(
+        "frameworks.keras.saving",
+        "archives files",
+        "frameworks/keras/saving/test_state.py",
+        "Keras's own files, with the state that they keep",
+    ),
+    Elsewhere(
+        "frameworks.keras.training",
+        "callbacks position quiet",
+        "frameworks/keras/training/test_loop.py",
+        "parts of the loop",
+    ),
+    Elsewhere(
+        "frameworks.keras.training",
+        "randomness",
+        "frameworks/keras/saving/test_state.py",
+        "a fit's random numbers, and how the next one goes on",
+    ),
+    Elsewhere(
+        "frameworks.keras.versions",
+        "keras2 keras3",
+        "frameworks/test_equalities.py",
+        "what the versions answer to the same questions",
+    ),
+    Elsewhere(
+        "frameworks.torch",
+        "exchange feed models plugin statistics",
+        "frameworks/torch/test_equal.py",
+        "parts of a fit that equals a plain loop",
+    ),
+    Elsewhere(
+        "frameworks.torch.metrics",
+        "inputs",
+        "frameworks/torch/metrics/test_orca_metrics.py",
+        "every form of outputs and labels",
+    ),
+    Elsewhere(
+        "frameworks.torch.training",
+        "callbacks hook_steps",
+        "frameworks/torch/training/test_operator.py",
+        "steps of the user's hooks",
+    ),
+    Elsewhere(
+        "frameworks.torch.training",
+        "losses session steps totals",
+        "frameworks/torch/test_equal.py",
+        "parts of a fit that equals a plain loop",
+    ),
+    Elsewhere(
+        "learn",
+        "estimator keras_estimator keras_files keras_saving options requests results",
+        "learn/test_tf2.py",
+        "a user's day",
+    ),
+    Elsewhere("learn", "docstrings", "test_public_surface.py", "what help() shows"),
+    Elsewhere("learn", "metrics", "frameworks/torch/metrics/test_orca_metrics.py", "by hand"),
+    Elsewhere("learn.keras", "backend estimator", "learn/test_keras.py", "a user's day"),
+    Elsewhere("learn.tf2", "estimator", "learn/test_tf2.py", "a user's day"),
+    Elsewhere(
+        "learn.pytorch",
+        "callbacks estimator files options recipe saving stats",
+        "learn/test_pytorch.py",
+        "a user's day",
+    ),
+    Elsewhere("wire", "order", "wire/test_plan_windows.py", "an order is a plan's"),
+    Elsewhere("wire", "processors", "worker/child/test_processors.py", "where threads run"),
+    Elsewhere("wire", "report", "driver/reports/test_listener.py", "an address, used there"),
+    Elsewhere("wire", "torch_options", "frameworks/torch/test_equal.py", "fields, used there"),
+    Elsewhere(
+        "wire.messages",
+        "codec line pipe progress results rows",
+        "wire/test_messages.py",
+        "one sweep over all messages",
+    ),
+    Elsewhere("worker", "pipes", "worker/child/test_runner.py", "between two real processes"),
+    Elsewhere("worker", "plain_words", "worker/child/test_describing.py", "an error, told"),
+    Elsewhere("worker", "plugin", "frameworks/test_equalities.py", "a protocol, used there"),
+    Elsewhere(
+        "worker.child",
+        "checkpoint resume",
+        "cluster/test_lost_executor.py",
+        "a fit that is begun again",
+    ),
+    Elsewhere("worker.child", "jobs peers", "worker/child/test_runner.py", "parts of a job"),
+    Elsewhere(
+        "worker.collective",
+        "arithmetic headers pipeline protocol segment sockets streams transfers transport",
+        "worker/collective/test_ring.py",
+        "each way of the bytes, by the same sweeps",
+    ),
+    Elsewhere("worker.rows", "arrays columns", "worker/rows/test_dataset.py", "Arrow to arrays"),
+    Elsewhere(
+        "worker.task",
+        "barrier_task child_process",
+        "worker/child/test_runner.py",
+        "a task and its child",
+    ),
+    Elsewhere(
+        "worker.task",
+        "rendezvous",
+        "driver/reports/test_rendezvous.py",
+        "both sides of one rendezvous",
+    ),
+    Elsewhere(
+        "worker.task", "reporting", "driver/reports/test_listener.py", "both ends of one line"
+    ),
+]
 
 
-def names() -> list[str]:
-    """Every module that may have tests, by its name inside of the package."""
-    return [
-        ".".join(module.name.split(".")[2:])
-        for module in modules()
-        if module.path.parent != SRC and module.path.stem not in ("__init__", "__main__")
-    ]
+def listed() -> dict[str, str]:
+    """The test module of each module that is tested elsewhere."""
+    return {
+        f"{one.room}.{name}".lstrip("."): one.tests
+        for one in ELSEWHERE
+        for name in one.names.split()
+    }
+
+
+def without_own_tests() -> set[str]:
+    """Every module that has no test module of its name, by its name inside of the package."""
+    found = set()
+    for module in modules():
+        name = ".".join(module.name.split(".")[2:])
+        if not name or module.path.stem in ("__init__", "__main__"):
+            continue
+        *folders, last = name.split(".")
+        if not TESTS.joinpath(*folders, f"test_{last}.py").exists():
+            found.add(name)
+    return found
 
 
 def test_every_module_is_tested_where_one_looks_for_it():
-    lost = [
-        name
-        for name in names()
-        if not own_test(name).exists() and not any(fnmatch(name, one) for one in ELSEWHERE)
-    ]
+    lost = without_own_tests() - listed().keys()
     assert not lost, "give them a test module, or name the one that tests them in ELSEWHERE"
 
 
-def test_what_is_tested_elsewhere_is_there_and_needed():
-    without = [name for name in names() if not own_test(name).exists()]
-    for pattern, (path, _) in ELSEWHERE.items():
-        assert (TESTS / path).exists(), path
-        assert any(fnmatch(name, pattern) for name in without), f"{pattern} is of no use"
+def test_what_is_listed_is_there_and_needed():
+    assert listed().keys() <= without_own_tests()
+    assert not [path for path in listed().values() if not (TESTS / path).exists()]
