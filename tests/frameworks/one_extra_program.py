@@ -104,7 +104,7 @@ def estimator(family: str, hidden: set[str] | None = None) -> Any:
         )
     if hidden is not None:
         environment = {**made._options.environment, HIDDEN: ",".join(sorted(hidden))}
-        made._options = replace(made._options, environment=environment)
+        made = type(made)(made._model, replace(made._options, environment=environment))
     return made
 
 

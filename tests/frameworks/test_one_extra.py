@@ -8,7 +8,9 @@ import os
 import re
 import subprocess
 import sys
+import sysconfig
 import tomllib
+import venv
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -56,7 +58,14 @@ LINES = {family: f"pip install 'zoo-orca[{','.join(e)}]'" for family, e in progr
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory):
     made = tmp_path_factory.mktemp("one-extra")
-    (made / "sitecustomize.py").write_text(_SITE)
+    (made / "site").mkdir()
+    (made / "site" / "sitecustomize.py").write_text(_SITE)
+    # The workers' Python is an environment of its own with the packages of this one: were it the
+    # driver's, the driver would see for itself that it lacks the framework.
+    venv.create(made / "workers", symlinks=True)
+    (found,) = (made / "workers").glob("lib/python*/site-packages")
+    (found / "packages.pth").write_text(sysconfig.get_path("purelib"))
+    (found / "sitecustomize.py").write_text(_SITE)
     return made
 
 
@@ -65,14 +74,15 @@ def run(directory, part, hidden):
     frameworks = ("TF_", "KERAS_", "PYTHON", "SPARK", "PYSPARK")
     kept = {name: v for name, v in os.environ.items() if not name.startswith(frameworks)}
     environment = kept | {
-        "PYTHONPATH": os.pathsep.join(map(str, [directory, ROOT / "src"])),
+        "PYTHONPATH": os.pathsep.join(map(str, [directory / "site", ROOT / "src"])),
         program.HIDDEN: ",".join(sorted(hidden)),
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "KERAS_HOME": str(directory / "keras"),
-        "PYSPARK_PYTHON": sys.executable,
+        "PYSPARK_PYTHON": str(directory / "workers" / "bin" / "python"),
         "SPARK_LOCAL_IP": "127.0.0.1",
     }
-    command = [sys.executable, program.__file__, str(directory), part]
+    # -P: this folder has folders named as frameworks are.
+    command = [sys.executable, "-P", program.__file__, str(directory), part]
     ran = subprocess.run(
         command, capture_output=True, text=True, timeout=240, env=environment, cwd=directory
     )
