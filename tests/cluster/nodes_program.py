@@ -56,7 +56,7 @@ def main():
         answer["foreachBatch"] = fitted(batch)
 
     writer = stream.writeStream.foreachBatch(each).trigger(availableNow=True)
-    writer.option("checkpointLocation", f"{DIRECTORY}/checkpoint").start().awaitTermination(60)
+    writer.option("checkpointLocation", f"{DIRECTORY}/checkpoint").start().awaitTermination(120)
     spark.stop()
     print(json.dumps(answer))
 

@@ -74,6 +74,12 @@ def test_executors_of_a_young_session_are_waited_for(monkeypatch):
     assert nodes(old) == 1 and old.asked == 1
 
 
+def test_on_slow_machines_executors_are_waited_for_longer(monkeypatch):
+    monkeypatch.setattr(cluster, "_SETTLED_SECONDS", 0.05)
+    session = Session("spark://h:7077", executors=[0, 1, 1, 1, 2], age=1)
+    assert nodes(session) == 2
+
+
 def test_nobody_waits_for_ever_for_executors_that_do_not_come(monkeypatch):
     monkeypatch.setattr(cluster, "_REGISTERED_WITHIN_SECONDS", 0.3)
     assert nodes(Session("spark://h:7077", age=0)) == 1

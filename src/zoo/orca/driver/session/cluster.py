@@ -13,9 +13,10 @@ from pyspark.sql import SparkSession
 from zoo.orca.wire.processors import usable_processors
 
 #: Executors of a session that is younger than this may still be registering.
-_REGISTERED_WITHIN_SECONDS = 10.0
-#: After this long without a new executor, all are registered.
-_SETTLED_SECONDS = 1.0
+_REGISTERED_WITHIN_SECONDS = 30.0
+#: All are registered after this long without a new one, in seconds and as a part of the time that
+#: the last one took: machines that start a JVM slowly are as far apart as they are slow.
+_SETTLED_SECONDS, _SETTLED_PART = 1.0, 0.5
 
 
 def is_local(spark: SparkSession) -> bool:
@@ -84,13 +85,15 @@ def _executors(spark: SparkSession) -> int:
     context = spark.sparkContext
     # The public Python API lists the driver among them, and does not say which it is.
     scala = context._jsc.sc()
-    all_by = int(context.startTime) / 1000 + _REGISTERED_WITHIN_SECONDS
+    start = int(context.startTime) / 1000
+    all_by = start + _REGISTERED_WITHIN_SECONDS
     found, since = -1, 0.0
     while True:
         before, found = found, int(scala.getExecutorIds().size())
         if found != before:
             since = time.time()
-        settled = found > 0 and time.time() >= since + _SETTLED_SECONDS
+        patience = max(_SETTLED_SECONDS, _SETTLED_PART * (since - start))
+        settled = found > 0 and time.time() >= since + patience
         # With dynamic allocation, no executor need be coming.
         if settled or time.time() >= all_by or allocates_dynamically(spark):
             return found
