@@ -27,8 +27,8 @@ Int64 = NDArray[np.int64]
 
 #: Numbers with many divisors.
 _ROUND = (1, 2, 4, 6, 12, 24, 60, 120, 360, 840, 2520)
-#: The remaining rows begin at one of at least so many shards.
-_BEGINNINGS = 8
+#: The remaining rows are at least so many times the distance of two shards where they may begin.
+_SMOOTH = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,12 +135,12 @@ class CanonicalPlan:
         generator = np.random.Generator(np.random.PCG64([self.seed, number]))
         sizes = np.maximum(shard_sizes(self.rows, self.batch_size), 1)
         # A beginning with many divisors gives workers, if there are few, equal parts.
-        unit = max(one for one in _ROUND if one <= max(self.batch_size // _BEGINNINGS, 1))
+        unit = max(one for one in _ROUND if one <= max(more // _SMOOTH, 1))
         return _Drawn(
             generator.permutation(each + 1),
             generator.permutation(each),
             generator.integers(0, sizes),
-            unit * int(generator.integers(0, self.batch_size // unit)),
+            unit * int(generator.integers(0, -(-self.batch_size // unit))),
         )
 
 
