@@ -29,11 +29,14 @@ class Levelling:
     order : array
         Its rows afterwards, shard by shard. A number from its former row count on means a row that
         was taken, in the order of `taken`.
+    moved : bool
+        Whether any row of any rank moves.
     """
 
     given: Int64
     taken: Int64
     order: Int64
+    moved: bool
 
 
 def dealt(shards: NDArray[np.integer], count: int) -> Int64:
@@ -63,7 +66,10 @@ def level(sizes: Int64, shards: NDArray[np.integer], rank: int, workers: int) ->
     together = np.concatenate([kept_by, taken_by])
     rows = np.concatenate([by_shard[stays], len(shards) + np.arange(len(taken))])
     return Levelling(
-        given=by_shard[~stays], taken=taken, order=rows[np.argsort(together, kind="stable")]
+        given=by_shard[~stays],
+        taken=taken,
+        order=rows[np.argsort(together, kind="stable")],
+        moved=bool(surplus.any()),
     )
 
 

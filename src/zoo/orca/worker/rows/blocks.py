@@ -40,17 +40,33 @@ class Blocks:
 
 def in_order(batches: list[pa.RecordBatch], path: str) -> list[pa.RecordBatch]:
     """Return the rows of `batches`, from the file at `path`, block by block in order."""
-    if not os.path.exists(_beside(path)):
+    blocks = _blocks(path)
+    if blocks is None:
         return batches
     firsts = np.cumsum([0, *(batch.num_rows for batch in batches)])
     found = []
-    for start, end in np.load(_beside(path)).T.tolist():
+    for start, end in blocks:
         number = int(np.searchsorted(firsts, start, "right")) - 1
         while start < end:  # a block may span several batches
             stop = min(end, int(firsts[number + 1]))
             found.append(batches[number].slice(start - int(firsts[number]), stop - start))
             start, number = stop, number + 1
     return found
+
+
+def values_in_order(values: NDArray[np.int32], path: str) -> NDArray[np.int32]:
+    """Return one value a row, as they arrived with the file at `path`, block by block in order."""
+    blocks = _blocks(path)
+    if blocks is None:
+        return values
+    return np.concatenate([values[:0], *(values[start:end] for start, end in blocks)])
+
+
+def _blocks(path: str) -> list[tuple[int, int]] | None:
+    """Return where blocks begin and end, in their order; None if they arrived in order."""
+    if not os.path.exists(_beside(path)):
+        return None
+    return [(start, end) for start, end in np.load(_beside(path)).T.tolist()]
 
 
 def _beside(path: str) -> str:
