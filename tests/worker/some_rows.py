@@ -41,7 +41,7 @@ def spec_of(**columns):
     )
 
 
-def batch_of(spec, rows, marker=None, origin=0):
+def batch_of(spec, rows, marker=None, origin=0, shards=None):
     """A batch as Spark sends it, of one partition; `rows` are tuples of values."""
     arrays = [
         pa.array([row[index] for row in rows], arrow_type(column))
@@ -52,7 +52,8 @@ def batch_of(spec, rows, marker=None, origin=0):
         arrays.append(pa.array(marker, pa.bool_()))
         names.append("validation")
     arrays.append(pa.array([origin] * len(rows), pa.int32()))
-    names.append("origin")
+    arrays.append(pa.array([0] * len(rows) if shards is None else shards, pa.int32()))
+    names += ["origin", "shard"]
     return pa.RecordBatch.from_arrays(arrays, names)
 
 
