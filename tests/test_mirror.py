@@ -168,7 +168,7 @@ ELSEWHERE = [
         "cluster/test_lost_executor.py",
         "a fit that is begun again",
     ),
-    Elsewhere("worker.child", "jobs peers", "worker/child/test_runner.py", "parts of a job"),
+    Elsewhere("worker.child", "jobs", "worker/child/test_runner.py", "part of a job"),
     Elsewhere(
         "worker.collective",
         "arithmetic headers pipeline protocol segment sockets streams transfers transport",

@@ -83,6 +83,26 @@ def test_a_creators_failure_is_told_before_rows_are_there(
         child.stop()
 
 
+def test_failing_jobs_leave_nothing_open_in_the_children(pair: Group, tmp_path: Path) -> None:
+    def creator(config: Any) -> Any:
+        time.sleep(0.5)  # meanwhile the peers are met
+        raise OSError("no such table")
+
+    def run(number: int) -> list[int]:
+        failed = pair.run(train_job(creator), ROWS, tmp_path / str(number))
+        assert [type(message) for message in failed] == [Failure, Failure]
+        return [len(os.listdir(f"/proc/{child.pid}/fd")) for child in pair.children]
+
+    first = run(0)
+    for number in range(1, 6):
+        last = run(number)
+    deadline = time.monotonic() + 10
+    while last > first and time.monotonic() < deadline:  # what the last one has open for a moment
+        time.sleep(0.05)
+        last = [len(os.listdir(f"/proc/{child.pid}/fd")) for child in pair.children]
+    assert last <= first
+
+
 def test_a_killed_peer(pair: Group, tmp_path: Path) -> None:
     def on_step(rank: int, step: int) -> None:
         if rank == 0 and step == 3:

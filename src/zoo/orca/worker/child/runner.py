@@ -140,9 +140,7 @@ class Runner:
         self._sender.send(progress)
 
     def _close(self) -> None:
-        collective, self._collective = self._collective, None
-        if collective is not None:
-            collective.close()
+        self._collective = None
         peers, self._peers = self._peers, None
         if peers is not None:
             peers.abort()
