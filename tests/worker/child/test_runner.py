@@ -5,6 +5,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,11 +16,13 @@ import pytest
 
 from tests.fake_estimator import linear
 from tests.worker.group import Group, train_job
-from zoo.orca.errors import WorkerDiedError
+from zoo.orca.errors import WorkerDiedError, WorkerFrozenError
 from zoo.orca.wire.messages.codec import MessageError
-from zoo.orca.wire.messages.pipe import Listening, RunJob
+from zoo.orca.wire.messages.pipe import TO_CHILD, Batches, Listening, RunJob
 from zoo.orca.wire.messages.results import Failure, Outcome
 from zoo.orca.wire.packing import State
+from zoo.orca.worker.pipes import LimitedSender, receive
+from zoo.orca.worker.task.barrier_task import TaskOptions, _ChildRendezvous
 from zoo.orca.worker.task.child_process import Child, acquire, release
 
 pytestmark = pytest.mark.timeout(60)
@@ -73,7 +76,7 @@ def test_a_creators_failure_is_told_before_rows_are_there(
     try:
         job = pickle.dumps(train_job(creator))
         where = {"directory": str(tmp_path), "host": "127.0.0.1"}
-        child.send(RunJob(job=job, rank=0, size=1, cpus=(), threads=1, **where))
+        child.send(RunJob(job=job, rank=0, size=1, cpus=(), threads=1, **where), heartbeat=30)
         failed = child.wait(Failure, heartbeat=30)
         assert failed.error == error
         assert words in failed.message
@@ -156,7 +159,7 @@ from zoo.orca.wire.messages.pipe import Listening, RunJob
 from zoo.orca.worker.task.child_process import Child
 child = Child({{}})
 child.send(RunJob(directory={str(spooled)!r}, host="127.0.0.1", rank=0, size=1, cpus=(), threads=1,
-                  job=pickle.dumps(train_job(linear()))))
+                  job=pickle.dumps(train_job(linear()))), heartbeat=30)
 child.wait(Listening, heartbeat=30)
 print(child.pid, flush=True)
 time.sleep(60)
@@ -216,6 +219,68 @@ def test_a_child_that_is_sent_what_is_no_message_says_so_and_ends() -> None:
     with pytest.raises(WorkerDiedError, match="exit code 1"):
         child.wait(Listening, heartbeat=30)
     assert "MessageError: this is no message of zoo-orca" in "\n".join(child.log)
+
+
+def test_a_child_that_reads_no_more_is_ended_by_what_it_was_to_read() -> None:
+    child = Child({})
+    os.kill(child.pid, signal.SIGSTOP)
+    with pytest.raises(WorkerFrozenError, match="read nothing of what it was sent for 1 s"):
+        child.send(Batches(stream=bytes(4 << 20)), heartbeat=1)
+    assert not child.alive
+    child.send(Batches(stream=bytes(4 << 20)), heartbeat=1)  # the next wait tells of the death
+    with pytest.raises(WorkerDiedError, match="SIGKILL"):
+        child.wait(Listening, heartbeat=30)
+
+
+def test_a_reader_that_takes_its_time_gets_all() -> None:
+    there, here = os.pipe()
+    sender = LimitedSender(os.fdopen(here, "wb"))
+    sent = Batches(stream=os.urandom(3 << 19))
+    got: list[Any] = []
+
+    class Slow:
+        """Takes longer than the limit in all, and less between two reads."""
+
+        def read(self, count: int) -> bytes:
+            found = b""
+            while len(found) < count and (
+                piece := os.read(there, min(count - len(found), 1 << 18))
+            ):
+                time.sleep(0.2)
+                found += piece
+            return found
+
+    reader = threading.Thread(target=lambda: got.append(receive(Slow(), TO_CHILD)))  # type: ignore[arg-type]
+    reader.start()
+    sender.send(sent, 0.7)
+    sender.close()
+    reader.join(20)
+    os.close(there)
+    assert [message.to_bytes() for message in got] == [sent.to_bytes()]
+    with pytest.raises(OSError, match="closed"):
+        sender.send(sent, 0.7)
+
+
+def test_a_child_that_cannot_be_told_of_its_peers_is_an_error_and_no_wait() -> None:
+    class Frozen:
+        def wait(self, *kinds: Any, heartbeat: float) -> Listening:
+            return Listening(address=("a", 1))
+
+        def send(self, message: Any, *, heartbeat: float) -> None:
+            raise WorkerFrozenError("it read nothing")
+
+    class Driver:
+        """In the place of a rendezvous whose answer comes by another thread."""
+
+        def meet(self, address: Any, tell: Any) -> None:
+            teller = threading.Thread(target=tell, args=([address, ("b", 2)],))
+            teller.start()
+            teller.join()
+
+    introduced = _ChildRendezvous(Driver(), Frozen(), TaskOptions(secret=b""))  # type: ignore[arg-type]
+    with pytest.raises(WorkerFrozenError, match="it read nothing"):
+        introduced.end()
+    introduced.close()
 
 
 def _is_running(pid: int) -> bool:

@@ -173,7 +173,8 @@ class _Task:
                 cpus=self._cpus(),
                 threads=self._threads,
                 job=pickle.dumps(self._job),
-            )
+            ),
+            heartbeat=self._options.heartbeat,
         )
         os.mkdir(self._directory, mode=0o700)
         introduced = _ChildRendezvous(self._rendezvous, child, self._options)
@@ -188,7 +189,7 @@ class _Task:
         spooled = spool.finish()
         moved = time.perf_counter() - began
         introduced.end()
-        child.send(Start(spooled=spooled, moved=moved))
+        child.send(Start(spooled=spooled, moved=moved), heartbeat=self._options.heartbeat)
         message = child.wait(Outcome, Failure, heartbeat=self._options.heartbeat)
         if isinstance(message, Failure):
             raise _ChildFailed(message)
@@ -306,15 +307,20 @@ class _ChildRendezvous:
         return listening.address
 
     def _tell(self, addresses: Sequence[Address | None]) -> None:
+        """Send the peers' addresses to the child; any thread, which no error here may end."""
+        try:
+            self._send(addresses)
+        except OrcaError as error:
+            self._error = self._error or error
+        finally:
+            self._told.set()
+
+    def _send(self, addresses: Sequence[Address | None]) -> None:
         if None in addresses and len(addresses) > 1:  # a single worker need not listen
-            missing = PeerLostError(f"rank {addresses.index(None)} did not come up")
-            self._error = self._error or missing
-        else:
-            self._child.send(
-                Connect(
-                    addresses=tuple(addresses),
-                    timeout=self._options.connect_timeout,
-                    secret=self._options.secret,
-                )
-            )
-        self._told.set()
+            raise PeerLostError(f"rank {addresses.index(None)} did not come up")
+        connect = Connect(
+            addresses=tuple(addresses),
+            timeout=self._options.connect_timeout,
+            secret=self._options.secret,
+        )
+        self._child.send(connect, heartbeat=self._options.heartbeat)

@@ -116,7 +116,7 @@ class _Calls:
         """Send the model's columns of a group; the others stay here."""
         self._clean = False
         stream = encode([batch.select(self._inputs) for batch in group])
-        self._child.send(Batches(stream=stream))
+        self._child.send(Batches(stream=stream), heartbeat=self._heartbeat)
         self._kept.append([batch.select(self._columns) for batch in group])
         self._clean = True
 
@@ -141,7 +141,7 @@ class _Calls:
         because Spark ends the Python worker of such a task too.
         """
         if self._clean and not self._kept:
-            self._child.send(End())
+            self._child.send(End(), heartbeat=self._heartbeat)
             children.release(self._child)
         else:
             self._child.kill()
@@ -151,8 +151,8 @@ def _start(job: PredictJob, packed: bytes, heartbeat: float) -> Child:
     threads = thread_environment(job.threads or 1)
     child = children.acquire({**job.environment, **threads, **_devices(job.gpus)})
     child.noise = job.noise
-    child.send(Predict(job=packed))
     try:
+        child.send(Predict(job=packed), heartbeat=heartbeat)
         ready = child.wait(Ready, Failure, heartbeat=heartbeat)
     except OrcaError:
         child.kill()
