@@ -5,6 +5,7 @@ result. So the stage ends once as a whole, Spark does not retry a permanent fail
 can tell cause from consequence. Only a lost executor is left to Spark, because only Spark sees it.
 """
 
+import contextlib
 import os
 import pickle
 import secrets
@@ -108,7 +109,9 @@ class _Task:
         self._threads = self._share_of_threads()
         self._reporter = Reporter(options.report_to, self._rank)
         gather, attempt = context.allGather, context.taskAttemptId()
-        self._rendezvous = Rendezvous(gather, self._reporter, attempt, len(self._places))
+        self._rendezvous = Rendezvous(
+            gather, self._reporter, attempt, len(self._places), options.connect_timeout
+        )
         self._introduced: _ChildRendezvous | None = None
         # Made only when the child knows of it. Spark may kill this process at any time, and then
         # the child removes the directory.
@@ -236,8 +239,9 @@ class _Task:
         try:
             return self._environment()
         except DeviceError as error:
-            # The others wait to hear from every task.
-            self._rendezvous.meet(None, lambda addresses: None)
+            # The others wait to hear from every task. If they do not come, this is still the cause.
+            with contextlib.suppress(PeerLostError):
+                self._rendezvous.meet(None, lambda addresses: None)
             raise DeviceError(f"rank {self._rank} on {self._host}: {error}") from error
 
     def _environment(self) -> dict[str, str]:
