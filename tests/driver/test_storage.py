@@ -7,7 +7,7 @@ import pytest
 
 from zoo.orca.driver.storage import load_state, save_state
 from zoo.orca.errors import StateError
-from zoo.orca.files import read_bytes, write_bytes
+from zoo.orca.files import list_names, read_bytes, remove_directory, remove_file, write_bytes
 from zoo.orca.wire.packing import State
 
 
@@ -38,6 +38,20 @@ def test_a_url_only_fsspec_knows(tmp_path: Path) -> None:
     pytest.importorskip("fsspec")
     write_bytes("memory://some/file", b"abc")
     assert read_bytes("memory://some/file") == b"abc"
+
+
+@pytest.mark.parametrize("form", ["{}/new", "file://{}/new", "memory:/{}/new"])
+def test_what_is_removed_is_gone_and_may_be_gone_already(tmp_path: Path, form: str) -> None:
+    pytest.importorskip("fsspec")
+    directory = form.format(tmp_path)
+    for name in ("a", "b", "c"):
+        write_bytes(f"{directory}/{name}", b"x")
+    for _ in range(2):
+        remove_file(f"{directory}/b")
+        assert list_names(directory) == ["a", "c"]
+    for _ in range(2):
+        remove_directory(directory)
+        assert list_names(directory) == []
 
 
 def test_any_safetensors_reader_opens_it(tmp_path: Path) -> None:

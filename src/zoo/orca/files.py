@@ -3,6 +3,7 @@
 Used on the driver for saved states and on workers for checkpoints.
 """
 
+import contextlib
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import IO, Any, cast
@@ -71,11 +72,23 @@ def list_names(directory: str) -> list[str]:
     return sorted(info.base_name for info in filesystem.get_file_info(selector))
 
 
+def remove_file(path: str) -> None:
+    """Remove a file, if it exists."""
+    filesystem, target = _locate(path)
+    with contextlib.suppress(FileNotFoundError):
+        if filesystem is None:
+            _fsspec(path).rm(path)
+        else:
+            filesystem.delete_file(target)
+
+
 def remove_directory(directory: str) -> None:
     """Remove a directory and its content, if it exists."""
     filesystem, target = _locate(directory)
     if filesystem is None:
-        _fsspec(directory).rm(directory, recursive=True)
+        found = _fsspec(directory)
+        if found.exists(directory):
+            found.rm(directory, recursive=True)
     elif filesystem.get_file_info(target).type == pyarrow.fs.FileType.Directory:
         filesystem.delete_dir(target)
 

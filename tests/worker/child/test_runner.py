@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
@@ -135,16 +136,34 @@ def test_an_attempt_that_was_lost_is_gone_on_with(pair: Group, tmp_path: Path, m
         data_memory=memory,
     )
     unbroken = pair.run(job, ROWS, tmp_path / "1")
+    shutil.rmtree(tmp_path / "m")  # as the driver does
     stop.touch()
     broken = pair.run(job, ROWS, tmp_path / "2")
     assert [type(message) for message in broken] == [Failure, Failure]
     kept = sorted(path.name for path in (tmp_path / "m" / "fit-1").iterdir())
-    assert kept == ["00000001.state", "00000002.state"]
+    assert kept == ["00000002.state"]
     stop.unlink()
     resumed = pair.run(job, ROWS, tmp_path / "3")
     assert resumed[0].history == unbroken[0].history
     assert resumed[0].state == unbroken[0].state
-    assert not (tmp_path / "m" / "fit-1").exists()
+
+
+@pytest.mark.parametrize("most", [0, 1], ids=["state in the rows", "state in a file"])
+def test_an_attempt_that_is_lost_with_its_result_is_repeated(
+    pair: Group, tmp_path: Path, most: int
+) -> None:
+    where = {"run": "fit-1", "model_dir": str(tmp_path / "m"), "max_state_bytes": most}
+    job = train_job(linear(), epochs=4, **where)
+
+    def run(number: int) -> tuple[Any, bytes]:
+        outcome = pair.run(job, ROWS, tmp_path / str(number))[0]
+        assert isinstance(outcome, Outcome)
+        return outcome.history, Path(outcome.state_at).read_bytes() if most else outcome.state
+
+    unbroken = run(1)
+    kept = {path.name for path in (tmp_path / "m" / "fit-1").iterdir()}
+    assert kept - {"final.state"} == {"00000003.state"}
+    assert run(2) == unbroken
 
 
 def test_a_child_dies_with_its_task_and_takes_the_rows_along(tmp_path: Path) -> None:

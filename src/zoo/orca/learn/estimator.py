@@ -4,8 +4,9 @@ A framework's estimator (`zoo.orca.learn.tf2.Estimator`) adds only the original 
 quirks, and turns them into the jobs of `zoo.orca.wire.job`.
 """
 
+import logging
 from dataclasses import asdict
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from pyspark.sql import DataFrame
 
@@ -33,12 +34,14 @@ from zoo.orca.wire.features import FeatureSpec, fill_shapes
 from zoo.orca.wire.job import (
     Job,
     ModelSpec,
+    TrainJob,
 )
 from zoo.orca.wire.messages.results import Outcome
 from zoo.orca.wire.outputs import OutputSpec
 from zoo.orca.wire.packing import State
 
 AnyJob = TypeVar("AnyJob", bound=Job)
+_logger = logging.getLogger(__name__)
 
 #: Keys of a state's header: the columns with the shapes of the rows, the model's outputs, and the
 #: model that has these outputs.
@@ -141,6 +144,7 @@ class BaseEstimator:
     def _train(self, request: Request) -> TrainingStats:
         outcome = request.run()
         self._adopt(State.from_bytes(_state_of(outcome)), outcome)
+        _remove_checkpoints(cast(TrainJob, request.job))
         if outcome.timings:
             say(describe(outcome.timings))
         return TrainingStats(outcome.history, [asdict(one) for one in outcome.timings])
@@ -238,9 +242,14 @@ class BaseEstimator:
 
 def _state_of(outcome: Outcome) -> bytes:
     """Return the state from the result's rows, or from `model_dir` if it was too large."""
-    path = outcome.state_at
-    if not path:
-        return outcome.state
-    data = read_bytes(path)
-    remove_directory(path.rpartition("/")[0])
-    return data
+    return read_bytes(outcome.state_at) if outcome.state_at else outcome.state
+
+
+def _remove_checkpoints(job: TrainJob) -> None:
+    """Remove what no restarted stage needs any more."""
+    if not job.checkpoints:
+        return
+    try:
+        remove_directory(job.checkpoints)
+    except OSError as error:  # the fit is done, and its result is here
+        _logger.warning("checkpoints are left in %s: %s", job.checkpoints, error)

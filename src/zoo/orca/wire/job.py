@@ -163,6 +163,11 @@ class TrainJob(StepwiseJob):
     run: str = ""
     profile: bool = False
 
+    @property
+    def checkpoints(self) -> str:
+        """The directory of this `fit`'s checkpoints; empty if it has none."""
+        return f"{self.model_dir.rstrip('/')}/{self.run}" if self.model_dir and self.run else ""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluateJob(StepwiseJob):
