@@ -129,7 +129,7 @@ ELSEWHERE = [
     ),
     Elsewhere(
         "frameworks.torch.training",
-        "losses session steps totals",
+        "session steps totals",
         "frameworks/torch/test_equal.py",
         "parts of a fit that equals a plain loop",
     ),
