@@ -65,7 +65,7 @@ class _Fit:
         self._runner.begin(job, rows.plan)
         sync = self._sync()
         self._gathered = Gathered(session.training_metrics, world.collective, training=True)
-        self._told = False
+        self._told = self._is_weighed = False
         self._steps: EpochSteps
         if session.has_own_steps:
             self._steps = OperatorSteps(self._runner, session.operator, sync, self._gathered)
@@ -160,7 +160,8 @@ class _Fit:
 
     def _tick(self, done: int) -> None:
         """After each update, report if due; after the first, check the state's size."""
-        if self._runner.global_step - self._before == done and done <= 1:
+        if not self._is_weighed:
+            self._is_weighed = True
             nbytes = training_bytes(self._session.made.model, self._runner.optimizers)
             check_state_size(nbytes, self._job)
         self._reporter.step(done, self._loss_so_far)
