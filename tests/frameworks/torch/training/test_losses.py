@@ -113,3 +113,22 @@ def test_a_batch_whose_labels_are_all_ignored_moves_nothing(torch_ranks, counts,
 
 def untouched():
     return plain([], nn.CrossEntropyLoss())
+
+
+class Bag(nn.Module):
+    """Three classes from a table whose gradients are sparse."""
+
+    def __init__(self):
+        super().__init__()
+        self.table = nn.Embedding(500, 3, sparse=True)
+
+    def forward(self, u):
+        return self.table(u)
+
+
+@pytest.mark.parametrize("counts", COUNTS)
+def test_sparse_gradients_of_ignored_labels_are_nothing(torch_ranks, counts):
+    data = Data.of(ignoring(first=103), counts, features=("u",), labels=("label",))
+    ran = train(torch_ranks, of(Bag, loss=nn.CrossEntropyLoss), data, **FIELDS)
+    for one in ran:
+        assert np.isfinite(one.weights()["weights/table.weight"]).all()

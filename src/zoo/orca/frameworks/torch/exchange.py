@@ -162,7 +162,8 @@ class _Dense:
         views = self._views
         self._marks.fill_(1.0)
         if missing:
-            views = [view for k, view in enumerate(views) if k not in set(missing)]
+            given = zip(views, gradients, strict=True)
+            views = [view for view, gradient in given if gradient is not None]
             for k in missing:
                 self._views[k].zero_()
                 self._marks[k] = 0.0
