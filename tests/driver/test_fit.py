@@ -102,6 +102,21 @@ def test_checkpoints_are_removed_when_the_driver_has_the_state(
     assert len(removed) == 1
 
 
+def test_what_a_job_prints_last_is_shown(
+    rows: DataFrame, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = [f"line {number}" for number in range(3000)]
+
+    def on_step(rank: int, step: int) -> None:
+        if step == 12:
+            print("\n".join(lines), end="")
+
+    FakeEstimator.of(linear(1, on_step=on_step)).fit(rows, verbose=1)
+    captured = capsys.readouterr()
+    shown = (captured.out + captured.err).splitlines()
+    assert [line for line in lines if not any(one.endswith(line) for one in shown)] == []
+
+
 def test_stats_have_orcas_names_and_kerass_history(rows: DataFrame) -> None:
     stats = FakeEstimator.of(linear(1)).fit(rows, epochs=3, validation=rows.limit(20))
     assert set(stats) == {"train_loss", "train_val_loss"}

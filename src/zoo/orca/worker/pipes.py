@@ -12,8 +12,8 @@ from zoo.orca.wire.messages.codec import Channel, M, Message
 #: 64 KiB, the two sides take turns a hundred times for one batch of predictions.
 PIPE_BYTES = 1 << 20
 
-#: The line on the child's standard output that ends the output of a failed job. Its messages travel
-#: another way and may arrive first.
+#: The line on the child's standard output that ends the output of a job over rows, and of a failed
+#: prediction. A job's messages travel another way and may arrive first.
 END_OF_LOG = "\0the log of this job ends"
 
 

@@ -134,6 +134,7 @@ class Runner:
         outcome = run_job(framework, job, start, world)
         # Without the barrier, the closed socket of a rank that finishes early looks like a loss.
         self._collective.barrier()
+        _end_log()
         self._sender.send(outcome if world.rank == 0 else replace(outcome, state=b""))
 
     def _report(self, progress: Progress) -> None:

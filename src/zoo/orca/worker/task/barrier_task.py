@@ -122,6 +122,7 @@ class _Task:
         child: Child | None = None
         try:
             child, outcome = self._run_child(batches)
+            child.last_words()  # a released child's lines are shown nowhere
             children.release(child)
             yield from self._rows(outcome, outcome.state)
         except _ChildFailed as failed:
@@ -157,9 +158,8 @@ class _Task:
             )
             raise _ChildFailed(failure) from failed
         except OrcaError as error:
-            failure = self._failure(error, tuple(child.log))
-            child.kill()
-            raise _ChildFailed(failure) from error
+            child.kill()  # and its last lines are here
+            raise _ChildFailed(self._failure(error, tuple(child.log))) from error
         except BaseException:
             # The rows themselves failed, and Spark is about to kill this process.
             shutil.rmtree(self._directory, ignore_errors=True)

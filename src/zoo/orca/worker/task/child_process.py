@@ -166,7 +166,7 @@ class Child:
                 self._messages.get_nowait()
 
     def last_words(self) -> tuple[str, ...]:
-        """Return the last lines of a failed job, once they have all arrived."""
+        """Return the last lines of a job that has ended, once they have all arrived."""
         self._log_ended.wait(_LOG_SECONDS)
         return tuple(self.log)
 

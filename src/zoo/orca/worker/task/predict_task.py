@@ -158,8 +158,9 @@ def _start(job: PredictJob, packed: bytes, heartbeat: float) -> Child:
         child.kill()
         raise
     if isinstance(ready, Failure):
+        error = _error(ready, child)
         child.kill()
-        raise _error(ready, child)
+        raise error
     return child
 
 
@@ -174,6 +175,7 @@ def _devices(gpus: int) -> dict[str, str]:
 
 def _error(failure: Failure, child: Child) -> OrcaError:
     parts = [failure.message, failure.where, f"In process {child.pid} on {os.uname().nodename}"]
-    if child.log:
-        parts += ["The last lines it printed:", *(f"  {line}" for line in child.log)]
+    lines = child.last_words()
+    if lines:
+        parts += ["The last lines it printed:", *(f"  {line}" for line in lines)]
     return error_class(failure.error)("\n".join(filter(None, parts)))
