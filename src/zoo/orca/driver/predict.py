@@ -1,6 +1,5 @@
 """Lazy predictions: a `mapInArrow` that keeps every column and appends the model's outputs."""
 
-import pickle
 from collections.abc import Sequence
 
 from pyspark.sql import Column, DataFrame
@@ -60,7 +59,7 @@ def predict_lazily(df: DataFrame, job: PredictJob, names: Sequence[str]) -> Data
         ]
     )
     heartbeat = heartbeat_seconds(df.sparkSession)
-    task = make_predict_task(pickle.dumps(job), len(kept), places, heartbeat)
+    task = make_predict_task(job, len(kept), places, heartbeat)
     profile = gpu_profile(df.sparkSession, job.gpus)
     with workers_python(df.sparkSession):
         predicted = widened.mapInArrow(task, schema, profile=profile)
