@@ -164,7 +164,7 @@ ELSEWHERE = [
     Elsewhere("worker", "plugin", "frameworks/test_equalities.py", "a protocol, used there"),
     Elsewhere(
         "worker.child",
-        "checkpoint resume",
+        "checkpoint",
         "cluster/test_lost_executor.py",
         "a fit that is begun again",
     ),

@@ -97,9 +97,9 @@ class FakeFramework:
                 history.setdefault("val_loss", []).append(value)
             logs = {name: values[-1] for name, values in history.items()}
             _tell(world, EpochEnded(epoch=epoch, epochs=last, steps=steps, logs=logs))
-            state = _state(model, epoch + 1, step)
+            state = functools.partial(_state, model, epoch + 1, step)
             if world.checkpoint is not None:
-                world.checkpoint(functools.partial(_state, model, epoch + 1, step), history)
+                world.checkpoint(state, history)
         return Trained(history=history, state=state, outputs=_OUTPUTS)
 
     def evaluate(self, job: EvaluateJob, rows: Rows, world: World) -> Evaluated:

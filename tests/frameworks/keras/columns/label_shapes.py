@@ -144,7 +144,7 @@ def ours(config: dict[str, Any], framework: str) -> Any:
     plugin, world = plugin_of(job), World(collective=Alone(), report=lambda progress: None)
     plugin.prepare(job, 1)
     trained = plugin.train(job, data.rows(0, BATCH, shuffle=False), None, world)
-    tensors = trained.state.tensors
+    tensors = trained.state().tensors
     return trained.history, [v for name, v in tensors.items() if name.startswith("weights/")]
 
 

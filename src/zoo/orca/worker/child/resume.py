@@ -43,8 +43,8 @@ class Resumable:
         names = dict.fromkeys([*self._past, *history])
         return {name: self._past.get(name, []) + list(history.get(name, ())) for name in names}
 
-    def finish(self, state: State) -> tuple[bytes, str]:
-        """Return, on rank 0, the final state or the path it was written to.
+    def finish(self, take: Callable[[], State]) -> tuple[bytes, str]:
+        """Take the final state on rank 0; return it, or the path it was written to.
 
         Checkpoints stay. If the state is lost on its way to the driver, the next attempt repeats
         the last epoch.
@@ -63,6 +63,7 @@ class Resumable:
         """
         if not self._is_root:
             return b"", ""
+        state = take()
         check_state_size(state.nbytes, self.job)
         if not is_too_large(state.nbytes, self.job):
             return state.to_bytes(), ""

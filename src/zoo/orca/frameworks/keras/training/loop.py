@@ -261,7 +261,7 @@ def train(
             validation_data=validation_data,
             validation_freq=job.validation_freq,
         )
-    return Trained(history=progress.history(), state=progress.state(), outputs=session.outputs)
+    return Trained(history=progress.history(), state=progress.state, outputs=session.outputs)
 
 
 def evaluate(made: KerasModel, job: EvaluateJob, rows: Rows, world: World) -> Evaluated:

@@ -112,7 +112,9 @@ class _Fit:
         if self._world.timings is not None:
             self._world.timings.end("epochs")
         return Trained(
-            history=self._history, state=self._state(epoch), outputs=self._session.outputs
+            history=self._history,
+            state=functools.partial(self._state, epoch),
+            outputs=self._session.outputs,
         )
 
     def _epoch(self, batches: Iterator[Batch], count: int) -> None:
