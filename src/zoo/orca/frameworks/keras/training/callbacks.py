@@ -25,7 +25,8 @@ from zoo.orca.frameworks.keras.types import KerasCallback, Model, StepLogs, Vari
 from zoo.orca.wire.messages.progress import Warned
 from zoo.orca.worker.plugin import World
 
-_WRITERS = ("ModelCheckpoint", "TensorBoard", "CSVLogger", "RemoteMonitor", "SwapEMAWeights")
+#: Those that write files or send messages. All others act on the model, so on all ranks alike.
+_WRITERS = ("ModelCheckpoint", "OrbaxCheckpoint", "TensorBoard", "CSVLogger", "RemoteMonitor")
 _BATCH_HOOKS = ("on_batch_begin", "on_batch_end", "on_train_batch_begin", "on_train_batch_end")
 _TEST_HOOKS = ("on_test_batch_begin", "on_test_batch_end")
 

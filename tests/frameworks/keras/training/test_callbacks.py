@@ -1,0 +1,79 @@
+"""Which callbacks run, on which ranks, and what they are told."""
+
+import numpy as np
+import pytest
+
+from tests.frameworks.bench import BATCH, close, embedded
+from tests.frameworks.ranks import same_on_all
+
+pytestmark = pytest.mark.timeout(300)
+
+AVERAGED = ("SGD", {"learning_rate": 0.1, "use_ema": True, "ema_momentum": 0.8})
+
+
+def equal_to_one(bench, creator, data, **fields):
+    """Two epochs with validation, on several ranks and on one that gets the same batches."""
+    ran = bench.train(creator, data, validation=data, epochs=2, **fields)
+    same_on_all(ran)
+    steps = data.plan(BATCH).steps_per_pass
+    alone = bench.train(
+        creator,
+        data.in_order(BATCH, 2 * steps),
+        validation=data.merged(),
+        epochs=2,
+        steps_per_epoch=steps,
+        shuffle=False,
+        **fields,
+    )[0]
+    close(ran[0].weights(), alone.weights())
+    for name, values in alone.trained.history.items():
+        np.testing.assert_allclose(ran[0].trained.history[name], values, rtol=2e-5, atol=1e-6)
+    return ran
+
+
+def test_averaged_weights_are_validated_on_every_rank(keras_bench):
+    if keras_bench.config()["keras"] == 2:
+        pytest.skip("only Keras 3 has the callback")
+    config = keras_bench.config(AVERAGED)
+    creator, data = keras_bench.family.embedding, embedded((47, 53))
+    swapped = equal_to_one(keras_bench, creator, data, config=config, make_callbacks=swapping)
+    plain = equal_to_one(keras_bench, creator, data, config=config)
+    losses = [ran[0].trained.history["val_loss"] for ran in (swapped, plain)]
+    assert abs(losses[0][0] - losses[1][0]) > 1e-3
+
+
+def swapping():
+    import keras
+
+    return [keras.callbacks.SwapEMAWeights()]
+
+
+def test_callbacks_that_write_run_on_rank_0_alone(keras_bench):
+    running = keras_bench.ranks.alone(writers_by_rank, keras_bench.config()["keras"])
+    names = {"ModelCheckpoint", "OrbaxCheckpoint", "TensorBoard", "CSVLogger", "RemoteMonitor"}
+    if keras_bench.config()["keras"] == 2:
+        names.remove("OrbaxCheckpoint")
+    assert running == [names, set()]
+
+
+def writers_by_rank(version):
+    from importlib import import_module
+    from types import SimpleNamespace
+
+    from zoo.orca.frameworks.keras.training.callbacks import user_callbacks
+
+    keras = import_module(f"zoo.orca.frameworks.keras.versions.keras{version}")
+    package = keras.package().callbacks
+    kinds = ("ModelCheckpoint", "OrbaxCheckpoint", "TensorBoard", "CSVLogger", "RemoteMonitor")
+    # Made without their arguments: OrbaxCheckpoint needs a package of its own.
+    there = [getattr(package, name) for name in kinds if hasattr(package, name)]
+    callbacks = [kind.__new__(kind) for kind in there]
+    return [
+        {
+            type(one).__name__
+            for one in user_callbacks(
+                SimpleNamespace(keras=keras), callbacks, SimpleNamespace(rank=rank, size=2)
+            )
+        }
+        for rank in range(2)
+    ]
