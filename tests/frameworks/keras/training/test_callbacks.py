@@ -77,3 +77,27 @@ def writers_by_rank(version):
         }
         for rank in range(2)
     ]
+
+
+@pytest.mark.parametrize("counts", [(100,), (47, 53)], ids=["one rank", "two ranks"])
+@pytest.mark.parametrize("hook", ["on_train_batch_end", "on_test_batch_end"])
+def test_hooks_of_an_instance_are_called_for_each_step(keras_bench, counts, hook):
+    version = keras_bench.config()["keras"]
+    ran = keras_bench.train(
+        keras_bench.family.embedding,
+        embedded(counts),
+        validation=embedded(counts),
+        epochs=2,
+        make_callbacks=lambda: counting(version, hook),
+    )
+    steps = embedded(counts).plan(BATCH).steps_per_pass
+    assert ran[0].trained.history["steps"] == [steps, 2 * steps]
+
+
+def counting(version, hook):
+    from tests.frameworks.models import keras_of
+
+    seen = []
+    kind = keras_of({"keras": version}).callbacks.LambdaCallback
+    count = {hook: lambda batch, logs=None: seen.append(batch)}
+    return [kind(on_epoch_end=lambda epoch, logs: logs.update(steps=len(seen)), **count)]

@@ -20,6 +20,7 @@ from zoo.orca.frameworks.common.progress import TrainingReporter
 from zoo.orca.frameworks.keras.models import KerasModel, value_of
 from zoo.orca.frameworks.keras.training.metrics import restore
 from zoo.orca.frameworks.keras.training.position import LoopPosition
+from zoo.orca.frameworks.keras.training.quiet import has_hook
 from zoo.orca.frameworks.keras.training.randomness import seed_epoch
 from zoo.orca.frameworks.keras.types import KerasCallback, Model, StepLogs, Variable
 from zoo.orca.wire.messages.progress import Warned
@@ -52,10 +53,7 @@ def _looks(callback: KerasCallback, base: type, names: Sequence[str]) -> bool:
     frequency = getattr(callback, "save_freq", getattr(callback, "update_freq", None))
     if frequency == "epoch" and type(callback).__module__.startswith(("keras.", "tf_keras.")):
         return False
-    return any(
-        getattr(getattr(callback, name), "__func__", None) is not getattr(base, name)
-        for name in names
-    )
+    return has_hook(callback, base, names)
 
 
 def user_callbacks(
