@@ -101,3 +101,38 @@ def counting(version, hook):
     kind = keras_of({"keras": version}).callbacks.LambdaCallback
     count = {hook: lambda batch, logs=None: seen.append(batch)}
     return [kind(on_epoch_end=lambda epoch, logs: logs.update(steps=len(seen)), **count)]
+
+
+def test_layers_may_be_frozen_and_thawed_while_they_are_trained(keras_bench):
+    if keras_bench.ranks.environment.get("KERAS_BACKEND") == "jax":
+        pytest.skip("the optimizer of Keras itself does not take fewer variables on JAX")
+    # One rank has rows in a single step, so that it undoes the others.
+    version, data = keras_bench.config()["keras"], embedded((99, 1))
+    keras_bench.check(frozen_and_not, data, make_callbacks=lambda: [switching(version)])
+
+
+def frozen_and_not(config):
+    """Two layers of weights, one frozen."""
+    from tests.frameworks.models import keras_of, optimizer_of
+
+    keras = keras_of(config)
+    x, u = keras.Input((4,), name="x"), keras.Input((1,), name="u")
+    first = keras.layers.Dense(3, trainable=False, name="first")
+    both = keras.layers.Concatenate()([first(x), u])
+    model = keras.Model([x, u], keras.layers.Dense(1, name="second")(both))
+    model.compile(optimizer_of(config), "mse")
+    return model
+
+
+def switching(version):
+    from tests.frameworks.models import keras_of
+
+    class Switch(keras_of({"keras": version}).callbacks.Callback):
+        def on_train_batch_begin(self, batch, logs=None):
+            if batch == 2:
+                self.model.get_layer("second").trainable = False
+
+        def on_epoch_end(self, epoch, logs=None):
+            self.model.get_layer("second").trainable = True
+
+    return Switch()

@@ -224,9 +224,13 @@ class KerasModel:
 
     @property
     def non_trainable_variables(self) -> list[Variable]:
-        """The variables that no optimizer changes, including the metrics' own."""
+        """The variables that no optimizer changes, including the metrics' own.
+
+        Not those that a callback froze: gradients moved them, so they are equal on all ranks.
+        """
+        moved = {id(variable) for variable in self.trainable_variables}
         found = self.model.non_trainable_variables
-        return [one for one in found if self.keras.is_variable(one)]
+        return [one for one in found if self.keras.is_variable(one) and id(one) not in moved]
 
     def metric_variables(self) -> list[Variable]:
         """Return the variables of all existing metrics."""

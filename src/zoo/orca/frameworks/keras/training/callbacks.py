@@ -136,9 +136,11 @@ class _NoRows:
             self._before = [(v, value_of(v).copy()) for v in self._variables()]
 
     def end(self) -> None:
-        """Restore the saved values."""
+        """Restore the saved values, but those of variables that became trainable meanwhile."""
         if self._before is not None:
-            restore(self._before, self._variables())
+            now = self._variables()
+            known = {id(variable) for variable in now}
+            restore([pair for pair in self._before if id(pair[0]) in known], now)
 
     def _variables(self) -> list[Variable]:
         made = self._frame.made
