@@ -116,6 +116,20 @@ class KerasModel:
                 "Name another, or pass a metric or a function to compile"
             )
 
+    def require_optimizer(self) -> None:
+        """Raise if training by Keras's own step has no optimizer.
+
+        Raises
+        ------
+        ModelError
+            The message has the argument to write.
+        """
+        if self.model.optimizer is None and not self.keras.has_own_step(self.model):
+            raise ModelError(
+                "the model is compiled without an optimizer, and fit needs one\n"
+                "Name one: model.compile(optimizer='adam', ...)"
+            )
+
     def require_no_labels(self, what: str) -> None:
         """Raise if the model's losses need labels, but there are none.
 
