@@ -5,8 +5,9 @@ import pytest
 
 from tests.frameworks import stateful
 from tests.frameworks.bench import ADAM, BATCH, SGD, columns
-from tests.frameworks.ranks import Data, job_of, same_on_all
+from tests.frameworks.ranks import Data, Failed, job_of, same_on_all
 from zoo.orca.driver.storage import load_state, save_state
+from zoo.orca.errors import StateError
 from zoo.orca.wire.job import TrainJob
 
 pytestmark = pytest.mark.timeout(300)
@@ -117,6 +118,29 @@ def test_files_of_keras_keep_the_optimizer_and_its_rate(keras_bench, tmp_path, e
     # Weights alone are what `load_weights` is for.
     rates = [float(value) for name, value in alone.tensors.items() if rate in name][-1:]
     assert rates == (pytest.approx([0.0025]) if ending == ".keras" else [])
+
+
+@pytest.mark.parametrize("ending", [".keras", ".h5", ".weights.h5"])
+def test_damaged_files_are_refused(keras_bench, tmp_path, ending):
+    job = job_of(
+        TrainJob,
+        stateful.layered,
+        data_of(ALONE).spec,
+        config=keras_bench.config(),
+        framework=keras_bench.family.framework,
+    )
+    path = tmp_path / f"model{ending}"
+    for damaged in (b"", b"PK\x03\x04 and no more", b"no archive"):
+        path.write_bytes(damaged)
+        with pytest.raises(Failed, match=path.name) as caught:
+            keras_bench.ranks.alone(read_anew, job, str(path))
+        assert caught.value.kind is StateError
+
+
+def read_anew(job, path):
+    from zoo.orca.frameworks.keras.saving import files as keras_files
+
+    return keras_files.load_weights(job, path, whole=True)
 
 
 def written_and_read(job, state, path):
