@@ -5,6 +5,7 @@ import pytest
 
 from tests.frameworks.bench import BATCH, close, embedded
 from tests.frameworks.ranks import same_on_all
+from zoo.orca.frameworks.keras.training.callbacks import numbers
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -136,3 +137,30 @@ def switching(version):
             self.model.get_layer("second").trainable = True
 
     return Switch()
+
+
+class OnDevice:
+    """A tensor as torch has it on a GPU: numpy cannot read it there."""
+
+    def __init__(self, value, ready=()):
+        self.value, self.ready = value, ready
+
+    def detach(self):
+        return OnDevice(self.value, {*self.ready, "detached"})
+
+    def cpu(self):
+        return OnDevice(self.value, {*self.ready, "on the host"})
+
+    def tolist(self):
+        if set(self.ready) != {"detached", "on the host"}:
+            raise TypeError("can't convert cuda:0 device type tensor to numpy")
+        return self.value
+
+    def __array__(self, dtype=None, copy=None):
+        return np.asarray(self.tolist(), dtype)
+
+
+def test_numbers_of_logs_may_be_on_a_device():
+    logs = {"loss": OnDevice(0.5), "of classes": OnDevice([1.0, 2.0]), "plain": 3}
+    found = {"loss": 0.5, "of classes_0": 1.0, "of classes_1": 2.0, "plain": 3.0}
+    assert numbers(logs) == found

@@ -22,7 +22,7 @@ from zoo.orca.frameworks.keras.training.metrics import restore
 from zoo.orca.frameworks.keras.training.position import LoopPosition
 from zoo.orca.frameworks.keras.training.quiet import has_hook
 from zoo.orca.frameworks.keras.training.randomness import seed_epoch
-from zoo.orca.frameworks.keras.types import KerasCallback, Model, StepLogs, Variable
+from zoo.orca.frameworks.keras.types import KerasCallback, Model, StepLogs, Tensor, Variable
 from zoo.orca.wire.messages.progress import Warned
 from zoo.orca.worker.plugin import World
 
@@ -255,10 +255,15 @@ def numbers(logs: StepLogs) -> dict[str, float]:
     """Return logs as plain floats; an array becomes one entry per element."""
     found: dict[str, float] = {}
     for name, value in (logs or {}).items():
-        array = np.asarray(value, np.float64)
+        array = np.asarray(_on_host(value), np.float64)
         if array.ndim == 0:
             found[str(name)] = float(array)
         else:
             flat = array.reshape(-1).tolist()
             found.update({f"{name}_{k}": float(one) for k, one in enumerate(flat)})
     return found
+
+
+def _on_host(value: Tensor) -> Any:
+    """Return what numpy can read: torch's tensors may be on a GPU, and of a type of its own."""
+    return value.detach().cpu().tolist() if hasattr(value, "detach") else value
