@@ -93,9 +93,15 @@ ELSEWHERE = [
     ),
     Elsewhere(
         "frameworks.keras.training",
-        "callbacks position quiet",
+        "position",
         "frameworks/keras/training/test_loop.py",
-        "parts of the loop",
+        "where the loop stands",
+    ),
+    Elsewhere(
+        "frameworks.keras.training",
+        "quiet",
+        "frameworks/keras/training/test_callbacks.py",
+        "which callbacks have a hook",
     ),
     Elsewhere(
         "frameworks.keras.training",

@@ -19,6 +19,8 @@ def model(config):
     found = keras.Model(x, keras.layers.Dense(1)(x))
     if config.get("loss") != "uncompiled":
         found.compile("sgd", config.get("loss", "mse"))
+    if config.get("without_optimizer"):
+        found.optimizer = None
     return found
 
 
@@ -48,6 +50,9 @@ def test_what_shows_without_rows(keras_bench):
     first, second = refusal(keras_bench, model, loss="uncompiled")
     assert first == "the model is not compiled, and fit needs it to be"
     assert "model.compile(...)" in second and "compile_args_creator" in second
+    first, second = refusal(keras_bench, model, without_optimizer=True)
+    assert first == "the model is compiled without an optimizer, and fit needs one"
+    assert "model.compile(optimizer='adam', ...)" in second
     first, second = refusal(keras_bench, model, labels=())
     assert first.startswith("fit has no label_cols, and the model is compiled with a loss")
     assert second == "Name the columns of the labels: fit(..., label_cols=['label'])"
@@ -76,6 +81,21 @@ def test_a_model_without_a_loss_needs_no_labels(keras_bench):
     data = Data.of(columns(), (103,), features=("x",), labels=())
     ran = keras_bench.train(creator, data)
     assert ran[0].trained.history["loss"][0] > 0
+
+
+def test_an_evaluation_needs_no_optimizer(keras_bench):
+    data = Data.of(columns(), (103,), features=("x",))
+    found = [
+        evaluate(
+            keras_bench.ranks,
+            model,
+            data,
+            config=keras_bench.config(without_optimizer=is_without),
+            framework=keras_bench.family.framework,
+        )
+        for is_without in (False, True)
+    ]
+    assert found[0] == found[1]
 
 
 def test_the_model_that_was_made_first_is_the_one_that_is_trained(keras_bench):

@@ -48,7 +48,7 @@ def _symbolic(made: KerasModel) -> tuple[OutputSpec, ...] | None:
     shapes = [made.keras.shape_of(tensor) for tensor in tensors]
     if None in shapes:
         return None
-    keys = _keys(made, structure)
+    keys = made.keys_of(structure)
     layers = [made.keras.output_layer(tensor) for tensor in tensors]
     names = keys or [str(layer.name) for layer in layers]
     are_unique = len(set(names)) == len(names)
@@ -73,7 +73,7 @@ def _called(made: KerasModel, layout: InputLayout, features: Arrays) -> tuple[Ou
         made.backend.predicted(made.model, _packed(made, layout, features, rows)) for rows in PROBES
     ]
     flat = [made.keras.flatten(answer) for answer in answers]
-    keys = _keys(made, answers[0])
+    keys = made.keys_of(answers[0])
     return tuple(
         _spec(
             made,
@@ -101,15 +101,6 @@ def _spec(
             f"Make it dense at the model's end: {way}"
         )
     return output_spec(name, made.keras.dtype_name(tensor), shapes, **flags)
-
-
-def _keys(made: KerasModel, structure: Structure) -> list[str]:
-    """Return the keys of a dict of outputs in Keras's flattening order."""
-    if not isinstance(structure, dict):
-        return []
-    if any(isinstance(value, (dict, list, tuple)) for value in structure.values()):
-        return []
-    return list(made.keras.flatten({key: str(key) for key in structure}))
 
 
 def _is_named(layer: Layer) -> bool:

@@ -181,7 +181,8 @@ class Labels:
         """
         column = self._layout.only_label("class_weight")
         values = rows.columns[column]
-        width = values.shape[-1] if values.ndim > 1 and values.shape[-1] > 1 else self._widths[0]
+        one_hot = values.ndim > 1 and values.shape[-1] > 1
+        width = values.shape[-1] if one_hot else self._width_of(column)
         there: Sequence[int]
         if width is not None and width > 1:
             there, named = range(width), f"0…{width - 1}"
@@ -194,6 +195,22 @@ class Labels:
                 f"class_weight has the classes {unknown}, and there are {named}\n"
                 f"Leave them out: class_weight={ {k: w for k, w in weights.items() if k in there} }"
             )
+
+    def _width_of(self, column: str) -> int | None:
+        """Return the most numbers a row of the outputs that a label is for; None: unknown."""
+        outputs = len(self._widths)
+        labels = self._layout.labels_of(outputs)
+        losses = self._made.keras.compiled_losses(self._made.model)
+        parts = self._layout.by_output(losses, outputs)
+        # Without a loss an output has no classes; where no loss can be told apart, all count.
+        lossy = [loss is not None for loss in parts]
+        widths = [
+            width
+            for width, label, has_loss in zip(self._widths, labels, lossy, strict=True)
+            if label == column and (has_loss or not any(lossy))
+        ]
+        known = [width for width in widths if width is not None]
+        return max(known) if known and len(known) == len(widths) else None
 
     def _shown(
         self, weights: Mapping[int, float], values: NDArray[Any], world: World

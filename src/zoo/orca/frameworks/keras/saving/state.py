@@ -107,7 +107,8 @@ def share_state(made: KerasModel, collective: Collective) -> None:
 def expected_bytes(made: KerasModel) -> int:
     """Return the size of the state after training, with all slots of the compiled optimizer."""
     optimizer, trainable = made.model.optimizer, made.trainable_variables
-    if trainable and made.keras.optimized(optimizer, trainable) is None:
+    # A step of the user's own may need none.
+    if optimizer is not None and trainable and made.keras.optimized(optimizer, trainable) is None:
         # Done now, not in the first update, so that an error for the size comes early.
         made.keras.build_optimizer(optimizer, trainable)
     variables = [*made.weights, *made.keras.random_states(made.model)]
