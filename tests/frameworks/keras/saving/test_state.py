@@ -67,12 +67,15 @@ def test_optimizers_with_a_rate_that_a_callback_has_changed(
     goes_on(keras_bench, tmp_path, counts, optimizer=optimizer, make_callbacks=halving)
 
 
-@pytest.mark.parametrize("counts", [ALONE, TWO])
+@pytest.mark.parametrize(
+    "counts", [ALONE, pytest.param(TWO, marks=pytest.mark.keras3_on_tensorflow)]
+)
 @pytest.mark.parametrize("layers", ["dropout", "seeded", "recurrent", "own", "normalised"])
 def test_random_generators_and_statistics_of_layers(keras_bench, tmp_path, layers, counts):
     goes_on(keras_bench, tmp_path, counts, layers=layers)
 
 
+@pytest.mark.keras3_on_tensorflow
 @pytest.mark.parametrize("more", ["schedule", "scale", "accumulated"])
 def test_schedules_and_scales(keras_bench, tmp_path, more):
     if more == "accumulated" and version(keras_bench) == 2:
