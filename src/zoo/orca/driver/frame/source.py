@@ -13,7 +13,7 @@ from pyspark.sql.types import StructField
 
 from zoo.orca.driver.frame.columns import check_castable, column_spec, converted, quoted
 from zoo.orca.driver.frame.partitions import known_partitions
-from zoo.orca.driver.frame.stacks import stack_spec, stacked
+from zoo.orca.driver.frame.stacks import check_stackable, stack_spec, stacked
 from zoo.orca.errors import ColumnError
 from zoo.orca.wire.features import ColumnSpec, FeatureSpec
 from zoo.orca.wire.job import Placement
@@ -160,7 +160,7 @@ def _validation_columns(validation: DataFrame, spec: FeatureSpec) -> list[Column
     for column in spec.columns:
         fields = [_find(validation, source, "validation_data") for source in column.sources]
         if column.parts:
-            stack_spec(fields, "validation_data")
+            check_stackable(fields, column, "validation_data")
         else:
             check_castable(fields[0], column, "validation_data")
     return [_expression(validation, column, "validation_data") for column in spec.columns]
