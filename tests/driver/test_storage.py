@@ -7,7 +7,7 @@ import pytest
 
 from zoo.orca.driver.storage import load_state, save_state
 from zoo.orca.errors import StateError
-from zoo.orca.files import read_bytes, write_bytes
+from zoo.orca.files import list_names, read_bytes, remove_directory, write_bytes
 from zoo.orca.wire.packing import State
 
 
@@ -54,3 +54,14 @@ def test_a_file_cut_short_is_refused(tmp_path: Path, keep: int) -> None:
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(StateError, match="x is not a state"):
         load_state(str(path))
+
+
+@pytest.mark.parametrize("form", ["{}", "file://{}", "memory://{}"])
+def test_a_directory_is_removed_if_it_is_there(tmp_path: Path, form: str) -> None:
+    pytest.importorskip("fsspec")
+    directory = form.format(tmp_path / "run")
+    remove_directory(directory)
+    write_bytes(f"{directory}/state", b"abc")
+    assert list_names(directory) == ["state"]
+    remove_directory(directory)
+    assert list_names(directory) == []

@@ -75,7 +75,9 @@ def remove_directory(directory: str) -> None:
     """Remove a directory and its content, if it exists."""
     filesystem, target = _locate(directory)
     if filesystem is None:
-        _fsspec(directory).rm(directory, recursive=True)
+        opened = _fsspec(directory)
+        if opened.exists(directory):
+            opened.rm(directory, recursive=True)
     elif filesystem.get_file_info(target).type == pyarrow.fs.FileType.Directory:
         filesystem.delete_dir(target)
 
