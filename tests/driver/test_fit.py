@@ -82,6 +82,21 @@ def test_a_state_too_large_for_the_results_goes_through_model_dir(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_training_is_kept_though_its_files_cannot_be_removed(
+    rows: DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog
+) -> None:
+    def refuse(directory: str) -> None:
+        raise PermissionError(f"permission denied: {directory}")
+
+    plain, routed = FakeEstimator.of(linear(1)), FakeEstimator.of(linear(1))
+    plain.fit(rows)
+    monkeypatch.setattr("zoo.orca.learn.estimator.remove_directory", refuse)
+    routed.fit(rows, max_state_bytes=1000, model_dir=str(tmp_path), run="r")
+    np.testing.assert_array_equal(routed.weights, plain.weights)
+    assert f"its files in {tmp_path}/r cannot be removed: permission denied" in caplog.text
+    assert "Remove this directory by hand" in caplog.text
+
+
 def test_stats_have_orcas_names_and_kerass_history(rows: DataFrame) -> None:
     stats = FakeEstimator.of(linear(1)).fit(rows, epochs=3, validation=rows.limit(20))
     assert set(stats) == {"train_loss", "train_val_loss"}

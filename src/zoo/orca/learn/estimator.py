@@ -4,8 +4,8 @@ A framework's estimator (`zoo.orca.learn.tf2.Estimator`) adds only the original 
 quirks, and turns them into the jobs of `zoo.orca.wire.job`.
 """
 
+import logging
 from dataclasses import asdict
-from typing import TypeVar
 
 from pyspark.sql import DataFrame
 
@@ -22,23 +22,18 @@ from zoo.orca.driver.request import Request
 from zoo.orca.driver.storage import load_state, save_state
 from zoo.orca.errors import InvalidInputError, RowsNeededError, StateError
 from zoo.orca.files import read_bytes, remove_directory
-from zoo.orca.learn.arguments import (
-    check_installed,
-)
+from zoo.orca.learn.arguments import check_installed
 from zoo.orca.learn.options import EngineOptions
 from zoo.orca.learn.outputs import OutputNames, prediction_columns
 from zoo.orca.learn.requests import Requests
 from zoo.orca.learn.results import TrainingStats
 from zoo.orca.wire.features import FeatureSpec, fill_shapes
-from zoo.orca.wire.job import (
-    Job,
-    ModelSpec,
-)
+from zoo.orca.wire.job import Job, ModelSpec
 from zoo.orca.wire.messages.results import Outcome
 from zoo.orca.wire.outputs import OutputSpec
 from zoo.orca.wire.packing import State
 
-AnyJob = TypeVar("AnyJob", bound=Job)
+_logger = logging.getLogger(__name__)
 
 #: Keys of a state's header: the columns with the shapes of the rows, the model's outputs, and the
 #: model that has these outputs.
@@ -241,6 +236,15 @@ def _state_of(outcome: Outcome) -> bytes:
     path = outcome.state_at
     if not path:
         return outcome.state
-    data = read_bytes(path)
-    remove_directory(path.rpartition("/")[0])
+    data, directory = read_bytes(path), path.rpartition("/")[0]
+    try:
+        remove_directory(directory)
+    except OSError as error:
+        # Not a Python warning: where those are errors, it would lose the finished training.
+        _logger.warning(
+            "the training is done, but its files in %s cannot be removed: %s\n"
+            "Remove this directory by hand",
+            directory,
+            error,
+        )
     return data
