@@ -143,6 +143,21 @@ def test_a_model_that_was_loaded_is_not_built_again(
     assert found.collect() == estimator.predict(numbered(spark, 20), None).collect()
 
 
+def test_a_build_leaves_the_columns_that_training_has_seen(
+    spark: SparkSession, estimator: FakeEstimator, tmp_path: Any
+) -> None:
+    path = estimator.save(str(tmp_path / "linear"))
+    loaded = FakeEstimator.of(linear(rate=0.2))  # its outputs are unknown, so that it is built
+    loaded.load(path)
+    frame = numbered(spark, 20)
+    renamed = frame.withColumnRenamed("x", "z")
+    found = [row.prediction for row in loaded.predict(renamed, ["z"]).collect()]
+    assert found == [row.prediction for row in estimator.predict(frame).collect()]
+    assert loaded._known_columns(None) == (["x"], ["y"])
+    labelled = frame.withColumn("y", F.col("id"))
+    assert loaded.evaluate(labelled, None) == estimator.evaluate(labelled, None)
+
+
 def test_names_that_are_taken_are_refused_and_others_are_not(
     spark: SparkSession, estimator: FakeEstimator
 ) -> None:

@@ -5,7 +5,7 @@ quirks, and turns them into the jobs of `zoo.orca.wire.job`.
 """
 
 import logging
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from pyspark.sql import DataFrame
 
@@ -175,6 +175,9 @@ class BaseEstimator:
             if data.isStreaming:
                 raise
             outcome = self._requests.build(self._state, with_a_row(data, spec), spec).run()
+        if seen is not None and seen.features:
+            # A build has no labels, and this call may name other columns than training did.
+            outcome = replace(outcome, columns=seen)
         self._adopt(self._state or State.from_bytes(outcome.state), outcome)
 
     def _adopt(self, state: State, outcome: Outcome | None = None) -> None:
