@@ -1,5 +1,6 @@
 """`zoo.orca.learn.pytorch.Estimator` through Spark: a user's day."""
 
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -265,6 +266,10 @@ def test_what_cannot_be_used_is_refused_on_the_driver(ratings: DataFrame) -> Non
         fit(est, ratings, precision="fp8")
     with pytest.raises(InvalidInputError, match="clip_grad_norm"):
         fit(est, ratings, clip_grad_norm=-1)
+    with pytest.raises(InvalidInputError, match=r"^info must be a dict, got a value of type list"):
+        fit(est, ratings, info=[1])
+    with pytest.raises(InvalidInputError, match="^info cannot be sent.*\nLeave it out of info"):
+        fit(est, ratings, info={"lock": threading.Lock()})
     with pytest.raises(InvalidInputError, match="StringIndexer"):
         strings = ratings.withColumn("user", F.col("user").cast("string"))
         fit(est, strings)

@@ -10,7 +10,7 @@ from zoo.orca.driver.frame.source import ColumnNames, read_spec
 from zoo.orca.learn.arguments import checked_frame, positive
 from zoo.orca.learn.options import EngineOptions
 from zoo.orca.learn.outputs import OutputNames
-from zoo.orca.learn.pytorch.options import training_options
+from zoo.orca.learn.pytorch.options import packed_info, training_options
 from zoo.orca.learn.pytorch.recipe import torch_model
 from zoo.orca.learn.pytorch.saving import TorchFiles
 from zoo.orca.learn.pytorch.stats import EpochStats, by_worker
@@ -335,7 +335,7 @@ class Estimator(TorchFiles):
             callbacks=callbacks,
             verbose=verbose,
             name=name,
-            options=TorchOptions(info=dict(info or {})),
+            options=TorchOptions(info=packed_info(info)),
         )
         return self._evaluate(request)
 
