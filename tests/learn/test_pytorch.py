@@ -1,5 +1,6 @@
 """`zoo.orca.learn.pytorch.Estimator` through Spark: a user's day."""
 
+import pickle
 import threading
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from zoo.orca.errors import InvalidInputError, StateError
 from zoo.orca.learn.metrics import Accuracy
 from zoo.orca.learn.pytorch import Estimator, TrainingOperator
 from zoo.orca.learn.pytorch.callbacks import Callback, ModelCheckpoint
+from zoo.orca.learn.pytorch.options import training_options
+from zoo.orca.wire.packing import unpack
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -250,6 +253,26 @@ def test_same_numbers_on_every_worker_are_another_thing_than_their_statistics(ra
     }
     assert found["stats"] == found["neither"]
     assert found["batch norm"] != found["neither"]
+
+
+def test_info_travels_to_workers_that_lack_the_users_classes() -> None:
+    class Factor:
+        value = 2
+
+    options = training_options(
+        first_step=0,
+        reduce_results=True,
+        info={"factor": Factor()},
+        max_steps=None,
+        gradient_accumulation=1,
+        clip_grad_norm=None,
+        precision="fp32",
+        compile=False,
+        training_metrics=None,
+        insist_on_optimizer=False,
+    )
+    # As a stage pickles its job.
+    assert unpack(pickle.loads(pickle.dumps(options)).info)["factor"].value == 2
 
 
 def test_what_cannot_be_used_is_refused_on_the_driver(ratings: DataFrame) -> None:
