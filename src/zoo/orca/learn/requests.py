@@ -21,6 +21,7 @@ from zoo.orca.learn.arguments import (
     checked_name,
     packed_callbacks,
     positive,
+    verbosity,
 )
 from zoo.orca.learn.options import EngineOptions
 from zoo.orca.wire.features import FeatureSpec
@@ -123,7 +124,7 @@ class Requests:
         spec: FeatureSpec,
         validation: DataFrame | None = None,
         *,
-        verbose: int,
+        verbose: int | str,
         shuffle: bool | None = None,
         name: str | None = None,
         **fields: Any,
@@ -141,11 +142,12 @@ class Requests:
                 "where it is. shuffle=True places its rows on the workers at random"
             )
         check_bounded(title, data, validation)
+        shown = verbosity(verbose)
         check_installed(self._model.framework, self._options.environment, spark)
         workers, seed = self.workers(spark), self._options.seed
         frame = prepare(data, spec, workers, seed, validation, shuffle=bool(shuffle))
         placement = placement_of(frame)
-        common: dict[str, Any] = {"verbose": verbose, **fields}
+        common: dict[str, Any] = {"verbose": shown, **fields}
         own = {"validate": validation is not None} if is_fit else {}
         at_random = None
         if placement is not Placement.AT_RANDOM:
@@ -155,7 +157,7 @@ class Requests:
             title=title,
             frame=frame,
             job=self._job(kind, state, spec, spark, placement=placement, **own, **common),
-            settings=self._settings(verbose, workers, checked_name(name)),
+            settings=self._settings(shown, workers, checked_name(name)),
             at_random=at_random,
         )
 
