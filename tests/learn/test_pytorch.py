@@ -157,7 +157,7 @@ def test_weights_are_loaded_for_another_optimizer(
     trained, ratings: DataFrame, tmp_path: Path, capsys
 ) -> None:
     est, _ = trained
-    path, bare = est.save(str(tmp_path / "ncf.state")), est.save(str(tmp_path / "ncf.pt"))
+    path = est.save(str(tmp_path / "ncf.state"))
     said = "warning: the optimizer begins anew"
 
     def fitted(**load):
@@ -177,8 +177,20 @@ def test_weights_are_loaded_for_another_optimizer(
     same = estimator()
     same.load(path, optimizer=True)
     assert len(fit(same, ratings).history["loss"]) == 1
+
+
+def test_a_load_that_fails_leaves_the_estimator_as_it_was(tmp_path: Path) -> None:
+    bare = str(tmp_path / "bare.pt")
+    torch.save(NCF().state_dict(), bare)
+    est = estimator()
     with pytest.raises(StateError, match="no optimizer"):
-        same.load(bare, optimizer=True)
+        est.load(bare, optimizer=True)
+    assert est._state is None and not est._insists
+    est.load(bare)
+    before = est._state
+    with pytest.raises(StateError, match="no optimizer"):
+        est.load(bare, optimizer=True)
+    assert est._state is before and not est._insists
 
 
 class Halved(TrainingOperator):

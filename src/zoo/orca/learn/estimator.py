@@ -107,6 +107,10 @@ class BaseEstimator:
         StateError
             If the file cannot be read, or is from another framework.
         """
+        self._adopt(self._read_state(path))
+
+    def _read_state(self, path: str) -> State:
+        """Return the state that `save` wrote, if it is of the estimator's framework."""
         state = load_state(str(path))
         framework = state.meta.get("framework")
         if framework != self._model.framework:
@@ -114,7 +118,7 @@ class BaseEstimator:
                 f"{path} was saved by framework {framework!r}, not {self._model.framework!r}\n"
                 "Load it with an estimator of the framework that saved it"
             )
-        self._adopt(state)
+        return state
 
     def shutdown(self) -> None:
         """Release what is held on the cluster; saving, loading and predicting still work.
