@@ -20,8 +20,9 @@
         +-- WorkerFrozenError               a worker's process stopped answering
         +-- PeerLostError                   a worker lost another one: a consequence, not a cause
 
-An error found on a worker travels to the driver as a :class:`zoo.orca.wire.job.Failure`. This
-carries the name of the class; :func:`error_class` returns the class.
+An error found on a worker travels to the driver as a
+:class:`zoo.orca.wire.messages.results.Failure`. This carries the name of the class;
+:func:`error_class` returns the class.
 """
 
 
