@@ -6,6 +6,7 @@ quirks, and turns them into the jobs of `zoo.orca.wire.job`.
 
 import logging
 from dataclasses import asdict, replace
+from functools import cached_property
 
 from pyspark.sql import DataFrame
 
@@ -127,6 +128,11 @@ class BaseEstimator:
         after their last task, or with the session.
         """
 
+    @cached_property
+    def _fingerprint(self) -> str:
+        """The model's fingerprint; a large module, pickled, takes a while to read."""
+        return self._model.fingerprint()
+
     @property
     def _epochs_done(self) -> int:
         """Epochs that the state has trained, over all calls of `fit`."""
@@ -189,11 +195,11 @@ class BaseEstimator:
         if outcome:
             state.meta[_COLUMNS] = outcome.columns.to_json()
             state.meta[_OUTPUTS] = [output.to_json() for output in outcome.outputs]
-            state.meta[_MODEL] = self._model.fingerprint()
+            state.meta[_MODEL] = self._fingerprint
         else:
             # The same weights may now be used by a model that returns something else. Its outputs
             # are found out when they are needed.
-            if state.meta.get(_MODEL) != self._model.fingerprint():
+            if state.meta.get(_MODEL) != self._fingerprint:
                 state.meta.pop(_OUTPUTS, None)
             if self._state and _COLUMNS in self._state.meta:
                 state.meta.setdefault(_COLUMNS, self._state.meta[_COLUMNS])

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from pyspark.sql import DataFrame, SparkSession
 
-from zoo.orca.driver.frame.source import placement_of, prepare
+from zoo.orca.driver.frame.source import prepare
 from zoo.orca.driver.request import PredictRequest, Request
 from zoo.orca.driver.session.cluster import nodes, threads_per_task
 from zoo.orca.driver.session.pythons import child_environment
@@ -145,8 +145,7 @@ class Requests:
         shown = verbosity(verbose)
         check_installed(self._model.framework, self._options.environment, spark)
         workers, seed = self.workers(spark), self._options.seed
-        frame = prepare(data, spec, workers, seed, validation, shuffle=bool(shuffle))
-        placement = placement_of(frame)
+        frame, placement = prepare(data, spec, workers, seed, validation, shuffle=bool(shuffle))
         common: dict[str, Any] = {"verbose": shown, **fields}
         own = {"validate": validation is not None} if is_fit else {}
         at_random = None

@@ -173,7 +173,7 @@ class EvaluateJob(StepwiseJob):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildJob(Job):
-    """Build the model once and return its state and the signature of its outputs."""
+    """Build the model once; return its outputs and, if the job brings none, its state."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

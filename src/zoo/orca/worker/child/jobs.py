@@ -170,4 +170,6 @@ def _build(framework: Framework, job: BuildJob, start: Start) -> Outcome:
     spec = fill_shapes(job.columns, shapes)
     sample = open_rows(spooled.train.file, spec) if spooled.train.rows else None
     built = framework.build(job, sample)
-    return Outcome(columns=spec, outputs=built.outputs, state=built.state.to_bytes())
+    # The driver keeps the state that it sent, and asks only for the outputs.
+    state = built.state.to_bytes() if job.state is None else b""
+    return Outcome(columns=spec, outputs=built.outputs, state=state)
