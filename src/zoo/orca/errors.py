@@ -105,13 +105,11 @@ class WorkerError(OrcaError, RuntimeError):
         *,
         rank: int | None = None,
         host: str | None = None,
-        remote_traceback: str = "",
         log: tuple[str, ...] = (),
     ) -> None:
         super().__init__(message)
         self.rank = rank
         self.host = host
-        self.traceback = remote_traceback
         self.log = log
 
     @property

@@ -3,7 +3,7 @@
 import contextlib
 import pickle
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
@@ -44,8 +44,6 @@ class StageSettings:
         Whether to show lines that workers print.
     cpu_binding : bool
         Whether each worker keeps to its own cores.
-    gpus : int
-        GPUs that each worker needs for itself.
     name : str
         The user's label, which tells this stage's lines from those of concurrent stages.
     """
@@ -54,7 +52,6 @@ class StageSettings:
     verbose: int = 1
     log_to_driver: bool = True
     cpu_binding: bool = False
-    gpus: int = 0
     name: str = ""
 
 
@@ -83,7 +80,7 @@ def run_stage(frame: DataFrame, job: Job, settings: StageSettings, title: str) -
     """
     spark = frame.sparkSession
     full = full_traceback(spark)
-    profile = gpu_profile(spark, settings.gpus)
+    profile = gpu_profile(spark, job.gpus)
     check_python(spark)
     check_slots(spark, settings.workers, profile)
     ship_package(spark)
@@ -107,13 +104,15 @@ def run_stage(frame: DataFrame, job: Job, settings: StageSettings, title: str) -
             # It gives up a job's last stage at once. Locally there is no executor to lose.
             results = results.repartition(1)
         with _described(spark, f"{title} {settings.name}".rstrip()):
-            rows = _collected(results, settings.workers, full)
-            if is_left_over(_failures(rows), settings.workers):
-                rows = _collected(results, settings.workers, full)
-    if not rows:
+            failures, outcome = _collected(results, settings.workers, full)
+            if is_left_over(failures, settings.workers):
+                failures, outcome = _collected(results, settings.workers, full)
+    if failures:
+        raise_failure(failures)
+    if outcome is None:
         # Adaptive execution saw an empty exchange and left the stage out.
         raise DataError(NO_ROWS)
-    return _outcome(rows)
+    return outcome
 
 
 def is_left_over(failures: list[Failure], workers: int) -> bool:
@@ -129,31 +128,33 @@ def is_left_over(failures: list[Failure], workers: int) -> bool:
     return incomplete or 0 < len(failures) < workers
 
 
-def _collected(results: DataFrame, workers: int, full: bool) -> list[dict[str, Any]]:
-    """Run the stage and return its rows; `full` shows Spark's error above the translated one."""
+def _collected(
+    results: DataFrame, workers: int, full: bool
+) -> tuple[list[Failure], Outcome | None]:
+    """Run the stage and read its rows; `full` shows Spark's error above the translated one."""
     try:
         rows: list[dict[str, Any]] = results.toArrow().to_pylist()
     except spark_errors() as error:
         # Not `from error`: Python would print Spark's pages of Java above the line that counts.
         raise translate(error, workers, results.sparkSession) from (error if full else None)
-    return rows
+    return _read(rows)
 
 
-def _failures(rows: list[dict[str, Any]]) -> list[Failure]:
-    results = [RESULTS.from_text(row["header"]) for row in rows if row["header"] is not None]
-    return [result for result in results if isinstance(result, Failure)]
-
-
-def _outcome(rows: list[dict[str, Any]]) -> Outcome:
-    failures = _failures(rows)
-    if failures:
-        raise_failure(failures)
+def _read(rows: list[dict[str, Any]]) -> tuple[list[Failure], Outcome | None]:
+    """Return the workers' failures, and rank 0's outcome if there is one."""
+    failures: list[Failure] = []
+    outcome = None
+    for row in rows:
+        if row["header"] is not None:
+            result = RESULTS.from_text(row["header"])
+            if isinstance(result, Failure):
+                failures.append(result)
+            elif row["rank"] == 0:
+                outcome = result
+    if outcome is None:
+        return failures, None
     pieces = sorted((row for row in rows if row["rank"] == 0), key=lambda row: int(row["piece"]))
-    state = join(piece["payload"] for piece in pieces)
-    result = RESULTS.from_text(pieces[0]["header"], state)
-    if isinstance(result, Failure):
-        raise_failure([result])
-    return result
+    return failures, replace(outcome, state=join(piece["payload"] for piece in pieces))
 
 
 class _described:

@@ -146,16 +146,15 @@ class Requests:
         check_installed(self._model.framework, self._options.environment, spark)
         workers, seed = self.workers(spark), self._options.seed
         frame, placement = prepare(data, spec, workers, seed, validation, shuffle=bool(shuffle))
-        common: dict[str, Any] = {"verbose": shown, **fields}
         own = {"validate": validation is not None} if is_fit else {}
         at_random = None
         if placement is not Placement.AT_RANDOM:
             call = partial(self.over_rows, kind, state, data, spec, validation, name=name)
-            at_random = partial(call, shuffle=True, **common)
+            at_random = partial(call, verbose=shown, shuffle=True, **fields)
         return Request(
             title=title,
             frame=frame,
-            job=self._job(kind, state, spec, spark, placement=placement, **own, **common),
+            job=self._job(kind, state, spec, spark, placement=placement, **own, **fields),
             settings=self._settings(shown, workers, checked_name(name)),
             at_random=at_random,
         )
@@ -200,7 +199,6 @@ class Requests:
             verbose=verbose,
             log_to_driver=options.log_to_driver,
             cpu_binding=options.cpu_binding,
-            gpus=options.num_gpus_per_worker,
             name=name,
         )
 

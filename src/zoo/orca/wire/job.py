@@ -113,14 +113,12 @@ class StepwiseJob(Job):
         Rows of one step over all workers together.
     callbacks : bytes or None
         A pickled list of the framework's callbacks.
-    verbose : int
     options : TorchOptions or None
         Options that only PyTorch has.
     """
 
     batch_size: int = 32
     callbacks: bytes | None = None
-    verbose: int = 1
     options: TorchOptions | None = None
 
 
