@@ -15,6 +15,7 @@ from zoo.orca.driver.reports.listener import ReportListener
 from zoo.orca.driver.reports.spark_failures import spark_errors
 from zoo.orca.driver.session.cluster import executor_cores, is_connect, is_local
 from zoo.orca.driver.session.gpus import gpu_profile
+from zoo.orca.driver.session.properties import local_property
 from zoo.orca.driver.session.pythons import check_python, workers_python
 from zoo.orca.driver.session.settings import connect_seconds, full_traceback, heartbeat_seconds
 from zoo.orca.driver.session.shipping import ship_package
@@ -157,21 +158,8 @@ def _read(rows: list[dict[str, Any]]) -> tuple[list[Failure], Outcome | None]:
     return failures, replace(outcome, state=join(piece["payload"] for piece in pieces))
 
 
-class _described:
-    """Names the stage in Spark's UI while it runs, if there is a SparkContext."""
-
-    def __init__(self, spark: SparkSession, title: str) -> None:
-        self._context = None if is_connect(spark) else spark.sparkContext
-        self._title = title
-        self._before: str | None = None
-
-    def __enter__(self) -> None:
-        if self._context is not None:
-            self._before = self._context.getLocalProperty(_DESCRIPTION)
-            self._context.setJobDescription(f"Orca: {self._title}")
-
-    def __exit__(self, *exc: object) -> None:
-        # The session may have been stopped meanwhile; then the user must see that error.
-        if self._context is not None and self._context._jsc is not None:
-            with contextlib.suppress(*spark_errors()):
-                self._context.setLocalProperty(_DESCRIPTION, self._before)  # type: ignore[arg-type]
+def _described(spark: SparkSession, title: str) -> contextlib.AbstractContextManager[None]:
+    """Name the stage in Spark's UI while it runs, if there is a SparkContext."""
+    if is_connect(spark):
+        return contextlib.nullcontext()
+    return local_property(spark.sparkContext, _DESCRIPTION, f"Orca: {title}")

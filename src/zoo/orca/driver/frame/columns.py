@@ -13,14 +13,12 @@ VectorUDT, dense or sparse                  float32    (k,)
 ==========================================  =========  ==========================
 """
 
-import re
-
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from zoo.orca.errors import ColumnError
-from zoo.orca.wire.features import ColumnSpec
+from zoo.orca.wire.features import ColumnSpec, backticked, quoted
 
 # Strings travel as bytes, so that text and binary columns are one Arrow type on the workers.
 _SQL = {
@@ -71,11 +69,6 @@ _MENDING = {
 }
 
 
-def quoted(name: str) -> str:
-    """Return a column's name for an expression, in backticks if it needs them."""
-    return name if re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII) else _backticked(name)
-
-
 def column_spec(field: T.StructField, where: str) -> ColumnSpec:
     """Return the spec of a column that reaches a model.
 
@@ -108,7 +101,7 @@ def is_converted(field: T.StructField, spec: ColumnSpec) -> bool:
 
 def converted(field: T.StructField, spec: ColumnSpec) -> Column:
     """Return the expression that converts a column to the Arrow type of its spec, on the JVM."""
-    column = F.col(_backticked(field.name))
+    column = F.col(backticked(field.name))
     if _is_vector(field.dataType):
         from pyspark.ml.functions import vector_to_array  # not above: SciPy comes with it
 
@@ -202,7 +195,3 @@ def _mending(field: T.StructField) -> str:
     if isinstance(kind, T.MapType):
         key = "'a key'" if isinstance(kind.keyType, T.StringType) else "1"
     return "Convert it: " + template.format(name=name, ref=quoted(name), key=key)
-
-
-def _backticked(name: str) -> str:
-    return "`" + name.replace("`", "``") + "`"

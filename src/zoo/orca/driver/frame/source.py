@@ -12,11 +12,11 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructField
 
-from zoo.orca.driver.frame.columns import check_castable, column_spec, converted, quoted
+from zoo.orca.driver.frame.columns import check_castable, column_spec, converted
 from zoo.orca.driver.frame.partitions import known_partitions
 from zoo.orca.driver.frame.stacks import check_stackable, stack_spec, stacked
 from zoo.orca.errors import ColumnError
-from zoo.orca.wire.features import ColumnSpec, FeatureSpec
+from zoo.orca.wire.features import ColumnSpec, FeatureSpec, quoted
 from zoo.orca.wire.job import Placement
 
 #: In a frame with validation rows, the last column: true for those rows.
