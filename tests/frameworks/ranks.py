@@ -245,7 +245,8 @@ def job_of(
     if callbacks is not None:
         fields["callbacks"] = pack(callbacks, "callbacks")
     if "options" in fields:
-        fields["options"] = TorchOptions(**fields["options"])
+        info = pack(fields["options"].get("info", {}), "info")
+        fields["options"] = TorchOptions(**{**fields["options"], "info": info})
     packed = state.to_bytes() if state is not None else None
     return kind(model=model, columns=spec, state=packed, seed=SEED, **fields)
 

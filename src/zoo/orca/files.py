@@ -36,7 +36,10 @@ def write_bytes(path: str, data: bytes) -> None:
             stream.write(data)
         filesystem.move(partial, target)
     except OSError as error:
-        raise InvalidInputError(f"cannot write {path}: {error}") from error
+        raise InvalidInputError(
+            f"cannot write {path}: {error}\n"
+            "Name a path or URL that this program may write to, with space left"
+        ) from error
 
 
 def read_bytes(path: str) -> bytes:
@@ -60,7 +63,9 @@ def read_bytes(path: str) -> bytes:
             f"Relative paths are looked up in {Path.cwd()}, on this machine"
         ) from error
     except OSError as error:
-        raise StateError(f"cannot read {path}: {error}") from error
+        raise StateError(
+            f"cannot read {path}: {error}\nName a file, by path or URL, that this program may read"
+        ) from error
 
 
 def list_names(directory: str) -> list[str]:
@@ -112,7 +117,13 @@ def _fsspec(path: str) -> Any:
             f"{path}: pyarrow has no filesystem for {scheme}://, and fsspec, which may have one, "
             "is not installed\nInstall it: pip install fsspec"
         ) from error
-    return fsspec.core.url_to_fs(path)[0]
+    try:
+        return fsspec.core.url_to_fs(path)[0]
+    except (ValueError, ImportError) as error:  # no such scheme, or a package that it needs
+        raise InvalidInputError(
+            f"{path} cannot be opened: {error}\n"
+            "Name a local path or a URL of another scheme, or install fsspec's package for this one"
+        ) from error
 
 
 def _fsspec_open(path: str, mode: str) -> AbstractContextManager[IO[bytes]]:

@@ -96,7 +96,7 @@ class FakeFramework:
                 value = _mean_squared_error(model, validation, job.validation_steps, world)
                 history.setdefault("val_loss", []).append(value)
             logs = {name: values[-1] for name, values in history.items()}
-            _tell(world, EpochEnded(epoch=epoch, epochs=last, steps=steps, logs=logs))
+            _tell(world, EpochEnded(steps=steps, logs=logs))
             state = functools.partial(_state, model, epoch + 1, step)
             if world.checkpoint is not None:
                 world.checkpoint(state, history)

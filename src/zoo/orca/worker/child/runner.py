@@ -8,7 +8,7 @@ The order of events, with the task on the left and the child on the right::
     Start      -> agrees with its peers on row counts and shapes, runs the plug-in
                <- Outcome, or Failure
 
-Between jobs the child waits. An `Abort` or a lost peer ends the job at once.
+Between jobs the child waits. A lost peer ends the job at once.
 """
 
 import contextlib
@@ -76,13 +76,6 @@ class Runner:
             self._close()
             remove_files(self._temporary)
             self._process.restore()
-
-    def abort(self) -> None:
-        """End the job from another thread."""
-        if self._peers is not None:
-            self._peers.abort()
-        if isinstance(self._collective, Ring):
-            self._collective.abort()
 
     def watch_peers(self) -> None:
         """End the job if a peer is lost while this rank computes; called from another thread.

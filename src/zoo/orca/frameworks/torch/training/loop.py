@@ -209,7 +209,7 @@ def validate(session: TorchSession, feed: TensorFeed, steps: int | None) -> dict
     batches = (batch for batch in feed.take(0, count) if batch.rows)
     if session.has_own_validation:
         rows = [0]
-        info = dict(runner.options.info)
+        info = dict(runner.info)
         values = session.operator.validate(_watched(session, batches, rows), info, metrics) or {}
         named = {k.removeprefix("val_"): v for k, v in values.items() if k != "num_samples"}
         found = reduced(named, rows[0], collective)
