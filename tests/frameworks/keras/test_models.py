@@ -120,6 +120,52 @@ def called(data, framework, config):
     return sys.calls_of_the_creator
 
 
+def test_a_model_without_declared_inputs_is_called_twice_before_it_trains(keras_bench):
+    """With two numbers of rows, which show the axis of rows: such a call runs the whole model."""
+    if keras_bench.config()["keras"] == 3:
+        pytest.skip("Keras 3 itself calls it, too, where it builds the parts of a step")
+    data = Data.of(columns(), (103,), features=("x",))
+    framework = keras_bench.family.framework
+    assert keras_bench.ranks.alone(calls_before, data, framework, keras_bench.config()) == [2, 3]
+
+
+def calls_before(data, framework, config):
+    import sys
+
+    from tests.frameworks.ranks import Alone, World
+    from zoo.orca.frameworks.keras.training import loop
+
+    sys.rows_of_calls = []
+    job = job_of(TrainJob, subclassed, data.spec, config=config, framework=framework)
+    plugin, world = plugin_of(job), World(collective=Alone(), report=lambda progress: None)
+    plugin.prepare(job, 1)
+    plugin.make(job)
+    loop.KerasSession(plugin._waiting, data.rows(0, 32), job, world)
+    return [rows for rows in sys.rows_of_calls if isinstance(rows, int)]
+
+
+def subclassed(config):
+    from tests.frameworks.models import keras_of
+
+    keras = keras_of(config)
+
+    class Model(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.out = keras.layers.Dense(1)
+
+        def call(self, x):
+            import sys
+
+            if "Symbolic" not in type(x).__name__ and "Keras" not in type(x).__name__:
+                sys.rows_of_calls.append(x.shape[0])
+            return self.out(x)
+
+    found = Model()
+    found.compile("sgd", "mse")
+    return found
+
+
 def counting(config):
     import sys
 

@@ -6,7 +6,7 @@ import importlib.util
 import os
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -76,6 +76,8 @@ class KerasModel:
         `zoo.orca.frameworks.keras.backends.on_tensorflow`, `on_jax` or `on_torch`.
     framework : str
         The plug-in that the job names.
+    built_with : int or None
+        How many rows built the model; None: it declares its inputs, or is not built.
 
     Parameters
     ----------
@@ -91,6 +93,8 @@ class KerasModel:
         create = partial(_called, creator, config)
         self.model: Model = _create(create, job.seed) if fresh_process else create()
         self.framework = job.model.framework
+        self.built_with: int | None = None
+        self._shapes_built: list[tuple[int | None, ...] | None] = []
         wanted = os.environ.get("KERAS_BACKEND") if fresh_process else None
         self.keras: Version = _kind_of(self.model, self.framework, wanted)
         self.backend: Backend = backend_of(self.keras.backend_name())
@@ -194,18 +198,29 @@ class KerasModel:
         """Whether the model knows its inputs, and so is built, before it sees a batch."""
         return self.keras.input_structure(self.model) is not None
 
-    def output_shapes(self, features: Structure) -> list[tuple[int | None, ...] | None]:
-        """Return each output's shape of a built model; None if even the number of axes is unknown.
+    def build(self, layout: InputLayout, features: Mapping[str, NDArray[Any]]) -> Structure:
+        """Call a model that is built by its first batch; return, and note, what its outputs are.
 
         Parameters
         ----------
-        features : structure
-            A small batch, for models that do not declare shapes.
+        layout : InputLayout
+        features : dict of str to array
+            Some rows of the inputs, as from `InputLayout.feature_arrays`.
         """
-        if self.is_static:
-            tensors = self.keras.flatten(self.keras.output_structure(self.model))
-        else:
-            tensors = self.keras.flatten(self.model(features))
+        tensors = {name: self.backend.tensor(values) for name, values in features.items()}
+        answer = self.model(layout.pack_features(tensors))
+        self.built_with = len(next(iter(features.values())))
+        self._shapes_built = [self.keras.shape_of(one) for one in self.keras.flatten(answer)]
+        return answer
+
+    def output_shapes(self) -> list[tuple[int | None, ...] | None]:
+        """Return each output's shape of a built model; None if even the number of axes is unknown.
+
+        A model that does not declare them has those of the rows that built it.
+        """
+        if not self.is_static:
+            return self._shapes_built
+        tensors = self.keras.flatten(self.keras.output_structure(self.model))
         return [self.keras.shape_of(tensor) for tensor in tensors]
 
     def optimizers(self) -> dict[str, Optimizer]:

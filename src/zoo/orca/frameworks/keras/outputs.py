@@ -1,7 +1,7 @@
 """A Keras model's outputs: from its symbolic outputs, or else from a call."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,13 +32,17 @@ def outputs_of(made: KerasModel, layout: InputLayout, features: Arrays) -> tuple
     ModelError
         If an output is ragged or sparse. The message names it.
     """
+    is_own = made.keras.has_own_predict_step(made.model)
+    known = []
     if not made.is_static:
-        made.model(_packed(made, layout, features, PROBES[0]))
-    elif not made.keras.has_own_predict_step(made.model):
+        answer = made.build(layout, _sized(features, PROBES[0]))
+        # A model that is not symbolic runs whole, so each call counts.
+        known = [] if is_own else [answer]
+    elif not is_own:
         symbolic = _symbolic(made)
         if symbolic is not None:
             return symbolic
-    return _called(made, layout, features)
+    return _called(made, layout, features, known)
 
 
 def _symbolic(made: KerasModel) -> tuple[OutputSpec, ...] | None:
@@ -67,11 +71,15 @@ def _symbolic(made: KerasModel) -> tuple[OutputSpec, ...] | None:
     )
 
 
-def _called(made: KerasModel, layout: InputLayout, features: Arrays) -> tuple[OutputSpec, ...]:
-    """Return the outputs for two different row counts."""
-    answers = [
-        made.backend.predicted(made.model, _packed(made, layout, features, rows)) for rows in PROBES
+def _called(
+    made: KerasModel, layout: InputLayout, features: Arrays, known: Sequence[Structure]
+) -> tuple[OutputSpec, ...]:
+    """Return the outputs for two different row counts, of which the first may be known."""
+    more = [
+        made.backend.predicted(made.model, _packed(made, layout, features, rows))
+        for rows in PROBES[len(known) :]
     ]
+    answers = [*known, *more]
     flat = [made.keras.flatten(answer) for answer in answers]
     keys = made.keys_of(answers[0])
     return tuple(
@@ -113,7 +121,9 @@ def _is_named(layer: Layer) -> bool:
 
 def _packed(made: KerasModel, layout: InputLayout, features: Arrays, rows: int) -> Structure:
     """Return the given number of rows in the structure of the model's call."""
-    sized = {
-        name: np.resize(values, (rows, *values.shape[1:])) for name, values in features.items()
-    }
+    sized = _sized(features, rows)
     return layout.pack_features({n: made.backend.tensor(a) for n, a in sized.items()})
+
+
+def _sized(features: Arrays, rows: int) -> dict[str, NDArray[Any]]:
+    return {name: np.resize(values, (rows, *values.shape[1:])) for name, values in features.items()}

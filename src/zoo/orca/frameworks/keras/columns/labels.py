@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from zoo.orca.errors import DataError, ModelError
 from zoo.orca.frameworks.common.class_labels import check_class_labels
-from zoo.orca.frameworks.common.structures import Structure
 from zoo.orca.frameworks.keras.columns.inputs import InputLayout
 from zoo.orca.frameworks.keras.models import KerasModel
 from zoo.orca.wire.outputs import Shape
@@ -50,17 +49,15 @@ class Labels:
     made : KerasModel
         A built model.
     layout : InputLayout
-    features : structure
-        A small batch of inputs.
     """
 
-    def __init__(self, made: KerasModel, layout: InputLayout, features: Structure) -> None:
-        self._made, self._layout, self._features = made, layout, features
+    def __init__(self, made: KerasModel, layout: InputLayout) -> None:
+        self._made, self._layout = made, layout
 
     @functools.cached_property
     def _shapes(self) -> list[Shape | None]:
-        """The shape of each output, as declared by the model or for the small batch."""
-        return self._made.output_shapes(self._features)
+        """The shape of each output, as declared by the model or for the rows that built it."""
+        return self._made.output_shapes()
 
     @functools.cached_property
     def _widths(self) -> list[int | None]:
@@ -83,7 +80,7 @@ class Labels:
         if losses is None or made.keras.has_own_step(made.model):
             return
         outputs = len(self._shapes)
-        rows = None if made.is_static else int(made.keras.flatten(self._features)[0].shape[0])
+        rows = made.built_with
         for loss, column, shape in zip(
             self._layout.by_output(losses, outputs),
             self._layout.labels_of(outputs),

@@ -91,6 +91,5 @@ def _built(job: Job) -> KerasModel:
                 "the model is built by its first batch, and no batch was seen yet\nFit, evaluate "
                 "or predict first, or give its inputs shapes (keras.Input)"
             )
-        tensors = {name: made.backend.tensor(values) for name, values in placeholder.items()}
-        made.model(layout.pack_features(tensors))
+        made.build(layout, placeholder)
     return made
