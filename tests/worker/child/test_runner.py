@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import re
 import shutil
 import signal
 import subprocess
@@ -85,6 +86,29 @@ def test_a_creators_failure_is_told_before_rows_are_there(
         assert "zoo-orca[" not in failed.message
     finally:
         child.stop()
+
+
+def test_what_an_import_made_is_frozen_once(tmp_path: Path) -> None:
+    """Of what jobs leave in a warm child, nothing may be kept from the garbage collector."""
+
+    def creator(config: Any) -> Any:
+        import gc
+
+        config["leaves"] = [config]
+        raise OSError(f"frozen: {gc.get_freeze_count()}")
+
+    child, told = Child({}), []
+    try:
+        for _ in range(3):
+            job = pickle.dumps(train_job(creator))
+            where = {"directory": str(tmp_path), "host": "127.0.0.1"}
+            child.send(RunJob(job=job, rank=0, size=1, cpus=(), threads=1, **where), heartbeat=30)
+            failed = child.wait(Failure, heartbeat=30)
+            told.append(int(re.search(r"frozen: (\d+)", failed.message)[1]))
+    finally:
+        child.stop()
+    assert told[0] > 1000
+    assert told[0] >= max(told)
 
 
 def test_failing_jobs_leave_nothing_open_in_the_children(pair: Group, tmp_path: Path) -> None:
