@@ -83,9 +83,9 @@ def contestants(df: DataFrame) -> dict[str, Callable[[], int]]:
             return counted(frame, spooling(spec))
 
     return {
-        "exchanged": lambda: spooled(prepare(df, spec, WORKERS, SEED, shuffle=True)),
+        "exchanged": lambda: spooled(prepare(df, spec, WORKERS, SEED, shuffle=True).frame),
         "bare": lambda: counted(df.repartition(WORKERS, F.rand(SEED)), count),
-        "as it is": lambda: spooled(prepare(df, spec, WORKERS, SEED)),
+        "as it is": lambda: spooled(prepare(df, spec, WORKERS, SEED).frame),
         "count": lambda: counted(df, count),
         "toArrow": lambda: df.toArrow().num_rows,
     }

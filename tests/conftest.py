@@ -12,6 +12,7 @@ from pathlib import Path
 import hypothesis
 import numpy as np
 import pytest
+import pytest_timeout
 
 from zoo.orca import init_orca_context, stop_orca_context
 
@@ -38,27 +39,44 @@ def _same_random_numbers_every_time() -> None:
     np.random.seed(0)
 
 
-@pytest.fixture(autouse=True)
-def _a_job_that_hangs_ends(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Cancel Spark's jobs once a test has passed its time limit.
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Cancel Spark's jobs as a test's time limit ends, fixtures of the session included.
 
     The limit interrupts the test, but pyspark then waits for the end of its job: a job that hangs
-    would hang the whole run.
+    would hang the whole run. An interrupted call also leaves its answer to the thread's next call,
+    which fails the next tests. So the jobs end first.
     """
-    marker = request.node.get_closest_marker("timeout")
-    limit = marker.args[0] if marker and marker.args else request.config.getini("timeout")
-    timer = threading.Timer(float(limit) + 1, _cancel_jobs)
-    timer.daemon = True
-    timer.start()
+    limit = _time_limit(item)
+    if not limit:
+        yield
+        return
+    ended = threading.Event()
+    thread = threading.Thread(target=_cancel_jobs, args=(limit, ended), daemon=True)
+    thread.start()
     yield
-    timer.cancel()
+    ended.set()
+    thread.join()
 
 
-def _cancel_jobs() -> None:
-    pyspark = sys.modules.get("pyspark")
-    context = getattr(getattr(pyspark, "SparkContext", None), "_active_spark_context", None)
-    if context is not None:
-        context.cancelAllJobs()
+def _time_limit(item: pytest.Item) -> float:
+    """The seconds that a test may take; 0 where it has no limit."""
+    marker = item.get_closest_marker("timeout")
+    if marker is None:
+        return float(pytest_timeout.get_env_settings(item.config).timeout or 0)
+    return float(marker.args[0] if marker.args else marker.kwargs["timeout"])
+
+
+def _cancel_jobs(limit: float, ended: threading.Event) -> None:
+    """Cancel again and again: a call may start one job after another."""
+    wait = max(limit - 2, limit / 2)
+    while not ended.wait(wait):
+        pyspark = sys.modules.get("pyspark")
+        context = getattr(getattr(pyspark, "SparkContext", None), "_active_spark_context", None)
+        if context is not None:
+            print(f"Spark's jobs are cancelled: the limit of {limit:g} s ends", file=sys.stderr)
+            context.cancelAllJobs()
+        wait = 1
 
 
 @pytest.fixture(scope="session", autouse=True)

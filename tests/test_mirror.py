@@ -34,6 +34,7 @@ ELSEWHERE = [
     Elsewhere("driver", "request", "driver/test_fit.py", "a request does nothing but run"),
     Elsewhere("driver.frame", "columns", "driver/frame/test_source.py", "through a real stage"),
     Elsewhere("", "errors", "test_public_surface.py", "the tree of errors is public"),
+    Elsewhere("driver.session", "properties", "driver/test_stage.py", "what a stage puts back"),
     Elsewhere("", "files", "driver/test_storage.py", "paths and URLs, as states are saved"),
     Elsewhere(
         "frameworks", "base tf2", "frameworks/test_equalities.py", "of one of the families there"
@@ -93,9 +94,15 @@ ELSEWHERE = [
     ),
     Elsewhere(
         "frameworks.keras.training",
-        "callbacks position quiet",
+        "position",
         "frameworks/keras/training/test_loop.py",
-        "parts of the loop",
+        "where the loop stands",
+    ),
+    Elsewhere(
+        "frameworks.keras.training",
+        "quiet",
+        "frameworks/keras/training/test_callbacks.py",
+        "which callbacks have a hook",
     ),
     Elsewhere(
         "frameworks.keras.training",
@@ -129,7 +136,7 @@ ELSEWHERE = [
     ),
     Elsewhere(
         "frameworks.torch.training",
-        "losses session steps totals",
+        "session steps totals",
         "frameworks/torch/test_equal.py",
         "parts of a fit that equals a plain loop",
     ),
@@ -164,11 +171,11 @@ ELSEWHERE = [
     Elsewhere("worker", "plugin", "frameworks/test_equalities.py", "a protocol, used there"),
     Elsewhere(
         "worker.child",
-        "checkpoint resume",
+        "checkpoint",
         "cluster/test_lost_executor.py",
         "a fit that is begun again",
     ),
-    Elsewhere("worker.child", "jobs peers", "worker/child/test_runner.py", "parts of a job"),
+    Elsewhere("worker.child", "jobs", "worker/child/test_runner.py", "part of a job"),
     Elsewhere(
         "worker.collective",
         "arithmetic headers pipeline protocol segment sockets streams transfers transport",

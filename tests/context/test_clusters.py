@@ -226,6 +226,24 @@ def test_values_that_cannot_be_meant(arguments):
         plan(**arguments)
 
 
+@pytest.mark.parametrize(
+    ("given", "way"),
+    [
+        (4, 'Write its unit, too, as in memory="4g"'),
+        ("512", 'Write its unit, too, as in memory="512g"'),
+        (None, 'Write it as Spark does, as in "2g" or "512m"'),
+        (2.5, 'Write it as Spark does, as in "2g" or "512m"'),
+    ],
+)
+def test_a_memory_without_a_unit_is_no_size(given, way):
+    with pytest.raises(InvalidInputError) as caught:
+        plan(memory=given)
+    assert str(caught.value) == f"memory={given!r} is not a size\n{way}"
+    standalone = {"master": "spark://h:7077", "driver_memory": 3}
+    with pytest.raises(InvalidInputError, match="^driver_memory=3 is not a size"):
+        plan("standalone", options=standalone)
+
+
 def test_requested_conf_is_what_differs_from_the_defaults():
     assert requested_conf(SessionRequest()) == {}
     assert requested_conf(SessionRequest(cores=2, conf={"spark.x": 1})) == {

@@ -3,6 +3,7 @@
 import math
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from pyspark.sql.types import DoubleType, FloatType, StructField, StructType
 
 from tests.fake_estimator import FakeEstimator, linear
 from zoo.orca.errors import ColumnError, DataError, InvalidInputError, SlotsError, StateError
+from zoo.orca.learn import estimator as estimator_module
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -80,6 +82,40 @@ def test_a_state_too_large_for_the_results_goes_through_model_dir(
     routed.fit(rows, max_state_bytes=1000, model_dir=str(tmp_path), run="r")
     np.testing.assert_array_equal(routed.weights, plain.weights)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_checkpoints_are_removed_when_the_driver_has_the_state(
+    rows: DataFrame, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: Any
+) -> None:
+    removed = []
+
+    def remove(directory: str) -> None:
+        removed.append((directory, sorted(path.name for path in Path(directory).iterdir())))
+        raise PermissionError("of somebody else")
+
+    monkeypatch.setattr(estimator_module, "remove_directory", remove)
+    estimator = FakeEstimator.of(linear(1), 2)
+    estimator.fit(rows, epochs=3, model_dir=str(tmp_path), run="r")
+    assert removed == [(f"{tmp_path}/r", ["00000002.state"])]
+    assert f"its files in {tmp_path}/r cannot be removed: of somebody else" in caplog.text
+    assert "Remove this directory by hand" in caplog.text
+    estimator.fit(rows, epochs=3)  # without a model_dir there are none
+    assert len(removed) == 1
+
+
+def test_what_a_job_prints_last_is_shown(
+    rows: DataFrame, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = [f"line {number}" for number in range(3000)]
+
+    def on_step(rank: int, step: int) -> None:
+        if step == 12:
+            print("\n".join(lines), end="")
+
+    FakeEstimator.of(linear(1, on_step=on_step)).fit(rows, verbose=1)
+    captured = capsys.readouterr()
+    shown = (captured.out + captured.err).splitlines()
+    assert [line for line in lines if not any(one.endswith(line) for one in shown)] == []
 
 
 def test_stats_have_orcas_names_and_kerass_history(rows: DataFrame) -> None:

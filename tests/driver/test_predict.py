@@ -16,6 +16,7 @@ from pyspark.sql import functions as F
 
 from tests.fake_estimator import FakeEstimator, linear
 from zoo.orca.driver.predict import predict_lazily
+from zoo.orca.driver.stage import run_stage
 from zoo.orca.errors import ColumnError
 from zoo.orca.frameworks.fake import LinearModel
 from zoo.orca.wire.features import FeatureSpec
@@ -138,9 +139,35 @@ def test_a_model_that_was_loaded_is_not_built_again(
         raise AssertionError("a job was started")
 
     monkeypatch.setattr("zoo.orca.driver.request.run_stage", refuse)
+    # What is known of the model is not computed again for each call.
+    monkeypatch.setattr(ModelSpec, "fingerprint", refuse)
     # Nor are the columns to be named again.
     found = loaded.predict(numbered(spark, 20), None)
     assert found.collect() == estimator.predict(numbered(spark, 20), None).collect()
+
+
+def test_a_build_leaves_the_columns_that_training_has_seen(
+    spark: SparkSession, estimator: FakeEstimator, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outcomes = []
+
+    def run(*given: Any) -> Any:
+        outcomes.append(run_stage(*given))
+        return outcomes[-1]
+
+    monkeypatch.setattr("zoo.orca.driver.request.run_stage", run)
+    path = estimator.save(str(tmp_path / "linear"))
+    loaded = FakeEstimator.of(linear(rate=0.2))  # its outputs are unknown, so that it is built
+    loaded.load(path)
+    frame = numbered(spark, 20)
+    renamed = frame.withColumnRenamed("x", "z")
+    found = [row.prediction for row in loaded.predict(renamed, ["z"]).collect()]
+    assert found == [row.prediction for row in estimator.predict(frame).collect()]
+    # The driver has the state already.
+    assert [outcome.state for outcome in outcomes] == [b""]
+    assert loaded._known_columns(None) == (["x"], ["y"])
+    labelled = frame.withColumn("y", F.col("id"))
+    assert loaded.evaluate(labelled, None) == estimator.evaluate(labelled, None)
 
 
 def test_names_that_are_taken_are_refused_and_others_are_not(

@@ -27,7 +27,14 @@ def test_the_users_job_description_is_put_back(spark: SparkSession) -> None:
 def test_a_name_tells_stages_apart_in_sparks_pages(spark: SparkSession, monkeypatch) -> None:
     frame = spark.createDataFrame([(1.0, 2.0)], "x double, y double")
     told: list[str] = []
-    monkeypatch.setattr(spark.sparkContext, "setJobDescription", told.append)
+    real = spark.sparkContext.setLocalProperty
+
+    def noted(key: str, value: str) -> None:
+        if key == DESCRIPTION and value is not None:
+            told.append(value)
+        real(key, value)
+
+    monkeypatch.setattr(spark.sparkContext, "setLocalProperty", noted)
     FakeEstimator.of(linear(1)).fit(frame, name=" trial\n3 ")
     FakeEstimator.of(linear(1)).fit(frame)
     assert told == ["Orca: fit trial 3", "Orca: fit"]
@@ -45,7 +52,6 @@ def test_a_session_that_ended_meanwhile_does_not_hide_behind_the_clean_up() -> N
             _jsc=object(),
             getLocalProperty=lambda key: None,
             setLocalProperty=lambda key, value: None,
-            setJobDescription=lambda text: None,
         )
         with pytest.raises(KeyError), _described(SimpleNamespace(sparkContext=context), "fit"):
             vars(context).update(change)

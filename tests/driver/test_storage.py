@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from zoo.orca.driver.storage import load_state, save_state
-from zoo.orca.errors import StateError
-from zoo.orca.files import read_bytes, write_bytes
+from zoo.orca.errors import InvalidInputError, StateError
+from zoo.orca.files import list_names, read_bytes, remove_directory, remove_file, write_bytes
 from zoo.orca.wire.packing import State
 
 
@@ -40,6 +40,20 @@ def test_a_url_only_fsspec_knows(tmp_path: Path) -> None:
     assert read_bytes("memory://some/file") == b"abc"
 
 
+@pytest.mark.parametrize("form", ["{}/new", "file://{}/new", "memory:/{}/new"])
+def test_what_is_removed_is_gone_and_may_be_gone_already(tmp_path: Path, form: str) -> None:
+    pytest.importorskip("fsspec")
+    directory = form.format(tmp_path)
+    for name in ("a", "b", "c"):
+        write_bytes(f"{directory}/{name}", b"x")
+    for _ in range(2):
+        remove_file(f"{directory}/b")
+        assert list_names(directory) == ["a", "c"]
+    for _ in range(2):
+        remove_directory(directory)
+        assert list_names(directory) == []
+
+
 def test_any_safetensors_reader_opens_it(tmp_path: Path) -> None:
     from safetensors.numpy import load_file
 
@@ -54,3 +68,42 @@ def test_a_file_cut_short_is_refused(tmp_path: Path, keep: int) -> None:
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(StateError, match="x is not a state"):
         load_state(str(path))
+
+
+@pytest.mark.parametrize("form", ["{}", "file://{}", "memory://{}"])
+def test_a_directory_is_removed_if_it_is_there(tmp_path: Path, form: str) -> None:
+    pytest.importorskip("fsspec")
+    directory = form.format(tmp_path / "run")
+    remove_directory(directory)
+    write_bytes(f"{directory}/state", b"abc")
+    assert list_names(directory) == ["state"]
+    remove_directory(directory)
+    assert list_names(directory) == []
+
+
+@pytest.mark.parametrize("form", ["{}", "file://{}"])
+def test_what_the_filesystem_refuses_is_told_with_the_way_out(tmp_path: Path, form: str) -> None:
+    (tmp_path / "file").write_bytes(b"abc")
+    below, directory = form.format(tmp_path / "file" / "below"), form.format(tmp_path)
+    for error, call, way in (
+        (InvalidInputError, lambda: write_bytes(below, b"x"), "may write to"),
+        (StateError, lambda: read_bytes(directory), "may read"),
+    ):
+        with pytest.raises(error) as caught:
+            call()
+        first, second = str(caught.value).splitlines()
+        assert first.startswith("cannot ") and str(tmp_path) in first
+        assert way in second
+    written = form.format(tmp_path / "other")
+    write_bytes(written, b"x")
+    assert read_bytes(written) == b"x"
+
+
+@pytest.mark.parametrize("call", [read_bytes, list_names, lambda path: write_bytes(path, b"x")])
+def test_a_scheme_that_nobody_knows(call) -> None:
+    pytest.importorskip("fsspec")
+    with pytest.raises(
+        InvalidInputError, match="^nowhere://a/b cannot be opened: .*nowhere"
+    ) as one:
+        call("nowhere://a/b")
+    assert str(one.value).splitlines()[1].startswith("Name a local path or a URL")

@@ -1,5 +1,6 @@
 """Model creators of the tests; `config["keras"]` says which Keras."""
 
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
@@ -187,13 +188,17 @@ def after_steps(version: int, function: Callable[[], None]) -> Any:
 
 
 def named(config: dict[str, Any]) -> Any:
-    """Ten times the item and once the user, by `config["inputs"]`: a dict of inputs, or a list."""
+    """Ten times the item and once the user, by `config["inputs"]`: a dict of inputs, or a list.
+
+    An OrderedDict is in another order than that of its keys.
+    """
     keras = keras_of(config)
     user, item = keras.Input((1,), name="user"), keras.Input((1,), name="item")
     tens = keras.layers.Rescaling(10.0)(item)
     tables = {
         "dict": {"user": user, "item": item},
         "list": [item, user],
+        "ordered": OrderedDict(user=user, item=item),
         "nested": {"who": {"user": user}, "what": [item]},
     }
     model = keras.Model(tables[config["inputs"]], keras.layers.Add()([tens, user]))
@@ -202,13 +207,23 @@ def named(config: dict[str, Any]) -> Any:
 
 
 def rated(config: dict[str, Any]) -> Any:
-    """Outputs rating and click of one number each, in a dict or a list; no bias."""
+    """Outputs rating and click of one number each, in a dict or a list; no bias.
+
+    Of the shared ones, both are the rating.
+    """
     keras = keras_of(config)
     x = keras.Input((4,), name="x")
     rating = keras.layers.Dense(1, use_bias=False, name="rating")(x)
     click = keras.layers.Dense(1, use_bias=False, name="click")(x)
-    tables = {"dict": {"rating": rating, "click": click}, "list": [rating, click]}
+    tables = {
+        "dict": {"rating": rating, "click": click},
+        "ordered": OrderedDict(rating=rating, click=click),
+        "shared": {"rating": rating, "click": rating},
+        "list": [rating, click],
+    }
     model = keras.Model(x, tables[config["outputs"]])
-    names = config.get("losses", {"rating": "mse", "click": "mae"})
-    model.compile(optimizer_of(config), names)
+    losses = config.get("losses", {"rating": "mse", "click": "mae"})
+    # Keras 3 wants the losses of an OrderedDict in another.
+    ordered = config["outputs"] == "ordered"
+    model.compile(optimizer_of(config), OrderedDict(losses) if ordered else losses)
     return model

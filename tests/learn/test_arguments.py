@@ -15,9 +15,12 @@ from zoo.orca.learn.arguments import (
     check_creator,
     checked_config,
     checked_frame,
+    frequency,
     packed_callbacks,
     positive,
+    verbosity,
 )
+from zoo.orca.learn.tf2 import Estimator as KerasEstimator
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -166,6 +169,71 @@ def test_counts_are_whole_numbers_from_one(value, way: str) -> None:
     assert second == way
     positive("epochs", 1)
     positive("num_steps", None, optional=True)
+
+
+@pytest.mark.parametrize(
+    ("value", "way"),
+    [
+        (-1, "Write initial_epoch=0, or more; or leave initial_epoch out"),
+        (0.5, "Write initial_epoch=0, or more; or leave initial_epoch out"),
+        (np.int64(0), "Write initial_epoch=0, a Python int; or leave initial_epoch out"),
+    ],
+)
+def test_the_first_epoch_is_a_whole_number_from_0(spark: SparkSession, value, way: str) -> None:
+    est = KerasEstimator.from_keras(model_creator=lambda config: None)
+    frame = spark.range(1)
+    with pytest.raises(InvalidInputError) as caught:
+        est.fit(frame, 3, feature_cols=["id"], label_cols=["id"], initial_epoch=value)
+    first, second = str(caught.value).splitlines()
+    assert first == f"initial_epoch must be a whole number from 0, got {value!r}"
+    assert second == way
+
+
+@pytest.mark.parametrize(
+    ("value", "way"),
+    [
+        (-1, "Write seed=0, or another"),
+        (1 << 32, "Write seed=0, or another"),
+        (None, "Write seed=0, or another"),
+        ("7", "Write seed=0, or another"),
+        (True, "Write seed=0, or another"),
+        (1.5, "Write seed=0, or another"),
+        (np.uint32(7), "Write seed=7, a Python int"),
+    ],
+)
+def test_a_seed_is_one_that_every_framework_takes(value, way: str) -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        KerasEstimator.from_keras(model_creator=lambda config: None, seed=value)
+    first, second = str(caught.value).splitlines()
+    assert first == f"seed must be a whole number from 0 to 4294967295, got {value!r}"
+    assert second == way
+    for seed in (0, (1 << 32) - 1):
+        KerasEstimator.from_keras(model_creator=lambda config: None, seed=seed)
+
+
+@pytest.mark.parametrize("value", [0, -2, 0.5, "2", None, True, np.int64(2)])
+def test_validation_comes_after_so_many_epochs(value) -> None:
+    with pytest.raises(InvalidInputError, match="^validation_freq must be a whole number from 1"):
+        frequency(value)
+    assert frequency(2) == 2
+
+
+@pytest.mark.parametrize("value", [[0], [1, -1], (2, 0.5), ["1"], {None}, [True]])
+def test_validation_comes_after_these_epochs(value) -> None:
+    with pytest.raises(InvalidInputError, match="^validation_freq lists epochs.*\nWrite whole"):
+        frequency(value)
+    assert frequency([1, 5, 10]) == frequency(np.array([1, 5, 10])) == (1, 5, 10)
+    assert frequency(range(1, 3)) == (1, 2)
+
+
+@pytest.mark.parametrize("value", ["on", -1, None, 1.5])
+def test_how_much_a_call_shows_is_a_number_or_kerass_auto(spark: SparkSession, value) -> None:
+    est = KerasEstimator.from_keras(model_creator=lambda config: None)
+    frame = spark.range(1)
+    for call in (est.fit, est.evaluate):
+        with pytest.raises(InvalidInputError, match="^verbose must be 0, 1, 2 or 'auto', got"):
+            call(frame, feature_cols=["id"], label_cols=["id"], verbose=value)
+    assert [verbosity(one) for one in (0, 1, 2, "auto", True, False)] == [0, 1, 2, 1, 1, 0]
 
 
 CALLED = "model_creator cannot be called as model_creator(config): "

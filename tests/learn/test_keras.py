@@ -12,6 +12,7 @@ from pyspark.sql import functions as F
 from zoo.orca.errors import InvalidInputError, MissingPackageError, StateError
 from zoo.orca.learn.keras import Estimator
 from zoo.orca.learn.keras.backend import checked_backend
+from zoo.orca.wire.packing import State
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -122,6 +123,21 @@ def test_a_framework_that_the_driver_lacks_is_named(monkeypatch):
     monkeypatch.setattr("zoo.orca.learn.keras_files.importlib.import_module", missing)
     with pytest.raises(MissingPackageError, match=r"pip install 'zoo-orca\[keras\]'"):
         est.get_model()
+
+
+def test_weights_in_the_home_directory_are_not_written_over(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "w.weights.h5").write_bytes(b"kept")
+    est = Estimator.from_keras(model_creator=creator, keras_backend="jax")
+    est._state = State({}, {})
+    monkeypatch.setattr("zoo.orca.learn.keras_files._written", lambda *given: written.append(given))
+    written = []
+    with pytest.raises(InvalidInputError, match="is there already, and overwrite is False"):
+        est.save_weights("~/w.weights.h5", overwrite=False)
+    assert not written
+    est.save_weights("~/other.weights.h5", overwrite=False)
+    est.save_weights("~/w.weights.h5")
+    assert [path for *_, path in written] == ["~/other.weights.h5", "~/w.weights.h5"]
 
 
 def test_nothing_to_save():

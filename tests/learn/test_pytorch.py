@@ -1,5 +1,7 @@
 """`zoo.orca.learn.pytorch.Estimator` through Spark: a user's day."""
 
+import pickle
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,8 @@ from zoo.orca.errors import InvalidInputError, StateError
 from zoo.orca.learn.metrics import Accuracy
 from zoo.orca.learn.pytorch import Estimator, TrainingOperator
 from zoo.orca.learn.pytorch.callbacks import Callback, ModelCheckpoint
+from zoo.orca.learn.pytorch.options import training_options
+from zoo.orca.wire.packing import unpack
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -153,7 +157,7 @@ def test_weights_are_loaded_for_another_optimizer(
     trained, ratings: DataFrame, tmp_path: Path, capsys
 ) -> None:
     est, _ = trained
-    path, bare = est.save(str(tmp_path / "ncf.state")), est.save(str(tmp_path / "ncf.pt"))
+    path = est.save(str(tmp_path / "ncf.state"))
     said = "warning: the optimizer begins anew"
 
     def fitted(**load):
@@ -173,8 +177,20 @@ def test_weights_are_loaded_for_another_optimizer(
     same = estimator()
     same.load(path, optimizer=True)
     assert len(fit(same, ratings).history["loss"]) == 1
+
+
+def test_a_load_that_fails_leaves_the_estimator_as_it_was(tmp_path: Path) -> None:
+    bare = str(tmp_path / "bare.pt")
+    torch.save(NCF().state_dict(), bare)
+    est = estimator()
     with pytest.raises(StateError, match="no optimizer"):
-        same.load(bare, optimizer=True)
+        est.load(bare, optimizer=True)
+    assert est._state is None and not est._insists
+    est.load(bare)
+    before = est._state
+    with pytest.raises(StateError, match="no optimizer"):
+        est.load(bare, optimizer=True)
+    assert est._state is before and not est._insists
 
 
 class Halved(TrainingOperator):
@@ -251,6 +267,26 @@ def test_same_numbers_on_every_worker_are_another_thing_than_their_statistics(ra
     assert found["batch norm"] != found["neither"]
 
 
+def test_info_travels_to_workers_that_lack_the_users_classes() -> None:
+    class Factor:
+        value = 2
+
+    options = training_options(
+        first_step=0,
+        reduce_results=True,
+        info={"factor": Factor()},
+        max_steps=None,
+        gradient_accumulation=1,
+        clip_grad_norm=None,
+        precision="fp32",
+        compile=False,
+        training_metrics=None,
+        insist_on_optimizer=False,
+    )
+    # As a stage pickles its job.
+    assert unpack(pickle.loads(pickle.dumps(options)).info)["factor"].value == 2
+
+
 def test_what_cannot_be_used_is_refused_on_the_driver(ratings: DataFrame) -> None:
     with pytest.raises(InvalidInputError, match="backend"):
         estimator(backend="mxnet")
@@ -265,6 +301,10 @@ def test_what_cannot_be_used_is_refused_on_the_driver(ratings: DataFrame) -> Non
         fit(est, ratings, precision="fp8")
     with pytest.raises(InvalidInputError, match="clip_grad_norm"):
         fit(est, ratings, clip_grad_norm=-1)
+    with pytest.raises(InvalidInputError, match=r"^info must be a dict, got a value of type list"):
+        fit(est, ratings, info=[1])
+    with pytest.raises(InvalidInputError, match="^info cannot be sent.*\nLeave it out of info"):
+        fit(est, ratings, info={"lock": threading.Lock()})
     with pytest.raises(InvalidInputError, match="StringIndexer"):
         strings = ratings.withColumn("user", F.col("user").cast("string"))
         fit(est, strings)

@@ -142,7 +142,7 @@ def test_a_header_does_not_hold_raw_bytes() -> None:
 
 def test_numbers_that_json_lacks_travel() -> None:
     logs = {"inf": float("inf"), "nan": float("nan")}
-    warned = line.StepTaken(epoch=0, epochs=1, step=1, steps=2, logs=logs)
+    warned = line.StepTaken(steps=1, logs=logs)
     assert str(line.TO_DRIVER.from_text(warned.to_line()).logs) == str(logs)
 
 

@@ -149,6 +149,15 @@ def test_a_cell_of_a_notebook_is_known_by_its_text() -> None:
     assert source == text.strip()
 
 
+def test_a_file_that_was_edited_travels_as_it_is_now(shop: ModuleType) -> None:
+    file = Path(str(shop.__file__))
+    assert linecache.getlines(str(file))  # as a traceback that was shown reads it
+    file.write_text(FILES["shop/models.py"] + "    def more(self, x):\n        return 2 * x\n")
+    again = importlib.reload(shop)
+    source = elsewhere(pack(again.Builder.more, "m"), "__import__('inspect').getsource(it)")
+    assert source == "def more(self, x):\n        return 2 * x"
+
+
 def test_a_module_that_changed_is_imported_anew(shop: ModuleType, monkeypatch) -> None:
     monkeypatch.setattr(modules, "_finder", modules._Finder())
     monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))

@@ -58,7 +58,7 @@ def creator(config):
     return LinearModel(features=mine.FEATURES)
 model = ModelSpec(framework="fake", creator=pack(creator, "m"), config=pack({}, "c"))
 job = PredictJob(model=model, columns=FeatureSpec(features=()), state=None, seed=0)
-child.send(Predict(job=pickle.dumps(job)))
+child.send(Predict(job=pickle.dumps(job)), heartbeat=30)
 print(child.wait(Ready, Failure, heartbeat=60))
 child.stop()
 """

@@ -55,19 +55,22 @@ class Group:
                     cpus=(),
                     threads=1,
                     job=pickle.dumps(job),
-                )
+                ),
+                heartbeat=HEARTBEAT,
             )
         told = [child.wait(Listening, Failure, heartbeat=HEARTBEAT) for child in self.children]
         addresses = tuple(getattr(message, "address", None) for message in told)
         for child in self.children:
-            child.send(Connect(addresses=addresses, secret=b"ab" * 16, timeout=20.0))
+            child.send(
+                Connect(addresses=addresses, secret=b"ab" * 16, timeout=20.0), heartbeat=HEARTBEAT
+            )
         for rank, child in enumerate(self.children):
             spool = Spool(str(directory / str(rank)), job.columns, False)
             x = pa.array(rows[rank], pa.float32())
             y = pa.array([3 * value for value in rows[rank]], pa.float32())
             origin = pa.array([0] * len(x), pa.int32())
             spool.add(pa.RecordBatch.from_arrays([x, y, origin], ["c0", "c1", "origin"]))
-            child.send(Start(spooled=spool.finish(), moved=0.0))
+            child.send(Start(spooled=spool.finish(), moved=0.0), heartbeat=HEARTBEAT)
         return self._last_words()
 
     def close(self) -> None:

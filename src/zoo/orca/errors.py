@@ -20,8 +20,9 @@
         +-- WorkerFrozenError               a worker's process stopped answering
         +-- PeerLostError                   a worker lost another one: a consequence, not a cause
 
-An error found on a worker travels to the driver as a :class:`zoo.orca.wire.job.Failure`. This
-carries the name of the class; :func:`error_class` returns the class.
+An error found on a worker travels to the driver as a
+:class:`zoo.orca.wire.messages.results.Failure`. This carries the name of the class;
+:func:`error_class` returns the class.
 """
 
 
@@ -104,13 +105,11 @@ class WorkerError(OrcaError, RuntimeError):
         *,
         rank: int | None = None,
         host: str | None = None,
-        remote_traceback: str = "",
         log: tuple[str, ...] = (),
     ) -> None:
         super().__init__(message)
         self.rank = rank
         self.host = host
-        self.traceback = remote_traceback
         self.log = log
 
     @property

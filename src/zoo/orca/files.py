@@ -3,6 +3,7 @@
 Used on the driver for saved states and on workers for checkpoints.
 """
 
+import contextlib
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import IO, Any, cast
@@ -35,7 +36,10 @@ def write_bytes(path: str, data: bytes) -> None:
             stream.write(data)
         filesystem.move(partial, target)
     except OSError as error:
-        raise InvalidInputError(f"cannot write {path}: {error}") from error
+        raise InvalidInputError(
+            f"cannot write {path}: {error}\n"
+            "Name a path or URL that this program may write to, with space left"
+        ) from error
 
 
 def read_bytes(path: str) -> bytes:
@@ -59,7 +63,9 @@ def read_bytes(path: str) -> bytes:
             f"Relative paths are looked up in {Path.cwd()}, on this machine"
         ) from error
     except OSError as error:
-        raise StateError(f"cannot read {path}: {error}") from error
+        raise StateError(
+            f"cannot read {path}: {error}\nName a file, by path or URL, that this program may read"
+        ) from error
 
 
 def list_names(directory: str) -> list[str]:
@@ -71,11 +77,23 @@ def list_names(directory: str) -> list[str]:
     return sorted(info.base_name for info in filesystem.get_file_info(selector))
 
 
+def remove_file(path: str) -> None:
+    """Remove a file, if it exists."""
+    filesystem, target = _locate(path)
+    with contextlib.suppress(FileNotFoundError):
+        if filesystem is None:
+            _fsspec(path).rm(path)
+        else:
+            filesystem.delete_file(target)
+
+
 def remove_directory(directory: str) -> None:
     """Remove a directory and its content, if it exists."""
     filesystem, target = _locate(directory)
     if filesystem is None:
-        _fsspec(directory).rm(directory, recursive=True)
+        found = _fsspec(directory)
+        if found.exists(directory):
+            found.rm(directory, recursive=True)
     elif filesystem.get_file_info(target).type == pyarrow.fs.FileType.Directory:
         filesystem.delete_dir(target)
 
@@ -99,7 +117,13 @@ def _fsspec(path: str) -> Any:
             f"{path}: pyarrow has no filesystem for {scheme}://, and fsspec, which may have one, "
             "is not installed\nInstall it: pip install fsspec"
         ) from error
-    return fsspec.core.url_to_fs(path)[0]
+    try:
+        return fsspec.core.url_to_fs(path)[0]
+    except (ValueError, ImportError) as error:  # no such scheme, or a package that it needs
+        raise InvalidInputError(
+            f"{path} cannot be opened: {error}\n"
+            "Name a local path or a URL of another scheme, or install fsspec's package for this one"
+        ) from error
 
 
 def _fsspec_open(path: str, mode: str) -> AbstractContextManager[IO[bytes]]:

@@ -70,7 +70,7 @@ def test_a_frame_with_a_partition_for_each_worker_stays_as_it_is(spark, files, k
     df = KNOWN[kind](spark, files)
     try:
         spec = read_spec(df, ["x"])
-        frame = prepare(df, spec, WORKERS, 1)
+        frame = prepare(df, spec, WORKERS, 1).frame
         assert frame.columns == ["c0"]
         ranks = spool_stage(frame, spec)
         assert [rank["size"] for rank in ranks] == [WORKERS] * WORKERS
@@ -87,7 +87,7 @@ def test_what_is_not_certain_is_exchanged(spark, kind):
     try:
         assert known_partitions(df) is None
         spec = read_spec(df, ["x"])
-        frame = prepare(df, spec, WORKERS, 1)
+        frame = prepare(df, spec, WORKERS, 1).frame
         assert frame.columns == ["c0", ORIGIN]
         ranks = spool_stage(frame, spec)
         assert len(ranks) == WORKERS
@@ -126,9 +126,9 @@ def test_adaptive_execution_or_not(spark, adaptive):
 def test_another_number_shuffle_and_validation_are_exchanged(spark):
     df = numbers(spark, 300, WORKERS)
     spec = read_spec(df, ["x"])
-    assert ORIGIN in prepare(df, spec, WORKERS - 1, 1).columns
-    assert ORIGIN in prepare(df, spec, WORKERS, 1, shuffle=True).columns
-    assert ORIGIN in prepare(df, spec, WORKERS, 1, df).columns
+    assert ORIGIN in prepare(df, spec, WORKERS - 1, 1).frame.columns
+    assert ORIGIN in prepare(df, spec, WORKERS, 1, shuffle=True).frame.columns
+    assert ORIGIN in prepare(df, spec, WORKERS, 1, df).frame.columns
 
 
 @pytest.mark.parametrize("shuffle", [None, True])

@@ -11,10 +11,13 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from zoo.orca.driver.frame.source import prepare, read_spec
+from zoo.orca.driver.predict import predict_lazily
 from zoo.orca.errors import ColumnError
 from zoo.orca.wire.faults import agree
 from zoo.orca.wire.features import FeatureSpec
+from zoo.orca.wire.job import ModelSpec, Placement, PredictJob
 from zoo.orca.wire.messages.rows import TO_PEERS
+from zoo.orca.wire.outputs import OutputSpec
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -77,7 +80,7 @@ def column_of(ranks, name, data="train"):
 
 def run(df, columns, workers=WORKERS, seed=1):
     spec = read_spec(df, columns)
-    return spool_stage(prepare(df, spec, workers, seed), spec)
+    return spool_stage(prepare(df, spec, workers, seed).frame, spec)
 
 
 def numbers(spark, rows, partitions=4):
@@ -118,7 +121,7 @@ def test_every_type_arrives_with_its_values(spark, ansi):
         assert (column.dtype, column.shape) == (dtype, (None,) * depth)
     spark.conf.set("spark.sql.ansi.enabled", ansi)
     try:
-        ranks = spool_stage(prepare(df, spec, WORKERS, 1), spec)
+        ranks = spool_stage(prepare(df, spec, WORKERS, 1).frame, spec)
     finally:
         spark.conf.unset("spark.sql.ansi.enabled")
     order = column_of(ranks, "k")
@@ -154,7 +157,7 @@ def test_null_vectors_are_found_on_the_workers(spark):
     schema = T.StructType().add("k", T.IntegerType()).add("v", VectorUDT())
     df = spark.createDataFrame([(0, Vectors.dense([1.0])), (1, None)], schema)
     spec = read_spec(df, ["k", "v"])
-    ranks = spool_stage(prepare(df, spec, WORKERS, 1), spec)
+    ranks = spool_stage(prepare(df, spec, WORKERS, 1).frame, spec)
     assert "'v' holds nulls: 1 of 2 rows, for example {'v': None, 'k': 1}" in problem_of(
         spec, ranks
     )
@@ -164,7 +167,7 @@ def test_nulls_and_ragged_arrays_are_found_on_the_workers(spark):
     rows = [(k, None if k % 10 == 0 else k, [1.0] * (2 + (k == 7))) for k in range(100)]
     df = spark.createDataFrame(rows, "k int, x int, v array<double>")
     spec = read_spec(df, ["k", "x", "v"])
-    problem = problem_of(spec, spool_stage(prepare(df, spec, WORKERS, 1), spec))
+    problem = problem_of(spec, spool_stage(prepare(df, spec, WORKERS, 1).frame, spec))
     assert "column 'x' holds nulls: 10 of 100 rows, for example {'x': None, 'k': " in problem
     assert "2 (99 rows) and 3 (1 row), for example {'v': [1.0, 1.0, 1.0], 'k': 7" in problem
 
@@ -282,7 +285,7 @@ def test_odd_names_work(spark):
     names = ["a.b", "a b", "a`b", "größe", "c0", "1", "validation", "select", "a,b", "\n"]
     df = spark.createDataFrame([tuple(range(len(names)))]).toDF(*names)
     spec = read_spec(df, names)
-    ranks = spool_stage(prepare(df, spec, 2, 1, df), spec, validate=True)
+    ranks = spool_stage(prepare(df, spec, 2, 1, df).frame, spec, validate=True)
     for index, name in enumerate(names):
         assert column_of(ranks, name) == [index]
         assert column_of(ranks, name, "validation") == [index]
@@ -291,7 +294,7 @@ def test_odd_names_work(spark):
 def test_a_column_in_several_roles_travels_once(spark):
     df = numbers(spark, 5)
     spec = read_spec(df, ["x", "x"], ["x"])
-    assert prepare(df, spec, 1, 1).columns == ["c0", "origin"]
+    assert prepare(df, spec, 1, 1).frame.columns == ["c0", "origin"]
 
 
 @pytest.mark.parametrize("kind", ["string", "array<string>"])
@@ -450,7 +453,7 @@ def test_each_workers_share_is_a_random_one(spark):
 def test_validation_rows_travel_in_the_same_frame(spark):
     train, validation = numbers(spark, 200), numbers(spark, 50).withColumn("more", F.lit("a"))
     spec = read_spec(train, ["x"])
-    ranks = spool_stage(prepare(train, spec, WORKERS, 1, validation), spec, validate=True)
+    ranks = spool_stage(prepare(train, spec, WORKERS, 1, validation).frame, spec, validate=True)
     assert sorted(column_of(ranks, "x")) == list(range(200))
     assert sorted(column_of(ranks, "x", "validation")) == list(range(50))
 
@@ -460,7 +463,7 @@ def test_one_data_set_without_rows(spark, train_rows, validation_rows):
     train = spark.createDataFrame([(n,) for n in range(train_rows)], "x bigint")
     validation = numbers(spark, 5).where(F.col("x") < validation_rows)
     spec = read_spec(train, ["x"])
-    ranks = spool_stage(prepare(train, spec, WORKERS, 1, validation), spec, validate=True)
+    ranks = spool_stage(prepare(train, spec, WORKERS, 1, validation).frame, spec, validate=True)
     assert sum(rank["rows"]["train"] for rank in ranks) == train_rows
     assert sum(rank["rows"]["validation"] for rank in ranks) == validation_rows
 
@@ -483,7 +486,7 @@ def test_validation_types_that_widen(spark, train, validation):
     value = "array(1)" if "array" in train else "'1'" if train == "string" else "1"
     other = spark.range(1).select(F.expr(f"cast({value} as {validation}) as x"))
     spec = read_spec(df, ["x"])
-    ranks = spool_stage(prepare(df, spec, 1, 1, other), spec, validate=True)
+    ranks = spool_stage(prepare(df, spec, 1, 1, other).frame, spec, validate=True)
     assert column_of(ranks, "x", "validation") in ([1], [[1]], ["1"])
 
 
@@ -510,3 +513,44 @@ def test_validation_without_the_column(spark):
     df = numbers(spark, 1)
     with pytest.raises(ColumnError, match="^validation_data: there is no column 'x'"):
         prepare(df, read_spec(df, ["x"]), 1, 1, spark.range(1))
+
+
+@pytest.fixture
+def looks(spark, monkeypatch):
+    """The frames whose schema is asked for: over Spark Connect each time it is made anew."""
+    kind, found = type(spark.range(1)), []
+    schema = kind.__dict__["schema"]
+
+    def counted(self):
+        found.append(self)
+        return schema.func(self)
+
+    monkeypatch.setattr(kind, "schema", property(counted))
+    return found
+
+
+def test_a_schema_is_read_once_for_all_columns(spark, looks):
+    names = [f"x{index}" for index in range(20)]
+    df = spark.range(3).select(*(F.col("id").alias(name) for name in names))
+    spec = read_spec(df, [names[:5], *names[5:15]], names[15:19], names[19])
+    assert looks == [df]
+    looks.clear()
+    other = df.limit(2)
+    prepare(df, spec, 2, 1, other)
+    assert looks == [df, other]
+    looks.clear()
+    outputs = (OutputSpec(name="prediction", dtype="float32", row_shape=()),)
+    model = ModelSpec(framework="fake", creator=b"", config=b"")
+    job = PredictJob(model=model, columns=spec, state=None, seed=0, outputs=outputs)
+    predict_lazily(df, job, ["prediction"])
+    # Once for the columns that pass, once for the model's; Spark itself looks at frames of its own.
+    assert looks.count(df) == 2
+
+
+def test_how_rows_are_placed_is_told_with_their_frame(spark):
+    df = spark.range(0, 40, 1, 2)
+    spec = read_spec(df, ["id"])
+    assert prepare(df, spec, 2, 1).placement is Placement.AS_THEY_LAY
+    for placed in (prepare(df, spec, 3, 1), prepare(df, spec, 2, 1, shuffle=True)):
+        assert placed.placement is Placement.AT_RANDOM
+    assert prepare(df, spec, 2, 1, df).placement is Placement.AT_RANDOM

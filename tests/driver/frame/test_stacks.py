@@ -53,7 +53,7 @@ def test_a_stack_is_as_wide_as_its_widest(rows, columns, spec):
 
 def test_values_stand_in_the_order_of_the_columns(rows):
     spec = read_spec(rows, [["pair", "n", "flag", "v", "x"]])
-    found = prepare(rows, spec, 1, 0, shuffle=True).collect()
+    found = prepare(rows, spec, 1, 0, shuffle=True).frame.collect()
     for row in found:
         n = row.c0[2]
         expected = [n / 3, n / 5, n, n % 2 == 0, n / 11, 1.0, n / 7]
@@ -102,3 +102,42 @@ def test_what_cannot_be_stacked(rows):
     with pytest.raises(ColumnError, match="there is no column 'nn'"):
         read_spec(frame, [["n", "nn"]])
     assert read_spec(frame, [["s", "s"]]).features[0].dtype == "string"
+
+
+@pytest.mark.parametrize(
+    ("train", "validation", "culprit", "advice"),
+    [
+        ("int", "a int, b double", "b", "F.col('b').cast('int')"),
+        ("int", "a int, b bigint", "b", "F.col('b').cast('int')"),
+        ("int", "a string, b string", "a", "F.col('a').cast('int')"),
+        ("string", "a int, b int", "a", "Make it string there too"),
+        ("boolean", "a boolean, b int", "b", "F.col('b').cast('boolean')"),
+        ("bigint", "a int, b array<double>", "b", "Make it array of int64 there too"),
+    ],
+)
+def test_validation_is_never_narrowed_to_the_stack(spark, train, validation, culprit, advice):
+    df = spark.createDataFrame([], f"a {train}, b {train}")
+    other = spark.createDataFrame([], validation)
+    spec = read_spec(df, [["a", "b"]])
+    with pytest.raises(ColumnError, match=f"^validation_data: column '{culprit}' has") as caught:
+        prepare(df, spec, 1, 1, other)
+    assert f"it is stacked as {spec.features[0].dtype}\n" in str(caught.value)
+    assert advice in str(caught.value).splitlines()[1]
+
+
+def test_the_way_out_of_a_narrow_stack_and_what_widens(spark):
+    df = spark.createDataFrame([(1, 2)], "a bigint, b bigint")
+    spec = read_spec(df, [["a", "b"]])
+    other = spark.createDataFrame([(3, 4.0)], "a int, b double")
+    with pytest.raises(ColumnError, match="'b' has the type double"):
+        prepare(df, spec, 1, 1, other)
+    cast = other.withColumn("b", F.col("b").cast("bigint"))
+    found = prepare(df, spec, 1, 1, cast).frame.collect()
+    assert sorted(row.c0 for row in found) == [[1, 2], [3, 4]]
+
+
+def test_booleans_and_smaller_numbers_widen_to_the_stack_of_the_training_data(spark):
+    df = spark.createDataFrame([(1, 2.0)], "a int, b double")
+    other = spark.createDataFrame([(True, 3)], "a boolean, b int")
+    found = prepare(df, read_spec(df, [["a", "b"]]), 1, 1, other).frame.collect()
+    assert sorted(row.c0 for row in found) == [[1.0, 2.0], [1.0, 3.0]]

@@ -22,10 +22,8 @@ from zoo.orca.wire.messages.progress import (
 pytestmark = pytest.mark.timeout(60)
 
 EPOCH = EpochBegan(epoch=0, epochs=2, steps=100)
-STEP = StepTaken(epoch=0, epochs=2, step=5, steps=100)
+STEP = StepTaken(steps=5)
 EPOCH_END = EpochEnded(
-    epoch=0,
-    epochs=2,
     steps=100,
     rows=12800,
     seconds=2.0,
@@ -81,7 +79,7 @@ def test_bars_have_the_name_too(
     display = Bars("fit", "trial 3")
     display.show(EPOCH)
     time.sleep(0.15)
-    display.show(replace(STEP, step=40, rows=1, seconds=1.0))
+    display.show(replace(STEP, steps=40, rows=1, seconds=1.0))
     display.show(EPOCH_END)
     display.close()
     out, err = capsys.readouterr()
@@ -99,7 +97,7 @@ def test_bars_show_phase_steps_and_rate(
     for step in (40, 100):
         time.sleep(0.15)  # tqdm draws at most every 0.1 s
         logs = {"loss": 0.75}
-        display.show(replace(STEP, step=step, rows=128 * step, seconds=1.0, logs=logs))
+        display.show(replace(STEP, steps=step, rows=128 * step, seconds=1.0, logs=logs))
     display.show(EPOCH_END)
     display.close()
     out, err = capsys.readouterr()

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from pyspark.sql import SparkSession
 
+from zoo.orca.driver.reports import listener
 from zoo.orca.driver.reports.listener import ReportListener
 from zoo.orca.wire.messages.progress import LogLine
 from zoo.orca.worker.task.reporting import Reporter
@@ -79,3 +80,19 @@ def test_a_driver_that_cannot_be_reached_costs_nothing(
     reporter.log("lost")
     reporter.close()
     assert "no progress" in caplog.text
+
+
+def test_a_machine_whose_own_name_is_unknown_shows_no_progress(
+    spark: SparkSession, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def unknown(name: str) -> str:
+        raise socket.gaierror(-2, f"{name}: name or service not known")
+
+    monkeypatch.setattr(listener, "is_local", lambda spark: False)
+    monkeypatch.setattr(listener, "is_connect", lambda spark: True)
+    monkeypatch.setattr(socket, "gethostbyname", unknown)
+    recorder = Recorder()
+    with ReportListener(spark, recorder) as server:
+        assert server.report_to is None
+    assert recorder.reports == ["closed"]
+    assert "no progress will be shown: cannot listen on this machine" in caplog.text

@@ -13,6 +13,7 @@ from tests.fake_estimator import FakeEstimator, linear
 from zoo.orca.driver import stage
 from zoo.orca.driver.reports.listener import ReportListener
 from zoo.orca.driver.reports.rendezvous import RendezvousPlace
+from zoo.orca.errors import PeerLostError
 from zoo.orca.wire.messages.line import FROM_DRIVER, Present
 from zoo.orca.worker.task import rendezvous
 from zoo.orca.worker.task.rendezvous import Rendezvous
@@ -131,7 +132,8 @@ def meet(lines, delays, addresses):
     def run(rank):
         time.sleep(delays[rank])
         gather = barrier.of(rank)
-        Rendezvous(gather, lines[rank], 40 + rank, size).meet(addresses[rank], told[rank].append)
+        own = Rendezvous(gather, lines[rank], 40 + rank, size, 20.0)
+        own.meet(addresses[rank], told[rank].append)
 
     threads = [threading.Thread(target=run, args=(rank,), daemon=True) for rank in range(size)]
     for thread in threads:
@@ -172,6 +174,25 @@ def test_whoever_loses_its_line_before_all_have_come_makes_all_gather(monkeypatc
     told, entered = meet(lines, (0, 0.3), [A, B])
     assert [[tuple(one) for one in ones] for ones in told] == 2 * [[(A, B)]]
     assert entered == [0, 1]
+
+
+def test_whoever_gathers_alone_does_not_wait_for_ever(monkeypatch):
+    """Its line breaks when the others have their answer, and they enter no `allGather`."""
+    monkeypatch.setattr(rendezvous, "_APART", 0.3)
+    barrier, told = Barrier(2), []
+    own = Rendezvous(barrier.of(0), Line(RendezvousPlace(), 0, whole=False), 40, 2, 0.2)
+    with pytest.raises(PeerLostError, match=r"not all of the 2 workers .*\n.*connect\.timeout"):
+        own.meet(A, told.append)
+    assert (barrier.entered, told) == ([0], [])
+
+
+def test_what_spark_raises_in_the_all_gather_is_told():
+    def all_gather(text):
+        raise OSError("the stage was aborted")
+
+    own = Rendezvous(all_gather, Line(RendezvousPlace(), 0, whole=False), 40, 2, 20.0)
+    with pytest.raises(OSError, match="was aborted"):
+        own.meet(A, lambda addresses: None)
 
 
 def test_a_rank_alone_needs_nobody():

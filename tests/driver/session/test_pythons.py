@@ -90,6 +90,22 @@ def test_another_version_and_none_at_all_are_refused(
         check_python(spark)
 
 
+def test_a_python_that_is_mended_is_asked_again_and_a_fit_one_is_not(
+    spark: SparkSession, choose, tmp_path: Path
+) -> None:
+    chosen, runs = tmp_path / "python", tmp_path / "runs"
+    choose(chosen)
+    for answer in ("exit 1", "echo no Python at all", "echo 3"):
+        chosen.write_text(f"#!/bin/sh\n{answer}\n")
+        chosen.chmod(0o755)
+        with pytest.raises(ContextError, match="cannot be started"):
+            check_python(spark)
+    chosen.write_text(f'#!/bin/sh\necho run >> {runs}\nexec {sys.executable} "$@"\n')
+    check_python(spark)
+    assert is_own_python(spark)
+    assert runs.read_text() == "run\n"
+
+
 def test_a_worker_says_which_python_it_runs(spark: SparkSession) -> None:
     found = ask_worker(spark)
     assert found is not None

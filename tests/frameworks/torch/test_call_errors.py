@@ -220,10 +220,13 @@ def test_state_too_large_to_come_back(torch_ranks):
     message = refused(torch_ranks, of(Embedded), data, StateError, max_state_bytes=70_000)
     assert "maxResultSize" in message
     # Weights fit; with Adam's moments, known after the first step, they do not.
-    message = refused(
-        torch_ranks, of(Embedded, kind="Adam"), data, StateError, max_state_bytes=75_000
-    )
-    assert "model_dir" in message
+    for batches in (1, 3):
+        options = {"gradient_accumulation": batches}
+        given = of(Embedded, kind="Adam")
+        message = refused(
+            torch_ranks, given, data, StateError, max_state_bytes=75_000, options=options
+        )
+        assert "model_dir" in message
 
 
 def test_recipes_are_checked_on_the_driver():

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from zoo.orca.errors import PeerLostError
-from zoo.orca.wire.messages.pipe import Abort, Batches, Connect, End, Predict, RunJob, Start
+from zoo.orca.wire.messages.pipe import Batches, Connect, End, Predict, RunJob, Start
 from zoo.orca.wire.messages.rows import DataSet, Spooled
 from zoo.orca.worker.child.mailbox import Mailbox
 
@@ -95,12 +95,12 @@ def test_the_end_of_a_job_is_its_own_also_where_the_next_one_is_there_already() 
     assert message.job == b"second"
 
 
-def test_an_end_of_the_job_ends_every_wait() -> None:
+def test_the_next_job_ends_every_wait_of_the_one_before() -> None:
     box = Mailbox()
     box.put(job("a"))
     _, letters = box.next_job()
     waits = [Taken(lambda: letters.take(Connect)), Taken(lambda: letters.take(Start))]
-    box.put(Abort())
+    box.put(job("b"))
     assert all(isinstance(one.end(), PeerLostError) for one in waits)
 
 

@@ -2,9 +2,12 @@
 
 import os
 import pickle
+import re
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,11 +18,13 @@ import pytest
 
 from tests.fake_estimator import linear
 from tests.worker.group import Group, train_job
-from zoo.orca.errors import WorkerDiedError
+from zoo.orca.errors import WorkerDiedError, WorkerFrozenError
 from zoo.orca.wire.messages.codec import MessageError
-from zoo.orca.wire.messages.pipe import Listening, RunJob
+from zoo.orca.wire.messages.pipe import TO_CHILD, Batches, Listening, RunJob
 from zoo.orca.wire.messages.results import Failure, Outcome
 from zoo.orca.wire.packing import State
+from zoo.orca.worker.pipes import LimitedSender, receive
+from zoo.orca.worker.task.barrier_task import TaskOptions, _ChildRendezvous
 from zoo.orca.worker.task.child_process import Child, acquire, release
 
 pytestmark = pytest.mark.timeout(60)
@@ -73,7 +78,7 @@ def test_a_creators_failure_is_told_before_rows_are_there(
     try:
         job = pickle.dumps(train_job(creator))
         where = {"directory": str(tmp_path), "host": "127.0.0.1"}
-        child.send(RunJob(job=job, rank=0, size=1, cpus=(), threads=1, **where))
+        child.send(RunJob(job=job, rank=0, size=1, cpus=(), threads=1, **where), heartbeat=30)
         failed = child.wait(Failure, heartbeat=30)
         assert failed.error == error
         assert words in failed.message
@@ -81,6 +86,49 @@ def test_a_creators_failure_is_told_before_rows_are_there(
         assert "zoo-orca[" not in failed.message
     finally:
         child.stop()
+
+
+def test_what_an_import_made_is_frozen_once(tmp_path: Path) -> None:
+    """Of what jobs leave in a warm child, nothing may be kept from the garbage collector."""
+
+    def creator(config: Any) -> Any:
+        import gc
+
+        config["leaves"] = [config]
+        raise OSError(f"frozen: {gc.get_freeze_count()}")
+
+    child, told = Child({}), []
+    try:
+        for _ in range(3):
+            job = pickle.dumps(train_job(creator))
+            where = {"directory": str(tmp_path), "host": "127.0.0.1"}
+            child.send(RunJob(job=job, rank=0, size=1, cpus=(), threads=1, **where), heartbeat=30)
+            failed = child.wait(Failure, heartbeat=30)
+            told.append(int(re.search(r"frozen: (\d+)", failed.message)[1]))
+    finally:
+        child.stop()
+    assert told[0] > 1000
+    assert told[0] >= max(told)
+
+
+def test_failing_jobs_leave_nothing_open_in_the_children(pair: Group, tmp_path: Path) -> None:
+    def creator(config: Any) -> Any:
+        time.sleep(0.5)  # meanwhile the peers are met
+        raise OSError("no such table")
+
+    def run(number: int) -> list[int]:
+        failed = pair.run(train_job(creator), ROWS, tmp_path / str(number))
+        assert [type(message) for message in failed] == [Failure, Failure]
+        return [len(os.listdir(f"/proc/{child.pid}/fd")) for child in pair.children]
+
+    first = run(0)
+    for number in range(1, 6):
+        last = run(number)
+    deadline = time.monotonic() + 10
+    while last > first and time.monotonic() < deadline:  # what the last one has open for a moment
+        time.sleep(0.05)
+        last = [len(os.listdir(f"/proc/{child.pid}/fd")) for child in pair.children]
+    assert last <= first
 
 
 def test_a_killed_peer(pair: Group, tmp_path: Path) -> None:
@@ -112,16 +160,34 @@ def test_an_attempt_that_was_lost_is_gone_on_with(pair: Group, tmp_path: Path, m
         data_memory=memory,
     )
     unbroken = pair.run(job, ROWS, tmp_path / "1")
+    shutil.rmtree(tmp_path / "m")  # as the driver does
     stop.touch()
     broken = pair.run(job, ROWS, tmp_path / "2")
     assert [type(message) for message in broken] == [Failure, Failure]
     kept = sorted(path.name for path in (tmp_path / "m" / "fit-1").iterdir())
-    assert kept == ["00000001.state", "00000002.state"]
+    assert kept == ["00000002.state"]
     stop.unlink()
     resumed = pair.run(job, ROWS, tmp_path / "3")
     assert resumed[0].history == unbroken[0].history
     assert resumed[0].state == unbroken[0].state
-    assert not (tmp_path / "m" / "fit-1").exists()
+
+
+@pytest.mark.parametrize("most", [0, 1], ids=["state in the rows", "state in a file"])
+def test_an_attempt_that_is_lost_with_its_result_is_repeated(
+    pair: Group, tmp_path: Path, most: int
+) -> None:
+    where = {"run": "fit-1", "model_dir": str(tmp_path / "m"), "max_state_bytes": most}
+    job = train_job(linear(), epochs=4, **where)
+
+    def run(number: int) -> tuple[Any, bytes]:
+        outcome = pair.run(job, ROWS, tmp_path / str(number))[0]
+        assert isinstance(outcome, Outcome)
+        return outcome.history, Path(outcome.state_at).read_bytes() if most else outcome.state
+
+    unbroken = run(1)
+    kept = {path.name for path in (tmp_path / "m" / "fit-1").iterdir()}
+    assert kept - {"final.state"} == {"00000003.state"}
+    assert run(2) == unbroken
 
 
 def test_a_child_dies_with_its_task_and_takes_the_rows_along(tmp_path: Path) -> None:
@@ -136,7 +202,7 @@ from zoo.orca.wire.messages.pipe import Listening, RunJob
 from zoo.orca.worker.task.child_process import Child
 child = Child({{}})
 child.send(RunJob(directory={str(spooled)!r}, host="127.0.0.1", rank=0, size=1, cpus=(), threads=1,
-                  job=pickle.dumps(train_job(linear()))))
+                  job=pickle.dumps(train_job(linear()))), heartbeat=30)
 child.wait(Listening, heartbeat=30)
 print(child.pid, flush=True)
 time.sleep(60)
@@ -196,6 +262,68 @@ def test_a_child_that_is_sent_what_is_no_message_says_so_and_ends() -> None:
     with pytest.raises(WorkerDiedError, match="exit code 1"):
         child.wait(Listening, heartbeat=30)
     assert "MessageError: this is no message of zoo-orca" in "\n".join(child.log)
+
+
+def test_a_child_that_reads_no_more_is_ended_by_what_it_was_to_read() -> None:
+    child = Child({})
+    os.kill(child.pid, signal.SIGSTOP)
+    with pytest.raises(WorkerFrozenError, match="read nothing of what it was sent for 1 s"):
+        child.send(Batches(stream=bytes(4 << 20)), heartbeat=1)
+    assert not child.alive
+    child.send(Batches(stream=bytes(4 << 20)), heartbeat=1)  # the next wait tells of the death
+    with pytest.raises(WorkerDiedError, match="SIGKILL"):
+        child.wait(Listening, heartbeat=30)
+
+
+def test_a_reader_that_takes_its_time_gets_all() -> None:
+    there, here = os.pipe()
+    sender = LimitedSender(os.fdopen(here, "wb"))
+    sent = Batches(stream=os.urandom(3 << 19))
+    got: list[Any] = []
+
+    class Slow:
+        """Takes longer than the limit in all, and less between two reads."""
+
+        def read(self, count: int) -> bytes:
+            found = b""
+            while len(found) < count and (
+                piece := os.read(there, min(count - len(found), 1 << 18))
+            ):
+                time.sleep(0.2)
+                found += piece
+            return found
+
+    reader = threading.Thread(target=lambda: got.append(receive(Slow(), TO_CHILD)))  # type: ignore[arg-type]
+    reader.start()
+    sender.send(sent, 0.7)
+    sender.close()
+    reader.join(20)
+    os.close(there)
+    assert [message.to_bytes() for message in got] == [sent.to_bytes()]
+    with pytest.raises(OSError, match="closed"):
+        sender.send(sent, 0.7)
+
+
+def test_a_child_that_cannot_be_told_of_its_peers_is_an_error_and_no_wait() -> None:
+    class Frozen:
+        def wait(self, *kinds: Any, heartbeat: float) -> Listening:
+            return Listening(address=("a", 1))
+
+        def send(self, message: Any, *, heartbeat: float) -> None:
+            raise WorkerFrozenError("it read nothing")
+
+    class Driver:
+        """In the place of a rendezvous whose answer comes by another thread."""
+
+        def meet(self, address: Any, tell: Any) -> None:
+            teller = threading.Thread(target=tell, args=([address, ("b", 2)],))
+            teller.start()
+            teller.join()
+
+    introduced = _ChildRendezvous(Driver(), Frozen(), TaskOptions(secret=b""))  # type: ignore[arg-type]
+    with pytest.raises(WorkerFrozenError, match="it read nothing"):
+        introduced.end()
+    introduced.close()
 
 
 def _is_running(pid: int) -> bool:

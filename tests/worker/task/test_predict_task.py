@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import cloudpickle
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -35,15 +36,13 @@ def no_child_stays() -> Iterator[None]:
     children._stop_warm()
 
 
-def packed_job() -> bytes:
+def predict_job() -> PredictJob:
     """Predict 3 x with the framework in numpy."""
     state = State({"weights/w": np.array([WEIGHT])}, {"framework": "fake", "epoch": 0, "step": 0})
     spec = FeatureSpec(features=(ColumnSpec(name="x", dtype="float32"),))
     outputs = (OutputSpec(name="prediction", dtype="float32", row_shape=()),)
     model = train_job(linear()).model
-    return pickle.dumps(
-        PredictJob(model=model, columns=spec, state=state.to_bytes(), seed=0, outputs=outputs)
-    )
+    return PredictJob(model=model, columns=spec, state=state.to_bytes(), seed=0, outputs=outputs)
 
 
 def batches(*sizes: int) -> Iterator[pa.RecordBatch]:
@@ -56,7 +55,7 @@ def batches(*sizes: int) -> Iterator[pa.RecordBatch]:
 
 
 def task(heartbeat: float = 20.0) -> Callable[[Iterator[pa.RecordBatch]], Any]:
-    return make_predict_task(packed_job(), 1, [1], heartbeat)
+    return make_predict_task(predict_job(), 1, [1], heartbeat)
 
 
 def check(found: list[pa.RecordBatch], sizes: tuple[int, ...]) -> None:
@@ -72,6 +71,16 @@ def check(found: list[pa.RecordBatch], sizes: tuple[int, ...]) -> None:
 )
 def test_every_row_comes_back_in_order_in_its_batch(sizes: tuple[int, ...]) -> None:
     check(list(task()(batches(*sizes))), sizes)
+
+
+def test_the_task_leaves_the_job_to_its_child(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = cloudpickle.dumps(task())
+
+    def refuse(*arguments: Any) -> Any:
+        raise AssertionError("the task unpickled a job, and the model with it")
+
+    monkeypatch.setattr(PredictJob, "__setstate__", refuse, raising=False)
+    check(list(pickle.loads(made)(batches(5, 1))), (5, 1))
 
 
 def test_no_batch_starts_no_child(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -109,10 +109,9 @@ def check(request: SessionRequest, known: Collection[str]) -> None:
     if request.cores is not None and request.cores != "*":
         _check_count("cores", request.cores)
     _check_count("num_nodes", request.num_nodes)
-    if not re.fullmatch(r"[1-9]\d*[kmgt]b?", request.memory, re.IGNORECASE):
-        raise InvalidInputError(
-            f'memory={request.memory!r} is not a size\nWrite it as Spark does, as in "2g" or "512m"'
-        )
+    _check_size("memory", request.memory)
+    if request.options.get("driver_memory") is not None:
+        _check_size("driver_memory", request.options["driver_memory"])
 
 
 def unused_options(request: SessionRequest, heeded: Collection[str]) -> tuple[str, ...]:
@@ -141,3 +140,13 @@ def _check_count(name: str, value: object) -> None:
         raise InvalidInputError(
             f"{name}={value!r} is not a number from 1 up\nWrite {name}=1, or more"
         )
+
+
+def _check_size(name: str, value: object) -> None:
+    if isinstance(value, str) and re.fullmatch(r"[1-9]\d*[kmgt]b?", value, re.IGNORECASE):
+        return
+    # Spark reads a number alone as MiB, or as bytes.
+    way = 'Write it as Spark does, as in "2g" or "512m"'
+    if re.fullmatch(r"[1-9]\d*", str(value)):
+        way = f'Write its unit, too, as in {name}="{value}g"'
+    raise InvalidInputError(f"{name}={value!r} is not a size\n{way}")

@@ -1,6 +1,5 @@
 """Lazy predictions: a `mapInArrow` that keeps every column and appends the model's outputs."""
 
-import pickle
 from collections.abc import Sequence
 
 from pyspark.sql import Column, DataFrame
@@ -45,40 +44,42 @@ def predict_lazily(df: DataFrame, job: PredictJob, names: Sequence[str]) -> Data
     DeviceError
         If the executors lack the GPUs that the job needs.
     """
-    _check_names(df, names)
+    # Over Spark Connect each look makes a schema anew.
+    fields = df.schema.fields
+    _check_names(df, fields, names)
     check_python(df.sparkSession)
     ship_package(df.sparkSession)
-    places, added = _inputs(df, job)
+    places, added = _inputs(df, fields, job)
     # Our own names, by position: the user's may repeat, or differ only in case.
-    kept = [f"k{index}" for index in range(len(df.columns))]
+    kept = [f"k{index}" for index in range(len(fields))]
     raw = [f"p{index}" for index in range(len(job.outputs))]
     widened = df.select("*", *added).toDF(*kept, *(f"c{i}" for i in range(len(added))))
     schema = T.StructType(
         [
-            *(T.StructField(n, f.dataType) for n, f in zip(kept, df.schema.fields, strict=True)),
+            *(T.StructField(n, f.dataType) for n, f in zip(kept, fields, strict=True)),
             *(T.StructField(n, _type(o)) for n, o in zip(raw, job.outputs, strict=True)),
         ]
     )
     heartbeat = heartbeat_seconds(df.sparkSession)
-    task = make_predict_task(pickle.dumps(job), len(kept), places, heartbeat)
+    task = make_predict_task(job, len(kept), places, heartbeat)
     profile = gpu_profile(df.sparkSession, job.gpus)
     with workers_python(df.sparkSession):
         predicted = widened.mapInArrow(task, schema, profile=profile)
     return predicted.select(
         *(
             F.col(name).alias(field.name, metadata=field.metadata)
-            for name, field in zip(kept, df.schema.fields, strict=True)
+            for name, field in zip(kept, fields, strict=True)
         ),
         *(F.col(source).alias(name) for source, name in zip(raw, names, strict=True)),
     )
 
 
-def _check_names(df: DataFrame, names: Sequence[str]) -> None:
+def _check_names(df: DataFrame, fields: Sequence[T.StructField], names: Sequence[str]) -> None:
     def known_as(name: str) -> str:
         return name if exact else name.lower()
 
     exact = is_case_sensitive(df)
-    there, found = {known_as(name) for name in df.columns}, set[str]()
+    there, found = {known_as(field.name) for field in fields}, set[str]()
     for name in names:
         if known_as(name) in there:
             raise ColumnError(
@@ -91,7 +92,7 @@ def _check_names(df: DataFrame, names: Sequence[str]) -> None:
                 "Give each output a column of its own with output_cols"
             )
         found.add(known_as(name))
-    for field in df.schema.fields:
+    for field in fields:
         if isinstance(field.dataType, T.YearMonthIntervalType):
             raise ColumnError(
                 f"column {field.name!r} is a {field.dataType.simpleString()}, which Spark cannot "
@@ -99,18 +100,20 @@ def _check_names(df: DataFrame, names: Sequence[str]) -> None:
             )
 
 
-def _inputs(df: DataFrame, job: PredictJob) -> tuple[list[int], list[Column]]:
+def _inputs(
+    df: DataFrame, fields: Sequence[T.StructField], job: PredictJob
+) -> tuple[list[int], list[Column]]:
     """Return the position of each of the model's columns, and the columns to add.
 
     A column that has the right type is not sent twice, because every column costs Spark time.
     """
-    fields = {field.name: (place, field) for place, field in enumerate(df.schema.fields)}
+    known = {field.name: (place, field) for place, field in enumerate(fields)}
     places: list[int] = []
     added: list[Column] = []
     for spec, column in zip(job.columns.columns, feature_columns(df, job.columns), strict=True):
-        place, field = fields[spec.sources[0]]
+        place, field = known[spec.sources[0]]
         if spec.parts or is_converted(field, spec):
-            place = len(df.columns) + len(added)
+            place = len(fields) + len(added)
             added.append(column)
         places.append(place)
     return places, added

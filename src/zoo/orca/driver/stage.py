@@ -3,7 +3,7 @@
 import contextlib
 import pickle
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
@@ -15,6 +15,7 @@ from zoo.orca.driver.reports.listener import ReportListener
 from zoo.orca.driver.reports.spark_failures import spark_errors
 from zoo.orca.driver.session.cluster import executor_cores, is_connect, is_local
 from zoo.orca.driver.session.gpus import gpu_profile
+from zoo.orca.driver.session.properties import local_property
 from zoo.orca.driver.session.pythons import check_python, workers_python
 from zoo.orca.driver.session.settings import connect_seconds, full_traceback, heartbeat_seconds
 from zoo.orca.driver.session.shipping import ship_package
@@ -44,8 +45,6 @@ class StageSettings:
         Whether to show lines that workers print.
     cpu_binding : bool
         Whether each worker keeps to its own cores.
-    gpus : int
-        GPUs that each worker needs for itself.
     name : str
         The user's label, which tells this stage's lines from those of concurrent stages.
     """
@@ -54,7 +53,6 @@ class StageSettings:
     verbose: int = 1
     log_to_driver: bool = True
     cpu_binding: bool = False
-    gpus: int = 0
     name: str = ""
 
 
@@ -83,7 +81,7 @@ def run_stage(frame: DataFrame, job: Job, settings: StageSettings, title: str) -
     """
     spark = frame.sparkSession
     full = full_traceback(spark)
-    profile = gpu_profile(spark, settings.gpus)
+    profile = gpu_profile(spark, job.gpus)
     check_python(spark)
     check_slots(spark, settings.workers, profile)
     ship_package(spark)
@@ -107,13 +105,15 @@ def run_stage(frame: DataFrame, job: Job, settings: StageSettings, title: str) -
             # It gives up a job's last stage at once. Locally there is no executor to lose.
             results = results.repartition(1)
         with _described(spark, f"{title} {settings.name}".rstrip()):
-            rows = _collected(results, settings.workers, full)
-            if is_left_over(_failures(rows), settings.workers):
-                rows = _collected(results, settings.workers, full)
-    if not rows:
+            failures, outcome = _collected(results, settings.workers, full)
+            if is_left_over(failures, settings.workers):
+                failures, outcome = _collected(results, settings.workers, full)
+    if failures:
+        raise_failure(failures)
+    if outcome is None:
         # Adaptive execution saw an empty exchange and left the stage out.
         raise DataError(NO_ROWS)
-    return _outcome(rows)
+    return outcome
 
 
 def is_left_over(failures: list[Failure], workers: int) -> bool:
@@ -129,48 +129,37 @@ def is_left_over(failures: list[Failure], workers: int) -> bool:
     return incomplete or 0 < len(failures) < workers
 
 
-def _collected(results: DataFrame, workers: int, full: bool) -> list[dict[str, Any]]:
-    """Run the stage and return its rows; `full` shows Spark's error above the translated one."""
+def _collected(
+    results: DataFrame, workers: int, full: bool
+) -> tuple[list[Failure], Outcome | None]:
+    """Run the stage and read its rows; `full` shows Spark's error above the translated one."""
     try:
         rows: list[dict[str, Any]] = results.toArrow().to_pylist()
     except spark_errors() as error:
         # Not `from error`: Python would print Spark's pages of Java above the line that counts.
         raise translate(error, workers, results.sparkSession) from (error if full else None)
-    return rows
+    return _read(rows)
 
 
-def _failures(rows: list[dict[str, Any]]) -> list[Failure]:
-    results = [RESULTS.from_text(row["header"]) for row in rows if row["header"] is not None]
-    return [result for result in results if isinstance(result, Failure)]
-
-
-def _outcome(rows: list[dict[str, Any]]) -> Outcome:
-    failures = _failures(rows)
-    if failures:
-        raise_failure(failures)
+def _read(rows: list[dict[str, Any]]) -> tuple[list[Failure], Outcome | None]:
+    """Return the workers' failures, and rank 0's outcome if there is one."""
+    failures: list[Failure] = []
+    outcome = None
+    for row in rows:
+        if row["header"] is not None:
+            result = RESULTS.from_text(row["header"])
+            if isinstance(result, Failure):
+                failures.append(result)
+            elif row["rank"] == 0:
+                outcome = result
+    if outcome is None:
+        return failures, None
     pieces = sorted((row for row in rows if row["rank"] == 0), key=lambda row: int(row["piece"]))
-    state = join(piece["payload"] for piece in pieces)
-    result = RESULTS.from_text(pieces[0]["header"], state)
-    if isinstance(result, Failure):
-        raise_failure([result])
-    return result
+    return failures, replace(outcome, state=join(piece["payload"] for piece in pieces))
 
 
-class _described:
-    """Names the stage in Spark's UI while it runs, if there is a SparkContext."""
-
-    def __init__(self, spark: SparkSession, title: str) -> None:
-        self._context = None if is_connect(spark) else spark.sparkContext
-        self._title = title
-        self._before: str | None = None
-
-    def __enter__(self) -> None:
-        if self._context is not None:
-            self._before = self._context.getLocalProperty(_DESCRIPTION)
-            self._context.setJobDescription(f"Orca: {self._title}")
-
-    def __exit__(self, *exc: object) -> None:
-        # The session may have been stopped meanwhile; then the user must see that error.
-        if self._context is not None and self._context._jsc is not None:
-            with contextlib.suppress(*spark_errors()):
-                self._context.setLocalProperty(_DESCRIPTION, self._before)  # type: ignore[arg-type]
+def _described(spark: SparkSession, title: str) -> contextlib.AbstractContextManager[None]:
+    """Name the stage in Spark's UI while it runs, if there is a SparkContext."""
+    if is_connect(spark):
+        return contextlib.nullcontext()
+    return local_property(spark.sparkContext, _DESCRIPTION, f"Orca: {title}")

@@ -96,10 +96,10 @@ class FakeFramework:
                 value = _mean_squared_error(model, validation, job.validation_steps, world)
                 history.setdefault("val_loss", []).append(value)
             logs = {name: values[-1] for name, values in history.items()}
-            _tell(world, EpochEnded(epoch=epoch, epochs=last, steps=steps, logs=logs))
-            state = _state(model, epoch + 1, step)
+            _tell(world, EpochEnded(steps=steps, logs=logs))
+            state = functools.partial(_state, model, epoch + 1, step)
             if world.checkpoint is not None:
-                world.checkpoint(functools.partial(_state, model, epoch + 1, step), history)
+                world.checkpoint(state, history)
         return Trained(history=history, state=state, outputs=_OUTPUTS)
 
     def evaluate(self, job: EvaluateJob, rows: Rows, world: World) -> Evaluated:

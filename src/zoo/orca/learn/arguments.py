@@ -6,7 +6,7 @@ import math
 import re
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from numbers import Real
 from typing import Any
 
@@ -15,6 +15,9 @@ from pyspark.sql import DataFrame, SparkSession
 from zoo.orca.driver.session.pythons import is_own_python
 from zoo.orca.errors import InvalidInputError, MissingPackageError
 from zoo.orca.wire.packing import pack
+
+#: TensorFlow's, JAX's and numpy's generators take seeds of 32 bits.
+_LARGEST_SEED = (1 << 32) - 1
 
 
 def checked_frame(data: Any, argument: str) -> DataFrame:
@@ -106,26 +109,55 @@ def is_there(package: str) -> bool:
         return False
 
 
-def positive(name: str, value: Any, optional: bool = False) -> None:
-    """Raise `InvalidInputError` unless `value` is a whole number from 1 (or None, if optional)."""
+def positive(name: str, value: Any, optional: bool = False, *, least: int = 1) -> None:
+    """Raise `InvalidInputError` unless `value` is a whole number from `least`.
+
+    If it is optional, None will do, too.
+    """
     if optional and value is None:
         return
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        way = f"Write {name}=1, or more"
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        way = f"Write {name}={least}, or more"
         whole = _whole(value)
-        if whole and value == whole and not isinstance(value, (bool, str)):
+        if whole is not None and whole >= least:
             way = f"Write {name}={whole}, a Python int"
         if optional:
             way += f"; or leave {name} out"
-        raise InvalidInputError(f"{name} must be a whole number from 1, got {value!r}\n{way}")
+        raise InvalidInputError(f"{name} must be a whole number from {least}, got {value!r}\n{way}")
 
 
-def _whole(value: Any) -> int:
-    """Return the whole number from 1 that a float or numpy number means; 0 if there is none."""
+def _whole(value: Any) -> int | None:
+    """Return the whole number that a float or numpy number means, or None."""
+    if isinstance(value, (bool, str)):
+        return None
     try:
-        return max(int(value), 0)
+        whole = int(value)
     except (TypeError, ValueError, OverflowError):
-        return 0
+        return None
+    return whole if value == whole else None
+
+
+def check_seed(seed: Any) -> None:
+    """Raise `InvalidInputError` unless every framework's generators take `seed`."""
+    if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed <= _LARGEST_SEED:
+        whole = _whole(seed)
+        fits = whole is not None and 0 <= whole <= _LARGEST_SEED
+        way = f"Write seed={whole}, a Python int" if fits else "Write seed=0, or another"
+        raise InvalidInputError(
+            f"seed must be a whole number from 0 to {_LARGEST_SEED}, got {seed!r}\n{way}"
+        )
+
+
+def verbosity(verbose: Any) -> int:
+    """Return how much a call shows, as a number; Keras's "auto" is 1."""
+    if verbose == "auto":
+        return 1
+    if not isinstance(verbose, int) or verbose < 0:
+        raise InvalidInputError(
+            f"verbose must be 0, 1, 2 or 'auto', got {verbose!r}\nWrite verbose=0 to show nothing, "
+            "verbose=1 to show progress"
+        )
+    return int(verbose)
 
 
 def check_creator(name: str, creator: Any, result: str, *arguments: str) -> None:
@@ -241,9 +273,20 @@ def packed_callbacks(callbacks: Sequence[Any] | None) -> bytes | None:
     return pack(list(callbacks), "callbacks") if callbacks else None
 
 
-def frequency(value: int | Sequence[int]) -> int | tuple[int, ...]:
+def frequency(value: Any) -> int | tuple[int, ...]:
     """Return after every how many epochs, or after which epochs, validation runs."""
-    return value if isinstance(value, int) else tuple(value)
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        positive("validation_freq", value)
+        return int(value)
+    epochs = tuple(value)
+    for epoch in epochs:
+        whole = _whole(epoch)
+        if whole is None or whole < 1:
+            raise InvalidInputError(
+                f"validation_freq lists epochs, which count from 1, and {epoch!r} is none\n"
+                "Write whole numbers from 1, such as validation_freq=[1, 5, 10]"
+            )
+    return tuple(int(epoch) for epoch in epochs)
 
 
 def ignore_data_config(data_config: Mapping[str, Any] | None) -> None:

@@ -4,8 +4,10 @@ A framework's estimator (`zoo.orca.learn.tf2.Estimator`) adds only the original 
 quirks, and turns them into the jobs of `zoo.orca.wire.job`.
 """
 
-from dataclasses import asdict
-from typing import TypeVar
+import logging
+from dataclasses import asdict, replace
+from functools import cached_property
+from typing import cast
 
 from pyspark.sql import DataFrame
 
@@ -22,23 +24,18 @@ from zoo.orca.driver.request import Request
 from zoo.orca.driver.storage import load_state, save_state
 from zoo.orca.errors import InvalidInputError, RowsNeededError, StateError
 from zoo.orca.files import read_bytes, remove_directory
-from zoo.orca.learn.arguments import (
-    check_installed,
-)
+from zoo.orca.learn.arguments import check_installed
 from zoo.orca.learn.options import EngineOptions
 from zoo.orca.learn.outputs import OutputNames, prediction_columns
 from zoo.orca.learn.requests import Requests
 from zoo.orca.learn.results import TrainingStats
 from zoo.orca.wire.features import FeatureSpec, fill_shapes
-from zoo.orca.wire.job import (
-    Job,
-    ModelSpec,
-)
+from zoo.orca.wire.job import Job, ModelSpec, TrainJob
 from zoo.orca.wire.messages.results import Outcome
 from zoo.orca.wire.outputs import OutputSpec
 from zoo.orca.wire.packing import State
 
-AnyJob = TypeVar("AnyJob", bound=Job)
+_logger = logging.getLogger(__name__)
 
 #: Keys of a state's header: the columns with the shapes of the rows, the model's outputs, and the
 #: model that has these outputs.
@@ -112,6 +109,10 @@ class BaseEstimator:
         StateError
             If the file cannot be read, or is from another framework.
         """
+        self._adopt(self._read_state(path))
+
+    def _read_state(self, path: str) -> State:
+        """Return the state that `save` wrote, if it is of the estimator's framework."""
         state = load_state(str(path))
         framework = state.meta.get("framework")
         if framework != self._model.framework:
@@ -119,7 +120,7 @@ class BaseEstimator:
                 f"{path} was saved by framework {framework!r}, not {self._model.framework!r}\n"
                 "Load it with an estimator of the framework that saved it"
             )
-        self._adopt(state)
+        return state
 
     def shutdown(self) -> None:
         """Release what is held on the cluster; saving, loading and predicting still work.
@@ -127,6 +128,11 @@ class BaseEstimator:
         Workers' children end by themselves when Spark ends their idle Python workers, a minute
         after their last task, or with the session.
         """
+
+    @cached_property
+    def _fingerprint(self) -> str:
+        """The model's fingerprint; a large module, pickled, takes a while to read."""
+        return self._model.fingerprint()
 
     @property
     def _epochs_done(self) -> int:
@@ -141,6 +147,7 @@ class BaseEstimator:
     def _train(self, request: Request) -> TrainingStats:
         outcome = request.run()
         self._adopt(State.from_bytes(_state_of(outcome)), outcome)
+        _remove_checkpoints(cast(TrainJob, request.job))
         if outcome.timings:
             say(describe(outcome.timings))
         return TrainingStats(outcome.history, [asdict(one) for one in outcome.timings])
@@ -180,6 +187,9 @@ class BaseEstimator:
             if data.isStreaming:
                 raise
             outcome = self._requests.build(self._state, with_a_row(data, spec), spec).run()
+        if seen is not None and seen.features:
+            # A build has no labels, and this call may name other columns than training did.
+            outcome = replace(outcome, columns=seen)
         self._adopt(self._state or State.from_bytes(outcome.state), outcome)
 
     def _adopt(self, state: State, outcome: Outcome | None = None) -> None:
@@ -187,11 +197,11 @@ class BaseEstimator:
         if outcome:
             state.meta[_COLUMNS] = outcome.columns.to_json()
             state.meta[_OUTPUTS] = [output.to_json() for output in outcome.outputs]
-            state.meta[_MODEL] = self._model.fingerprint()
+            state.meta[_MODEL] = self._fingerprint
         else:
             # The same weights may now be used by a model that returns something else. Its outputs
             # are found out when they are needed.
-            if state.meta.get(_MODEL) != self._model.fingerprint():
+            if state.meta.get(_MODEL) != self._fingerprint:
                 state.meta.pop(_OUTPUTS, None)
             if self._state and _COLUMNS in self._state.meta:
                 state.meta.setdefault(_COLUMNS, self._state.meta[_COLUMNS])
@@ -238,9 +248,20 @@ class BaseEstimator:
 
 def _state_of(outcome: Outcome) -> bytes:
     """Return the state from the result's rows, or from `model_dir` if it was too large."""
-    path = outcome.state_at
-    if not path:
-        return outcome.state
-    data = read_bytes(path)
-    remove_directory(path.rpartition("/")[0])
-    return data
+    return read_bytes(outcome.state_at) if outcome.state_at else outcome.state
+
+
+def _remove_checkpoints(job: TrainJob) -> None:
+    """Remove what no restarted stage needs any more."""
+    if not job.checkpoints:
+        return
+    try:
+        remove_directory(job.checkpoints)
+    except OSError as error:
+        # Not a Python warning: where those are errors, it would lose the finished training.
+        _logger.warning(
+            "the training is done, but its files in %s cannot be removed: %s\n"
+            "Remove this directory by hand",
+            job.checkpoints,
+            error,
+        )

@@ -155,7 +155,7 @@ class KerasEstimator(KerasFiles):
         data: DataFrame,
         epochs: int = 1,
         batch_size: int = 32,
-        verbose: int = 1,
+        verbose: int | str = 1,
         callbacks: Sequence[Any] | None = None,
         validation_data: DataFrame | None = None,
         class_weight: Mapping[int, float] | None = None,
@@ -182,7 +182,7 @@ class KerasEstimator(KerasFiles):
             Epochs to train. With `initial_epoch`, as in Keras, the number of the last epoch.
         batch_size : int
             Rows of one step over all workers together.
-        verbose : int
+        verbose : int or "auto"
             0 shows nothing; anything else shows progress.
         callbacks : list, optional
             Callbacks of the model's own Keras. They run on every worker and see the same logs
@@ -264,7 +264,7 @@ class KerasEstimator(KerasFiles):
         data: DataFrame,
         batch_size: int = 32,
         num_steps: int | None = None,
-        verbose: int = 1,
+        verbose: int | str = 1,
         sample_weight: None = None,
         callbacks: Sequence[Any] | None = None,
         data_config: Mapping[str, Any] | None = None,
@@ -283,7 +283,7 @@ class KerasEstimator(KerasFiles):
             Rows of one batch over all workers together.
         num_steps : int, optional
             Global batches from the first row; by default one exact pass.
-        verbose : int
+        verbose : int or "auto"
             0 shows nothing.
         sample_weight : None
             Only `sample_weight_col` can give weights to a DataFrame's rows.
@@ -330,7 +330,7 @@ class KerasEstimator(KerasFiles):
         self,
         data: DataFrame,
         batch_size: int | None = None,
-        verbose: int = 1,
+        verbose: int | str = 1,
         steps: None = None,
         callbacks: None = None,
         data_config: Mapping[str, Any] | None = None,
@@ -383,6 +383,7 @@ class KerasEstimator(KerasFiles):
         positive("epochs", epochs)
         if initial_epoch is None:
             return self._epochs_done, self._epochs_done + epochs
+        positive("initial_epoch", initial_epoch, optional=True, least=0)
         if epochs <= initial_epoch:
             raise InvalidInputError(
                 f"epochs={epochs} ends before initial_epoch={initial_epoch} begins\n"

@@ -44,7 +44,7 @@ def save_weights(job: Job, path: str, overwrite: bool) -> None:
         raise InvalidInputError(
             f"weights cannot be saved to {path}\nName a path that ends in .weights.h5"
         )
-    if not overwrite and "://" not in path and Path(path).exists():
+    if not overwrite and "://" not in path and Path(path).expanduser().exists():
         raise InvalidInputError(
             f"{path} is there already, and overwrite is False\nName another, or pass overwrite=True"
         )

@@ -142,7 +142,8 @@ class AUC(Metric):
     def __init__(self, threshold_num: int = 200) -> None:
         if not isinstance(threshold_num, int) or threshold_num < 2:
             raise InvalidInputError(
-                f"threshold_num must be a whole number from 2, got {threshold_num!r}"
+                f"threshold_num must be a whole number from 2, got {threshold_num!r}\n"
+                "Write threshold_num=200, which is the default, or more for a closer value"
             )
         super().__init__(threshold_num=threshold_num)
 
@@ -156,7 +157,10 @@ class _OfClasses(Metric):
 
     def __init__(self, average: str | None = None) -> None:
         if average is not None and average not in _AVERAGES:
-            raise InvalidInputError(f"average must be one of {_AVERAGES}, got {average!r}")
+            raise InvalidInputError(
+                f"average must be one of {_AVERAGES}, got {average!r}\n"
+                "Leave it out for the default, or write average='macro' for the mean over classes"
+            )
         super().__init__(average=average)
 
 

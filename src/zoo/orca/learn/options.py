@@ -3,8 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from zoo.orca.errors import InvalidInputError
-from zoo.orca.learn.arguments import positive
+from zoo.orca.learn.arguments import check_seed, positive
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,9 +45,5 @@ class EngineOptions:
         """Raise for impossible numbers."""
         positive("num_workers", self.num_workers, optional=True)
         positive("workers_per_node", self.workers_per_node)
-        gpus = self.num_gpus_per_worker
-        if not isinstance(gpus, int) or isinstance(gpus, bool) or gpus < 0:
-            raise InvalidInputError(
-                f"num_gpus_per_worker must be a whole number from 0, got {gpus!r}\n"
-                "Write num_gpus_per_worker=0 for none"
-            )
+        positive("num_gpus_per_worker", self.num_gpus_per_worker, least=0)
+        check_seed(self.seed)

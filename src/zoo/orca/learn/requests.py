@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from pyspark.sql import DataFrame, SparkSession
 
-from zoo.orca.driver.frame.source import placement_of, prepare
+from zoo.orca.driver.frame.source import prepare
 from zoo.orca.driver.request import PredictRequest, Request
 from zoo.orca.driver.session.cluster import nodes, threads_per_task
 from zoo.orca.driver.session.pythons import child_environment
@@ -21,6 +21,7 @@ from zoo.orca.learn.arguments import (
     checked_name,
     packed_callbacks,
     positive,
+    verbosity,
 )
 from zoo.orca.learn.options import EngineOptions
 from zoo.orca.wire.features import FeatureSpec
@@ -123,7 +124,7 @@ class Requests:
         spec: FeatureSpec,
         validation: DataFrame | None = None,
         *,
-        verbose: int,
+        verbose: int | str,
         shuffle: bool | None = None,
         name: str | None = None,
         **fields: Any,
@@ -141,21 +142,20 @@ class Requests:
                 "where it is. shuffle=True places its rows on the workers at random"
             )
         check_bounded(title, data, validation)
+        shown = verbosity(verbose)
         check_installed(self._model.framework, self._options.environment, spark)
         workers, seed = self.workers(spark), self._options.seed
-        frame = prepare(data, spec, workers, seed, validation, shuffle=bool(shuffle))
-        placement = placement_of(frame)
-        common: dict[str, Any] = {"verbose": verbose, **fields}
+        frame, placement = prepare(data, spec, workers, seed, validation, shuffle=bool(shuffle))
         own = {"validate": validation is not None} if is_fit else {}
         at_random = None
         if placement is not Placement.AT_RANDOM:
             call = partial(self.over_rows, kind, state, data, spec, validation, name=name)
-            at_random = partial(call, shuffle=True, **common)
+            at_random = partial(call, verbose=shown, shuffle=True, **fields)
         return Request(
             title=title,
             frame=frame,
-            job=self._job(kind, state, spec, spark, placement=placement, **own, **common),
-            settings=self._settings(verbose, workers, checked_name(name)),
+            job=self._job(kind, state, spec, spark, placement=placement, **own, **fields),
+            settings=self._settings(shown, workers, checked_name(name)),
             at_random=at_random,
         )
 
@@ -199,7 +199,6 @@ class Requests:
             verbose=verbose,
             log_to_driver=options.log_to_driver,
             cpu_binding=options.cpu_binding,
-            gpus=options.num_gpus_per_worker,
             name=name,
         )
 

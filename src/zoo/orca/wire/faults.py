@@ -6,13 +6,12 @@ together can tell. `agree` is a pure function of all reports, so every rank gets
 the same error.
 """
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from zoo.orca.wire.features import ColumnSpec, FeatureSpec
+from zoo.orca.wire.features import ColumnSpec, FeatureSpec, quoted
 from zoo.orca.wire.messages.rows import Finding, Spooled
 
 Shapes = dict[str, tuple[int | None, ...]]
@@ -77,7 +76,7 @@ def merge(findings: Iterable[Finding]) -> list[Finding]:
 
 def null_message(finding: Finding, rows: int, column: ColumnSpec) -> str:
     """Say how many of `rows` rows hold nulls and how to remove them."""
-    data, refs = _FRAMES[finding.data], [_reference(name) for name in column.sources]
+    data, refs = _FRAMES[finding.data], [quoted(name) for name in column.sources]
     subject, inside = f"column {column.name!r}", ""
     found, way = "holds nulls", f"df.na.drop(subset={refs!r})"
     if column.parts:
@@ -91,12 +90,6 @@ def null_message(finding: Finding, rows: int, column: ColumnSpec) -> str:
         f"{subject}{data} {found}: {_share(finding.rows, rows)}, for example {finding.example}\n"
         f"Drop these rows with {way}, or fill them{inside}"
     )
-
-
-def _reference(name: str) -> str:
-    """Return a column's name for an expression."""
-    plain = re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII)
-    return name if plain else f"`{name.replace('`', '``')}`"
 
 
 def ragged_message(lengths: Sequence[Finding]) -> str:

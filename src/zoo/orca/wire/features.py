@@ -1,5 +1,6 @@
 """The columns of a job for driver and workers: name, dtype and the shape of one row."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -12,6 +13,16 @@ DECODED = (
     "decode = F.udf(lambda data: [byte / 255 for byte in data], 'array<float>'); "
     "df = df.withColumn({name!r}, decode({name!r}))"
 )
+
+
+def quoted(name: str) -> str:
+    """Return a column's name for an expression of Spark's, in backticks if it needs them."""
+    return name if re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII) else backticked(name)
+
+
+def backticked(name: str) -> str:
+    """Return a column's name in backticks, whatever it is."""
+    return "`" + name.replace("`", "``") + "`"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

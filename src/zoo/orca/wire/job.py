@@ -113,14 +113,12 @@ class StepwiseJob(Job):
         Rows of one step over all workers together.
     callbacks : bytes or None
         A pickled list of the framework's callbacks.
-    verbose : int
     options : TorchOptions or None
         Options that only PyTorch has.
     """
 
     batch_size: int = 32
     callbacks: bytes | None = None
-    verbose: int = 1
     options: TorchOptions | None = None
 
 
@@ -163,6 +161,11 @@ class TrainJob(StepwiseJob):
     run: str = ""
     profile: bool = False
 
+    @property
+    def checkpoints(self) -> str:
+        """The directory of this `fit`'s checkpoints; empty if it has none."""
+        return f"{self.model_dir.rstrip('/')}/{self.run}" if self.model_dir and self.run else ""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluateJob(StepwiseJob):
@@ -173,7 +176,7 @@ class EvaluateJob(StepwiseJob):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildJob(Job):
-    """Build the model once and return its state and the signature of its outputs."""
+    """Build the model once; return its outputs and, if the job brings none, its state."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -120,7 +120,12 @@ def sources_of(names: Iterable[str]) -> dict[str, Source]:
 
 def texts_of(files: Iterable[str]) -> dict[str, str]:
     """Return the text of those files that are the user's, if it is known here."""
-    found = {file: "".join(linecache.getlines(file)) for file in files if not is_installed(file)}
+    found: dict[str, str] = {}
+    for file in files:
+        if not is_installed(file):
+            # What linecache has read may have been edited since; a notebook's cells stay.
+            linecache.checkcache(file)
+            found[file] = "".join(linecache.getlines(file))
     too_much = sum(map(len, found.values())) > _MOST_BYTES
     return {} if too_much else {file: text for file, text in found.items() if text}
 

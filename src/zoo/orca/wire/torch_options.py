@@ -1,8 +1,6 @@
 """The options that only PyTorch's jobs have."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -11,8 +9,8 @@ class TorchOptions:
 
     Parameters
     ----------
-    info : dict
-        Plain values for the user's hooks.
+    info : bytes
+        The pickled dict for the user's hooks (see `zoo.orca.wire.packing`); empty for none.
     reduce_results : bool
         Whether results are one set for all workers; False adds each worker's own.
     first_step, last_step : int or None
@@ -33,7 +31,7 @@ class TorchOptions:
         Whether a state of another optimizer is an error.
     """
 
-    info: Mapping[str, Any] = field(default_factory=dict)
+    info: bytes = b""
     reduce_results: bool = True
     first_step: int | None = None
     last_step: int | None = None

@@ -1,6 +1,9 @@
 """Messages over a pipe between a task and its child."""
 
+import os
+import select
 import threading
+import time
 from typing import BinaryIO
 
 from zoo.orca.wire.messages.codec import Channel, M, Message
@@ -9,8 +12,8 @@ from zoo.orca.wire.messages.codec import Channel, M, Message
 #: 64 KiB, the two sides take turns a hundred times for one batch of predictions.
 PIPE_BYTES = 1 << 20
 
-#: The line on the child's standard output that ends the output of a failed job. Its messages travel
-#: another way and may arrive first.
+#: The line on the child's standard output that ends the output of a job over rows, and of a failed
+#: prediction. A job's messages travel another way and may arrive first.
 END_OF_LOG = "\0the log of this job ends"
 
 
@@ -34,6 +37,65 @@ class Sender:
             for piece in pieces:
                 self._stream.write(piece)
             self._stream.flush()
+
+
+class LimitedSender:
+    """Writes messages whole, from any thread, to a reader that may stop to read.
+
+    Parameters
+    ----------
+    stream : BinaryIO
+        The pipe. Nothing else may write to it.
+    """
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        os.set_blocking(stream.fileno(), False)
+        self._lock = threading.Lock()
+
+    def send(self, message: Message, limit: float) -> None:
+        """Write one message.
+
+        Parameters
+        ----------
+        message : Message
+        limit : float
+            Seconds within which the reader must take something of a full pipe. If it takes its
+            time, half a message may lie in the pipe, which is of no more use then.
+
+        Raises
+        ------
+        TimeoutError
+            If the reader took nothing for so long.
+        OSError
+            If the other side is gone, or this one is closed.
+        """
+        pieces = message.to_pieces()
+        with self._lock:
+            if self._stream.closed:
+                raise BrokenPipeError("this end of the pipe is closed")
+            for piece in pieces:
+                self._write(memoryview(piece), limit)
+
+    def close(self) -> None:
+        """Close the pipe, after the message that a thread may be writing."""
+        with self._lock:
+            self._stream.close()
+
+    def _write(self, rest: memoryview, limit: float) -> None:
+        pipe = self._stream.fileno()
+        room = select.poll()
+        room.register(pipe, select.POLLOUT)
+        until = time.monotonic() + limit
+        while rest:
+            try:
+                rest = rest[os.write(pipe, rest) :]
+                until = time.monotonic() + limit
+            except BlockingIOError:
+                left = until - time.monotonic()
+                if left <= 0:
+                    raise TimeoutError(f"nothing was taken for {limit:.0f} s") from None
+                room.poll(1000 * left)
 
 
 def receive(stream: BinaryIO, channel: Channel[M]) -> M | None:

@@ -76,10 +76,13 @@ class World:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trained:
-    """The result of `Framework.train`; `history` and `state` are the same on every rank."""
+    """The result of `Framework.train`; `history` and `state` are the same on every rank.
+
+    `state` copies the state. It is called on rank 0 only, before anything else runs.
+    """
 
     history: dict[str, list[float]]
-    state: State
+    state: Callable[[], State]
     outputs: tuple[OutputSpec, ...]
 
 

@@ -5,7 +5,18 @@ import pytest
 
 from tests.frameworks import models
 from tests.frameworks.bench import ADAM, BATCH, close, columns
-from tests.frameworks.ranks import Data, Failed, Ranks, job_of, plugin_of, same_on_all, train
+from tests.frameworks.ranks import (
+    Data,
+    Failed,
+    Ranks,
+    job_of,
+    plugin_of,
+    predict_job,
+    predicted,
+    same_on_all,
+    train,
+)
+from zoo.orca.wire.features import FeatureSpec
 from zoo.orca.wire.job import TrainJob
 
 pytestmark = pytest.mark.timeout(300)
@@ -244,8 +255,13 @@ def test_numbers_of_64_bits_are_refused_where_they_would_be_cut_off(warm):
     wide = {**columns(), "u": columns()["u"].astype(np.int64)}
     fit(warm, models.embedded, Data.of(wide, (100,), features=("x", "u")))
     wide["u"][7] = 1 << 40
+    data = Data.of(wide, (100,), features=("x", "u"))
     with pytest.raises(Failed, match="'u' holds whole numbers that need 64 bits"):
-        fit(warm, models.embedded, Data.of(wide, (100,), features=("x", "u")))
+        fit(warm, models.embedded, data)
+    spec = FeatureSpec(features=data.spec.features)
+    job = predict_job(models.embedded, spec, config={"keras": 3}, framework="keras")
+    with pytest.raises(Failed, match="'u' holds whole numbers that need 64 bits"):
+        warm.alone(predicted, job, {name: wide[name] for name in ("x", "u")})
 
 
 def test_state_goes_on_in_another_backend(warm):

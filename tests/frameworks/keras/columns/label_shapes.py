@@ -1,6 +1,7 @@
 """Every shape that labels, losses, weights and metrics may have beside a model's outputs."""
 
 import itertools
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -37,7 +38,7 @@ BESIDE: dict[str, tuple[tuple[Any, Any], ...]] = {
         (None, [["mae"], ["mse"]]),
     ),
 }
-ROWS, BATCH = 24, 10
+ROWS, BATCH = 14, 10
 
 
 def combinations() -> Iterator[dict[str, Any]]:
@@ -54,6 +55,14 @@ def combinations() -> Iterator[dict[str, Any]]:
                 "weight": weight,
                 "metrics": metrics,
             }
+
+
+def pairs(combo: dict[str, Any]) -> set[tuple[str, str]]:
+    """Every two values of a combination, beside whether its model has one output or several."""
+    is_one = "one" in combo["outputs"]
+    values = [f"{is_one} {name} {combo[name]}" for name in ("outputs", "loss", "labels")]
+    values.append(f"{is_one} {combo['weight']} {combo['metrics']}")
+    return set(itertools.combinations(values, 2))
 
 
 def rows(count: int = ROWS) -> dict[str, np.ndarray]:
@@ -144,31 +153,56 @@ def ours(config: dict[str, Any], framework: str) -> Any:
     plugin, world = plugin_of(job), World(collective=Alone(), report=lambda progress: None)
     plugin.prepare(job, 1)
     trained = plugin.train(job, data.rows(0, BATCH, shuffle=False), None, world)
-    tensors = trained.state.tensors
+    tensors = trained.state().tensors
     return trained.history, [v for name, v in tensors.items() if name.startswith("weights/")]
 
 
 def swept(config: dict[str, Any], framework: str, combos: list[dict[str, Any]]) -> dict[str, Any]:
     """How many combinations plain Keras takes, and those of which a job makes something else."""
+    tried = [_tried(config, framework, combo) for combo in combos]
+    taken = [one for one in tried if one is not None]
+    return {"taken": len(taken), "wrong": [one for one in taken if one]}
+
+
+def swept_by_pairs(
+    config: dict[str, Any],
+    framework: str,
+    combos: list[dict[str, Any]],
+    seen: set[tuple[str, str]],
+    seconds: float,
+) -> dict[str, Any]:
+    """Try combinations until each pair of values that plain Keras takes in any has been tried.
+
+    The one with most pairs that are not in `seen` is always next. Ends after `seconds`; what is
+    `left` can be given again.
+    """
+    left = [(pairs(combo), combo) for combo in combos]
+    taken, wrong, end = 0, [], time.monotonic() + seconds
+    while left and time.monotonic() < end:
+        left.sort(key=lambda one: len(one[0] - seen))
+        new, combo = left.pop()
+        if new <= seen:
+            left = []
+        elif (found := _tried(config, framework, combo)) is not None:
+            taken, seen, wrong = taken + 1, seen | new, wrong + ([found] if found else [])
+    return {"taken": taken, "wrong": wrong, "seen": seen, "left": [combo for _, combo in left]}
+
+
+def _tried(config: dict[str, Any], framework: str, combo: dict[str, Any]) -> tuple[Any, ...] | None:
+    """What is wrong with a job; None where plain Keras refuses it, too."""
     import warnings
 
-    taken, wrong = 0, []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of variables without a gradient, which some have
-        for combo in combos:
-            try:
-                expected = plain({**config, **combo})
-            except Exception:
-                continue
-            taken += 1
-            try:
-                found = ours({**config, **combo}, framework)
-            except Exception as error:
-                wrong.append((combo, repr(error)))
-                continue
-            if not _same(found, expected):
-                wrong.append((combo, found, expected))
-    return {"taken": taken, "wrong": wrong}
+        try:
+            expected = plain({**config, **combo})
+        except Exception:
+            return None
+        try:
+            found = ours({**config, **combo}, framework)
+        except Exception as error:
+            return combo, repr(error)
+    return () if _same(found, expected) else (combo, found, expected)
 
 
 def _same(found: Any, expected: Any) -> bool:

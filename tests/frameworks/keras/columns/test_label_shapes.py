@@ -10,15 +10,6 @@ from tests.frameworks.ranks import Data, Failed, same_on_all
 pytestmark = pytest.mark.timeout(300)
 
 
-def chosen(keras_bench):
-    """A part of the combinations for each framework; all of them together are taken."""
-    combos = list(label_shapes.combinations())
-    if keras_bench.family.framework == "tf2":  # Keras 2 takes most
-        return combos[::4]
-    backend = keras_bench.family.environment["KERAS_BACKEND"]
-    return combos[["tensorflow", "jax", "torch"].index(backend) :: 5]
-
-
 def refused_on_purpose(wrong):
     """A list of columns for a dict of outputs, which Keras sorts."""
     combo, error = wrong[:2]
@@ -26,15 +17,14 @@ def refused_on_purpose(wrong):
 
 
 def test_one_worker_makes_of_them_what_plain_keras_does(keras_bench):
-    combos = chosen(keras_bench)
+    left, seen = list(label_shapes.combinations()), set()
+    asked = (keras_bench.config(), keras_bench.family.framework)
     taken, wrong = 0, []
-    for start in range(0, len(combos), 20):
-        part = combos[start : start + 20]
-        swept = keras_bench.ranks.alone(
-            label_shapes.swept, keras_bench.config(), keras_bench.family.framework, part
-        )
+    while left:  # in parts, as a rank has to answer in time
+        swept = keras_bench.ranks.alone(label_shapes.swept_by_pairs, *asked, left, seen, 20)
+        left, seen = swept["left"], swept["seen"]
         taken, wrong = taken + swept["taken"], wrong + swept["wrong"]
-    assert taken > len(combos) / 4
+    assert taken > 40 and len(seen) > 150
     assert [one for one in wrong if not refused_on_purpose(one)] == []
 
 
@@ -58,7 +48,7 @@ def test_weights_of_outputs_that_are_not_there(keras_bench):
     combo = {"outputs": "list", "loss": "mse", "labels": {"main": "y", "aux": "z"}, "metrics": None}
     config = keras_bench.config(**combo, weight={"mane": "w"})
     fields = {"features": ("x",), "labels": combo["labels"], "weight": {"mane": "w"}}
-    data = Data.of(label_shapes.rows(), (24,), **fields)
+    data = Data.of(label_shapes.rows(), (label_shapes.ROWS,), **fields)
     words = r"the outputs \['mane'\](.|\n)*sample_weight_col=\{'main': 'w'\}"
     with pytest.raises(Failed, match=words):
         keras_bench.train(label_shapes.shaped, data, config=config)
@@ -69,7 +59,7 @@ def test_one_output_may_be_named_for_its_weights_and_those_of_classes_multiply(k
     for weight in ("w", {"main": "w"}):
         combo = {"outputs": "one", "loss": "mse", "labels": ["c"], "metrics": None}
         config = keras_bench.config(**combo, weight=weight)
-        rows = {**label_shapes.rows(), "c": (np.arange(24) % 2).astype("f4")}
+        rows = {**label_shapes.rows(24), "c": (np.arange(24) % 2).astype("f4")}
         data = Data.of(rows, (24,), features=("x",), labels=("c",), weight=weight)
         ran = keras_bench.train(
             label_shapes.shaped, data, batch_size=10, config=config, class_weight={0: 3.0}

@@ -197,6 +197,29 @@ def test_weights_of_classes_that_there_are_not(keras_bench, counts):
     assert found[0].trained.history != plain[0].trained.history
 
 
+def test_weights_are_of_the_classes_of_the_output_that_has_the_label(keras_bench):
+    data, config = labelled(np.arange(100) % 3), keras_bench.config(SGD)
+    assert keras_bench.train(behind_another, data, config=config, class_weight={0: 2.0, 2: 3.0})
+    with pytest.raises(Failed, match=r"class_weight has the classes \[3\], and there are 0…2"):
+        keras_bench.train(behind_another, data, config=config, class_weight={3: 5.0})
+    wide = keras_bench.config(SGD, width=5)
+    with pytest.raises(Failed, match=r"class_weight has the classes \[3\], and there are 0…2"):
+        keras_bench.train(behind_another, data, config=wide, class_weight={3: 5.0})
+
+
+def behind_another(config):
+    """Three classes, after an output that has no loss."""
+    from tests.frameworks.models import keras_of, optimizer_of
+
+    keras = keras_of(config)
+    x = keras.Input((4,))
+    first = keras.layers.Dense(config.get("width", 2), name="first")(x)
+    out = keras.layers.Dense(3, activation="softmax", name="out")(first)
+    model = keras.Model(x, [first, out])
+    model.compile(optimizer_of(config), [None, "sparse_categorical_crossentropy"])
+    return model
+
+
 def test_weights_of_an_output_of_one_number(keras_bench):
     """There are the classes of two, and those that any rank's labels show."""
     rows = {**columns(), "y": np.r_[np.zeros(60), np.full(40, 4)].astype("f4")}

@@ -40,7 +40,7 @@ def predicted(job, rows):
     return predictor(rows)[0]
 
 
-@pytest.mark.parametrize("inputs", ["dict", "list", "nested"])
+@pytest.mark.parametrize("inputs", ["dict", "ordered", "list", "nested"])
 @pytest.mark.parametrize("names", [("user", "item"), ("item", "user")])
 def test_columns_that_are_named_as_the_inputs(keras_bench, inputs, names):
     found = scored(keras_bench, inputs, ids(*names))
@@ -73,7 +73,7 @@ def written(message, argument):
     return ast.literal_eval("{" + after[: after.index("}") + 1])
 
 
-@pytest.mark.parametrize("outputs", ["dict", "list"])
+@pytest.mark.parametrize("outputs", ["dict", "ordered", "shared", "list"])
 def test_labels_that_are_named_as_the_outputs(keras_bench, outputs):
     rows = {**columns(), "rating": columns()["y"], "click": columns()["w"]}
     config = keras_bench.config(SGD, outputs=outputs)
@@ -87,6 +87,46 @@ def test_labels_that_are_named_as_the_outputs(keras_bench, outputs):
     for other in found[1:]:
         assert other.trained.history == found[0].trained.history
         close(other.weights(), found[0].weights())
+
+
+def test_an_ordered_dict_of_outputs_is_as_a_plain_one(keras_bench):
+    weights = {"rating": "w", "click": "flag"}
+    labels = {"click": "w", "rating": "y"}
+    data = Data.of(columns(), (47, 53), features=("x",), labels=labels, weight=weights)
+    plain, ordered = (
+        keras_bench.train(models.rated, data, config=keras_bench.config(SGD, outputs=outputs))[0]
+        for outputs in ("dict", "ordered")
+    )
+    assert ordered.trained.history == plain.trained.history
+    # The layers of an OrderedDict are in its order.
+    values = {name.partition(":")[2]: value for name, value in ordered.weights().items()}
+    for name, value in plain.weights().items():
+        np.testing.assert_allclose(values[name.partition(":")[2]], value, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("outputs", ["dict", "ordered", "shared"])
+def test_outputs_are_named_by_the_keys_of_their_dict(keras_bench, outputs):
+    features = Data.of(columns(), (100,), features=("x",)).spec.features
+    job = predict_job(
+        models.rated,
+        FeatureSpec(features=features),
+        config=keras_bench.config(outputs=outputs),
+        framework=keras_bench.family.framework,
+    )
+    ours, plain = keras_bench.ranks.alone(answered, job, columns()["x"])
+    assert sorted(ours) == sorted(plain) == ["click", "rating"]
+    for name, values in plain.items():
+        np.testing.assert_allclose(ours[name], values, rtol=1e-6)
+
+
+def answered(job, x):
+    """The outputs by name, as Orca has them and as the model itself has them."""
+    from tests.frameworks.ranks import predicted
+    from zoo.orca.frameworks.keras.models import KerasModel
+
+    found, outputs = predicted(job, {"x": x})
+    plain = KerasModel(job).model.predict(x, verbose=0)
+    return {one.name: value for one, value in zip(outputs, found, strict=True)}, plain
 
 
 def test_other_names_of_labels_for_a_dict_of_outputs_are_refused(keras_bench):

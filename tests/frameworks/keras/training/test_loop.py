@@ -137,13 +137,27 @@ def test_dropout_differs_over_ranks_and_training_is_repeatable(ranks, keras):
     same_on_all(ran[0])
     for name, value in ran[0][0].weights().items():
         np.testing.assert_array_equal(ran[1][0].weights()[name], value)
+    # The same rows on both ranks, and only one rank's count: with the same masks it would not
+    # matter which, as it does not without masks.
+    twice = {name: np.concatenate([value[:20], value[:20]]) for name, value in columns().items()}
+    losses = {}
+    for rate in (0.5, 0.0):
+        config = {"keras": keras, "rate": rate}
+        for counting in (0, 1):
+            twice["w"] = np.repeat(np.eye(2, dtype="f4")[counting], 20)
+            data = Data.of(twice, (20, 20), features=("x",), weight="w")
+            once = train(ranks, dropping, data, batch_size=40, config=config, shuffle=False)
+            losses[rate, counting] = once[0].trained.history["loss"][0]
+    assert losses[0.0, 0] == pytest.approx(losses[0.0, 1], rel=1e-5)
+    assert losses[0.5, 0] != pytest.approx(losses[0.5, 1], rel=1e-3)
 
 
 def dropping(config):
     from tests.frameworks import models
 
     keras = models.keras_of(config)
-    model = keras.Sequential([keras.Input((4,)), keras.layers.Dropout(0.5), keras.layers.Dense(1)])
+    dropout = keras.layers.Dropout(config.get("rate", 0.5))
+    model = keras.Sequential([keras.Input((4,)), dropout, keras.layers.Dense(1)])
     model.compile("sgd", "mse")
     return model
 

@@ -28,6 +28,7 @@ FALLS = [((4,), 1), ((5,), 2), ((8,), 7), ((2, 1), 1), ((3, 2), 2), ((8, 7), 7)]
 TRIED = [("squeeze", *fall) for fall in FALLS] + [
     (case, *fall) for case in CASES if case != "squeeze" for fall in (FALLS[1], FALLS[4])
 ]
+TRIED.append(("classes", *FALLS[3]))  # a worker without rows has no classes to look at
 
 
 def shaped(config: dict[str, Any]) -> Any:
@@ -82,6 +83,11 @@ def by_hand(job, batches, columns, label):
 
 @pytest.mark.parametrize(("case", "counts", "batch_size"), TRIED)
 def test_a_batch_of_one_row_is_like_any_other(keras_bench, case, counts, batch_size):
+    """Not on TensorFlow with Keras 3, of which it would not hold.
+
+    Keras weighs an output's own loss (`val_a_loss`) by rows there only where a batch's size is
+    static.
+    """
     rows = columns(sum(counts))
     rows["steps"] = rows["x"][:, :3] * 2
     labels = {"a": "y", "b": "y"} if case == "dict" else (CASES[case],)
@@ -99,9 +105,6 @@ def test_a_batch_of_one_row_is_like_any_other(keras_bench, case, counts, batch_s
     for ours, theirs in zip(ran[0].weights().values(), weights, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
     ends = {name: values[-1] for name, values in ran[0].trained.history.items()}
-    if framework == "keras" and keras_bench.family.environment["KERAS_BACKEND"] == "tensorflow":
-        # Keras weighs an output's own loss by rows only where a batch's size is static.
-        found = {name: value for name, value in found.items() if not name.endswith("_loss")}
     for name, value in found.items():
         assert ends[f"val_{name}"] == pytest.approx(value, rel=1e-4, abs=1e-5), name
 
@@ -127,13 +130,12 @@ def averaged(config: dict[str, Any]) -> Any:
     return model
 
 
-@pytest.mark.parametrize("loss", ["mse"])
 @pytest.mark.parametrize(("flat", "shape"), [(False, "()"), (True, "(6,)")])
-@pytest.mark.parametrize("counts", [(1, 1)])
-def test_outputs_without_an_entry_for_each_row_are_refused(keras_bench, loss, flat, shape, counts):
+@pytest.mark.parametrize("counts", [(5,), (1, 1)])
+def test_outputs_without_an_entry_for_each_row_are_refused(keras_bench, flat, shape, counts):
     """Keras would compare a mean with every label, and three numbers with one."""
     data = Data.of(columns(sum(counts)), counts, features=("x",))
-    config = keras_bench.config(SGD, loss=loss, flat=flat, own=False)
+    config = keras_bench.config(SGD, loss="mse", flat=flat, own=False)
     with pytest.raises(Failed) as caught:
         keras_bench.train(averaged, data, config=config, batch_size=1)
     assert caught.value.kind is ModelError

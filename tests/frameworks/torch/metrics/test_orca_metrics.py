@@ -166,6 +166,24 @@ def test_outputs_that_are_classes_themselves(kind, labels, shape, cut):
     assert found.tolist() == [0, 0, 0, 0, 1]
 
 
+@pytest.mark.parametrize(
+    ("kind", "given", "ways"),
+    [
+        (orca.AUC, {"threshold_num": 1}, ({"threshold_num": 200},)),
+        (orca.AUC, {"threshold_num": 2.5}, ({"threshold_num": 200},)),
+        (orca.F1Score, {"average": "mean"}, ({}, {"average": "macro"})),
+    ],
+)
+def test_arguments_that_cannot_be_meant(kind, given, ways):
+    with pytest.raises(InvalidInputError) as caught:
+        kind(**given)
+    first, second = str(caught.value).splitlines()
+    assert next(iter(given)) in first and first.endswith(repr(*given.values()))
+    for way in ways:
+        kind(**way)
+        assert all(f"{name}={value!r}" in second for name, value in way.items())
+
+
 def test_averages_are_those_of_scikit_learn():
     """The values are those of its documentation's example."""
 

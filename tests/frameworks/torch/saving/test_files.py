@@ -1,5 +1,6 @@
 """What a `fit` writes while it runs, and going on from it."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -80,17 +81,17 @@ def test_a_fit_that_was_lost_goes_on_from_its_checkpoint(torch_ranks, tmp_path):
         **TORCH,
     )
     unbroken = attempt(torch_ranks, job, data)
+    shutil.rmtree(tmp_path / "m")  # as the driver does
     stop.touch()
     broken = attempt(torch_ranks, job, data)
     assert all(isinstance(answer, Failed) for answer in broken)
     assert "executor lost" in broken[1].message
     kept = sorted(path.name for path in (tmp_path / "m" / "fit-1").iterdir())
-    assert kept == ["00000001.state", "00000002.state"]
+    assert kept == ["00000002.state"]
     stop.unlink()
     resumed = attempt(torch_ranks, job, data)
     assert len(resumed[0][0]["loss"]) == 4
     assert resumed == unbroken
-    assert not (tmp_path / "m" / "fit-1").exists()
 
 
 @pytest.mark.parametrize("how", ["argument", "callback"])
@@ -112,6 +113,7 @@ def test_steps_of_a_lost_fit_are_counted_with_those_before(torch_ranks, tmp_path
         **TORCH,
     )
     unbroken = attempt(torch_ranks, job, data)
+    shutil.rmtree(tmp_path / "m")  # as the driver does
     stop.touch()
     assert all(isinstance(answer, Failed) for answer in attempt(torch_ranks, job, data))
     stop.unlink()
@@ -135,7 +137,7 @@ def test_a_fit_that_was_lost_after_its_last_step_keeps_its_history(torch_ranks, 
     done = attempt(torch_ranks, job, data)
     state = State.from_bytes(done[0][1])
     left = State(state.tensors, {**state.meta, "history": done[0][0]})
-    Checkpoints(job.model_dir, job.run).save(left)
+    Checkpoints(job.checkpoints).save(left)
     assert attempt(torch_ranks, job, data) == done
 
 

@@ -110,6 +110,26 @@ def test_own_epoch_and_its_results(torch_ranks):
     assert ran[0].trained.history == {"seen": [12.0], "num_samples": [103]}
 
 
+def test_info_may_hold_what_only_the_users_program_has(torch_ranks):
+    class Factor:
+        def __float__(self):
+            return 2.0
+
+    class OwnValidation(TrainingOperator):
+        def validate(self, val_iterator, info, metrics):
+            rows = sum(len(target) for *_, target in val_iterator)
+            return {"factor": float(info["factor"]), "num_samples": rows}
+
+    data = Data.of(columns(), (50, 53), features=("x", "u"))
+    given = of(Embedded, training_operator_cls=OwnEpoch)
+    options = {"info": {"factor": Factor()}}
+    ran = train(torch_ranks, given, data, options=options, **TORCH)
+    assert ran[0].trained.history == {"seen": [12.0], "num_samples": [103]}
+    given = of(Embedded, training_operator_cls=OwnValidation)
+    found = evaluate(torch_ranks, given, data, options=options, **TORCH)
+    assert found[0]["factor"] == 2.0
+
+
 def test_state_of_the_operator_comes_back(torch_ranks):
     data = Data.of(columns(), (50, 53), features=("x", "u"))
     given = of(Embedded, training_operator_cls=OwnBatch)

@@ -24,8 +24,8 @@ from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame
 from pyspark.sql import types as T
 
-from zoo.orca.driver.reports.spark_failures import spark_errors
 from zoo.orca.driver.session.cluster import is_connect
+from zoo.orca.driver.session.properties import local_property
 from zoo.orca.driver.session.settings import read_bytes_setting
 
 _ROWS = "spark.sql.execution.arrow.maxRecordsPerBatch"
@@ -53,15 +53,8 @@ def uncounted_batches(frame: DataFrame) -> Iterator[None]:
     if context is None or not _is_out_of_reach(frame) or _runs_python(frame, context):
         yield
         return
-    before = context.getLocalProperty(_BYTES)
-    context.setLocalProperty(_BYTES, _NO_LIMIT)
-    try:
+    with local_property(context, _BYTES, _NO_LIMIT):
         yield
-    finally:
-        # The session may have been stopped meanwhile; then there is nothing to restore.
-        if context._jsc is not None:
-            with contextlib.suppress(*spark_errors()):
-                context.setLocalProperty(_BYTES, before)  # type: ignore[arg-type]
 
 
 def _context_with_properties(frame: DataFrame) -> SparkContext | None:

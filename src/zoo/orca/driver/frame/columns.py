@@ -13,14 +13,12 @@ VectorUDT, dense or sparse                  float32    (k,)
 ==========================================  =========  ==========================
 """
 
-import re
-
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from zoo.orca.errors import ColumnError
-from zoo.orca.wire.features import ColumnSpec
+from zoo.orca.wire.features import ColumnSpec, backticked, quoted
 
 # Strings travel as bytes, so that text and binary columns are one Arrow type on the workers.
 _SQL = {
@@ -45,6 +43,10 @@ _DTYPES: dict[type[T.DataType], str] = {
     T.BinaryType: "string",
 }
 
+#: Pairs of dtypes: the first becomes the second without loss of more than a float's precision.
+_NUMBERS_WIDEN = {("int32", "int64"), ("int32", "float32"), ("int64", "float32")}
+_BOOLEANS_WIDEN = {("bool", "int32"), ("bool", "int64"), ("bool", "float32")}
+
 # What mends a column of a type that no model input takes. {name!r} is the column's name; {ref!r} is
 # the name quoted for an expression. Found by type name: some are newer than Spark 4.0.
 _MENDING = {
@@ -65,11 +67,6 @@ _MENDING = {
     ),
     "CalendarIntervalType": "df = df.withColumn({name!r}, F.date_part(F.lit('DAY'), {ref!r}))",
 }
-
-
-def quoted(name: str) -> str:
-    """Return a column's name for an expression, in backticks if it needs them."""
-    return name if re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII) else _backticked(name)
 
 
 def column_spec(field: T.StructField, where: str) -> ColumnSpec:
@@ -104,7 +101,7 @@ def is_converted(field: T.StructField, spec: ColumnSpec) -> bool:
 
 def converted(field: T.StructField, spec: ColumnSpec) -> Column:
     """Return the expression that converts a column to the Arrow type of its spec, on the JVM."""
-    column = F.col(_backticked(field.name))
+    column = F.col(backticked(field.name))
     if _is_vector(field.dataType):
         from pyspark.ml.functions import vector_to_array  # not above: SciPy comes with it
 
@@ -113,25 +110,27 @@ def converted(field: T.StructField, spec: ColumnSpec) -> Column:
     return column.cast(_target(spec)) if is_converted(field, spec) else column
 
 
-def check_castable(field: T.StructField, spec: ColumnSpec, where: str) -> None:
-    """Raise `ColumnError` unless a column of another frame fits `spec` without a narrowing cast."""
+def check_castable(
+    field: T.StructField, spec: ColumnSpec, where: str, *, in_stack: bool = False
+) -> None:
+    """Raise `ColumnError` unless a column of another frame fits `spec` without a narrowing cast.
+
+    In a stack, booleans beside numbers become numbers, too.
+    """
     other = column_spec(field, where)
     same_depth = len(other.shape) == len(spec.shape)
-    widens = (other.dtype, spec.dtype) in {
-        ("int32", "int64"),
-        ("int32", "float32"),
-        ("int64", "float32"),
-    }
-    if same_depth and (other.dtype == spec.dtype or widens):
+    widens = _NUMBERS_WIDEN | (_BOOLEANS_WIDEN if in_stack else set())
+    if same_depth and (other.dtype == spec.dtype or (other.dtype, spec.dtype) in widens):
         return
     target = _described(spec)
     advice = f"Make it {target} there too"
     if same_depth and not spec.shape and spec.dtype != "string":
         cast = f"F.col({quoted(field.name)!r}).cast({_SQL[spec.dtype]!r})"
         advice = f"Cast it there: df.withColumn({field.name!r}, {cast})"
+    there = f"stacked as {spec.dtype}" if in_stack else target
     raise ColumnError(
         f"{where}: column {field.name!r} has the type {_type_name(field.dataType)}, but in the "
-        f"training data it is {target}\n{advice}"
+        f"training data it is {there}\n{advice}"
     )
 
 
@@ -196,7 +195,3 @@ def _mending(field: T.StructField) -> str:
     if isinstance(kind, T.MapType):
         key = "'a key'" if isinstance(kind.keyType, T.StringType) else "1"
     return "Convert it: " + template.format(name=name, ref=quoted(name), key=key)
-
-
-def _backticked(name: str) -> str:
-    return "`" + name.replace("`", "``") + "`"

@@ -6,16 +6,17 @@ ragged arrays while they spool the rows. Nothing is dropped or filled on the way
 
 import difflib
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructField
 
-from zoo.orca.driver.frame.columns import check_castable, column_spec, converted, quoted
+from zoo.orca.driver.frame.columns import check_castable, column_spec, converted
 from zoo.orca.driver.frame.partitions import known_partitions
-from zoo.orca.driver.frame.stacks import stack_spec, stacked
+from zoo.orca.driver.frame.stacks import check_stackable, stack_spec, stacked
 from zoo.orca.errors import ColumnError
-from zoo.orca.wire.features import ColumnSpec, FeatureSpec
+from zoo.orca.wire.features import ColumnSpec, FeatureSpec, quoted
 from zoo.orca.wire.job import Placement
 
 #: In a frame with validation rows, the last column: true for those rows.
@@ -64,16 +65,17 @@ def read_spec(
     if not names:
         raise ColumnError(
             "feature_cols must be given: the columns that are the model's inputs\n"
-            f"The DataFrame has the columns {_listed(df)}"
+            f"The DataFrame has the columns {_Columns(df).listed()}"
         )
     label_names, label_keys = _named("label_cols", label_cols)
+    there = _Columns(df)
     return FeatureSpec(
-        features=tuple(_spec(df, name, "feature_cols", numbers_only) for name in names),
-        labels=tuple(_spec(df, name, "label_cols", numbers_only) for name in label_names),
+        features=tuple(_spec(there, name, "feature_cols", numbers_only) for name in names),
+        labels=tuple(_spec(there, name, "label_cols", numbers_only) for name in label_names),
         feature_keys=keys,
         label_keys=label_keys,
-        weight=_weight(df, weight_col) if isinstance(weight_col, str) else None,
-        output_weights=_output_weights(df, weight_col, weights_by_output),
+        weight=_weight(there, weight_col) if isinstance(weight_col, str) else None,
+        output_weights=_output_weights(there, weight_col, weights_by_output),
     )
 
 
@@ -81,6 +83,13 @@ def column_names(columns: Sequence[ColumnSpec], keys: Sequence[str] | None) -> C
     """Return the argument from which `read_spec` makes these columns."""
     names: list[InputColumns] = [list(one.parts) if one.parts else one.name for one in columns]
     return names if keys is None else dict(zip(keys, names, strict=True))
+
+
+class Prepared(NamedTuple):
+    """The frame of a stage, and how its rows are placed on the workers."""
+
+    frame: DataFrame
+    placement: Placement
 
 
 def prepare(
@@ -91,7 +100,7 @@ def prepare(
     validation: DataFrame | None = None,
     *,
     shuffle: bool = False,
-) -> DataFrame:
+) -> Prepared:
     """Return the frame of a stage: a partition for each worker.
 
     Its columns are those of ``spec.columns``, named by position (``c0``, ``c1``, ...), in the Arrow
@@ -112,17 +121,12 @@ def prepare(
         frame = frame.withColumn(MARKER, F.lit(False)).unionAll(other)
     # A union has the partitions of both frames, and a barrier stage cannot merge them.
     elif not shuffle and known_partitions(frame) == workers:
-        return frame
+        return Prepared(frame, Placement.AS_THEY_LAY)
     # The network delivers an exchange's blocks in any order. With this column the workers put them
     # in the same order every time.
     frame = frame.withColumn(ORIGIN, F.spark_partition_id())
     # Adaptive execution keeps an explicit number. Plain repartition(n) would sort first.
-    return frame.repartition(workers, F.rand(seed))
-
-
-def placement_of(frame: DataFrame) -> Placement:
-    """Return how the rows of a frame from `prepare` are placed on the workers."""
-    return Placement.AT_RANDOM if ORIGIN in frame.columns else Placement.AS_THEY_LAY
+    return Prepared(frame.repartition(workers, F.rand(seed)), Placement.AT_RANDOM)
 
 
 def without_rows(df: DataFrame, spec: FeatureSpec) -> DataFrame:
@@ -143,7 +147,8 @@ def with_a_row(df: DataFrame, spec: FeatureSpec) -> DataFrame:
 
 def feature_columns(df: DataFrame, spec: FeatureSpec) -> list[Column]:
     """Return one expression for each of ``spec.columns``, in the Arrow type that workers expect."""
-    return [_expression(df, column, "the DataFrame") for column in spec.columns]
+    there = _Columns(df)
+    return [_expression(there, column, "the DataFrame") for column in spec.columns]
 
 
 def is_case_sensitive(df: DataFrame) -> bool:
@@ -151,19 +156,20 @@ def is_case_sensitive(df: DataFrame) -> bool:
     return str(df.sparkSession.conf.get("spark.sql.caseSensitive", "false")).lower() == "true"
 
 
-def _expression(df: DataFrame, column: ColumnSpec, where: str) -> Column:
-    fields = [_find(df, source, where) for source in column.sources]
+def _expression(there: "_Columns", column: ColumnSpec, where: str) -> Column:
+    fields = [there.find(source, where) for source in column.sources]
     return stacked(fields, column) if column.parts else converted(fields[0], column)
 
 
 def _validation_columns(validation: DataFrame, spec: FeatureSpec) -> list[Column]:
+    there = _Columns(validation)
     for column in spec.columns:
-        fields = [_find(validation, source, "validation_data") for source in column.sources]
+        fields = [there.find(source, "validation_data") for source in column.sources]
         if column.parts:
-            stack_spec(fields, "validation_data")
+            check_stackable(fields, column, "validation_data")
         else:
             check_castable(fields[0], column, "validation_data")
-    return [_expression(validation, column, "validation_data") for column in spec.columns]
+    return [_expression(there, column, "validation_data") for column in spec.columns]
 
 
 def _named_by_position(columns: list[Column]) -> list[Column]:
@@ -203,18 +209,18 @@ def _is_stack(name: InputColumns) -> bool:
     return isinstance(name, (list, tuple))
 
 
-def _spec(df: DataFrame, name: InputColumns, argument: str, numbers_only: str) -> ColumnSpec:
+def _spec(there: "_Columns", name: InputColumns, argument: str, numbers_only: str) -> ColumnSpec:
     if isinstance(name, str):
-        spec = column_spec(_find(df, name, argument), argument)
+        spec = column_spec(there.find(name, argument), argument)
     else:
-        spec = stack_spec([_find(df, one, argument) for one in name], argument)
+        spec = stack_spec([there.find(one, argument) for one in name], argument)
     if spec.dtype == "string" and numbers_only:
         raise ColumnError(f"{argument}: {spec.refused(f'{numbers_only} has no tensors of such')}")
     return spec
 
 
 def _output_weights(
-    df: DataFrame, given: str | Mapping[str, str] | None, is_keras: bool
+    there: "_Columns", given: str | Mapping[str, str] | None, is_keras: bool
 ) -> tuple[tuple[str, ColumnSpec], ...]:
     if given is None or isinstance(given, str):
         return ()
@@ -225,12 +231,12 @@ def _output_weights(
         raise ColumnError(
             f"sample_weight_col is {kinds}; got {given!r}\nWrite sample_weight_col='weight'{way}"
         )
-    return tuple((output, _weight(df, name)) for output, name in given.items())
+    return tuple((output, _weight(there, name)) for output, name in given.items())
 
 
-def _weight(df: DataFrame, name: str) -> ColumnSpec:
+def _weight(there: "_Columns", name: str) -> ColumnSpec:
     where = "the sample weights"
-    spec = column_spec(_find(df, name, where), where)
+    spec = column_spec(there.find(name, where), where)
     if spec.shape or spec.binary or spec.dtype in ("string", "bool"):
         raise ColumnError(
             f"{where}: column {spec.name!r} must hold one number a row\n{_one_number(spec)}"
@@ -246,27 +252,33 @@ def _one_number(weight: ColumnSpec) -> str:
     return f"Make one of it: df = df.withColumn({weight.name!r}, {value}.cast('float'))"
 
 
-def _find(df: DataFrame, name: str, where: str) -> StructField:
-    """Return the one column that `name` means, by Spark's rule for case."""
-    fields = df.schema.fields
-    found = [field for field in fields if field.name.lower() == name.lower()]
-    exact = [field for field in found if field.name == name]
-    if found and (len(found) > 1 or not exact) and is_case_sensitive(df):
-        found = exact
-    if len(found) == 1:
-        return found[0]
-    if found:
+class _Columns:
+    """The columns of a DataFrame, by name; over Spark Connect each look makes a schema anew."""
+
+    def __init__(self, df: DataFrame) -> None:
+        self._df, self._fields = df, df.schema.fields
+
+    def find(self, name: str, where: str) -> StructField:
+        """Return the one column that `name` means, by Spark's rule for case."""
+        found = [field for field in self._fields if field.name.lower() == name.lower()]
+        exact = [field for field in found if field.name == name]
+        if found and (len(found) > 1 or not exact) and is_case_sensitive(self._df):
+            found = exact
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise ColumnError(
+                f"{where}: the DataFrame has {len(found)} columns named {name!r}\n"
+                "Rename all but one, or drop them"
+            )
+        close = difflib.get_close_matches(name, [field.name for field in self._fields], 3)
+        hint = f"Did you mean {' or '.join(map(repr, close))}? " if close else ""
         raise ColumnError(
-            f"{where}: the DataFrame has {len(found)} columns named {name!r}\nRename all but one, "
-            "or drop them"
+            f"{where}: there is no column {name!r}\n{hint}"
+            f"The DataFrame has the columns {self.listed()}"
         )
-    close = difflib.get_close_matches(name, [field.name for field in fields], 3)
-    hint = f"Did you mean {' or '.join(map(repr, close))}? " if close else ""
-    raise ColumnError(
-        f"{where}: there is no column {name!r}\n{hint}The DataFrame has the columns {_listed(df)}"
-    )
 
-
-def _listed(df: DataFrame) -> str:
-    names = [repr(name) for name in df.columns]
-    return ", ".join(names[:30]) + (f" and {len(names) - 30} more" if len(names) > 30 else "")
+    def listed(self) -> str:
+        """Return the first columns' names for an error."""
+        names = [repr(field.name) for field in self._fields]
+        return ", ".join(names[:30]) + (f" and {len(names) - 30} more" if len(names) > 30 else "")

@@ -9,7 +9,7 @@ from pyspark.sql import Column
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructField
 
-from zoo.orca.driver.frame.columns import column_spec, converted
+from zoo.orca.driver.frame.columns import check_castable, column_spec, converted
 from zoo.orca.errors import ColumnError
 from zoo.orca.wire.features import ColumnSpec
 
@@ -63,6 +63,15 @@ def stack_spec(fields: Sequence[StructField], where: str) -> ColumnSpec:
         parts=names,
         binary=any(spec.binary for spec in specs),
     )
+
+
+def check_stackable(fields: Sequence[StructField], spec: ColumnSpec, where: str) -> None:
+    """Raise `ColumnError` unless columns of another frame fit a stack without a narrowing cast."""
+    for field in fields:
+        stack_spec([field], where)  # refuses arrays of arrays
+        own = column_spec(field, where)
+        part = ColumnSpec(name=field.name, dtype=spec.dtype, shape=own.shape)
+        check_castable(field, part, where, in_stack=True)
 
 
 def stacked(fields: Sequence[StructField], spec: ColumnSpec) -> Column:

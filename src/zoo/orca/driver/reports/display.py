@@ -139,7 +139,7 @@ class Bars:
     def _move(self, step: StepTaken) -> None:
         rate = step.rows / max(step.seconds, 1e-9)
         self._bar.set_postfix_str(" - ".join([f"{rate:,.0f} rows/s", *_shown(step.logs)]), False)
-        self._bar.update(step.step - self._bar.n)
+        self._bar.update(step.steps - self._bar.n)
 
     def _end(self, epoch: EpochEnded) -> None:
         self.close()

@@ -44,8 +44,10 @@ class ReportListener:
         self._rendezvous = RendezvousPlace()
         self._listener: socket.socket | None = None
         self.report_to: ReportTo | None = None
-        host = _reachable_host(spark)
+        host = "this machine"
         try:
+            # This machine's own name may be unknown to the resolver.
+            host = _reachable_host(spark)
             self._listener = socket.create_server((host, 0), backlog=128)
         except OSError as error:
             _logger.warning("no progress will be shown: cannot listen on %s: %s", host, error)

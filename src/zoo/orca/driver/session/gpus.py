@@ -20,7 +20,7 @@ import warnings
 from pyspark.resource import ResourceProfile, ResourceProfileBuilder, TaskResourceRequests
 from pyspark.sql import SparkSession
 
-from zoo.orca.driver.session.cluster import is_connect
+from zoo.orca.driver.session.cluster import allocates_dynamically, is_connect
 from zoo.orca.errors import DeviceError
 
 _EXECUTOR = "spark.executor.resource.gpu.amount"
@@ -70,7 +70,7 @@ def _build(gpus: int, cpus: int) -> ResourceProfile:
 
 def _check_profiles(spark: SparkSession, gpus: int) -> None:
     """Raise if Spark would refuse the profile; name the setting that needs none."""
-    dynamic = (spark.conf.get("spark.dynamicAllocation.enabled", "false") or "") == "true"
+    dynamic = allocates_dynamically(spark)
     if _master(spark).startswith(_PROFILES) and not dynamic:
         return
     why = "with spark.dynamicAllocation.enabled" if dynamic else f"on {_master(spark)!r}"

@@ -6,7 +6,6 @@ therefore run this program's own Python, unless the user chose another.
 """
 
 import contextlib
-import functools
 import json
 import os
 import shutil
@@ -44,6 +43,8 @@ except ImportError:
 answer = json.dumps(told)
 """
 _QUESTION_SECONDS = 30
+#: The Pythons of this machine that can do the work, by the names that were chosen.
+_fit: "dict[str, Python]" = {}
 #: Held while a session's attribute is changed to wrap a function for the workers.
 _wrapping = threading.Lock()
 
@@ -99,10 +100,7 @@ def is_own_python(spark: SparkSession) -> bool:
     if not is_local(spark):
         return False
     chosen = spark.sparkContext.pythonExec
-    if chosen == _NO_CHOICE or chosen == sys.executable:
-        return True
-    found = _ask(chosen)
-    return found is not None and found.prefix == sys.prefix
+    return chosen in (_NO_CHOICE, sys.executable) or _is_own(_ask(chosen))
 
 
 def check_python(spark: SparkSession) -> None:
@@ -115,11 +113,16 @@ def check_python(spark: SparkSession) -> None:
     MissingPackageError
         If it lacks what every task needs.
     """
-    if not is_local(spark) or is_own_python(spark):
+    if not is_local(spark):
         return
-    found = _ask(spark.sparkContext.pythonExec)
+    chosen = spark.sparkContext.pythonExec
+    if chosen in (_NO_CHOICE, sys.executable):
+        return
+    found = _ask(chosen)
     if found is None:
-        raise cannot_start(spark, spark.sparkContext.pythonExec)
+        raise cannot_start(spark, chosen)
+    if _is_own(found):
+        return
     if _minor(found.version) != _minor(_own_version()):
         raise other_version(spark, found)
     if found.lacks:
@@ -229,9 +232,26 @@ def _way_out(spark: SparkSession) -> str:
     )
 
 
-@functools.cache
+def _is_own(found: Python | None) -> bool:
+    return found is not None and found.prefix == sys.prefix
+
+
 def _ask(executable: str) -> Python | None:
-    """Return how a Python of this machine describes itself; None if it does not run."""
+    """Return how a Python of this machine describes itself; None if it does not run.
+
+    Only a Python that can do the work is asked once: another one may be mended before the next
+    call.
+    """
+    if executable in _fit:
+        return _fit[executable]
+    found = _asked(executable)
+    if found is not None and not found.lacks and _minor(found.version) == _minor(_own_version()):
+        _fit[executable] = found
+    return found
+
+
+def _asked(executable: str) -> Python | None:
+    """Run a Python to let it describe itself; return None if it does not."""
     found = shutil.which(executable)
     if found is None:
         return None
@@ -240,9 +260,9 @@ def _ask(executable: str) -> Python | None:
         told = subprocess.run(
             command, capture_output=True, text=True, timeout=_QUESTION_SECONDS, check=True
         )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return _read(told.stdout)
+        return _read(told.stdout)
+    except (OSError, subprocess.SubprocessError, ValueError, TypeError):
+        return None  # it does not run, or is no Python: its output is something else
 
 
 def _read(told: str) -> Python:

@@ -32,7 +32,7 @@ class TrainingReporter:
         self._world, self._plan = world, plan
         self._is_on = world.rank == 0
         self.epochs = epochs
-        self._epoch = self._start = self._steps = 0
+        self._epoch = self._start = 0
         self._began = self._last = time.monotonic()
         self._warned = False
 
@@ -46,7 +46,7 @@ class TrainingReporter:
             Its first step, numbered over all passes.
         steps : int
         """
-        self._epoch, self._start, self._steps = epoch, start, steps
+        self._epoch, self._start = epoch, start
         self._began = self._last = time.monotonic()
         if self._is_on:
             self._world.report(EpochBegan(epoch=epoch, epochs=self.epochs, steps=steps))
@@ -64,13 +64,12 @@ class TrainingReporter:
         if not self._is_on or not done or now - self._last < _SECONDS:
             return
         self._last = now
-        self._world.report(StepTaken(step=done, **self._so_far(done, logs())))
+        self._world.report(StepTaken(**self._so_far(done, logs())))
 
     def end(self, done: int, logs: Mapping[str, float]) -> None:
         """Report the end of an epoch; warn once if a value is not finite."""
         if not self._is_on:
             return
-        self._steps = done
         self._world.report(EpochEnded(**self._so_far(done, logs)))
         bad = [name for name, value in logs.items() if not math.isfinite(value)]
         if bad and not self._warned:
@@ -85,9 +84,7 @@ class TrainingReporter:
     def _so_far(self, done: int, logs: Mapping[str, float]) -> dict[str, Any]:
         """Return the part that reports of steps and of an epoch's end share."""
         return {
-            "epoch": self._epoch,
-            "epochs": self.epochs,
-            "steps": self._steps,
+            "steps": done,
             "rows": int(global_rows(self._plan, self._start, done).sum()),
             "seconds": time.monotonic() - self._began,
             "logs": dict(logs),

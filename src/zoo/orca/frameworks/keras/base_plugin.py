@@ -62,6 +62,8 @@ def _made_for(job: TrainJob | EvaluateJob) -> KerasModel:
     what = "fit" if isinstance(job, TrainJob) else "evaluate"
     made = KerasModel(job)
     made.require_compiled(what)
+    if isinstance(job, TrainJob):
+        made.require_optimizer()
     made.layout(job.columns)
     if not job.columns.labels:
         made.require_no_labels(what)

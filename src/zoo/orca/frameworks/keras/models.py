@@ -6,7 +6,7 @@ import importlib.util
 import os
 import socket
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -76,6 +76,8 @@ class KerasModel:
         `zoo.orca.frameworks.keras.backends.on_tensorflow`, `on_jax` or `on_torch`.
     framework : str
         The plug-in that the job names.
+    built_with : int or None
+        How many rows built the model; None: it declares its inputs, or is not built.
 
     Parameters
     ----------
@@ -91,6 +93,8 @@ class KerasModel:
         create = partial(_called, creator, config)
         self.model: Model = _create(create, job.seed) if fresh_process else create()
         self.framework = job.model.framework
+        self.built_with: int | None = None
+        self._shapes_built: list[tuple[int | None, ...] | None] = []
         wanted = os.environ.get("KERAS_BACKEND") if fresh_process else None
         self.keras: Version = _kind_of(self.model, self.framework, wanted)
         self.backend: Backend = backend_of(self.keras.backend_name())
@@ -114,6 +118,20 @@ class KerasModel:
             raise ModelError(
                 f"the metric {unknown!r} is none that Keras has\n"
                 "Name another, or pass a metric or a function to compile"
+            )
+
+    def require_optimizer(self) -> None:
+        """Raise if training by Keras's own step has no optimizer.
+
+        Raises
+        ------
+        ModelError
+            The message has the argument to write.
+        """
+        if self.model.optimizer is None and not self.keras.has_own_step(self.model):
+            raise ModelError(
+                "the model is compiled without an optimizer, and fit needs one\n"
+                "Name one: model.compile(optimizer='adam', ...)"
             )
 
     def require_no_labels(self, what: str) -> None:
@@ -148,16 +166,24 @@ class KerasModel:
         if labelled is None and not self.keras.has_own_step(self.model):
             outputs = self.keras.flatten(self.keras.output_structure(self.model))
             one_label(spec, len(outputs))
+        # A dict, too: on torch, Keras 3 takes the values of an OrderedDict in their own order.
         nested = functools.partial(self.keras.packed, structure) if _is_nested(structure) else None
-        return InputLayout(spec, inputs, _keys(structure, tensors), labelled, nested)
+        return InputLayout(spec, inputs, self.keys_of(structure), labelled, nested)
+
+    def keys_of(self, structure: Structure) -> list[str] | None:
+        """Return the keys of a dict in Keras's flattening order; None: it is none, or is nested."""
+        if not isinstance(structure, dict) or any(_is_container(v) for v in structure.values()):
+            return None
+        # Not the order of a plain dict: an OrderedDict may have another.
+        places = self.keras.packed(structure, list(range(len(structure))))
+        return [str(key) for key in sorted(places, key=places.__getitem__)]
 
     def _labelled(self) -> Names | None:
         """Return the outputs' names if labels belong to outputs; None if that is unknown."""
         if self.keras.has_own_step(self.model):
             return None
         structure = self.keras.output_structure(self.model)
-        tensors = self.keras.flatten(structure)
-        keys = _keys(structure, tensors)
+        keys = self.keys_of(structure)
         # A Keras 3 Sequential has no name for its one output.
         names = keys or getattr(self.model, "output_names", None)
         if not names:
@@ -172,18 +198,29 @@ class KerasModel:
         """Whether the model knows its inputs, and so is built, before it sees a batch."""
         return self.keras.input_structure(self.model) is not None
 
-    def output_shapes(self, features: Structure) -> list[tuple[int | None, ...] | None]:
-        """Return each output's shape of a built model; None if even the number of axes is unknown.
+    def build(self, layout: InputLayout, features: Mapping[str, NDArray[Any]]) -> Structure:
+        """Call a model that is built by its first batch; return, and note, what its outputs are.
 
         Parameters
         ----------
-        features : structure
-            A small batch, for models that do not declare shapes.
+        layout : InputLayout
+        features : dict of str to array
+            Some rows of the inputs, as from `InputLayout.feature_arrays`.
         """
-        if self.is_static:
-            tensors = self.keras.flatten(self.keras.output_structure(self.model))
-        else:
-            tensors = self.keras.flatten(self.model(features))
+        tensors = {name: self.backend.tensor(values) for name, values in features.items()}
+        answer = self.model(layout.pack_features(tensors))
+        self.built_with = len(next(iter(features.values())))
+        self._shapes_built = [self.keras.shape_of(one) for one in self.keras.flatten(answer)]
+        return answer
+
+    def output_shapes(self) -> list[tuple[int | None, ...] | None]:
+        """Return each output's shape of a built model; None if even the number of axes is unknown.
+
+        A model that does not declare them has those of the rows that built it.
+        """
+        if not self.is_static:
+            return self._shapes_built
+        tensors = self.keras.flatten(self.keras.output_structure(self.model))
         return [self.keras.shape_of(tensor) for tensor in tensors]
 
     def optimizers(self) -> dict[str, Optimizer]:
@@ -224,9 +261,13 @@ class KerasModel:
 
     @property
     def non_trainable_variables(self) -> list[Variable]:
-        """The variables that no optimizer changes, including the metrics' own."""
+        """The variables that no optimizer changes, including the metrics' own.
+
+        Not those that a callback froze: gradients moved them, so they are equal on all ranks.
+        """
+        moved = {id(variable) for variable in self.trainable_variables}
         found = self.model.non_trainable_variables
-        return [one for one in found if self.keras.is_variable(one)]
+        return [one for one in found if self.keras.is_variable(one) and id(one) not in moved]
 
     def metric_variables(self) -> list[Variable]:
         """Return the variables of all existing metrics."""
@@ -252,21 +293,14 @@ class KerasModel:
 
 
 def _is_nested(structure: Structure) -> bool:
-    """Whether there are nested dicts or lists."""
-    parts = structure.values() if isinstance(structure, dict) else structure
-    return isinstance(structure, (dict, list, tuple)) and any(
-        isinstance(part, (dict, list, tuple)) for part in parts
+    """Whether inputs are a dict, or in nested lists."""
+    return isinstance(structure, dict) or (
+        _is_container(structure) and any(_is_container(part) for part in structure)
     )
 
 
-def _keys(structure: Structure, tensors: Sequence[Tensor]) -> list[str] | None:
-    """Return the keys of a dict of tensors in Keras's flattening order, or None."""
-    if not isinstance(structure, dict):
-        return None
-    by_tensor = {id(tensor): str(key) for key, tensor in structure.items()}
-    keys = [by_tensor[id(tensor)] for tensor in tensors if id(tensor) in by_tensor]
-    # In nested dicts, no single key belongs to a tensor.
-    return keys if len(keys) == len(structure) == len(tensors) else None
+def _is_container(value: object) -> bool:
+    return isinstance(value, (dict, list, tuple))
 
 
 def legacy_keras() -> bool:

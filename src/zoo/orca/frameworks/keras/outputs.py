@@ -1,7 +1,7 @@
 """A Keras model's outputs: from its symbolic outputs, or else from a call."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,13 +32,17 @@ def outputs_of(made: KerasModel, layout: InputLayout, features: Arrays) -> tuple
     ModelError
         If an output is ragged or sparse. The message names it.
     """
+    is_own = made.keras.has_own_predict_step(made.model)
+    known = []
     if not made.is_static:
-        made.model(_packed(made, layout, features, PROBES[0]))
-    elif not made.keras.has_own_predict_step(made.model):
+        answer = made.build(layout, _sized(features, PROBES[0]))
+        # A model that is not symbolic runs whole, so each call counts.
+        known = [] if is_own else [answer]
+    elif not is_own:
         symbolic = _symbolic(made)
         if symbolic is not None:
             return symbolic
-    return _called(made, layout, features)
+    return _called(made, layout, features, known)
 
 
 def _symbolic(made: KerasModel) -> tuple[OutputSpec, ...] | None:
@@ -48,7 +52,7 @@ def _symbolic(made: KerasModel) -> tuple[OutputSpec, ...] | None:
     shapes = [made.keras.shape_of(tensor) for tensor in tensors]
     if None in shapes:
         return None
-    keys = _keys(made, structure)
+    keys = made.keys_of(structure)
     layers = [made.keras.output_layer(tensor) for tensor in tensors]
     names = keys or [str(layer.name) for layer in layers]
     are_unique = len(set(names)) == len(names)
@@ -67,13 +71,17 @@ def _symbolic(made: KerasModel) -> tuple[OutputSpec, ...] | None:
     )
 
 
-def _called(made: KerasModel, layout: InputLayout, features: Arrays) -> tuple[OutputSpec, ...]:
-    """Return the outputs for two different row counts."""
-    answers = [
-        made.backend.predicted(made.model, _packed(made, layout, features, rows)) for rows in PROBES
+def _called(
+    made: KerasModel, layout: InputLayout, features: Arrays, known: Sequence[Structure]
+) -> tuple[OutputSpec, ...]:
+    """Return the outputs for two different row counts, of which the first may be known."""
+    more = [
+        made.backend.predicted(made.model, _packed(made, layout, features, rows))
+        for rows in PROBES[len(known) :]
     ]
+    answers = [*known, *more]
     flat = [made.keras.flatten(answer) for answer in answers]
-    keys = _keys(made, answers[0])
+    keys = made.keys_of(answers[0])
     return tuple(
         _spec(
             made,
@@ -103,15 +111,6 @@ def _spec(
     return output_spec(name, made.keras.dtype_name(tensor), shapes, **flags)
 
 
-def _keys(made: KerasModel, structure: Structure) -> list[str]:
-    """Return the keys of a dict of outputs in Keras's flattening order."""
-    if not isinstance(structure, dict):
-        return []
-    if any(isinstance(value, (dict, list, tuple)) for value in structure.values()):
-        return []
-    return list(made.keras.flatten({key: str(key) for key in structure}))
-
-
 def _is_named(layer: Layer) -> bool:
     """Whether a layer's name is the user's: Keras builds names from classes and numbers."""
     kind = re.sub(r"\W+", "", type(layer).__name__)
@@ -122,7 +121,9 @@ def _is_named(layer: Layer) -> bool:
 
 def _packed(made: KerasModel, layout: InputLayout, features: Arrays, rows: int) -> Structure:
     """Return the given number of rows in the structure of the model's call."""
-    sized = {
-        name: np.resize(values, (rows, *values.shape[1:])) for name, values in features.items()
-    }
+    sized = _sized(features, rows)
     return layout.pack_features({n: made.backend.tensor(a) for n, a in sized.items()})
+
+
+def _sized(features: Arrays, rows: int) -> dict[str, NDArray[Any]]:
+    return {name: np.resize(values, (rows, *values.shape[1:])) for name, values in features.items()}

@@ -29,9 +29,7 @@ class Prediction:
         """Build the model, load its state, and return how many rows suit it."""
         made = self._made
         if not made.is_static:
-            features = self._layout.feature_arrays(sample)
-            tensors = {name: made.backend.tensor(values) for name, values in features.items()}
-            made.model(self._layout.pack_features(tensors))
+            made.build(self._layout, self._layout.feature_arrays(sample))
         if self._state is not None:
             write_state(made, self._state, optimizers=False)
         return int(self._predict.rows_at_once)

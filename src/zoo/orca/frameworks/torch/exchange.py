@@ -137,7 +137,7 @@ class _Dense:
     @property
     def divided_by(self) -> float:
         """The divisor of the last sums."""
-        return float(self._flat[-1])
+        return float(at_least_some(self._flat[-1]))
 
     def exchange(self, scale: float, divisor: torch.Tensor | None) -> None:
         """Sum the gradients and distribute the results."""
@@ -149,7 +149,7 @@ class _Dense:
         self._flat[-1] = 0.0 if divisor is None else divisor
         self._sum()
         if divisor is not None:
-            self._values.div_(self._flat[-1])
+            self._values.div_(at_least_some(self._flat[-1]))
         absent = self._host_marks == 0
         some = bool(absent.any())
         for k, (parameter, view) in enumerate(zip(self._parameters, self._views, strict=True)):
@@ -162,7 +162,8 @@ class _Dense:
         views = self._views
         self._marks.fill_(1.0)
         if missing:
-            views = [view for k, view in enumerate(views) if k not in set(missing)]
+            given = zip(views, gradients, strict=True)
+            views = [view for view, gradient in given if gradient is not None]
             for k in missing:
                 self._views[k].zero_()
                 self._marks[k] = 0.0
@@ -222,6 +223,11 @@ def _rows(parameter: torch.nn.Parameter, dtype: torch.dtype) -> tuple[torch.Tens
         return gradient.to("cpu", dtype), torch.arange(len(parameter))
     gradient = gradient.coalesce()
     return gradient.values().to("cpu", dtype), gradient.indices()[0].cpu()
+
+
+def at_least_some(divisor: torch.Tensor) -> torch.Tensor:
+    """Return a mean's divisor, or 1 if no label counts: then all gradients are 0, as in PyTorch."""
+    return torch.where(divisor == 0, torch.ones_like(divisor), divisor)
 
 
 def clip_norm(parameters: Sequence[torch.nn.Parameter], most: float) -> None:

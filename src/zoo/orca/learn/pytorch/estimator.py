@@ -10,7 +10,7 @@ from zoo.orca.driver.frame.source import ColumnNames, read_spec
 from zoo.orca.learn.arguments import checked_frame, positive
 from zoo.orca.learn.options import EngineOptions
 from zoo.orca.learn.outputs import OutputNames
-from zoo.orca.learn.pytorch.options import training_options
+from zoo.orca.learn.pytorch.options import packed_info, training_options
 from zoo.orca.learn.pytorch.recipe import torch_model
 from zoo.orca.learn.pytorch.saving import TorchFiles
 from zoo.orca.learn.pytorch.stats import EpochStats, by_worker
@@ -160,7 +160,7 @@ class Estimator(TorchFiles):
         clip_grad_norm: float | None = None,
         precision: str = "fp32",
         compile: bool = False,
-        verbose: int = 1,
+        verbose: int | str = 1,
         shuffle: bool | None = None,
         training_metrics: bool | None = None,
         name: str | None = None,
@@ -212,7 +212,7 @@ class Estimator(TorchFiles):
             "bf16" runs the forward pass under autocast; weights and gradients stay float32.
         compile : bool
             Whether to use `torch.compile`, which needs a C++ compiler on the workers.
-        verbose : int
+        verbose : int or "auto"
             0 shows nothing.
         shuffle : True, optional
             Place the rows on the workers at random, even if `data` already has a partition for
@@ -289,7 +289,7 @@ class Estimator(TorchFiles):
         *,
         sample_weight_col: str | None = None,
         callbacks: Sequence[Any] | None = None,
-        verbose: int = 1,
+        verbose: int | str = 1,
         name: str | None = None,
     ) -> dict[str, float]:
         """Evaluate the model over all rows, each exactly once, or over the first batches.
@@ -309,7 +309,7 @@ class Estimator(TorchFiles):
             As in `fit`.
         sample_weight_col : str, optional
         callbacks : list, optional
-        verbose : int
+        verbose : int or "auto"
             0 shows nothing.
         name : str, optional
             As in `fit`.
@@ -335,7 +335,7 @@ class Estimator(TorchFiles):
             callbacks=callbacks,
             verbose=verbose,
             name=name,
-            options=TorchOptions(info=dict(info or {})),
+            options=TorchOptions(info=packed_info(info)),
         )
         return self._evaluate(request)
 

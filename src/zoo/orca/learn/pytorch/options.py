@@ -6,6 +6,7 @@ from typing import Any
 
 from zoo.orca.errors import InvalidInputError
 from zoo.orca.learn.arguments import positive
+from zoo.orca.wire.packing import pack
 from zoo.orca.wire.torch_options import TorchOptions
 
 _PRECISIONS = ("fp32", "bf16")
@@ -43,7 +44,7 @@ def training_options(
             "Leave it out for full precision"
         )
     return TorchOptions(
-        info=dict(info or {}),
+        info=packed_info(info),
         reduce_results=reduce_results,
         first_step=first_step,
         last_step=None if max_steps is None else first_step + max_steps,
@@ -54,6 +55,16 @@ def training_options(
         training_metrics=training_metrics,
         insist_on_optimizer=insist_on_optimizer,
     )
+
+
+def packed_info(info: Mapping[str, Any] | None) -> bytes:
+    """Return what the hooks get as bytes for the workers: it may hold objects of the user."""
+    if info is not None and not isinstance(info, Mapping):
+        raise InvalidInputError(
+            f"info must be a dict, got a value of type {type(info).__qualname__}\n"
+            "Write info={'name': value}: the operator's hooks are called with it"
+        )
+    return pack(dict(info), "info") if info else b""
 
 
 def _check_clip(value: Any) -> None:

@@ -81,19 +81,16 @@ class TorchFiles(BaseEstimator):
             If the file cannot be read, is from another framework, or has no optimizer though
             `optimizer` is True.
         """
-        if files.is_torch_path(str(path)):
-            self._adopt(files.load(str(path)))
-        else:
-            super().load(path)
-        self._insists = optimizer is True
-        state = self._required_state("use")
-        if optimizer is False:
-            self._state = _without_optimizer(state)
-        elif optimizer and not state.meta.get("optimizers"):
+        is_torchs = files.is_torch_path(str(path))
+        state = files.load(str(path)) if is_torchs else self._read_state(path)
+        # All is checked before the estimator takes any of it.
+        if optimizer and not state.meta.get("optimizers"):
             raise StateError(
                 f"{path} holds the state of no optimizer\n"
                 "Call load(path): it takes the weights, and the optimizer begins anew"
             )
+        self._adopt(_without_optimizer(state) if optimizer is False else state)
+        self._insists = optimizer is True
 
 
 def _without_optimizer(state: State) -> State:

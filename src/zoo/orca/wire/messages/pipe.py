@@ -72,11 +72,6 @@ class Start(Message):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Abort(Message):
-    """The job must end at once, even if ranks wait for each other."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Batches(Message):
     """Rows to predict: the pieces of an Arrow stream."""
 
@@ -126,10 +121,10 @@ class Beat(Message):
     """The child is alive."""
 
 
-ToChild = RunJob | Predict | Connect | Start | Abort | Batches | End
+ToChild = RunJob | Predict | Connect | Start | Batches | End
 ToTask = Listening | Ready | Predictions | Beat | Progress | Outcome | Failure
 
-TO_CHILD: Channel[ToChild] = Channel(RunJob, Predict, Connect, Start, Abort, Batches, End)
+TO_CHILD: Channel[ToChild] = Channel(RunJob, Predict, Connect, Start, Batches, End)
 TO_TASK: Channel[ToTask] = Channel(
     *(Listening, Ready, Predictions, Beat, Outcome, Failure),
     *(Phase, EpochBegan, StepTaken, EpochEnded, LogLine, Warned),

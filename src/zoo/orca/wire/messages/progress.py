@@ -31,12 +31,9 @@ class EpochBegan(Progress):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StepTaken(Progress):
-    """An epoch has reached step `step`; rows, seconds and values are the epoch's so far."""
+class EpochSoFar(Progress):
+    """What an epoch has come to after `steps` steps: rows, seconds and values."""
 
-    epoch: int
-    epochs: int
-    step: int
     steps: int
     rows: int = 0
     seconds: float = 0.0
@@ -44,15 +41,13 @@ class StepTaken(Progress):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EpochEnded(Progress):
-    """An epoch has ended after `steps` steps."""
+class StepTaken(EpochSoFar):
+    """An epoch goes on."""
 
-    epoch: int
-    epochs: int
-    steps: int
-    rows: int = 0
-    seconds: float = 0.0
-    logs: dict[str, float] = field(default_factory=dict)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpochEnded(EpochSoFar):
+    """An epoch has ended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

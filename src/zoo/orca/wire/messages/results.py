@@ -43,8 +43,6 @@ class Outcome(Message):
         With the shapes found in the rows.
     outputs : tuple of OutputSpec
         The model's outputs.
-    rows : int
-        Rows of training or evaluation, over all workers.
     history : dict of str to list of float
         One value an epoch.
     metrics : dict of str to float
@@ -58,7 +56,6 @@ class Outcome(Message):
 
     columns: FeatureSpec
     outputs: tuple[OutputSpec, ...]
-    rows: int = 0
     history: dict[str, list[float]] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
     timings: tuple[Timings, ...] = ()

@@ -10,7 +10,7 @@ import threading
 import traceback
 
 from zoo.orca.wire.messages.codec import MessageError
-from zoo.orca.wire.messages.pipe import TO_CHILD, Abort, Beat, RunJob
+from zoo.orca.wire.messages.pipe import TO_CHILD, Beat, RunJob
 from zoo.orca.wire.paths import add_last_paths
 from zoo.orca.worker.child.mailbox import Mailbox
 from zoo.orca.worker.child.runner import Runner
@@ -31,7 +31,7 @@ def main() -> None:
     commands_in = os.fdopen(os.dup(0), "rb")
     # User code that reads standard input must get nothing, not our commands.
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    reader = threading.Thread(target=_read, args=(commands_in, mailbox, runner, own), daemon=True)
+    reader = threading.Thread(target=_read, args=(commands_in, mailbox, own), daemon=True)
     reader.start()
     threading.Thread(target=_beat, args=(sender, runner), daemon=True).start()
     try:
@@ -43,18 +43,13 @@ def main() -> None:
         reader.join(_CLEAN_UP_SECONDS)
 
 
-def _read(  # type: ignore[no-untyped-def]
-    stream, mailbox: Mailbox, runner: Runner, own: str
-) -> None:
+def _read(stream, mailbox: Mailbox, own: str) -> None:  # type: ignore[no-untyped-def]
     spooled = ""
     code = 0
     try:
         while (message := receive(stream, TO_CHILD)) is not None:
             if isinstance(message, RunJob):
                 spooled = message.directory
-            elif isinstance(message, Abort):
-                # The main thread may be waiting for peers that wait for this one.
-                runner.abort()
             mailbox.put(message)
     except MessageError:
         traceback.print_exc()  # the log: the task reports its last lines

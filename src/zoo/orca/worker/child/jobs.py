@@ -137,11 +137,9 @@ def _train(framework: Framework, job: TrainJob, sets: _Sets, world: World) -> Ou
         own = TimingsTold(timings=world.timings.timings())
         told = world.collective.all_gather(own.to_bytes())
         timings = tuple(TIMINGS.from_bytes(bytes(message)).timings for message in told)
-    columns, rows = _seen(sets.train)
     return Outcome(
-        columns=columns,
+        columns=sets.train.spec,
         outputs=trained.outputs,
-        rows=rows,
         history=resumable.whole(trained.history),
         timings=timings,
         state_at=path,
@@ -151,15 +149,7 @@ def _train(framework: Framework, job: TrainJob, sets: _Sets, world: World) -> Ou
 
 def _evaluate(framework: Framework, job: EvaluateJob, sets: _Sets, world: World) -> Outcome:
     evaluated = framework.evaluate(job, sets.train, world)
-    columns, rows = _seen(sets.train)
-    return Outcome(columns=columns, outputs=evaluated.outputs, rows=rows, metrics=evaluated.metrics)
-
-
-def _seen(data: Data) -> tuple[FeatureSpec, int]:
-    """Return the columns that a model has seen, and their row count over all workers."""
-    match data:
-        case Rows():
-            return data.spec, data.plan.rows
+    return Outcome(columns=sets.train.spec, outputs=evaluated.outputs, metrics=evaluated.metrics)
 
 
 def _build(framework: Framework, job: BuildJob, start: Start) -> Outcome:
@@ -170,4 +160,6 @@ def _build(framework: Framework, job: BuildJob, start: Start) -> Outcome:
     spec = fill_shapes(job.columns, shapes)
     sample = open_rows(spooled.train.file, spec) if spooled.train.rows else None
     built = framework.build(job, sample)
-    return Outcome(columns=spec, outputs=built.outputs, state=built.state.to_bytes())
+    # The driver keeps the state that it sent, and asks only for the outputs.
+    state = built.state.to_bytes() if job.state is None else b""
+    return Outcome(columns=spec, outputs=built.outputs, state=state)

@@ -10,7 +10,7 @@ from collections import deque
 from typing import TypeVar
 
 from zoo.orca.errors import PeerLostError
-from zoo.orca.wire.messages.pipe import Abort, Predict, RunJob, ToChild
+from zoo.orca.wire.messages.pipe import Predict, RunJob, ToChild
 
 M = TypeVar("M")
 
@@ -22,17 +22,13 @@ class Mailbox:
         self._changed = threading.Condition()
         self._waiting: deque[tuple[int, ToChild]] = deque()
         self._newest = 0
-        self._aborted = 0
 
     def put(self, message: ToChild) -> None:
         """Add a message; those after a `RunJob` or `Predict` belong to that job."""
         with self._changed:
             if isinstance(message, RunJob | Predict):
                 self._newest += 1
-            if isinstance(message, Abort):
-                self._aborted = self._newest
-            else:
-                self._waiting.append((self._newest, message))
+            self._waiting.append((self._newest, message))
             self._changed.notify_all()
 
     def next_job(self) -> tuple[RunJob | Predict, "Letters"]:
@@ -51,16 +47,15 @@ class Mailbox:
     def take(self, job: int, kinds: tuple[type[M], ...]) -> M:
         """Wait for the first message of some kinds; see `Letters.take`."""
         with self._changed:
-            while self._aborted < job:
+            while True:
                 for one in self._waiting:
                     if one[0] == job and isinstance(one[1], kinds):
                         self._waiting.remove(one)
                         return one[1]
                 # A task begins a job when nothing of the one before it is still to come.
                 if self._newest > job:
-                    break
+                    raise PeerLostError("the task has begun another job")
                 self._changed.wait()
-        raise PeerLostError("the task ended this job")
 
 
 class Letters:
@@ -75,6 +70,6 @@ class Letters:
         Raises
         ------
         PeerLostError
-            If the job is over: the task has ended it, or begun another.
+            If the job is over: the task has begun another.
         """
         return self._mailbox.take(self._job, kinds)

@@ -2,7 +2,7 @@
 
 import threading
 
-from zoo.orca.errors import OrcaError, PeerLostError
+from zoo.orca.errors import PeerLostError
 from zoo.orca.wire.messages.pipe import Connect
 from zoo.orca.worker.child.mailbox import Letters
 from zoo.orca.worker.collective.protocol import Alone, Collective
@@ -18,6 +18,9 @@ class Peers:
         self._thread: threading.Thread | None = None
         self._met: Collective | None = None
         self._error: Exception = PeerLostError("the peers were never met")
+        # The job may fail while the thread connects. Whoever comes second closes the collective.
+        self._lock = threading.Lock()
+        self._is_aborted = False
 
     @property
     def address(self) -> tuple[str, int] | None:
@@ -38,30 +41,36 @@ class Peers:
         return self._met
 
     def abort(self) -> None:
-        """Stop listening; later connections are refused."""
+        """Stop listening, and leave the peers, whether they were met already or are met later."""
+        with self._lock:
+            self._is_aborted = True
+            met = self._met
         if self._listener is not None:
             self._listener.close()
+        if met is not None:
+            met.close()
 
     def _meet(self, letters: Letters) -> None:
         try:
             message = letters.take(Connect)
-        except PeerLostError as error:
+            if not self._is_aborted:
+                self._keep(self._connected(message))
+        except Exception as error:  # whatever it is, `end` raises it in the job
             self._error = error
-            return
+
+    def _connected(self, message: Connect) -> Collective:
         if self._listener is None:
-            self._met = Alone()
-        else:
-            addresses = [address for address in message.addresses if address is not None]
-            if len(addresses) < self._size:
-                self._error = PeerLostError("a peer did not come up")
+            return Alone()
+        addresses = [address for address in message.addresses if address is not None]
+        if len(addresses) < self._size:
+            raise PeerLostError("a peer did not come up")
+        return Ring.connect(
+            self._listener, self._rank, addresses, message.secret, timeout=message.timeout
+        )
+
+    def _keep(self, met: Collective) -> None:
+        with self._lock:
+            if not self._is_aborted:
+                self._met = met
                 return
-            try:
-                self._met = Ring.connect(
-                    self._listener,
-                    self._rank,
-                    addresses,
-                    message.secret,
-                    timeout=message.timeout,
-                )
-            except (OrcaError, OSError) as error:
-                self._error = error
+        met.close()

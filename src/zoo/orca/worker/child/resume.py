@@ -23,7 +23,7 @@ class Resumable:
     """
 
     def __init__(self, job: TrainJob, world: World) -> None:
-        self._checkpoints = Checkpoints(job.model_dir, job.run)
+        self._checkpoints = Checkpoints(job.checkpoints)
         self._past: dict[str, list[float]] = {}
         self._last = job.initial_epoch + job.epochs
         self._is_root = world.rank == 0
@@ -43,8 +43,11 @@ class Resumable:
         names = dict.fromkeys([*self._past, *history])
         return {name: self._past.get(name, []) + list(history.get(name, ())) for name in names}
 
-    def finish(self, state: State) -> tuple[bytes, str]:
-        """Drop the checkpoints; on rank 0, return the final state or the path it was written to.
+    def finish(self, take: Callable[[], State]) -> tuple[bytes, str]:
+        """Take the final state on rank 0; return it, or the path it was written to.
+
+        Checkpoints stay. If the state is lost on its way to the driver, the next attempt repeats
+        the last epoch.
 
         Returns
         -------
@@ -60,7 +63,7 @@ class Resumable:
         """
         if not self._is_root:
             return b"", ""
-        self._checkpoints.clear()
+        state = take()
         check_state_size(state.nbytes, self.job)
         if not is_too_large(state.nbytes, self.job):
             return state.to_bytes(), ""
@@ -68,8 +71,7 @@ class Resumable:
 
     def _save(self, state: Callable[[], State], history: Mapping[str, list[float]]) -> None:
         now = state()
-        # After the last epoch the state itself goes back. If that attempt is lost, the epoch is
-        # repeated.
+        # After the last epoch the state itself goes back.
         if int(now.meta["epoch"]) < self._last:
             meta = {**now.meta, _HISTORY: self.whole(history)}
             self._checkpoints.save(State(now.tensors, meta))

@@ -8,10 +8,11 @@ The order of events, with the task on the left and the child on the right::
     Start      -> agrees with its peers on row counts and shapes, runs the plug-in
                <- Outcome, or Failure
 
-Between jobs the child waits. An `Abort` or a lost peer ends the job at once.
+Between jobs the child waits. A lost peer ends the job at once.
 """
 
 import contextlib
+import gc
 import importlib
 import os
 import sys
@@ -77,13 +78,6 @@ class Runner:
             remove_files(self._temporary)
             self._process.restore()
 
-    def abort(self) -> None:
-        """End the job from another thread."""
-        if self._peers is not None:
-            self._peers.abort()
-        if isinstance(self._collective, Ring):
-            self._collective.abort()
-
     def watch_peers(self) -> None:
         """End the job if a peer is lost while this rank computes; called from another thread.
 
@@ -106,7 +100,7 @@ class Runner:
         """Return the plug-in with its framework imported, because a fresh process has it too."""
         framework = load_framework(job)
         _prepare(framework, job, job.threads)
-        self._process.note()
+        self._settle()
         return framework
 
     def _serve_job(self, message: RunJob, letters: Letters) -> None:
@@ -119,7 +113,7 @@ class Runner:
         framework = load_framework(job)
         self._report(Phase(text=f"importing {job.model.framework}"))
         _prepare(framework, job, message.threads)
-        self._process.note()
+        self._settle()
         timings.end("importing the framework")
         framework.make(job)
         timings.end("making the model")
@@ -134,24 +128,33 @@ class Runner:
         outcome = run_job(framework, job, start, world)
         # Without the barrier, the closed socket of a rank that finishes early looks like a loss.
         self._collective.barrier()
+        _end_log()
         self._sender.send(outcome if world.rank == 0 else replace(outcome, state=b""))
+
+    def _settle(self) -> None:
+        """Note what this process is like with its framework imported and no job's traces."""
+        self._process.note()
+        if not gc.get_freeze_count():
+            # An import makes a million objects that stay. Keras collects garbage before each job,
+            # and would look through them for half a second.
+            gc.freeze()
 
     def _report(self, progress: Progress) -> None:
         self._sender.send(progress)
 
     def _close(self) -> None:
-        collective, self._collective = self._collective, None
-        if collective is not None:
-            collective.close()
+        self._collective = None
         peers, self._peers = self._peers, None
         if peers is not None:
             peers.abort()
 
 
 def _end_log() -> None:
-    """Mark the end of this job's output; user code may have done anything to `sys`."""
+    """Mark the end of this job's output."""
     log = f"{END_OF_LOG}\n"
-    for stream in (sys.stdout, sys.stderr):
+    # User code may have closed the streams, or deleted them.
+    streams = (getattr(sys, name, None) for name in ("stdout", "stderr"))
+    for stream in filter(None, streams):
         try:
             stream.flush()
         except Exception as error:  # a user's stream may raise anything

@@ -5,6 +5,7 @@ result. So the stage ends once as a whole, Spark does not retry a permanent fail
 can tell cause from consequence. Only a lost executor is left to Spark, because only Spark sees it.
 """
 
+import contextlib
 import os
 import pickle
 import secrets
@@ -108,7 +109,9 @@ class _Task:
         self._threads = self._share_of_threads()
         self._reporter = Reporter(options.report_to, self._rank)
         gather, attempt = context.allGather, context.taskAttemptId()
-        self._rendezvous = Rendezvous(gather, self._reporter, attempt, len(self._places))
+        self._rendezvous = Rendezvous(
+            gather, self._reporter, attempt, len(self._places), options.connect_timeout
+        )
         self._introduced: _ChildRendezvous | None = None
         # Made only when the child knows of it. Spark may kill this process at any time, and then
         # the child removes the directory.
@@ -119,6 +122,7 @@ class _Task:
         child: Child | None = None
         try:
             child, outcome = self._run_child(batches)
+            child.last_words()  # a released child's lines are shown nowhere
             children.release(child)
             yield from self._rows(outcome, outcome.state)
         except _ChildFailed as failed:
@@ -154,9 +158,8 @@ class _Task:
             )
             raise _ChildFailed(failure) from failed
         except OrcaError as error:
-            failure = self._failure(error, tuple(child.log))
-            child.kill()
-            raise _ChildFailed(failure) from error
+            child.kill()  # and its last lines are here
+            raise _ChildFailed(self._failure(error, tuple(child.log))) from error
         except BaseException:
             # The rows themselves failed, and Spark is about to kill this process.
             shutil.rmtree(self._directory, ignore_errors=True)
@@ -173,7 +176,8 @@ class _Task:
                 cpus=self._cpus(),
                 threads=self._threads,
                 job=pickle.dumps(self._job),
-            )
+            ),
+            heartbeat=self._options.heartbeat,
         )
         os.mkdir(self._directory, mode=0o700)
         introduced = _ChildRendezvous(self._rendezvous, child, self._options)
@@ -188,7 +192,7 @@ class _Task:
         spooled = spool.finish()
         moved = time.perf_counter() - began
         introduced.end()
-        child.send(Start(spooled=spooled, moved=moved))
+        child.send(Start(spooled=spooled, moved=moved), heartbeat=self._options.heartbeat)
         message = child.wait(Outcome, Failure, heartbeat=self._options.heartbeat)
         if isinstance(message, Failure):
             raise _ChildFailed(message)
@@ -235,8 +239,9 @@ class _Task:
         try:
             return self._environment()
         except DeviceError as error:
-            # The others wait to hear from every task.
-            self._rendezvous.meet(None, lambda addresses: None)
+            # The others wait to hear from every task. If they do not come, this is still the cause.
+            with contextlib.suppress(PeerLostError):
+                self._rendezvous.meet(None, lambda addresses: None)
             raise DeviceError(f"rank {self._rank} on {self._host}: {error}") from error
 
     def _environment(self) -> dict[str, str]:
@@ -306,15 +311,20 @@ class _ChildRendezvous:
         return listening.address
 
     def _tell(self, addresses: Sequence[Address | None]) -> None:
+        """Send the peers' addresses to the child; any thread, which no error here may end."""
+        try:
+            self._send(addresses)
+        except OrcaError as error:
+            self._error = self._error or error
+        finally:
+            self._told.set()
+
+    def _send(self, addresses: Sequence[Address | None]) -> None:
         if None in addresses and len(addresses) > 1:  # a single worker need not listen
-            missing = PeerLostError(f"rank {addresses.index(None)} did not come up")
-            self._error = self._error or missing
-        else:
-            self._child.send(
-                Connect(
-                    addresses=tuple(addresses),
-                    timeout=self._options.connect_timeout,
-                    secret=self._options.secret,
-                )
-            )
-        self._told.set()
+            raise PeerLostError(f"rank {addresses.index(None)} did not come up")
+        connect = Connect(
+            addresses=tuple(addresses),
+            timeout=self._options.connect_timeout,
+            secret=self._options.secret,
+        )
+        self._child.send(connect, heartbeat=self._options.heartbeat)

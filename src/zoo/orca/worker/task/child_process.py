@@ -28,7 +28,7 @@ from zoo.orca.wire.messages.progress import Progress
 from zoo.orca.wire.messages.results import Failure
 from zoo.orca.wire.paths import LAST_PATHS, search_paths
 from zoo.orca.worker import temporary
-from zoo.orca.worker.pipes import END_OF_LOG, PIPE_BYTES, Sender, receive
+from zoo.orca.worker.pipes import END_OF_LOG, PIPE_BYTES, LimitedSender, receive
 
 _LOG_LINES = 40
 _STOP_SECONDS = 5.0
@@ -85,7 +85,7 @@ class Child:
         commands = cast("BinaryIO", self._process.stdin)
         _widen(commands.fileno())
         _widen(read_end)
-        self._sender = Sender(commands)
+        self._sender = LimitedSender(commands)
         self._results = os.fdopen(read_end, "rb")
         self._threads = [
             threading.Thread(target=read, daemon=True)
@@ -104,10 +104,24 @@ class Child:
         """Whether the process is still there."""
         return self._process.poll() is None
 
-    def send(self, message: ToChild) -> None:
-        """Send a message; the next `wait` notices a dead child, not this call."""
+    def send(self, message: ToChild, *, heartbeat: float) -> None:
+        """Send a message; the next `wait` notices a dead child, not this call.
+
+        Parameters
+        ----------
+        message : ToChild
+        heartbeat : float
+            Seconds after which a child that takes nothing from its full pipe counts as frozen.
+
+        Raises
+        ------
+        WorkerFrozenError
+        """
         try:
-            self._sender.send(message)
+            self._sender.send(message, heartbeat)
+        except TimeoutError:
+            self.kill()
+            raise self._frozen("read nothing of what it was sent", heartbeat, heartbeat) from None
         except OSError:
             self._process.poll()
 
@@ -133,11 +147,7 @@ class Child:
                 silence = time.monotonic() - self._last_beat
                 if silence > heartbeat:
                     self.kill()
-                    raise WorkerFrozenError(
-                        f"the worker's process {self.pid} gave no sign of life for {silence:.0f} s "
-                        f"(limit {heartbeat:.0f} s, spark.orca.heartbeat.timeout): stopped, "
-                        "swapping, or stuck in a call that never lets other threads run"
-                    ) from None
+                    raise self._frozen("gave no sign of life", silence, heartbeat) from None
                 continue
             if message is None:
                 raise WorkerDiedError(self._describe_death())
@@ -156,13 +166,13 @@ class Child:
                 self._messages.get_nowait()
 
     def last_words(self) -> tuple[str, ...]:
-        """Return the last lines of a failed job, once they have all arrived."""
+        """Return the last lines of a job that has ended, once they have all arrived."""
         self._log_ended.wait(_LOG_SECONDS)
         return tuple(self.log)
 
     def stop(self) -> None:
         """Let the child end by itself; kill it if it does not."""
-        self._hang_up()
+        self._sender.close()
         try:
             self._process.wait(_STOP_SECONDS)
         except subprocess.TimeoutExpired:
@@ -177,13 +187,16 @@ class Child:
         except ProcessLookupError:
             self._process.poll()
         self._process.wait()
-        self._hang_up()
+        self._sender.close()
         self._join()
         temporary.remove_directory(self._temporary)
 
-    def _hang_up(self) -> None:
-        with contextlib.suppress(OSError):  # the unread rest
-            cast("IO[bytes]", self._process.stdin).close()
+    def _frozen(self, symptom: str, silence: float, limit: float) -> WorkerFrozenError:
+        return WorkerFrozenError(
+            f"the worker's process {self.pid} {symptom} for {silence:.0f} s "
+            f"(limit {limit:.0f} s, spark.orca.heartbeat.timeout): stopped, "
+            "swapping, or stuck in a call that never lets other threads run"
+        )
 
     def _join(self) -> None:
         # Each thread ends with its pipe. A process that the child left behind may hold one open.
@@ -222,7 +235,7 @@ class Child:
 
     def _describe_death(self) -> str:
         code = self._process.wait()
-        self._hang_up()
+        self._sender.close()
         self._join()  # its last messages may still be in the pipe
         if code >= 0:
             return f"the worker's process ended by itself with exit code {code}"

@@ -8,6 +8,7 @@ Spark gives addresses where it schedules GPUs. In local mode it does not, so the
 GPUs that this process sees.
 """
 
+import functools
 import re
 import shutil
 import subprocess
@@ -121,15 +122,21 @@ def installed() -> list[str]:
     """Return the numbers of this machine's GPUs, from the driver's tool or its device files."""
     if shutil.which(_QUERY[0]):
         try:
-            asked = subprocess.run(
-                _QUERY, capture_output=True, text=True, timeout=_QUERY_SECONDS, check=True
-            )
-            return asked.stdout.split()
+            return list(_asked())
         except (OSError, subprocess.SubprocessError):
             return []  # the tool exists but finds no driver
     files = [path for path in Path("/dev").glob("nvidia*") if re.fullmatch(r"nvidia\d+", path.name)]
     # In a container the files keep the host's numbers, but CUDA counts from 0.
     return [str(number) for number in range(len(files))]
+
+
+@functools.cache
+def _asked() -> tuple[str, ...]:
+    """Ask the driver's tool, once in a process: it may take seconds. A failure is asked again."""
+    asked = subprocess.run(
+        _QUERY, capture_output=True, text=True, timeout=_QUERY_SECONDS, check=True
+    )
+    return tuple(asked.stdout.split())
 
 
 def _listed(inherited: Mapping[str, str]) -> list[str] | None:

@@ -9,6 +9,7 @@ import os
 import pickle
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import pyarrow as pa
 
@@ -33,14 +34,13 @@ Group = list[pa.RecordBatch]
 
 
 def make_predict_task(
-    job: bytes, kept: int, inputs: Sequence[int], heartbeat: float
+    job: PredictJob, kept: int, inputs: Sequence[int], heartbeat: float
 ) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     """Return the function for `mapInArrow` that appends predictions.
 
     Parameters
     ----------
-    job : bytes
-        A pickled `zoo.orca.wire.job.PredictJob`.
+    job : PredictJob
     kept : int
         How many of the first columns of each batch are passed on.
     inputs : sequence of int
@@ -48,6 +48,12 @@ def make_predict_task(
     heartbeat : float
         Seconds of silence after which the child counts as frozen.
     """
+    needs = _Needs(
+        packed=pickle.dumps(job),
+        environment={**job.environment, **thread_environment(job.threads or 1)},
+        noise=job.noise,
+        gpus=job.gpus,
+    )
 
     def task(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         forgive_gone_readers()
@@ -55,7 +61,7 @@ def make_predict_task(
         try:
             for number, group in enumerate(grouped(batches)):
                 if calls is None:  # an empty partition starts nothing
-                    child = _start(pickle.loads(job), job, heartbeat)
+                    child = _start(needs, heartbeat)
                     calls = _Calls(child, kept, inputs, heartbeat)
                 calls.ask(group)
                 # The first batch is answered before another is taken, because limit() often wants
@@ -97,6 +103,16 @@ def grouped(batches: Iterator[pa.RecordBatch]) -> Iterator[Group]:
         yield group
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Needs:
+    """What the task itself needs of its job, whose model it passes on without a look."""
+
+    packed: bytes
+    environment: dict[str, str]
+    noise: tuple[str, ...]
+    gpus: int
+
+
 class _Calls:
     """The task's unanswered requests to its child, in order."""
 
@@ -116,7 +132,7 @@ class _Calls:
         """Send the model's columns of a group; the others stay here."""
         self._clean = False
         stream = encode([batch.select(self._inputs) for batch in group])
-        self._child.send(Batches(stream=stream))
+        self._child.send(Batches(stream=stream), heartbeat=self._heartbeat)
         self._kept.append([batch.select(self._columns) for batch in group])
         self._clean = True
 
@@ -141,25 +157,25 @@ class _Calls:
         because Spark ends the Python worker of such a task too.
         """
         if self._clean and not self._kept:
-            self._child.send(End())
+            self._child.send(End(), heartbeat=self._heartbeat)
             children.release(self._child)
         else:
             self._child.kill()
 
 
-def _start(job: PredictJob, packed: bytes, heartbeat: float) -> Child:
-    threads = thread_environment(job.threads or 1)
-    child = children.acquire({**job.environment, **threads, **_devices(job.gpus)})
-    child.noise = job.noise
-    child.send(Predict(job=packed))
+def _start(needs: _Needs, heartbeat: float) -> Child:
+    child = children.acquire({**needs.environment, **_devices(needs.gpus)})
+    child.noise = needs.noise
     try:
+        child.send(Predict(job=needs.packed), heartbeat=heartbeat)
         ready = child.wait(Ready, Failure, heartbeat=heartbeat)
     except OrcaError:
         child.kill()
         raise
     if isinstance(ready, Failure):
+        error = _error(ready, child)
         child.kill()
-        raise _error(ready, child)
+        raise error
     return child
 
 
@@ -174,6 +190,7 @@ def _devices(gpus: int) -> dict[str, str]:
 
 def _error(failure: Failure, child: Child) -> OrcaError:
     parts = [failure.message, failure.where, f"In process {child.pid} on {os.uname().nodename}"]
-    if child.log:
-        parts += ["The last lines it printed:", *(f"  {line}" for line in child.log)]
+    lines = child.last_words()
+    if lines:
+        parts += ["The last lines it printed:", *(f"  {line}" for line in lines)]
     return error_class(failure.error)("\n".join(filter(None, parts)))

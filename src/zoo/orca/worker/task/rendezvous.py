@@ -7,15 +7,19 @@ end before it has the answer. So a job over few rows would mostly wait.
 All tasks enter the `allGather`, or none does, because each waits for all others. So the driver
 decides for all. Its answer goes to every task at once and says whether to enter: yes if any task
 asked. A task asks when the answer takes long, because another task may have no connection and be
-waiting in the `allGather` already. A task without a connection enters by itself. If a connection
-breaks before the answer arrives, that task alone enters. The other children then fail to connect to
-its child within their limit: an error, not a hang.
+waiting in the `allGather` already. A task without a connection enters by itself.
+
+If a connection breaks before the answer arrives, that task alone enters. The other children then
+fail to connect to its child within their limit, and their tasks end. Spark does not tell a task in
+the `allGather` of tasks that have ended, and would let it wait for a year. So it has a limit here.
 """
 
+import queue
 import threading
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from zoo.orca.errors import PeerLostError
 from zoo.orca.wire.messages.line import GATHERED, Met
 from zoo.orca.wire.messages.pipe import Address, Listening
 from zoo.orca.worker.task.reporting import Reporter
@@ -25,6 +29,8 @@ from zoo.orca.worker.task.reporting import Reporter
 _PATIENCE: Final = 2.0
 #: Seconds within which a healthy driver has answered.
 _LIMIT: Final = 10.0
+#: Seconds by which Spark's tasks may begin apart: an executor may first fetch the job's files.
+_APART: Final = 600.0
 
 #: Takes the addresses of all ranks, by rank.
 Tell = Callable[[Sequence[Address | None]], None]
@@ -42,13 +48,21 @@ class Rendezvous:
         The number that Spark gave this attempt of the task.
     size : int
         Tasks of the stage.
+    connect_timeout : float
+        Seconds for the other tasks' children to listen, once their tasks have begun.
     """
 
     def __init__(
-        self, all_gather: Callable[[str], Sequence[str]], reporter: Reporter, task: int, size: int
+        self,
+        all_gather: Callable[[str], Sequence[str]],
+        reporter: Reporter,
+        task: int,
+        size: int,
+        connect_timeout: float,
     ) -> None:
         self._all_gather, self._reporter = all_gather, reporter
         self._task, self._size = task, size
+        self._limit = _APART + connect_timeout
         self._tell: Tell = lambda addresses: None
         self._enters = False
         self._lock = threading.Lock()
@@ -63,6 +77,11 @@ class Rendezvous:
             Where this task's child listens; None if it did not start.
         tell : callable
             Takes the addresses, by rank. Called from this thread or from the reporter's.
+
+        Raises
+        ------
+        PeerLostError
+            If not all tasks have come within the limit.
         """
         if self._size == 1:
             tell([address])
@@ -73,8 +92,31 @@ class Rendezvous:
             self._reporter.ask_to_gather()
             self._decided.wait(_LIMIT)
         if self._enters or not self._decided.is_set():
-            told = self._all_gather(Listening(address=address).to_text())
+            told = self._gathered(Listening(address=address).to_text())
             self._tell([GATHERED.from_text(text).address for text in told])
+
+    def _gathered(self, own: str) -> Sequence[str]:
+        """Return what all tasks pass to Spark's `allGather`, which itself has no limit."""
+        answers: queue.SimpleQueue[Sequence[str] | Exception] = queue.SimpleQueue()
+
+        def ask() -> None:
+            try:
+                answers.put(self._all_gather(own))
+            except Exception as error:  # any error of Spark's must reach the task
+                answers.put(error)
+
+        threading.Thread(target=ask, daemon=True).start()
+        try:
+            answer = answers.get(timeout=self._limit)
+        except queue.Empty:
+            raise PeerLostError(
+                f"not all of the {self._size} workers have come within {self._limit:.0f} s\n"
+                "Spark's pages show which task has failed or has not begun; where tasks begin so "
+                "far apart, raise spark.orca.connect.timeout"
+            ) from None
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
     def _answer(self, answer: Met | None) -> None:
         """Handle the driver's answer; None if the connection is lost or never existed."""

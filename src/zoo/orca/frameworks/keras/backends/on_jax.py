@@ -224,7 +224,8 @@ class JaxPredict:
         return [one[:rows] for one in outputs]
 
     def _outputs(self, arrays: dict[str, NDArray[Any]], room: int) -> list[NDArray[Any]]:
-        filled = {name: _filled(accept(name, values), room) for name, values in arrays.items()}
+        accepted = self._layout.by_column(accept, arrays)
+        filled = {name: _filled(values, room) for name, values in accepted.items()}
         return [np.asarray(output) for output in self._step(_state(self._made.model), filled)]
 
     def _predict(self, state: Structure, batch: dict[str, Any]) -> list[Any]:

@@ -161,7 +161,8 @@ class EagerPredict:
     def __call__(self, arrays: dict[str, NDArray[Any]]) -> list[NDArray[np.generic]]:
         """Return the outputs."""
         keras = self._made.keras
-        batch = {name: tensor(no_strings(name, values)) for name, values in arrays.items()}
+        accepted = self._layout.by_column(no_strings, arrays)
+        batch = {name: tensor(values) for name, values in accepted.items()}
         outputs = predicted(self._made.model, self._layout.pack_features(batch))
         return [np.asarray(keras.to_numpy(one)) for one in keras.flatten(outputs)]
 

@@ -110,6 +110,15 @@ class InputLayout:
             check_input(replace(column, shape=values.shape[1:]), expected)
         return {part.key: _shaped(columns[part.column], part.shape) for part in self._features}
 
+    def by_column(
+        self,
+        accept: Callable[[str, NDArray[Any]], NDArray[Any]],
+        arrays: Mapping[str, NDArray[Any]],
+    ) -> dict[str, NDArray[Any]]:
+        """Return arrays of `feature_arrays` as `accept` returns them, told the column's name."""
+        columns = {part.key: part.column for part in self._features}
+        return {key: accept(columns[key], values) for key, values in arrays.items()}
+
     def arrays(
         self, columns: Mapping[str, NDArray[Any]], class_weight: Mapping[int, float] | None = None
     ) -> dict[str, NDArray[Any]]:

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from zoo.orca.errors import DataError, ModelError
 from zoo.orca.frameworks.common.class_labels import check_class_labels
-from zoo.orca.frameworks.common.structures import Structure
 from zoo.orca.frameworks.keras.columns.inputs import InputLayout
 from zoo.orca.frameworks.keras.models import KerasModel
 from zoo.orca.wire.outputs import Shape
@@ -50,17 +49,15 @@ class Labels:
     made : KerasModel
         A built model.
     layout : InputLayout
-    features : structure
-        A small batch of inputs.
     """
 
-    def __init__(self, made: KerasModel, layout: InputLayout, features: Structure) -> None:
-        self._made, self._layout, self._features = made, layout, features
+    def __init__(self, made: KerasModel, layout: InputLayout) -> None:
+        self._made, self._layout = made, layout
 
     @functools.cached_property
     def _shapes(self) -> list[Shape | None]:
-        """The shape of each output, as declared by the model or for the small batch."""
-        return self._made.output_shapes(self._features)
+        """The shape of each output, as declared by the model or for the rows that built it."""
+        return self._made.output_shapes()
 
     @functools.cached_property
     def _widths(self) -> list[int | None]:
@@ -83,7 +80,7 @@ class Labels:
         if losses is None or made.keras.has_own_step(made.model):
             return
         outputs = len(self._shapes)
-        rows = None if made.is_static else int(made.keras.flatten(self._features)[0].shape[0])
+        rows = made.built_with
         for loss, column, shape in zip(
             self._layout.by_output(losses, outputs),
             self._layout.labels_of(outputs),
@@ -181,7 +178,8 @@ class Labels:
         """
         column = self._layout.only_label("class_weight")
         values = rows.columns[column]
-        width = values.shape[-1] if values.ndim > 1 and values.shape[-1] > 1 else self._widths[0]
+        one_hot = values.ndim > 1 and values.shape[-1] > 1
+        width = values.shape[-1] if one_hot else self._width_of(column)
         there: Sequence[int]
         if width is not None and width > 1:
             there, named = range(width), f"0…{width - 1}"
@@ -194,6 +192,22 @@ class Labels:
                 f"class_weight has the classes {unknown}, and there are {named}\n"
                 f"Leave them out: class_weight={ {k: w for k, w in weights.items() if k in there} }"
             )
+
+    def _width_of(self, column: str) -> int | None:
+        """Return the most numbers a row of the outputs that a label is for; None: unknown."""
+        outputs = len(self._widths)
+        labels = self._layout.labels_of(outputs)
+        losses = self._made.keras.compiled_losses(self._made.model)
+        parts = self._layout.by_output(losses, outputs)
+        # Without a loss an output has no classes; where no loss can be told apart, all count.
+        lossy = [loss is not None for loss in parts]
+        widths = [
+            width
+            for width, label, has_loss in zip(self._widths, labels, lossy, strict=True)
+            if label == column and (has_loss or not any(lossy))
+        ]
+        known = [width for width in widths if width is not None]
+        return max(known) if known and len(known) == len(widths) else None
 
     def _shown(
         self, weights: Mapping[int, float], values: NDArray[Any], world: World

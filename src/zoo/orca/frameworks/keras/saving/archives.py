@@ -20,7 +20,10 @@ def read_rate(made: KerasModel, path: str) -> None:
     If the rate is a schedule, in the file or in the model, the model's rate stays.
     """
     variable = made.keras.rate_variable(made.model.optimizer)
-    rate = _config(path).get("config", {}).get("learning_rate")
+    settings = _config(path).get("config", {})
+    while isinstance(inner := settings.get("inner_optimizer"), dict):  # of a LossScaleOptimizer
+        settings = inner.get("config", {})
+    rate = settings.get("learning_rate")
     if variable is not None and isinstance(rate, (int, float)):
         variable.assign(rate)
 

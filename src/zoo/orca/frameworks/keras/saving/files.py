@@ -5,7 +5,9 @@ models belong to the caller.
 """
 
 import warnings
+import zlib
 from typing import Any
+from zipfile import BadZipFile
 
 from zoo.orca.errors import ModelError, StateError
 from zoo.orca.frameworks.keras.models import KerasModel
@@ -53,18 +55,22 @@ def load_weights(job: Job, path: str, *, whole: bool = False) -> State:
     """
     made = _built(job)
     whole = path.endswith(".keras") or (whole and not path.endswith(".weights.h5"))
-    compiled = made.keras.is_compiled(made.model)
+    compiled = made.keras.is_compiled(made.model) and made.model.optimizer is not None
     if compiled and (whole or path.endswith(".weights.h5")):
         # Such a file may hold the optimizer's variables, which need a place to go to.
         made.keras.build_optimizer(made.model.optimizer, made.trainable_variables)
     try:
         made.model.load_weights(path)
+        if compiled and whole:
+            if path.endswith(".h5"):
+                read_h5_optimizer(made, path)
+            read_rate(made, path)
+    except (BadZipFile, zlib.error) as error:
+        raise StateError(
+            f"{path} is damaged: {error}\nWrite it anew, or load another copy of it"
+        ) from error
     except (ValueError, OSError, KeyError) as error:
         raise StateError(f"{path} does not hold weights of this model: {error}") from error
-    if compiled and whole:
-        if path.endswith(".h5"):
-            read_h5_optimizer(made, path)
-        read_rate(made, path)
     return read_state(made, {"epoch": 0, "step": 0})
 
 
@@ -85,6 +91,5 @@ def _built(job: Job) -> KerasModel:
                 "the model is built by its first batch, and no batch was seen yet\nFit, evaluate "
                 "or predict first, or give its inputs shapes (keras.Input)"
             )
-        tensors = {name: made.backend.tensor(values) for name, values in placeholder.items()}
-        made.model(layout.pack_features(tensors))
+        made.build(layout, placeholder)
     return made

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from zoo.orca.errors import StateError
 from zoo.orca.frameworks.keras.models import KerasModel, value_of
-from zoo.orca.frameworks.keras.saving.tables import check_state, refresh, tables
+from zoo.orca.frameworks.keras.saving.tables import Table, check_state, refresh, tables
 from zoo.orca.frameworks.keras.types import Variable
 from zoo.orca.wire.packing import State
 from zoo.orca.worker.collective.protocol import Collective
@@ -20,10 +20,20 @@ _TABLES = "tables"
 _HYPER = "hyper:"
 
 
-def read_state(made: KerasModel, meta: dict[str, Any]) -> State:
+def read_state(
+    made: KerasModel, meta: dict[str, Any], *, known: Sequence[Table] | None = None
+) -> State:
     """Return weights, random states and all variables of built optimizers.
 
     Names contain each tensor's number, which makes them unique and keeps their order.
+
+    Parameters
+    ----------
+    made : KerasModel
+    meta : dict
+        What else the state holds.
+    known : sequence of Table, optional
+        The layers' tables, which training does not change; by default they are read, word by word.
     """
     tensors = _named("weights", made.weights, made)
     tensors.update(_named("random", made.keras.random_states(made.model), made))
@@ -40,7 +50,7 @@ def read_state(made: KerasModel, meta: dict[str, Any]) -> State:
         "framework": made.framework,
         "keras": made.keras.VERSION,
         _OPTIMIZERS: built,
-        _TABLES: tables(made),
+        _TABLES: list(known) if known is not None else tables(made),
     }
     return State(tensors, {**meta, **fixed})
 
@@ -107,7 +117,8 @@ def share_state(made: KerasModel, collective: Collective) -> None:
 def expected_bytes(made: KerasModel) -> int:
     """Return the size of the state after training, with all slots of the compiled optimizer."""
     optimizer, trainable = made.model.optimizer, made.trainable_variables
-    if trainable and made.keras.optimized(optimizer, trainable) is None:
+    # A step of the user's own may need none.
+    if optimizer is not None and trainable and made.keras.optimized(optimizer, trainable) is None:
         # Done now, not in the first update, so that an error for the size comes early.
         made.keras.build_optimizer(optimizer, trainable)
     variables = [*made.weights, *made.keras.random_states(made.model)]

@@ -20,12 +20,14 @@ from zoo.orca.frameworks.common.progress import TrainingReporter
 from zoo.orca.frameworks.keras.models import KerasModel, value_of
 from zoo.orca.frameworks.keras.training.metrics import restore
 from zoo.orca.frameworks.keras.training.position import LoopPosition
+from zoo.orca.frameworks.keras.training.quiet import has_hook
 from zoo.orca.frameworks.keras.training.randomness import seed_epoch
-from zoo.orca.frameworks.keras.types import KerasCallback, Model, StepLogs, Variable
+from zoo.orca.frameworks.keras.types import KerasCallback, Model, StepLogs, Tensor, Variable
 from zoo.orca.wire.messages.progress import Warned
 from zoo.orca.worker.plugin import World
 
-_WRITERS = ("ModelCheckpoint", "TensorBoard", "CSVLogger", "RemoteMonitor", "SwapEMAWeights")
+#: Those that write files or send messages. All others act on the model, so on all ranks alike.
+_WRITERS = ("ModelCheckpoint", "OrbaxCheckpoint", "TensorBoard", "CSVLogger", "RemoteMonitor")
 _BATCH_HOOKS = ("on_batch_begin", "on_batch_end", "on_train_batch_begin", "on_train_batch_end")
 _TEST_HOOKS = ("on_test_batch_begin", "on_test_batch_end")
 
@@ -51,10 +53,7 @@ def _looks(callback: KerasCallback, base: type, names: Sequence[str]) -> bool:
     frequency = getattr(callback, "save_freq", getattr(callback, "update_freq", None))
     if frequency == "epoch" and type(callback).__module__.startswith(("keras.", "tf_keras.")):
         return False
-    return any(
-        getattr(getattr(callback, name), "__func__", None) is not getattr(base, name)
-        for name in names
-    )
+    return has_hook(callback, base, names)
 
 
 def user_callbacks(
@@ -137,9 +136,11 @@ class _NoRows:
             self._before = [(v, value_of(v).copy()) for v in self._variables()]
 
     def end(self) -> None:
-        """Restore the saved values."""
+        """Restore the saved values, but those of variables that became trainable meanwhile."""
         if self._before is not None:
-            restore(self._before, self._variables())
+            now = self._variables()
+            known = {id(variable) for variable in now}
+            restore([pair for pair in self._before if id(pair[0]) in known], now)
 
     def _variables(self) -> list[Variable]:
         made = self._frame.made
@@ -254,10 +255,15 @@ def numbers(logs: StepLogs) -> dict[str, float]:
     """Return logs as plain floats; an array becomes one entry per element."""
     found: dict[str, float] = {}
     for name, value in (logs or {}).items():
-        array = np.asarray(value, np.float64)
+        array = np.asarray(_on_host(value), np.float64)
         if array.ndim == 0:
             found[str(name)] = float(array)
         else:
             flat = array.reshape(-1).tolist()
             found.update({f"{name}_{k}": float(one) for k, one in enumerate(flat)})
     return found
+
+
+def _on_host(value: Tensor) -> Any:
+    """Return what numpy can read: torch's tensors may be on a GPU, and of a type of its own."""
+    return value.detach().cpu().tolist() if hasattr(value, "detach") else value

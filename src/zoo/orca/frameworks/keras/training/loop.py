@@ -23,7 +23,7 @@ from zoo.orca.frameworks.keras.saving.state import (
     share_state,
     write_state,
 )
-from zoo.orca.frameworks.keras.saving.tables import check_workers
+from zoo.orca.frameworks.keras.saving.tables import Table, check_workers, tables
 from zoo.orca.frameworks.keras.training import executions as keras_executions
 from zoo.orca.frameworks.keras.training.callbacks import (
     Frame,
@@ -81,7 +81,7 @@ class KerasSession:
         # Not as many rows as outputs, because Keras 3 could mistake one for the other.
         sample = self.feed.sample(len(self.outputs) + 1)
         check_workers(made, world.collective)
-        labels = Labels(made, self.layout, sample[0])
+        labels = Labels(made, self.layout)
         labels.check_rows()
         others = {" of validation_data": validation} if validation is not None else {}
         labels.check({"": rows, **others}, world)
@@ -240,7 +240,13 @@ def train(
     seed_fit(made, job.seed, world, first)
     history = made.keras.package().callbacks.History()
     progress = _Progress(
-        made=made, begun=session.state, job=job, plan=plan, loop=loop, records=history
+        made=made,
+        begun=session.state,
+        job=job,
+        plan=plan,
+        loop=loop,
+        records=history,
+        tables=tables(made),
     )
     running = user_callbacks(made, users, world)
     frame = session.frame(loop, plans, users)
@@ -261,7 +267,7 @@ def train(
             validation_data=validation_data,
             validation_freq=job.validation_freq,
         )
-    return Trained(history=progress.history(), state=progress.state(), outputs=session.outputs)
+    return Trained(history=progress.history(), state=progress.state, outputs=session.outputs)
 
 
 def evaluate(made: KerasModel, job: EvaluateJob, rows: Rows, world: World) -> Evaluated:
@@ -295,6 +301,7 @@ class _Progress:
     plan: Plan
     loop: LoopPosition
     records: Any
+    tables: Sequence[Table]
 
     def history(self) -> dict[str, list[float]]:
         """Return one list of floats for each of Keras's names."""
@@ -311,7 +318,7 @@ class _Progress:
         place = cursor(self.plan, self.loop.first + self.loop.taken)
         epoch = self.job.initial_epoch + len(self.records.epoch)
         meta = {"epoch": epoch, "step": done + self.loop.taken, "cursor": place}
-        return read_state(self.made, meta)
+        return read_state(self.made, meta, known=self.tables)
 
     def save(self, world: World) -> None:
         """Offer the state for a checkpoint."""

@@ -136,19 +136,21 @@ class Statistics:
 
     def __init__(self, made: KerasModel, collective: Collective, weight: float) -> None:
         self._made, self._collective, self._weight = made, collective, weight
+        # A callback may unfreeze some, which then change alike on all ranks.
+        self._variables = made.statistics()
         self._seen = self._marks()
 
     def average(self) -> None:
         """Replace changed statistics by their mean, weighted by the ranks' rows."""
-        variables = self._made.statistics()
         marks = self._marks()
-        if len(marks) != len(self._seen):
+        known = {id(variable) for variable in self._variables}
+        if any(id(variable) not in known for variable in self._made.statistics()):
             raise ModelError("the model got new variables while it was trained")
         changed = np.array([a != b for a, b in zip(marks, self._seen, strict=True)], np.int64)
         if not len(changed):
             return
         self._collective.all_reduce(changed)
-        moved = [v for v, count in zip(variables, changed, strict=True) if count]
+        moved = [v for v, count in zip(self._variables, changed, strict=True) if count]
         if moved:
             own = [value_of(variable) for variable in moved]
             if self._weight:
@@ -160,4 +162,4 @@ class Statistics:
         self._seen = self._marks()
 
     def _marks(self) -> list[int]:
-        return [zlib.crc32(value_of(v).tobytes()) for v in self._made.statistics()]
+        return [zlib.crc32(value_of(v).tobytes()) for v in self._variables]

@@ -16,6 +16,17 @@ _STEP_ENDS = {
 }
 
 
+def has_hook(callback: KerasCallback, base: type, names: Sequence[str]) -> bool:
+    """Whether a callback has any of these methods, from its class or set on itself.
+
+    `LambdaCallback` sets its hooks on the instance.
+    """
+    return any(
+        getattr(getattr(callback, name), "__func__", None) is not getattr(base, name)
+        for name in names
+    )
+
+
 def quiet(
     made: KerasModel, given: Sequence[KerasCallback], **params: int
 ) -> Sequence[KerasCallback]:
@@ -32,10 +43,7 @@ def quiet(
     found: Any = keras.callbacks.CallbackList(list(given), model=made.model, verbose=0, **params)
     base = keras.callbacks.Callback
     for event, hooks in _STEP_ENDS.items():
-        listens = any(
-            getattr(type(one), hook) is not getattr(base, hook) for one in given for hook in hooks
-        )
-        if not listens:
+        if not any(has_hook(one, base, hooks) for one in given):
             setattr(found, event, lambda batch, logs=None: None)
     # A list type of Keras, which its loop takes as it is.
     return cast(Sequence[KerasCallback], found)

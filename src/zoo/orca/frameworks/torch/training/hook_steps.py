@@ -102,7 +102,7 @@ class OperatorSteps:
         runner = self._runner
         self._updates = self._rows = 0
         done = [0]
-        info = {**runner.options.info, "epoch_idx": runner.epoch}
+        info = {**runner.info, "epoch_idx": runner.epoch}
         values = (
             self._operator.train_epoch(self._watched(batches, start, count, tick, done), info) or {}
         )

@@ -65,7 +65,7 @@ class _Fit:
         self._runner.begin(job, rows.plan)
         sync = self._sync()
         self._gathered = Gathered(session.training_metrics, world.collective, training=True)
-        self._told = False
+        self._told = self._is_weighed = False
         self._steps: EpochSteps
         if session.has_own_steps:
             self._steps = OperatorSteps(self._runner, session.operator, sync, self._gathered)
@@ -112,7 +112,9 @@ class _Fit:
         if self._world.timings is not None:
             self._world.timings.end("epochs")
         return Trained(
-            history=self._history, state=self._state(epoch), outputs=self._session.outputs
+            history=self._history,
+            state=functools.partial(self._state, epoch),
+            outputs=self._session.outputs,
         )
 
     def _epoch(self, batches: Iterator[Batch], count: int) -> None:
@@ -160,7 +162,8 @@ class _Fit:
 
     def _tick(self, done: int) -> None:
         """After each update, report if due; after the first, check the state's size."""
-        if self._runner.global_step - self._before == done and done <= 1:
+        if not self._is_weighed:
+            self._is_weighed = True
             nbytes = training_bytes(self._session.made.model, self._runner.optimizers)
             check_state_size(nbytes, self._job)
         self._reporter.step(done, self._loss_so_far)
@@ -206,7 +209,7 @@ def validate(session: TorchSession, feed: TensorFeed, steps: int | None) -> dict
     batches = (batch for batch in feed.take(0, count) if batch.rows)
     if session.has_own_validation:
         rows = [0]
-        info = dict(runner.options.info)
+        info = dict(runner.info)
         values = session.operator.validate(_watched(session, batches, rows), info, metrics) or {}
         named = {k.removeprefix("val_"): v for k, v in values.items() if k != "num_samples"}
         found = reduced(named, rows[0], collective)

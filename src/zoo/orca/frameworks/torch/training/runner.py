@@ -20,6 +20,7 @@ from zoo.orca.frameworks.torch.training.callbacks import Callback, MainCallback,
 from zoo.orca.frameworks.torch.training.losses import Loss, SumLoss
 from zoo.orca.frameworks.torch.training.schedules import EPOCH, Schedules
 from zoo.orca.wire.job import TrainJob
+from zoo.orca.wire.packing import unpack
 from zoo.orca.wire.plan import Plan
 from zoo.orca.wire.torch_options import TorchOptions
 from zoo.orca.worker.plugin import World
@@ -65,6 +66,7 @@ class TrainingRunner:
         self.world_size = world.size
         self.loss_function = loss
         self.options = options
+        self.info: dict[str, Any] = unpack(options.info) if options.info else {}
         self.optimizers: list[torch.optim.Optimizer] = []
         self.schedulers: list[torch.optim.lr_scheduler.LRScheduler] = []
         self.schedules = Schedules([], None, False)

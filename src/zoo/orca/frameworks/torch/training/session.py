@@ -210,23 +210,24 @@ class TorchSession:
         if function is None:
             return None, None
         weighted = rows.spec.weight is not None
-        shared = not weighted and self._must_share(rows, function)
-        accumulates = self._options.gradient_accumulation > 1
-        self._shares_divisor = shared and (self._world.size > 1 or accumulates)
-        training = loss_of(function, weighted=weighted, shared=self._shares_divisor)
-        return training, loss_of(function, weighted=weighted, shared=shared)
+        by_labels = not weighted and self._may_share(rows, function)
+        # An evaluation adds up its divisors at its end, so all ranks need not look at labels first.
+        evaluation = loss_of(function, weighted=weighted, shared=by_labels)
+        self._shares_divisor = by_labels and self._must_share(rows, function)
+        return loss_of(function, weighted=weighted, shared=self._shares_divisor), evaluation
 
-    def _must_share(self, rows: Rows, function: LossFunction | None) -> bool:
-        """Whether labels count differently; all ranks check all their labels and agree."""
+    def _may_share(self, rows: Rows, function: LossFunction) -> bool:
+        """Whether labels may count differently in a mean: they are numbers of classes."""
         is_mean = getattr(function, "reduction", "") == "mean"
         if not is_of_classes(function) or not is_mean or len(rows.spec.labels) != 1:
             return False
-        name = rows.spec.labels[0].name
-        if name not in self._classes:  # class probabilities
-            return False
-        labels = rows.columns[name]
+        return rows.spec.labels[0].name in self._classes  # else they are class probabilities
+
+    def _must_share(self, rows: Rows, function: LossFunction) -> bool:
+        """Whether labels do count differently; all ranks check all their labels and agree."""
         if function.weight is not None:
             return True
+        labels = rows.columns[rows.spec.labels[0].name]
         found = np.array([function.ignore_index in labels], np.int64)
         self._world.collective.all_reduce(found)
         return bool(found[0])

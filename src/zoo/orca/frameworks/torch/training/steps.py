@@ -10,7 +10,7 @@ import torch
 
 from zoo.orca.errors import ModelError
 from zoo.orca.frameworks.common.structures import Structure
-from zoo.orca.frameworks.torch.exchange import Gradients, clip_norm
+from zoo.orca.frameworks.torch.exchange import Gradients, at_least_some, clip_norm
 from zoo.orca.frameworks.torch.feed import Batch
 from zoo.orca.frameworks.torch.metrics.gathered import Gathered
 from zoo.orca.frameworks.torch.statistics import Sync, undisturbed
@@ -100,6 +100,7 @@ class PlainSteps:
         self._exchange = exchanges[0] if exchanges else None
         self._clip = runner.options.clip_grad_norm
         self._group = runner.options.gradient_accumulation
+        self._is_alone = not exchanges and self._group == 1
         self._seeds: dict[tuple[float, torch.dtype], Any] = {}
         self._autocast = runner.autocast() if runner.options.bf16 else None
         self._divisor: Any = None
@@ -160,14 +161,17 @@ class PlainSteps:
                 value, divisor = self._loss(output, batch.target, batch.weight)
         if self._is_watched and self._counts:
             self._show(output, value, divisor)
-        seed = self._loss.seed(rows, of) if rows else 0.0
-        value.backward(None if seed == 1.0 else self._seed(seed, value))
-        if rows and self._evaluations is not None:
-            self._value += seed * float(value.detach())
         if rows and self._counts:
             self._totals.add(value, divisor, self._loss.count(rows, batch.of), rows)
             if self._gathered is not None:
                 self._gathered.add(output, batch.target, rows)
+        if divisor is not None and self._is_alone:
+            # Nothing is added to this batch, so its mean is known, and rounded as in a plain loop.
+            value, divisor = value / at_least_some(divisor), None
+        seed = self._loss.seed(rows, of) if rows else 0.0
+        value.backward(None if seed == 1.0 else self._seed(seed, value))
+        if rows and self._evaluations is not None:
+            self._value += seed * float(value.detach())
         if rows and divisor is not None:
             self._divisor = divisor if self._divisor is None else self._divisor + divisor
         elif divisor is not None and self._divisor is None:
@@ -226,7 +230,7 @@ class PlainSteps:
         elif divisor is not None:
             for parameter in self._parameters:
                 if parameter.grad is not None:
-                    parameter.grad.div_(divisor)
+                    parameter.grad.div_(at_least_some(divisor))
         if self._clip is not None:
             clip_norm(self._trained, self._clip)
 

@@ -1,0 +1,23 @@
+"""Properties of a thread's Spark jobs: set for a block, then put back as they were."""
+
+import contextlib
+from collections.abc import Iterator
+
+from pyspark import SparkContext
+
+from zoo.orca.driver.reports.spark_failures import spark_errors
+
+
+@contextlib.contextmanager
+def local_property(context: SparkContext, key: str, value: str) -> Iterator[None]:
+    """Set a property of the jobs that this thread starts in the block; put the user's back."""
+    before = context.getLocalProperty(key)
+    context.setLocalProperty(key, value)
+    try:
+        yield
+    finally:
+        # The session may have been stopped meanwhile; then there is nothing to put back, and the
+        # user must see that error.
+        if context._jsc is not None:
+            with contextlib.suppress(*spark_errors()):
+                context.setLocalProperty(key, before)  # type: ignore[arg-type]
