@@ -22,7 +22,7 @@ from _network import CARD, HOSTS
 from zoo.orca.wire.features import ColumnSpec, FeatureSpec
 from zoo.orca.wire.job import ModelSpec, TrainJob
 from zoo.orca.wire.packing import pack
-from zoo.orca.wire.plan import Plan
+from zoo.orca.wire.plans.plan import Plan
 from zoo.orca.worker.collective.protocol import Collective
 from zoo.orca.worker.collective.ring import Listener, Ring
 from zoo.orca.worker.plugin import Rows, World

@@ -23,7 +23,7 @@ from zoo.orca.wire.job import EvaluateJob, Job, ModelSpec, PredictJob, TrainJob
 from zoo.orca.wire.messages.progress import Progress
 from zoo.orca.wire.outputs import OutputSpec
 from zoo.orca.wire.packing import pack
-from zoo.orca.wire.plan import Plan
+from zoo.orca.wire.plans.placed import PlacedPlan
 from zoo.orca.wire.torch_options import TorchOptions
 from zoo.orca.worker.child.predicting import Calls
 from zoo.orca.worker.child.runner import load_framework
@@ -183,10 +183,10 @@ class Data:
         )
         return cls(shards, spec)
 
-    def plan(self, batch_size: int, *, shuffle: bool = True) -> Plan:
+    def plan(self, batch_size: int, *, shuffle: bool = True) -> PlacedPlan:
         """The plan of the steps over these rows."""
         counts = tuple(len(next(iter(shard.values()))) for shard in self.shards)
-        return Plan(counts=counts, batch_size=batch_size, seed=SEED, shuffle=shuffle)
+        return PlacedPlan(counts=counts, batch_size=batch_size, seed=SEED, shuffle=shuffle)
 
     def rows(self, rank: int, batch_size: int, *, shuffle: bool = True) -> Rows:
         """One rank's rows."""

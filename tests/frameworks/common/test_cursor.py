@@ -4,26 +4,26 @@ import pytest
 
 from zoo.orca.frameworks.common.cursor import cursor, first_step
 from zoo.orca.wire.packing import State
-from zoo.orca.wire.plan import Plan
+from zoo.orca.wire.plans.placed import PlacedPlan
 
 
 @pytest.mark.parametrize("step", [0, 1, 3, 7])
 def test_the_same_rows_go_on_where_they_stood(step):
-    plan = Plan(counts=(7, 3), batch_size=4)
+    plan = PlacedPlan(counts=(7, 3), batch_size=4)
     state = State({}, {"cursor": cursor(plan, step)})
     assert first_step(state, plan) == step
 
 
 @pytest.mark.parametrize(("step", "passes"), [(0, 0), (1, 1), (3, 1), (4, 2)])
 def test_other_rows_begin_a_pass(step, passes):
-    state = State({}, {"cursor": cursor(Plan(counts=(7, 3), batch_size=4), step)})
-    other = Plan(counts=(7, 3), batch_size=5)
+    state = State({}, {"cursor": cursor(PlacedPlan(counts=(7, 3), batch_size=4), step)})
+    other = PlacedPlan(counts=(7, 3), batch_size=5)
     assert first_step(state, other) == passes * other.steps_per_pass
 
 
 def test_a_state_without_a_place_begins_at_the_beginning():
     assert (
-        first_step(State({}), Plan(counts=(7, 3), batch_size=4))
-        == first_step(None, Plan(counts=(7, 3), batch_size=4))
+        first_step(State({}), PlacedPlan(counts=(7, 3), batch_size=4))
+        == first_step(None, PlacedPlan(counts=(7, 3), batch_size=4))
         == 0
     )

@@ -5,12 +5,13 @@ import pytest
 from zoo.orca.frameworks.common import progress
 from zoo.orca.frameworks.common.progress import TrainingReporter
 from zoo.orca.wire.messages.progress import EpochBegan, EpochEnded, StepTaken, Warned
-from zoo.orca.wire.plan import Plan, global_rows
+from zoo.orca.wire.plans.placed import PlacedPlan
+from zoo.orca.wire.plans.plan import global_rows
 from zoo.orca.worker.collective.protocol import Alone
 from zoo.orca.worker.plugin import World
 
 #: Passes of three steps, of 4, 4 and 2 rows.
-PLAN = Plan(counts=(10,), batch_size=4)
+PLAN = PlacedPlan(counts=(10,), batch_size=4)
 
 
 class Clock:

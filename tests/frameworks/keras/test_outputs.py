@@ -8,7 +8,7 @@ from tests.frameworks.ranks import Data, Failed, evaluate, job_of, same_on_all, 
 from zoo.orca.errors import ModelError
 from zoo.orca.frameworks.keras.feed import StepFeed
 from zoo.orca.wire.job import TrainJob
-from zoo.orca.wire.plan import Plan
+from zoo.orca.wire.plans.plan import Plan
 
 pytestmark = pytest.mark.timeout(300)
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.worker.some_rows import batch_of, spec_of
-from zoo.orca.wire.canonical import shard_sizes
+from zoo.orca.wire.plans.canonical import shard_sizes
 from zoo.orca.worker.rows import dealing, spool
 from zoo.orca.worker.rows.dataset import open_rows
 from zoo.orca.worker.rows.dealing import Dealing

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.worker.some_rows import batch_of, spec_of
-from zoo.orca.wire.levelling import levelled
+from zoo.orca.wire.plans.levelling import levelled
 from zoo.orca.worker.rows import spool
 from zoo.orca.worker.rows.dataset import open_rows
 from zoo.orca.worker.rows.levelling import level

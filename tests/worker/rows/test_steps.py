@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from zoo.orca.wire.plan import Plan
+from zoo.orca.wire.plans.placed import PlacedPlan
 from zoo.orca.worker.rows import steps as steps_module
 from zoo.orca.worker.rows.steps import Steps
 
@@ -38,7 +38,7 @@ def taken(steps, start, count):
 @pytest.mark.parametrize(("window", "shuffle"), [(None, True), (7, True), (7, False)])
 def test_steps_follow_the_plan(counts, batch_size, chunk_bytes, window, shuffle, monkeypatch):
     monkeypatch.setattr(steps_module, "_CHUNK_BYTES", chunk_bytes)
-    plan = Plan(counts=counts, batch_size=batch_size, seed=3, shuffle=shuffle, window=window)
+    plan = PlacedPlan(counts=counts, batch_size=batch_size, seed=3, shuffle=shuffle, window=window)
     for rank in range(len(counts)):
         steps, expected = make(plan, rank), plan.steps(rank)
         position = 0
@@ -55,10 +55,10 @@ def test_steps_follow_the_plan(counts, batch_size, chunk_bytes, window, shuffle,
 
 
 def test_equal_steps_share_a_chunk():
-    plan = Plan(counts=(1000,), batch_size=10)
+    plan = PlacedPlan(counts=(1000,), batch_size=10)
     chunks = [len(rows) for _, rows, _ in make(plan, 0).take(0, 150)]
     assert chunks == [64, 36, 50]
 
 
 def test_the_sample_is_in_its_final_shape():
-    assert make(Plan(counts=(5,), batch_size=2), 0).sample()["row"].tolist() == [[0], [1]]
+    assert make(PlacedPlan(counts=(5,), batch_size=2), 0).sample()["row"].tolist() == [[0], [1]]

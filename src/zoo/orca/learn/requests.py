@@ -145,7 +145,10 @@ class Requests:
         shown = verbosity(verbose)
         check_installed(self._model.framework, self._options.environment, spark)
         workers, seed = self.workers(spark), self._options.seed
-        frame, placement = prepare(data, spec, workers, seed, validation, shuffle=bool(shuffle))
+        dealt = {"batch_size": fields["batch_size"]} if is_fit else {}
+        frame, placement = prepare(
+            data, spec, workers, seed, validation, shuffle=bool(shuffle), **dealt
+        )
         own = {"validate": validation is not None} if is_fit else {}
         at_random = None
         if placement is not Placement.AT_RANDOM:

@@ -23,7 +23,7 @@ from zoo.orca.wire.job import EvaluateJob, Job, PredictJob, TrainJob
 from zoo.orca.wire.messages.progress import Progress
 from zoo.orca.wire.outputs import OutputSpec
 from zoo.orca.wire.packing import State
-from zoo.orca.wire.plan import Plan
+from zoo.orca.wire.plans.plan import Plan
 from zoo.orca.worker.collective.protocol import Collective
 from zoo.orca.worker.timings import Stopwatch
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from zoo.orca.wire.features import ColumnSpec, FeatureSpec
-from zoo.orca.wire.plan import Plan
+from zoo.orca.wire.plans.plan import Plan
 from zoo.orca.worker.plugin import Rows
 
 pytest.importorskip("tf_keras")

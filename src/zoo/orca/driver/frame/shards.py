@@ -1,13 +1,13 @@
 """Deals the rows of a frame to shards, and the shards to workers.
 
-`zoo.orca.wire.canonical` says what shards are for. A row's shard is a function of the seed and of
-the row's place in the frame: its partition, and its number there. So a frame with the same
+`zoo.orca.wire.plans.canonical` says what shards are for. A row's shard is a function of the seed
+and of the row's place in the frame: its partition, and its number there. So a frame with the same
 partitions is dealt the same way, whatever the workers.
 """
 
-from itertools import count
+import itertools
 
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 #: The partition that a row came from.
@@ -20,7 +20,7 @@ _MASK = 0xFFFFFFFF
 _SPARK_SEED = 42
 
 
-def exchanged(frame: DataFrame, shards: int, workers: int, seed: int) -> DataFrame:
+def exchanged(frame: DataFrame, shards: int | Column, workers: int, seed: int) -> DataFrame:
     """Return the rows in one partition for each worker, with the columns `ORIGIN` and `SHARD`.
 
     Worker `w` gets the shards ``w``, ``w + workers``, ``w + 2 * workers``, and so on.
@@ -29,7 +29,8 @@ def exchanged(frame: DataFrame, shards: int, workers: int, seed: int) -> DataFra
     # in the same order every time.
     place = F.xxhash64(F.lit(seed), F.monotonically_increasing_id())
     frame = frame.withColumn(ORIGIN, F.spark_partition_id())
-    frame = frame.withColumn(SHARD, F.pmod(place, F.lit(shards)).cast("int"))
+    count = shards if isinstance(shards, Column) else F.lit(shards)
+    frame = frame.withColumn(SHARD, F.pmod(place, count).cast("int"))
     # Spark chooses the partition by a hash, so each worker is named by a number with its hash.
     keys = F.array(*map(F.lit, keys_of(workers)))
     # Adaptive execution keeps an explicit number.
@@ -39,7 +40,7 @@ def exchanged(frame: DataFrame, shards: int, workers: int, seed: int) -> DataFra
 def keys_of(partitions: int) -> list[int]:
     """Return, for each partition of an exchange, an ``int`` that Spark puts there."""
     found: dict[int, int] = {}
-    numbers = count()
+    numbers = itertools.count()
     while len(found) < partitions:
         number = next(numbers)
         found.setdefault(_signed(_murmur3(number)) % partitions, number)

@@ -3,7 +3,7 @@
 from typing import Any
 
 from zoo.orca.wire.packing import State
-from zoo.orca.wire.plan import Plan
+from zoo.orca.wire.plans.plan import Plan
 
 
 def cursor(plan: Plan, step: int) -> dict[str, Any]:
@@ -23,4 +23,9 @@ def first_step(state: State | None, plan: Plan) -> int:
 
 
 def _rows_of(plan: Plan) -> dict[str, Any]:
-    return {"rows": plan.rows, "batch_size": plan.batch_size, "window": plan.window}
+    return {
+        "rows": plan.rows,
+        "batch_size": plan.batch_size,
+        "window": plan.window,
+        "canonical": plan.is_canonical,
+    }

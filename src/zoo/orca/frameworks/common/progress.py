@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from zoo.orca.wire.messages.progress import EpochBegan, EpochEnded, StepTaken, Warned
-from zoo.orca.wire.plan import Plan, global_rows
+from zoo.orca.wire.plans.plan import Plan, global_rows
 from zoo.orca.worker.plugin import World
 
 _SECONDS = 0.2

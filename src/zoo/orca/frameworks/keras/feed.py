@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from zoo.orca.errors import ModelError
 from zoo.orca.frameworks.common.structures import Structure
 from zoo.orca.frameworks.keras.types import Tensor
-from zoo.orca.wire.plan import Plan
+from zoo.orca.wire.plans.plan import Plan
 from zoo.orca.worker.rows.steps import Arrays, Chunk, Steps
 
 #: Chunks that are gathered in advance.

@@ -21,7 +21,7 @@ from zoo.orca.frameworks.keras.types import (
     Tensor,
     Variable,
 )
-from zoo.orca.wire.plan import Plan
+from zoo.orca.wire.plans.plan import Plan
 from zoo.orca.worker.collective.protocol import Collective
 from zoo.orca.worker.rows.steps import Arrays
 from zoo.orca.worker.timings import Stopwatch

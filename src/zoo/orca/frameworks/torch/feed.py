@@ -17,7 +17,7 @@ from zoo.orca.errors import ModelError
 from zoo.orca.frameworks.common.structures import Structure
 from zoo.orca.frameworks.torch.row_shapes import SAMPLE_ROWS
 from zoo.orca.wire.features import ColumnSpec, FeatureSpec
-from zoo.orca.wire.plan import Plan
+from zoo.orca.wire.plans.plan import Plan
 from zoo.orca.worker.plugin import Rows
 from zoo.orca.worker.rows.steps import Arrays, Chunk, Steps
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from zoo.orca.frameworks.torch.saving.state import to_numpy
-from zoo.orca.wire.plan import Plan
+from zoo.orca.wire.plans.plan import Plan
 from zoo.orca.worker.collective.protocol import Collective
 
 
@@ -83,14 +83,13 @@ class Sync:
         self.idle = False
         self.scale = 1.0
         self._wanted = wanted
-        shares = np.diff(plan.ends(), axis=0, prepend=0)
-        self._lonely = shares.min(axis=1) < 2
+        self._plan = plan
         for module in modules:
             module.forward = types.MethodType(_forward_with(self), module)
 
     def begin(self, step: int, rows: int, scale: float) -> None:
         """Begin a step, numbered over all passes, with this rank's row count."""
-        self.active = self._wanted or bool(self._lonely[step % len(self._lonely)])
+        self.active = self._wanted or self._plan.fewest(step) < 2
         self.idle = rows == 0
         self.scale = scale
 

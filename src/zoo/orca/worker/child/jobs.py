@@ -3,7 +3,7 @@
 There are two steps: agree with all ranks on the data, then run the job on them.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from zoo.orca.errors import DataError, UnevenRowsError
@@ -17,15 +17,17 @@ from zoo.orca.wire.job import (
     StepwiseJob,
     TrainJob,
 )
-from zoo.orca.wire.levelling import levelled
 from zoo.orca.wire.messages.pipe import Start
 from zoo.orca.wire.messages.results import TIMINGS, Outcome, Timings, TimingsTold
 from zoo.orca.wire.messages.rows import TO_PEERS, DataSet, Spooled
-from zoo.orca.wire.order import window_rows
-from zoo.orca.wire.plan import Plan
+from zoo.orca.wire.plans.canonical import CanonicalPlan
+from zoo.orca.wire.plans.levelling import levelled
+from zoo.orca.wire.plans.order import window_rows
+from zoo.orca.wire.plans.placed import PlacedPlan
 from zoo.orca.worker.child.resume import Resumable
 from zoo.orca.worker.plugin import Data, Framework, Rows, World
 from zoo.orca.worker.rows.dataset import open_rows
+from zoo.orca.worker.rows.dealing import Dealing
 from zoo.orca.worker.rows.levelling import level
 
 #: The fullest worker's rows divided by the average. All workers wait in each step for the one with
@@ -107,18 +109,30 @@ def _set(
 ) -> Rows:
     """Return this rank's final form of one data set."""
     if job.placement is Placement.AT_RANDOM:
+        plan = CanonicalPlan(
+            rows=sum(counts), workers=world.size, batch_size=job.batch_size, seed=job.seed
+        )
+        if shuffle and _window(job, spec, plan.counts) is None:
+            return _dealt(own, spec, plan, world)
         rows = open_rows(own.file, spec, partial(level, counts=counts, collective=world.collective))
         counts = levelled(counts)
     else:
         rows = open_rows(own.file, spec)
-    window = _window(job, spec, counts)
-    return Rows(
-        spec=spec,
-        columns=rows,
-        plan=Plan(
-            counts=counts, batch_size=job.batch_size, seed=job.seed, shuffle=shuffle, window=window
-        ),
+    placed = PlacedPlan(
+        counts=counts,
+        batch_size=job.batch_size,
+        seed=job.seed,
+        shuffle=shuffle,
+        window=_window(job, spec, counts),
     )
+    return Rows(spec=spec, columns=rows, plan=placed)
+
+
+def _dealt(own: DataSet, spec: FeatureSpec, plan: CanonicalPlan, world: World) -> Rows:
+    """Return this rank's rows in the order that does not depend on the number of workers."""
+    dealing = Dealing(own.file, plan.batch_size, world.collective)
+    columns = open_rows(own.file, spec, dealing.level)
+    return Rows(spec=spec, columns=columns, plan=replace(plan, places=dealing.order))
 
 
 def _window(job: Job, spec: FeatureSpec, counts: tuple[int, ...]) -> int | None:

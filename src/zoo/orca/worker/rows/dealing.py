@@ -1,8 +1,8 @@
 """Brings a worker's rows into their shards, after they are spooled.
 
-`zoo.orca.wire.shards` decides which rows move. Every rank receives all moved rows and keeps its
-own. Rows were dealt at random, so few of them move: of a million rows and shards for batches of
-1,280, one or two in a hundred.
+`zoo.orca.wire.plans.shards` decides which rows move. Every rank receives all moved rows and keeps
+its own. Rows were dealt at random, so few of them move: of a million rows and shards for batches
+of 1,280, one or two in a hundred.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from zoo.orca.wire.shards import dealt, level
+from zoo.orca.wire.plans.shards import dealt, level
 from zoo.orca.worker.collective.protocol import Collective
 from zoo.orca.worker.rows.arrays import from_numbers
 from zoo.orca.worker.rows.blocks import values_in_order

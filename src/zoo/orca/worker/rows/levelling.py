@@ -1,6 +1,6 @@
 """Moves the few rows that make workers unequal, after they are spooled.
 
-`zoo.orca.wire.levelling` decides which rows move.
+`zoo.orca.wire.plans.levelling` decides which rows move.
 
 Every rank receives all moved rows and keeps its own. Rows were placed at random, so their number is
 the square root of a worker's rows, however many that is.
@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 
-from zoo.orca.wire.levelling import moves
+from zoo.orca.wire.plans.levelling import moves
 from zoo.orca.worker.collective.protocol import Collective
 
 

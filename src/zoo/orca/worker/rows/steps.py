@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.orca.wire.plan import Plan, global_rows
+from zoo.orca.wire.plans.plan import Plan, global_rows
 
 Int64 = NDArray[np.int64]
 Arrays = Mapping[str, NDArray[Any]]
@@ -55,7 +55,7 @@ class Steps:
     Attributes
     ----------
     is_ragged : bool
-        Whether this rank's rows differ between steps, apart from a pass's last one.
+        Whether this rank's rows differ between many steps.
     """
 
     def __init__(
@@ -67,10 +67,9 @@ class Steps:
     ) -> None:
         self._plan, self._rank = plan, rank
         self._columns, self._shape = columns, shape
-        shares = plan.shares(rank)
-        self.is_ragged = bool((shares[:-1] != shares[0]).any() or shares.min() == 0)
+        self.is_ragged = plan.is_ragged(rank)
         row_bytes = sum(values[:1].nbytes for values in columns.values())
-        most = max(int(shares.max()), 1)
+        most = max(plan.most(rank), 1)
         self._longest = min(max(_CHUNK_BYTES // max(row_bytes * most, 1), 1), _CHUNK_STEPS)
         self._position = -1
         self._pieces: Iterator[tuple[Int64, Int64]] = iter(())

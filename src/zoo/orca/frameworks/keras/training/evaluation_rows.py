@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from zoo.orca.frameworks.keras.models import KerasModel
+from zoo.orca.wire.plans.placed import PlacedPlan
 from zoo.orca.worker.plugin import Rows
 
 _MOST_ROWS = 8192
@@ -26,7 +27,8 @@ def with_large_batches(made: KerasModel, rows: Rows) -> Rows:
     rows : Rows
         The rows for one exact pass, without callbacks that use batches.
     """
-    if not made.keras.is_rowwise(made.model):
+    # Rows of shards are dealt for one batch size.
+    if not isinstance(rows.plan, PlacedPlan) or not made.keras.is_rowwise(made.model):
         return rows
     fitting = min(_MOST_BYTES // max(_row_bytes(rows), 1), _MOST_ROWS) * len(rows.plan.counts)
     if fitting <= rows.plan.batch_size:

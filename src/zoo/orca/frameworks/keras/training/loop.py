@@ -5,9 +5,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from zoo.orca.frameworks.common.cursor import cursor, first_step
 from zoo.orca.frameworks.common.progress import TrainingReporter
 from zoo.orca.frameworks.common.structures import Structure
@@ -44,7 +41,7 @@ from zoo.orca.frameworks.keras.types import KerasCallback
 from zoo.orca.wire.job import EvaluateJob, TrainJob
 from zoo.orca.wire.outputs import OutputSpec
 from zoo.orca.wire.packing import State, unpack
-from zoo.orca.wire.plan import Plan, global_rows
+from zoo.orca.wire.plans.plan import Plan
 from zoo.orca.worker.plugin import Evaluated, Rows, Trained, World, check_state_size
 
 
@@ -160,7 +157,7 @@ class KerasSession:
         base = made.keras.package().callbacks.Callback
         hooks = _hooks(made, callbacks)
         idle = {
-            phase: not made.backend.UNDOES_EMPTY_STEPS and _someone_idles(plan)
+            phase: not made.backend.UNDOES_EMPTY_STEPS and plan.someone_idles
             for phase, plan in plans.items()
         }
         pacing = []
@@ -331,16 +328,8 @@ def _hooks(made: KerasModel, callbacks: Sequence[KerasCallback]) -> Hooks:
 
 
 def _part(plan: Plan, rank: int, count: int) -> Part:
-    return Part(rows=plan.shares(rank), of=global_rows(plan, 0, plan.steps_per_pass), count=count)
+    return Part(plan=plan, rank=rank, count=count)
 
 
 def _limited(steps: int | None, plan: Plan) -> int:
     return min(steps or plan.steps_per_pass, plan.steps_per_pass)
-
-
-def _someone_idles(plan: Plan) -> bool:
-    """Whether any rank has a step without rows."""
-    if len(plan.counts) == 1:
-        return False
-    shares: NDArray[np.int64] = np.diff(plan.ends(), axis=0, prepend=0)
-    return bool((shares == 0).any())

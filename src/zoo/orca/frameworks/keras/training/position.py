@@ -2,10 +2,7 @@
 
 from dataclasses import dataclass, field
 
-import numpy as np
-from numpy.typing import NDArray
-
-Int64 = NDArray[np.int64]
+from zoo.orca.wire.plans.plan import Plan, global_rows
 
 
 @dataclass(kw_only=True)
@@ -14,23 +11,23 @@ class Part:
 
     Attributes
     ----------
-    rows, of : array
-        This rank's and all ranks' row counts of each step of a pass.
+    plan : Plan
+    rank : int
     start : int
         The current epoch's first step, numbered over all passes.
     count : int
         The number of steps of an epoch.
     """
 
-    rows: Int64
-    of: Int64
+    plan: Plan
+    rank: int
     count: int
     start: int = 0
 
     def share(self, step: int) -> float:
         """Return this rank's share of the rows of an epoch's step."""
-        place = (self.start + step) % len(self.of)
-        return float(self.rows[place] / self.of[place])
+        place = self.start + step
+        return self.plan.share(self.rank, place) / int(global_rows(self.plan, place, 1)[0])
 
 
 @dataclass(kw_only=True)

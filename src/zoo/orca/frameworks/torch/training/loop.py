@@ -26,7 +26,7 @@ from zoo.orca.frameworks.torch.training.steps import EpochSteps, PlainSteps
 from zoo.orca.frameworks.torch.training.totals import Totals, reduced
 from zoo.orca.wire.job import EvaluateJob, TrainJob
 from zoo.orca.wire.packing import State
-from zoo.orca.wire.plan import global_rows
+from zoo.orca.wire.plans.plan import global_rows
 from zoo.orca.worker.plugin import Evaluated, Rows, Trained, World, check_state_size
 
 #: Orca's name in the history for an epoch's rows over all workers.

@@ -21,7 +21,7 @@ from zoo.orca.frameworks.torch.training.losses import Loss, SumLoss
 from zoo.orca.frameworks.torch.training.schedules import EPOCH, Schedules
 from zoo.orca.wire.job import TrainJob
 from zoo.orca.wire.packing import unpack
-from zoo.orca.wire.plan import Plan
+from zoo.orca.wire.plans.plan import Plan
 from zoo.orca.wire.torch_options import TorchOptions
 from zoo.orca.worker.plugin import World
 

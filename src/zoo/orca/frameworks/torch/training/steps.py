@@ -18,7 +18,7 @@ from zoo.orca.frameworks.torch.training.closures import Evaluations, needs_closu
 from zoo.orca.frameworks.torch.training.runner import TrainingRunner
 from zoo.orca.frameworks.torch.training.schedules import BATCH
 from zoo.orca.frameworks.torch.training.totals import Totals, groups
-from zoo.orca.wire.plan import Plan, global_rows
+from zoo.orca.wire.plans.plan import Plan, global_rows
 from zoo.orca.worker.timings import Stopwatch
 
 #: Called after each step with the number of finished steps.

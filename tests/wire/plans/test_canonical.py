@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zoo.orca.wire.canonical import CanonicalPlan, shard_sizes
+from zoo.orca.wire.plans.canonical import CanonicalPlan, shard_sizes
 
 BATCH_SIZES = st.one_of(st.integers(1, 20), st.sampled_from([32, 64, 100, 1000]))
 FIELDS = {"rows": st.integers(1, 2000), "batch_size": BATCH_SIZES, "seed": st.integers(0, 9)}

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zoo.orca.wire.plan import Plan
+from zoo.orca.wire.plans.placed import PlacedPlan
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -71,7 +71,7 @@ def test_shares_are_proportional(plan):
 
 @given(st.integers(1, 200), st.integers(1, 8), st.integers(1, 90))
 def test_equal_workers_are_within_a_row(count, workers, batch_size):
-    ends = Plan(counts=(count,) * workers, batch_size=batch_size).ends()
+    ends = PlacedPlan(counts=(count,) * workers, batch_size=batch_size).ends()
     assert (ends.max(axis=1) - ends.min(axis=1) <= 1).all()
 
 
@@ -85,7 +85,7 @@ def test_a_pass_takes_every_row_once(plan, pass_index):
 
 @given(plans)
 def test_the_same_seed_gives_the_same_order(plan):
-    again = Plan(
+    again = PlacedPlan(
         counts=plan.counts, batch_size=plan.batch_size, seed=plan.seed, shuffle=plan.shuffle
     )
     for rank in range(len(plan.counts)):
@@ -101,24 +101,24 @@ def test_a_start_in_the_middle_goes_on_with_the_very_next_rows(plan, start):
 
 
 def test_passes_and_ranks_and_seeds_differ():
-    plan = Plan(counts=(100, 100), batch_size=10, seed=3)
+    plan = PlacedPlan(counts=(100, 100), batch_size=10, seed=3)
     orders = [
         plan.order(0, 0),
         plan.order(0, 1),
         plan.order(1, 0),
-        Plan(counts=(100,), batch_size=10).order(0, 0),
+        PlacedPlan(counts=(100,), batch_size=10).order(0, 0),
     ]
     assert len({tuple(order) for order in orders}) == 4
 
 
 def test_without_shuffling_rows_come_as_they_lie():
-    plan = Plan(counts=(4, 2), batch_size=3, shuffle=False)
+    plan = PlacedPlan(counts=(4, 2), batch_size=3, shuffle=False)
     assert steps_of(plan, 0, 4) == [[0, 1], [2, 3], [0, 1], [2, 3]]
     assert steps_of(plan, 1, 4) == [[0], [1], [0], [1]]
 
 
 def test_equal_workers_take_equal_shares():
-    plan = Plan(counts=(600, 600), batch_size=100)
+    plan = PlacedPlan(counts=(600, 600), batch_size=100)
     assert (plan.shares(0) == 50).all()
     assert (plan.shares(1) == 50).all()
 
@@ -126,7 +126,7 @@ def test_equal_workers_take_equal_shares():
 @pytest.mark.parametrize("batch_size", [1000, 1024, 4096])
 @pytest.mark.parametrize("counts", [(10**9, 10**9 + 1), (7, 10**8), (10**8 - 1, 10**8, 3)])
 def test_many_rows(counts, batch_size):
-    plan = Plan(counts=counts, batch_size=batch_size * 1000)
+    plan = PlacedPlan(counts=counts, batch_size=batch_size * 1000)
     ends = plan.ends()
     assert (np.diff(ends, axis=0, prepend=0) >= 0).all()
     assert ends[-1].tolist() == list(counts)
@@ -137,9 +137,9 @@ def test_many_rows(counts, batch_size):
 @pytest.mark.parametrize("counts", [(), (0,), (0, 0), (3, -1)])
 def test_a_plan_without_rows_is_refused(counts):
     with pytest.raises(ValueError, match="at least one row"):
-        Plan(counts=counts, batch_size=2)
+        PlacedPlan(counts=counts, batch_size=2)
 
 
 def test_a_batch_without_rows_is_refused():
     with pytest.raises(ValueError, match="batch_size"):
-        Plan(counts=(2,), batch_size=0)
+        PlacedPlan(counts=(2,), batch_size=0)

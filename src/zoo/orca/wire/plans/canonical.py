@@ -17,7 +17,7 @@ the first shards alone would be in the smaller step, and would weigh more than t
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -35,7 +35,8 @@ _SMOOTH = 8
 class CanonicalPlan:
     """The steps of a job whose rows were dealt to shards.
 
-    Row numbers count a worker's rows shard by shard: first all rows of its first shard.
+    Row numbers count a worker's rows shard by shard, first all rows of its first shard, unless
+    `places` says where each of these lies.
 
     Parameters
     ----------
@@ -49,6 +50,8 @@ class CanonicalPlan:
         Fixes every order.
     shuffle : bool
         Whether each pass permutes the rows of the shards anew; else it takes them in sequence.
+    places : array, optional
+        Of the one rank that asks: where its rows lie.
     """
 
     rows: int
@@ -56,6 +59,7 @@ class CanonicalPlan:
     batch_size: int
     seed: int = 0
     shuffle: bool = True
+    places: Int64 | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.rows < 1:
@@ -74,6 +78,42 @@ class CanonicalPlan:
         sizes = shard_sizes(self.rows, self.batch_size)
         return tuple(int(sizes[rank :: self.workers].sum()) for rank in range(self.workers))
 
+    @property
+    def window(self) -> None:
+        """None: all rows are in memory."""
+        return None
+
+    @property
+    def is_canonical(self) -> bool:
+        """True: the rows of each step are the same for any number of workers."""
+        return True
+
+    @property
+    def someone_idles(self) -> bool:
+        """Whether some rank may have a step without rows."""
+        each, more = divmod(self.rows, self.batch_size)
+        if self.workers == 1:
+            return False
+        # The shares of the last two steps differ from pass to pass, by two rows at most.
+        full = self.batch_size // self.workers - (2 if more else 0)
+        return bool((each and full < 1) or (more and more // self.workers - 1 < 1))
+
+    def share(self, rank: int, step: int) -> int:
+        """Return the number of rows that `rank` takes in a step; it may be zero."""
+        return int(self._shares(step)[rank])
+
+    def fewest(self, step: int) -> int:
+        """Return the smallest share of a step."""
+        return int(self._shares(step).min())
+
+    def most(self, rank: int) -> int:
+        """Return the share of a rank of full steps, which that of the last one may exceed."""
+        return max(-(-(self.batch_size - rank) // self.workers), 1)
+
+    def is_ragged(self, rank: int) -> bool:
+        """Return False: a rank's shares are equal, apart from a pass's last two steps."""
+        return False
+
     def steps(self, rank: int, start: int = 0) -> Iterator[Int64]:
         """Yield `rank`'s row numbers for one step after another, without end, from step `start`."""
         for order, ends in self.passes(rank, start):
@@ -87,9 +127,29 @@ class CanonicalPlan:
         number, step = divmod(start, self.steps_per_pass)
         while True:
             order, ends = self._one_pass(rank, number)
+            order = order if self.places is None else self.places[order]
             first = int(ends[step - 1]) if step else 0
             yield order[first:], ends[step:] - first
             number, step = number + 1, 0
+
+    def _shares(self, step: int) -> Int64:
+        """Return the number of rows of each rank in a step."""
+        number, place = divmod(step, self.steps_per_pass)
+        each, more = divmod(self.rows, self.batch_size)
+        full = self._of_shards(0, self.batch_size)
+        if not more or place < each - 1:
+            return full
+        if not each:
+            return self._of_shards(0, more)
+        begin = self._remainder(self._generator(number))
+        rest = self._of_shards(begin, min(begin + more, self.batch_size))
+        rest += self._of_shards(0, max(begin + more - self.batch_size, 0))
+        return rest if place == each else full + self._of_shards(0, more) - rest
+
+    def _of_shards(self, start: int, stop: int) -> Int64:
+        """Return how many of the shards from `start` to `stop` each rank holds."""
+        ranks = np.arange(self.workers)
+        return (stop - ranks - 1) // self.workers - (start - ranks - 1) // self.workers
 
     def _one_pass(self, rank: int, number: int) -> tuple[Int64, Int64]:
         each, more = divmod(self.rows, self.batch_size)
@@ -128,20 +188,32 @@ class CanonicalPlan:
         return pool[full], pool[rest]
 
     def _draw(self, number: int) -> "_Drawn":
-        each, more = divmod(self.rows, self.batch_size)
+        each = self.rows // self.batch_size
         if not self.shuffle:
             slots, begins = np.arange(each + 1), np.zeros(self.batch_size, np.int64)
-            return _Drawn(slots, slots[:each], begins, 0)
-        generator = np.random.Generator(np.random.PCG64([self.seed, number]))
+            return _Drawn(0, slots, slots[:each], begins)
+        generator = self._generator(number)
         sizes = np.maximum(shard_sizes(self.rows, self.batch_size), 1)
-        # A beginning with many divisors gives workers, if there are few, equal parts.
-        unit = max(one for one in _ROUND if one <= max(more // _SMOOTH, 1))
         return _Drawn(
+            self._remainder(generator),
             generator.permutation(each + 1),
             generator.permutation(each),
             generator.integers(0, sizes),
-            unit * int(generator.integers(0, -(-self.batch_size // unit))),
         )
+
+    def _generator(self, number: int) -> np.random.Generator:
+        return np.random.Generator(np.random.PCG64([self.seed, number]))
+
+    def _remainder(self, generator: np.random.Generator) -> int:
+        """Return the shard at which the smaller step begins; drawn first from a pass's generator.
+
+        A number with many divisors gives workers, if there are few, equal parts.
+        """
+        if not self.shuffle:
+            return 0
+        more = self.rows % self.batch_size
+        unit = max(one for one in _ROUND if one <= max(more // _SMOOTH, 1))
+        return unit * int(generator.integers(0, -(-self.batch_size // unit)))
 
 
 class _Drawn(NamedTuple):
@@ -149,18 +221,18 @@ class _Drawn(NamedTuple):
 
     Parameters
     ----------
+    remainder : int
+        The shard at which the rows of the smaller step begin.
     of_larger, of_others : array
         The order of the rows of a shard with one row more, and of the others.
     begins : array of shape (shards,)
         Where in that order each shard begins.
-    remainder : int
-        The shard at which the rows of the smaller step begin.
     """
 
+    remainder: int
     of_larger: Int64
     of_others: Int64
     begins: Int64
-    remainder: int
 
 
 def shard_sizes(rows: int, shards: int) -> Int64:

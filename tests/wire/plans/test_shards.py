@@ -4,8 +4,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zoo.orca.wire.canonical import CanonicalPlan, shard_sizes
-from zoo.orca.wire.shards import dealt, level
+from zoo.orca.wire.plans.canonical import CanonicalPlan, shard_sizes
+from zoo.orca.wire.plans.shards import dealt, level
 
 
 def levelled(shards, count, workers):

@@ -1,4 +1,4 @@
-"""Which rank works on which row in which step: each rank computes it for itself.
+"""The steps over rows that lie on workers as it happens: each rank computes its share for itself.
 
 Nothing is negotiated. Each rank computes its share of every step and the order of its rows from the
 rows per worker, the batch size, the seed and the number of the pass. So all ranks take the same
@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.orca.wire.order import by_windows, in_sequence, permutation
+from zoo.orca.wire.plans.order import by_windows, in_sequence, permutation
 
 Int64 = NDArray[np.int64]
 
@@ -29,7 +29,7 @@ _TABLE_ENTRIES = 1 << 17
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class PlacedPlan:
     """The steps of a job over the rows of several workers.
 
     Parameters
@@ -44,7 +44,7 @@ class Plan:
         Whether each pass permutes each worker's rows anew; else it takes them in sequence.
     window : int or None
         Rows of a worker that fit into memory; None means any number. A worker with more rows takes
-        them in the two-level order of `zoo.orca.wire.order`.
+        them in the two-level order of `zoo.orca.wire.plans.order`.
     """
 
     counts: tuple[int, ...]
@@ -70,6 +70,34 @@ class Plan:
     def steps_per_pass(self) -> int:
         """Steps in which each row is used once."""
         return -(-self.rows // self.batch_size)
+
+    @property
+    def is_canonical(self) -> bool:
+        """False: a rank's order depends on how many rows it has."""
+        return False
+
+    @property
+    def someone_idles(self) -> bool:
+        """Whether some rank has a step without rows."""
+        return len(self.counts) > 1 and not _fewest(self.counts, self.batch_size).all()
+
+    def share(self, rank: int, step: int) -> int:
+        """Return the number of rows that `rank` takes in a step; it may be zero."""
+        ends, place = _ends_of(self.counts, self.batch_size, rank), step % self.steps_per_pass
+        return int(ends[place]) - (int(ends[place - 1]) if place else 0)
+
+    def fewest(self, step: int) -> int:
+        """Return the smallest share of a step."""
+        return int(_fewest(self.counts, self.batch_size)[step % self.steps_per_pass])
+
+    def most(self, rank: int) -> int:
+        """Return the largest share of a rank."""
+        return int(self.shares(rank).max())
+
+    def is_ragged(self, rank: int) -> bool:
+        """Whether a rank's shares differ between steps, apart from a pass's last one."""
+        shares = self.shares(rank)
+        return bool((shares[:-1] != shares[0]).any() or shares.min() == 0)
 
     def ends(self) -> Int64:
         """Return the number of rows used by the end of each step of a pass, for each rank.
@@ -122,12 +150,6 @@ class Plan:
             yield from in_sequence(count, start)
 
 
-def global_rows(plan: Plan, start: int, count: int) -> Int64:
-    """Return the rows of all ranks together for `count` steps from `start` on, over all passes."""
-    steps = np.arange(start, start + count) % plan.steps_per_pass
-    return np.minimum(plan.batch_size, plan.rows - steps * plan.batch_size)
-
-
 def _whole_steps(rows: Iterator[Int64], ends: Int64) -> Iterator[tuple[Int64, Int64]]:
     """Cut portions of rows where steps end; hold back the rows of an unfinished step."""
     held: list[Int64] = []
@@ -151,6 +173,14 @@ def _ends_of(counts: tuple[int, ...], batch_size: int, rank: int) -> Int64:
     ends = np.concatenate([table[:, rank] for table in _tables(counts, batch_size)])
     ends.flags.writeable = False
     return ends
+
+
+@functools.lru_cache(maxsize=4)
+def _fewest(counts: tuple[int, ...], batch_size: int) -> Int64:
+    """Return the smallest share of each step of a pass."""
+    ends = np.concatenate(list(_tables(counts, batch_size)))
+    fewest: Int64 = np.diff(ends, axis=0, prepend=0).min(axis=1)
+    return fewest
 
 
 def _tables(counts: tuple[int, ...], batch_size: int) -> Iterator[Int64]:

@@ -1,9 +1,9 @@
 """Which rows move so that all shards have the right number: each rank computes it for itself.
 
 The exchange deals rows to shards at random, so shards have nearly the same number of rows. They
-must have exactly the number that `zoo.orca.wire.canonical` gives them. Which rows move depends on
-the numbers of rows of the shards alone, not on the workers: a shard with too many rows gives its
-last ones. In the order of shards, the given rows go to the shards with too few.
+must have exactly the number that `zoo.orca.wire.plans.canonical` gives them. Which rows move
+depends on the numbers of rows of the shards alone, not on the workers: a shard with too many rows
+gives its last ones. In the order of shards, the given rows go to the shards with too few.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.orca.wire.canonical import shard_sizes
+from zoo.orca.wire.plans.canonical import shard_sizes
 
 Int64 = NDArray[np.int64]
 

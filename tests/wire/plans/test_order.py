@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from zoo.orca.wire import order
 from zoo.orca.wire.features import ColumnSpec, FeatureSpec
-from zoo.orca.wire.order import by_windows, window_rows
-from zoo.orca.wire.plan import Plan
+from zoo.orca.wire.plans.order import by_windows, window_rows
+from zoo.orca.wire.plans.placed import PlacedPlan
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -90,7 +90,7 @@ def test_pieces_are_whole_steps_of_bounded_size(sizes, plan):
 @swept
 @given(plan=plans)
 def test_a_worker_whose_rows_fit_takes_them_as_without_a_limit(sizes, plan):
-    unlimited = Plan(
+    unlimited = PlacedPlan(
         counts=plan.counts, batch_size=plan.batch_size, seed=plan.seed, shuffle=plan.shuffle
     )
     for rank, count in enumerate(plan.counts):
@@ -102,14 +102,17 @@ def test_passes_and_ranks_and_seeds_and_windows_differ():
     orders = [
         plan.order(rank, pass_index)
         for plan in (
-            Plan(counts=(300, 300), batch_size=10, seed=3, window=100),
-            Plan(counts=(300, 300), batch_size=10, window=100),
+            PlacedPlan(counts=(300, 300), batch_size=10, seed=3, window=100),
+            PlacedPlan(counts=(300, 300), batch_size=10, window=100),
         )
         for rank in (0, 1)
         for pass_index in (0, 1)
     ]
     assert len({tuple(order) for order in orders}) == 8
-    assert Plan(counts=(300,), batch_size=10, window=50).order(0, 0).tolist() != orders[4].tolist()
+    assert (
+        PlacedPlan(counts=(300,), batch_size=10, window=50).order(0, 0).tolist()
+        != orders[4].tolist()
+    )
 
 
 def test_a_start_computes_one_window_only(monkeypatch):
@@ -118,14 +121,14 @@ def test_a_start_computes_one_window_only(monkeypatch):
     monkeypatch.setattr(
         order, "_shuffled", lambda *given: (asked.append(given[2]), shuffled(*given))[1]
     )
-    plan = Plan(counts=(COUNT,), batch_size=100, window=WINDOW)
+    plan = PlacedPlan(counts=(COUNT,), batch_size=100, window=WINDOW)
     next(plan.passes(0, plan.steps_per_pass - 50))
     assert len(asked) == 1
 
 
 @pytest.mark.parametrize("shuffle", [True, False])
 def test_nobody_holds_an_index_of_all_rows(shuffle):
-    plan = Plan(counts=(5_000_000,), batch_size=10_000, shuffle=shuffle, window=200_000)
+    plan = PlacedPlan(counts=(5_000_000,), batch_size=10_000, shuffle=shuffle, window=200_000)
     plan.shares(0)
     tracemalloc.start()
     rows = sum(len(rows) for rows, _ in pieces_of_a_pass(plan, 0))
@@ -166,7 +169,7 @@ def is_close_to_uniform(rows, labels=2):
 def test_the_order_is_close_to_uniform(seed, labels):
     assert is_close_to_uniform(np.random.default_rng(seed).permutation(COUNT), labels)
     assert is_close_to_uniform(
-        Plan(counts=(COUNT,), batch_size=100, seed=seed, window=WINDOW).order(0, 0), labels
+        PlacedPlan(counts=(COUNT,), batch_size=100, seed=seed, window=WINDOW).order(0, 0), labels
     )
 
 
@@ -174,7 +177,9 @@ def test_the_order_is_close_to_uniform(seed, labels):
 def test_every_step_is_mixed_as_a_uniform_order_would_mix_it(seed):
     """Labels that the rows were sorted by come in every step in about their proportion."""
     found = (
-        Plan(counts=(COUNT,), batch_size=500, seed=seed, window=WINDOW).order(0, 0).reshape(-1, 500)
+        PlacedPlan(counts=(COUNT,), batch_size=500, seed=seed, window=WINDOW)
+        .order(0, 0)
+        .reshape(-1, 500)
     )
     ones = (found >= COUNT // 2).mean(axis=1)
     assert np.abs(ones - 0.5).max() < 5 * 0.5 / np.sqrt(500)
@@ -190,7 +195,9 @@ def test_neither_level_alone_would_pass(monkeypatch):
     assert not is_close_to_uniform(only_blocks)
     assert not is_close_to_uniform(rows)
     monkeypatch.setattr(order, "BLOCKS", 1)
-    assert not is_close_to_uniform(Plan(counts=(COUNT,), batch_size=100, window=WINDOW).order(0, 0))
+    assert not is_close_to_uniform(
+        PlacedPlan(counts=(COUNT,), batch_size=100, window=WINDOW).order(0, 0)
+    )
 
 
 def test_the_hands_of_a_window_are_one_uniform_permutation(monkeypatch):
@@ -207,7 +214,7 @@ def test_the_hands_of_a_window_are_one_uniform_permutation(monkeypatch):
 
 def test_windows_are_of_one_size():
     """No window is a remainder with few blocks, whose rows would be neighbours of each other."""
-    plan = Plan(counts=(21_000,), batch_size=10, window=20_000)
+    plan = PlacedPlan(counts=(21_000,), batch_size=10, window=20_000)
     first, second = np.split(plan.order(0, 0), 2)
     for half in (first, second):
         assert abs(half.mean() - 10_500) < 21_000 / np.sqrt(12 * 500)
@@ -239,4 +246,4 @@ def test_rows_of_a_window_are_those_that_the_budget_holds():
 
 def test_a_window_without_rows_is_refused():
     with pytest.raises(ValueError, match="window"):
-        Plan(counts=(2,), batch_size=1, window=0)
+        PlacedPlan(counts=(2,), batch_size=1, window=0)

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zoo.orca.wire.levelling import levelled, moves
-from zoo.orca.wire.plan import Plan
+from zoo.orca.wire.plans.levelling import levelled, moves
+from zoo.orca.wire.plans.placed import PlacedPlan
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -38,7 +38,7 @@ def test_level_counts_stay(counts):
 
 @given(COUNTS.filter(any), st.integers(1, 50))
 def test_full_batches_have_one_size_on_each_worker(counts, rows_of_each):
-    plan = Plan(counts=levelled(counts), batch_size=rows_of_each * len(counts))
+    plan = PlacedPlan(counts=levelled(counts), batch_size=rows_of_each * len(counts))
     full = plan.rows // plan.batch_size
     for rank in range(len(counts)):
         assert set(plan.shares(rank)[:full].tolist()) <= {rows_of_each}

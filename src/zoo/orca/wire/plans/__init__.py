@@ -1,0 +1,1 @@
+"""Which rank works on which row in which step: arithmetic, without a process."""
