@@ -22,7 +22,7 @@ from _network import CARD, HOSTS
 from zoo.orca.wire.features import ColumnSpec, FeatureSpec
 from zoo.orca.wire.job import ModelSpec, TrainJob
 from zoo.orca.wire.packing import pack
-from zoo.orca.wire.plans.plan import Plan
+from zoo.orca.wire.plans.placed import PlacedPlan
 from zoo.orca.worker.collective.protocol import Collective
 from zoo.orca.worker.collective.ring import Listener, Ring
 from zoo.orca.worker.plugin import Rows, World
@@ -47,7 +47,9 @@ def rows_of(model: Model, file: Path, batch: int, rank: int) -> Rows:
     )
     counts = tuple(len(label[other :: len(HOSTS)]) for other in range(len(HOSTS)))
     return Rows(
-        spec=spec, columns=mine, plan=Plan(counts=counts, batch_size=batch, seed=0, shuffle=True)
+        spec=spec,
+        columns=mine,
+        plan=PlacedPlan(counts=counts, batch_size=batch, seed=0, shuffle=True),
     )
 
 

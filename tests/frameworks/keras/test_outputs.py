@@ -8,7 +8,7 @@ from tests.frameworks.ranks import Data, Failed, evaluate, job_of, same_on_all, 
 from zoo.orca.errors import ModelError
 from zoo.orca.frameworks.keras.feed import StepFeed
 from zoo.orca.wire.job import TrainJob
-from zoo.orca.wire.plans.plan import Plan
+from zoo.orca.wire.plans.placed import PlacedPlan
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -73,7 +73,7 @@ def test_a_worker_with_one_row_shows_the_model_two():
 
     for rows in (0, 1, 2, 5):
         data = Data.of(columns(rows), (rows,), features=("x",))
-        plan = Plan(counts=(rows, 5), batch_size=4, seed=0, shuffle=False)
+        plan = PlacedPlan(counts=(rows, 5), batch_size=4, seed=0, shuffle=False)
         feed = Feed(plan, 0, data.shards[0], dict, lambda arrays: arrays["x"], counted=True)
         assert feed.sample().shape == (2, 4)
 

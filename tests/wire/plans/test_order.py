@@ -8,15 +8,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from zoo.orca.wire import order
 from zoo.orca.wire.features import ColumnSpec, FeatureSpec
+from zoo.orca.wire.plans import order
 from zoo.orca.wire.plans.order import by_windows, window_rows
 from zoo.orca.wire.plans.placed import PlacedPlan
 
 pytestmark = pytest.mark.timeout(120)
 
 plans = st.builds(
-    Plan,
+    PlacedPlan,
     counts=st.lists(st.integers(0, 200), min_size=1, max_size=4).filter(any).map(tuple),
     batch_size=st.integers(1, 300),
     seed=st.integers(0, 2**31),

@@ -13,7 +13,7 @@ from zoo.orca.wire.plans.placed import PlacedPlan
 pytestmark = pytest.mark.timeout(120)
 
 plans = st.builds(
-    Plan,
+    PlacedPlan,
     counts=st.lists(st.integers(0, 40), min_size=1, max_size=6).filter(any).map(tuple),
     batch_size=st.integers(1, 90),
     seed=st.integers(0, 2**31),

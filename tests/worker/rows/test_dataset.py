@@ -86,7 +86,9 @@ def test_strings_are_bytes(tmp_path):
     text = pa.array(["größe", ""], pa.string())
     lists = pa.array([["a", "b"], ["", "日本"]], pa.list_(pa.string()))
     origin = pa.array([0, 0], pa.int32())
-    batch = pa.RecordBatch.from_arrays([text, lists, origin], ["c0", "c1", "origin"])
+    batch = pa.RecordBatch.from_arrays(
+        [text, lists, origin, origin], ["c0", "c1", "origin", "shard"]
+    )
     done = spool(tmp_path, spec, [batch])
     for columns in (
         open_rows(done.train.file, filled(spec, done)),
@@ -119,7 +121,8 @@ def test_rows_are_not_on_the_disk_twice(tmp_path, monkeypatch):
     batch = batch_of(spec, [(1, b"a"), (2, b"b")])
     done = spool(tmp_path, spec, [batch, batch])
     columns = open_rows(done.train.file, filled(spec, done))
-    assert [path.name for path in tmp_path.iterdir()] == ["train.arrow.columns"]
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"train.arrow.columns", "train.arrow.shards"}
     assert columns["x"].tolist() == [1, 2, 1, 2]
     assert columns["s"].tolist() == [b"a", b"b", b"a", b"b"]
 

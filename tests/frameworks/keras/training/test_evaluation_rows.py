@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from zoo.orca.wire.features import ColumnSpec, FeatureSpec
-from zoo.orca.wire.plans.plan import Plan
+from zoo.orca.wire.plans.placed import PlacedPlan
 from zoo.orca.worker.plugin import Rows
 
 pytest.importorskip("tf_keras")
@@ -34,7 +34,7 @@ def batch_size(model, *, shape=(4,), batch=32, workers=2):
     rows = Rows(
         spec=spec,
         columns={},
-        plan=Plan(counts=(1000,) * workers, batch_size=batch, seed=0, shuffle=False),
+        plan=PlacedPlan(counts=(1000,) * workers, batch_size=batch, seed=0, shuffle=False),
     )
     made = SimpleNamespace(keras=keras2, model=model)
     return with_large_batches(made, rows).plan.batch_size

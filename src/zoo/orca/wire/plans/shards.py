@@ -23,14 +23,14 @@ class Levelling:
     Parameters
     ----------
     given : array
-        Its rows that it gives, in the order in which it must give them.
+        Its rows that other ranks take, in the order in which it must give them.
     taken : array
-        Places, among all that was given by all ranks in their order, of the rows that it takes.
+        Places, among all rows that ranks give, rank by rank, of the rows that it takes.
     order : array
         Its rows afterwards, shard by shard. A number from its former row count on means a row that
         was taken, in the order of `taken`.
     moved : bool
-        Whether any row of any rank moves.
+        Whether any row of any rank changes its worker.
     """
 
     given: Int64
@@ -56,29 +56,56 @@ def level(sizes: Int64, shards: NDArray[np.integer], rank: int, workers: int) ->
     rank, workers : int
     """
     goal = shard_sizes(int(sizes.sum()), len(sizes))
-    surplus, missing = np.maximum(sizes - goal, 0), np.maximum(goal - sizes, 0)
     by_shard = np.argsort(shards, kind="stable")
     sorted_shards = shards[by_shard].astype(np.int64)
     within = np.arange(len(shards)) - np.searchsorted(sorted_shards, sorted_shards)
     stays = within < goal[sorted_shards]
-    taken, taken_by = _taken(surplus, missing, rank, workers)
-    kept_by = sorted_shards[stays]
-    together = np.concatenate([kept_by, taken_by])
-    rows = np.concatenate([by_shard[stays], len(shards) + np.arange(len(taken))])
+    kept, surplus = by_shard[stays], by_shard[~stays]
+    moves = _moves(sizes, goal, workers)
+    mine = moves.takers == rank
+    # A row that changes its shard, but not its worker, stays where it is.
+    comes = mine & moves.crosses
+    rows = np.empty(len(mine), np.int64)
+    rows[moves.givers == rank] = surplus
+    rows[comes] = len(shards) + np.arange(comes.sum())
+    together = np.concatenate([sorted_shards[stays], moves.shards[mine]])
+    order = np.concatenate([kept, rows[mine]])[np.argsort(together, kind="stable")]
     return Levelling(
-        given=by_shard[~stays],
-        taken=taken,
-        order=rows[np.argsort(together, kind="stable")],
-        moved=bool(surplus.any()),
+        given=surplus[moves.crosses[moves.givers == rank]],
+        taken=_places(moves)[comes],
+        order=order,
+        moved=bool(moves.crosses.any()),
     )
 
 
-def _taken(surplus: Int64, missing: Int64, rank: int, workers: int) -> tuple[Int64, Int64]:
-    """Return the places of the rows that a rank takes, and their new shards."""
-    givers = np.repeat(np.arange(len(surplus)), surplus) % workers
-    # All given rows, in the order of shards, as they lie one rank after another.
-    places = np.empty(len(givers), np.int64)
-    places[np.argsort(givers, kind="stable")] = np.arange(len(givers))
-    takers = np.repeat(np.arange(len(missing)), missing)
-    mine = takers % workers == rank
-    return places[mine], takers[mine]
+@dataclass(frozen=True, slots=True)
+class _Moves:
+    """All rows that change their shard, in the order in which they are given.
+
+    `givers` and `takers` are ranks; `shards` are the rows' new ones.
+    """
+
+    givers: Int64
+    takers: Int64
+    shards: Int64
+
+    @property
+    def crosses(self) -> NDArray[np.bool_]:
+        """Which of them change their worker."""
+        return self.givers != self.takers
+
+
+def _moves(sizes: Int64, goal: Int64, workers: int) -> _Moves:
+    numbers = np.arange(len(sizes))
+    given = np.repeat(numbers, np.maximum(sizes - goal, 0))
+    taken = np.repeat(numbers, np.maximum(goal - sizes, 0))
+    return _Moves(given % workers, taken % workers, taken)
+
+
+def _places(moves: _Moves) -> Int64:
+    """Return where each row that changes its worker lies when each rank has sent its own."""
+    places = np.full(len(moves.givers), -1)
+    crossing = np.flatnonzero(moves.crosses)
+    by_rank = np.argsort(moves.givers[crossing], kind="stable")
+    places[crossing[by_rank]] = np.arange(len(crossing))
+    return places
