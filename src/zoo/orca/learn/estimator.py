@@ -150,7 +150,8 @@ class BaseEstimator:
         _remove_checkpoints(cast(TrainJob, request.job))
         if outcome.timings:
             say(describe(outcome.timings))
-        return TrainingStats(outcome.history, [asdict(one) for one in outcome.timings])
+        order = "canonical" if outcome.is_canonical else "as placed"
+        return TrainingStats(outcome.history, [asdict(one) for one in outcome.timings], order)
 
     def _evaluate(self, request: Request) -> dict[str, float]:
         outcome = request.run()

@@ -17,13 +17,21 @@ class TrainingStats(dict[str, float]):
     profiles : list of dict
         With ``fit(profile=True)``, one dict per rank: ``phases``, seconds by name; and ``parts``,
         seconds by name, summed over the ``steps`` that were timed. Else empty.
+    order : str
+        "canonical" if the rows of each step are the same for any number of workers. "as placed" if
+        they depend on the workers: the rows stayed where they lay, or they were more than memory
+        holds.
     """
 
     def __init__(
-        self, history: Mapping[str, list[float]], profiles: Sequence[dict[str, Any]] = ()
+        self,
+        history: Mapping[str, list[float]],
+        profiles: Sequence[dict[str, Any]] = (),
+        order: str = "as placed",
     ) -> None:
         super().__init__(
             {f"train_{name}": values[-1] for name, values in history.items() if values}
         )
         self.history = {name: list(values) for name, values in history.items()}
         self.profiles = list(profiles)
+        self.order = order

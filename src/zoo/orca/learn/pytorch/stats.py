@@ -23,7 +23,7 @@ class EpochStats(TrainingStats):
 
     def __init__(self, stats: TrainingStats, first_epoch: int) -> None:
         history = {name: values for name, values in stats.history.items() if name != _ROWS}
-        super().__init__(history, stats.profiles)
+        super().__init__(history, stats.profiles, stats.order)
         self._first, self._rows = first_epoch, stats.history.get(_ROWS, [])
 
     def __getitem__(self, key: Any) -> Any:

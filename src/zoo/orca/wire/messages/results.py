@@ -48,6 +48,8 @@ class Outcome(Message):
     metrics : dict of str to float
     timings : tuple of Timings
         By rank, if requested.
+    is_canonical : bool
+        Whether the rows of training's steps are the same for any number of workers.
     state_at : str
         A path in the job's `model_dir`, if the state was too large to travel.
     state : bytes
@@ -59,6 +61,7 @@ class Outcome(Message):
     history: dict[str, list[float]] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
     timings: tuple[Timings, ...] = ()
+    is_canonical: bool = False
     state_at: str = ""
     state: bytes = b""
 

@@ -92,7 +92,8 @@ class _Moves:
     @property
     def crosses(self) -> NDArray[np.bool_]:
         """Which of them change their worker."""
-        return self.givers != self.takers
+        crosses: NDArray[np.bool_] = self.givers != self.takers
+        return crosses
 
 
 def _moves(sizes: Int64, goal: Int64, workers: int) -> _Moves:

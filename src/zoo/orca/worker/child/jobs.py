@@ -156,6 +156,7 @@ def _train(framework: Framework, job: TrainJob, sets: _Sets, world: World) -> Ou
         outputs=trained.outputs,
         history=resumable.whole(trained.history),
         timings=timings,
+        is_canonical=sets.train.plan.is_canonical,
         state_at=path,
         state=state,
     )
