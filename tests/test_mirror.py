@@ -36,9 +36,7 @@ ELSEWHERE = [
     Elsewhere("", "errors", "test_public_surface.py", "the tree of errors is public"),
     Elsewhere("driver.session", "properties", "driver/test_stage.py", "what a stage puts back"),
     Elsewhere("", "files", "driver/test_storage.py", "paths and URLs, as states are saved"),
-    Elsewhere(
-        "frameworks", "base tf2", "frameworks/test_equalities.py", "of one of the families there"
-    ),
+    Elsewhere("frameworks", "tf2", "frameworks/test_equalities.py", "of one of the families there"),
     Elsewhere("frameworks", "fake", "driver/test_fit.py", "the engine's equalities are its own"),
     Elsewhere(
         "frameworks.common", "structures", "frameworks/test_equalities.py", "a name for a type"

@@ -30,14 +30,17 @@ class Bench:
         fields.setdefault("batch_size", BATCH)
         return train(self.ranks, creator, data, framework=self.family.framework, **fields)
 
-    def check(self, creator: Any, data: Data, **fields: Any) -> list[Ran]:
+    def check(
+        self, creator: Any, data: Data, *, validation: Data | None = None, **fields: Any
+    ) -> list[Ran]:
         """Train on several ranks, and on one that gets the same global batches."""
-        ran = self.train(creator, data, epochs=EPOCHS, **fields)
+        ran = self.train(creator, data, validation=validation, epochs=EPOCHS, **fields)
         same_on_all(ran)
         steps = data.plan(BATCH).steps_per_pass
         alone = self.train(
             creator,
             data.in_order(BATCH, EPOCHS * steps),
+            validation=validation.merged() if validation is not None else None,
             epochs=EPOCHS,
             steps_per_epoch=steps,
             shuffle=False,

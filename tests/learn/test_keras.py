@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -131,6 +132,9 @@ def test_weights_in_the_home_directory_are_not_written_over(monkeypatch, tmp_pat
     est = Estimator.from_keras(model_creator=creator, keras_backend="jax")
     est._state = State({}, {})
     monkeypatch.setattr("zoo.orca.learn.keras_files._written", lambda *given: written.append(given))
+    # A process imports Keras 3 once, and other tests of this one need it on TensorFlow.
+    package = SimpleNamespace(save_weights=None)
+    monkeypatch.setattr("zoo.orca.learn.keras_files._models", lambda what, job: package)
     written = []
     with pytest.raises(InvalidInputError, match="is there already, and overwrite is False"):
         est.save_weights("~/w.weights.h5", overwrite=False)

@@ -3,12 +3,12 @@
 import importlib
 import importlib.util
 
-from zoo.orca.frameworks.base import Framework
 from zoo.orca.frameworks.keras.backends import on_tensorflow
 from zoo.orca.frameworks.keras.base_plugin import KerasPlugin
 from zoo.orca.frameworks.keras.models import legacy_keras
 from zoo.orca.frameworks.settings.fresh import renew_settings
 from zoo.orca.wire.job import Job
+from zoo.orca.worker.plugin import Framework
 
 
 class Tf2(KerasPlugin):

@@ -183,10 +183,7 @@ class Precision(_OfClasses):
     Parameters
     ----------
     average : str, optional
-        How to combine classes. "binary": class 1 only. "micro": all classes counted together (for
-        several classes, the accuracy). "macro": the mean over the classes that occur. "weighted":
-        the mean weighted by the classes' rows. "none": one result a class. The default is "binary"
-        for two classes and "micro" for more, as in the original.
+        How to combine classes, as for `F1Score`.
     """
 
 
@@ -196,10 +193,7 @@ class Recall(_OfClasses):
     Parameters
     ----------
     average : str, optional
-        How to combine classes. "binary": class 1 only. "micro": all classes counted together (for
-        several classes, the accuracy). "macro": the mean over the classes that occur. "weighted":
-        the mean weighted by the classes' rows. "none": one result a class. The default is "binary"
-        for two classes and "micro" for more, as in the original.
+        How to combine classes, as for `F1Score`.
     """
 
 

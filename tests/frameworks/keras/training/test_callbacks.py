@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.frameworks.bench import BATCH, close, embedded
-from tests.frameworks.ranks import same_on_all
+from tests.frameworks.bench import BATCH, embedded
 from zoo.orca.frameworks.keras.training.callbacks import numbers
 
 pytestmark = pytest.mark.timeout(300)
@@ -12,33 +11,15 @@ pytestmark = pytest.mark.timeout(300)
 AVERAGED = ("SGD", {"learning_rate": 0.1, "use_ema": True, "ema_momentum": 0.8})
 
 
-def equal_to_one(bench, creator, data, **fields):
-    """Two epochs with validation, on several ranks and on one that gets the same batches."""
-    ran = bench.train(creator, data, validation=data, epochs=2, **fields)
-    same_on_all(ran)
-    steps = data.plan(BATCH).steps_per_pass
-    alone = bench.train(
-        creator,
-        data.in_order(BATCH, 2 * steps),
-        validation=data.merged(),
-        epochs=2,
-        steps_per_epoch=steps,
-        shuffle=False,
-        **fields,
-    )[0]
-    close(ran[0].weights(), alone.weights())
-    for name, values in alone.trained.history.items():
-        np.testing.assert_allclose(ran[0].trained.history[name], values, rtol=2e-5, atol=1e-6)
-    return ran
-
-
 def test_averaged_weights_are_validated_on_every_rank(keras_bench):
     if keras_bench.config()["keras"] == 2:
         pytest.skip("only Keras 3 has the callback")
     config = keras_bench.config(AVERAGED)
     creator, data = keras_bench.family.embedding, embedded((47, 53))
-    swapped = equal_to_one(keras_bench, creator, data, config=config, make_callbacks=swapping)
-    plain = equal_to_one(keras_bench, creator, data, config=config)
+    swapped, plain = (
+        keras_bench.check(creator, data, validation=data, config=config, **callbacks)
+        for callbacks in ({"make_callbacks": swapping}, {})
+    )
     losses = [ran[0].trained.history["val_loss"] for ran in (swapped, plain)]
     assert abs(losses[0][0] - losses[1][0]) > 1e-3
 

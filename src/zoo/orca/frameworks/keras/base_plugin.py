@@ -8,7 +8,6 @@ from typing import Any
 from numpy.typing import NDArray
 
 from zoo.orca.errors import RowsNeededError
-from zoo.orca.frameworks.base import Built, Columns, Evaluated, Predictor, Rows, Trained, World
 from zoo.orca.frameworks.keras.columns.inputs import InputLayout
 from zoo.orca.frameworks.keras.models import KerasModel
 from zoo.orca.frameworks.keras.outputs import outputs_of
@@ -17,6 +16,7 @@ from zoo.orca.frameworks.keras.saving.state import read_state, write_state
 from zoo.orca.frameworks.keras.training import loop as keras_loop
 from zoo.orca.wire.job import EvaluateJob, Job, PredictJob, TrainJob
 from zoo.orca.wire.packing import State
+from zoo.orca.worker.plugin import Built, Columns, Evaluated, Predictor, Rows, Trained, World
 
 
 class KerasPlugin:

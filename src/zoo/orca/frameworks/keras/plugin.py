@@ -7,11 +7,11 @@ import socket
 import sys
 
 from zoo.orca.errors import MissingPackageError
-from zoo.orca.frameworks.base import Framework
 from zoo.orca.frameworks.keras.backends.chosen import backend_of
 from zoo.orca.frameworks.keras.base_plugin import KerasPlugin
 from zoo.orca.frameworks.settings.fresh import renew_settings
 from zoo.orca.wire.job import Job
+from zoo.orca.worker.plugin import Framework
 
 #: The packages of each backend, and the extras that install them.
 _NEEDS = {

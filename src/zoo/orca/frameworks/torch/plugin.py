@@ -10,16 +10,6 @@ from dataclasses import replace
 
 import torch
 
-from zoo.orca.frameworks.base import (
-    Built,
-    Columns,
-    Evaluated,
-    Framework,
-    Predictor,
-    Rows,
-    Trained,
-    World,
-)
 from zoo.orca.frameworks.settings.fresh import renew_settings
 from zoo.orca.frameworks.torch.device import moved
 from zoo.orca.frameworks.torch.feed import Batch, BatchLayout, tensors_of
@@ -31,6 +21,16 @@ from zoo.orca.frameworks.torch.training import loop as torch_loop
 from zoo.orca.frameworks.torch.training.session import TorchSession
 from zoo.orca.wire.job import EvaluateJob, Job, PredictJob, TrainJob
 from zoo.orca.wire.packing import State
+from zoo.orca.worker.plugin import (
+    Built,
+    Columns,
+    Evaluated,
+    Framework,
+    Predictor,
+    Rows,
+    Trained,
+    World,
+)
 
 
 class Torch:

@@ -80,7 +80,8 @@ class Labels:
         if losses is None or made.keras.has_own_step(made.model):
             return
         outputs = len(self._shapes)
-        rows = made.built_with
+        # A Sequential model without an Input declares its shapes once it is built.
+        rows = None if made.is_static else made.built_with
         for loss, column, shape in zip(
             self._layout.by_output(losses, outputs),
             self._layout.labels_of(outputs),
