@@ -78,7 +78,7 @@ def level(sizes: Int64, shards: NDArray[np.integer], rank: int, workers: int) ->
     )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Moves:
     """All rows that change their shard, in the order in which they are given.
 
@@ -100,7 +100,7 @@ def _moves(sizes: Int64, goal: Int64, workers: int) -> _Moves:
     numbers = np.arange(len(sizes))
     given = np.repeat(numbers, np.maximum(sizes - goal, 0))
     taken = np.repeat(numbers, np.maximum(goal - sizes, 0))
-    return _Moves(given % workers, taken % workers, taken)
+    return _Moves(givers=given % workers, takers=taken % workers, shards=taken)
 
 
 def _places(moves: _Moves) -> Int64:
