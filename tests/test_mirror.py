@@ -180,6 +180,7 @@ ELSEWHERE = [
         "worker/collective/test_ring.py",
         "each way of the bytes, by the same sweeps",
     ),
+    Elsewhere("worker.rows", "sequence", "worker/rows/test_levelling.py", "a part, then levelled"),
     Elsewhere("worker.rows", "arrays columns", "worker/rows/test_dataset.py", "Arrow to arrays"),
     Elsewhere(
         "worker.task",

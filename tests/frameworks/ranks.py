@@ -83,7 +83,7 @@ class Failed(Exception):
 
 @dataclass
 class Ranks:
-    """Up to three warm processes; `environment` is there before they import a framework."""
+    """Warm processes, as many as a test needs, with `environment` before they import anything."""
 
     environment: Mapping[str, str] = field(default_factory=lambda: dict(TF2_ENVIRONMENT))
     _processes: list[Any] = field(default_factory=list)

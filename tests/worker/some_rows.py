@@ -41,7 +41,7 @@ def spec_of(**columns):
     )
 
 
-def batch_of(spec, rows, marker=None, origin=0, shards=None):
+def batch_of(spec, rows, marker=None, origin=0, places=None):
     """A batch as Spark sends it, of one partition; `rows` are tuples of values."""
     arrays = [
         pa.array([row[index] for row in rows], arrow_type(column))
@@ -52,8 +52,8 @@ def batch_of(spec, rows, marker=None, origin=0, shards=None):
         arrays.append(pa.array(marker, pa.bool_()))
         names.append("validation")
     arrays.append(pa.array([origin] * len(rows), pa.int32()))
-    arrays.append(pa.array([0] * len(rows) if shards is None else shards, pa.int32()))
-    names += ["origin", "shard"]
+    arrays.append(pa.array([0] * len(rows) if places is None else places, pa.int64()))
+    names += ["origin", "place"]
     return pa.RecordBatch.from_arrays(arrays, names)
 
 

@@ -7,7 +7,7 @@ from pyspark.sql import functions as F
 from tests.driver.frame.test_source import WORKERS, column_of, numbers, spool_stage
 from tests.fake_estimator import FakeEstimator, linear
 from zoo.orca.driver.frame.partitions import known_partitions
-from zoo.orca.driver.frame.shards import ORIGIN
+from zoo.orca.driver.frame.sequence import ORIGIN, PLACE
 from zoo.orca.driver.frame.source import prepare, read_spec
 from zoo.orca.driver.stage import run_stage
 from zoo.orca.errors import InvalidInputError
@@ -89,7 +89,7 @@ def test_what_is_not_certain_is_exchanged(spark, kind):
         assert known_partitions(df) is None
         spec = read_spec(df, ["x"])
         frame = prepare(df, spec, WORKERS, 1).frame
-        assert frame.columns == ["c0", ORIGIN, "shard"]
+        assert frame.columns == ["c0", ORIGIN, PLACE]
         ranks = spool_stage(frame, spec)
         assert len(ranks) == WORKERS
         assert sorted(column_of(ranks, "x")) == sorted(row.x for row in df.select("x").collect())

@@ -122,7 +122,7 @@ def test_rows_are_not_on_the_disk_twice(tmp_path, monkeypatch):
     done = spool(tmp_path, spec, [batch, batch])
     columns = open_rows(done.train.file, filled(spec, done))
     names = {path.name for path in tmp_path.iterdir()}
-    assert names == {"train.arrow.columns", "train.arrow.shards"}
+    assert names == {"train.arrow.columns", "train.arrow.places"}
     assert columns["x"].tolist() == [1, 2, 1, 2]
     assert columns["s"].tolist() == [b"a", b"b", b"a", b"b"]
 

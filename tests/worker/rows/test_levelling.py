@@ -1,7 +1,6 @@
-"""Rows that change workers: all are there, once, in an order that depends on nothing else."""
+"""Rows that change workers: the sequence is the same on any number of workers, each row once."""
 
 import threading
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,9 +9,10 @@ from hypothesis import strategies as st
 
 from tests.worker.some_rows import batch_of, spec_of
 from zoo.orca.wire.plans.levelling import levelled
-from zoo.orca.worker.rows import spool
+from zoo.orca.worker.rows import sequence, spool
 from zoo.orca.worker.rows.dataset import open_rows
-from zoo.orca.worker.rows.levelling import level
+from zoo.orca.worker.rows.levelling import RankRows, level_as_they_lie
+from zoo.orca.worker.rows.sequence import OwnRows
 from zoo.orca.worker.rows.spool import Spool
 
 pytestmark = pytest.mark.timeout(120)
@@ -30,6 +30,7 @@ class Gathering:
 
     def all_gather(self, data):
         self.met += 1
+        self._barrier.wait(20)
         self._messages[self.rank] = memoryview(bytes(data))
         self._barrier.wait(20)
         return list(self._messages)
@@ -39,30 +40,28 @@ def row(number):
     return (number, [number, number + 0.5], number % 3 == 0, f"row {number}".encode())
 
 
-def levelled_rows(directory: Path, counts, block_bytes=1 << 20):
-    """Spool so many rows on each rank, level them; return each rank's columns, and the meetings."""
-    files, first = [], 0
-    for rank, count in enumerate(counts):
-        (directory / str(rank)).mkdir()
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(spool, "BLOCK_BYTES", block_bytes)
-            spooling = Spool(str(directory / str(rank)), SPEC, False)
-            for start in range(0, count, 4):
-                some = range(first + start, first + min(count, start + 4))
-                spooling.add(batch_of(SPEC, [row(number) for number in some], origin=start))
-            files.append(spooling.finish().train.file)
-        first += count
-    barrier, messages = threading.Barrier(len(counts)), [None] * len(counts)
-    group = [Gathering(rank, messages, barrier) for rank in range(len(counts))]
-    found = [None] * len(counts)
+def spooled(directory, numbers, places, seed):
+    """Spool some rows of three partitions, whose blocks arrive in any order."""
+    directory.mkdir()
+    spooling = Spool(str(directory), SPEC, False)
+    for origin in np.random.default_rng(seed).permutation(3):
+        some = [number for number in numbers if number % 3 == origin]
+        for start in range(0, len(some), 4):
+            few = some[start : start + 4]
+            rows = [row(number) for number in few]
+            spooling.add(batch_of(SPEC, rows, origin=origin, places=[places[n] for n in few]))
+    return spooling.finish().train.file
 
-    def run(rank):
-        def move(batches):
-            return level(batches, tuple(counts), group[rank])
 
-        found[rank] = open_rows(files[rank], SPEC, move)
+def at_each_rank(count, run):
+    """Call `run` in one thread for each rank; return what each returns, and how often they met."""
+    barrier, messages, found = threading.Barrier(count), [None] * count, [None] * count
+    group = [Gathering(rank, messages, barrier) for rank in range(count)]
 
-    threads = [threading.Thread(target=run, args=(rank,)) for rank in range(len(counts))]
+    def call(rank):
+        found[rank] = run(rank, group[rank])
+
+    threads = [threading.Thread(target=call, args=(rank,)) for rank in range(count)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -70,35 +69,93 @@ def levelled_rows(directory: Path, counts, block_bytes=1 << 20):
     return found, [one.met for one in group]
 
 
-@settings(max_examples=60)
-@given(
-    counts=st.lists(st.integers(0, 12), min_size=1, max_size=4).filter(any),
-    block_bytes=st.sampled_from([1, 60, 1 << 20]),
-)
-def test_every_row_is_somewhere_once(tmp_path_factory, counts, block_bytes):
-    found, met = levelled_rows(tmp_path_factory.mktemp("rows"), counts, block_bytes)
-    goals = levelled(tuple(counts))
-    assert tuple(len(columns["a"]) for columns in found) == goals
-    numbers = np.concatenate([columns["a"] for columns in found]).tolist()
-    assert sorted(numbers) == list(range(sum(counts)))
+def check_rows(columns):
+    for number, v, b, s in zip(*(columns[name] for name in "avbs"), strict=True):
+        assert (v.tolist(), bool(b), s) == row(number)[1:]
+
+
+@st.composite
+def placed(draw):
+    """Rows by rank, with equal places among them, and the rows that each rank shall have."""
+    rows, workers = draw(st.integers(1, 40)), draw(st.integers(1, 5))
+    places = draw(st.lists(st.integers(-9, 9), min_size=rows, max_size=rows))
+    edges = sorted(draw(st.lists(st.integers(-9, 9), min_size=workers - 1, max_size=workers - 1)))
+    ranks = np.searchsorted(edges, places, "right")
+    held = [np.flatnonzero(ranks == rank).tolist() for rank in range(workers)]
+    return places, held
+
+
+@settings(max_examples=80)
+@given(placed(), st.integers(0, 99), st.integers(1, 50), st.sampled_from([1, 60, 1 << 20]))
+def test_the_sequence_is_the_same_on_any_number_of_workers(
+    tmp_path_factory, given, seed, per_round, block_bytes
+):
+    places, held = given
+    directory = tmp_path_factory.mktemp("rows")
+    counts = tuple(map(len, held))
+    ranks = RankRows(counts=counts, goals=levelled(counts), round=per_round)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(spool, "BLOCK_BYTES", block_bytes)
+        patch.setattr(sequence, "_MOST_PIECES", 2)
+        files = [
+            spooled(directory / str(rank), numbers, places, seed + rank)
+            for rank, numbers in enumerate(held)
+        ]
+
+    def run(rank, collective):
+        part = OwnRows(files[rank], ranks, collective)
+        columns = open_rows(files[rank], SPEC, part.level)
+        return {name: values[part.order] for name, values in columns.items()}
+
+    found, met = at_each_rank(len(held), run)
+    assert tuple(len(columns["a"]) for columns in found) == ranks.goals
     for columns in found:
-        for place, number in enumerate(columns["a"].tolist()):
-            a, v, b, s = row(number)
-            assert (columns["v"][place].tolist(), columns["b"][place]) == (v, b)
-            assert columns["s"][place] == s
-    # What stays lies in front, as it lay; what was given follows in the givers' order.
-    firsts = np.cumsum([0, *counts])
-    for rank, columns in enumerate(found):
-        stays = min(counts[rank], goals[rank])
-        expected = list(range(firsts[rank], firsts[rank] + stays))
-        assert columns["a"][:stays].tolist() == expected
-        assert columns["a"][stays:].tolist() == sorted(columns["a"][stays:].tolist())
-    assert set(met) == {0 if goals == tuple(counts) else 1}
+        check_rows(columns)
+    together = np.concatenate([columns["a"] for columns in found]).tolist()
+    # Rows of one place come in the order of their partitions.
+    assert together == sorted(range(len(places)), key=lambda n: (places[n], n % 3, n))
+    assert len(set(met)) == 1 and (met[0] > 0) == (counts != ranks.goals)
 
 
-def test_a_worker_that_gives_reads_its_file_where_it_lies(tmp_path: Path) -> None:
-    found, _ = levelled_rows(tmp_path, [9, 3])
-    assert found[0]["a"].tolist() == [0, 1, 2, 3, 4, 5]
-    assert found[1]["a"].tolist() == [9, 10, 11, 6, 7, 8]
-    names = {path.name for path in (tmp_path / "0").iterdir()}
-    assert names == {"train.arrow", "train.arrow.shards"}
+@settings(max_examples=40)
+@given(placed(), st.integers(1, 50), st.sampled_from([1, 60, 1 << 20]))
+def test_rows_that_lie_as_they_came_are_there_once(tmp_path_factory, given, per_round, block_bytes):
+    places, held = given
+    directory = tmp_path_factory.mktemp("rows")
+    counts = tuple(map(len, held))
+    ranks = RankRows(counts=counts, goals=levelled(counts), round=per_round)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(spool, "BLOCK_BYTES", block_bytes)
+        files = [
+            spooled(directory / str(rank), numbers, places, 1) for rank, numbers in enumerate(held)
+        ]
+
+    def run(rank, collective):
+        def move(batches):
+            return level_as_they_lie(batches, ranks, collective)
+
+        return open_rows(files[rank], SPEC, move)
+
+    found, _ = at_each_rank(len(held), run)
+    assert tuple(len(columns["a"]) for columns in found) == ranks.goals
+    for columns in found:
+        check_rows(columns)
+    numbers = np.concatenate([columns["a"] for columns in found]).tolist()
+    assert sorted(numbers) == list(range(len(places)))
+
+
+def test_a_worker_that_only_gives_reads_its_file_where_it_lies(tmp_path):
+    places = list(range(12))
+    files = [
+        spooled(tmp_path / str(rank), range(6 * rank, 6 * rank + 6), places, 1) for rank in (0, 1)
+    ]
+    ranks = RankRows(counts=(6, 6), goals=(5, 7), round=100)
+
+    def run(rank, collective):
+        part = OwnRows(files[rank], ranks, collective)
+        return open_rows(files[rank], SPEC, part.level)["a"][part.order].tolist()
+
+    found, _ = at_each_rank(2, run)
+    assert found == [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9, 10, 11]]
+    names = {path.name for path in (tmp_path / "0").iterdir()} - {"train.arrow.blocks.npy"}
+    assert names == {"train.arrow", "train.arrow.places"}

@@ -14,7 +14,7 @@ from pyspark.sql.types import StructField
 
 from zoo.orca.driver.frame.columns import check_castable, column_spec, converted
 from zoo.orca.driver.frame.partitions import known_partitions
-from zoo.orca.driver.frame.shards import exchanged
+from zoo.orca.driver.frame.sequence import exchanged
 from zoo.orca.driver.frame.stacks import check_stackable, stack_spec, stacked
 from zoo.orca.errors import ColumnError
 from zoo.orca.wire.features import ColumnSpec, FeatureSpec, quoted
@@ -22,9 +22,6 @@ from zoo.orca.wire.job import Placement
 
 #: In a frame with validation rows, the last column: true for those rows.
 MARKER = "validation"
-
-#: Shards of rows that are no training rows, far more than there are workers.
-_MANY = 5040
 
 #: What one input is made of: a column, or a list of columns to concatenate.
 InputColumns = str | Sequence[str]
@@ -100,16 +97,17 @@ def prepare(
     seed: int,
     validation: DataFrame | None = None,
     *,
-    batch_size: int = _MANY,
+    batch_size: int | None = None,
     shuffle: bool = False,
 ) -> Prepared:
     """Return the frame of a stage: a partition for each worker.
 
     Its columns are those of ``spec.columns``, named by position (``c0``, ``c1``, ...), in the Arrow
     types that the workers expect. With `validation` it has the rows of both frames and a column
-    `MARKER` that tells them apart. Training rows are dealt to as many shards as a batch has rows
-    (`zoo.orca.driver.frame.shards`), and the shards to the workers. But if `train` is known to have
-    one partition per worker, its rows stay where they are, unless `shuffle` asks for the exchange.
+    `MARKER` that tells them apart. The exchange gives each worker a part of the rows' sequence
+    (`zoo.orca.driver.frame.sequence`), cut as steps of `batch_size` rows need it. But if `train` is
+    known to have one partition per worker, its rows stay where they are, unless `shuffle` asks for
+    the exchange.
 
     Raises
     ------
@@ -117,17 +115,18 @@ def prepare(
         If `validation` lacks a column, or the column's type does not fit.
     """
     frame = train.select(*_named_by_position(feature_columns(train, spec)))
-    shards: int | Column = batch_size
+    names = [f"c{index}" for index in range(len(spec.columns))]
+    shards: int | Column = batch_size or workers
     if validation is not None:
         columns = _named_by_position(_validation_columns(validation, spec))
         other = validation.select(*columns, F.lit(True).alias(MARKER))
         frame = frame.withColumn(MARKER, F.lit(False)).unionAll(other)
-        # Validation rows have no order. A batch may have fewer rows than there are workers.
-        shards = F.when(F.col(MARKER), max(batch_size, _MANY)).otherwise(batch_size)
+        # Validation rows have no steps yet. A batch may have fewer rows than there are workers.
+        shards = F.when(F.col(MARKER), workers).otherwise(shards)
     # A union has the partitions of both frames, and a barrier stage cannot merge them.
     elif not shuffle and known_partitions(frame) == workers:
         return Prepared(frame, Placement.AS_THEY_LAY)
-    return Prepared(exchanged(frame, shards, workers, seed), Placement.AT_RANDOM)
+    return Prepared(exchanged(frame, names, shards, workers, seed), Placement.AT_RANDOM)
 
 
 def without_rows(df: DataFrame, spec: FeatureSpec) -> DataFrame:

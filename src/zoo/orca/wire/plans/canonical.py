@@ -1,49 +1,48 @@
 """One order of rows for any number of workers: each rank computes its part for itself.
 
-The rows of a job are dealt to as many *shards* as a batch has rows. The deal is a function of the
-seed and of each row's place in the DataFrame, not of the workers. All shards have the same number
-of rows, `q`, or one more: of ``n`` rows and ``c`` shards, ``q, r = divmod(n, c)``, and the first
-`r` shards have the one more.
+The exchange puts the rows of a job into one sequence, by a hash of the seed and of what is in each
+row (`zoo.orca.driver.frame.sequence`). So the sequence is as good as drawn at random, and depends
+neither on the workers nor on how the DataFrame was partitioned.
+
+The sequence is cut into as many *shards* as a batch has rows. Of ``n`` rows and ``c`` shards, each
+shard has `q` rows or one more, where ``q, r = divmod(n, c)``; the `r` larger shards lie evenly
+among the others. A worker holds a run of shards.
 
 A full step takes one row of each shard. So the rows of a step do not depend on the workers, and
-whoever holds every n-th shard has the n-th part of every full step, to within one row.
+whoever holds the n-th part of the shards has the n-th part of every full step, to within one row.
 
-Within a shard, each pass takes the rows in another order. One permutation serves all shards. Each
-shard begins at another place of it, so two rows of two shards meet with the same chance as under a
-permutation of all rows.
+Within a shard, each pass takes the rows in another order. One permutation serves all shards of one
+size. Each shard begins at another place of it, so two rows of two shards meet with the same chance
+as under a permutation of all rows.
 
 The last full step and the step of the remaining `r` rows are drawn together. Otherwise the rows of
-the first shards alone would be in the smaller step, and would weigh more than the others.
+the same shards would always be in the smaller step, and would weigh more than the others.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from itertools import pairwise
+from typing import NamedTuple, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 Int64 = NDArray[np.int64]
 
-#: Numbers with many divisors.
-_ROUND = (1, 2, 4, 6, 12, 24, 60, 120, 360, 840, 2520)
-#: The remaining rows are at least so many times the distance of two shards where they may begin.
-_SMOOTH = 8
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CanonicalPlan:
-    """The steps of a job whose rows were dealt to shards.
+    """The steps of a job whose rows are in one sequence.
 
-    Row numbers count a worker's rows shard by shard, first all rows of its first shard, unless
-    `places` says where each of these lies.
+    Row numbers count a worker's rows in the order of the sequence, unless `places` says where each
+    of these lies.
 
     Parameters
     ----------
     rows : int
         Rows of all workers together; at least one.
     workers : int
-        Worker `w` holds the shards ``w``, ``w + workers``, ``w + 2 * workers``, and so on.
+        Each holds a run of shards, by rank, as `first_shard` says.
     batch_size : int
         Rows of one step over all workers together, and the number of shards.
     seed : int
@@ -75,8 +74,11 @@ class CanonicalPlan:
     @property
     def counts(self) -> tuple[int, ...]:
         """Rows of each worker, by rank."""
-        sizes = shard_sizes(self.rows, self.batch_size)
-        return tuple(int(sizes[rank :: self.workers].sum()) for rank in range(self.workers))
+        firsts = [
+            first_row(self.rows, self.batch_size, first_shard(rank, self.batch_size, self.workers))
+            for rank in range(self.workers + 1)
+        ]
+        return tuple(stop - start for start, stop in pairwise(firsts))
 
     @property
     def window(self) -> None:
@@ -91,12 +93,13 @@ class CanonicalPlan:
     @property
     def someone_idles(self) -> bool:
         """Whether some rank may have a step without rows."""
-        each, more = divmod(self.rows, self.batch_size)
         if self.workers == 1:
             return False
-        # The shares of the last two steps differ from pass to pass, by two rows at most.
-        full = self.batch_size // self.workers - (2 if more else 0)
-        return bool((each and full < 1) or (more and more // self.workers - 1 < 1))
+        each, more = divmod(self.rows, self.batch_size)
+        held = self.batch_size // self.workers
+        # Of the last two steps, shares differ by one from pass to pass.
+        full = held - 1 if more else held
+        return bool((each and full < 1) or (more and held * more // self.batch_size < 1))
 
     def share(self, rank: int, step: int) -> int:
         """Return the number of rows that `rank` takes in a step; it may be zero."""
@@ -108,7 +111,8 @@ class CanonicalPlan:
 
     def most(self, rank: int) -> int:
         """Return the share of a rank of full steps, which that of the last one may exceed."""
-        return max(-(-(self.batch_size - rank) // self.workers), 1)
+        start, stop = self._run(rank)
+        return max(stop - start, 1)
 
     def is_ragged(self, rank: int) -> bool:
         """Return False: a rank's shares are equal, apart from a pass's last two steps."""
@@ -132,60 +136,47 @@ class CanonicalPlan:
             yield order[first:], ends[step:] - first
             number, step = number + 1, 0
 
+    def _run(self, rank: int) -> tuple[int, int]:
+        """Return the shards of a rank: the first, and the first of the next rank."""
+        shards, workers = self.batch_size, self.workers
+        return first_shard(rank, shards, workers), first_shard(rank + 1, shards, workers)
+
     def _shares(self, step: int) -> Int64:
         """Return the number of rows of each rank in a step."""
         number, place = divmod(step, self.steps_per_pass)
         each, more = divmod(self.rows, self.batch_size)
-        full = self._of_shards(0, self.batch_size)
+        runs = np.array([self._run(rank) for rank in range(self.workers)], np.int64)
+        full: Int64 = np.diff(runs)[:, 0]
         if not more or place < each - 1:
             return full
+        larger = np.diff(_larger(runs, more, self.batch_size))[:, 0]
         if not each:
-            return self._of_shards(0, more)
-        begin = self._remainder(self._generator(number))
-        rest = self._of_shards(begin, min(begin + more, self.batch_size))
-        rest += self._of_shards(0, max(begin + more - self.batch_size, 0))
-        return rest if place == each else full + self._of_shards(0, more) - rest
-
-    def _of_shards(self, start: int, stop: int) -> Int64:
-        """Return how many of the shards from `start` to `stop` each rank holds."""
-        ranks = np.arange(self.workers)
-        return (stop - ranks - 1) // self.workers - (start - ranks - 1) // self.workers
+            return larger
+        turn = self._turn(self._generator(number))
+        rest = np.diff(_larger(runs + turn, more, self.batch_size))[:, 0]
+        return rest if place == each else full + larger - rest
 
     def _one_pass(self, rank: int, number: int) -> tuple[Int64, Int64]:
+        """Return the rows of a pass and where each step ends in them."""
         each, more = divmod(self.rows, self.batch_size)
         drawn = self._draw(number)
-        mine = np.arange(rank, self.batch_size, self.workers)
-        larger = int(np.searchsorted(mine, more))  # so many of this rank's shards have one row more
-        first = each * np.arange(len(mine)) + np.minimum(np.arange(len(mine)), larger)
+        edges = np.arange(self._run(rank)[0], self._run(rank)[1] + 1)
+        mine = edges[:-1]
+        firsts = first_row(self.rows, self.batch_size, edges)
+        is_larger = np.diff(firsts) > each
         begins = drawn.begins[mine]
         # Row by row of this table: the slots, that is steps, of the pass.
         table = np.empty((each + 1, len(mine)), np.int64)
-        table[:, :larger] = (drawn.of_larger[:, None] + begins[:larger]) % (each + 1)
+        table[:, is_larger] = (drawn.of_larger[:, None] + begins[is_larger]) % (each + 1)
         if each:
-            table[:each, larger:] = (drawn.of_others[:, None] + begins[larger:]) % each
-        table += first
+            table[:each, ~is_larger] = (drawn.of_others[:, None] + begins[~is_larger]) % each
+        table += firsts[:-1] - firsts[0]
         regular = max(each - 1, 0) if more else each
-        last = self._last_steps(table, mine, larger, drawn.remainder) if more else ()
+        in_rest = np.diff(_larger(edges + drawn.turn, more, self.batch_size)) > 0
+        last = _last_steps(table, is_larger, in_rest) if more else ()
         order = np.concatenate([table[:regular].reshape(-1), *last])
         sizes = [len(mine)] * regular + [len(part) for part in last]
         return order, np.cumsum(sizes, dtype=np.int64)
-
-    def _last_steps(
-        self, table: Int64, mine: Int64, larger: int, remainder: int
-    ) -> tuple[Int64, ...]:
-        """Return this rank's rows of the last full step, if there is one, and of the rest."""
-        each, more = divmod(self.rows, self.batch_size)
-        if not each:
-            return (table[0, :larger],)
-        in_rest = (mine - remainder) % self.batch_size < more
-        # The slots each - 1 and each of each shard, beside one another, in the order of shards.
-        pool = table[each - 1 :].T
-        rest = np.zeros(pool.shape, bool)
-        rest[:larger, 1] = in_rest[:larger]
-        rest[larger:, 0] = in_rest[larger:]
-        full = ~rest
-        full[larger:, 1] = False  # these shards have no such slot
-        return pool[full], pool[rest]
 
     def _draw(self, number: int) -> "_Drawn":
         each = self.rows // self.batch_size
@@ -193,27 +184,21 @@ class CanonicalPlan:
             slots, begins = np.arange(each + 1), np.zeros(self.batch_size, np.int64)
             return _Drawn(0, slots, slots[:each], begins)
         generator = self._generator(number)
-        sizes = np.maximum(shard_sizes(self.rows, self.batch_size), 1)
+        turn = self._turn(generator)
+        sizes = np.diff(first_row(self.rows, self.batch_size, np.arange(self.batch_size + 1)))
         return _Drawn(
-            self._remainder(generator),
+            turn,
             generator.permutation(each + 1),
             generator.permutation(each),
-            generator.integers(0, sizes),
+            generator.integers(0, np.maximum(sizes, 1)),
         )
 
     def _generator(self, number: int) -> np.random.Generator:
         return np.random.Generator(np.random.PCG64([self.seed, number]))
 
-    def _remainder(self, generator: np.random.Generator) -> int:
-        """Return the shard at which the smaller step begins; drawn first from a pass's generator.
-
-        A number with many divisors gives workers, if there are few, equal parts.
-        """
-        if not self.shuffle:
-            return 0
-        more = self.rows % self.batch_size
-        unit = max(one for one in _ROUND if one <= max(more // _SMOOTH, 1))
-        return unit * int(generator.integers(0, -(-self.batch_size // unit)))
+    def _turn(self, generator: np.random.Generator) -> int:
+        """Return by how many shards those of the smaller step are turned; a pass's first draw."""
+        return int(generator.integers(0, self.batch_size)) if self.shuffle else 0
 
 
 class _Drawn(NamedTuple):
@@ -221,21 +206,58 @@ class _Drawn(NamedTuple):
 
     Parameters
     ----------
-    remainder : int
-        The shard at which the rows of the smaller step begin.
+    turn : int
+        By how many shards the shards of the smaller step are turned against the larger shards.
     of_larger, of_others : array
         The order of the rows of a shard with one row more, and of the others.
     begins : array of shape (shards,)
         Where in that order each shard begins.
     """
 
-    remainder: int
+    turn: int
     of_larger: Int64
     of_others: Int64
     begins: Int64
 
 
-def shard_sizes(rows: int, shards: int) -> Int64:
-    """Return the number of rows of each shard after they are levelled."""
+def first_shard(rank: int, shards: int, workers: int) -> int:
+    """Return the first shard of a rank; for ``rank == workers``, the number of shards."""
+    return shards * rank // workers
+
+
+@overload
+def first_row(rows: int, shards: int, shard: int) -> int: ...
+@overload
+def first_row(rows: int, shards: int, shard: Int64) -> Int64: ...
+def first_row(rows: int, shards: int, shard: int | Int64) -> int | Int64:
+    """Return where in the sequence a shard begins."""
     each, more = divmod(rows, shards)
-    return each + (np.arange(shards) < more)
+    return each * shard + _larger(shard, more, shards)
+
+
+@overload
+def _larger(shard: int, more: int, shards: int) -> int: ...
+@overload
+def _larger(shard: Int64, more: int, shards: int) -> Int64: ...
+def _larger(shard: int | Int64, more: int, shards: int) -> int | Int64:
+    """Return how many of the shards before `shard` are among `more` that lie evenly in all.
+
+    Shards may be counted on beyond the last one, which the first one follows.
+    """
+    return shard * more // shards
+
+
+def _last_steps(
+    table: Int64, is_larger: NDArray[np.bool_], in_rest: NDArray[np.bool_]
+) -> tuple[Int64, ...]:
+    """Return a rank's rows of the last full step, if there is one, and of the smaller step."""
+    if len(table) == 1:
+        return (table[0, is_larger],)
+    # The last two slots of each shard, beside one another, in the order of shards.
+    pool = table[-2:].T
+    rest = np.zeros(pool.shape, bool)
+    rest[:, 1] = in_rest & is_larger
+    rest[:, 0] = in_rest & ~is_larger
+    full = ~rest
+    full[~is_larger, 1] = False  # these shards have no such slot
+    return pool[full], pool[rest]

@@ -27,12 +27,15 @@ from zoo.orca.wire.plans.placed import PlacedPlan
 from zoo.orca.worker.child.resume import Resumable
 from zoo.orca.worker.plugin import Data, Framework, Rows, World
 from zoo.orca.worker.rows.dataset import open_rows
-from zoo.orca.worker.rows.dealing import Dealing
-from zoo.orca.worker.rows.levelling import level
+from zoo.orca.worker.rows.levelling import RankRows, level_as_they_lie
+from zoo.orca.worker.rows.sequence import OwnRows
 
 #: The fullest worker's rows divided by the average. All workers wait in each step for the one with
 #: the largest share. Above this ratio, a few epochs cost as much as dealing the rows anew.
 _MOST_UNEVEN = 1.25
+
+#: Bytes of rows that a rank sends to the others at once.
+_ROUND_BYTES = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +116,12 @@ def _set(
             rows=sum(counts), workers=world.size, batch_size=job.batch_size, seed=job.seed
         )
         if shuffle and _window(job, spec, plan.counts) is None:
-            return _dealt(own, spec, plan, world)
-        rows = open_rows(own.file, spec, partial(level, counts=counts, collective=world.collective))
-        counts = levelled(counts)
+            return _in_sequence(own, spec, counts, plan, world)
+        ranks = RankRows(
+            counts=counts, goals=levelled(counts), round=window_rows(spec, _ROUND_BYTES)
+        )
+        move = partial(level_as_they_lie, ranks=ranks, collective=world.collective)
+        rows, counts = open_rows(own.file, spec, move), ranks.goals
     else:
         rows = open_rows(own.file, spec)
     placed = PlacedPlan(
@@ -128,11 +134,14 @@ def _set(
     return Rows(spec=spec, columns=rows, plan=placed)
 
 
-def _dealt(own: DataSet, spec: FeatureSpec, plan: CanonicalPlan, world: World) -> Rows:
+def _in_sequence(
+    own: DataSet, spec: FeatureSpec, counts: tuple[int, ...], plan: CanonicalPlan, world: World
+) -> Rows:
     """Return this rank's rows in the order that does not depend on the number of workers."""
-    dealing = Dealing(own.file, plan.batch_size, world.collective)
-    columns = open_rows(own.file, spec, dealing.level)
-    return Rows(spec=spec, columns=columns, plan=replace(plan, places=dealing.order))
+    ranks = RankRows(counts=counts, goals=plan.counts, round=window_rows(spec, _ROUND_BYTES))
+    part = OwnRows(own.file, ranks, world.collective)
+    columns = open_rows(own.file, spec, part.level)
+    return Rows(spec=spec, columns=columns, plan=replace(plan, places=part.order))
 
 
 def _window(job: Job, spec: FeatureSpec, counts: tuple[int, ...]) -> int | None:

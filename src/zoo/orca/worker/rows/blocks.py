@@ -54,7 +54,7 @@ def in_order(batches: list[pa.RecordBatch], path: str) -> list[pa.RecordBatch]:
     return found
 
 
-def values_in_order(values: NDArray[np.int32], path: str) -> NDArray[np.int32]:
+def values_in_order(values: NDArray[np.int64], path: str) -> NDArray[np.int64]:
     """Return one value a row, as they arrived with the file at `path`, block by block in order."""
     blocks = _blocks(path)
     if blocks is None:

@@ -20,7 +20,7 @@ from zoo.orca.wire.messages.rows import DataSet, Finding, Spooled
 from zoo.orca.worker.rows.arrays import numbers
 from zoo.orca.worker.rows.blocks import Blocks
 from zoo.orca.worker.rows.columns import Parts, null_rows, rows_by_length, show_row, take_apart
-from zoo.orca.worker.rows.dealing import ShardFile
+from zoo.orca.worker.rows.sequence import PlaceFile
 
 #: Bytes of rows held in memory before they are written as one record batch.
 BLOCK_BYTES = 64 << 20
@@ -60,7 +60,7 @@ class Spool:
         self._validation = data_set("validation") if validate else None
 
     def add(self, batch: pa.RecordBatch) -> None:
-        """Write the rows of one batch: ``spec.columns``, then marker, origin, shard if any."""
+        """Write the rows of one batch: ``spec.columns``, then marker, origin, place if any."""
         if self._validation is None:
             self._train.add(batch)
             return
@@ -103,7 +103,7 @@ class _DataSet:
     """The rows of one data set: checked, then written.
 
     `origin` is the column with the partitions of a batch's rows, if they were exchanged. The next
-    one has their shards.
+    one has their places in the sequence.
     """
 
     def __init__(self, path: str, name: str, specs: tuple[ColumnSpec, ...], origin: int) -> None:
@@ -114,7 +114,7 @@ class _DataSet:
         self._origin = origin
         self._file = _BlockFile(path, specs)
         self._blocks = Blocks()
-        self._shards = ShardFile(path)
+        self._places = PlaceFile(path)
         self._shapes: list[tuple[int | None, ...] | None] = [None] * len(specs)
         self._tallies: dict[_Key, _Tally] = {}
         self._distinct = [0] * len(specs)
@@ -127,7 +127,7 @@ class _DataSet:
         self.rows += batch.num_rows
         if batch.num_columns > self._origin:
             self._blocks.add(numbers(batch.column(self._origin)))
-            self._shards.add(numbers(batch.column(self._origin + 1)))
+            self._places.add(numbers(batch.column(self._origin + 1)))
         columns = [batch.column(index) for index in range(len(self._specs))]
         parts = [take_apart(a, len(s.shape)) for a, s in zip(columns, self._specs, strict=True)]
         for index, part in enumerate(parts):
@@ -139,7 +139,7 @@ class _DataSet:
         """Write what is still buffered and close the file."""
         self._file.close()
         self._blocks.save(self.path)
-        self._shards.close()
+        self._places.close()
 
     def findings(self) -> list[Finding]:
         """Return the findings so far."""

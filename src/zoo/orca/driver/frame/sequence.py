@@ -1,40 +1,57 @@
-"""Deals the rows of a frame to shards, and the shards to workers.
+"""Puts the rows of a frame into one sequence, a part of which each worker gets.
 
-`zoo.orca.wire.plans.canonical` says what shards are for. A row's shard is a function of the seed
-and of the row's place in the frame: its partition, and its number there. So a frame with the same
-partitions is dealt the same way, whatever the workers.
+A row's place is a hash of the seed and of what is in the row. It depends neither on the workers nor
+on the partitions of the frame, which change with the size of a cluster. Rows that are equal have
+the same place, and it does not matter which of them comes first.
 """
 
 import itertools
+from collections.abc import Sequence
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 #: The partition that a row came from.
 ORIGIN = "origin"
-#: The row's shard; the very last column.
-SHARD = "shard"
+#: The row's place in the sequence, an ``int64``; the very last column.
+PLACE = "place"
 
 _MASK = 0xFFFFFFFF
 #: The seed of the hash by which Spark chooses partitions.
 _SPARK_SEED = 42
 
 
-def exchanged(frame: DataFrame, shards: int | Column, workers: int, seed: int) -> DataFrame:
-    """Return the rows in one partition for each worker, with the columns `ORIGIN` and `SHARD`.
+def exchanged(
+    frame: DataFrame, columns: Sequence[str], shards: int | Column, workers: int, seed: int
+) -> DataFrame:
+    """Return the rows in one partition for each worker, with the columns `ORIGIN` and `PLACE`.
 
-    Worker `w` gets the shards ``w``, ``w + workers``, ``w + 2 * workers``, and so on.
+    Parameters
+    ----------
+    frame : DataFrame
+    columns : sequence of str
+        What makes the place of a row.
+    shards : int or Column
+        The parts, of about the same number of rows, that are not divided between workers.
+    workers, seed : int
     """
     # The network delivers an exchange's blocks in any order. By their origin the workers put them
     # in the same order every time.
-    place = F.xxhash64(F.lit(seed), F.monotonically_increasing_id())
     frame = frame.withColumn(ORIGIN, F.spark_partition_id())
-    count = shards if isinstance(shards, Column) else F.lit(shards)
-    frame = frame.withColumn(SHARD, F.pmod(place, count).cast("int"))
+    frame = frame.withColumn(PLACE, F.xxhash64(F.lit(seed), *columns))
     # Spark chooses the partition by a hash, so each worker is named by a number with its hash.
     keys = F.array(*map(F.lit, keys_of(workers)))
     # Adaptive execution keeps an explicit number.
-    return frame.repartition(workers, F.get(keys, F.col(SHARD) % workers))
+    return frame.repartition(workers, F.get(keys, _worker(F.col(PLACE), shards, workers)))
+
+
+def _worker(place: Column, shards: int | Column, workers: int) -> Column:
+    """Return the rank that holds a place, by `zoo.orca.wire.plans.canonical.first_shard`."""
+    count = shards if isinstance(shards, Column) else F.lit(shards)
+    # Places are signed. Their upper half, from 0 on, leaves room to multiply.
+    upper = F.shiftright(place, 33) + F.lit(1 << 30)
+    shard = F.shiftright(upper * count, 31)
+    return (F.floor(((shard + 1) * workers - 1) / count)).cast("int")
 
 
 def keys_of(partitions: int) -> list[int]:
