@@ -25,12 +25,16 @@ class FakeEstimator(BaseEstimator):
         framework: str = "fake",
         environment: Mapping[str, str] | None = None,
         cpu_binding: bool = False,
+        model_dir: str | None = None,
     ) -> "FakeEstimator":
         model = ModelSpec(
             framework=framework, creator=pack(creator, "model_creator"), config=pack({}, "config")
         )
         options = EngineOptions(
-            num_workers=workers, environment=environment or {}, cpu_binding=cpu_binding
+            num_workers=workers,
+            environment=environment or {},
+            cpu_binding=cpu_binding,
+            model_dir=model_dir,
         )
         return cls(model, options)
 
@@ -60,6 +64,38 @@ class FakeEstimator(BaseEstimator):
             verbose=verbose,
             shuffle=shuffle,
             name=name,
+            **fields,
+        )
+        return self._train(request)
+
+    def checked_fit(
+        self,
+        data: DataFrame,
+        *,
+        epochs: int = 1,
+        batch_size: int = 8,
+        validation: DataFrame | None = None,
+        checkpoint_steps: int | None = None,
+        checkpoint_seconds: float | None = None,
+        resume: bool = False,
+        **fields: Any,
+    ) -> TrainingStats:
+        """As the estimators of frameworks do: with all checks, and with checkpoints."""
+        request = self._requests.fit(
+            self._state,
+            data,
+            read_spec(data, ("x",), ["y"]),
+            validation,
+            epochs=epochs,
+            batch_size=batch_size,
+            steps_per_epoch=None,
+            validation_steps=None,
+            callbacks=None,
+            checkpoint_steps=checkpoint_steps,
+            checkpoint_seconds=checkpoint_seconds,
+            resume=resume,
+            initial_epoch=self._epochs_done,
+            verbose=0,
             **fields,
         )
         return self._train(request)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pyspark.sql import DataFrame
 
 from zoo.orca.driver.predict import predict_lazily
+from zoo.orca.driver.runs import FitRecord
 from zoo.orca.driver.stage import StageSettings, run_stage
 from zoo.orca.errors import UnevenRowsError
 from zoo.orca.wire.job import Job, PredictJob
@@ -33,6 +34,8 @@ class Request:
     settings : StageSettings
     at_random : callable or None
         Returns the same request with rows placed at random; None if they are already.
+    record : FitRecord or None
+        What a `fit` is, for the checkpoints that it leaves behind if it does not end.
     """
 
     title: str
@@ -40,6 +43,7 @@ class Request:
     job: Job
     settings: StageSettings
     at_random: Callable[[], Request] | None = None
+    record: FitRecord | None = None
 
     def run(self) -> Outcome:
         """Run the stage; if its rows turn out to be uneven, run it with rows placed at random.

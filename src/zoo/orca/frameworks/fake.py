@@ -78,28 +78,36 @@ class FakeFramework:
         """Take the same steps as one worker would, up to the order of additions."""
         model = self._model(job)
         check_state_size(model.weights.nbytes, job)
-        step = _step(job)
-        steps = job.steps_per_epoch or rows.plan.steps_per_pass
+        step, done = _step(job), world.begun.steps if world.begun else 0
+        count = job.steps_per_epoch or rows.plan.steps_per_pass
         order = rows.plan.steps(world.rank, step)
+        sums = np.zeros(2)
+        for part in world.begun.sums if world.begun else ():
+            sums += part.tensors["sums"]
         history: dict[str, list[float]] = {"loss": []}
         last = job.initial_epoch + job.epochs
         for epoch in range(job.initial_epoch, last):
-            _tell(world, EpochBegan(epoch=epoch, epochs=last, steps=steps))
-            sums = np.zeros(2)
-            for chosen in itertools.islice(order, steps):
+            _tell(world, EpochBegan(epoch=epoch, epochs=last, steps=count))
+            for number, chosen in enumerate(itertools.islice(order, count - done), done + 1):
                 if model.on_step is not None:
                     model.on_step(world.rank, step)
-                sums += _train_step(model, rows, chosen, world)
+                # The same on all ranks, so one of them adds it up.
+                sums += _train_step(model, rows, chosen, world) * (world.rank == 0)
                 step += 1
+                if world.saver is not None and number < count and world.saver.is_due(number):
+                    now = functools.partial(_state, model, epoch, step)
+                    world.saver.save_within(now, history, number, State({"sums": sums}))
+            world.collective.all_reduce(sums)
             history["loss"].append(float(sums[0] / sums[1]))
+            sums, done = np.zeros(2), 0
             if validation is not None:
                 value = _mean_squared_error(model, validation, job.validation_steps, world)
                 history.setdefault("val_loss", []).append(value)
             logs = {name: values[-1] for name, values in history.items()}
-            _tell(world, EpochEnded(steps=steps, logs=logs))
+            _tell(world, EpochEnded(steps=count, logs=logs))
             state = functools.partial(_state, model, epoch + 1, step)
-            if world.checkpoint is not None:
-                world.checkpoint(state, history)
+            if world.saver is not None:
+                world.saver.save(state, history)
         return Trained(history=history, state=state, outputs=_OUTPUTS)
 
     def evaluate(self, job: EvaluateJob, rows: Rows, world: World) -> Evaluated:

@@ -249,6 +249,32 @@ def _class_number(key: Any) -> int | None:
     return whole if whole == key else None
 
 
+def check_checkpoints(
+    steps: int | None, seconds: float | None, resume: bool, model_dir: str | None
+) -> None:
+    """Check the arguments of `fit` about checkpoints.
+
+    Raises
+    ------
+    InvalidInputError
+        If a number is not positive, or there is no `model_dir` to write to.
+    """
+    positive("checkpoint_steps", steps, optional=True)
+    is_number = isinstance(seconds, Real) and not isinstance(seconds, bool)
+    if seconds is not None and not (is_number and 0 < seconds < math.inf):
+        raise InvalidInputError(
+            f"checkpoint_seconds must be a number above 0, got {seconds!r}\n"
+            "Write seconds, for example checkpoint_seconds=60"
+        )
+    given = {"checkpoint_steps": steps, "checkpoint_seconds": seconds, "resume": resume or None}
+    wanted = [name for name, value in given.items() if value is not None]
+    if wanted and model_dir is None:
+        raise InvalidInputError(
+            f"{wanted[0]}={given[wanted[0]]!r} needs a place for checkpoints\n"
+            "Give the estimator a model_dir that driver and workers reach"
+        )
+
+
 def check_engine(backend: str, names: Sequence[str]) -> None:
     """Raise `InvalidInputError` unless `backend` names one of the original's engines.
 

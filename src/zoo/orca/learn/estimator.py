@@ -4,7 +4,9 @@ A framework's estimator (`zoo.orca.learn.tf2.Estimator`) adds only the original 
 quirks, and turns them into the jobs of `zoo.orca.wire.job`.
 """
 
+import contextlib
 import logging
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from functools import cached_property
 from typing import cast
@@ -21,8 +23,9 @@ from zoo.orca.driver.frame.source import (
 from zoo.orca.driver.reports.display import say
 from zoo.orca.driver.reports.timings import describe
 from zoo.orca.driver.request import Request
+from zoo.orca.driver.runs import FitRecord, begin, release
 from zoo.orca.driver.storage import load_state, save_state
-from zoo.orca.errors import InvalidInputError, RowsNeededError, StateError
+from zoo.orca.errors import InvalidInputError, OrcaError, RowsNeededError, StateError
 from zoo.orca.files import read_bytes, remove_directory
 from zoo.orca.learn.arguments import check_installed
 from zoo.orca.learn.options import EngineOptions
@@ -145,7 +148,8 @@ class BaseEstimator:
         return int(self._state.meta.get("step", 0)) if self._state else 0
 
     def _train(self, request: Request) -> TrainingStats:
-        outcome = request.run()
+        with _recorded(cast(TrainJob, request.job), request.record):
+            outcome = request.run()
         self._adopt(State.from_bytes(_state_of(outcome)), outcome)
         _remove_checkpoints(cast(TrainJob, request.job))
         if outcome.timings:
@@ -250,6 +254,29 @@ class BaseEstimator:
 def _state_of(outcome: Outcome) -> bytes:
     """Return the state from the result's rows, or from `model_dir` if it was too large."""
     return read_bytes(outcome.state_at) if outcome.state_at else outcome.state
+
+
+@contextlib.contextmanager
+def _recorded(job: TrainJob, record: FitRecord | None) -> Iterator[None]:
+    """Note what a `fit` is; if it fails, say what it leaves behind."""
+    if record is None or not job.checkpoints:
+        yield
+        return
+    begin(job.checkpoints, record)
+    try:
+        yield
+    except BaseException as error:
+        try:
+            left = release(job.checkpoints, record)
+        except (OSError, OrcaError) as another:
+            # The cause is the other error, and this one says what to do by hand.
+            _logger.warning("%s: %s\nRemove this directory by hand", job.checkpoints, another)
+        else:
+            if left:
+                error.add_note(
+                    f"{job.checkpoints} has a checkpoint: fit(resume=True) goes on from it"
+                )
+        raise
 
 
 def _remove_checkpoints(job: TrainJob) -> None:

@@ -1,7 +1,8 @@
 """From the arguments of a call to a request: checked, complete, and not yet run."""
 
-import uuid
+import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -9,6 +10,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from zoo.orca.driver.frame.source import prepare
 from zoo.orca.driver.request import PredictRequest, Request
+from zoo.orca.driver.runs import FitRecord, new_run, unfinished
 from zoo.orca.driver.session.cluster import nodes, threads_per_task
 from zoo.orca.driver.session.pythons import child_environment
 from zoo.orca.driver.session.settings import data_memory, max_result_bytes
@@ -16,6 +18,7 @@ from zoo.orca.driver.stage import StageSettings
 from zoo.orca.errors import InvalidInputError
 from zoo.orca.learn.arguments import (
     check_bounded,
+    check_checkpoints,
     check_installed,
     checked_frame,
     checked_name,
@@ -64,6 +67,10 @@ class Requests:
         steps_per_epoch: int | None,
         validation_steps: int | None,
         callbacks: Sequence[Any] | None,
+        checkpoint_steps: int | None,
+        checkpoint_seconds: float | None,
+        resume: bool,
+        initial_epoch: int,
         **fields: Any,
     ) -> Request:
         """Check the arguments that every `fit` has; `fields` are more of the request's."""
@@ -74,7 +81,19 @@ class Requests:
         validation = None
         if validation_data is not None:
             validation = checked_frame(validation_data, "validation_data")
-        return self.over_rows(
+        check_checkpoints(checkpoint_steps, checkpoint_seconds, resume, self._options.model_dir)
+        record = FitRecord(
+            model=self._model.fingerprint(),
+            columns=json.dumps(spec.to_json(), sort_keys=True),
+            batch_size=batch_size,
+            seed=self._options.seed,
+            initial_epoch=initial_epoch,
+            steps_per_epoch=steps_per_epoch,
+        )
+        run = ""
+        if resume and self._options.model_dir:
+            run = unfinished(self._options.model_dir, record)
+        request = self.over_rows(
             TrainJob,
             state,
             data,
@@ -87,9 +106,13 @@ class Requests:
             callbacks=packed_callbacks(callbacks),
             max_state_bytes=max_result_bytes(data.sparkSession),
             model_dir=self._options.model_dir,
-            run=f"fit-{uuid.uuid4().hex[:12]}",
+            run=run or new_run(),
+            checkpoint_steps=checkpoint_steps,
+            checkpoint_seconds=checkpoint_seconds,
+            initial_epoch=initial_epoch,
             **fields,
         )
+        return replace(request, record=record)
 
     def evaluate(
         self,

@@ -145,6 +145,10 @@ class TrainJob(StepwiseJob):
         A directory that driver and workers reach, for checkpoints.
     run : str
         The name of this `fit`, the same for all its attempts.
+    checkpoint_steps : int or None
+        Within an epoch, a checkpoint is written after every so many steps.
+    checkpoint_seconds : float or None
+        Within an epoch, a checkpoint is written every so many seconds.
     profile : bool
         Whether to measure where the time goes.
     """
@@ -159,6 +163,8 @@ class TrainJob(StepwiseJob):
     max_state_bytes: int = 0
     model_dir: str | None = None
     run: str = ""
+    checkpoint_steps: int | None = None
+    checkpoint_seconds: float | None = None
     profile: bool = False
 
     @property

@@ -48,19 +48,79 @@ class Rows:
 Data: TypeAlias = Rows
 
 
+class Saver(Protocol):
+    """Saves the state of a training that goes on; every method is called on all ranks.
+
+    `state` returns a copy of the state, and is called on rank 0 alone. `history` is the history of
+    the epochs that have ended.
+    """
+
+    @property
+    def within_epochs(self) -> bool:
+        """Whether `is_due` may be true."""
+
+    def is_due(self, steps: int) -> bool:
+        """Whether to save now; asked after each step of an epoch but the last one.
+
+        Parameters
+        ----------
+        steps : int
+            The epoch's steps that are done.
+        """
+
+    def save_within(
+        self,
+        state: Callable[[], State],
+        history: Mapping[str, list[float]],
+        steps: int,
+        sums: State,
+        /,
+    ) -> None:
+        """Save within an epoch.
+
+        Parameters
+        ----------
+        state : callable
+        history : dict of str to list of float
+        steps : int
+            The epoch's steps that are done.
+        sums : State
+            What this rank has added up in the epoch, such as its metrics.
+        """
+
+    def save(self, state: Callable[[], State], history: Mapping[str, list[float]], /) -> None:
+        """Save at the end of an epoch."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Begun:
+    """The first epoch of a job that goes on within it.
+
+    Parameters
+    ----------
+    steps : int
+        The epoch's steps that are done.
+    sums : tuple of State
+        What former ranks had added up, each at one rank now: one, none or several of them.
+    """
+
+    steps: int
+    sums: tuple[State, ...]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
     """A worker's collective, and where it reports.
 
-    If given, `checkpoint` is called on rank 0 at the end of each epoch, with a function that
-    returns the state and the history so far.
-
+    If given, `saver` saves the state at the end of each epoch and, if it says so, within epochs.
+    If given, `begun` says how far the first epoch is.
     If given, `timings` receives the parts of each step's time.
     """
 
     collective: Collective
     report: Callable[[Progress], None]
-    checkpoint: Callable[[Callable[[], State], Mapping[str, list[float]]], None] | None = None
+    saver: Saver | None = None
+    begun: Begun | None = None
     timings: Stopwatch | None = None
 
     @property

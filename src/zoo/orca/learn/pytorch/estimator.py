@@ -164,6 +164,9 @@ class Estimator(TorchFiles):
         shuffle: bool | None = None,
         training_metrics: bool | None = None,
         name: str | None = None,
+        checkpoint_steps: int | None = None,
+        checkpoint_seconds: float | None = None,
+        resume: bool = False,
     ) -> Any:
         """Train the model; a second `fit` continues where the first ended.
 
@@ -224,6 +227,14 @@ class Estimator(TorchFiles):
         name : str, optional
             A label for the lines, the bar and the stage in Spark's UI. It tells concurrent calls
             apart.
+        checkpoint_steps : int, optional
+            Write a checkpoint to `model_dir` after every so many steps of an epoch. There is always
+            one at an epoch's end. They are written while training goes on.
+        checkpoint_seconds : float, optional
+            Write a checkpoint about every so many seconds.
+        resume : bool
+            Go on where an earlier program that was ended left the same `fit` in `model_dir`, within
+            the epoch. Without anything left, begin. What the `fit` returns covers all its epochs.
 
         Returns
         -------
@@ -271,6 +282,9 @@ class Estimator(TorchFiles):
             profile=profile,
             shuffle=shuffle,
             name=name,
+            checkpoint_steps=checkpoint_steps,
+            checkpoint_seconds=checkpoint_seconds,
+            resume=resume,
             options=options,
         )
         stats = self._train(request)

@@ -1,11 +1,14 @@
-"""Checkpoints of a running `fit`: where a stage that Spark restarts continues from.
+"""Checkpoints of a running `fit`: where a later attempt, or another program, continues from.
 
 Checkpoints belong to one `fit`. Their directory is named after it. The driver removes it once it
 has the final state, because until then Spark may restart the stage. A checkpoint is the whole
 state, including the history. It is written under another name and then renamed, so the newest one
-is always complete, and replaces those before it. Only rank 0 reads and writes; it sends what it
-read to the other ranks.
+is always complete. The newest two stay: a disk may lose the last one that it promised to keep. Only
+rank 0 reads and writes; it sends what it read to the other ranks.
 """
+
+import threading
+from collections.abc import Callable
 
 from zoo.orca.files import list_names, read_bytes, remove_file, write_bytes
 from zoo.orca.wire.packing import State
@@ -14,6 +17,7 @@ from zoo.orca.worker.collective.protocol import Collective
 _SUFFIX = ".state"
 #: Not a checkpoint: it has no history, and no epochs are left after it.
 _FINAL = "final"
+_KEPT = 2
 
 
 class Checkpoints:
@@ -27,16 +31,26 @@ class Checkpoints:
 
     def __init__(self, directory: str) -> None:
         self._directory = directory
+        self._writing = _Background()
 
-    def save(self, state: State) -> None:
-        """Write the state at the end of an epoch, in place of older ones; on rank 0 only."""
-        if not self._directory:
-            return
-        own = f"{int(state.meta['epoch']):08d}{_SUFFIX}"
+    def save(self, state: State, steps: int) -> None:
+        """Write a state while training goes on, in place of older ones; on rank 0 only.
+
+        Parameters
+        ----------
+        state : State
+            Nothing else may change its tensors.
+        steps : int
+            Steps of the epoch that is under way.
+        """
+        if self._directory:
+            own = f"{int(state.meta['epoch']):08d}-{steps:010d}{_SUFFIX}"
+            self._writing.start(lambda: self._write(own, state))
+
+    def _write(self, own: str, state: State) -> None:
         write_bytes(f"{self._directory}/{own}", state.to_bytes())
-        for name in self._names():
-            if name < own:
-                remove_file(f"{self._directory}/{name}")
+        for name in [name for name in self._names() if name < own][: 1 - _KEPT or None]:
+            remove_file(f"{self._directory}/{name}")
 
     def newest(self, collective: Collective) -> State | None:
         """Return the newest state, as rank 0 sees it; called on all ranks."""
@@ -55,7 +69,47 @@ class Checkpoints:
         write_bytes(path, state.to_bytes())
         return path
 
+    def finish(self) -> None:
+        """Wait for what is being written."""
+        self._writing.finish()
+
     def _names(self) -> list[str]:
         """Return the names of the checkpoints, the newest last."""
-        names = list_names(self._directory)
-        return [name for name in names if name.removesuffix(_SUFFIX).isdecimal()]
+        return checkpoint_names(self._directory)
+
+
+def checkpoint_names(directory: str) -> list[str]:
+    """Return the names of the checkpoints in a directory, the newest last."""
+    names = list_names(directory)
+    return [name for name in names if name.removesuffix(_SUFFIX).replace("-", "").isdecimal()]
+
+
+class _Background:
+    """Runs one thing at a time beside the training."""
+
+    def __init__(self) -> None:
+        self._thread: threading.Thread | None = None
+        self._error: BaseException | None = None
+
+    def start(self, call: Callable[[], None]) -> None:
+        """Wait for the one before, then begin `call`."""
+        self.finish()
+
+        def run() -> None:
+            try:
+                call()
+            except Exception as error:  # whatever a filesystem raises, raised where it is noticed
+                self._error = error
+
+        self._thread = threading.Thread(target=run, name="orca-checkpoint", daemon=True)
+        self._thread.start()
+
+    def finish(self) -> None:
+        """Wait for what runs; raise its error."""
+        if self._thread is not None:
+            # A filesystem may take as long as it likes to write; the training waits for it.
+            self._thread.join()
+            self._thread = None
+        error, self._error = self._error, None
+        if error is not None:
+            raise error

@@ -22,6 +22,7 @@ from zoo.orca.frameworks.keras.training.metrics import restore
 from zoo.orca.frameworks.keras.training.position import LoopPosition
 from zoo.orca.frameworks.keras.training.quiet import has_hook
 from zoo.orca.frameworks.keras.training.randomness import seed_epoch
+from zoo.orca.frameworks.keras.training.within import Within
 from zoo.orca.frameworks.keras.types import KerasCallback, Model, StepLogs, Tensor, Variable
 from zoo.orca.wire.messages.progress import Warned
 from zoo.orca.worker.plugin import World
@@ -105,6 +106,8 @@ class Frame:
         The callback that sets how many steps a call runs, if one may.
     seed : int
         The job's seed.
+    within : Within or None
+        Goes on within an epoch, and saves within epochs.
     """
 
     made: KerasModel
@@ -115,6 +118,7 @@ class Frame:
     step_logs: Callable[[Any, float], dict[str, float]]
     pacing: list[KerasCallback]
     seed: int
+    within: Within | None = None
 
     @property
     def several(self) -> bool:
@@ -170,6 +174,8 @@ def first_callback(frame: Frame) -> KerasCallback:
         def on_epoch_begin(self, epoch: int, logs: StepLogs = None) -> None:
             loop.begin("train")
             seed_epoch(frame.made, frame.seed, frame.world, loop.part.start)
+            if frame.within is not None:
+                frame.within.go_on()
             reporter.epochs = int(self.params.get("epochs") or 0)
             reporter.begin(epoch, loop.part.start, loop.part.count)
 
@@ -235,11 +241,21 @@ def last_callback(frame: Frame, save: Callable[[], None] | None) -> KerasCallbac
             loop.end_training()
             _agree(frame, self.model)
             frame.reporter.end(loop.first + loop.taken - loop.part.start, numbers(logs))
+            loop.end_epoch()
             if save is not None:
                 save()
 
-    if frame.hooks.train and frame.several:
-        Last.on_train_batch_end = lambda self, batch, logs=None: _agree(frame, self.model)
+    agrees, within = frame.hooks.train and frame.several, frame.within
+    saves = within is not None and within.saves
+
+    def on_train_batch_end(self: KerasCallback, batch: int, logs: StepLogs = None) -> None:
+        if agrees:
+            _agree(frame, self.model)
+        if within is not None and saves:
+            within.step_ended(batch + 1)
+
+    if agrees or saves:
+        Last.on_train_batch_end = on_train_batch_end
     return Last()
 
 

@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from zoo.orca.frameworks.common.cursor import cursor, first_step
@@ -34,9 +35,10 @@ from zoo.orca.frameworks.keras.training.callbacks import (
 from zoo.orca.frameworks.keras.training.evaluation_rows import with_large_batches
 from zoo.orca.frameworks.keras.training.metrics import Logs, Statistics
 from zoo.orca.frameworks.keras.training.position import LoopPosition, Part
-from zoo.orca.frameworks.keras.training.randomness import seed_fit
+from zoo.orca.frameworks.keras.training.randomness import seed_epoch, seed_fit
 from zoo.orca.frameworks.keras.training.row_axis import keep_row_axis
 from zoo.orca.frameworks.keras.training.steps import Step, distribute
+from zoo.orca.frameworks.keras.training.within import Within
 from zoo.orca.frameworks.keras.types import KerasCallback
 from zoo.orca.wire.job import EvaluateJob, TrainJob
 from zoo.orca.wire.outputs import OutputSpec
@@ -160,24 +162,39 @@ class KerasSession:
             phase: not made.backend.UNDOES_EMPTY_STEPS and plan.someone_idles
             for phase, plan in plans.items()
         }
+        saves = "train" in plans and world.saver is not None and world.saver.within_epochs
         pacing = []
-        if any(idle.values()):
+        if any(idle.values()) or saves:
             made.keras.limit_steps_per_execution(made.model)
         elif not hooks.train and not hooks.test:
             steps = made.keras.steps_variable(made.model, begin=keras_executions.BEGIN)
             pacing = [keras_executions.pace(base, steps)] if steps is not None else []
         loop.watched = {
-            "train": idle.get("train", False) or hooks.train,
+            "train": idle.get("train", False) or hooks.train or saves,
             "test": idle.get("test", False) or (hooks.test and world.size > 1),
         }
         original = getattr(made.model, made.keras.RESULTS)
         logs = Logs(made, world.collective, original)
+        statistics = None
         if world.size > 1:
-            self._make_logs_global(loop, plans, logs, original)
+            if "train" in plans:
+                plan = plans["train"]
+                weight = plan.counts[world.rank] / plan.rows
+                statistics = Statistics(made, world.collective, weight)
+            self._make_logs_global(loop, statistics, logs, original)
 
         def of_step(step_logs: Structure, share: float) -> dict[str, float]:
             return numbers(logs.of_step(step_logs, share))
 
+        def average() -> None:
+            if statistics is not None:
+                made.keras.sync(made.model)
+                statistics.average()
+
+        def seed(step: int) -> None:
+            seed_epoch(made, self._seed, world, step)
+
+        within = Within(world, loop, logs, average, seed) if saves or world.begun else None
         reporter = TrainingReporter(world, plans.get("train") or plans["test"])
         return Frame(
             made=made,
@@ -188,21 +205,16 @@ class KerasSession:
             step_logs=of_step,
             pacing=pacing,
             seed=self._seed,
+            within=within,
         )
 
     def _make_logs_global(
         self,
         loop: LoopPosition,
-        plans: Mapping[str, Plan],
+        statistics: Statistics | None,
         logs: Logs,
         original: Callable[[Any], Any],
     ) -> None:
-        statistics = None
-        if "train" in plans:
-            plan = plans["train"]
-            weight = plan.counts[self._world.rank] / plan.rows
-            statistics = Statistics(self.made, self._world.collective, weight)
-
         def results(step_logs: Structure) -> Any:
             if not loop.phase:  # an evaluation that a user's callback began
                 return original(step_logs)
@@ -225,7 +237,6 @@ def train(
     steps = job.steps_per_epoch or plan.steps_per_pass
     first = first_step(session.state, plan)
     loop = LoopPosition(train=_part(plan, world.rank, steps), test=None, first=first)
-    data = session.feed.steps(lambda: loop.first + loop.taken, steps)
     validation_data = None
     if validation is not None:
         if job.validation_steps is None and not _hooks(made, users).test:
@@ -247,23 +258,36 @@ def train(
     )
     running = user_callbacks(made, users, world)
     frame = session.frame(loop, plans, users)
+    if frame.within is not None:
+        frame.within.progress = progress.within
     before, after = session.clocks()
-    save = (lambda: progress.save(world)) if world.checkpoint is not None else None
+    save = (lambda: progress.save(world)) if world.saver is not None else None
     own = [first_callback(frame), *frame.pacing]
     listed = [*before, *own, *running, history, last_callback(frame, save), *after]
-    epochs = job.initial_epoch + job.epochs
-    with session.explained(rows, *([validation] if validation is not None else [])):
+
+    def fit(initial_epoch: int, epochs: int, count: int) -> None:
         made.model.fit(
-            data,
+            session.feed.steps(lambda: loop.first + loop.taken, count),
             epochs=epochs,
-            initial_epoch=job.initial_epoch,
+            initial_epoch=initial_epoch,
             verbose=0,
             # The data set has the plan's order, and Keras 3 warns if it should shuffle.
             shuffle=False,
-            callbacks=made.backend.callbacks(made, listed, epochs=epochs, steps=steps),
+            callbacks=made.backend.callbacks(made, listed, epochs=epochs, steps=count),
             validation_data=validation_data,
             validation_freq=job.validation_freq,
         )
+
+    epoch, epochs = job.initial_epoch, job.initial_epoch + job.epochs
+    with session.explained(rows, *([validation] if validation is not None else [])):
+        if world.begun is not None:
+            # Keras's loop begins with an epoch, so what is left of one is an epoch of its own.
+            loop.begun = world.begun.steps
+            loop.train = _part(plan, world.rank, steps - loop.begun)
+            fit(epoch, epoch + 1, steps - loop.begun)
+            loop.train, epoch = _part(plan, world.rank, steps), epoch + 1
+        if epoch < epochs and not (world.begun is not None and made.model.stop_training):
+            fit(epoch, epochs, steps)
     return Trained(history=progress.history(), state=progress.state, outputs=session.outputs)
 
 
@@ -309,18 +333,29 @@ class _Progress:
                     found.setdefault(key, []).append(one)
         return found
 
-    def state(self) -> State:
-        """Return the current state, with the position in the rows to continue from."""
+    def state(self, within: int = 0) -> State:
+        """Return the current state, with the position in the rows to continue from.
+
+        Parameters
+        ----------
+        within : int
+            The steps of the epoch that is under way.
+        """
         done = self.begun.meta.get("step", 0) if self.begun is not None else 0
-        place = cursor(self.plan, self.loop.first + self.loop.taken)
-        epoch = self.job.initial_epoch + len(self.records.epoch)
-        meta = {"epoch": epoch, "step": done + self.loop.taken, "cursor": place}
+        taken = self.loop.taken + within
+        place = cursor(self.plan, self.loop.first + taken)
+        epoch = self.job.initial_epoch + self.loop.ended
+        meta = {"epoch": epoch, "step": done + taken, "cursor": place}
         return read_state(self.made, meta, known=self.tables)
+
+    def within(self) -> tuple[Callable[[], State], dict[str, list[float]]]:
+        """Return what to save within an epoch, after its last step that ended."""
+        return partial(self.state, self.loop.step + 1), self.history()
 
     def save(self, world: World) -> None:
         """Offer the state for a checkpoint."""
-        if world.checkpoint is not None:
-            world.checkpoint(self.state, self.history())
+        if world.saver is not None:
+            world.saver.save(self.state, self.history())
 
 
 def _hooks(made: KerasModel, callbacks: Sequence[KerasCallback]) -> Hooks:

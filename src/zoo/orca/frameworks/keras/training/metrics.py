@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.orca.errors import ModelError
+from zoo.orca.errors import ModelError, StateError
 from zoo.orca.frameworks.common.structures import Structure
 from zoo.orca.frameworks.keras.models import KerasModel, value_of
 from zoo.orca.frameworks.keras.types import KerasMetric, Variable
@@ -66,6 +66,42 @@ class Logs:
         with kept(self._made.metric_variables):
             self._merge()
             return dict(self._result(dict(logs), share))
+
+    def sums(self) -> State:
+        """Return the metrics' states on this rank, for an epoch that goes on from here."""
+        self._made.keras.sync(self._made.model)
+        return State({str(k): value_of(v) for k, v in enumerate(self._made.metric_variables())})
+
+    def go_on(self, sums: Sequence[State]) -> None:
+        """Begin an epoch with what `sums` returned before, on this rank or on several."""
+        for number, part in enumerate(sums):
+            variables = self._made.metric_variables()
+            before = [value_of(variable).copy() for variable in variables]
+            if len(part.tensors) != len(variables):
+                raise StateError(
+                    "the checkpoint has other metrics than the model\n"
+                    "Compile the model as the one that was saved"
+                )
+            for variable, value in zip(variables, part.tensors.values(), strict=True):
+                variable.assign(value)
+            if number:
+                self._add(before)
+
+    def _add(self, before: list[NDArray[Any]]) -> None:
+        """Add former states to the metrics' own."""
+        made = self._made
+        merged = [m for m in _leaves(made.model.metrics) if made.keras.own_merge(m)]
+        variables = made.metric_variables()
+        by_variable = {id(v): value for v, value in zip(variables, before, strict=True)}
+        skipped = {id(variable) for metric in merged for variable in metric.variables}
+        for variable in variables:
+            if id(variable) not in skipped:
+                variable.assign(value_of(variable) + by_variable[id(variable)])
+        for metric in merged:
+            clone = made.keras.clone_metric(metric)
+            for variable, own in zip(clone.variables, metric.variables, strict=True):
+                variable.assign(by_variable[id(own)])
+            metric.merge_state([clone])
 
     def _merge(self) -> None:
         """Replace every metric's state by that of all ranks together."""

@@ -46,7 +46,11 @@ class LoopPosition:
     step : int
         The epoch's last step that began, or that ended if a hook tells.
     taken : int
-        The training steps of all finished epochs.
+        The training steps of all finished epochs, and those before a part of an epoch.
+    ended : int
+        The number of finished epochs.
+    begun : int
+        The steps of the current epoch that were done before its steps here.
     """
 
     train: Part | None
@@ -56,6 +60,8 @@ class LoopPosition:
     phase: str = ""
     step: int = 0
     taken: int = 0
+    ended: int = 0
+    begun: int = 0
 
     @property
     def part(self) -> Part:
@@ -84,6 +90,11 @@ class LoopPosition:
             self.taken += self.epoch_steps
         self.phase = ""
         return share
+
+    def end_epoch(self) -> None:
+        """Count an epoch whose training steps have ended."""
+        self.ended += 1
+        self.begun = 0
 
     def end_training(self) -> None:
         """End an epoch's training steps, unless its logs were already made global."""

@@ -5,7 +5,7 @@ kept until there are some dozens, or some megabytes, of them. The outputs are co
 model may write its next ones to the same memory.
 """
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ import torch
 from zoo.orca.errors import ModelError, OrcaError
 from zoo.orca.frameworks.common.structures import Structure
 from zoo.orca.frameworks.torch.call_errors import first_line
+from zoo.orca.wire.packing import State
 from zoo.orca.worker.collective.protocol import Collective
 
 _STEPS = 64
@@ -99,6 +100,22 @@ class Gathered:
                 metric.reset()
             return {}
         return results(self._metrics, self._collective)
+
+    def sums(self) -> State:
+        """Return the metrics' states on this rank, for an epoch that goes on from here."""
+        if not self._metrics:
+            return State({})
+        from zoo.orca.frameworks.torch.metrics.given import states
+
+        self.flush()
+        return states(self._metrics)
+
+    def go_on(self, sums: Sequence[State]) -> None:
+        """Begin an epoch with what `sums` returned before, on this rank and others."""
+        if self._metrics and sums:
+            from zoo.orca.frameworks.torch.metrics.given import go_on
+
+            go_on(self._metrics, sums)
 
     def flush(self) -> None:
         """Pass the kept steps to the metrics."""

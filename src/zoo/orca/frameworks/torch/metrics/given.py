@@ -1,6 +1,6 @@
 """Metrics: made from the user's argument, updated by rows, reduced over workers by state."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -18,6 +18,8 @@ from zoo.orca.worker.collective.protocol import Collective
 
 #: The attribute that identifies a metric of `zoo.orca.learn.metrics`.
 _DESCRIPTION = "orca_metric"
+#: Where a state holds those of all metrics.
+_KEY = "metrics"
 
 
 def metrics_of(
@@ -118,32 +120,63 @@ def _parts(metric: Metric) -> list[Metric]:
     return [part for part in metric.modules() if isinstance(part, Metric)]
 
 
-def _merge(metrics: Mapping[str, Metric], collective: Collective) -> None:
-    """Replace every metric's state by that of all ranks together."""
-    parts = [part for metric in metrics.values() for part in _parts(metric)]
+def states(metrics: Mapping[str, Metric]) -> State:
+    """Return the metrics' states on this rank."""
     tensors: dict[str, Any] = {}
     own = [
         [{name: getattr(part, name) for name in part._reductions}, part._update_count]
-        for part in parts
+        for part in _all_parts(metrics)
     ]
-    coded = encode(own, "m", tensors)
-    gathered = collective.all_gather(State(tensors, {"m": coded}).to_bytes())
-    told = []
-    for message in gathered:
-        state = State.from_bytes(bytes(message))
-        told.append(decode(state.meta["m"], state.tensors))
-    for number, part in enumerate(parts):
+    return State(tensors, {_KEY: encode(own, _KEY, tensors)})
+
+
+def go_on(metrics: Mapping[str, Metric], sums: Sequence[State]) -> None:
+    """Give the metrics the states of one former rank or of several.
+
+    Raises
+    ------
+    ModelError
+        If there are several, and a metric's state has no rule to put them together.
+    """
+    if len(sums) > 1:
+        for part in _all_parts(metrics):
+            for name, reduction in part._reductions.items():
+                if reduction is None and not isinstance(getattr(part, name), list):
+                    raise ModelError(
+                        f"the metric {type(part).__name__} cannot go on within an epoch with fewer "
+                        "workers: nothing says how its states are put together\nGo on with as many "
+                        "workers as before, or with fit(training_metrics=False)"
+                    )
+    _set(metrics, sums)
+
+
+def _merge(metrics: Mapping[str, Metric], collective: Collective) -> None:
+    """Replace every metric's state by that of all ranks together."""
+    gathered = collective.all_gather(states(metrics).to_bytes())
+    _set(metrics, [State.from_bytes(bytes(message)) for message in gathered])
+
+
+def _set(metrics: Mapping[str, Metric], sums: Sequence[State]) -> None:
+    told = [decode(state.meta[_KEY], state.tensors) for state in sums]
+    for number, part in enumerate(_all_parts(metrics)):
         theirs = [one[number] for one in told]
         for name, reduction in part._reductions.items():
-            values = [states[name] for states, _ in theirs]
+            values = [found[name] for found, _ in theirs]
             setattr(part, name, _reduced(values, reduction, part.device))
         part._update_count = sum(count for _, count in theirs)
         part._computed = None
 
 
+def _all_parts(metrics: Mapping[str, Metric]) -> list[Metric]:
+    return [part for metric in metrics.values() for part in _parts(metric)]
+
+
 def _reduced(
     values: list[Any], reduction: Callable[..., torch.Tensor] | None, device: torch.device
 ) -> Structure:
+    if len(values) == 1:
+        (own,) = values
+        return [one.to(device) for one in own] if isinstance(own, list) else own.to(device)
     if isinstance(values[0], list):
         together = [tensor.to(device) for one in values for tensor in one]
         return together if reduction is None or not together else [reduction(together)]

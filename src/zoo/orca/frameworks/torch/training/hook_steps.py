@@ -19,7 +19,9 @@ from zoo.orca.frameworks.torch.training.runner import TrainingRunner
 from zoo.orca.frameworks.torch.training.schedules import BATCH
 from zoo.orca.frameworks.torch.training.steps import StepsClock, Tick, exchanges_of
 from zoo.orca.frameworks.torch.training.totals import reduced
+from zoo.orca.wire.packing import State
 from zoo.orca.wire.torch_options import TorchOptions
+from zoo.orca.worker.plugin import Begun
 
 
 class OperatorSteps:
@@ -97,11 +99,13 @@ class OperatorSteps:
         loss = self._runner.loss_function
         return batch.rows / batch.of if loss is None else loss.seed(batch.rows, batch.of)
 
-    def epoch(self, batches: Iterator[Batch], start: int, count: int, tick: Tick) -> int:
-        """Pass an epoch's batches to the operator."""
+    def epoch(
+        self, batches: Iterator[Batch], start: int, count: int, tick: Tick, begun: Begun | None
+    ) -> int:
+        """Pass an epoch's batches to the operator; of one that has begun, those that are left."""
         runner = self._runner
         self._updates = self._rows = 0
-        done = [0]
+        done = [begun.steps if begun is not None else 0]
         info = {**runner.info, "epoch_idx": runner.epoch}
         values = (
             self._operator.train_epoch(self._watched(batches, start, count, tick, done), info) or {}
@@ -125,7 +129,7 @@ class OperatorSteps:
         runner = self._runner
         # The work of train_epoch before the first batch and after the last is not part of steps.
         clock = StepsClock(runner.world.timings, self._exchanges)
-        for taken in islice(batches, count):
+        for taken in islice(batches, count - done[0]):
             clock.fed()
             batch = runner.show(taken, done[0], "train")
             if self._sync is not None:
@@ -152,6 +156,10 @@ class OperatorSteps:
             runner.logs = reduced(values, batch.rows, runner.world.collective)
         runner.tell("after_train_iter")
         runner.agree_to_stop()
+
+    def sums(self) -> State:
+        """Return nothing: only the operator knows what it adds up."""
+        return State({})
 
     def results(self) -> dict[str, float]:
         """Return the result of train_epoch, over all workers."""

@@ -27,7 +27,15 @@ from zoo.orca.frameworks.torch.training.totals import Totals, reduced
 from zoo.orca.wire.job import EvaluateJob, TrainJob
 from zoo.orca.wire.packing import State
 from zoo.orca.wire.plans.plan import global_rows
-from zoo.orca.worker.plugin import Evaluated, Rows, Trained, World, check_state_size
+from zoo.orca.worker.plugin import (
+    Begun,
+    Evaluated,
+    Rows,
+    Saver,
+    Trained,
+    World,
+    check_state_size,
+)
 
 #: Orca's name in the history for an epoch's rows over all workers.
 NUM_SAMPLES = "num_samples"
@@ -95,14 +103,17 @@ class _Fit:
             self._world.timings.end("build")
         runner.tell("before_run")
         count = len(runner.train_loader)
-        left = runner.agree_on_length()
+        begun = self._world.begun
+        left = runner.agree_on_length(begun.steps if begun is not None else 0)
         self._reporter.epochs = job.initial_epoch + -(-left // count)
         batches = self._feed.take(self._first, left)
         epoch = job.initial_epoch
         try:
             while left > self._taken:
                 runner.epoch = epoch
-                self._epoch(batches, min(count, left - self._taken))
+                done = begun.steps if begun is not None else 0
+                self._epoch(batches, min(count, done + left - self._taken), begun)
+                begun = None
                 epoch += 1
                 if runner.stop:
                     break
@@ -113,21 +124,23 @@ class _Fit:
             self._world.timings.end("epochs")
         return Trained(
             history=self._history,
-            state=functools.partial(self._state, epoch),
+            state=functools.partial(self._state, epoch, self._taken),
             outputs=self._session.outputs,
         )
 
-    def _epoch(self, batches: Iterator[Batch], count: int) -> None:
-        runner, start = self._runner, self._first + self._taken
-        # Each epoch by itself, so that two fits of one epoch equal one fit of two.
-        mixed = np.random.SeedSequence([self._job.seed, runner.rank, start]).generate_state(1)[0]
-        seed_all(int(mixed))
+    def _epoch(self, batches: Iterator[Batch], count: int, begun: Begun | None) -> None:
+        runner, before = self._runner, begun.steps if begun is not None else 0
+        start = self._first + self._taken - before
+        self._seed(start + before)
         self._reporter.begin(runner.epoch, start, count)
         runner.whole.train()
         runner.epochs, runner.epoch_stats = runner.epoch, None
         runner.tell("before_train_epoch")
-        done = self._steps.epoch(batches, start, count, self._tick)
-        self._taken += done
+        if begun is not None:
+            self._gathered.go_on(begun.sums)
+        tick = functools.partial(self._tick, start, count)
+        done = self._steps.epoch(batches, start, count, tick, begun)
+        self._taken += done - before
         found = {**self._steps.results(), **self._metrics()}
         if not self._session.runner.options.reduce_results:
             found.update(_by_worker(self._steps.own, self._world))
@@ -148,9 +161,14 @@ class _Fit:
         for name, value in {**found, NUM_SAMPLES: rows}.items():
             self._history.setdefault(name, []).append(value)
         self._reporter.end(done, found)
-        if self._world.checkpoint is not None:
-            state = functools.partial(self._state, runner.epoch + 1)
-            self._world.checkpoint(state, self._history)
+        if self._world.saver is not None:
+            state = functools.partial(self._state, runner.epoch + 1, self._taken)
+            self._world.saver.save(state, self._history)
+
+    def _seed(self, step: int) -> None:
+        """Seed each epoch by itself, so that two fits of one epoch equal one fit of two."""
+        mixed = np.random.SeedSequence([self._job.seed, self._runner.rank, step])
+        seed_all(int(mixed.generate_state(1)[0]))
 
     def _metrics(self) -> dict[str, float]:
         """Return the metrics of the epoch's steps; called on all ranks."""
@@ -160,24 +178,37 @@ class _Fit:
             self._reporter.warn(self._session.hidden_by)
         return found
 
-    def _tick(self, done: int) -> None:
-        """After each update, report if due; after the first, check the state's size."""
+    def _tick(self, start: int, count: int, done: int) -> None:
+        """After each update, report and save if due; after the first, check the state's size."""
         if not self._is_weighed:
             self._is_weighed = True
             nbytes = training_bytes(self._session.made.model, self._runner.optimizers)
             check_state_size(nbytes, self._job)
         self._reporter.step(done, self._loss_so_far)
+        saver = self._world.saver
+        if saver is not None and saver.within_epochs and done < count and saver.is_due(done):
+            self._save_within(saver, start, done)
+
+    def _save_within(self, saver: Saver, start: int, done: int) -> None:
+        """Save within an epoch; called on all ranks."""
+        self._buffers.average()
+        own = self._steps.sums()
+        sums = State({**own.tensors, **(gathered := self._gathered.sums()).tensors}, gathered.meta)
+        state = functools.partial(self._state, self._runner.epoch, start + done - self._first)
+        saver.save_within(state, self._history, done, sums)
+        # A run that goes on from here draws the same random numbers.
+        self._seed(start + done)
 
     def _loss_so_far(self) -> dict[str, float]:
         loss = self._steps.loss_so_far
         return {} if loss is None else {"loss": loss}
 
-    def _state(self, epoch: int) -> State:
-        place = cursor(self._plan, self._first + self._taken)
+    def _state(self, epoch: int, taken: int) -> State:
+        place = cursor(self._plan, self._first + taken)
         runner = self._runner
         meta = {
             "epoch": epoch,
-            "step": self._before + self._taken,
+            "step": self._before + taken,
             "cursor": place,
             MADE: runner.made_of,
         }

@@ -106,10 +106,11 @@ class TrainingRunner:
         self.first_step = self.global_step if first is None else first
         self.last_step = self.options.last_step
 
-    def agree_on_length(self) -> int:
+    def agree_on_length(self, begun: int) -> int:
         """Return this call's steps, the same on all ranks; called on all ranks.
 
-        A callback may have changed the length on some ranks only.
+        A callback may have changed the length on some ranks only. Of the first epoch, `begun` steps
+        are done.
         """
         own = (self.num_epochs, self.last_step)
         told = [own]
@@ -120,7 +121,7 @@ class TrainingRunner:
         ends = [end for _, end in told if end is not None]
         self.last_step = min(ends) if ends else None
         if self.last_step is None:
-            return max(self.num_epochs, 0) * len(self.train_loader)
+            return max(max(self.num_epochs, 0) * len(self.train_loader) - begun, 0)
         return max(self.last_step - self.global_step, 0)
 
     def use_callbacks(self, given: Sequence[Callback]) -> None:

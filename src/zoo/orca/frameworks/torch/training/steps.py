@@ -6,6 +6,7 @@ from functools import partial
 from itertools import islice
 from typing import Any, Protocol, cast
 
+import numpy as np
 import torch
 
 from zoo.orca.errors import ModelError
@@ -18,7 +19,9 @@ from zoo.orca.frameworks.torch.training.closures import Evaluations, needs_closu
 from zoo.orca.frameworks.torch.training.runner import TrainingRunner
 from zoo.orca.frameworks.torch.training.schedules import BATCH
 from zoo.orca.frameworks.torch.training.totals import Totals, groups
+from zoo.orca.wire.packing import State
 from zoo.orca.wire.plans.plan import Plan, global_rows
+from zoo.orca.worker.plugin import Begun
 from zoo.orca.worker.timings import Stopwatch
 
 #: Called after each step with the number of finished steps.
@@ -28,8 +31,13 @@ Tick = Callable[[int], None]
 class EpochSteps(Protocol):
     """A way to run the steps of an epoch."""
 
-    def epoch(self, batches: Iterator[Batch], start: int, count: int, tick: Tick) -> int:
-        """Run up to `count` steps; return how many were run, the same on all ranks."""
+    def epoch(
+        self, batches: Iterator[Batch], start: int, count: int, tick: Tick, begun: Begun | None
+    ) -> int:
+        """Run an epoch of up to `count` steps; return how many are done, the same on all ranks."""
+
+    def sums(self) -> State:
+        """Return what this rank has added up in the epoch, for an epoch that goes on from here."""
 
     def results(self) -> dict[str, float]:
         """Return the epoch's results over all workers; called on all ranks."""
@@ -108,13 +116,17 @@ class PlainSteps:
         self._totals = Totals(runner.device)
         self._adjusts_rate = runner.schedules.is_due(BATCH)
 
-    def epoch(self, batches: Iterator[Batch], start: int, count: int, tick: Tick) -> int:
+    def epoch(
+        self, batches: Iterator[Batch], start: int, count: int, tick: Tick, begun: Begun | None
+    ) -> int:
         """Run the steps, with an update for every group of them."""
         self._totals = Totals(self._runner.device)
-        runner, done = self._runner, 0
+        runner, done = self._runner, begun.steps if begun is not None else 0
+        for part in begun.sums if begun is not None else ():
+            self._totals.go_on(part.tensors["totals"])
         watched, by_closure = self._is_watched, self._evaluations is not None
         clock = StepsClock(self._timings, [self._exchange] if self._exchange else [])
-        for first, size in groups(start, count, self._group):
+        for first, size in groups(start + done, count - done, self._group):
             of = None if size == 1 else int(global_rows(self._plan, first, size).sum())
             idle, held = True, list[tuple[Batch, int]]()
             for batch in islice(batches, size):
@@ -243,6 +255,10 @@ class PlainSteps:
         self._runner.logs = {"loss": self._totals.mean(self._runner.world.collective)}
         self._runner.tell("after_train_iter")
         self._runner.agree_to_stop()
+
+    def sums(self) -> State:
+        """Return the sum of the losses and its divisor."""
+        return State({"totals": np.array(self._totals.pair())})
 
     def results(self) -> dict[str, float]:
         """Return the loss."""

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from zoo.orca.worker.collective.protocol import Collective
 
@@ -30,6 +31,11 @@ class Totals:
         else:
             self._value.add_(value.detach())
             self._divisor.add_(divisor)
+
+    def go_on(self, pair: NDArray[np.float64]) -> None:
+        """Add what `pair` returned before."""
+        self._value.add_(float(pair[0]))
+        self._count += float(pair[1])
 
     def pair(self) -> tuple[float, float]:
         """Return the sum and its divisor."""

@@ -1,0 +1,153 @@
+"""The directories of checkpoints in a `model_dir`: one for each `fit`, and what it is a fit of.
+
+A driver that is killed leaves its directory behind. A later program finds it by a record of the
+arguments that decide the training: a `fit` goes on only with what is its own.
+"""
+
+import json
+import os
+import socket
+import uuid
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from zoo.orca.errors import InvalidInputError, StateError
+from zoo.orca.files import list_names, read_bytes, remove_directory, write_bytes
+from zoo.orca.worker.child.checkpoint import checkpoint_names
+
+_PREFIX = "fit-"
+_RECORD = "fit.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FitRecord:
+    """What decides a training, apart from its rows.
+
+    Parameters
+    ----------
+    model : str
+        The fingerprint of the model.
+    columns : str
+        The columns and their roles, as JSON.
+    batch_size, seed, initial_epoch : int
+    steps_per_epoch : int or None
+    """
+
+    model: str
+    columns: str
+    batch_size: int
+    seed: int
+    initial_epoch: int
+    steps_per_epoch: int | None
+
+
+def new_run() -> str:
+    """Return a name that no other `fit` has."""
+    return f"{_PREFIX}{uuid.uuid4().hex[:12]}"
+
+
+def begin(directory: str, record: FitRecord) -> None:
+    """Note in a `fit`'s directory what it is, and that this process runs it.
+
+    Raises
+    ------
+    InvalidInputError
+        If nothing can be written there.
+    """
+    _write(directory, record, _this_process())
+
+
+def release(directory: str, record: FitRecord) -> str:
+    """Leave the directory of a `fit` that failed to a later one; return its newest checkpoint.
+
+    Without a checkpoint the directory is removed, and the name is empty.
+    """
+    names = checkpoint_names(directory)
+    if not names:
+        remove_directory(directory)
+        return ""
+    _write(directory, record, {})
+    return names[-1]
+
+
+def unfinished(model_dir: str, record: FitRecord) -> str:
+    """Return the name of the `fit` of this record that nobody runs any more; empty if none.
+
+    Of several, it is the one that has come furthest.
+
+    Raises
+    ------
+    InvalidInputError
+        If there are others alone; names the first argument that differs.
+    """
+    root = model_dir.rstrip("/")
+    own: list[tuple[str, str, FitRecord]] = []
+    others: list[tuple[str, str, FitRecord]] = []
+    for name in list_names(root):
+        if not name.startswith(_PREFIX):
+            continue
+        found, owner = _read(f"{root}/{name}")
+        newest = checkpoint_names(f"{root}/{name}")[-1:]
+        if found is None or _is_alive(owner) or not newest:
+            continue
+        (own if found == record else others).append((newest[0], name, found))
+    if own:
+        return max(own, key=lambda one: one[:2])[1]
+    if others:
+        _, name, found = max(others, key=lambda one: one[:2])
+        raise InvalidInputError(_difference(f"{root}/{name}", found, record))
+    return ""
+
+
+def _difference(directory: str, found: FitRecord, record: FitRecord) -> str:
+    named = [one.name for one in fields(FitRecord)]
+    first = next(name for name in named if getattr(found, name) != getattr(record, name))
+    if first in ("model", "columns"):
+        what = f"is of another {'model' if first == 'model' else 'set of columns'}"
+    else:
+        what = f"has {first}={getattr(found, first)}, and this one {getattr(record, first)}"
+    return (
+        f"resume=True: the unfinished fit in {directory} {what}\n"
+        "Call fit as the one that was ended, or leave resume out to begin a new one. Remove the "
+        "directory once nobody needs it"
+    )
+
+
+def _write(directory: str, record: FitRecord, owner: dict[str, Any]) -> None:
+    text = json.dumps({"fit": asdict(record), "owner": owner})
+    write_bytes(f"{directory}/{_RECORD}", text.encode())
+
+
+def _read(directory: str) -> tuple[FitRecord | None, dict[str, Any]]:
+    """Return a directory's record and who runs it; None if it has none that can be read."""
+    try:
+        told = json.loads(read_bytes(f"{directory}/{_RECORD}"))
+        return FitRecord(**told["fit"]), dict(told["owner"])
+    except (StateError, ValueError, TypeError, KeyError):
+        return None, {}
+
+
+def _this_process() -> dict[str, Any]:
+    pid = os.getpid()
+    return {"host": socket.gethostname(), "pid": pid, "began": _beginning(pid)}
+
+
+def _is_alive(owner: dict[str, Any]) -> bool:
+    """Whether a process of this host runs still; those of other hosts count as ended."""
+    if owner.get("host") != socket.gethostname():
+        return False
+    began = _beginning(int(owner.get("pid", 0)))
+    return bool(began) and began == owner.get("began")
+
+
+def _beginning(pid: int) -> str:
+    """Return when a process began, in the kernel's ticks; empty if there is none.
+
+    A number of a process is used again.
+    """
+    try:
+        # The name, in parentheses, may hold spaces. The 22nd field counts from the number.
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except OSError:
+        return ""

@@ -1,0 +1,67 @@
+"""Within an epoch: where one goes on, and where checkpoints are made."""
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+from zoo.orca.frameworks.keras.training.metrics import Logs
+from zoo.orca.frameworks.keras.training.position import LoopPosition
+from zoo.orca.wire.packing import State
+from zoo.orca.worker.plugin import World
+
+#: Returns what returns the state so far, and the history.
+Progress: TypeAlias = Callable[[], tuple[Callable[[], State], dict[str, list[float]]]]
+
+
+class Within:
+    """Goes on within the first epoch, and saves within epochs; called on all ranks.
+
+    Parameters
+    ----------
+    world : World
+    loop : LoopPosition
+    logs : Logs
+    average : callable
+        Makes the statistics equal on all ranks.
+    seed : callable
+        Seeds what goes on with a step, numbered over all passes.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        loop: LoopPosition,
+        logs: Logs,
+        average: Callable[[], None],
+        seed: Callable[[int], None],
+    ) -> None:
+        self._saver, self._begun = world.saver, world.begun
+        self._loop, self._logs, self._average, self._seed = loop, logs, average, seed
+        #: Returns the state so far, and the history.
+        self.progress: Callable[[], tuple[Callable[[], State], dict[str, list[float]]]] | None = (
+            None
+        )
+
+    @property
+    def saves(self) -> bool:
+        """Whether there are checkpoints within epochs."""
+        return self._saver is not None and self._saver.within_epochs
+
+    def go_on(self) -> None:
+        """Begin an epoch; of the first one, with what was added up before."""
+        begun, self._begun = self._begun, None
+        if begun is not None:
+            self._logs.go_on(begun.sums)
+
+    def step_ended(self, step: int) -> None:
+        """Save if it is due, after the first `step` steps of the loop's epoch."""
+        loop, saver = self._loop, self._saver
+        done = loop.begun + step
+        if saver is None or self.progress is None or step >= loop.part.count:
+            return
+        if saver.is_due(done):
+            self._average()
+            sums = self._logs.sums()
+            state, history = self.progress()
+            saver.save_within(state, history, done, sums)
+            # A run that goes on from here draws the same random numbers.
+            self._seed(loop.part.start + step)
