@@ -96,7 +96,8 @@ def test_checkpoints_are_removed_when_the_driver_has_the_state(
     monkeypatch.setattr(estimator_module, "remove_directory", remove)
     estimator = FakeEstimator.of(linear(1), 2)
     estimator.fit(rows, epochs=3, model_dir=str(tmp_path), run="r")
-    assert removed == [(f"{tmp_path}/r", ["00000002.state"])]
+    names = ["00000001-0000000000.state", "00000002-0000000000.state"]
+    assert removed == [(f"{tmp_path}/r", names)]
     assert f"its files in {tmp_path}/r cannot be removed: of somebody else" in caplog.text
     assert "Remove this directory by hand" in caplog.text
     estimator.fit(rows, epochs=3)  # without a model_dir there are none

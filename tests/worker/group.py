@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from zoo.orca.wire.features import ColumnSpec, FeatureSpec
@@ -69,7 +70,9 @@ class Group:
             x = pa.array(rows[rank], pa.float32())
             y = pa.array([3 * value for value in rows[rank]], pa.float32())
             origin = pa.array([0] * len(x), pa.int32())
-            spool.add(pa.RecordBatch.from_arrays([x, y, origin], ["c0", "c1", "origin"]))
+            place = pa.array(np.arange(len(x)) * 7919 % 1009)  # as good as any hash
+            columns = [x, y, origin, place]
+            spool.add(pa.RecordBatch.from_arrays(columns, ["c0", "c1", "origin", "place"]))
             child.send(Start(spooled=spool.finish(), moved=0.0), heartbeat=HEARTBEAT)
         return self._last_words()
 

@@ -165,7 +165,7 @@ def test_an_attempt_that_was_lost_is_gone_on_with(pair: Group, tmp_path: Path, m
     broken = pair.run(job, ROWS, tmp_path / "2")
     assert [type(message) for message in broken] == [Failure, Failure]
     kept = sorted(path.name for path in (tmp_path / "m" / "fit-1").iterdir())
-    assert kept == ["00000002.state"]
+    assert kept == ["00000001-0000000000.state", "00000002-0000000000.state"]
     stop.unlink()
     resumed = pair.run(job, ROWS, tmp_path / "3")
     assert resumed[0].history == unbroken[0].history
@@ -186,7 +186,8 @@ def test_an_attempt_that_is_lost_with_its_result_is_repeated(
 
     unbroken = run(1)
     kept = {path.name for path in (tmp_path / "m" / "fit-1").iterdir()}
-    assert kept - {"final.state"} == {"00000003.state"}
+    newest = {"00000002-0000000000.state", "00000003-0000000000.state"}
+    assert kept - {"final.state"} == newest
     assert run(2) == unbroken
 
 

@@ -174,8 +174,6 @@ def first_callback(frame: Frame) -> KerasCallback:
         def on_epoch_begin(self, epoch: int, logs: StepLogs = None) -> None:
             loop.begin("train")
             seed_epoch(frame.made, frame.seed, frame.world, loop.part.start)
-            if frame.within is not None:
-                frame.within.go_on()
             reporter.epochs = int(self.params.get("epochs") or 0)
             reporter.begin(epoch, loop.part.start, loop.part.count)
 
@@ -246,15 +244,15 @@ def last_callback(frame: Frame, save: Callable[[], None] | None) -> KerasCallbac
                 save()
 
     agrees, within = frame.hooks.train and frame.several, frame.within
-    saves = within is not None and within.saves
+    watches = within is not None and within.watches
 
     def on_train_batch_end(self: KerasCallback, batch: int, logs: StepLogs = None) -> None:
         if agrees:
             _agree(frame, self.model)
-        if within is not None and saves:
+        if within is not None:
             within.step_ended(batch + 1)
 
-    if agrees or saves:
+    if agrees or watches:
         Last.on_train_batch_end = on_train_batch_end
     return Last()
 

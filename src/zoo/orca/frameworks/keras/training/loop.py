@@ -162,22 +162,23 @@ class KerasSession:
             phase: not made.backend.UNDOES_EMPTY_STEPS and plan.someone_idles
             for phase, plan in plans.items()
         }
-        saves = "train" in plans and world.saver is not None and world.saver.within_epochs
+        saves = world.saver is not None and world.saver.within_epochs
+        watches = "train" in plans and (saves or world.begun is not None)
         pacing = []
-        if any(idle.values()) or saves:
+        if any(idle.values()) or watches:
             made.keras.limit_steps_per_execution(made.model)
         elif not hooks.train and not hooks.test:
             steps = made.keras.steps_variable(made.model, begin=keras_executions.BEGIN)
             pacing = [keras_executions.pace(base, steps)] if steps is not None else []
         loop.watched = {
-            "train": idle.get("train", False) or hooks.train or saves,
+            "train": idle.get("train", False) or hooks.train or watches,
             "test": idle.get("test", False) or (hooks.test and world.size > 1),
         }
         original = getattr(made.model, made.keras.RESULTS)
         logs = Logs(made, world.collective, original)
         statistics = None
-        if world.size > 1:
-            if "train" in plans:
+        if world.size > 1 or world.begun is not None:
+            if "train" in plans and world.size > 1:
                 plan = plans["train"]
                 weight = plan.counts[world.rank] / plan.rows
                 statistics = Statistics(made, world.collective, weight)
@@ -194,7 +195,7 @@ class KerasSession:
         def seed(step: int) -> None:
             seed_epoch(made, self._seed, world, step)
 
-        within = Within(world, loop, logs, average, seed) if saves or world.begun else None
+        within = Within(world, loop, logs, average, seed) if watches else None
         reporter = TrainingReporter(world, plans.get("train") or plans["test"])
         return Frame(
             made=made,

@@ -73,35 +73,27 @@ class Logs:
         return State({str(k): value_of(v) for k, v in enumerate(self._made.metric_variables())})
 
     def go_on(self, sums: Sequence[State]) -> None:
-        """Begin an epoch with what `sums` returned before, on this rank or on several."""
-        for number, part in enumerate(sums):
-            variables = self._made.metric_variables()
-            before = [value_of(variable).copy() for variable in variables]
+        """Add to the metrics what `sums` returned before, on this rank or on several."""
+        made = self._made
+        made.keras.sync(made.model)
+        variables = made.metric_variables()
+        merged = [m for m in _leaves(made.model.metrics) if made.keras.own_merge(m)]
+        skipped = {id(variable) for metric in merged for variable in metric.variables}
+        for part in sums:
             if len(part.tensors) != len(variables):
                 raise StateError(
                     "the checkpoint has other metrics than the model\n"
                     "Compile the model as the one that was saved"
                 )
-            for variable, value in zip(variables, part.tensors.values(), strict=True):
-                variable.assign(value)
-            if number:
-                self._add(before)
-
-    def _add(self, before: list[NDArray[Any]]) -> None:
-        """Add former states to the metrics' own."""
-        made = self._made
-        merged = [m for m in _leaves(made.model.metrics) if made.keras.own_merge(m)]
-        variables = made.metric_variables()
-        by_variable = {id(v): value for v, value in zip(variables, before, strict=True)}
-        skipped = {id(variable) for metric in merged for variable in metric.variables}
-        for variable in variables:
-            if id(variable) not in skipped:
-                variable.assign(value_of(variable) + by_variable[id(variable)])
-        for metric in merged:
-            clone = made.keras.clone_metric(metric)
-            for variable, own in zip(clone.variables, metric.variables, strict=True):
-                variable.assign(by_variable[id(own)])
-            metric.merge_state([clone])
+            before = dict(zip(map(id, variables), part.tensors.values(), strict=True))
+            for variable in variables:
+                if id(variable) not in skipped:
+                    variable.assign(before[id(variable)] + value_of(variable))
+            for metric in merged:
+                clone = made.keras.clone_metric(metric)
+                for variable, own in zip(clone.variables, metric.variables, strict=True):
+                    variable.assign(before[id(own)])
+                metric.merge_state([clone])
 
     def _merge(self) -> None:
         """Replace every metric's state by that of all ranks together."""

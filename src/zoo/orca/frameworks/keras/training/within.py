@@ -46,17 +46,20 @@ class Within:
         """Whether there are checkpoints within epochs."""
         return self._saver is not None and self._saver.within_epochs
 
-    def go_on(self) -> None:
-        """Begin an epoch; of the first one, with what was added up before."""
-        begun, self._begun = self._begun, None
-        if begun is not None:
-            self._logs.go_on(begun.sums)
+    @property
+    def watches(self) -> bool:
+        """Whether it must know when a step ends."""
+        return self.saves or self._begun is not None
 
     def step_ended(self, step: int) -> None:
         """Save if it is due, after the first `step` steps of the loop's epoch."""
         loop, saver = self._loop, self._saver
+        begun, self._begun = self._begun, None
+        if begun is not None:
+            # Not before the first step: it may be what makes the metrics.
+            self._logs.go_on(begun.sums)
         done = loop.begun + step
-        if saver is None or self.progress is None or step >= loop.part.count:
+        if saver is None or not self.saves or self.progress is None or step >= loop.part.count:
             return
         if saver.is_due(done):
             self._average()

@@ -1,0 +1,85 @@
+"""The directories of fits: whose they are, and which one a later fit goes on with."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from zoo.orca.driver import runs
+from zoo.orca.driver.runs import FitRecord
+from zoo.orca.errors import InvalidInputError
+
+RECORD = FitRecord(
+    model="m", columns="{}", batch_size=8, seed=0, initial_epoch=0, steps_per_epoch=None
+)
+
+
+def left(root: Path, name: str, newest: str, record: FitRecord = RECORD) -> None:
+    """The directory of a fit whose process has ended."""
+    root.joinpath(name).mkdir()
+    runs.begin(str(root / name), record)
+    if newest:
+        (root / name / f"{newest}.state").write_bytes(b"")
+        assert runs.release(str(root / name), record) == f"{newest}.state"
+
+
+def test_the_fit_that_came_furthest_goes_on(tmp_path: Path) -> None:
+    assert runs.unfinished(str(tmp_path), RECORD) == ""
+    left(tmp_path, "fit-b", "00000001-0000000004")
+    left(tmp_path, "fit-a", "00000001-0000000010")
+    left(tmp_path, "fit-c", "00000000-0000000099")
+    (tmp_path / "fit-z").mkdir()  # of a user
+    (tmp_path / "fit-y").mkdir()
+    (tmp_path / "fit-y" / "fit.json").write_text("[1]")
+    assert runs.unfinished(f"{tmp_path}/", RECORD) == "fit-a"
+
+
+def test_a_fit_without_checkpoints_leaves_nothing(tmp_path: Path) -> None:
+    left(tmp_path, "fit-a", "")
+    assert runs.release(str(tmp_path / "fit-a"), RECORD) == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_fit_that_runs_is_left_alone(tmp_path: Path) -> None:
+    left(tmp_path, "fit-a", "00000001-0000000004")
+    runs.begin(str(tmp_path / "fit-a"), RECORD)
+    assert runs.unfinished(str(tmp_path), RECORD) == ""
+
+
+def test_a_fit_of_a_process_that_has_ended_goes_on(tmp_path: Path) -> None:
+    left(tmp_path, "fit-a", "00000001-0000000004")
+    program = (
+        "import sys; from tests.driver.test_runs import RECORD, runs; "
+        "runs.begin(sys.argv[1], RECORD)"
+    )
+    subprocess.run([sys.executable, "-c", program, str(tmp_path / "fit-a")], check=True, timeout=60)
+    assert runs.unfinished(str(tmp_path), RECORD) == "fit-a"
+    told = json.loads((tmp_path / "fit-a" / "fit.json").read_text())
+    # The same number may be another process by now.
+    told["owner"] |= {"pid": 1}
+    (tmp_path / "fit-a" / "fit.json").write_text(json.dumps(told))
+    assert runs.unfinished(str(tmp_path), RECORD) == "fit-a"
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("batch_size", 16, "has batch_size=16, and this one 8\n"),
+        ("steps_per_epoch", 5, "has steps_per_epoch=5, and this one None\n"),
+        ("model", "other", "is of another model\n"),
+        ("columns", "[]", "is of another set of columns\n"),
+    ],
+)
+def test_another_fit_is_no_silent_new_beginning(
+    tmp_path: Path, field: str, value: object, said: str
+) -> None:
+    left(tmp_path, "fit-a", "00000001-0000000004", replace(RECORD, **{field: value}))
+    with pytest.raises(InvalidInputError) as caught:
+        runs.unfinished(str(tmp_path), RECORD)
+    assert f"resume=True: the unfinished fit in {tmp_path}/fit-a {said}" in str(caught.value)
+    assert "Call fit as the one that was ended, or leave resume out" in str(caught.value)
+    left(tmp_path, "fit-b", "00000000-0000000001")
+    assert runs.unfinished(str(tmp_path), RECORD) == "fit-b"
