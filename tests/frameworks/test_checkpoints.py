@@ -11,8 +11,8 @@ import pytest
 from tests.frameworks.bench import BATCH, columns
 from tests.frameworks.ranks import Data, job_of, plugin_of, same_on_all
 from tests.frameworks.test_order import in_sequence
+from zoo.orca.wire.checkpoints import checkpoints_in
 from zoo.orca.wire.job import TrainJob
-from zoo.orca.worker.child.checkpoint import checkpoint_names
 from zoo.orca.worker.child.resume import Resumable
 from zoo.orca.worker.plugin import World
 
@@ -80,7 +80,7 @@ def fit(bench: Any, workers: int, directory: Path, **fields: Any) -> Ended:
 
 def test_who_goes_on_within_an_epoch_ends_as_the_unbroken_run(bench, tmp_path):
     whole = fit(bench, 2, tmp_path / "2")
-    names = checkpoint_names(str(tmp_path / "2" / "fit"))
+    names = checkpoints_in(path.name for path in (tmp_path / "2" / "fit").iterdir())
     assert names == ["00000002-0000000006.state", "00000002-0000000009.state"]
     shutil.copytree(tmp_path / "2", tmp_path / "3")
     shutil.copytree(tmp_path / "2", tmp_path / "1")

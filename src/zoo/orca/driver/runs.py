@@ -14,7 +14,7 @@ from typing import Any
 
 from zoo.orca.errors import InvalidInputError, StateError
 from zoo.orca.files import list_names, read_bytes, remove_directory, write_bytes
-from zoo.orca.worker.child.checkpoint import checkpoint_names
+from zoo.orca.wire.checkpoints import checkpoints_in
 
 _PREFIX = "fit-"
 _RECORD = "fit.json"
@@ -63,7 +63,7 @@ def release(directory: str, record: FitRecord) -> str:
 
     Without a checkpoint the directory is removed, and the name is empty.
     """
-    names = checkpoint_names(directory)
+    names = checkpoints_in(list_names(directory))
     if not names:
         remove_directory(directory)
         return ""
@@ -88,7 +88,7 @@ def unfinished(model_dir: str, record: FitRecord) -> str:
         if not name.startswith(_PREFIX):
             continue
         found, owner = _read(f"{root}/{name}")
-        newest = checkpoint_names(f"{root}/{name}")[-1:]
+        newest = checkpoints_in(list_names(f"{root}/{name}"))[-1:]
         if found is None or _is_alive(owner) or not newest:
             continue
         (own if found == record else others).append((newest[0], name, found))

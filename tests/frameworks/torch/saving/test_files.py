@@ -87,7 +87,7 @@ def test_a_fit_that_was_lost_goes_on_from_its_checkpoint(torch_ranks, tmp_path):
     assert all(isinstance(answer, Failed) for answer in broken)
     assert "executor lost" in broken[1].message
     kept = sorted(path.name for path in (tmp_path / "m" / "fit-1").iterdir())
-    assert kept == ["00000002.state"]
+    assert kept == ["00000001-0000000000.state", "00000002-0000000000.state"]
     stop.unlink()
     resumed = attempt(torch_ranks, job, data)
     assert len(resumed[0][0]["loss"]) == 4

@@ -227,14 +227,11 @@ class Estimator(TorchFiles):
         name : str, optional
             A label for the lines, the bar and the stage in Spark's UI. It tells concurrent calls
             apart.
-        checkpoint_steps : int, optional
-            Write a checkpoint to `model_dir` after every so many steps of an epoch. There is always
-            one at an epoch's end. They are written while training goes on.
-        checkpoint_seconds : float, optional
-            Write a checkpoint about every so many seconds.
+        checkpoint_steps, checkpoint_seconds : number, optional
+            Write a checkpoint to `model_dir` after so many steps of an epoch, or about every so
+            many seconds, while training goes on. There is always one at an epoch's end.
         resume : bool
-            Go on where an earlier program that was ended left the same `fit` in `model_dir`, within
-            the epoch. Without anything left, begin. What the `fit` returns covers all its epochs.
+            Go on, within the epoch, where a program that was ended left this `fit` in `model_dir`.
 
         Returns
         -------

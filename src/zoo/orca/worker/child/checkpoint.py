@@ -11,12 +11,12 @@ import threading
 from collections.abc import Callable
 
 from zoo.orca.files import list_names, read_bytes, remove_file, write_bytes
+from zoo.orca.wire.checkpoints import checkpoint_name, checkpoints_in
 from zoo.orca.wire.packing import State
 from zoo.orca.worker.collective.protocol import Collective
 
-_SUFFIX = ".state"
 #: Not a checkpoint: it has no history, and no epochs are left after it.
-_FINAL = "final"
+_FINAL = "final.state"
 _KEPT = 2
 
 
@@ -44,7 +44,7 @@ class Checkpoints:
             Steps of the epoch that is under way.
         """
         if self._directory:
-            own = f"{int(state.meta['epoch']):08d}-{steps:010d}{_SUFFIX}"
+            own = checkpoint_name(int(state.meta["epoch"]), steps)
             self._writing.start(lambda: self._write(own, state))
 
     def _write(self, own: str, state: State) -> None:
@@ -65,7 +65,7 @@ class Checkpoints:
 
     def keep(self, state: State) -> str:
         """Write the final state for the driver to read; return its path."""
-        path = f"{self._directory}/{_FINAL}{_SUFFIX}"
+        path = f"{self._directory}/{_FINAL}"
         write_bytes(path, state.to_bytes())
         return path
 
@@ -75,13 +75,7 @@ class Checkpoints:
 
     def _names(self) -> list[str]:
         """Return the names of the checkpoints, the newest last."""
-        return checkpoint_names(self._directory)
-
-
-def checkpoint_names(directory: str) -> list[str]:
-    """Return the names of the checkpoints in a directory, the newest last."""
-    names = list_names(directory)
-    return [name for name in names if name.removesuffix(_SUFFIX).replace("-", "").isdecimal()]
+        return checkpoints_in(list_names(self._directory))
 
 
 class _Background:

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -44,7 +44,7 @@ from zoo.orca.wire.job import EvaluateJob, TrainJob
 from zoo.orca.wire.outputs import OutputSpec
 from zoo.orca.wire.packing import State, unpack
 from zoo.orca.wire.plans.plan import Plan
-from zoo.orca.worker.plugin import Evaluated, Rows, Trained, World, check_state_size
+from zoo.orca.worker.plugin import Begun, Evaluated, Rows, Trained, World, check_state_size
 
 
 class KerasSession:
@@ -266,30 +266,50 @@ def train(
     own = [first_callback(frame), *frame.pacing]
     listed = [*before, *own, *running, history, last_callback(frame, save), *after]
 
-    def fit(initial_epoch: int, epochs: int, count: int) -> None:
+    fit = _Fit(made, session.feed, loop, listed, validation_data, job.validation_freq)
+    with session.explained(rows, *([validation] if validation is not None else [])):
+        fit.run(job.initial_epoch, job.initial_epoch + job.epochs, world.begun)
+    return Trained(history=progress.history(), state=progress.state, outputs=session.outputs)
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """Calls Keras's loop."""
+
+    made: KerasModel
+    feed: Feed
+    loop: LoopPosition
+    callbacks: Sequence[KerasCallback]
+    validation: Any
+    validation_freq: int | tuple[int, ...]
+
+    def run(self, first: int, last: int, begun: Begun | None) -> None:
+        """Run the epochs from `first` to `last`; of the first one, some steps may be done."""
+        part = self.loop.part
+        if begun is not None:
+            # Keras's loop begins with an epoch, so what is left of one is an epoch of its own.
+            self.loop.begun = begun.steps
+            self.loop.train = replace(part, count=part.count - begun.steps)
+            self._call(first, first + 1, part.count - begun.steps)
+            self.loop.train, first = part, first + 1
+            if self.made.model.stop_training:
+                return
+        if first < last:
+            self._call(first, last, part.count)
+
+    def _call(self, first: int, last: int, steps: int) -> None:
+        made, loop = self.made, self.loop
         made.model.fit(
-            session.feed.steps(lambda: loop.first + loop.taken, count),
-            epochs=epochs,
-            initial_epoch=initial_epoch,
+            self.feed.steps(lambda: loop.first + loop.taken, steps),
+            epochs=last,
+            initial_epoch=first,
             verbose=0,
             # The data set has the plan's order, and Keras 3 warns if it should shuffle.
             shuffle=False,
-            callbacks=made.backend.callbacks(made, listed, epochs=epochs, steps=count),
-            validation_data=validation_data,
-            validation_freq=job.validation_freq,
+            callbacks=made.backend.callbacks(made, self.callbacks, epochs=last, steps=steps),
+            validation_data=self.validation,
+            validation_freq=self.validation_freq,
         )
-
-    epoch, epochs = job.initial_epoch, job.initial_epoch + job.epochs
-    with session.explained(rows, *([validation] if validation is not None else [])):
-        if world.begun is not None:
-            # Keras's loop begins with an epoch, so what is left of one is an epoch of its own.
-            loop.begun = world.begun.steps
-            loop.train = _part(plan, world.rank, steps - loop.begun)
-            fit(epoch, epoch + 1, steps - loop.begun)
-            loop.train, epoch = _part(plan, world.rank, steps), epoch + 1
-        if epoch < epochs and not (world.begun is not None and made.model.stop_training):
-            fit(epoch, epochs, steps)
-    return Trained(history=progress.history(), state=progress.state, outputs=session.outputs)
 
 
 def evaluate(made: KerasModel, job: EvaluateJob, rows: Rows, world: World) -> Evaluated:
