@@ -92,9 +92,15 @@ ELSEWHERE = [
     ),
     Elsewhere(
         "frameworks.keras.training",
-        "position",
+        "position progress",
         "frameworks/keras/training/test_loop.py",
-        "where the loop stands",
+        "where the loop stands, and what it has come to",
+    ),
+    Elsewhere(
+        "frameworks.keras.training",
+        "within",
+        "frameworks/test_checkpoints.py",
+        "of all frameworks alike",
     ),
     Elsewhere(
         "frameworks.keras.training",

@@ -208,8 +208,7 @@ class KerasEstimator(KerasFiles):
         label_cols : list of str, str or dict
             The labels, in the same way: ``{"output name": "column"}``, or a list.
         sample_weight_col : str or dict, optional
-            A column of weights, one number a row; or ``{"output name": "column"}``, and rows weigh
-            1 for all other outputs.
+            A column of one weight a row; or ``{"output name": "column"}``, others weighing 1.
         initial_epoch : int, optional
             The number of the first epoch; by default where the last `fit` ended.
         profile : bool
@@ -220,8 +219,7 @@ class KerasEstimator(KerasFiles):
             partition for each worker. By default such a DataFrame stays as it is. Use this if
             partitions hold very different rows. The order within each epoch is random either way.
         name : str, optional
-            A label for the lines, the bar and the stage in Spark's UI. It tells concurrent calls
-            apart.
+            A label for the lines and the stage in Spark's UI; it tells concurrent calls apart.
         checkpoint_steps, checkpoint_seconds : number, optional
             Write a checkpoint to `model_dir` after so many steps of an epoch, or about every so
             many seconds, while training goes on. There is always one at an epoch's end.
@@ -368,8 +366,7 @@ class KerasEstimator(KerasFiles):
         feature_cols : list of str, str or dict
             As in `fit`.
         output_cols : str or list of str, optional
-            Names for the outputs' columns; by default ``prediction``, or ``prediction_0``, … for
-            several outputs.
+            Names for the columns; by default ``prediction``, or ``prediction_0``, … for several.
 
         Returns
         -------

@@ -3,10 +3,9 @@
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
-from zoo.orca.frameworks.common.cursor import cursor, first_step
+from zoo.orca.frameworks.common.cursor import first_step
 from zoo.orca.frameworks.common.progress import TrainingReporter
 from zoo.orca.frameworks.common.structures import Structure
 from zoo.orca.frameworks.keras.columns.culprit import broken_row
@@ -17,11 +16,10 @@ from zoo.orca.frameworks.keras.outputs import outputs_of
 from zoo.orca.frameworks.keras.protocols import Feed
 from zoo.orca.frameworks.keras.saving.state import (
     expected_bytes,
-    read_state,
     share_state,
     write_state,
 )
-from zoo.orca.frameworks.keras.saving.tables import Table, check_workers, tables
+from zoo.orca.frameworks.keras.saving.tables import check_workers, tables
 from zoo.orca.frameworks.keras.training import executions as keras_executions
 from zoo.orca.frameworks.keras.training.callbacks import (
     Frame,
@@ -35,6 +33,7 @@ from zoo.orca.frameworks.keras.training.callbacks import (
 from zoo.orca.frameworks.keras.training.evaluation_rows import with_large_batches
 from zoo.orca.frameworks.keras.training.metrics import Logs, Statistics
 from zoo.orca.frameworks.keras.training.position import LoopPosition, Part
+from zoo.orca.frameworks.keras.training.progress import FitProgress
 from zoo.orca.frameworks.keras.training.randomness import seed_epoch, seed_fit
 from zoo.orca.frameworks.keras.training.row_axis import keep_row_axis
 from zoo.orca.frameworks.keras.training.steps import Step, distribute
@@ -248,7 +247,7 @@ def train(
         validation_data = session.feed_of(validation).steps(lambda: 0, count)
     seed_fit(made, job.seed, world, first)
     history = made.keras.package().callbacks.History()
-    progress = _Progress(
+    progress = FitProgress(
         made=made,
         begun=session.state,
         job=job,
@@ -261,18 +260,35 @@ def train(
     frame = session.frame(loop, plans, users)
     if frame.within is not None:
         frame.within.progress = progress.within
-    before, after = session.clocks()
     save = (lambda: progress.save(world)) if world.saver is not None else None
-    own = [first_callback(frame), *frame.pacing]
-    listed = [*before, *own, *running, history, last_callback(frame, save), *after]
-
-    fit = _Fit(made, session.feed, loop, listed, validation_data, job.validation_freq)
+    listed = _listed(session, frame, running, history, save)
+    fit = _Fit(
+        made=made,
+        feed=session.feed,
+        loop=loop,
+        callbacks=listed,
+        validation=validation_data,
+        validation_freq=job.validation_freq,
+    )
     with session.explained(rows, *([validation] if validation is not None else [])):
         fit.run(job.initial_epoch, job.initial_epoch + job.epochs, world.begun)
     return Trained(history=progress.history(), state=progress.state, outputs=session.outputs)
 
 
-@dataclass(frozen=True)
+def _listed(
+    session: KerasSession,
+    frame: Frame,
+    running: Sequence[KerasCallback],
+    history: KerasCallback,
+    save: Callable[[], None] | None,
+) -> list[KerasCallback]:
+    """Return all callbacks of a `fit`, in their order."""
+    before, after = session.clocks()
+    own = [first_callback(frame), *frame.pacing]
+    return [*before, *own, *running, history, last_callback(frame, save), *after]
+
+
+@dataclass(frozen=True, kw_only=True)
 class _Fit:
     """Calls Keras's loop."""
 
@@ -331,52 +347,6 @@ def evaluate(made: KerasModel, job: EvaluateJob, rows: Rows, world: World) -> Ev
             return_dict=True,
         )
     return Evaluated(numbers(metrics), session.outputs)
-
-
-@dataclass(kw_only=True)
-class _Progress:
-    """The results of a `fit` so far: its history and its state."""
-
-    made: KerasModel
-    begun: State | None
-    job: TrainJob
-    plan: Plan
-    loop: LoopPosition
-    records: Any
-    tables: Sequence[Table]
-
-    def history(self) -> dict[str, list[float]]:
-        """Return one list of floats for each of Keras's names."""
-        found: dict[str, list[float]] = {}
-        for name, values in self.records.history.items():
-            for value in values:
-                for key, one in numbers({name: value}).items():
-                    found.setdefault(key, []).append(one)
-        return found
-
-    def state(self, within: int = 0) -> State:
-        """Return the current state, with the position in the rows to continue from.
-
-        Parameters
-        ----------
-        within : int
-            The steps of the epoch that is under way.
-        """
-        done = self.begun.meta.get("step", 0) if self.begun is not None else 0
-        taken = self.loop.taken + within
-        place = cursor(self.plan, self.loop.first + taken)
-        epoch = self.job.initial_epoch + self.loop.ended
-        meta = {"epoch": epoch, "step": done + taken, "cursor": place}
-        return read_state(self.made, meta, known=self.tables)
-
-    def within(self) -> tuple[Callable[[], State], dict[str, list[float]]]:
-        """Return what to save within an epoch, after its last step that ended."""
-        return partial(self.state, self.loop.step + 1), self.history()
-
-    def save(self, world: World) -> None:
-        """Offer the state for a checkpoint."""
-        if world.saver is not None:
-            world.saver.save(self.state, self.history())
 
 
 def _hooks(made: KerasModel, callbacks: Sequence[KerasCallback]) -> Hooks:

@@ -1,0 +1,63 @@
+"""What a `fit` has come to: its history and its state, at any step."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from zoo.orca.frameworks.common.cursor import cursor
+from zoo.orca.frameworks.keras.models import KerasModel
+from zoo.orca.frameworks.keras.saving.state import read_state
+from zoo.orca.frameworks.keras.saving.tables import Table
+from zoo.orca.frameworks.keras.training.callbacks import numbers
+from zoo.orca.frameworks.keras.training.position import LoopPosition
+from zoo.orca.wire.job import TrainJob
+from zoo.orca.wire.packing import State
+from zoo.orca.wire.plans.plan import Plan
+from zoo.orca.worker.plugin import World
+
+
+@dataclass(kw_only=True)
+class FitProgress:
+    """The results of a `fit` so far: its history and its state."""
+
+    made: KerasModel
+    begun: State | None
+    job: TrainJob
+    plan: Plan
+    loop: LoopPosition
+    records: Any
+    tables: Sequence[Table]
+
+    def history(self) -> dict[str, list[float]]:
+        """Return one list of floats for each of Keras's names."""
+        found: dict[str, list[float]] = {}
+        for name, values in self.records.history.items():
+            for value in values:
+                for key, one in numbers({name: value}).items():
+                    found.setdefault(key, []).append(one)
+        return found
+
+    def state(self, within: int = 0) -> State:
+        """Return the current state, with the position in the rows to continue from.
+
+        Parameters
+        ----------
+        within : int
+            The steps of the epoch that is under way.
+        """
+        done = self.begun.meta.get("step", 0) if self.begun is not None else 0
+        taken = self.loop.taken + within
+        place = cursor(self.plan, self.loop.first + taken)
+        epoch = self.job.initial_epoch + self.loop.ended
+        meta = {"epoch": epoch, "step": done + taken, "cursor": place}
+        return read_state(self.made, meta, known=self.tables)
+
+    def within(self) -> tuple[Callable[[], State], dict[str, list[float]]]:
+        """Return what to save within an epoch, after its last step that ended."""
+        return partial(self.state, self.loop.step + 1), self.history()
+
+    def save(self, world: World) -> None:
+        """Offer the state for a checkpoint."""
+        if world.saver is not None:
+            world.saver.save(self.state, self.history())
