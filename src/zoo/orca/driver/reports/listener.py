@@ -95,8 +95,9 @@ class ReportListener:
         stream = connection.makefile("rb")
         greeting = accept(self._secret, purpose=REPORT_PURPOSE)
         rank = HELLO.from_text(drive(greeting, connection.sendall, stream.read)).rank
+        # no limit: a worker has nothing to say for hours; a thread of its own, which ends with it
         connection.settimeout(None)
-        for line in stream:
+        for line in stream:  # no limit: as above
             match TO_DRIVER.from_text(line):
                 case Present() as present:
                     self._rendezvous.join(rank, present, connection.sendall)

@@ -282,13 +282,14 @@ class _ChildRendezvous:
 
     def end(self) -> None:
         """Return once the child has the peers' addresses; raise any error of this thread."""
-        self._told.wait()
+        if not self._told.wait(self._rendezvous.limit + self._options.heartbeat):
+            raise PeerLostError("the workers' addresses did not come")
         if self._error is not None:
             raise self._error
 
     def close(self) -> None:
         """Wait until Spark may see the task end."""
-        self._thread.join()
+        self._thread.join(self._rendezvous.limit + self._options.heartbeat)
 
     def _run(self) -> None:
         try:

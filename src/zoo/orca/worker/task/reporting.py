@@ -109,8 +109,10 @@ class Reporter:
                 greeting = initiate(self._to.secret, hello, purpose=REPORT_PURPOSE)
                 stream = line.makefile("rb")
                 drive(greeting, line.sendall, stream.read)
+                # no limit: the driver has nothing to say for hours, and reads what it is sent
                 line.settimeout(None)
                 threading.Thread(target=self._listen, args=(stream,), daemon=True).start()
+                # no limit: a thread of its own, which `close` ends
                 while (message := self._queue.get()) is not None:
                     self._forward(message, line)
                 self._own_up(line)
@@ -143,7 +145,7 @@ class Reporter:
 
     def _listen(self, stream: BinaryIO) -> None:
         with stream, contextlib.suppress(OSError, MessageError):
-            for line in stream:
+            for line in stream:  # no limit: a thread of its own, which ends with the connection
                 self._on_answer(FROM_DRIVER.from_text(line))
         self._lose()
 
