@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import BinaryIO
 
 from zoo.orca.errors import OrcaError
-from zoo.orca.wire.handshake import drive, initiate
+from zoo.orca.wire.handshake import HandshakeError, drive, initiate
 from zoo.orca.wire.messages.codec import MessageError
 from zoo.orca.wire.messages.line import FROM_DRIVER, AskToGather, Hello, Met, Present, ToDriver
 from zoo.orca.wire.messages.pipe import Address
@@ -23,6 +23,7 @@ from zoo.orca.wire.messages.progress import LogLine, Phase
 from zoo.orca.wire.report import REPORT_PURPOSE, ReportTo
 
 _CONNECT_SECONDS = 5.0
+_RETRY_SECONDS = 0.2
 _LAST_WORDS_SECONDS = 2.0
 _logger = logging.getLogger(__name__)
 
@@ -104,11 +105,8 @@ class Reporter:
         if self._to is None:
             return
         try:
-            with socket.create_connection((self._to.host, self._to.port), _CONNECT_SECONDS) as line:
-                hello = Hello(rank=self._rank).to_text().encode()
-                greeting = initiate(self._to.secret, hello, purpose=REPORT_PURPOSE)
-                stream = line.makefile("rb")
-                drive(greeting, line.sendall, stream.read)
+            line, stream = self._connected(self._to)
+            with line:
                 # no limit: the driver has nothing to say for hours, and reads what it is sent
                 line.settimeout(None)
                 threading.Thread(target=self._listen, args=(stream,), daemon=True).start()
@@ -121,6 +119,28 @@ class Reporter:
             _logger.warning("no progress from rank %d: the driver's %s", self._rank, error)
             self._to = None
             self._lose()
+
+    def _connected(self, to: ReportTo) -> tuple[socket.socket, BinaryIO]:
+        """Return an authenticated connection, and the stream of what arrives over it.
+
+        A driver to which many strangers connect may hang up on a worker that is slow to prove
+        itself. Then the worker connects again.
+        """
+        until = time.monotonic() + _CONNECT_SECONDS
+        while True:
+            line = socket.create_connection((to.host, to.port), _CONNECT_SECONDS)
+            stream = line.makefile("rb")
+            hello = Hello(rank=self._rank).to_text().encode()
+            greeting = initiate(to.secret, hello, purpose=REPORT_PURPOSE)
+            try:
+                drive(greeting, line.sendall, stream.read)
+                return line, stream
+            except (OSError, HandshakeError) as error:
+                stream.close()
+                line.close()
+                if isinstance(error, TimeoutError) or time.monotonic() > until:
+                    raise
+                time.sleep(_RETRY_SECONDS)
 
     def _forward(self, message: ToDriver, line: socket.socket) -> None:
         if isinstance(message, LogLine) and time.monotonic() > self._until:
