@@ -144,6 +144,15 @@ def _lost(failure: SparkFailure, workers: int, spark: SparkSession) -> OrcaError
     return ContextError(f"the connection to {server} was lost: {failure.message}\n{_AS_BEFORE}")
 
 
+def _disk(failure: SparkFailure, workers: int, spark: SparkSession) -> OrcaError:
+    return WorkerError(
+        f"Spark cannot write its temporary files: {failure.message}\n"
+        "Let spark.local.dir name a disk with more room, or one that it may write to, before the "
+        "session starts, or where executors have their own (SPARK_LOCAL_DIRS, YARN's local-dirs) "
+        "those"
+    )
+
+
 def _spark(failure: SparkFailure, workers: int, spark: SparkSession) -> OrcaError:
     detail = f"\n{failure.detail}" if failure.detail else ""
     return WorkerError(f"Spark could not finish the stage: {failure.message}{detail}")
@@ -161,5 +170,6 @@ _TRANSLATIONS: dict[Kind, Callable[[SparkFailure, int, SparkSession], OrcaError]
     Kind.CANCELLED: _cancelled,
     Kind.STOPPED: _stopped,
     Kind.LOST: _lost,
+    Kind.DISK: _disk,
     Kind.SPARK: _spark,
 }

@@ -15,6 +15,7 @@ from zoo.orca.wire.plans.shards import dealt, level
 from zoo.orca.worker.collective.protocol import Collective
 from zoo.orca.worker.rows.arrays import from_numbers
 from zoo.orca.worker.rows.blocks import values_in_order
+from zoo.orca.worker.rows.files import private
 
 Int64 = NDArray[np.int64]
 
@@ -35,8 +36,9 @@ class ShardFile:
     def close(self) -> None:
         """Write what is held; rows that were not dealt leave no file."""
         if self._pieces:
-            with open(_beside(self._path), "ab") as file:
-                np.concatenate(self._pieces).tofile(file)
+            with open(_beside(self._path), "ab", opener=private) as file:
+                # Not tofile, whose errors do not say why.
+                file.write(np.concatenate(self._pieces).data)
             self._pieces.clear()
 
 

@@ -70,20 +70,7 @@ class Child:
         self.failed = False
         self._last_beat = time.monotonic()
         self._temporary = temporary.make_directory()
-        read_end, write_end = os.pipe()
-        self._process = subprocess.Popen(
-            # Without -P the current directory would come first, and a user's random.py would hide
-            # Python's.
-            [sys.executable, "-P", "-m", "zoo.orca.worker.child", str(write_end)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            pass_fds=(write_end,),
-            env=_environment(environment) | temporary.environment(self._temporary),
-            # Ctrl-C on the driver's terminal must reach only the driver.
-            start_new_session=True,
-        )
-        os.close(write_end)
+        self._process, read_end = self._started()
         commands = cast("BinaryIO", self._process.stdin)
         _widen(commands.fileno())
         _widen(read_end)
@@ -95,6 +82,30 @@ class Child:
         ]
         for thread in self._threads:
             thread.start()
+
+    def _started(self) -> tuple["subprocess.Popen[bytes]", int]:
+        """Start the process; return it, and the end of the pipe that brings its messages."""
+        read_end, write_end = os.pipe()
+        try:
+            process = subprocess.Popen(
+                # Without -P the current directory would come first, and a user's random.py would
+                # hide Python's.
+                [sys.executable, "-P", "-m", "zoo.orca.worker.child", str(write_end)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                pass_fds=(write_end,),
+                env=_environment(self.environment) | temporary.environment(self._temporary),
+                # Ctrl-C on the driver's terminal must reach only the driver.
+                start_new_session=True,
+            )
+        except OSError:
+            os.close(read_end)
+            temporary.remove_directory(self._temporary)
+            raise
+        finally:
+            os.close(write_end)
+        return process, read_end
 
     @property
     def pid(self) -> int:
