@@ -111,6 +111,26 @@ def test_a_killed_child(rows: DataFrame) -> None:
     assert seconds < LIMIT_SECONDS
 
 
+@pytest.mark.parametrize("moment", ["rows move", "it trains"])
+def test_a_killed_python_of_sparks(rows: DataFrame, moment: str) -> None:
+    """The task's own process, which is the child's parent, and its rank and host are told."""
+
+    def kill() -> None:
+        os.kill(os.getppid(), signal.SIGKILL)
+        time.sleep(3600)
+
+    def creator(config: dict[str, Any]) -> Any:
+        kill()
+
+    training = linear(on_step=on_rank_one(kill))
+    error, seconds = _fit(creator if moment == "rows move" else training, rows, 2)
+    assert type(error) is WorkerDiedError
+    assert error.rank in ((0, 1) if moment == "rows move" else (1,))
+    assert str(error).startswith(f"rank {error.rank} on 127.0.0.1: a Python process of Spark's")
+    assert error.host == "127.0.0.1"
+    assert seconds < LIMIT_SECONDS
+
+
 def test_a_child_that_crashes_while_another_computes(rows: DataFrame) -> None:
     def on_step(rank: int, step: int) -> None:
         if rank == 1 and step == 5:

@@ -24,6 +24,12 @@ from zoo.orca.wire.modules import is_own_name
 
 #: Added to the error of a call that did not finish.
 _AS_BEFORE = "The estimator is as it was before this call"
+_DIED = (
+    "a Python process of Spark's was killed, or crashed: most often the machine or container "
+    "ran out of memory\n"
+    "Give it more memory, or find out where it crashed: "
+    "spark.python.worker.faulthandler.enabled=true"
+)
 
 
 def raise_failure(failures: list[Failure]) -> NoReturn:
@@ -71,9 +77,28 @@ def _differing(theirs: dict[str, str]) -> str:
     return ", ".join(told)
 
 
-def translate(error: Exception, workers: int, spark: SparkSession) -> OrcaError:
-    """Return the user's error for a failed Spark job; Spark's text becomes its traceback."""
+def translate(
+    error: Exception,
+    workers: int,
+    spark: SparkSession,
+    first_lost: Callable[[], tuple[int, str] | None] = lambda: None,
+) -> OrcaError:
+    """Return the user's error for a failed Spark job; Spark's text becomes its traceback.
+
+    Parameters
+    ----------
+    error : Exception
+    workers : int
+    spark : SparkSession
+    first_lost : callable
+        Returns the rank, and its host, whose connection to the driver broke first, if any did.
+    """
     failure = read_error(error)
+    if failure.kind is Kind.DIED and (lost := first_lost()) is not None:
+        rank, host = lost
+        died: OrcaError = WorkerDiedError(f"rank {rank} on {host}: {_DIED}", rank=rank, host=host)
+        died.traceback = str(error)
+        return died
     translated = _TRANSLATIONS[failure.kind](failure, workers, spark)
     translated.traceback = str(error)
     return translated
@@ -123,12 +148,7 @@ def _function(failure: SparkFailure, workers: int, spark: SparkSession) -> OrcaE
 
 
 def _died(failure: SparkFailure, workers: int, spark: SparkSession) -> OrcaError:
-    return WorkerDiedError(
-        "a Python process of Spark's was killed, or crashed: most often the machine or container "
-        "ran out of memory\n"
-        "Give it more memory, or find out where it crashed: "
-        "spark.python.worker.faulthandler.enabled=true"
-    )
+    return WorkerDiedError(_DIED)
 
 
 def _cancelled(failure: SparkFailure, workers: int, spark: SparkSession) -> OrcaError:

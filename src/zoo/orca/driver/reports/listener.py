@@ -5,17 +5,17 @@ import logging
 import secrets
 import socket
 import threading
-from typing import Self
+from typing import BinaryIO, Self
 
 from pyspark.sql import SparkSession
 
 from zoo.orca.driver.reports.display import Display, Silent
 from zoo.orca.driver.reports.door import Door
-from zoo.orca.driver.reports.rendezvous import RendezvousPlace
+from zoo.orca.driver.reports.rendezvous import RendezvousPlace, Reply
 from zoo.orca.driver.session.cluster import is_connect, is_local
 from zoo.orca.errors import OrcaError
 from zoo.orca.wire.handshake import accept, drive
-from zoo.orca.wire.messages.line import HELLO, TO_DRIVER, AskToGather, Present
+from zoo.orca.wire.messages.line import HELLO, TO_DRIVER, AskToGather, Leaving, Present
 from zoo.orca.wire.messages.progress import Phase
 from zoo.orca.wire.report import REPORT_PURPOSE, ReportTo
 
@@ -41,6 +41,8 @@ class ReportListener:
         self._secret = secrets.token_bytes(32)
         self._lock = threading.Lock()
         self._rendezvous = RendezvousPlace()
+        self._lost: dict[int, str] = {}
+        self._loss = threading.Event()
         self._door: Door | None = None
         self.report_to: ReportTo | None = None
         host = "this machine"
@@ -67,6 +69,15 @@ class ReportListener:
             self._display.close()
             self._display = Silent()
 
+    def first_lost(self) -> tuple[int, str] | None:
+        """Return the rank whose line broke first, and its host; None if all said goodbye.
+
+        To be asked when a stage has failed: a line breaks at once, but its thread may be late.
+        """
+        self._loss.wait(_LAST_WORDS_SECONDS)
+        with self._lock:
+            return next(iter(self._lost.items()), None)
+
     def _read(self, connection: socket.socket) -> None:
         with contextlib.suppress(OSError, OrcaError):
             self._listen(connection)
@@ -76,20 +87,36 @@ class ReportListener:
         connection.settimeout(_HANDSHAKE_SECONDS)
         stream = connection.makefile("rb")
         greeting = accept(self._secret, purpose=REPORT_PURPOSE)
-        rank = HELLO.from_text(drive(greeting, connection.sendall, stream.read)).rank
+        hello = HELLO.from_text(drive(greeting, connection.sendall, stream.read))
+        with self._lock:
+            self._lost.pop(hello.rank, None)  # an attempt that Spark has restarted
         if self._door is not None:
             self._door.admit(connection)
         # no limit: a worker has nothing to say for hours; a thread of its own, which ends with it
         connection.settimeout(None)
-        for line in stream:  # no limit: as above
+        said_goodbye = False
+        try:
+            said_goodbye = self._told_all(stream, hello.rank, connection.sendall)
+        finally:
+            if not said_goodbye:
+                with self._lock:
+                    self._lost[hello.rank] = hello.host
+                self._loss.set()
+
+    def _told_all(self, stream: BinaryIO, rank: int, reply: Reply) -> bool:
+        """Hand on what a rank says until its line ends; return whether it said goodbye."""
+        for line in stream:  # no limit: as long as the rank's task
             match TO_DRIVER.from_text(line):
                 case Present() as present:
-                    self._rendezvous.join(rank, present, connection.sendall)
+                    self._rendezvous.join(rank, present, reply)
                 case AskToGather():
-                    self._rendezvous.gather(connection.sendall)
+                    self._rendezvous.gather(reply)
+                case Leaving():
+                    return True
                 case progress:
                     with self._lock:
                         self._display.show(progress, rank)
+        return False
 
 
 def _reachable_host(spark: SparkSession) -> str:

@@ -69,6 +69,10 @@ _WORDS = (
 )
 #: How Java tells that a file cannot be written.
 _NO_DISK = ("No space left on device", "Disk quota exceeded", "Read-only file system")
+#: How Java tells that a Python process, to which it writes or from which it reads, is gone.
+_PIPE_ENDED = re.compile(
+    r"\b(java\.io\.EOFException|Connection reset|Connection reset by peer|Broken pipe)$"
+)
 _CONNECTION = re.compile(r'status = StatusCode\.\w+\s+details = "(.*)"')
 
 
@@ -100,6 +104,8 @@ def read_failure(text: str) -> SparkFailure:
         return failure
     message = _sentence(text)
     kind = Kind.DISK if message.endswith(_NO_DISK) else Kind.SPARK
+    if _PIPE_ENDED.search(message):
+        kind = Kind.DIED
     return SparkFailure(kind=kind, message=message, detail=_called_from(text))
 
 

@@ -109,7 +109,7 @@ class _Task:
         self._options = options
         self._job = job
         self._threads = self._share_of_threads()
-        self._reporter = Reporter(options.report_to, self._rank)
+        self._reporter = Reporter(options.report_to, self._rank, self._host)
         gather, attempt = context.allGather, context.taskAttemptId()
         self._rendezvous = Rendezvous(
             gather, self._reporter, attempt, len(self._places), options.connect_timeout

@@ -17,7 +17,15 @@ from typing import BinaryIO
 from zoo.orca.errors import OrcaError
 from zoo.orca.wire.handshake import HandshakeError, drive, initiate
 from zoo.orca.wire.messages.codec import MessageError
-from zoo.orca.wire.messages.line import FROM_DRIVER, AskToGather, Hello, Met, Present, ToDriver
+from zoo.orca.wire.messages.line import (
+    FROM_DRIVER,
+    AskToGather,
+    Hello,
+    Leaving,
+    Met,
+    Present,
+    ToDriver,
+)
 from zoo.orca.wire.messages.pipe import Address
 from zoo.orca.wire.messages.progress import LogLine, Phase
 from zoo.orca.wire.report import REPORT_PURPOSE, ReportTo
@@ -36,10 +44,12 @@ class Reporter:
     to : ReportTo or None
         None: there is no listener, and everything is dropped.
     rank : int
+    host : str
+        The worker's.
     """
 
-    def __init__(self, to: ReportTo | None, rank: int) -> None:
-        self._to, self._rank = to, rank
+    def __init__(self, to: ReportTo | None, rank: int, host: str = "") -> None:
+        self._to, self._rank, self._host = to, rank, host
         self._queue: queue.Queue[ToDriver | None] = queue.Queue(10_000)
         self._on_answer: Callable[[Met | None], None] = lambda answer: None
         self._lost = False
@@ -114,6 +124,7 @@ class Reporter:
                 while (message := self._queue.get()) is not None:
                     self._forward(message, line)
                 self._own_up(line)
+                line.sendall(Leaving().to_line())
                 line.shutdown(socket.SHUT_WR)  # the listening thread ends when the driver hangs up
         except (OSError, OrcaError) as error:
             _logger.warning("no progress from rank %d: the driver's %s", self._rank, error)
@@ -130,7 +141,7 @@ class Reporter:
         while True:
             line = socket.create_connection((to.host, to.port), _CONNECT_SECONDS)
             stream = line.makefile("rb")
-            hello = Hello(rank=self._rank).to_text().encode()
+            hello = Hello(rank=self._rank, host=self._host).to_text().encode()
             greeting = initiate(to.secret, hello, purpose=REPORT_PURPOSE)
             try:
                 drive(greeting, line.sendall, stream.read)
