@@ -29,6 +29,7 @@ from zoo.orca.wire.messages.rows import Spooled
 from zoo.orca.wire.packing import split
 from zoo.orca.wire.processors import usable_processors
 from zoo.orca.wire.report import ReportTo
+from zoo.orca.worker.plain_words import MORE_MEMORY
 from zoo.orca.worker.rows.arrays import from_bytes, from_numbers
 from zoo.orca.worker.rows.files import writing
 from zoo.orca.worker.rows.spool import Spool
@@ -160,6 +161,10 @@ class _Task:
         except OrcaError as error:
             child.kill()  # and its last lines are here
             raise _ChildFailed(self._failure(error, tuple(child.log))) from error
+        except MemoryError as error:
+            child.kill()
+            told = WorkerError(f"Spark's Python process ran out of memory: {error}\n{MORE_MEMORY}")
+            raise _ChildFailed(self._failure(told, tuple(child.log))) from error
         except BaseException:
             # The rows themselves failed, and Spark is about to kill this process.
             shutil.rmtree(self._directory, ignore_errors=True)

@@ -29,6 +29,7 @@ from zoo.orca.wire.messages.results import Failure
 from zoo.orca.wire.paths import LAST_PATHS, search_paths
 from zoo.orca.worker import temporary
 from zoo.orca.worker.pipes import END_OF_LOG, LOST_PIPE, PIPE_BYTES, LimitedSender, receive
+from zoo.orca.worker.plain_words import MORE_MEMORY
 
 _LOG_LINES = 40
 _STOP_SECONDS = 5.0
@@ -276,8 +277,7 @@ class Child:
         if name == "SIGKILL":
             hint = (
                 ": killed from outside; most often the machine or container ran out of memory\n"
-                "Give the workers more of it, or let them hold less: fewer workers on a machine, "
-                "a smaller batch_size, spark.orca.data.memory"
+                f"{MORE_MEMORY}"
             )
         return f"the worker's process was ended by {name}{hint}"
 
