@@ -1,8 +1,9 @@
 """A fit whose executor is lost: the driver's side of `test_lost_executor`.
 
-lost_program.py SOURCE TESTS MASTER DIRECTORY
+lost_program.py SOURCE TESTS MASTER DIRECTORY CONF
 
-The model is the linear one in numpy. Prints one JSON line.
+The model is the linear one in numpy. CONF is a JSON object of Spark's settings. Prints one JSON
+line.
 """
 
 import json
@@ -10,7 +11,7 @@ import sys
 import time
 from pathlib import Path
 
-SOURCE, ROOT, MASTER, DIRECTORY = sys.argv[1:]
+SOURCE, ROOT, MASTER, DIRECTORY, CONF = sys.argv[1:]
 sys.path[:0] = [SOURCE, ROOT]
 
 from pyspark.sql import SparkSession  # noqa: E402
@@ -40,6 +41,7 @@ def main():
             "spark.driver.host": "127.0.0.1",
             "spark.driver.bindAddress": "127.0.0.1",
             "spark.ui.enabled": False,
+            **json.loads(CONF),
         },
     )
     spark = SparkSession.builder.getOrCreate()

@@ -27,6 +27,7 @@ from zoo.orca.errors import (
     WorkerError,
     WorkerFrozenError,
 )
+from zoo.orca.frameworks.fake import LinearModel
 
 #: From the fault to the error on the driver; the start of the stage's tasks included.
 LIMIT_SECONDS = 15.0
@@ -53,7 +54,9 @@ def nothing_stays_behind(spark: SparkSession) -> Iterator[None]:
 
 def _spools(spark: SparkSession) -> set[Path]:
     roots = {tempfile.gettempdir(), spark.conf.get("spark.local.dir", "") or tempfile.gettempdir()}
-    return {path for root in roots for path in Path(root).rglob("orca-*") if path.is_dir()}
+    # Other programs' directories come and go meanwhile, which `walk` does not mind.
+    found = ((place, name) for root in roots for place, names, _ in os.walk(root) for name in names)
+    return {Path(place, name) for place, name in found if name.startswith("orca-")}
 
 
 def _fit(creator: Callable[[Any], Any], rows: DataFrame, workers: int = 3) -> tuple[Any, float]:
@@ -108,6 +111,26 @@ def test_a_killed_child(rows: DataFrame) -> None:
     assert seconds < LIMIT_SECONDS
 
 
+@pytest.mark.parametrize("moment", ["rows move", "it trains"])
+def test_a_killed_python_of_sparks(rows: DataFrame, moment: str) -> None:
+    """The task's own process, which is the child's parent, and its rank and host are told."""
+
+    def kill() -> None:
+        os.kill(os.getppid(), signal.SIGKILL)
+        time.sleep(3600)
+
+    def creator(config: dict[str, Any]) -> Any:
+        kill()
+
+    training = linear(on_step=on_rank_one(kill))
+    error, seconds = _fit(creator if moment == "rows move" else training, rows, 2)
+    assert type(error) is WorkerDiedError
+    assert error.rank in ((0, 1) if moment == "rows move" else (1,))
+    assert str(error).startswith(f"rank {error.rank} on 127.0.0.1: a Python process of Spark's")
+    assert error.host == "127.0.0.1"
+    assert seconds < LIMIT_SECONDS
+
+
 def test_a_child_that_crashes_while_another_computes(rows: DataFrame) -> None:
     def on_step(rank: int, step: int) -> None:
         if rank == 1 and step == 5:
@@ -134,6 +157,31 @@ def test_a_frozen_child(spark: SparkSession, rows: DataFrame) -> None:
     assert error.rank == 1
     assert "spark.orca.heartbeat.timeout" in str(error)
     assert seconds < 5 + LIMIT_SECONDS
+
+
+@pytest.mark.parametrize("lives", [True, False], ids=["lives on", "goes on"])
+def test_a_child_that_closes_its_channel(rows: DataFrame, lives: bool) -> None:
+    def creator(config: dict[str, Any]) -> Any:
+        os.closerange(3, 256)
+        time.sleep(3600 if lives else 0)
+        return LinearModel(features=1, rate=0.1)
+
+    error, seconds = _fit(creator, rows, 2)
+    assert type(error) is WorkerDiedError
+    assert "closed file descriptors that are not its own" in str(error)
+    assert seconds < LIMIT_SECONDS
+
+
+def test_a_child_that_closes_all_it_has(rows: DataFrame) -> None:
+    def close() -> None:
+        os.closerange(0, 256)
+        time.sleep(3600)
+
+    error, seconds = _fit(linear(on_step=on_rank_one(close)), rows)
+    assert type(error) is WorkerDiedError
+    assert error.rank == 1
+    assert "closed file descriptors that are not its own" in str(error)
+    assert seconds < LIMIT_SECONDS
 
 
 def test_user_code_that_exits(rows: DataFrame) -> None:

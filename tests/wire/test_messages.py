@@ -110,7 +110,7 @@ def test_rubbish_is_refused(raw: bytes) -> None:
         ("{}", "no message of zoo-orca"),
         ('{"Hello": {"rank": 1}, "Met": {}}', "no message of zoo-orca"),
         ('{"Outcome": {}}', "a message 'Outcome' came where Hello may come"),
-        ('{"Hello": {}}', "Hello has the fields [] instead of ['rank']"),
+        ('{"Hello": {}}', "Hello has the fields [] instead of ['rank', 'host']"),
         ('{"Hello": {"rank": 1, "evil": 2}}', "Hello has the fields ['rank', 'evil']"),
         ('{"Hello": [1]}', "a message's Hello cannot be"),
         ('{"Hello": {"rank": "1"}}', "Hello.rank cannot be"),

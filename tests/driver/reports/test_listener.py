@@ -2,6 +2,7 @@
 
 import socket
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -9,7 +10,10 @@ from pyspark.sql import SparkSession
 
 from zoo.orca.driver.reports import listener
 from zoo.orca.driver.reports.listener import ReportListener
+from zoo.orca.wire.handshake import drive, initiate
+from zoo.orca.wire.messages.line import Hello
 from zoo.orca.wire.messages.progress import LogLine
+from zoo.orca.wire.report import REPORT_PURPOSE, ReportTo
 from zoo.orca.worker.task.reporting import Reporter
 
 pytestmark = pytest.mark.timeout(60)
@@ -47,6 +51,32 @@ def test_reports_arrive_in_order_and_strangers_disturb_nobody(spark: SparkSessio
     assert texts == ["0", "1", "2", "3", "4"]
     assert recorder.reports[-1] == "closed"
     assert recorder.ranks == {0, 3}  # 0: the driver itself
+
+
+def _line(to: ReportTo, rank: int) -> socket.socket:
+    """Return a rank's line, which its process ends by its own end."""
+    line = socket.create_connection((to.host, to.port), 5)
+    hello = Hello(rank=rank, host=f"host{rank}").to_text().encode()
+    with line.makefile("rb") as stream:
+        drive(initiate(to.secret, hello, purpose=REPORT_PURPOSE), line.sendall, stream.read)
+    return line
+
+
+def test_the_first_line_that_breaks_is_known_by_rank_and_host(spark: SparkSession) -> None:
+    with ReportListener(spark, Recorder()) as server:
+        assert server.report_to is not None
+        orderly = Reporter(server.report_to, 0, "host0")
+        orderly.log("here")
+        lines = {rank: _line(server.report_to, rank) for rank in (1, 2)}
+        orderly.close()
+        for rank in (2, 1):
+            lines[rank].close()
+            time.sleep(0.2)
+        assert server.first_lost() == (2, "host2")
+        again = Reporter(server.report_to, 2, "host3")  # Spark has restarted the stage
+        again.log("here")
+        again.close()
+        assert server.first_lost() == (1, "host1")
 
 
 def test_lines_that_the_driver_cannot_take_are_counted(spark: SparkSession) -> None:

@@ -106,6 +106,32 @@ def test_the_first_line_names_the_cause(session: Any, name: str, kind: str) -> N
     assert error.traceback == text
 
 
+def test_a_process_that_died_is_named_by_the_line_that_broke(session: Any) -> None:
+    text = (RECORDED / "classic_function_dies.txt").read_text()
+    error = translate(Exception(text), 2, session, lambda: (1, "node7"))
+    assert isinstance(error, errors.WorkerDiedError)
+    assert str(error).startswith("rank 1 on node7: a Python process of Spark's was killed")
+    assert (error.rank, error.host) == (1, "node7")
+
+
+@pytest.mark.parametrize(
+    "words", ["java.io.EOFException", "Connection reset", "java.net.SocketException: Broken pipe"]
+)
+def test_a_pipe_that_ended_is_a_process_that_died(session: Any, words: str) -> None:
+    text = f"An error occurred.\n: org.apache.spark.SparkException: {words}\n\tat a.b(C.java:1)"
+    error = translate(Exception(text), 2, session)
+    assert isinstance(error, errors.WorkerDiedError)
+
+
+@pytest.mark.parametrize("words", ["No space left on device", "Read-only file system"])
+def test_a_disk_that_takes_no_files_is_named(session: Any, words: str) -> None:
+    text = f": org.apache.spark.SparkException: java.io.IOException: {words}\n\tat a.b(C.java:1)"
+    error = translate(Exception(text), 2, session)
+    assert isinstance(error, errors.WorkerError)
+    first, second = str(error).split("\n")
+    assert words in first and "spark.local.dir" in second
+
+
 def test_a_module_of_the_users_is_named_with_the_ways_to_ship_it(session: Any) -> None:
     text = (RECORDED / "classic_package_missing.txt").read_text()
     missing = translate(Exception(text.replace("'pyarrow'", "'tests.source_tree'")), 2, session)

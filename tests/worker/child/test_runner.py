@@ -316,6 +316,8 @@ def test_a_child_that_cannot_be_told_of_its_peers_is_an_error_and_no_wait() -> N
     class Driver:
         """In the place of a rendezvous whose answer comes by another thread."""
 
+        limit = 5.0
+
         def meet(self, address: Any, tell: Any) -> None:
             teller = threading.Thread(target=tell, args=([address, ("b", 2)],))
             teller.start()

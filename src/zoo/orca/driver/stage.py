@@ -105,9 +105,9 @@ def run_stage(frame: DataFrame, job: Job, settings: StageSettings, title: str) -
             # It gives up a job's last stage at once. Locally there is no executor to lose.
             results = results.repartition(1)
         with _described(spark, f"{title} {settings.name}".rstrip()):
-            failures, outcome = _collected(results, settings.workers, full)
+            failures, outcome = _collected(results, settings.workers, progress, full)
             if is_left_over(failures, settings.workers):
-                failures, outcome = _collected(results, settings.workers, full)
+                failures, outcome = _collected(results, settings.workers, progress, full)
     if failures:
         raise_failure(failures)
     if outcome is None:
@@ -130,14 +130,15 @@ def is_left_over(failures: list[Failure], workers: int) -> bool:
 
 
 def _collected(
-    results: DataFrame, workers: int, full: bool
+    results: DataFrame, workers: int, progress: ReportListener, full: bool
 ) -> tuple[list[Failure], Outcome | None]:
     """Run the stage and read its rows; `full` shows Spark's error above the translated one."""
     try:
         rows: list[dict[str, Any]] = results.toArrow().to_pylist()
     except spark_errors() as error:
         # Not `from error`: Python would print Spark's pages of Java above the line that counts.
-        raise translate(error, workers, results.sparkSession) from (error if full else None)
+        found = translate(error, workers, results.sparkSession, progress.first_lost)
+        raise found from (error if full else None)
     return _read(rows)
 
 

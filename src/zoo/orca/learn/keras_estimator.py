@@ -188,8 +188,8 @@ class KerasEstimator(KerasFiles):
         verbose : int or "auto"
             0 shows nothing; anything else shows progress.
         callbacks : list, optional
-            Callbacks of the model's own Keras. They run on every worker and see the same logs
-            everywhere. Those that write files do so on rank 0.
+            Of the model's own Keras. They run on every worker and see the same logs everywhere.
+            Those that write files do so on rank 0.
         validation_data : DataFrame, optional
             Has the same feature and label columns as `data`.
         class_weight : dict of int to float, optional
@@ -201,7 +201,7 @@ class KerasEstimator(KerasFiles):
         validation_freq : int or list of int
             Validate after every n-th epoch, or after the listed epochs (counted from 1).
         data_config : dict, optional
-            For Orca's data creators; has no meaning for a DataFrame.
+            Has no meaning for a DataFrame.
         feature_cols : list of str, str or dict
             The model's inputs: ``{"input name": "column"}``, or a list. A list is matched by name
             if the columns' names are exactly the inputs' names, else by position.
@@ -299,10 +299,7 @@ class KerasEstimator(KerasFiles):
         callbacks : list, optional
         data_config : dict, optional
             Has no meaning for a DataFrame.
-        feature_cols, label_cols : list of str, str or dict
-            As in `fit`.
-        sample_weight_col : str or dict, optional
-        name : str, optional
+        feature_cols, label_cols, sample_weight_col, name : optional
             As in `fit`.
 
         Returns

@@ -16,6 +16,9 @@ PIPE_BYTES = 1 << 20
 #: prediction. A job's messages travel another way and may arrive first.
 END_OF_LOG = "\0the log of this job ends"
 
+#: The exit code of a child that can no longer hear its task, or be heard, though the task is there.
+LOST_PIPE = 74
+
 
 class Sender:
     """Writes messages whole, from any thread."""
@@ -35,6 +38,7 @@ class Sender:
         pieces = message.to_pieces()
         with self._lock:
             for piece in pieces:
+                # no limit: the task reads all the time, and its end ends this process
                 self._stream.write(piece)
             self._stream.flush()
 

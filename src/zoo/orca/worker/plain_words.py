@@ -37,6 +37,11 @@ _WAYS_OUT = (
         "Name a {0} that Keras has, or pass the object itself to compile",
     ),
 )
+#: What helps a worker that has run out of memory.
+MORE_MEMORY = (
+    "Give the workers more of it (on YARN and Kubernetes spark.executor.memoryOverhead), or let "
+    "them hold less: fewer workers on a machine, a smaller batch_size, spark.orca.data.memory"
+)
 _COLOUR = re.compile(r"\x1b\[\d+m")
 
 

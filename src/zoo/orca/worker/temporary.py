@@ -12,6 +12,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from zoo.orca.worker.rows.files import writing
+
 #: Names the child's own directory.
 OWN_DIRECTORY = "ZOO_ORCA_TEMPORARY"
 #: Characters that a socket's name in a temporary directory may have. Linux allows 107 in all, and
@@ -24,7 +26,8 @@ def local_directory() -> str:
     for path in os.environ.get("SPARK_LOCAL_DIRS", "").split(","):
         if path and os.access(path, os.W_OK):
             return path
-    return tempfile.gettempdir()
+    with writing(os.environ.get("SPARK_LOCAL_DIRS", "") or "/tmp"):
+        return tempfile.gettempdir()
 
 
 def make_directory() -> str:
@@ -33,7 +36,8 @@ def make_directory() -> str:
     path = os.path.join(local_directory(), name)
     if len(path) > _LONGEST:
         path = os.path.join(tempfile.gettempdir(), name)
-    os.mkdir(path, mode=0o700)
+    with writing(os.path.dirname(path)):
+        os.mkdir(path, mode=0o700)
     return path
 
 

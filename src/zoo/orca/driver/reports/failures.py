@@ -24,6 +24,12 @@ from zoo.orca.wire.modules import is_own_name
 
 #: Added to the error of a call that did not finish.
 _AS_BEFORE = "The estimator is as it was before this call"
+_DIED = (
+    "a Python process of Spark's was killed, or crashed: most often the machine or container "
+    "ran out of memory\n"
+    "Give it more memory, or find out where it crashed: "
+    "spark.python.worker.faulthandler.enabled=true"
+)
 
 
 def raise_failure(failures: list[Failure]) -> NoReturn:
@@ -71,9 +77,28 @@ def _differing(theirs: dict[str, str]) -> str:
     return ", ".join(told)
 
 
-def translate(error: Exception, workers: int, spark: SparkSession) -> OrcaError:
-    """Return the user's error for a failed Spark job; Spark's text becomes its traceback."""
+def translate(
+    error: Exception,
+    workers: int,
+    spark: SparkSession,
+    first_lost: Callable[[], tuple[int, str] | None] = lambda: None,
+) -> OrcaError:
+    """Return the user's error for a failed Spark job; Spark's text becomes its traceback.
+
+    Parameters
+    ----------
+    error : Exception
+    workers : int
+    spark : SparkSession
+    first_lost : callable
+        Returns the rank, and its host, whose connection to the driver broke first, if any did.
+    """
     failure = read_error(error)
+    if failure.kind is Kind.DIED and (lost := first_lost()) is not None:
+        rank, host = lost
+        died: OrcaError = WorkerDiedError(f"rank {rank} on {host}: {_DIED}", rank=rank, host=host)
+        died.traceback = str(error)
+        return died
     translated = _TRANSLATIONS[failure.kind](failure, workers, spark)
     translated.traceback = str(error)
     return translated
@@ -123,12 +148,7 @@ def _function(failure: SparkFailure, workers: int, spark: SparkSession) -> OrcaE
 
 
 def _died(failure: SparkFailure, workers: int, spark: SparkSession) -> OrcaError:
-    return WorkerDiedError(
-        "a Python process of Spark's was killed, or crashed: most often the machine or container "
-        "ran out of memory\n"
-        "Give it more memory, or find out where it crashed: "
-        "spark.python.worker.faulthandler.enabled=true"
-    )
+    return WorkerDiedError(_DIED)
 
 
 def _cancelled(failure: SparkFailure, workers: int, spark: SparkSession) -> OrcaError:
@@ -142,6 +162,15 @@ def _stopped(failure: SparkFailure, workers: int, spark: SparkSession) -> OrcaEr
 def _lost(failure: SparkFailure, workers: int, spark: SparkSession) -> OrcaError:
     server = "the Spark Connect server" if is_connect(spark) else "Spark's JVM"
     return ContextError(f"the connection to {server} was lost: {failure.message}\n{_AS_BEFORE}")
+
+
+def _disk(failure: SparkFailure, workers: int, spark: SparkSession) -> OrcaError:
+    return WorkerError(
+        f"Spark cannot write its temporary files: {failure.message}\n"
+        "Let spark.local.dir name a disk with more room, or one that it may write to, before the "
+        "session starts, or where executors have their own (SPARK_LOCAL_DIRS, YARN's local-dirs) "
+        "those"
+    )
 
 
 def _spark(failure: SparkFailure, workers: int, spark: SparkSession) -> OrcaError:
@@ -161,5 +190,6 @@ _TRANSLATIONS: dict[Kind, Callable[[SparkFailure, int, SparkSession], OrcaError]
     Kind.CANCELLED: _cancelled,
     Kind.STOPPED: _stopped,
     Kind.LOST: _lost,
+    Kind.DISK: _disk,
     Kind.SPARK: _spark,
 }

@@ -5,17 +5,17 @@ import logging
 import secrets
 import socket
 import threading
-import time
-from typing import Self
+from typing import BinaryIO, Self
 
 from pyspark.sql import SparkSession
 
 from zoo.orca.driver.reports.display import Display, Silent
-from zoo.orca.driver.reports.rendezvous import RendezvousPlace
+from zoo.orca.driver.reports.door import Door
+from zoo.orca.driver.reports.rendezvous import RendezvousPlace, Reply
 from zoo.orca.driver.session.cluster import is_connect, is_local
 from zoo.orca.errors import OrcaError
 from zoo.orca.wire.handshake import accept, drive
-from zoo.orca.wire.messages.line import HELLO, TO_DRIVER, AskToGather, Present
+from zoo.orca.wire.messages.line import HELLO, TO_DRIVER, AskToGather, Leaving, Present
 from zoo.orca.wire.messages.progress import Phase
 from zoo.orca.wire.report import REPORT_PURPOSE, ReportTo
 
@@ -40,53 +40,46 @@ class ReportListener:
         self._display = display
         self._secret = secrets.token_bytes(32)
         self._lock = threading.Lock()
-        self._lines: list[threading.Thread] = []
         self._rendezvous = RendezvousPlace()
-        self._listener: socket.socket | None = None
+        self._lost: dict[int, str] = {}
+        self._loss = threading.Event()
+        self._door: Door | None = None
         self.report_to: ReportTo | None = None
         host = "this machine"
         try:
             # This machine's own name may be unknown to the resolver.
             host = _reachable_host(spark)
-            self._listener = socket.create_server((host, 0), backlog=128)
+            listener = socket.create_server((host, 0), backlog=128)
         except OSError as error:
             _logger.warning("no progress will be shown: cannot listen on %s: %s", host, error)
             return
-        self.report_to = ReportTo(
-            host=host, port=self._listener.getsockname()[1], secret=self._secret
-        )
+        self._door = Door(listener, self._read, _HANDSHAKE_SECONDS)
+        self.report_to = ReportTo(host=host, port=listener.getsockname()[1], secret=self._secret)
 
     def __enter__(self) -> Self:
-        if self._listener is not None:
+        if self._door is not None:
             self._display.show(Phase(text="starting workers"))
-            threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
+            self._door.open()
         return self
 
     def __exit__(self, *exc: object) -> None:
-        if self._listener is not None:
-            # close() alone would leave the thread in accept() for ever.
-            with contextlib.suppress(OSError):
-                self._listener.shutdown(socket.SHUT_RDWR)
-            self._listener.close()
-        deadline = time.monotonic() + _LAST_WORDS_SECONDS
-        for line in self._lines:
-            line.join(max(0.0, deadline - time.monotonic()))
+        if self._door is not None:
+            self._door.close(_LAST_WORDS_SECONDS)
         with self._lock:
             self._display.close()
             self._display = Silent()
 
-    def _accept(self, listener: socket.socket) -> None:
-        while True:
-            try:
-                connection, _ = listener.accept()
-            except OSError:
-                return
-            line = threading.Thread(target=self._read, args=(connection,), daemon=True)
-            self._lines.append(line)
-            line.start()
+    def first_lost(self) -> tuple[int, str] | None:
+        """Return the rank whose line broke first, and its host; None if all said goodbye.
+
+        To be asked when a stage has failed: a line breaks at once, but its thread may be late.
+        """
+        self._loss.wait(_LAST_WORDS_SECONDS)
+        with self._lock:
+            return next(iter(self._lost.items()), None)
 
     def _read(self, connection: socket.socket) -> None:
-        with connection, contextlib.suppress(OSError, OrcaError):
+        with contextlib.suppress(OSError, OrcaError):
             self._listen(connection)
         self._rendezvous.leave(connection.sendall)
 
@@ -94,17 +87,36 @@ class ReportListener:
         connection.settimeout(_HANDSHAKE_SECONDS)
         stream = connection.makefile("rb")
         greeting = accept(self._secret, purpose=REPORT_PURPOSE)
-        rank = HELLO.from_text(drive(greeting, connection.sendall, stream.read)).rank
+        hello = HELLO.from_text(drive(greeting, connection.sendall, stream.read))
+        with self._lock:
+            self._lost.pop(hello.rank, None)  # an attempt that Spark has restarted
+        if self._door is not None:
+            self._door.admit(connection)
+        # no limit: a worker has nothing to say for hours; a thread of its own, which ends with it
         connection.settimeout(None)
-        for line in stream:
+        said_goodbye = False
+        try:
+            said_goodbye = self._told_all(stream, hello.rank, connection.sendall)
+        finally:
+            if not said_goodbye:
+                with self._lock:
+                    self._lost[hello.rank] = hello.host
+                self._loss.set()
+
+    def _told_all(self, stream: BinaryIO, rank: int, reply: Reply) -> bool:
+        """Hand on what a rank says until its line ends; return whether it said goodbye."""
+        for line in stream:  # no limit: as long as the rank's task
             match TO_DRIVER.from_text(line):
                 case Present() as present:
-                    self._rendezvous.join(rank, present, connection.sendall)
+                    self._rendezvous.join(rank, present, reply)
                 case AskToGather():
-                    self._rendezvous.gather(connection.sendall)
+                    self._rendezvous.gather(reply)
+                case Leaving():
+                    return True
                 case progress:
                     with self._lock:
                         self._display.show(progress, rank)
+        return False
 
 
 def _reachable_host(spark: SparkSession) -> str:

@@ -25,6 +25,7 @@ class Kind(Enum):
     CANCELLED = auto()
     STOPPED = auto()
     LOST = auto()
+    DISK = auto()
     SPARK = auto()
 
 
@@ -66,6 +67,12 @@ _WORDS = (
     ("[OPERATION_CANCELED]", Kind.CANCELLED),
     ("Python worker exited unexpectedly", Kind.DIED),
 )
+#: How Java tells that a file cannot be written.
+_NO_DISK = ("No space left on device", "Disk quota exceeded", "Read-only file system")
+#: How Java tells that a Python process, to which it writes or from which it reads, is gone.
+_PIPE_ENDED = re.compile(
+    r"\b(java\.io\.EOFException|Connection reset|Connection reset by peer|Broken pipe)$"
+)
 _CONNECTION = re.compile(r'status = StatusCode\.\w+\s+details = "(.*)"')
 
 
@@ -93,9 +100,13 @@ def read_failure(text: str) -> SparkFailure:
             return SparkFailure(kind=kind, message=_sentence(text))
     if found := _CONNECTION.search(text):
         return SparkFailure(kind=Kind.LOST, message=found[1])
-    return _of_python(text) or SparkFailure(
-        kind=Kind.SPARK, message=_sentence(text), detail=_called_from(text)
-    )
+    if failure := _of_python(text):
+        return failure
+    message = _sentence(text)
+    kind = Kind.DISK if message.endswith(_NO_DISK) else Kind.SPARK
+    if _PIPE_ENDED.search(message):
+        kind = Kind.DIED
+    return SparkFailure(kind=kind, message=message, detail=_called_from(text))
 
 
 def _of_python(text: str) -> SparkFailure | None:

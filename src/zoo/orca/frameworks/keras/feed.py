@@ -180,6 +180,7 @@ def _ahead(chunks: Iterator[Chunk]) -> Iterator[Chunk]:
     """Yield chunks that one thread gathers in advance; the thread ends with the iteration."""
     with ThreadPoolExecutor(1, "orca-feed") as thread:
         coming = deque(thread.submit(next, chunks, None) for _ in range(AHEAD))
+        # no limit: the thread reads this machine's own files
         while (chunk := coming.popleft().result()) is not None:
             coming.append(thread.submit(next, chunks, None))
             yield chunk

@@ -228,6 +228,7 @@ def ahead(chunks: Iterator[Any]) -> Iterator[Any]:
         yield from _received(queue, thread)
     finally:
         over.set()
+        # no limit: it looks at `over` between two chunks, which it reads from this machine's files
         thread.join()
 
 

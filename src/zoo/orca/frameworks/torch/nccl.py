@@ -142,6 +142,7 @@ class Nccl:
                 time.sleep(_POLL_SECONDS)  # gloo's own wait ignores abort
             if self._failed:
                 raise RuntimeError("this rank has left the group")
+            # no limit: it is done, or a GPU's, for which only its stream waits
             work.wait()
         except RuntimeError as error:
             lost = self._lost()

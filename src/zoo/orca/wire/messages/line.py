@@ -17,9 +17,10 @@ from zoo.orca.wire.messages.progress import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hello(Message):
-    """The rank that has connected to the driver, sent in the handshake."""
+    """The rank that has connected to the driver, and its host; sent in the handshake."""
 
     rank: int
+    host: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +48,11 @@ class AskToGather(Message):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Leaving(Message):
+    """A rank has nothing more to say. A connection that ends without it was lost."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Met(Message):
     """The driver's answer: whether to enter `allGather`, and all addresses once they are known.
 
@@ -57,10 +63,10 @@ class Met(Message):
     addresses: tuple[Address | None, ...] | None = None
 
 
-ToDriver = Present | AskToGather | Progress
+ToDriver = Present | AskToGather | Leaving | Progress
 
 TO_DRIVER: Channel[ToDriver] = Channel(
-    *(Present, AskToGather, Phase, EpochBegan, StepTaken, EpochEnded, LogLine, Warned)
+    *(Present, AskToGather, Leaving, Phase, EpochBegan, StepTaken, EpochEnded, LogLine, Warned)
 )
 FROM_DRIVER: Channel[Met] = Channel(Met)
 HELLO: Channel[Hello] = Channel(Hello)

@@ -4,6 +4,7 @@ Standard input brings commands. When it closes, the task is gone and the child e
 and error are the log. The child has no pyspark and no JVM.
 """
 
+import errno
 import os
 import sys
 import threading
@@ -14,7 +15,7 @@ from zoo.orca.wire.messages.pipe import TO_CHILD, Beat, RunJob
 from zoo.orca.wire.paths import add_last_paths
 from zoo.orca.worker.child.mailbox import Mailbox
 from zoo.orca.worker.child.runner import Runner
-from zoo.orca.worker.pipes import Sender, receive
+from zoo.orca.worker.pipes import LOST_PIPE, Sender, receive
 from zoo.orca.worker.temporary import OWN_DIRECTORY, remove_directory
 
 _BEAT_SECONDS = 1.0
@@ -41,12 +42,20 @@ def main() -> None:
         # The task is gone. The reader thread notices this too, and ends the process after cleaning
         # up.
         reader.join(_CLEAN_UP_SECONDS)
+    except OSError as error:
+        if error.errno != errno.EBADF:
+            raise
+        # User code has closed the pipe. Threads that it, or the framework, left running must not
+        # keep alive a process that the task no longer hears.
+        remove_directory(own)
+        os._exit(LOST_PIPE)
 
 
 def _read(stream, mailbox: Mailbox, own: str) -> None:  # type: ignore[no-untyped-def]
     spooled = ""
     code = 0
     try:
+        # no limit: a task that is silent has nothing to say yet, and its end closes the pipe
         while (message := receive(stream, TO_CHILD)) is not None:
             if isinstance(message, RunJob):
                 spooled = message.directory
@@ -54,6 +63,8 @@ def _read(stream, mailbox: Mailbox, own: str) -> None:  # type: ignore[no-untype
     except MessageError:
         traceback.print_exc()  # the log: the task reports its last lines
         code = 1
+    except OSError:  # user code has closed the pipe: the task's end would go unnoticed
+        code = LOST_PIPE
     # The task was killed before it could clean up. So this thread removes the rows that the task
     # spooled, even if the main thread has not started that job, and this process's temporary files.
     # The main thread may be deep inside the framework, so there is no orderly way out.

@@ -18,7 +18,7 @@ from zoo.orca.errors import MissingPackageError, OrcaError
 from zoo.orca.wire.job import FULL_TRACEBACK
 from zoo.orca.wire.messages.results import Failure
 from zoo.orca.wire.modules import is_installed
-from zoo.orca.worker.plain_words import plain, way_out
+from zoo.orca.worker.plain_words import MORE_MEMORY, plain, way_out
 
 #: Packages whose version may differ from the driver's, by import name.
 _VERSIONED = ("pyarrow", "numpy", "tensorflow", "tf_keras", "keras", "jax", "torch")
@@ -41,6 +41,8 @@ def describe(error: BaseException) -> Failure:
         message, quoted = plain(type(error).__name__, str(error), _is_users)
         where = "\n".join(quoted) or users_part(error, outermost=False)
         where = where or way_out(message) or users_part(error)
+        if isinstance(error, MemoryError):
+            where = f"{MORE_MEMORY}\n{where}"
     if FULL_TRACEBACK in os.environ:
         where = trace.rstrip()
     return Failure(

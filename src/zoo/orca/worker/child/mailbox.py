@@ -42,6 +42,7 @@ class Mailbox:
                     job, message = self._waiting.popleft()
                     if isinstance(message, RunJob | Predict):
                         return message, Letters(self, job)
+                # no limit: a warm child waits for hours, and its task's end ends it
                 self._changed.wait()
 
     def take(self, job: int, kinds: tuple[type[M], ...]) -> M:
@@ -55,6 +56,7 @@ class Mailbox:
                 # A task begins a job when nothing of the one before it is still to come.
                 if self._newest > job:
                     raise PeerLostError("the task has begun another job")
+                # no limit: rows may take hours to come, and the task's end ends this process
                 self._changed.wait()
 
 

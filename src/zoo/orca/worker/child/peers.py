@@ -35,6 +35,7 @@ class Peers:
     def end(self) -> Collective:
         """Return the collective once every peer is connected."""
         if self._thread is not None:
+            # no limit: the thread has one once the task has told the addresses; see the mailbox
             self._thread.join()
         if self._met is None:
             raise self._error

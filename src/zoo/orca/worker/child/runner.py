@@ -160,6 +160,7 @@ def _end_log() -> None:
         except Exception as error:  # a user's stream may raise anything
             log = f"what was printed last may be lost: {type(error).__name__}\n{log}"
     with contextlib.suppress(OSError):
+        # no limit: a thread of the task reads it all the time
         os.write(1, log.encode())
 
 

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 
 from zoo.orca.errors import PeerLostError
 from zoo.orca.wire.handshake import Handshake, HandshakeError, Send, accept, initiate
+from zoo.orca.wire.strangers import MOST_STRANGERS, Strangers
 from zoo.orca.worker.collective.sockets import Link, Listener, start_connecting
 
 #: Seconds in which an accepted connection must authenticate itself.
@@ -33,7 +34,8 @@ class _Opening:
     def __init__(self, sock: socket.socket, handshake: Handshake, rank: int | None) -> None:
         self.sock = sock
         self.rank = rank
-        self.deadline = time.monotonic() + STRANGER_SECONDS
+        #: The other end has said something: it is there, even if it ends the connection.
+        self.heard = False
         self.hello: bytes | None = None
         self._handshake = handshake
         self._outbox = b""
@@ -74,6 +76,7 @@ class _Opening:
                     data = self.sock.recv(self._missing)
                     if not data:
                         raise ConnectionResetError(errno.ECONNRESET, "closed in mid-handshake")
+                    self.heard = True
                     self._inbox += data
                     self._missing -= len(data)
                     if not self._missing:
@@ -100,6 +103,11 @@ class Mesh:
         self._timeout = timeout
         self._links: dict[int, Link] = {}
         self._openings: set[_Opening] = set()
+        # All higher ranks may come at the same time.
+        self._strangers: Strangers[_Opening] = Strangers(
+            STRANGER_SECONDS, MOST_STRANGERS + len(addresses) - rank - 1
+        )
+        self._listens = True
         self._retry_at = dict.fromkeys(range(rank), 0.0)
         self._refused_since: dict[int, float] = {}
         self._unreachable: dict[int, str] = {}
@@ -117,6 +125,7 @@ class Mesh:
             if self._listener.fileno() < 0:
                 raise PeerLostError(f"rank {self._rank} stopped connecting: its listener closed")
             self._dismiss_strangers(now)
+            self._listen(self._strangers.may_accept(now))
             self._connect_where_due(now)
             for key, _ in self._selector.select(min(_RETRY_SECONDS, deadline - now)):
                 if key.fileobj is self._listener:
@@ -139,8 +148,24 @@ class Mesh:
         return json.dumps({"rank": self._rank, "ring": self._ring}).encode()
 
     def _accept(self) -> None:
-        while (sock := self._listener.accept()) is not None:
+        """Accept who waits, as long as there is room; without it, peers wait in the queue."""
+        while self._strangers.may_accept(now := time.monotonic()):
+            try:
+                sock = self._listener.accept()
+            except OSError as error:
+                self._strangers.fail(error, now)
+                return
+            if sock is None:
+                return
             self._open(sock, accept(self._secret, self._hello(), purpose=_PURPOSE), None)
+
+    def _listen(self, listens: bool) -> None:
+        """Watch the listener, or let those who come wait in the kernel's queue."""
+        if listens and not self._listens:
+            self._selector.register(self._listener, selectors.EVENT_READ)
+        elif self._listens and not listens:
+            self._selector.unregister(self._listener)
+        self._listens = listens
 
     def _connect_where_due(self, now: float) -> None:
         """Start every connection that is due; each rank has at most one in progress."""
@@ -160,6 +185,8 @@ class Mesh:
     def _open(self, sock: socket.socket, handshake: Handshake, rank: int | None) -> None:
         opening = _Opening(sock, handshake, rank)
         self._openings.add(opening)
+        if rank is None:
+            self._strangers.add(opening, time.monotonic())
         self._selector.register(sock, opening.events, opening)
 
     def _advance(self, opening: _Opening) -> None:
@@ -177,6 +204,8 @@ class Mesh:
         except OSError as error:
             self._drop(opening)
             if opening.rank is not None:
+                if opening.heard:  # a peer that many strangers disturb may have hung up
+                    self._refused_since.pop(opening.rank, None)
                 self._refuse(opening.rank, error)
 
     def _admit(self, opening: _Opening, hello: bytes) -> None:
@@ -189,7 +218,7 @@ class Mesh:
             expected = rank == opening.rank
         if not expected or said["ring"] != self._ring:
             raise HandshakeError(f"it is rank {rank} of another ring, or twice of this one")
-        self._openings.discard(opening)
+        self._forget(opening)
         link = self._links[rank] = Link(rank, self._addresses[rank], opening.sock)
         self._selector.modify(opening.sock, selectors.EVENT_READ, link)
 
@@ -202,11 +231,15 @@ class Mesh:
 
     def _drop(self, opening: _Opening) -> None:
         self._selector.unregister(opening.sock)
-        self._openings.discard(opening)
+        self._forget(opening)
         opening.sock.close()
 
+    def _forget(self, opening: _Opening) -> None:
+        self._openings.discard(opening)
+        self._strangers.discard(opening)
+
     def _dismiss_strangers(self, now: float) -> None:
-        for opening in [o for o in self._openings if o.rank is None and o.deadline < now]:
+        for opening in self._strangers.to_drop(now):
             self._drop(opening)
 
     def _refuse(self, rank: int, error: OSError) -> None:

@@ -233,6 +233,7 @@ class Ring:
         self, name: str, detail: int, length: int, run: Callable[[bytes], _Result]
     ) -> _Result:
         """Run one operation; any error in it ends the ring."""
+        # no limit: other threads hold it for moments, and wait for nothing meanwhile
         self._lock.acquire()
         self._operating = True
         try:

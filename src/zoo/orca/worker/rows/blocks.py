@@ -11,6 +11,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from zoo.orca.worker.rows.files import create
+
 
 class Blocks:
     """Notes where each block of rows begins, as rows arrive."""
@@ -35,7 +37,7 @@ class Blocks:
         if self._origins != sorted(self._origins):
             ends = [*self._starts[1:], self._rows]
             order = np.argsort(self._origins, kind="stable")
-            np.save(_beside(path), np.array([self._starts, ends], np.int64)[:, order])
+            np.save(create(_beside(path)), np.array([self._starts, ends], np.int64)[:, order])
 
 
 def in_order(batches: list[pa.RecordBatch], path: str) -> list[pa.RecordBatch]:

@@ -15,6 +15,7 @@ from zoo.orca.wire.messages.rows import Finding
 from zoo.orca.worker.rows.arrays import numbers
 from zoo.orca.worker.rows.blocks import in_order
 from zoo.orca.worker.rows.columns import null_rows, rows_by_length, show_row, take_apart, to_numpy
+from zoo.orca.worker.rows.files import private, writing
 
 _NUMPY: dict[str, np.dtype[Any]] = {
     "bool": np.dtype(np.bool_),
@@ -92,12 +93,13 @@ def _one_after_another(
     if len(batches) == 1:
         return [_stored(batches[0], index, c.dtype) for index, c in enumerate(spec.columns)]
     places = []
-    with open(scratch, "wb") as file:
+    with writing(os.path.dirname(scratch)), open(scratch, "wb", opener=private) as file:
         for index, column in enumerate(spec.columns):
             start = file.seek(-(-file.tell() // _ALIGNMENT) * _ALIGNMENT)
             if column.dtype != "string":
                 for batch in batches:
-                    _stored(batch, index, column.dtype).tofile(file)
+                    # Not tofile, whose errors do not say why.
+                    file.write(np.ascontiguousarray(_stored(batch, index, column.dtype)).data)
             places.append(slice(start, file.tell()))
     mapped = np.memmap(scratch, np.uint8, "r") if os.path.getsize(scratch) else _NOTHING
     return [

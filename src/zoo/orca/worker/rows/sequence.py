@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from zoo.orca.worker.collective.protocol import Collective
 from zoo.orca.worker.rows.blocks import values_in_order
+from zoo.orca.worker.rows.files import private
 from zoo.orca.worker.rows.levelling import RankRows, level
 
 Int64 = NDArray[np.int64]
@@ -31,8 +32,9 @@ class PlaceFile:
     def close(self) -> None:
         """Write what is held; rows without places leave no file."""
         if self._pieces:
-            with open(_beside(self._path), "ab") as file:
-                np.concatenate(self._pieces).tofile(file)
+            with open(_beside(self._path), "ab", opener=private) as file:
+                # Not tofile, whose errors do not say why.
+                file.write(np.concatenate(self._pieces).data)
             self._pieces.clear()
 
 

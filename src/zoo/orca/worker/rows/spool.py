@@ -20,6 +20,7 @@ from zoo.orca.wire.messages.rows import DataSet, Finding, Spooled
 from zoo.orca.worker.rows.arrays import numbers
 from zoo.orca.worker.rows.blocks import Blocks
 from zoo.orca.worker.rows.columns import Parts, null_rows, rows_by_length, show_row, take_apart
+from zoo.orca.worker.rows.files import create
 from zoo.orca.worker.rows.sequence import PlaceFile
 
 #: Bytes of rows held in memory before they are written as one record batch.
@@ -236,7 +237,7 @@ class _BlockFile:
             sizes = self._sizes or [0] * len(self._specs)
             kinds = [_stored_type(s, size) for s, size in zip(self._specs, sizes, strict=True)]
             self._schema = pa.schema([(f"c{index}", kind) for index, kind in enumerate(kinds)])
-            self._writer = pa.ipc.new_file(self._path, self._schema)
+            self._writer = pa.ipc.new_file(create(self._path), self._schema)
         return self._writer
 
     def _write(self) -> None:

@@ -21,14 +21,17 @@ import pyarrow as pa
 from pyspark import BarrierTaskContext
 from pyspark import __version__ as VERSION
 
-from zoo.orca.errors import DeviceError, OrcaError, PeerLostError
+from zoo.orca.errors import DeviceError, OrcaError, PeerLostError, WorkerError
 from zoo.orca.wire.job import Job, TrainJob
 from zoo.orca.wire.messages.pipe import Address, Connect, Listening, RunJob, Start
 from zoo.orca.wire.messages.results import Failure, Outcome, Result
+from zoo.orca.wire.messages.rows import Spooled
 from zoo.orca.wire.packing import split
 from zoo.orca.wire.processors import usable_processors
 from zoo.orca.wire.report import ReportTo
+from zoo.orca.worker.plain_words import MORE_MEMORY
 from zoo.orca.worker.rows.arrays import from_bytes, from_numbers
+from zoo.orca.worker.rows.files import writing
 from zoo.orca.worker.rows.spool import Spool
 from zoo.orca.worker.task import child_process as children
 from zoo.orca.worker.task.child_process import Child
@@ -107,15 +110,13 @@ class _Task:
         self._options = options
         self._job = job
         self._threads = self._share_of_threads()
-        self._reporter = Reporter(options.report_to, self._rank)
+        self._reporter = Reporter(options.report_to, self._rank, self._host)
         gather, attempt = context.allGather, context.taskAttemptId()
         self._rendezvous = Rendezvous(
             gather, self._reporter, attempt, len(self._places), options.connect_timeout
         )
         self._introduced: _ChildRendezvous | None = None
-        # Made only when the child knows of it. Spark may kill this process at any time, and then
-        # the child removes the directory.
-        self._directory = os.path.join(local_directory(), f"orca-{secrets.token_hex(8)}")
+        self._directory = ""
 
     def run(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Run the job and yield its result rows."""
@@ -140,7 +141,7 @@ class _Task:
             # Spark kept another worker's message from an attempt that it has since restarted.
             error = PeerLostError(f"Spark runs {len(self._places)} workers alone")
             raise _ChildFailed(replace(self._failure(error), incomplete=True))
-        child = children.acquire(self._checked_environment())
+        child = self._acquired()
         child.noise = self._job.noise
         child.on_progress = self._reporter.send
         if self._options.log_to_driver:
@@ -160,6 +161,10 @@ class _Task:
         except OrcaError as error:
             child.kill()  # and its last lines are here
             raise _ChildFailed(self._failure(error, tuple(child.log))) from error
+        except MemoryError as error:
+            child.kill()
+            told = WorkerError(f"Spark's Python process ran out of memory: {error}\n{MORE_MEMORY}")
+            raise _ChildFailed(self._failure(told, tuple(child.log))) from error
         except BaseException:
             # The rows themselves failed, and Spark is about to kill this process.
             shutil.rmtree(self._directory, ignore_errors=True)
@@ -167,6 +172,9 @@ class _Task:
             raise
 
     def _converse(self, child: Child, batches: Iterator[pa.RecordBatch]) -> Outcome:
+        # Made only when the child knows of it. Spark may kill this process at any time, and then
+        # the child removes the directory.
+        self._directory = os.path.join(local_directory(), f"orca-{secrets.token_hex(8)}")
         child.send(
             RunJob(
                 directory=self._directory,
@@ -179,17 +187,13 @@ class _Task:
             ),
             heartbeat=self._options.heartbeat,
         )
-        os.mkdir(self._directory, mode=0o700)
+        with writing(os.path.dirname(self._directory)):
+            os.mkdir(self._directory, mode=0o700)
         introduced = _ChildRendezvous(self._rendezvous, child, self._options)
         self._introduced = introduced
-        spool = Spool(self._directory, self._job.columns, self._validates())
         self._reporter.phase("moving rows")
         began = time.perf_counter()
-        for batch in batches:
-            spool.add(batch)
-            if child.failed:  # a missing framework need not wait for all rows
-                break
-        spooled = spool.finish()
+        spooled = self._spooled(batches, child)
         moved = time.perf_counter() - began
         introduced.end()
         child.send(Start(spooled=spooled, moved=moved), heartbeat=self._options.heartbeat)
@@ -197,6 +201,17 @@ class _Task:
         if isinstance(message, Failure):
             raise _ChildFailed(message)
         return message
+
+    def _spooled(self, batches: Iterator[pa.RecordBatch], child: Child) -> Spooled:
+        """Write the rows as they arrive; their own errors are Spark's to tell."""
+        spool = Spool(self._directory, self._job.columns, self._validates())
+        for batch in batches:
+            with writing(os.path.dirname(self._directory)):
+                spool.add(batch)
+            if child.failed:  # a missing framework need not wait for all rows
+                break
+        with writing(os.path.dirname(self._directory)):
+            return spool.finish()
 
     def _validates(self) -> bool:
         return isinstance(self._job, TrainJob) and self._job.validate
@@ -235,14 +250,22 @@ class _Task:
         cores = self._options.executor_cores or len(usable_processors())
         return max(1, cores // len(self._neighbours()))
 
-    def _checked_environment(self) -> dict[str, str]:
+    def _acquired(self) -> Child:
+        """Return a child; without one, tell the others that they need not wait for it."""
         try:
-            return self._environment()
-        except DeviceError as error:
+            return children.acquire(self._environment())
+        except (OrcaError, OSError) as error:
             # The others wait to hear from every task. If they do not come, this is still the cause.
             with contextlib.suppress(PeerLostError):
                 self._rendezvous.meet(None, lambda addresses: None)
-            raise DeviceError(f"rank {self._rank} on {self._host}: {error}") from error
+            if isinstance(error, DeviceError):
+                raise DeviceError(f"rank {self._rank} on {self._host}: {error}") from error
+            if isinstance(error, OrcaError):
+                raise
+            raise WorkerError(
+                f"the worker's process cannot be started: {error}\n"
+                "Give the executor's account more processes, files (ulimit -u, -n) or memory"
+            ) from error
 
     def _environment(self) -> dict[str, str]:
         place = self._neighbours().index(self._rank)
@@ -282,13 +305,14 @@ class _ChildRendezvous:
 
     def end(self) -> None:
         """Return once the child has the peers' addresses; raise any error of this thread."""
-        self._told.wait()
+        if not self._told.wait(self._rendezvous.limit + self._options.heartbeat):
+            raise PeerLostError("the workers' addresses did not come")
         if self._error is not None:
             raise self._error
 
     def close(self) -> None:
         """Wait until Spark may see the task end."""
-        self._thread.join()
+        self._thread.join(self._rendezvous.limit + self._options.heartbeat)
 
     def _run(self) -> None:
         try:

@@ -28,10 +28,13 @@ from zoo.orca.wire.messages.progress import Progress
 from zoo.orca.wire.messages.results import Failure
 from zoo.orca.wire.paths import LAST_PATHS, search_paths
 from zoo.orca.worker import temporary
-from zoo.orca.worker.pipes import END_OF_LOG, PIPE_BYTES, LimitedSender, receive
+from zoo.orca.worker.pipes import END_OF_LOG, LOST_PIPE, PIPE_BYTES, LimitedSender, receive
+from zoo.orca.worker.plain_words import MORE_MEMORY
 
 _LOG_LINES = 40
 _STOP_SECONDS = 5.0
+#: Seconds from the end of a child's pipe to the end of the child, which closed it as it died.
+_DEATH_SECONDS = 3.0
 #: Seconds to wait: a user's process that a job started may hold the child's output open.
 _LOG_SECONDS = 1.0
 #: Makes glibc's malloc keep the memory that a training step frees. By default it may return and
@@ -68,20 +71,7 @@ class Child:
         self.failed = False
         self._last_beat = time.monotonic()
         self._temporary = temporary.make_directory()
-        read_end, write_end = os.pipe()
-        self._process = subprocess.Popen(
-            # Without -P the current directory would come first, and a user's random.py would hide
-            # Python's.
-            [sys.executable, "-P", "-m", "zoo.orca.worker.child", str(write_end)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            pass_fds=(write_end,),
-            env=_environment(environment) | temporary.environment(self._temporary),
-            # Ctrl-C on the driver's terminal must reach only the driver.
-            start_new_session=True,
-        )
-        os.close(write_end)
+        self._process, read_end = self._started()
         commands = cast("BinaryIO", self._process.stdin)
         _widen(commands.fileno())
         _widen(read_end)
@@ -93,6 +83,30 @@ class Child:
         ]
         for thread in self._threads:
             thread.start()
+
+    def _started(self) -> tuple["subprocess.Popen[bytes]", int]:
+        """Start the process; return it, and the end of the pipe that brings its messages."""
+        read_end, write_end = os.pipe()
+        try:
+            process = subprocess.Popen(
+                # Without -P the current directory would come first, and a user's random.py would
+                # hide Python's.
+                [sys.executable, "-P", "-m", "zoo.orca.worker.child", str(write_end)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                pass_fds=(write_end,),
+                env=_environment(self.environment) | temporary.environment(self._temporary),
+                # Ctrl-C on the driver's terminal must reach only the driver.
+                start_new_session=True,
+            )
+        except OSError:
+            os.close(read_end)
+            temporary.remove_directory(self._temporary)
+            raise
+        finally:
+            os.close(write_end)
+        return process, read_end
 
     @property
     def pid(self) -> int:
@@ -186,7 +200,9 @@ class Child:
             os.killpg(self._process.pid, signal.SIGKILL)
         except ProcessLookupError:
             self._process.poll()
-        self._process.wait()
+        # One that hangs in the kernel (a dead network disk) ends when it can; nobody waits for it.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(_STOP_SECONDS)
         self._sender.close()
         self._join()
         temporary.remove_directory(self._temporary)
@@ -207,6 +223,7 @@ class Child:
         end: MessageError | None = None
         try:
             with self._results:
+                # no limit: a thread of its own; `wait` counts the seconds of silence
                 while (message := receive(self._results, TO_TASK)) is not None:
                     self._last_beat = time.monotonic()
                     if isinstance(message, Progress):
@@ -221,7 +238,7 @@ class Child:
 
     def _read_log(self) -> None:
         with cast("IO[bytes]", self._process.stdout) as stream:
-            for raw in stream:
+            for raw in stream:  # no limit: a thread of its own, which ends with the child
                 line = raw.decode(errors="replace").rstrip()
                 if line.endswith(END_OF_LOG):  # the text before it lacked an end of line
                     self._log_ended.set()
@@ -234,9 +251,25 @@ class Child:
                 self.on_log(line)
 
     def _describe_death(self) -> str:
-        code = self._process.wait()
+        """Say how the process ended, whose pipe has ended; one that lives all the same is killed.
+
+        The pipe ends with its process, but user code may have closed it.
+        """
+        try:
+            code = self._process.wait(_DEATH_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            code = LOST_PIPE
         self._sender.close()
         self._join()  # its last messages may still be in the pipe
+        if code == LOST_PIPE:
+            return (
+                f"the worker's process {self.pid} lost its channel to Spark's task, but not its "
+                "life, and was killed: code of the job has closed file descriptors that are not "
+                "its own\n"
+                "Close files and sockets by their own close(), not by number (os.close, "
+                "os.closerange)"
+            )
         if code >= 0:
             return f"the worker's process ended by itself with exit code {code}"
         name = signal.Signals(-code).name
@@ -244,8 +277,7 @@ class Child:
         if name == "SIGKILL":
             hint = (
                 ": killed from outside; most often the machine or container ran out of memory\n"
-                "Give the workers more of it, or let them hold less: fewer workers on a machine, "
-                "a smaller batch_size, spark.orca.data.memory"
+                f"{MORE_MEMORY}"
             )
         return f"the worker's process was ended by {name}{hint}"
 

@@ -50,6 +50,11 @@ class Rendezvous:
         Tasks of the stage.
     connect_timeout : float
         Seconds for the other tasks' children to listen, once their tasks have begun.
+
+    Attributes
+    ----------
+    limit : float
+        Seconds within which `meet` ends.
     """
 
     def __init__(
@@ -62,7 +67,8 @@ class Rendezvous:
     ) -> None:
         self._all_gather, self._reporter = all_gather, reporter
         self._task, self._size = task, size
-        self._limit = _APART + connect_timeout
+        self._gather_limit = _APART + connect_timeout
+        self.limit = _PATIENCE + _LIMIT + self._gather_limit
         self._tell: Tell = lambda addresses: None
         self._enters = False
         self._lock = threading.Lock()
@@ -107,10 +113,10 @@ class Rendezvous:
 
         threading.Thread(target=ask, daemon=True).start()
         try:
-            answer = answers.get(timeout=self._limit)
+            answer = answers.get(timeout=self._gather_limit)
         except queue.Empty:
             raise PeerLostError(
-                f"not all of the {self._size} workers have come within {self._limit:.0f} s\n"
+                f"not all of the {self._size} workers have come within {self._gather_limit:.0f} s\n"
                 "Spark's pages show which task has failed or has not begun; where tasks begin so "
                 "far apart, raise spark.orca.connect.timeout"
             ) from None

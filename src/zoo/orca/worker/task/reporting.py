@@ -15,14 +15,23 @@ from collections.abc import Callable
 from typing import BinaryIO
 
 from zoo.orca.errors import OrcaError
-from zoo.orca.wire.handshake import drive, initiate
+from zoo.orca.wire.handshake import HandshakeError, drive, initiate
 from zoo.orca.wire.messages.codec import MessageError
-from zoo.orca.wire.messages.line import FROM_DRIVER, AskToGather, Hello, Met, Present, ToDriver
+from zoo.orca.wire.messages.line import (
+    FROM_DRIVER,
+    AskToGather,
+    Hello,
+    Leaving,
+    Met,
+    Present,
+    ToDriver,
+)
 from zoo.orca.wire.messages.pipe import Address
 from zoo.orca.wire.messages.progress import LogLine, Phase
 from zoo.orca.wire.report import REPORT_PURPOSE, ReportTo
 
 _CONNECT_SECONDS = 5.0
+_RETRY_SECONDS = 0.2
 _LAST_WORDS_SECONDS = 2.0
 _logger = logging.getLogger(__name__)
 
@@ -35,10 +44,12 @@ class Reporter:
     to : ReportTo or None
         None: there is no listener, and everything is dropped.
     rank : int
+    host : str
+        The worker's.
     """
 
-    def __init__(self, to: ReportTo | None, rank: int) -> None:
-        self._to, self._rank = to, rank
+    def __init__(self, to: ReportTo | None, rank: int, host: str = "") -> None:
+        self._to, self._rank, self._host = to, rank, host
         self._queue: queue.Queue[ToDriver | None] = queue.Queue(10_000)
         self._on_answer: Callable[[Met | None], None] = lambda answer: None
         self._lost = False
@@ -104,21 +115,43 @@ class Reporter:
         if self._to is None:
             return
         try:
-            with socket.create_connection((self._to.host, self._to.port), _CONNECT_SECONDS) as line:
-                hello = Hello(rank=self._rank).to_text().encode()
-                greeting = initiate(self._to.secret, hello, purpose=REPORT_PURPOSE)
-                stream = line.makefile("rb")
-                drive(greeting, line.sendall, stream.read)
+            line, stream = self._connected(self._to)
+            with line:
+                # no limit: the driver has nothing to say for hours, and reads what it is sent
                 line.settimeout(None)
                 threading.Thread(target=self._listen, args=(stream,), daemon=True).start()
+                # no limit: a thread of its own, which `close` ends
                 while (message := self._queue.get()) is not None:
                     self._forward(message, line)
                 self._own_up(line)
+                line.sendall(Leaving().to_line())
                 line.shutdown(socket.SHUT_WR)  # the listening thread ends when the driver hangs up
         except (OSError, OrcaError) as error:
             _logger.warning("no progress from rank %d: the driver's %s", self._rank, error)
             self._to = None
             self._lose()
+
+    def _connected(self, to: ReportTo) -> tuple[socket.socket, BinaryIO]:
+        """Return an authenticated connection, and the stream of what arrives over it.
+
+        A driver to which many strangers connect may hang up on a worker that is slow to prove
+        itself. Then the worker connects again.
+        """
+        until = time.monotonic() + _CONNECT_SECONDS
+        while True:
+            line = socket.create_connection((to.host, to.port), _CONNECT_SECONDS)
+            stream = line.makefile("rb")
+            hello = Hello(rank=self._rank, host=self._host).to_text().encode()
+            greeting = initiate(to.secret, hello, purpose=REPORT_PURPOSE)
+            try:
+                drive(greeting, line.sendall, stream.read)
+                return line, stream
+            except (OSError, HandshakeError) as error:
+                stream.close()
+                line.close()
+                if isinstance(error, TimeoutError) or time.monotonic() > until:
+                    raise
+                time.sleep(_RETRY_SECONDS)
 
     def _forward(self, message: ToDriver, line: socket.socket) -> None:
         if isinstance(message, LogLine) and time.monotonic() > self._until:
@@ -143,7 +176,7 @@ class Reporter:
 
     def _listen(self, stream: BinaryIO) -> None:
         with stream, contextlib.suppress(OSError, MessageError):
-            for line in stream:
+            for line in stream:  # no limit: a thread of its own, which ends with the connection
                 self._on_answer(FROM_DRIVER.from_text(line))
         self._lose()
 

@@ -19,7 +19,7 @@ from zoo.orca.frameworks.keras.saving.state import (
     share_state,
     write_state,
 )
-from zoo.orca.frameworks.keras.saving.tables import check_workers, tables
+from zoo.orca.frameworks.keras.saving.tables import check_workers
 from zoo.orca.frameworks.keras.training import executions as keras_executions
 from zoo.orca.frameworks.keras.training.callbacks import (
     Frame,
@@ -175,26 +175,14 @@ class KerasSession:
         }
         original = getattr(made.model, made.keras.RESULTS)
         logs = Logs(made, world.collective, original)
-        statistics = None
+        statistics = self._statistics(plans.get("train"))
         if world.size > 1 or world.begun is not None:
-            if "train" in plans and world.size > 1:
-                plan = plans["train"]
-                weight = plan.counts[world.rank] / plan.rows
-                statistics = Statistics(made, world.collective, weight)
             self._make_logs_global(loop, statistics, logs, original)
 
         def of_step(step_logs: Structure, share: float) -> dict[str, float]:
             return numbers(logs.of_step(step_logs, share))
 
-        def average() -> None:
-            if statistics is not None:
-                made.keras.sync(made.model)
-                statistics.average()
-
-        def seed(step: int) -> None:
-            seed_epoch(made, self._seed, world, step)
-
-        within = Within(world, loop, logs, average, seed) if watches else None
+        within = self._within(loop, logs, statistics) if watches else None
         reporter = TrainingReporter(world, plans.get("train") or plans["test"])
         return Frame(
             made=made,
@@ -207,6 +195,26 @@ class KerasSession:
             seed=self._seed,
             within=within,
         )
+
+    def _statistics(self, plan: Plan | None) -> Statistics | None:
+        """Return what keeps statistics equal on all ranks, if training changes them."""
+        world = self._world
+        if plan is None or world.size == 1:
+            return None
+        return Statistics(self.made, world.collective, plan.counts[world.rank] / plan.rows)
+
+    def _within(self, loop: LoopPosition, logs: Logs, statistics: Statistics | None) -> Within:
+        made, world = self.made, self._world
+
+        def average() -> None:
+            if statistics is not None:
+                made.keras.sync(made.model)
+                statistics.average()
+
+        def seed(step: int) -> None:
+            seed_epoch(made, self._seed, world, step)
+
+        return Within(world, loop, logs, average, seed)
 
     def _make_logs_global(
         self,
@@ -237,41 +245,28 @@ def train(
     steps = job.steps_per_epoch or plan.steps_per_pass
     first = first_step(session.state, plan)
     loop = LoopPosition(train=_part(plan, world.rank, steps), test=None, first=first)
-    validation_data = None
+    seen = None
     if validation is not None:
         if job.validation_steps is None and not _hooks(made, users).test:
             validation = with_large_batches(made, validation)
         count = _limited(job.validation_steps, validation.plan)
         loop.test = _part(validation.plan, world.rank, count)
         plans["test"] = validation.plan
-        validation_data = session.feed_of(validation).steps(lambda: 0, count)
+        seen = session.feed_of(validation).steps(lambda: 0, count)
     seed_fit(made, job.seed, world, first)
     history = made.keras.package().callbacks.History()
     progress = FitProgress(
-        made=made,
-        begun=session.state,
-        job=job,
-        plan=plan,
-        loop=loop,
-        records=history,
-        tables=tables(made),
+        made=made, begun=session.state, job=job, plan=plan, loop=loop, records=history
     )
-    running = user_callbacks(made, users, world)
     frame = session.frame(loop, plans, users)
     if frame.within is not None:
         frame.within.progress = progress.within
     save = (lambda: progress.save(world)) if world.saver is not None else None
-    listed = _listed(session, frame, running, history, save)
-    fit = _Fit(
-        made=made,
-        feed=session.feed,
-        loop=loop,
-        callbacks=listed,
-        validation=validation_data,
-        validation_freq=job.validation_freq,
-    )
+    running = [*user_callbacks(made, users, world), history]
+    listed = _listed(session, frame, running, save)
+    fit = _Fit(made=made, feed=session.feed, loop=loop, callbacks=listed, validation=seen)
     with session.explained(rows, *([validation] if validation is not None else [])):
-        fit.run(job.initial_epoch, job.initial_epoch + job.epochs, world.begun)
+        fit.run(job, world.begun)
     return Trained(history=progress.history(), state=progress.state, outputs=session.outputs)
 
 
@@ -279,13 +274,12 @@ def _listed(
     session: KerasSession,
     frame: Frame,
     running: Sequence[KerasCallback],
-    history: KerasCallback,
     save: Callable[[], None] | None,
 ) -> list[KerasCallback]:
     """Return all callbacks of a `fit`, in their order."""
     before, after = session.clocks()
     own = [first_callback(frame), *frame.pacing]
-    return [*before, *own, *running, history, last_callback(frame, save), *after]
+    return [*before, *own, *running, last_callback(frame, save), *after]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -297,23 +291,23 @@ class _Fit:
     loop: LoopPosition
     callbacks: Sequence[KerasCallback]
     validation: Any
-    validation_freq: int | tuple[int, ...]
 
-    def run(self, first: int, last: int, begun: Begun | None) -> None:
-        """Run the epochs from `first` to `last`; of the first one, some steps may be done."""
-        part = self.loop.part
+    def run(self, job: TrainJob, begun: Begun | None) -> None:
+        """Run a job's epochs; of the first one, some steps may be done."""
+        part, first = self.loop.part, job.initial_epoch
+        last, frequency = first + job.epochs, job.validation_freq
         if begun is not None:
             # Keras's loop begins with an epoch, so what is left of one is an epoch of its own.
             self.loop.begun = begun.steps
             self.loop.train = replace(part, count=part.count - begun.steps)
-            self._call(first, first + 1, part.count - begun.steps)
+            self._call(first, first + 1, part.count - begun.steps, frequency)
             self.loop.train, first = part, first + 1
             if self.made.model.stop_training:
                 return
         if first < last:
-            self._call(first, last, part.count)
+            self._call(first, last, part.count, frequency)
 
-    def _call(self, first: int, last: int, steps: int) -> None:
+    def _call(self, first: int, last: int, steps: int, frequency: int | tuple[int, ...]) -> None:
         made, loop = self.made, self.loop
         made.model.fit(
             self.feed.steps(lambda: loop.first + loop.taken, steps),
@@ -324,7 +318,7 @@ class _Fit:
             shuffle=False,
             callbacks=made.backend.callbacks(made, self.callbacks, epochs=last, steps=steps),
             validation_data=self.validation,
-            validation_freq=self.validation_freq,
+            validation_freq=frequency,
         )
 
 

@@ -1,14 +1,14 @@
 """What a `fit` has come to: its history and its state, at any step."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 from zoo.orca.frameworks.common.cursor import cursor
 from zoo.orca.frameworks.keras.models import KerasModel
 from zoo.orca.frameworks.keras.saving.state import read_state
-from zoo.orca.frameworks.keras.saving.tables import Table
+from zoo.orca.frameworks.keras.saving.tables import Table, tables
 from zoo.orca.frameworks.keras.training.callbacks import numbers
 from zoo.orca.frameworks.keras.training.position import LoopPosition
 from zoo.orca.wire.job import TrainJob
@@ -27,7 +27,11 @@ class FitProgress:
     plan: Plan
     loop: LoopPosition
     records: Any
-    tables: Sequence[Table]
+    tables: Sequence[Table] = field(init=False)
+
+    def __post_init__(self) -> None:
+        # Training does not change them, and it takes a while to read them.
+        self.tables = tables(self.made)
 
     def history(self) -> dict[str, list[float]]:
         """Return one list of floats for each of Keras's names."""
