@@ -9,8 +9,11 @@ read to the other ranks.
 
 from zoo.orca.files import list_names, read_bytes, remove_file, write_bytes
 from zoo.orca.wire.packing import State
+from zoo.orca.wire.saved.schema import read_state
 from zoo.orca.worker.collective.protocol import Collective
 
+#: What the header of a checkpoint has beside what every state has: the epochs' logs so far.
+HISTORY = "history"
 _SUFFIX = ".state"
 #: Not a checkpoint: it has no history, and no epochs are left after it.
 _FINAL = "final"
@@ -45,7 +48,11 @@ class Checkpoints:
         found = b""
         if collective.rank == 0:
             names = self._names()
-            found = read_bytes(f"{self._directory}/{names[-1]}") if names else b""
+            if names:
+                path = f"{self._directory}/{names[-1]}"
+                # Checked before the others wait for it: they get what is sound, or lose rank 0.
+                found = read_bytes(path)
+                read_state(found, path, needs=(HISTORY,))
         data = bytes(collective.broadcast(found if collective.rank == 0 else None))
         return State.from_bytes(data) if data else None
 

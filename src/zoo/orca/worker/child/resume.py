@@ -5,10 +5,8 @@ from dataclasses import replace
 
 from zoo.orca.wire.job import TrainJob
 from zoo.orca.wire.packing import State
-from zoo.orca.worker.child.checkpoint import Checkpoints
+from zoo.orca.worker.child.checkpoint import HISTORY, Checkpoints
 from zoo.orca.worker.plugin import World, check_state_size, is_too_large
-
-_HISTORY = "history"
 
 
 class Resumable:
@@ -30,7 +28,7 @@ class Resumable:
         newest = self._checkpoints.newest(world.collective)
         if newest is not None:
             epoch = int(newest.meta["epoch"])
-            self._past = newest.meta.pop(_HISTORY)
+            self._past = newest.meta.pop(HISTORY)
             job = replace(
                 job, state=newest.to_bytes(), initial_epoch=epoch, epochs=self._last - epoch
             )
@@ -73,5 +71,5 @@ class Resumable:
         now = state()
         # After the last epoch the state itself goes back.
         if int(now.meta["epoch"]) < self._last:
-            meta = {**now.meta, _HISTORY: self.whole(history)}
+            meta = {**now.meta, HISTORY: self.whole(history)}
             self._checkpoints.save(State(now.tensors, meta))
