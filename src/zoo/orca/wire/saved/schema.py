@@ -42,7 +42,7 @@ _column = record(
         "shape": _shape,
         "parts": listed(text),
     },
-    {"binary": flag},
+    {"binary": flag, "arrays": listed(text)},
 )
 
 
