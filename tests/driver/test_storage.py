@@ -1,10 +1,16 @@
 """Saved states: what is written is read, and rubbish is refused."""
 
+import json
+import random
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from tests.fake_estimator import FakeEstimator, linear
+from tests.wire.saved.samples import SAMPLES, altered, damaged, fake
 from zoo.orca.driver.storage import load_state, save_state
 from zoo.orca.errors import InvalidInputError, StateError
 from zoo.orca.files import list_names, read_bytes, remove_directory, remove_file, write_bytes
@@ -18,7 +24,7 @@ def _state() -> State:
         "weights/transposed": np.arange(6, dtype=np.float32).reshape(2, 3).T,
         "optimizer/m": np.zeros((0, 4), np.float16),
     }
-    return State(tensors, {"framework": "fake", "epoch": 3, "cursor": [1, 2]})
+    return State(tensors, {"framework": "fake", "epoch": 3, "step": 7})
 
 
 @pytest.mark.parametrize("form", ["{}", "file://{}"])
@@ -107,3 +113,70 @@ def test_a_scheme_that_nobody_knows(call) -> None:
     ) as one:
         call("nowhere://a/b")
     assert str(one.value).splitlines()[1].startswith("Name a local path or a URL")
+
+
+def test_a_scheme_that_nobody_knows_cannot_be_loaded() -> None:
+    pytest.importorskip("fsspec")
+    with pytest.raises(StateError, match="^nowhere://a/b cannot be opened: .*nowhere"):
+        FakeEstimator.of(linear(1)).load("nowhere://a/b")
+    for path in ("no\0name", "file://", "s3://", "memory://nothing"):
+        with pytest.raises(StateError) as caught:
+            read_bytes(path)
+        assert len(str(caught.value).splitlines()) == 2
+
+
+def _refused(data: bytes, path: Path) -> bool:
+    """Whether a file with these bytes is refused; anything but `StateError` fails the test."""
+    path.write_bytes(data)
+    try:
+        load_state(str(path))
+    except StateError as error:
+        first, second = str(error).splitlines()
+        assert first.startswith(str(path)) and second
+        return True
+    return False
+
+
+@settings(max_examples=60)
+@given(st.integers(0, 1 << 32), st.sampled_from(sorted(SAMPLES)))
+def test_files_that_were_damaged_or_altered(
+    tmp_path_factory: pytest.TempPathFactory, seed: int, name: str
+) -> None:
+    chance = random.Random(seed)
+    path = tmp_path_factory.getbasetemp() / "fuzzed"
+    save_state(SAMPLES[name](), str(path))
+    whole = path.read_bytes()
+    assert not _refused(whole, path)
+    size = int.from_bytes(whole[:8], "little")
+    outer = json.loads(whole[8 : 8 + size])
+    inner = json.loads(outer["__metadata__"]["zoo.orca"])
+    for _ in range(10):
+        _refused(damaged(whole, chance), path)
+        # The header of safetensors, and Orca's own as a text within it.
+        metadata = {"zoo.orca": altered(inner, chance)}
+        for header in (altered(outer, chance), json.dumps({**outer, "__metadata__": metadata})):
+            text = header.encode("utf-8", "surrogatepass")
+            _refused(len(text).to_bytes(8, "little") + text + whole[8 + size :], path)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"epoch": "x"}, "epoch is 'x', not a whole number"),
+        ({"epoch": -5}, "epoch is -5, not a whole number"),
+        ({"columns": {}}, "columns has no features"),
+        ({"outputs": [3]}, "outputs.0 is 3, not an object"),
+        ({"cursor": {"pass": 0}}, "cursor has no step"),
+    ],
+)
+def test_a_refused_file_changes_nothing(tmp_path: Path, change: dict, told: str) -> None:
+    estimator = FakeEstimator.of(linear(3))
+    good, bad = str(tmp_path / "good"), str(tmp_path / "bad")
+    save_state(fake(), good)
+    save_state(State(fake().tensors, {**fake().meta, **change}), bad)
+    estimator.load(good)
+    before = estimator.save(str(tmp_path / "before"))
+    with pytest.raises(StateError, match=f"^{bad} is not a state .*: {told}"):
+        estimator.load(bad)
+    after = estimator.save(str(tmp_path / "after"))
+    assert Path(before).read_bytes() == Path(after).read_bytes()

@@ -5,6 +5,7 @@ the model's.
 """
 
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -195,9 +196,15 @@ def test_a_framework_that_is_not_installed(rows: DataFrame, tmp_path: Path) -> N
     path = os.pathsep.join([str(tmp_path), *sys.path])
     estimator = FakeEstimator.of(linear(), 2, "tf2", {"PYTHONPATH": path})
     started = time.monotonic()
-    with pytest.raises(MissingPackageError, match=r"(?s)'tensorflow'.*zoo-orca\[tf2\]"):
+    with pytest.raises(MissingPackageError) as caught:
         estimator.fit(rows)
     assert time.monotonic() - started < LIMIT_SECONDS
+    assert re.fullmatch(
+        r"(rank \d on \S+: )?the package 'tensorflow' is not installed on the worker \S+, whose "
+        r"Python is (\S+)\nInstall it there: \2 -m pip install 'zoo-orca\[tf2\]'; or let "
+        r"PYSPARK_PYTHON name a Python that has it",
+        str(caught.value),
+    )
 
 
 def test_a_creator_that_cannot_be_pickled_is_named() -> None:

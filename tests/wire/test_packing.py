@@ -95,10 +95,12 @@ def test_what_a_closure_holds_is_named():
     def creator(config):
         return lock
 
-    with pytest.raises(
-        CreatorError, match=r"(?s)model_creator.*'lock' of type lock.*inside"
-    ) as raised:
+    with pytest.raises(CreatorError) as raised:
         pack(creator, "model_creator")
+    assert str(raised.value) == (
+        "model_creator cannot be sent to the workers, because it uses 'lock' of type lock, which "
+        "cannot be pickled\nCreate that inside model_creator instead of using it from outside"
+    )
     assert raised.value.__cause__ is not None
 
 
@@ -183,8 +185,12 @@ def test_a_library_is_not_searched_for_what_is_wrong_inside_it():
     made = Made()
     made.queue = queue.Queue()  # with locks inside
     assert find_culprit(lambda config: made) == ("made.queue", made.queue)
-    with pytest.raises(CreatorError, match=r"(?s)'queue' of type Queue.*Leave it out of config"):
+    with pytest.raises(CreatorError) as raised:
         pack({"queue": made.queue}, "config")
+    assert str(raised.value) == (
+        "config cannot be sent to the workers, because it uses 'queue' of type Queue, which cannot "
+        "be pickled\nLeave it out of config, and make it inside the creator"
+    )
 
 
 NAMED = 7

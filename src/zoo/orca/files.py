@@ -50,19 +50,21 @@ def read_bytes(path: str) -> bytes:
     StateError
         If it cannot be read.
     """
-    filesystem, target = _locate(path)
     try:
+        filesystem, target = _locate(path)
         if filesystem is None:
             with _fsspec_open(path, "rb") as stream:
                 return stream.read()
         with filesystem.open_input_stream(target) as stream:
             return cast(bytes, stream.read())
+    except InvalidInputError as error:  # there is no filesystem for it; the error says why
+        raise StateError(str(error)) from error
     except FileNotFoundError as error:
         raise StateError(
             f"there is no file {path}\n"
             f"Relative paths are looked up in {Path.cwd()}, on this machine"
         ) from error
-    except OSError as error:
+    except Exception as error:  # whatever a filesystem raises: pyarrow's, or any of fsspec's
         raise StateError(
             f"cannot read {path}: {error}\nName a file, by path or URL, that this program may read"
         ) from error

@@ -74,10 +74,16 @@ def test_workers_of_one_machine_share_in_turns(gpus, places, visible, wanted):
 
 def test_without_a_gpu_the_error_says_so(monkeypatch):
     monkeypatch.setattr(devices, "installed", list)
-    with pytest.raises(DeviceError, match="(?s)this machine has 0 GPUs.*num_gpus_per_worker=0"):
-        device_environment(1, [], 0, {})
-    with pytest.raises(DeviceError, match="CUDA_VISIBLE_DEVICES='' shows 0 GPUs"):
-        device_environment(1, [], 0, {VISIBLE_GPUS: ""})
+    for inherited, where in (
+        ({}, "this machine has"),
+        ({VISIBLE_GPUS: ""}, "CUDA_VISIBLE_DEVICES='' shows"),
+    ):
+        with pytest.raises(DeviceError) as caught:
+            device_environment(1, [], 0, inherited)
+        assert str(caught.value) == (
+            f"num_gpus_per_worker=1, and {where} 0 GPUs\n"
+            "Ask for fewer, or train on processors with num_gpus_per_worker=0"
+        )
 
 
 def test_the_drivers_tool_is_asked_until_it_has_answered_once(monkeypatch):

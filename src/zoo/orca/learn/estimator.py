@@ -37,6 +37,7 @@ from zoo.orca.wire.job import Job, ModelSpec, TrainJob
 from zoo.orca.wire.messages.results import Outcome
 from zoo.orca.wire.outputs import OutputSpec
 from zoo.orca.wire.packing import State
+from zoo.orca.wire.saved.schema import read_state
 
 _logger = logging.getLogger(__name__)
 
@@ -150,7 +151,7 @@ class BaseEstimator:
     def _train(self, request: Request) -> TrainingStats:
         with _recorded(cast(TrainJob, request.job), request.record):
             outcome = request.run()
-        self._adopt(State.from_bytes(_state_of(outcome)), outcome)
+        self._adopt(_state_of(outcome), outcome)
         _remove_checkpoints(cast(TrainJob, request.job))
         if outcome.timings:
             say(describe(outcome.timings))
@@ -251,9 +252,11 @@ class BaseEstimator:
         return self._state
 
 
-def _state_of(outcome: Outcome) -> bytes:
+def _state_of(outcome: Outcome) -> State:
     """Return the state from the result's rows, or from `model_dir` if it was too large."""
-    return read_bytes(outcome.state_at) if outcome.state_at else outcome.state
+    if outcome.state_at:
+        return read_state(read_bytes(outcome.state_at), outcome.state_at)
+    return State.from_bytes(outcome.state)
 
 
 @contextlib.contextmanager

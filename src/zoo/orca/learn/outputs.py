@@ -36,7 +36,7 @@ def prediction_columns(outputs: Sequence[OutputSpec], names: OutputNames | None)
         if set(names) != set(own):
             raise InvalidInputError(
                 f"output_cols names the outputs {sorted(names)}, and the model's are {sorted(own)}"
-                f"\nPass output_cols={_paired(own, list(names.values()))}"
+                f"\nPass output_cols={_completed(own, names)}"
             )
         return [names[name] for name in own]
     given = [names] if isinstance(names, str) else list(names)
@@ -53,6 +53,14 @@ def prediction_columns(outputs: Sequence[OutputSpec], names: OutputNames | None)
             f"is which\nPass a dict, for example output_cols={_paired(own, given)}"
         )
     return given
+
+
+def _completed(outputs: Sequence[str], names: Mapping[str, str]) -> dict[str, str]:
+    """Return each output with its own column if it has one, else with one that is left."""
+    others = [output for output in outputs if output not in names]
+    left = [column for name, column in names.items() if name not in outputs]
+    found = _paired(others, left)
+    return {output: names.get(output) or found[output] for output in outputs}
 
 
 def _paired(outputs: Sequence[str], columns: Sequence[str]) -> dict[str, str]:

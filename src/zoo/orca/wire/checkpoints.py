@@ -1,8 +1,71 @@
-"""The names of checkpoints: they sort by how far the training is."""
+"""Checkpoints of a `fit`: their names, which sort by how far the training is, and what they hold."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from zoo.orca.errors import StateError
+from zoo.orca.wire.packing import State
+from zoo.orca.wire.saved.schema import check_state, damaged
+from zoo.orca.wire.saved.values import Unsound, whole
 
 _SUFFIX = ".state"
+#: Keys of the header beside what every state has; and the tensors with what ranks have added up.
+_HISTORY, _STEPS, _SUMS = "history", "epoch_steps", "epoch_sums"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """What a training goes on from.
+
+    Parameters
+    ----------
+    state : State
+    history : dict of str to list of float
+        The logs of the epochs that have ended.
+    steps : int
+        The steps of the epoch that is under way.
+    sums : tuple of State
+        What each rank has added up in that epoch.
+    """
+
+    state: State
+    history: dict[str, list[float]]
+    steps: int = 0
+    sums: tuple[State, ...] = ()
+
+    def to_bytes(self) -> bytes:
+        """Return the bytes of a file."""
+        sums = {
+            f"{_SUMS}/{rank}": np.frombuffer(one.to_bytes(), np.uint8)
+            for rank, one in enumerate(self.sums)
+        }
+        meta = {**self.state.meta, _HISTORY: self.history, _STEPS: self.steps}
+        return State({**self.state.tensors, **sums}, meta).to_bytes()
+
+    @classmethod
+    def from_bytes(cls, data: bytes, path: str) -> "Checkpoint":
+        """Read what `to_bytes` returned, and check it as a whole.
+
+        Raises
+        ------
+        StateError
+            If it is damaged; names the file.
+        """
+        try:
+            found = State.from_bytes(data)
+            steps = found.meta.pop(_STEPS, 0)
+            whole()(steps)
+            names = [name for name in found.tensors if name.startswith(f"{_SUMS}/")]
+            sums = [State.from_bytes(found.tensors.pop(name).tobytes()) for name in names]
+            check_state(found)
+            if _HISTORY not in found.meta:
+                raise Unsound(f"has no {_HISTORY}")
+        except (StateError, Unsound) as error:
+            raise damaged(path, error) from error
+        history = found.meta.pop(_HISTORY)
+        return cls(state=found, history=history, steps=steps, sums=tuple(sums))
 
 
 def checkpoint_name(epoch: int, steps: int) -> str:

@@ -77,19 +77,33 @@ def merge(findings: Iterable[Finding]) -> list[Finding]:
 def null_message(finding: Finding, rows: int, column: ColumnSpec) -> str:
     """Say how many of `rows` rows hold nulls and how to remove them."""
     data, refs = _FRAMES[finding.data], [quoted(name) for name in column.sources]
-    subject, inside = f"column {column.name!r}", ""
-    found, way = "holds nulls", f"df.na.drop(subset={refs!r})"
+    subject, found = f"column {column.name!r}", "holds nulls"
+    way = f"df.na.drop(subset={refs!r})"
     if column.parts:
         subject, found = f"the columns {', '.join(map(repr, column.parts))}", "hold nulls"
-        if None in column.shape:
-            inside = "; arrays among them may have no nulls inside either"
+        if column.arrays:
+            found = "hold nulls, or arrays with nulls inside"
+            inside = " and ".join(f"not {_has_null(quoted(name), 1)}" for name in column.arrays)
+            way += f".where({inside!r})"
     elif finding.kind == "null inside":
         found = "holds arrays with nulls inside"
-        way = f"df.where({f'not exists({refs[0]}, x -> x is null)'!r})"
+        way = f"df.where({f'not {_has_null(refs[0], len(column.shape))}'!r})"
     return (
         f"{subject}{data} {found}: {_share(finding.rows, rows)}, for example {finding.example}\n"
-        f"Drop these rows with {way}, or fill them{inside}"
+        f"Drop these rows with {way}, or fill them"
     )
+
+
+def _has_null(value: str, depth: int) -> str:
+    """Return the SQL that says whether arrays nested `depth` deep have a null at any level.
+
+    Spark answers null, not true, if it asks inside a null. So each level is asked first.
+    """
+    name = "x" if depth == 1 else f"x{depth}"
+    inner = f"{name} is null"
+    if depth > 1:
+        inner += f" or {_has_null(name, depth - 1)}"
+    return f"exists({value}, {name} -> {inner})"
 
 
 def ragged_message(lengths: Sequence[Finding]) -> str:

@@ -8,16 +8,25 @@ from typing import Any
 #: The dtypes a column may have on the workers. "string" is a column of UTF-8 text or raw bytes.
 DTYPES = ("bool", "int32", "int64", "float32", "string")
 
-#: How Spark turns bytes into numbers.
-DECODED = (
-    "decode = F.udf(lambda data: [byte / 255 for byte in data], 'array<float>'); "
-    "df = df.withColumn({name!r}, decode({name!r}))"
+#: How Spark turns bytes into numbers, and arrays of bytes.
+_DECODE = (
+    "decode = F.udf(lambda data: [byte / 255 for byte in data], 'array<float>')",
+    "decode = F.udf(lambda rows: [[byte / 255 for byte in data] for data in rows], "
+    "'array<array<float>>')",
 )
 
 
 def quoted(name: str) -> str:
     """Return a column's name for an expression of Spark's, in backticks if it needs them."""
     return name if re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII) else backticked(name)
+
+
+def flattened(name: str, depth: int) -> str:
+    """Return the code that makes one array of a column's arrays, nested `depth` deep."""
+    value = repr(quoted(name))
+    for _ in range(depth - 1):
+        value = f"F.flatten({value})"
+    return f"df = df.withColumn({name!r}, {value})"
 
 
 def backticked(name: str) -> str:
@@ -42,6 +51,8 @@ class ColumnSpec:
         The columns of a stack, in the order of concatenation; empty for a single column.
     binary : bool
         Whether it holds raw bytes. Text travels the same way, so only messages use this.
+    arrays : tuple of str
+        The columns of a stack that are arrays, which may hold nulls; for messages, too.
     """
 
     name: str
@@ -49,6 +60,7 @@ class ColumnSpec:
     shape: tuple[int | None, ...] = ()
     parts: tuple[str, ...] = ()
     binary: bool = field(default=False, compare=False)
+    arrays: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -69,22 +81,42 @@ class ColumnSpec:
             shape=shape,
             parts=parts,
             binary=values.get("binary", False),
+            arrays=tuple(values.get("arrays", ())),
         )
 
     def refused(self, taker: str) -> str:
         """Say that `taker` takes no strings, or no bytes, and name the way out."""
-        name = self.parts[0] if self.parts else self.name
         if self.binary:
             return (
                 f"column {self.name!r} is binary: bytes, as a file has them, and {taker}\n"
-                f"Decode it: {DECODED.format(name=name)} makes numbers of raw pixels; "
-                "PIL.Image reads a JPEG"
+                f"{self._way_to_decode()}"
             )
-        return (
-            f"column {self.name!r} holds strings, and {taker}\n"
-            f"Turn them into numbers first, for example with pyspark.ml.feature.StringIndexer("
-            f"inputCol={name!r}, outputCol={name + '_index'!r})"
+        return f"column {self.name!r} holds strings, and {taker}\n{self._way_to_index()}"
+
+    def _way_to_decode(self) -> str:
+        depth = bool(self.arrays) if self.parts else len(self.shape)
+        if depth >= len(_DECODE) or (self.parts and len(self.arrays) not in (0, len(self.parts))):
+            return "Decode its bytes into numbers first, or leave it out"
+        change = "; ".join(
+            f"df = df.withColumn({name!r}, decode({quoted(name)!r}))" for name in self.sources
         )
+        return (
+            f"Decode it: {_DECODE[depth]}; {change} makes numbers of raw pixels; "
+            "PIL.Image reads a JPEG"
+        )
+
+    def _way_to_index(self) -> str:
+        start = "Turn them into numbers first"
+        names = list(self.sources)
+        if self.arrays or (self.shape and not self.parts):
+            if len(names) > 1 or len(self.shape) > 1:
+                return f"{start}, or leave the column out"
+            given = f"inputCol={names[0]!r}, outputCol={names[0] + '_counts'!r}"
+            return f"{start}, for example with pyspark.ml.feature.CountVectorizer({given})"
+        given = f"inputCol={names[0]!r}, outputCol={names[0] + '_index'!r}"
+        if len(names) > 1:
+            given = f"inputCols={names}, outputCols={[name + '_index' for name in names]}"
+        return f"{start}, for example with pyspark.ml.feature.StringIndexer({given})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,8 +7,9 @@ transport has its own format, so that executors need no package beyond the frame
 
 import json
 import pickle
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,32 @@ from numpy.typing import NDArray
 
 from zoo.orca.errors import CreatorError, StateError
 from zoo.orca.wire.pickling import dumps, find_culprit, is_sparks
+from zoo.orca.wire.saved.values import (
+    LARGEST,
+    Unsound,
+    as_object,
+    listed,
+    one_of,
+    parse,
+    record,
+    row,
+    text,
+    whole,
+)
 
 #: Bytes of one row of a result, below the message limits of classic Spark and Connect (4 MiB).
 CHUNK_BYTES = 1 << 20
 _MAGIC = b"orca\x01"
+Tensors = dict[str, NDArray[Any]]
+
+#: numpy's names of the dtypes that a tensor may have: numbers alone, never objects.
+_DTYPES = (
+    *("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
+    *("float16", "float32", "float64", "complex64", "complex128"),
+)
+_TENSOR = row(text, one_of(_DTYPES), listed(whole(), most=32))
+_HEADER = record({"tensors": listed(_TENSOR), "meta": as_object})
+_ANOTHER_COPY = "Read another copy of it, or an earlier one"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,17 +83,39 @@ class State:
         """
         start = len(_MAGIC) + 8
         if data[: len(_MAGIC)] != _MAGIC:
-            raise StateError("these bytes are not a state of zoo-orca")
+            raise StateError(f"these bytes are not a state of zoo-orca\n{_ANOTHER_COPY}")
         end = start + int.from_bytes(data[len(_MAGIC) : start], "little")
-        header = json.loads(data[start:end])
-        tensors = {}
-        for name, dtype, shape in header["tensors"]:
-            kind, count = np.dtype(dtype), int(np.prod(shape, dtype=np.int64))
-            if end + count * kind.itemsize > len(data):
-                raise StateError(f"the state is cut short: tensor {name!r} is not complete")
-            tensors[name] = np.frombuffer(data, kind, count, end).reshape(shape)
-            end += count * kind.itemsize
+        if end > len(data):
+            raise StateError(f"the state is cut short: its header is not complete\n{_ANOTHER_COPY}")
+        try:
+            header = parse(data[start:end])
+            _HEADER(header)
+            tensors = _tensors(data, end, header["tensors"])
+        except Unsound as error:
+            raise StateError(f"the state is damaged: {error}\n{_ANOTHER_COPY}") from error
         return cls(tensors, header["meta"])
+
+
+def _tensors(data: bytes, start: int, told: Sequence[tuple[str, str, list[int]]]) -> Tensors:
+    """Return views of the tensors that a header tells of; they lie one behind the other."""
+    tensors: Tensors = {}
+    for name, dtype, shape in told:
+        # Python's numbers do not overflow.
+        kind, count = np.dtype(dtype), prod(shape)
+        if prod(max(length, 1) for length in shape) > LARGEST:  # numpy has no such axes
+            raise Unsound("has axes too long for any memory", name[:50])
+        end = start + count * kind.itemsize
+        if end > len(data):
+            raise StateError(
+                f"the state is cut short: tensor {name[:50]!r} is not complete\n{_ANOTHER_COPY}"
+            )
+        if name in tensors:
+            raise Unsound(f"has the tensor {name[:50]!r} twice")
+        tensors[name] = np.frombuffer(data, kind, count, start).reshape(shape)
+        start = end
+    if start != len(data):
+        raise Unsound(f"has {len(data) - start} bytes that belong to no tensor")
+    return tensors
 
 
 def split(data: bytes, size: int = CHUNK_BYTES) -> Iterator[bytes]:

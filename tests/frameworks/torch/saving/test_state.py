@@ -77,7 +77,12 @@ def test_a_plateau_that_has_seen_nothing(tmp_path):
     from zoo.orca.wire.packing import State
 
     optimizer = torch.optim.SGD([nn.Parameter(torch.ones(1))], 0.1)
-    state = read_state(nn.Linear(1, 1), {}, optimizers=[optimizer], schedulers=[plateau(optimizer)])
+    state = read_state(
+        nn.Linear(1, 1),
+        {"epoch": 0, "step": 0},
+        optimizers=[optimizer],
+        schedulers=[plateau(optimizer)],
+    )
     save_state(state, str(tmp_path / "state"))
     for read in (load_state(str(tmp_path / "state")), State.from_bytes(state.to_bytes())):
         assert read.meta["schedulers"][0]["best"] == float("inf")

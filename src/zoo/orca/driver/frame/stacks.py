@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 from pyspark.sql import Column
 from pyspark.sql import functions as F
-from pyspark.sql.types import StructField
+from pyspark.sql.types import ArrayType, StructField
 
 from zoo.orca.driver.frame.columns import check_castable, column_spec, converted
 from zoo.orca.errors import ColumnError
-from zoo.orca.wire.features import ColumnSpec
+from zoo.orca.wire.features import ColumnSpec, flattened
 
 #: A stack gets the first of these dtypes that one of its columns has.
 _WIDEST = ("string", "float32", "int64", "int32", "bool")
@@ -39,7 +39,7 @@ def stack_spec(fields: Sequence[StructField], where: str) -> ColumnSpec:
             raise ColumnError(
                 f"{where}: column {spec.name!r} holds arrays of arrays, which cannot be stacked "
                 "with other columns\nPass it as an input of its own, or flatten it: "
-                f"df.withColumn({spec.name!r}, F.flatten({spec.name!r}))"
+                f"{flattened(spec.name, len(spec.shape))}"
             )
     dtypes = {spec.dtype for spec in specs}
     dtype = next(kind for kind in _WIDEST if kind in dtypes)
@@ -61,7 +61,10 @@ def stack_spec(fields: Sequence[StructField], where: str) -> ColumnSpec:
         dtype=dtype,
         shape=(length,),
         parts=names,
-        binary=any(spec.binary for spec in specs),
+        binary=all(spec.binary for spec in specs),
+        arrays=tuple(
+            field.name for field in fields if isinstance(field.dataType, ArrayType)
+        ),  # a Vector has no nulls inside
     )
 
 

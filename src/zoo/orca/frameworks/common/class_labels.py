@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.orca.errors import DataError
+from zoo.orca.wire.features import quoted
 from zoo.orca.worker.collective.protocol import Collective
 
 #: Labels checked at once, which limits the memory of temporary arrays.
@@ -76,7 +77,7 @@ def check_class_labels(
             lambda labels: labels != np.rint(labels),
             shown + " {} is no class, which is a whole number",
             "For numbers that are measured use a loss such as the mean squared error; make classes "
-            f"of them with F.round({name!r}).cast('int') or Bucketizer",
+            f"of them with F.round({quoted(name)!r}).cast('int') or Bucketizer",
         ),
         (
             outside,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from math import prod
 
 from zoo.orca.errors import ModelError
-from zoo.orca.wire.features import ColumnSpec
+from zoo.orca.wire.features import ColumnSpec, flattened, quoted
 
 Shape = tuple[int | None, ...]
 
@@ -45,7 +45,9 @@ def check_input(column: ColumnSpec, expected: Input) -> None:
             f"{expected.name!r} takes {expected.shape}{flat}\n{_way_to(column, row)}"
         )
     if column.dtype != "string" and expected.dtype == "string":
-        cast = f"F.col({column.name!r}).cast('string')"
+        depth = len(column.shape)
+        kind = "array<" * depth + "string" + ">" * depth
+        cast = f"F.col({quoted(column.name)!r}).cast({kind!r})"
         raise ModelError(
             f"column {column.name!r} is of {column.dtype}, and the model's input "
             f"{expected.name!r} takes strings\n"
@@ -103,7 +105,7 @@ def _way_to(column: ColumnSpec, row: Shape) -> str:
             f"[[{column.name!r}, ...]], or give the model an input of shape (1,)"
         )
     if len(column.shape) > 1 and len(row) == 1:
-        return f"Flatten it: df = df.withColumn({column.name!r}, F.flatten({column.name!r}))"
+        return f"Flatten it: {flattened(column.name, len(column.shape))}"
     return f"Give it rows of shape {row}, or the model an input of shape {column.shape or (1,)}"
 
 

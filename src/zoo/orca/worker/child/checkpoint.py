@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 
 from zoo.orca.files import list_names, read_bytes, remove_file, write_bytes
-from zoo.orca.wire.checkpoints import checkpoint_name, checkpoints_in
+from zoo.orca.wire.checkpoints import Checkpoint, checkpoint_name, checkpoints_in
 from zoo.orca.wire.packing import State
 from zoo.orca.worker.collective.protocol import Collective
 
@@ -33,35 +33,30 @@ class Checkpoints:
         self._directory = directory
         self._writing = _Background()
 
-    def save(self, state: State, steps: int) -> None:
-        """Write a state while training goes on, in place of older ones; on rank 0 only.
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Write a checkpoint while training goes on, in place of older ones; on rank 0 only.
 
-        Parameters
-        ----------
-        state : State
-            Nothing else may change its tensors.
-        steps : int
-            Steps of the epoch that is under way.
+        Nothing else may change its tensors.
         """
         if self._directory:
-            own = checkpoint_name(int(state.meta["epoch"]), steps)
-            self._writing.start(lambda: self._write(own, state))
+            own = checkpoint_name(int(checkpoint.state.meta["epoch"]), checkpoint.steps)
+            self._writing.start(lambda: self._write(own, checkpoint))
 
-    def _write(self, own: str, state: State) -> None:
-        write_bytes(f"{self._directory}/{own}", state.to_bytes())
+    def _write(self, own: str, checkpoint: Checkpoint) -> None:
+        write_bytes(f"{self._directory}/{own}", checkpoint.to_bytes())
         for name in [name for name in self._names() if name < own][: 1 - _KEPT or None]:
             remove_file(f"{self._directory}/{name}")
 
-    def newest(self, collective: Collective) -> State | None:
-        """Return the newest state, as rank 0 sees it; called on all ranks."""
+    def newest(self, collective: Collective) -> Checkpoint | None:
+        """Return the newest checkpoint, as rank 0 sees it; called on all ranks."""
         if not self._directory:
             return None
-        found = b""
-        if collective.rank == 0:
-            names = self._names()
-            found = read_bytes(f"{self._directory}/{names[-1]}") if names else b""
+        found, path = b"", ""
+        if collective.rank == 0 and (names := self._names()):
+            path = f"{self._directory}/{names[-1]}"
+            found = read_bytes(path)
         data = bytes(collective.broadcast(found if collective.rank == 0 else None))
-        return State.from_bytes(data) if data else None
+        return Checkpoint.from_bytes(data, path) if data else None
 
     def keep(self, state: State) -> str:
         """Write the final state for the driver to read; return its path."""
@@ -101,7 +96,7 @@ class _Background:
     def finish(self) -> None:
         """Wait for what runs; raise its error."""
         if self._thread is not None:
-            # A filesystem may take as long as it likes to write; the training waits for it.
+            # no limit: a filesystem may take as long as it likes to write, and heartbeats go on
             self._thread.join()
             self._thread = None
         error, self._error = self._error, None

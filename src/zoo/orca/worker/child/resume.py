@@ -6,14 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 
+from zoo.orca.wire.checkpoints import Checkpoint
 from zoo.orca.wire.job import TrainJob
 from zoo.orca.wire.packing import State
 from zoo.orca.worker.child.checkpoint import Checkpoints
 from zoo.orca.worker.plugin import Begun, World, check_state_size, is_too_large
 
-_HISTORY = "history"
-#: Of a checkpoint within an epoch: the steps that are done, and what each rank has added up.
-_STEPS, _SUMS = "epoch_steps", "epoch_sums"
 #: With a checkpoint every so many seconds, ranks look at rank 0's clock about so often.
 _LOOK_SECONDS = 0.5
 
@@ -37,12 +35,14 @@ class Resumable:
         newest = self._checkpoints.newest(world.collective)
         begun = None
         if newest is not None:
-            begun = _taken_apart(newest, world)
-            epoch = int(newest.meta["epoch"])
-            self._past = newest.meta.pop(_HISTORY)
-            job = replace(
-                job, state=newest.to_bytes(), initial_epoch=epoch, epochs=self._last - epoch
-            )
+            if newest.steps:
+                # Another number of workers adds up what it gets.
+                own = newest.sums[world.rank :: world.size]
+                begun = Begun(steps=newest.steps, sums=own)
+            epoch = int(newest.state.meta["epoch"])
+            self._past = newest.history
+            state = newest.state.to_bytes()
+            job = replace(job, state=state, initial_epoch=epoch, epochs=self._last - epoch)
         self.job = job
         saver = _Saver(self, job, world) if job.model_dir is not None else None
         self.world = replace(world, saver=saver, begun=begun)
@@ -79,12 +79,12 @@ class Resumable:
             return state.to_bytes(), ""
         return b"", self._checkpoints.keep(state)
 
-    def keep(self, state: State, history: Mapping[str, list[float]], steps: int = 0) -> None:
-        """Write a checkpoint; on rank 0 only."""
+    def keep(self, checkpoint: Checkpoint) -> None:
+        """Write a checkpoint with the history of all attempts; on rank 0 only."""
         # After the last epoch the state itself goes back.
-        if int(state.meta["epoch"]) < self._last:
-            meta = {**state.meta, _HISTORY: self.whole(history)}
-            self._checkpoints.save(State(state.tensors, meta), steps)
+        if int(checkpoint.state.meta["epoch"]) < self._last:
+            whole = self.whole(checkpoint.history)
+            self._checkpoints.save(replace(checkpoint, history=whole))
 
 
 class _Saver:
@@ -126,7 +126,7 @@ class _Saver:
         """Save the state at the end of an epoch; called on all ranks."""
         self._saved = time.monotonic()
         if self._collective.rank == 0:
-            self._fit.keep(state(), history)
+            self._fit.keep(Checkpoint(state=state(), history=dict(history)))
 
     def save_within(
         self,
@@ -139,21 +139,6 @@ class _Saver:
         self._saved = time.monotonic()
         told = self._collective.all_gather(sums.to_bytes())
         if self._collective.rank == 0:
-            now = state()
-            parts = {
-                f"{_SUMS}/{rank}": np.frombuffer(bytes(one), np.uint8)
-                for rank, one in enumerate(told)
-            }
-            meta = {**now.meta, _STEPS: steps}
-            self._fit.keep(State({**now.tensors, **parts}, meta), history, steps)
-
-
-def _taken_apart(state: State, world: World) -> Begun | None:
-    """Take what a checkpoint within an epoch has beside the state out of it."""
-    steps = int(state.meta.pop(_STEPS, 0))
-    names = [name for name in state.tensors if name.startswith(f"{_SUMS}/")]
-    parts = [State.from_bytes(state.tensors.pop(name).tobytes()) for name in names]
-    if not steps:
-        return None
-    # Other numbers of workers add up what they get.
-    return Begun(steps=steps, sums=tuple(parts[world.rank :: world.size]))
+            parts = tuple(State.from_bytes(bytes(one)) for one in told)
+            checkpoint = Checkpoint(state=state(), history=dict(history), steps=steps, sums=parts)
+            self._fit.keep(checkpoint)

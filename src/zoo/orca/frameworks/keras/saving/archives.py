@@ -3,15 +3,15 @@
 The files are read as data: JSON and arrays. Nothing in them is executed.
 """
 
-import json
 import warnings
-import zipfile
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from zoo.orca.frameworks.keras.models import KerasModel
+from zoo.orca.frameworks.keras.saving.checked import config_of
+from zoo.orca.wire.saved.values import as_object, rate
 
 
 def read_rate(made: KerasModel, path: str) -> None:
@@ -20,12 +20,15 @@ def read_rate(made: KerasModel, path: str) -> None:
     If the rate is a schedule, in the file or in the model, the model's rate stays.
     """
     variable = made.keras.rate_variable(made.model.optimizer)
-    settings = _config(path).get("config", {})
+    settings = config_of(path).get("config", {})
+    as_object(settings)
     while isinstance(inner := settings.get("inner_optimizer"), dict):  # of a LossScaleOptimizer
         settings = inner.get("config", {})
-    rate = settings.get("learning_rate")
-    if variable is not None and isinstance(rate, (int, float)):
-        variable.assign(rate)
+        as_object(settings)
+    found = settings.get("learning_rate")
+    if variable is not None and isinstance(found, (int, float)):
+        rate(found)
+        variable.assign(found)
 
 
 def read_h5_optimizer(made: KerasModel, path: str) -> None:
@@ -44,20 +47,6 @@ def read_h5_optimizer(made: KerasModel, path: str) -> None:
         return
     for variable, value in zip(variables, saved, strict=True):
         variable.assign(value)
-
-
-def _config(path: str) -> dict[str, Any]:
-    """Return the optimizer's configuration, empty if the file has none."""
-    if path.endswith(".keras"):
-        with zipfile.ZipFile(path) as archive:
-            compiled = json.loads(archive.read("config.json")).get("compile_config") or {}
-        found = compiled.get("optimizer")
-    else:
-        import h5py
-
-        with h5py.File(path, "r") as file:
-            found = json.loads(file.attrs.get("training_config", "{}")).get("optimizer_config")
-    return found if isinstance(found, dict) else {}
 
 
 def _h5_variables(path: str) -> list[NDArray[Any]]:

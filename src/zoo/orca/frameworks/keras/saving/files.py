@@ -12,9 +12,11 @@ from zipfile import BadZipFile
 from zoo.orca.errors import ModelError, StateError
 from zoo.orca.frameworks.keras.models import KerasModel
 from zoo.orca.frameworks.keras.saving.archives import read_h5_optimizer, read_rate
+from zoo.orca.frameworks.keras.saving.checked import check_file
 from zoo.orca.frameworks.keras.saving.state import read_state, write_state
 from zoo.orca.wire.job import Job
 from zoo.orca.wire.packing import State
+from zoo.orca.wire.saved.values import Unsound
 
 
 def restore(job: Job) -> Any:
@@ -60,17 +62,22 @@ def load_weights(job: Job, path: str, *, whole: bool = False) -> State:
         # Such a file may hold the optimizer's variables, which need a place to go to.
         made.keras.build_optimizer(made.model.optimizer, made.trainable_variables)
     try:
+        check_file(path)
         made.model.load_weights(path)
         if compiled and whole:
             if path.endswith(".h5"):
                 read_h5_optimizer(made, path)
             read_rate(made, path)
-    except (BadZipFile, zlib.error) as error:
+    except (BadZipFile, zlib.error, Unsound) as error:
         raise StateError(
             f"{path} is damaged: {error}\nWrite it anew, or load another copy of it"
         ) from error
-    except (ValueError, OSError, KeyError) as error:
-        raise StateError(f"{path} does not hold weights of this model: {error}") from error
+    except Exception as error:  # whatever Keras and HDF5 say of any bytes
+        told = " ".join(str(error).split()) or type(error).__name__
+        raise StateError(
+            f"{path} does not hold weights of this model: {told}\n"
+            "Load it into the model that it was saved from, or write it anew"
+        ) from error
     return read_state(made, {"epoch": 0, "step": 0})
 
 

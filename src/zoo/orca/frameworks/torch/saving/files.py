@@ -4,7 +4,6 @@ Unlike a job in a child, this code neither seeds nor moves anything in the proce
 """
 
 import io
-import pickle
 from typing import Any
 
 import torch
@@ -12,6 +11,7 @@ import torch
 from zoo.orca.errors import StateError
 from zoo.orca.frameworks.torch.feed import BatchLayout
 from zoo.orca.frameworks.torch.models import TorchModel
+from zoo.orca.frameworks.torch.saving.checked import check_values, refuse_odd_archive
 from zoo.orca.frameworks.torch.saving.resumed import MADE
 from zoo.orca.frameworks.torch.saving.state import (
     Tensors,
@@ -24,6 +24,8 @@ from zoo.orca.frameworks.torch.saving.state import (
 )
 from zoo.orca.wire.job import Job
 from zoo.orca.wire.packing import State
+from zoo.orca.wire.saved.schema import check_state
+from zoo.orca.wire.saved.values import Unsound, as_object, listed
 
 
 def restore(job: Job) -> Any:
@@ -70,37 +72,50 @@ def read_checkpoint(data: bytes, path: str) -> State:
         If the file holds something else.
     """
     try:
+        refuse_odd_archive(data)
         found = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except (RuntimeError, ValueError, EOFError, KeyError, pickle.UnpicklingError) as error:
-        raise StateError(f"{path} does not hold a state_dict of PyTorch: {error}") from error
+        check_values(found, len(data))
+        state = _state(*_parts(found))
+        check_state(state)
+    except Exception as error:  # whatever PyTorch's reader, or its tensors, say of any bytes
+        told = str(error).partition("\n")[0] or type(error).__name__
+        raise StateError(
+            f"{path} does not hold a state_dict of PyTorch: {told}\n"
+            "Write one with torch.save(model.state_dict(), path)"
+        ) from error
+    return state
+
+
+def _parts(found: object) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the weights, and what else a checkpoint holds."""
+    weights, rest = found, {}
     if isinstance(found, dict) and "models" in found:
-        models = list(found["models"])
-        weights = models[0]
+        models = found["models"]
+        if not isinstance(models, (list, tuple)) or not models:
+            raise Unsound("is no list of state_dicts", "models")
+        for one in models:
+            as_object(one)
+        weights, rest = models[0], found
         if len(models) > 1:  # names as in a ModuleList
             weights = {f"{k}.{n}": v for k, one in enumerate(models) for n, v in one.items()}
-        rest = found
-    else:
-        weights, rest = found, {}
     if not isinstance(weights, dict) or not all(
-        isinstance(value, torch.Tensor) for value in weights.values()
+        isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in weights.items()
     ):
-        raise StateError(
-            f"{path} does not hold a state_dict: tensors by name\n"
-            "Write one with torch.save(model.state_dict(), path)"
-        )
-    return _state(weights, rest)
+        raise Unsound("holds something else than tensors by name")
+    return weights, rest
 
 
 def _state(weights: dict[str, Any], rest: dict[str, Any]) -> State:
     tensors: Tensors = {f"weights/{name}": to_numpy(value) for name, value in weights.items()}
     meta: dict[str, Any] = {
         "framework": "torch",
-        "epoch": int(rest.get("epoch", 0)),
-        "step": int(rest.get("step", 0)),
+        "epoch": rest.get("epoch", 0),
+        "step": rest.get("step", 0),
         MADE: rest.get(MADE) or {},
         "dtypes": {n: "bfloat16" for n, v in weights.items() if v.dtype == torch.bfloat16},
     }
     for key, what in (("optimizers", "optimizer"), ("schedulers", "scheduler")):
         values = rest.get(key) or []
+        listed(as_object)(values)
         meta[key] = [encode(one, f"{what}/{k}", tensors) for k, one in enumerate(values)]
     return State(tensors, meta)

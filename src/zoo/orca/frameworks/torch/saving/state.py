@@ -18,12 +18,12 @@ from torch.nn.parameter import is_lazy
 
 from zoo.orca.errors import StateError
 from zoo.orca.wire.packing import State
+from zoo.orca.wire.saved.coded import PAIRS, TENSOR, TUPLE
 from zoo.orca.worker.collective.protocol import Collective
 
 if TYPE_CHECKING:
     from zoo.orca.frameworks.torch.training.operator import TrainingOperator
 
-_TENSOR, _TUPLE, _PAIRS = "$tensor", "$tuple", "$pairs"
 _WEIGHTS = "weights/"
 _DTYPES = "dtypes"
 Tensors = dict[str, NDArray[Any]]
@@ -133,12 +133,24 @@ def write_training(
             )
         for k, (one, value) in enumerate(zip(objects, saved, strict=True)):
             try:
+                if what == "scheduler":
+                    _refuse_methods(one, value)
                 one.load_state_dict(decode(value, state.tensors))
-            except (ValueError, KeyError, RuntimeError) as error:
-                raise StateError(f"the state of {what} {k} does not fit: {error}") from error
+            except Exception as error:  # whatever an optimizer of any kind says of others' values
+                raise StateError(
+                    f"the state of {what} {k} does not fit: {type(error).__name__}: {error}\n"
+                    "Call load(path, optimizer=False): it takes the weights alone"
+                ) from error
     own = decode(state.meta.get("operator") or {}, state.tensors)
     if own:
         operator.load_state_dict(own)
+
+
+def _refuse_methods(scheduler: object, names: Mapping[str, Any]) -> None:
+    """Refuse values that would hide a schedule's methods: it takes any name as an attribute."""
+    for name in names:
+        if callable(getattr(type(scheduler), name, None)):
+            raise ValueError(f"it has a value {name!r}, which is a method")
 
 
 def share_weights(model: torch.nn.Module, collective: Collective) -> None:
@@ -183,18 +195,22 @@ def encode(value: object, place: str, tensors: Tensors) -> Any:
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, (torch.Tensor, np.ndarray)):
+        if place in tensors:  # of a dict with the keys 1 and "1"
+            raise StateError(
+                f"{place} stands for two tensors\nGive the keys of a dict different texts"
+            )
         tensor = torch.as_tensor(value)
         tensors[place] = to_numpy(tensor)
-        return {_TENSOR: place, "dtype": str(tensor.dtype).removeprefix("torch.")}
+        return {TENSOR: place, "dtype": str(tensor.dtype).removeprefix("torch.")}
     if isinstance(value, list):
         return [encode(one, f"{place}/{k}", tensors) for k, one in enumerate(value)]
     if isinstance(value, tuple):
-        return {_TUPLE: [encode(one, f"{place}/{k}", tensors) for k, one in enumerate(value)]}
+        return {TUPLE: [encode(one, f"{place}/{k}", tensors) for k, one in enumerate(value)]}
     if isinstance(value, Mapping):
         coded = {key: encode(one, f"{place}/{key}", tensors) for key, one in value.items()}
         if all(isinstance(key, str) and not key.startswith("$") for key in coded):
             return coded
-        return {_PAIRS: [[encode(key, place, tensors), one] for key, one in coded.items()]}
+        return {PAIRS: [[encode(key, place, tensors), one] for key, one in coded.items()]}
     raise StateError(
         f"{place} holds a {type(value).__module__}.{type(value).__qualname__}, which cannot be "
         "saved\nA state is made of tensors, numbers, text, lists, tuples and dicts"
@@ -207,13 +223,13 @@ def decode(value: object, tensors: Mapping[str, NDArray[Any]]) -> Any:
         return [decode(one, tensors) for one in value]
     if not isinstance(value, dict):
         return value
-    if _TENSOR in value:
-        tensor = torch.from_numpy(np.array(tensors[value[_TENSOR]]))
+    if TENSOR in value:
+        tensor = torch.from_numpy(np.array(tensors[value[TENSOR]]))
         return tensor.to(getattr(torch, value["dtype"]))
-    if _TUPLE in value:
-        return tuple(decode(one, tensors) for one in value[_TUPLE])
-    if _PAIRS in value:
-        return {_key(decode(key, tensors)): decode(one, tensors) for key, one in value[_PAIRS]}
+    if TUPLE in value:
+        return tuple(decode(one, tensors) for one in value[TUPLE])
+    if PAIRS in value:
+        return {_key(decode(key, tensors)): decode(one, tensors) for key, one in value[PAIRS]}
     return {key: decode(one, tensors) for key, one in value.items()}
 
 

@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from zoo.orca.errors import ModelError
 from zoo.orca.frameworks.common.structures import Structure
+from zoo.orca.wire.features import quoted
 
 #: The rows' weights, if any.
 Weight: TypeAlias = torch.Tensor | None
@@ -322,7 +323,7 @@ def check_shapes(
         if there == (*here, 1):
             way = (
                 "Let forward return output.squeeze(-1), or make the label an array of one number: "
-                f"df.withColumn({column!r}, F.array({column!r}))"
+                f"df.withColumn({column!r}, F.array({quoted(column)!r}))"
             )
         raise ModelError(
             f"the model's output is of shape (batch{_listed(there)}) and the label {column!r} of "
@@ -332,7 +333,9 @@ def check_shapes(
     if is_of_classes(function) and not fits:
         way = "Let the label be one number, or as many probabilities as there are outputs"
         if here == (1,):
-            way = f"Take it out of its array: df.withColumn({column!r}, F.col({column!r})[0])"
+            way = (
+                f"Take it out of its array: df.withColumn({column!r}, F.col({quoted(column)!r})[0])"
+            )
         elif there[:-1] == here:
             way = "Classes are its second axis: let forward return output.movedim(-1, 1)"
         raise ModelError(
