@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.orca.context.class_archive import find_class_archive
 from zoo.orca.context.clusters import Launch, plan_launch, requested_conf
-from zoo.orca.context.java import find_java, start_gateway
+from zoo.orca.context.java import end, find_java, start_gateway
 from zoo.orca.context.places import refuse_in_worker
 from zoo.orca.context.request import DEFAULT_MEMORY, SessionRequest
 from zoo.orca.context.sessions import context_of, remember
@@ -220,6 +220,21 @@ def _create_session(launch: Launch) -> SparkSession:
                 f"Spark could not start on {master}: {reason}\n"
                 "Its own log, printed above, may say more"
             ) from error
+        except KeyboardInterrupt:
+            if gateway is not None:
+                _abandon(gateway)
+            raise
+
+
+def _abandon(gateway: Any) -> None:
+    """End a JVM in the middle of Spark's start, which would stand in the way of the next one."""
+    from pyspark import SparkContext
+
+    if SparkContext._active_spark_context is not None:
+        SparkContext._active_spark_context.stop()
+    SparkContext._gateway = SparkContext._jvm = None
+    gateway.shutdown()
+    end(gateway.proc)
 
 
 def _start_jvm(conf: Any) -> Any:
