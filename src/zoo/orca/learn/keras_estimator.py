@@ -17,6 +17,7 @@ from zoo.orca.learn.arguments import (
     ignore_data_config,
     positive,
 )
+from zoo.orca.learn.ended import needs_session
 from zoo.orca.learn.keras_saving import KerasFiles
 from zoo.orca.learn.options import EngineOptions
 from zoo.orca.learn.outputs import OutputNames
@@ -150,6 +151,7 @@ class KerasEstimator(KerasFiles):
         environment = {**environment, "TF_CPP_MIN_LOG_LEVEL": "2"}
         return cls(model, EngineOptions(environment=environment, noise=_NOISE, **options))
 
+    @needs_session
     def fit(
         self,
         data: DataFrame,
@@ -259,6 +261,7 @@ class KerasEstimator(KerasFiles):
         )
         return self._train(request)
 
+    @needs_session
     def evaluate(
         self,
         data: DataFrame,
@@ -326,6 +329,7 @@ class KerasEstimator(KerasFiles):
         )
         return self._evaluate(request)
 
+    @needs_session
     def predict(
         self,
         data: DataFrame,
