@@ -107,3 +107,11 @@ def test_a_scheme_that_nobody_knows(call) -> None:
     ) as one:
         call("nowhere://a/b")
     assert str(one.value).splitlines()[1].startswith("Name a local path or a URL")
+
+
+def test_a_write_that_fails_leaves_no_half_of_a_file(tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "inside").touch()
+    with pytest.raises(InvalidInputError, match="may write to"):
+        write_bytes(str(tmp_path / "state"), b"x")
+    assert [path.name for path in tmp_path.iterdir()] == ["state"]

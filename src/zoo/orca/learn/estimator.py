@@ -5,6 +5,7 @@ quirks, and turns them into the jobs of `zoo.orca.wire.job`.
 """
 
 import logging
+import socket
 from dataclasses import asdict, replace
 from functools import cached_property
 from typing import cast
@@ -21,9 +22,10 @@ from zoo.orca.driver.frame.source import (
 from zoo.orca.driver.reports.display import say
 from zoo.orca.driver.reports.timings import describe
 from zoo.orca.driver.request import Request
+from zoo.orca.driver.session.cluster import is_connect
 from zoo.orca.driver.storage import load_state, save_state
-from zoo.orca.errors import InvalidInputError, RowsNeededError, StateError
-from zoo.orca.files import read_bytes, remove_directory
+from zoo.orca.errors import InvalidInputError, OrcaError, RowsNeededError, StateError
+from zoo.orca.files import check_writable, read_bytes, remove_directory
 from zoo.orca.learn.arguments import check_installed
 from zoo.orca.learn.options import EngineOptions
 from zoo.orca.learn.outputs import OutputNames, prediction_columns
@@ -145,9 +147,16 @@ class BaseEstimator:
         return int(self._state.meta.get("step", 0)) if self._state else 0
 
     def _train(self, request: Request) -> TrainingStats:
-        outcome = request.run()
-        self._adopt(State.from_bytes(_state_of(outcome)), outcome)
-        _remove_checkpoints(cast(TrainJob, request.job))
+        job = cast(TrainJob, request.job)
+        _check_model_dir(job, request.frame)
+        try:
+            outcome = request.run()
+            self._adopt(State.from_bytes(_state_of(outcome)), outcome)
+        except BaseException:
+            # A later call has another name, so nobody would go on from there.
+            _remove_checkpoints(job, "the training has failed")
+            raise
+        _remove_checkpoints(job, "the training is done")
         if outcome.timings:
             say(describe(outcome.timings))
         order = "canonical" if outcome.is_canonical else "as placed"
@@ -252,17 +261,27 @@ def _state_of(outcome: Outcome) -> bytes:
     return read_bytes(outcome.state_at) if outcome.state_at else outcome.state
 
 
-def _remove_checkpoints(job: TrainJob) -> None:
+def _check_model_dir(job: TrainJob, frame: DataFrame) -> None:
+    """Refuse a `model_dir` that this machine cannot write, before a worker starts."""
+    if not job.checkpoints or not job.model_dir:
+        return
+    if "://" not in job.model_dir and is_connect(frame.sparkSession):
+        return  # a path on the server's machines
+    host = f"{socket.gethostname()}, the driver's machine"
+    check_writable(job.checkpoints, "driver", model_dir=job.model_dir, host=host)
+
+
+def _remove_checkpoints(job: TrainJob, when: str) -> None:
     """Remove what no restarted stage needs any more."""
     if not job.checkpoints:
         return
     try:
         remove_directory(job.checkpoints)
-    except OSError as error:
+    except (OSError, OrcaError) as error:
         # Not a Python warning: where those are errors, it would lose the finished training.
         _logger.warning(
-            "the training is done, but its files in %s cannot be removed: %s\n"
-            "Remove this directory by hand",
+            "%s, and its files in %s cannot be removed: %s\nRemove this directory by hand",
+            when,
             job.checkpoints,
             error,
         )

@@ -7,13 +7,26 @@ is always complete, and replaces those before it. Only rank 0 reads and writes; 
 read to the other ranks.
 """
 
-from zoo.orca.files import list_names, read_bytes, remove_file, write_bytes
+from zoo.orca.files import check_writable, list_names, read_bytes, remove_file, write_bytes
+from zoo.orca.wire.job import Job, TrainJob
 from zoo.orca.wire.packing import State
 from zoo.orca.worker.collective.protocol import Collective
 
 _SUFFIX = ".state"
 #: Not a checkpoint: it has no history, and no epochs are left after it.
 _FINAL = "final"
+
+
+def check_directory(job: Job, rank: int, host: str) -> None:
+    """Refuse a `model_dir` that this rank cannot write; after an executor's loss it may be rank 0.
+
+    Raises
+    ------
+    InvalidInputError
+        Names the directory, the host and the cause.
+    """
+    if isinstance(job, TrainJob) and job.checkpoints and job.model_dir:
+        check_writable(job.checkpoints, f"rank-{rank}", model_dir=job.model_dir, host=host)
 
 
 class Checkpoints:
