@@ -24,13 +24,20 @@ from zoo.orca.driver.reports.timings import describe
 from zoo.orca.driver.request import Request
 from zoo.orca.driver.session.cluster import is_connect
 from zoo.orca.driver.storage import load_state, save_state
-from zoo.orca.errors import InvalidInputError, OrcaError, RowsNeededError, StateError
+from zoo.orca.errors import (
+    DataError,
+    InvalidInputError,
+    OrcaError,
+    RowsNeededError,
+    StateError,
+)
 from zoo.orca.files import check_writable, read_bytes, remove_directory
 from zoo.orca.learn.arguments import check_installed
 from zoo.orca.learn.options import EngineOptions
 from zoo.orca.learn.outputs import OutputNames, prediction_columns
 from zoo.orca.learn.requests import Requests
 from zoo.orca.learn.results import TrainingStats
+from zoo.orca.wire.faults import NO_ROWS
 from zoo.orca.wire.features import FeatureSpec, fill_shapes
 from zoo.orca.wire.job import Job, ModelSpec, TrainJob
 from zoo.orca.wire.messages.results import Outcome
@@ -193,14 +200,29 @@ class BaseEstimator:
             spec = fill_shapes(spec, {column.name: column.shape for column in seen.features})
         try:
             outcome = self._requests.build(self._state, without_rows(data, spec), spec).run()
-        except RowsNeededError:
+        except RowsNeededError as needed:
             if data.isStreaming:
                 raise
-            outcome = self._requests.build(self._state, with_a_row(data, spec), spec).run()
+            outcome = self._build_from_a_row(data, spec, needed)
         if seen is not None and seen.features:
             # A build has no labels, and this call may name other columns than training did.
             outcome = replace(outcome, columns=seen)
         self._adopt(self._state or State.from_bytes(outcome.state), outcome)
+
+    def _build_from_a_row(
+        self, data: DataFrame, spec: FeatureSpec, needed: RowsNeededError
+    ) -> Outcome:
+        """Build the model with a row; if there is none, say what it was needed for."""
+        try:
+            return self._requests.build(self._state, with_a_row(data, spec), spec).run()
+        except DataError as error:
+            if str(error) != NO_ROWS:
+                raise
+            cause, _, way = str(needed).partition("\n")
+            arrays = [column.name for column in spec.features if None in column.shape]
+            raise RowsNeededError(
+                f"{cause}: nothing tells the length of the arrays in {arrays}\n{way}"
+            ) from error
 
     def _adopt(self, state: State, outcome: Outcome | None = None) -> None:
         """Continue with `state`; keep what a stage has found about columns and outputs."""
