@@ -7,6 +7,7 @@ from pyspark.sql import DataFrame
 
 from zoo.orca.driver.frame.source import read_spec
 from zoo.orca.frameworks.fake import LinearModel
+from zoo.orca.learn.ended import needs_session
 from zoo.orca.learn.estimator import BaseEstimator
 from zoo.orca.learn.options import EngineOptions
 from zoo.orca.learn.results import TrainingStats
@@ -38,6 +39,7 @@ class FakeEstimator(BaseEstimator):
         )
         return cls(model, options)
 
+    @needs_session
     def fit(
         self,
         data: DataFrame,
@@ -68,6 +70,7 @@ class FakeEstimator(BaseEstimator):
         )
         return self._train(request)
 
+    @needs_session
     def checked_fit(
         self,
         data: DataFrame,
@@ -100,6 +103,7 @@ class FakeEstimator(BaseEstimator):
         )
         return self._train(request)
 
+    @needs_session
     def evaluate(self, data: DataFrame, features: Any = ("x",), **fields: Any) -> dict[str, float]:
         features, labels = self._known_columns(features, ["y"])
         spec = read_spec(data, features, labels)
@@ -108,6 +112,7 @@ class FakeEstimator(BaseEstimator):
         )
         return self._evaluate(request)
 
+    @needs_session
     def predict(
         self, data: DataFrame, features: Any = ("x",), output_cols: Any = None
     ) -> DataFrame:

@@ -31,6 +31,7 @@ ELSEWHERE = [
         "context/test_context.py",
         "parts of init_orca_context and OrcaContext",
     ),
+    Elsewhere("context", "ended", "learn/test_ended.py", "a program after its session's end"),
     Elsewhere("driver", "request", "driver/test_fit.py", "a request does nothing but run"),
     Elsewhere("driver.frame", "columns", "driver/frame/test_source.py", "through a real stage"),
     Elsewhere("", "errors", "test_public_surface.py", "the tree of errors is public"),

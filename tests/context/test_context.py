@@ -141,6 +141,40 @@ def test_cluster_that_cannot_be_reached_is_an_error_and_leaves_nothing(tmp_path)
     assert ended.stdout.endswith("done\n"), ended.stderr
 
 
+INTERRUPTED = """
+import os, signal, sys, threading, time
+from pathlib import Path
+from zoo.orca import init_orca_context
+
+def children():
+    words = Path(f"/proc/self/task/{threading.main_thread().native_id}/children").read_text()
+    commands = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in words.split()}
+    return [pid for pid, command in commands.items() if b"SparkSubmit" in command]
+
+def interrupt():
+    while not children():
+        time.sleep(0.02)
+    time.sleep(float(sys.argv[1]))
+    os.kill(os.getpid(), signal.SIGINT)
+
+threading.Thread(target=interrupt, daemon=True).start()
+try:
+    init_orca_context(cores=1)
+except KeyboardInterrupt:
+    print("interrupted", children())
+assert init_orca_context(cores=1).range(5).count() == 5
+print("done")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", ["0", "1", "2"])
+def test_an_interrupted_start_leaves_no_jvm_and_the_next_one_works(tmp_path, seconds):
+    program = f"import sys; sys.argv[1:] = [{seconds!r}]\n{INTERRUPTED}"
+    ended = run(program, directory=tmp_path)
+    assert ended.stdout == "interrupted []\ndone\n", ended.stderr
+
+
 BROKEN_JVM = """
 from zoo.orca import init_orca_context
 init_orca_context(conf={"spark.driver.extraJavaOptions": "-XX:NoSuchOption=1 -Xmx-1"})

@@ -2,6 +2,7 @@
 
 import math
 import os
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,14 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import DoubleType, FloatType, StructField, StructType
 
 from tests.fake_estimator import FakeEstimator, linear
-from zoo.orca.errors import ColumnError, DataError, InvalidInputError, SlotsError, StateError
+from zoo.orca.errors import (
+    ColumnError,
+    DataError,
+    InvalidInputError,
+    SlotsError,
+    StateError,
+    WorkerError,
+)
 from zoo.orca.learn import estimator as estimator_module
 
 pytestmark = pytest.mark.timeout(120)
@@ -102,6 +110,56 @@ def test_checkpoints_are_removed_when_the_driver_has_the_state(
     assert "Remove this directory by hand" in caplog.text
     estimator.fit(rows, epochs=3)  # without a model_dir there are none
     assert len(removed) == 1
+
+
+def test_a_model_dir_that_cannot_be_written_is_refused_before_any_row_moves(
+    spark: SparkSession, rows: DataFrame, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    model_dir = str(tmp_path / "file" / "below")
+    estimator = FakeEstimator.of(linear(1), 2)
+    spark.sparkContext.setJobGroup("model_dir", "refused")
+    with pytest.raises(InvalidInputError) as caught:
+        estimator.fit(rows, epochs=1, model_dir=model_dir, run="r")
+    assert spark.sparkContext.statusTracker().getJobIdsForGroup("model_dir") == []
+    first, way = str(caught.value).splitlines()
+    assert first.startswith(f"model_dir={model_dir!r} cannot be written on {socket.gethostname()}")
+    assert "Not a directory" in first and "may write to" in way
+    estimator.fit(rows, epochs=2, model_dir=str(tmp_path / "new" / "below"), run="r")
+    assert list((tmp_path / "new" / "below").iterdir()) == []
+
+
+def test_a_model_dir_that_one_worker_cannot_write_is_refused_by_that_worker(
+    rows: DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def block(job: Any, frame: DataFrame) -> None:
+        # In the place of rank 1's probe, where the driver does not look.
+        (tmp_path / "r" / "rank-1.partial").mkdir(parents=True)
+
+    monkeypatch.setattr(estimator_module, "_check_model_dir", block)
+    trained = tmp_path / "trained"
+
+    def on_step(rank: int, step: int) -> None:
+        trained.touch()
+
+    estimator = FakeEstimator.of(linear(1, on_step=on_step), 2)
+    with pytest.raises(InvalidInputError) as caught:
+        estimator.fit(rows, epochs=1, model_dir=str(tmp_path), run="r")
+    first, way = str(caught.value).splitlines()
+    assert first.startswith(f"model_dir={str(tmp_path)!r} cannot be written on 127.0.0.1: ")
+    assert "Is a directory" in first and "may write to" in way
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failed_fit_leaves_nothing_in_model_dir(rows: DataFrame, tmp_path: Path) -> None:
+    def on_step(rank: int, step: int) -> None:
+        if step == 60:
+            raise ValueError("after some epochs")
+
+    estimator = FakeEstimator.of(linear(1, on_step=on_step), 2)
+    with pytest.raises(WorkerError, match="after some epochs"):
+        estimator.fit(rows, epochs=9, model_dir=str(tmp_path), run="r")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_a_job_prints_last_is_shown(

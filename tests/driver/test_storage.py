@@ -180,3 +180,11 @@ def test_a_refused_file_changes_nothing(tmp_path: Path, change: dict, told: str)
         estimator.load(bad)
     after = estimator.save(str(tmp_path / "after"))
     assert Path(before).read_bytes() == Path(after).read_bytes()
+
+
+def test_a_write_that_fails_leaves_no_half_of_a_file(tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "inside").touch()
+    with pytest.raises(InvalidInputError, match="may write to"):
+        write_bytes(str(tmp_path / "state"), b"x")
+    assert [path.name for path in tmp_path.iterdir()] == ["state"]

@@ -1,6 +1,7 @@
 """`zoo.orca.learn.keras.Estimator` through Spark."""
 
 import json
+import os
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -147,3 +148,48 @@ def test_weights_in_the_home_directory_are_not_written_over(monkeypatch, tmp_pat
 def test_nothing_to_save():
     with pytest.raises(StateError, match="fit or load first"):
         Estimator.from_keras(model_creator=creator, keras_backend="jax").save("model.keras")
+
+
+LAMBDA = """
+import os
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+from zoo.orca.learn.keras import Estimator
+
+directory = Path(sys.argv[1])
+ran = str(directory / "ran")
+os.environ["RAN"] = ran
+# Keras stores a lambda as bytecode, which may name nothing of this program.
+note = lambda x: (__import__("pathlib").Path(__import__("os").environ["RAN"]).touch(), x)[1]
+
+def creator(config):
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    return model
+
+layer = keras.layers.Lambda(note, output_shape=(1,))
+model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1), layer])
+model.layers[0].set_weights([np.array([[3.0]]), np.array([4.0])])
+model.compile("sgd", "mse")
+for name in ("model.keras", "model.h5"):
+    path = str(directory / name)
+    model.save(path)
+    Path(ran).unlink(missing_ok=True)
+    est = Estimator.from_keras(model_creator=creator, keras_backend="jax")
+    est.load(path)
+    assert not Path(ran).exists()
+    assert [w.tolist() for w in est.get_model().get_weights()] == [[[3.0]], [4.0]]
+keras.models.load_model(str(directory / "model.keras"), safe_mode=False)(np.zeros((1, 1)))
+assert Path(ran).exists()  # the file has code, which Keras runs when it is told to
+"""
+
+
+@pytest.mark.slow
+def test_code_in_a_models_file_is_not_run(tmp_path):
+    command = [sys.executable, "-c", LAMBDA, str(tmp_path)]
+    environment = {**os.environ, "KERAS_BACKEND": "jax"}
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=200, env=environment)
+    assert ended.returncode == 0, ended.stderr

@@ -11,7 +11,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from torch import nn
 
-from zoo.orca.errors import InvalidInputError, StateError
+from zoo.orca.errors import InvalidInputError, RowsNeededError, StateError
 from zoo.orca.learn.metrics import Accuracy
 from zoo.orca.learn.pytorch import Estimator, TrainingOperator
 from zoo.orca.learn.pytorch.callbacks import Callback, ModelCheckpoint
@@ -308,3 +308,20 @@ def test_what_cannot_be_used_is_refused_on_the_driver(ratings: DataFrame) -> Non
     with pytest.raises(InvalidInputError, match="StringIndexer"):
         strings = ratings.withColumn("user", F.col("user").cast("string"))
         fit(est, strings)
+
+
+def test_an_untrained_model_predicts_no_rows_or_says_what_it_lacks(
+    spark: SparkSession, ratings: DataFrame
+) -> None:
+    nothing = ratings.where("user < 0")
+    predicted = estimator().predict(nothing, feature_cols=FEATURES)
+    assert predicted.collect() == [] and predicted.columns[-1] == "prediction"
+    rows = spark.range(3).selectExpr("array(1f, 2f) a", "array(1f) b", "1f as label")
+    est = estimator(model=lambda config: nn.Bilinear(2, 1, 1), loss=nn.MSELoss())
+    with pytest.raises(RowsNeededError) as caught:
+        est.predict(rows.where("label < 0"), feature_cols=["a", "b"])
+    first, way = str(caught.value).splitlines()
+    assert "no row" in first and first.endswith("the length of the arrays in ['a', 'b']")
+    assert way == "Fit or load first, or pass rows"
+    assert est.predict(rows, feature_cols=["a", "b"]).count() == 3
+    assert est.predict(rows.where("label < 0"), feature_cols=["a", "b"]).collect() == []

@@ -32,13 +32,39 @@ def write_bytes(path: str, data: bytes) -> None:
         if parent:
             filesystem.create_dir(parent, recursive=True)
         partial = f"{target}.partial"
-        with filesystem.open_output_stream(partial) as stream:
-            stream.write(data)
-        filesystem.move(partial, target)
+        try:
+            with filesystem.open_output_stream(partial) as stream:
+                stream.write(data)
+            filesystem.move(partial, target)
+        except BaseException:
+            # Above all on a full disk nobody needs half a file.
+            with contextlib.suppress(OSError):
+                filesystem.delete_file(partial)
+            raise
     except OSError as error:
         raise InvalidInputError(
             f"cannot write {path}: {error}\n"
             "Name a path or URL that this program may write to, with space left"
+        ) from error
+
+
+def check_writable(directory: str, name: str, *, model_dir: str, host: str) -> None:
+    """Make a directory of `model_dir`, if it is missing; write a file `name` there and remove it.
+
+    Raises
+    ------
+    InvalidInputError
+        If this machine, which is called `host`, cannot.
+    """
+    probe = f"{directory}/{name}"
+    try:
+        write_bytes(probe, b"may be removed")
+        remove_file(probe)
+    except (InvalidInputError, OSError) as error:
+        raise InvalidInputError(
+            f"model_dir={model_dir!r} cannot be written on {host}: "
+            f"{error.__cause__ or str(error).partition(chr(10))[0]}\n"
+            "Name a directory or URL that the driver and all workers may write to, with space left"
         ) from error
 
 

@@ -108,7 +108,7 @@ def test_an_unknown_name_is_a_worker_error() -> None:
 
 
 def test_sparks_error_is_told_in_one_sentence() -> None:
-    spark = SimpleNamespace(conf={"spark.master": "yarn"})
+    spark = SimpleNamespace(conf={"spark.master": "yarn"}, _sc=SimpleNamespace(_jsc=object()))
     text = """An error occurred while calling o1.collect.
 : org.apache.spark.SparkException: Job aborted due to stage failure: it failed
 	at org.apache.spark.Foo.bar(Foo.scala:1)

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from py4j.protocol import Py4JError
 
 from zoo.orca import errors
 from zoo.orca.driver.reports.failures import translate
@@ -64,7 +65,7 @@ def session(monkeypatch: pytest.MonkeyPatch) -> Any:
         executable="/usr/bin/python3", version="3.11.2", lacks=("numpy", "pyarrow"), host="node7"
     )
     monkeypatch.setattr(pythons, "ask_worker", lambda spark: told)
-    return SimpleNamespace(conf={"spark.master": "yarn"})
+    return SimpleNamespace(conf={"spark.master": "yarn"}, _sc=SimpleNamespace(_jsc=object()))
 
 
 TOLD = {
@@ -140,6 +141,15 @@ def test_a_module_of_the_users_is_named_with_the_ways_to_ship_it(session: Any) -
 
 
 def test_a_jvm_that_is_gone_is_a_lost_connection(session: Any) -> None:
-    error = translate(ConnectionRefusedError("[Errno 111] Connection refused"), 2, session)
-    assert isinstance(error, errors.ContextError)
-    assert str(error).startswith("the connection to Spark's JVM was lost: [Errno 111]")
+    silent = Py4JError("An error occurred while calling o1.getResult")
+    for raised in (ConnectionRefusedError("[Errno 111] Connection refused"), silent):
+        error = translate(raised, 2, session)
+        assert isinstance(error, errors.ContextError)
+        assert str(error).startswith(f"the connection to Spark's JVM was lost: {raised}")
+
+
+def test_a_stopped_session_is_the_cause_whatever_spark_says(session: Any) -> None:
+    session._sc = SimpleNamespace(_jsc=None)
+    for words in ("[SPARK_JOB_CANCELLED] Job 1 cancelled", "java.lang.NullPointerException"):
+        told = str(translate(Exception(words), 2, session))
+        assert told.startswith("the Spark session was stopped while the job ran\n")

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.orca.context.class_archive import find_class_archive
 from zoo.orca.context.clusters import Launch, plan_launch, requested_conf
+from zoo.orca.context.ended import abandon, await_stop, forget_jvm, lost_jvm
 from zoo.orca.context.java import find_java, start_gateway
 from zoo.orca.context.places import refuse_in_worker
 from zoo.orca.context.request import DEFAULT_MEMORY, SessionRequest
@@ -125,7 +126,10 @@ def stop_orca_context() -> None:
         session, _state.own_session = _state.own_session, None
         # Stopping a stopped session again would unregister the session that came after it.
         if session is not None and session.sparkContext._jsc is not None:
-            session.stop()
+            try:
+                session.stop()
+            except lost_jvm():  # ended, and the session with it
+                forget_jvm()
 
 
 def _request(**arguments: Any) -> SessionRequest:
@@ -170,7 +174,12 @@ def _active_session() -> SparkSession | None:
     from pyspark import SparkContext
     from pyspark.sql import SparkSession
 
-    session = SparkSession.getActiveSession()
+    await_stop()
+    try:
+        session = SparkSession.getActiveSession()
+    except lost_jvm():
+        forget_jvm()
+        return None
     if session is not None:
         return session
     # Spark keeps the active session per thread, and a notebook's callback or a web server's handler
@@ -220,6 +229,10 @@ def _create_session(launch: Launch) -> SparkSession:
                 f"Spark could not start on {master}: {reason}\n"
                 "Its own log, printed above, may say more"
             ) from error
+        except KeyboardInterrupt:
+            if gateway is not None:
+                abandon(gateway)
+            raise
 
 
 def _start_jvm(conf: Any) -> Any:

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -185,9 +186,24 @@ def start_gateway(conf: SparkConf, *, log_output: bool = False) -> JavaGateway:
         raise ContextError(
             f"Java ended before Spark had started. Its last lines:\n{''.join(last_lines)}"
         ) from error
+    except KeyboardInterrupt as interrupt:
+        # A JVM that finds nobody to tell its port would never end. Only pyspark's frame knows it.
+        for frame, _ in traceback.walk_tb(interrupt.__traceback__):
+            process = frame.f_locals.get("proc")
+            if isinstance(process, subprocess.Popen):
+                end(process)
+        raise
     finally:
         if writable >= 0:
             os.close(writable)
+
+
+def end(jvm: subprocess.Popen[bytes]) -> None:
+    """Kill a JVM whose start was interrupted."""
+    jvm.kill()
+    jvm.wait()
+    if jvm.stdin is not None:
+        jvm.stdin.close()
 
 
 def _forward(stream: BinaryIO, write: Callable[[bytes], object], last_lines: deque[str]) -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from zoo.orca.context.ended import await_stop, lost_jvm
+
 if TYPE_CHECKING:
     from pyspark import SparkContext
     from pyspark.sql import SparkSession
@@ -40,7 +42,11 @@ def known_session() -> SparkSession | None:
         return _last.session
     # If none is active in this thread, a running context shows that there is one. Over Connect
     # there is no context, and asking for a session would start one.
-    session = SparkSession.getActiveSession()
+    await_stop()
+    try:
+        session = SparkSession.getActiveSession()
+    except lost_jvm():
+        return None
     if session is None and SparkContext._active_spark_context is not None:
         session = SparkSession.builder.getOrCreate()
     return session
@@ -56,4 +62,9 @@ def context_of(session: SparkSession) -> SparkContext | None:
 def _is_running(session: SparkSession) -> bool:
     """Whether a session has not been stopped."""
     context = context_of(session)
-    return not session.is_stopped if context is None else context._jsc is not None  # type: ignore[attr-defined]
+    if context is None:
+        return not session.is_stopped  # type: ignore[attr-defined]
+    try:
+        return context._jsc is not None and not context._jsc.sc().isStopped()
+    except lost_jvm():
+        return False

@@ -12,6 +12,9 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from pyspark.sql import DataFrame
+
+from zoo.orca.driver.session.cluster import is_connect
 from zoo.orca.errors import InvalidInputError, StateError
 from zoo.orca.files import list_names, read_bytes, remove_directory, write_bytes
 from zoo.orca.wire.checkpoints import checkpoints_in
@@ -40,6 +43,22 @@ class FitRecord:
     seed: int
     initial_epoch: int
     steps_per_epoch: int | None
+
+
+def sees(model_dir: str, frame: DataFrame) -> bool:
+    """Whether the driver reaches a `model_dir`: with Spark Connect, a path may be of the server."""
+    is_path = "://" not in model_dir
+    return not (is_path and is_connect(frame.sparkSession)) or Path(model_dir).is_dir()
+
+
+def check_seen(model_dir: str, frame: DataFrame) -> None:
+    """Raise `InvalidInputError` if only the workers reach a `model_dir`."""
+    if not sees(model_dir, frame):
+        raise InvalidInputError(
+            f"resume=True: this machine has no directory {model_dir}, in which to look for what a "
+            "program that was ended has left\n"
+            "Name model_dir by a URL that this program and the workers reach"
+        )
 
 
 def new_run() -> str:

@@ -15,6 +15,7 @@ from zoo.orca.driver.reports.listener import ReportListener
 from zoo.orca.driver.reports.spark_failures import spark_errors
 from zoo.orca.driver.session.cluster import executor_cores, is_connect, is_local
 from zoo.orca.driver.session.gpus import gpu_profile
+from zoo.orca.driver.session.interrupts import interruptible
 from zoo.orca.driver.session.properties import local_property
 from zoo.orca.driver.session.pythons import check_python, workers_python
 from zoo.orca.driver.session.settings import connect_seconds, full_traceback, heartbeat_seconds
@@ -133,11 +134,12 @@ def _collected(
     results: DataFrame, workers: int, progress: ReportListener, full: bool
 ) -> tuple[list[Failure], Outcome | None]:
     """Run the stage and read its rows; `full` shows Spark's error above the translated one."""
+    spark = results.sparkSession
     try:
-        rows: list[dict[str, Any]] = results.toArrow().to_pylist()
+        rows: list[dict[str, Any]] = interruptible(spark, results.toArrow).to_pylist()
     except spark_errors() as error:
         # Not `from error`: Python would print Spark's pages of Java above the line that counts.
-        found = translate(error, workers, results.sparkSession, progress.first_lost)
+        found = translate(error, workers, spark, progress.first_lost)
         raise found from (error if full else None)
     return _read(rows)
 

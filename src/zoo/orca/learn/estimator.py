@@ -6,6 +6,7 @@ quirks, and turns them into the jobs of `zoo.orca.wire.job`.
 
 import contextlib
 import logging
+import socket
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from functools import cached_property
@@ -23,15 +24,22 @@ from zoo.orca.driver.frame.source import (
 from zoo.orca.driver.reports.display import say
 from zoo.orca.driver.reports.timings import describe
 from zoo.orca.driver.request import Request
-from zoo.orca.driver.runs import FitRecord, begin, release
+from zoo.orca.driver.runs import FitRecord, begin, release, sees
 from zoo.orca.driver.storage import load_state, save_state
-from zoo.orca.errors import InvalidInputError, OrcaError, RowsNeededError, StateError
-from zoo.orca.files import read_bytes, remove_directory
+from zoo.orca.errors import (
+    DataError,
+    InvalidInputError,
+    OrcaError,
+    RowsNeededError,
+    StateError,
+)
+from zoo.orca.files import check_writable, read_bytes, remove_directory
 from zoo.orca.learn.arguments import check_installed
 from zoo.orca.learn.options import EngineOptions
 from zoo.orca.learn.outputs import OutputNames, prediction_columns
 from zoo.orca.learn.requests import Requests
 from zoo.orca.learn.results import TrainingStats
+from zoo.orca.wire.faults import NO_ROWS
 from zoo.orca.wire.features import FeatureSpec, fill_shapes
 from zoo.orca.wire.job import Job, ModelSpec, TrainJob
 from zoo.orca.wire.messages.results import Outcome
@@ -149,10 +157,11 @@ class BaseEstimator:
         return int(self._state.meta.get("step", 0)) if self._state else 0
 
     def _train(self, request: Request) -> TrainingStats:
-        with _recorded(cast(TrainJob, request.job), request.record):
+        job = cast(TrainJob, request.job)
+        with _recorded(job, request):
             outcome = request.run()
-        self._adopt(_state_of(outcome), outcome)
-        _remove_checkpoints(cast(TrainJob, request.job))
+            self._adopt(_state_of(outcome), outcome)
+        _remove_checkpoints(job, "the training is done")
         if outcome.timings:
             say(describe(outcome.timings))
         order = "canonical" if outcome.is_canonical else "as placed"
@@ -189,14 +198,29 @@ class BaseEstimator:
             spec = fill_shapes(spec, {column.name: column.shape for column in seen.features})
         try:
             outcome = self._requests.build(self._state, without_rows(data, spec), spec).run()
-        except RowsNeededError:
+        except RowsNeededError as needed:
             if data.isStreaming:
                 raise
-            outcome = self._requests.build(self._state, with_a_row(data, spec), spec).run()
+            outcome = self._build_from_a_row(data, spec, needed)
         if seen is not None and seen.features:
             # A build has no labels, and this call may name other columns than training did.
             outcome = replace(outcome, columns=seen)
         self._adopt(self._state or State.from_bytes(outcome.state), outcome)
+
+    def _build_from_a_row(
+        self, data: DataFrame, spec: FeatureSpec, needed: RowsNeededError
+    ) -> Outcome:
+        """Build the model with a row; if there is none, say what it was needed for."""
+        try:
+            return self._requests.build(self._state, with_a_row(data, spec), spec).run()
+        except DataError as error:
+            if str(error) != NO_ROWS:
+                raise
+            cause, _, way = str(needed).partition("\n")
+            arrays = [column.name for column in spec.features if None in column.shape]
+            raise RowsNeededError(
+                f"{cause}: nothing tells the length of the arrays in {arrays}\n{way}"
+            ) from error
 
     def _adopt(self, state: State, outcome: Outcome | None = None) -> None:
         """Continue with `state`; keep what a stage has found about columns and outputs."""
@@ -260,39 +284,49 @@ def _state_of(outcome: Outcome) -> State:
 
 
 @contextlib.contextmanager
-def _recorded(job: TrainJob, record: FitRecord | None) -> Iterator[None]:
-    """Note what a `fit` is; if it fails, say what it leaves behind."""
-    if record is None or not job.checkpoints:
+def _recorded(job: TrainJob, request: Request) -> Iterator[None]:
+    """Note what a `fit` is, where its checkpoints are; if it fails, say what it leaves behind."""
+    if not job.checkpoints or not job.model_dir or not sees(job.model_dir, request.frame):
         yield
         return
-    begin(job.checkpoints, record)
+    host = f"{socket.gethostname()}, the driver's machine"
+    check_writable(job.checkpoints, "driver", model_dir=job.model_dir, host=host)
+    if request.record is not None:
+        begin(job.checkpoints, request.record)
     try:
         yield
     except BaseException as error:
-        try:
-            left = release(job.checkpoints, record)
-        except (OSError, OrcaError) as another:
-            # The cause is the other error, and this one says what to do by hand.
-            _logger.warning("%s: %s\nRemove this directory by hand", job.checkpoints, another)
-        else:
-            if left:
-                error.add_note(
-                    f"{job.checkpoints} has a checkpoint: fit(resume=True) goes on from it"
-                )
+        left = _left_by(job, request.record)
+        if left:
+            error.add_note(f"{left} is a checkpoint: fit(resume=True) goes on from it")
         raise
 
 
-def _remove_checkpoints(job: TrainJob) -> None:
+def _left_by(job: TrainJob, record: FitRecord | None) -> str:
+    """Leave the newest checkpoint of a `fit` that failed to a later one; return where it is."""
+    if record is None:
+        _remove_checkpoints(job, "the training has failed")
+        return ""
+    try:
+        newest = release(job.checkpoints, record)
+    except (OSError, OrcaError) as error:
+        # Not raised: the cause is another error.
+        _logger.warning("%s: %s\nRemove this directory by hand", job.checkpoints, error)
+        return ""
+    return f"{job.checkpoints}/{newest}" if newest else ""
+
+
+def _remove_checkpoints(job: TrainJob, when: str) -> None:
     """Remove what no restarted stage needs any more."""
     if not job.checkpoints:
         return
     try:
         remove_directory(job.checkpoints)
-    except OSError as error:
+    except (OSError, OrcaError) as error:
         # Not a Python warning: where those are errors, it would lose the finished training.
         _logger.warning(
-            "the training is done, but its files in %s cannot be removed: %s\n"
-            "Remove this directory by hand",
+            "%s, and its files in %s cannot be removed: %s\nRemove this directory by hand",
+            when,
             job.checkpoints,
             error,
         )

@@ -17,6 +17,7 @@ from zoo.orca.learn.arguments import (
     ignore_data_config,
     positive,
 )
+from zoo.orca.learn.ended import needs_session
 from zoo.orca.learn.keras_saving import KerasFiles
 from zoo.orca.learn.options import EngineOptions
 from zoo.orca.learn.outputs import OutputNames
@@ -150,6 +151,7 @@ class KerasEstimator(KerasFiles):
         environment = {**environment, "TF_CPP_MIN_LOG_LEVEL": "2"}
         return cls(model, EngineOptions(environment=environment, noise=_NOISE, **options))
 
+    @needs_session
     def fit(
         self,
         data: DataFrame,
@@ -268,6 +270,7 @@ class KerasEstimator(KerasFiles):
         )
         return self._train(request)
 
+    @needs_session
     def evaluate(
         self,
         data: DataFrame,
@@ -293,12 +296,9 @@ class KerasEstimator(KerasFiles):
         num_steps : int, optional
             Global batches from the first row; by default one exact pass.
         verbose : int or "auto"
-            0 shows nothing.
         sample_weight : None
             Only `sample_weight_col` can give weights to a DataFrame's rows.
-        callbacks : list, optional
-        data_config : dict, optional
-            Has no meaning for a DataFrame.
+        callbacks, data_config : optional
         feature_cols, label_cols, sample_weight_col, name : optional
             As in `fit`.
 
@@ -332,6 +332,7 @@ class KerasEstimator(KerasFiles):
         )
         return self._evaluate(request)
 
+    @needs_session
     def predict(
         self,
         data: DataFrame,

@@ -10,7 +10,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from zoo.orca.driver.frame.source import prepare
 from zoo.orca.driver.request import PredictRequest, Request
-from zoo.orca.driver.runs import FitRecord, new_run, unfinished
+from zoo.orca.driver.runs import FitRecord, check_seen, new_run, unfinished
 from zoo.orca.driver.session.cluster import nodes, threads_per_task
 from zoo.orca.driver.session.pythons import child_environment
 from zoo.orca.driver.session.settings import data_memory, max_result_bytes
@@ -92,6 +92,7 @@ class Requests:
         )
         run = ""
         if resume and self._options.model_dir:
+            check_seen(self._options.model_dir, data)
             run = unfinished(self._options.model_dir, record)
         request = self.over_rows(
             TrainJob,

@@ -1,4 +1,4 @@
-"""Checkpoints of a `fit`: their names, which sort by how far the training is, and what they hold."""
+"""Checkpoints of a `fit`: what they hold, and their names, which sort by how far it is."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -18,14 +18,13 @@ Spark Connect has no such properties: there the limit stays, and rows come more 
 import contextlib
 from collections.abc import Iterator
 
-from py4j.clientserver import ClientServer
 from pyspark import SparkContext
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame
 from pyspark.sql import types as T
 
 from zoo.orca.driver.session.cluster import is_connect
-from zoo.orca.driver.session.properties import local_property
+from zoo.orca.driver.session.properties import has_own_properties, local_property
 from zoo.orca.driver.session.settings import read_bytes_setting
 
 _ROWS = "spark.sql.execution.arrow.maxRecordsPerBatch"
@@ -62,8 +61,7 @@ def _context_with_properties(frame: DataFrame) -> SparkContext | None:
     if is_connect(frame.sparkSession):
         return None
     context = frame.sparkSession.sparkContext
-    # Without PYSPARK_PIN_THREAD, Python threads share the JVM's threads.
-    return context if isinstance(context._gateway, ClientServer) else None
+    return context if has_own_properties(context) else None
 
 
 def _is_out_of_reach(frame: DataFrame) -> bool:

@@ -1,13 +1,19 @@
 """Turns failures into one error: the cause among the workers', or Spark's in plain words."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NoReturn
 
 from pyspark.sql import SparkSession
 
-from zoo.orca.driver.reports.spark_failures import Kind, SparkFailure, read_error
+from zoo.orca.driver.reports.spark_failures import (
+    Kind,
+    SparkFailure,
+    read_error,
+    spark_errors,
+)
 from zoo.orca.driver.session import pythons
-from zoo.orca.driver.session.cluster import is_connect
+from zoo.orca.driver.session.cluster import is_connect, is_stopped
 from zoo.orca.driver.session.pythons import own_versions
 from zoo.orca.driver.session.shipping import way_to_ship
 from zoo.orca.errors import (
@@ -30,6 +36,25 @@ _DIED = (
     "Give it more memory, or find out where it crashed: "
     "spark.python.worker.faulthandler.enabled=true"
 )
+#: The way out of a session that ended.
+_ANEW = "Start a session, init_orca_context(...), make the DataFrame anew in it, and call again"
+
+
+def check_session(spark: SparkSession) -> None:
+    """Raise `ContextError` if the session was stopped."""
+    if is_stopped(spark):
+        raise ContextError(f"the DataFrame's Spark session was stopped\n{_ANEW}")
+
+
+def ended_session(error: Exception, spark: SparkSession) -> OrcaError | None:
+    """Return the error for a session that ended in mid-call; None if it has not."""
+    if isinstance(error, spark_errors()) and read_error(error).kind is Kind.LOST:
+        return translate(error, 0, spark)
+    if is_stopped(spark):
+        ended = ContextError(f"the DataFrame's Spark session was stopped\n{_ANEW}. {_AS_BEFORE}")
+        ended.traceback = str(error)
+        return ended
+    return None
 
 
 def raise_failure(failures: list[Failure]) -> NoReturn:
@@ -94,6 +119,9 @@ def translate(
         Returns the rank, and its host, whose connection to the driver broke first, if any did.
     """
     failure = read_error(error)
+    if failure.kind is not Kind.LOST and is_stopped(spark):
+        # Then Spark's words depend on how far the job was.
+        failure = replace(failure, kind=Kind.STOPPED)
     if failure.kind is Kind.DIED and (lost := first_lost()) is not None:
         rank, host = lost
         died: OrcaError = WorkerDiedError(f"rank {rank} on {host}: {_DIED}", rank=rank, host=host)
@@ -156,12 +184,14 @@ def _cancelled(failure: SparkFailure, workers: int, spark: SparkSession) -> Orca
 
 
 def _stopped(failure: SparkFailure, workers: int, spark: SparkSession) -> OrcaError:
-    return ContextError(f"the Spark session was stopped while the job ran\n{_AS_BEFORE}")
+    return ContextError(f"the Spark session was stopped while the job ran\n{_ANEW}. {_AS_BEFORE}")
 
 
 def _lost(failure: SparkFailure, workers: int, spark: SparkSession) -> OrcaError:
     server = "the Spark Connect server" if is_connect(spark) else "Spark's JVM"
-    return ContextError(f"the connection to {server} was lost: {failure.message}\n{_AS_BEFORE}")
+    return ContextError(
+        f"the connection to {server} was lost: {failure.message}\n{_ANEW}. {_AS_BEFORE}"
+    )
 
 
 def _disk(failure: SparkFailure, workers: int, spark: SparkSession) -> OrcaError:

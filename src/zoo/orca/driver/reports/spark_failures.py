@@ -88,7 +88,10 @@ def spark_errors() -> tuple[type[Exception], ...]:
 
 def read_error(error: Exception) -> SparkFailure:
     """Return what went wrong in a call to Spark that raised `error`."""
-    if isinstance(error, ConnectionError) or type(error).__name__ == "Py4JNetworkError":
+    kind = type(error).__name__
+    # A JVM that dies while it is asked leaves py4j without an answer and without Java's text.
+    silent = kind == "Py4JError" and "\n" not in str(error)
+    if isinstance(error, ConnectionError) or kind == "Py4JNetworkError" or silent:
         return SparkFailure(kind=Kind.LOST, message=str(error))
     return read_failure(str(error))
 

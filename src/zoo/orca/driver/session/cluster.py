@@ -29,6 +29,13 @@ def is_connect(spark: SparkSession) -> bool:
     return type(spark).__module__.startswith("pyspark.sql.connect")
 
 
+def is_stopped(spark: SparkSession) -> bool:
+    """Whether the session was stopped; a DataFrame keeps its session even then."""
+    if is_connect(spark):
+        return bool(spark.is_stopped)  # type: ignore[attr-defined]
+    return spark._sc._jsc is None
+
+
 def allocates_dynamically(spark: SparkSession) -> bool:
     """Whether executors of the session come and go with its load."""
     return _setting(spark, "spark.dynamicAllocation.enabled") == "true"

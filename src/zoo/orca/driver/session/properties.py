@@ -3,9 +3,18 @@
 import contextlib
 from collections.abc import Iterator
 
+from py4j.clientserver import ClientServer
 from pyspark import SparkContext
 
 from zoo.orca.driver.reports.spark_failures import spark_errors
+
+
+def has_own_properties(context: SparkContext) -> bool:
+    """Whether each Python thread has properties of its own.
+
+    Without PYSPARK_PIN_THREAD, Python threads share the JVM's threads.
+    """
+    return isinstance(context._gateway, ClientServer)
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ from pyspark.sql import DataFrame
 
 from zoo.orca.driver.frame.source import ColumnNames, read_spec
 from zoo.orca.learn.arguments import checked_frame, positive
+from zoo.orca.learn.ended import needs_session
 from zoo.orca.learn.options import EngineOptions
 from zoo.orca.learn.outputs import OutputNames
 from zoo.orca.learn.pytorch.options import packed_info, training_options
@@ -139,6 +140,7 @@ class Estimator(TorchFiles):
         )
         return cls(spec, options)
 
+    @needs_session
     def fit(
         self,
         data: DataFrame,
@@ -288,6 +290,7 @@ class Estimator(TorchFiles):
         self._insists = False
         return EpochStats(stats, first) if reduce_results else by_worker(stats, first)
 
+    @needs_session
     def evaluate(
         self,
         data: DataFrame,
@@ -350,6 +353,7 @@ class Estimator(TorchFiles):
         )
         return self._evaluate(request)
 
+    @needs_session
     def predict(
         self,
         data: DataFrame,

@@ -10,14 +10,27 @@ rank 0 reads and writes; it sends what it read to the other ranks.
 import threading
 from collections.abc import Callable
 
-from zoo.orca.files import list_names, read_bytes, remove_file, write_bytes
+from zoo.orca.files import check_writable, list_names, read_bytes, remove_file, write_bytes
 from zoo.orca.wire.checkpoints import Checkpoint, checkpoint_name, checkpoints_in
+from zoo.orca.wire.job import Job, TrainJob
 from zoo.orca.wire.packing import State
 from zoo.orca.worker.collective.protocol import Collective
 
 #: Not a checkpoint: it has no history, and no epochs are left after it.
 _FINAL = "final.state"
 _KEPT = 2
+
+
+def check_directory(job: Job, rank: int, host: str) -> None:
+    """Refuse a `model_dir` that this rank cannot write; after an executor's loss it may be rank 0.
+
+    Raises
+    ------
+    InvalidInputError
+        Names the directory, the host and the cause.
+    """
+    if isinstance(job, TrainJob) and job.checkpoints and job.model_dir:
+        check_writable(job.checkpoints, f"rank-{rank}", model_dir=job.model_dir, host=host)
 
 
 class Checkpoints:

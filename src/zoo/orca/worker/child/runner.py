@@ -23,6 +23,7 @@ from zoo.orca.wire.job import Job, PredictJob, TrainJob
 from zoo.orca.wire.messages.pipe import Listening, Predict, RunJob, Start
 from zoo.orca.wire.messages.progress import Phase, Progress
 from zoo.orca.wire.packing import unpack
+from zoo.orca.worker.child.checkpoint import check_directory
 from zoo.orca.worker.child.describing import describe
 from zoo.orca.worker.child.describing import missing as _missing
 from zoo.orca.worker.child.jobs import run_job
@@ -106,6 +107,7 @@ class Runner:
     def _serve_job(self, message: RunJob, letters: Letters) -> None:
         job = cast(Job, unpack(message.job))
         self._processors.bind(message.cpus)
+        check_directory(job, message.rank, message.host)
         self._peers = Peers(message.host, message.rank, message.size)
         self._sender.send(Listening(address=self._peers.address))
         self._peers.begin(letters)

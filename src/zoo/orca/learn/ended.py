@@ -1,0 +1,40 @@
+"""Calls on a DataFrame whose Spark session ends, or has ended: one error that says so."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+from pyspark.sql import DataFrame
+
+from zoo.orca.driver.reports.failures import check_session, ended_session
+from zoo.orca.errors import OrcaError
+
+_Parameters = ParamSpec("_Parameters")
+_Result = TypeVar("_Result")
+
+
+def needs_session(call: Callable[_Parameters, _Result]) -> Callable[_Parameters, _Result]:
+    """Let a method of an estimator say that its DataFrame's session has ended.
+
+    pyspark has no error of its own for that: it stumbles over attributes that are None, and its
+    assertions have no text.
+    """
+
+    @wraps(call)
+    def checked(*arguments: _Parameters.args, **named: _Parameters.kwargs) -> _Result:
+        given = (*arguments[1:2], *named.values())
+        frame = next((one for one in given if isinstance(one, DataFrame)), None)
+        if frame is None:
+            return call(*arguments, **named)
+        check_session(frame.sparkSession)
+        try:
+            return call(*arguments, **named)
+        except OrcaError:
+            raise
+        except Exception as error:  # an attribute of None, an assertion: whatever comes first
+            ended = ended_session(error, frame.sparkSession)
+            if ended is None:
+                raise
+            raise ended from error
+
+    return checked
