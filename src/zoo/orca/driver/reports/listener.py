@@ -6,13 +6,15 @@ import secrets
 import socket
 import threading
 import time
-from typing import Self
+from typing import BinaryIO, Self
 
 from pyspark.sql import SparkSession
 
 from zoo.orca.driver.reports.display import Display, Silent
-from zoo.orca.driver.reports.rendezvous import RendezvousPlace
+from zoo.orca.driver.reports.rendezvous import RendezvousPlace, Reply
 from zoo.orca.driver.session.cluster import is_connect, is_local
+from zoo.orca.encryption.line import open_line
+from zoo.orca.encryption.tls import contexts_of
 from zoo.orca.errors import OrcaError
 from zoo.orca.wire.handshake import accept, drive
 from zoo.orca.wire.messages.line import HELLO, TO_DRIVER, AskToGather, Present
@@ -34,10 +36,13 @@ class ReportListener:
     ----------
     spark : SparkSession
     display : Display
+    identity : str
+        The job's certificate and key (`zoo.orca.encryption`); empty: workers report in clear.
     """
 
-    def __init__(self, spark: SparkSession, display: Display) -> None:
+    def __init__(self, spark: SparkSession, display: Display, identity: str = "") -> None:
         self._display = display
+        self._contexts = contexts_of(identity)
         self._secret = secrets.token_bytes(32)
         self._lock = threading.Lock()
         self._lines: list[threading.Thread] = []
@@ -53,7 +58,10 @@ class ReportListener:
             _logger.warning("no progress will be shown: cannot listen on %s: %s", host, error)
             return
         self.report_to = ReportTo(
-            host=host, port=self._listener.getsockname()[1], secret=self._secret
+            host=host,
+            port=self._listener.getsockname()[1],
+            secret=self._secret,
+            identity=identity,
         )
 
     def __enter__(self) -> Self:
@@ -87,21 +95,26 @@ class ReportListener:
 
     def _read(self, connection: socket.socket) -> None:
         with connection, contextlib.suppress(OSError, OrcaError):
-            self._listen(connection)
-        self._rendezvous.leave(connection.sendall)
+            connection.settimeout(_HANDSHAKE_SECONDS)
+            send, stream = open_line(
+                connection, self._contexts, accepts=True, seconds=_HANDSHAKE_SECONDS
+            )
+            try:
+                self._listen(connection, send, stream)
+            finally:
+                self._rendezvous.leave(send)
 
-    def _listen(self, connection: socket.socket) -> None:
+    def _listen(self, connection: socket.socket, send: Reply, stream: BinaryIO) -> None:
         connection.settimeout(_HANDSHAKE_SECONDS)
-        stream = connection.makefile("rb")
         greeting = accept(self._secret, purpose=REPORT_PURPOSE)
-        rank = HELLO.from_text(drive(greeting, connection.sendall, stream.read)).rank
+        rank = HELLO.from_text(drive(greeting, send, stream.read)).rank
         connection.settimeout(None)
         for line in stream:
             match TO_DRIVER.from_text(line):
                 case Present() as present:
-                    self._rendezvous.join(rank, present, connection.sendall)
+                    self._rendezvous.join(rank, present, send)
                 case AskToGather():
-                    self._rendezvous.gather(connection.sendall)
+                    self._rendezvous.gather(send)
                 case progress:
                     with self._lock:
                         self._display.show(progress, rank)
