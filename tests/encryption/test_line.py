@@ -76,8 +76,7 @@ def test_in_clear_without_a_certificate(ends: Ends) -> None:
 def test_all_arrives_in_order_while_threads_send_both_ways(ends: Ends, contexts: Contexts) -> None:
     """One thread reads on each end while several send: OpenSSL alone would not survive that."""
     lines = opened(ends, contexts, contexts)
-    for end in ends:
-        end.settimeout(None)
+    assert [end.gettimeout() for end in ends] == [None, None]  # as it was before the handshake
     count, senders, size = 60, 3, 70_000
     sent = [[bytes([n]) * size + b"%d\n" % i for i in range(count)] for n in range(11, 14)]
 

@@ -35,7 +35,7 @@ class Line(io.RawIOBase):
         self._sending = threading.Lock()
 
     def shake(self, seconds: float) -> None:
-        """Do the handshake; the socket's own limit is another one afterwards.
+        """Do the handshake.
 
         Raises
         ------
@@ -44,6 +44,7 @@ class Line(io.RawIOBase):
         OSError
             The time is over, or the connection failed.
         """
+        before = self._connection.gettimeout()
         deadline = time.monotonic() + seconds
         while not self._tunnel.established:
             try:
@@ -57,6 +58,7 @@ class Line(io.RawIOBase):
                 if not data:
                     raise HandshakeError(_ENDED)
                 self._tunnel.take(data)
+        self._connection.settimeout(before)
 
     def send(self, data: bytes) -> None:
         """Send all of `data`."""
