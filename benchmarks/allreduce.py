@@ -1,12 +1,13 @@
 """One all-reduce: Orca's over shared memory and over sockets, gloo, and a plain copy, in turns.
 
-    python benchmarks/allreduce.py [--processes 2 3 4] [--rounds 7]
+    python benchmarks/allreduce.py [--processes 2 3 4] [--rounds 7] [--encryption]
 
 All contestants live in the same processes and take turns, round by round, so that whatever else
 the machine does disturbs all of them. A round's figure is its median over many calls; a line of the
 table is the median, least and greatest of the rounds. "copy" is numpy copying the same bytes once
 from one array to another in each process: what it would cost to do nothing but pass them on. gloo
-comes with torch, which nothing else here needs; without it the others race alone.
+comes with torch, which nothing else here needs; without it the others race alone. With --encryption
+the sockets race once more behind TLS, as "encrypted".
 """
 
 import argparse
@@ -29,6 +30,7 @@ if SOURCES.is_dir():
 
 from _report import table, write  # noqa: E402
 
+from zoo.orca.driver.session.certificate import self_signed  # noqa: E402
 from zoo.orca.worker.collective.ring import Listener, Ring  # noqa: E402
 
 SIZES = {
@@ -56,7 +58,8 @@ def main() -> None:
     sections = {}
     for processes in arguments.processes:
         before = os.getloadavg()[0]
-        rounds = measure(processes, arguments.rounds)
+        identity = self_signed() if arguments.encryption else ""
+        rounds = measure(processes, arguments.rounds, identity)
         text = "\n\n".join([summary(rounds), f"Load average before: {before:.1f}.", raw(rounds)])
         sections[f"{processes} processes on one host"] = text
         print(f"{processes} processes\n\n{summary(rounds)}\n", flush=True)
@@ -68,10 +71,11 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--processes", type=int, nargs="+", default=[2, 3, 4])
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--encryption", action="store_true", help="also behind TLS")
     return parser.parse_args()
 
 
-def measure(processes: int, rounds: int) -> Rounds:
+def measure(processes: int, rounds: int, identity: str) -> Rounds:
     """Start the processes and return rank 0's medians in seconds: size -> contestant -> rounds."""
     context = multiprocessing.get_context("spawn")
     with socket.create_server(("127.0.0.1", 0)) as probe:
@@ -79,7 +83,7 @@ def measure(processes: int, rounds: int) -> Rounds:
     pipes, ranks = [], []
     for rank in range(processes):
         pipe, theirs = context.Pipe()
-        arguments = (rank, processes, rounds, store_port, theirs)
+        arguments = (rank, processes, rounds, store_port, theirs, identity)
         ranks.append(context.Process(target=run_rank, args=arguments, daemon=True))
         ranks[-1].start()
         theirs.close()
@@ -93,16 +97,24 @@ def measure(processes: int, rounds: int) -> Rounds:
     return results[0]
 
 
-def run_rank(rank: int, size: int, rounds: int, store_port: int, pipe: Connection) -> None:
+def run_rank(
+    rank: int, size: int, rounds: int, store_port: int, pipe: Connection, identity: str
+) -> None:
     """Be one rank of all contestants."""
-    listeners = [Listener(), Listener()]
+    ways = {"memory": (True, ""), "sockets": (False, ""), "encrypted": (False, identity)}
+    if not identity:
+        del ways["encrypted"]
+    listeners = [Listener() for _ in ways]
     pipe.send([listener.address for listener in listeners])
-    both = list(zip(*pipe.recv(), strict=True))
-    memory, ring = (
-        Ring.connect(listener, rank, addresses, SECRET, share_memory=share)
-        for listener, addresses, share in zip(listeners, both, (True, False), strict=True)
-    )
-    ours: Contestants = {"memory": memory.all_reduce, "sockets": ring.all_reduce}
+    addresses = list(zip(*pipe.recv(), strict=True))
+    rings = {
+        name: Ring.connect(listener, rank, all_, SECRET, share_memory=share, identity=key)
+        for listener, all_, (name, (share, key)) in zip(
+            listeners, addresses, ways.items(), strict=True
+        )
+    }
+    ring = rings["sockets"]
+    ours: Contestants = {name: ring.all_reduce for name, ring in rings.items()}
     contestants = {**ours, **gloo(rank, size, store_port), "copy": copier()}
     results: Rounds = {}
     for name, nbytes in SIZES.items():
@@ -115,8 +127,8 @@ def run_rank(rank: int, size: int, rounds: int, store_port: int, pipe: Connectio
                 total = 0 if contestant == "copy" else size * (size + 1) // 2
                 results[name][contestant].append(one_round(work, array, calls, rank + 1, total))
     pipe.send(results)
-    memory.close()
-    ring.close()
+    for ring in rings.values():
+        ring.close()
 
 
 def copier() -> Callable[[np.ndarray], None]:

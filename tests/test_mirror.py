@@ -34,6 +34,7 @@ ELSEWHERE = [
     Elsewhere("context", "ended", "learn/test_ended.py", "a program after its session's end"),
     Elsewhere("driver", "request", "driver/test_fit.py", "a request does nothing but run"),
     Elsewhere("driver.frame", "columns", "driver/frame/test_source.py", "through a real stage"),
+    Elsewhere("encryption", "tls", "encryption/test_line.py", "one handshake, between two ends"),
     Elsewhere("", "errors", "test_public_surface.py", "the tree of errors is public"),
     Elsewhere("driver.reports", "door", "faults/test_strangers.py", "a crowd comes to it"),
     Elsewhere("driver.session", "properties", "driver/test_stage.py", "what a stage puts back"),

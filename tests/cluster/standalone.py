@@ -57,9 +57,14 @@ class Cluster:
 
 
 @contextmanager
-def running(directory: Path, worker_options: str = "") -> Iterator[Cluster]:
-    """Start a cluster, its workers' JVMs with these options; kill all of it in the end."""
-    environment = _environment(directory) | {"SPARK_WORKER_OPTS": worker_options}
+def running(
+    directory: Path, worker_options: str = "", daemon_options: str = ""
+) -> Iterator[Cluster]:
+    """Start a cluster, its workers' JVMs, and all, with these options; kill all in the end."""
+    environment = _environment(directory) | {
+        "SPARK_WORKER_OPTS": worker_options,
+        "SPARK_DAEMON_JAVA_OPTS": daemon_options,
+    }
     cluster = Cluster(directory, environment)
     try:
         master = _start(cluster, "master", "master.Master", "--port", "0", "--webui-port", "0")

@@ -1,5 +1,6 @@
 """The session: created, adopted, stopped. What needs a JVM of its own runs in its own process."""
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -8,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from zoo.orca import OrcaContext, init_orca_context, stop_orca_context
-from zoo.orca.errors import ContextError, InvalidInputError
+from zoo.orca.context import context as context_module
+from zoo.orca.errors import ContextError, InvalidInputError, MissingPackageError
 
 WITHOUT_SPARK = {
     name: value for name, value in os.environ.items() if not name.startswith(("SPARK_", "PYSPARK_"))
@@ -249,6 +251,20 @@ def test_ray_is_warned_of_once(spark, recwarn):
     init_orca_context(init_ray_on_spark=True)
     init_orca_context(init_ray_on_spark=True)
     assert ["Ray" in str(warning.message) for warning in recwarn] == [True]
+
+
+def test_encryption_without_its_package_is_refused_before_anything_starts(monkeypatch):
+    real = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "cryptography" else real(name)
+    )
+    began = []
+    monkeypatch.setattr(context_module, "_start_jvm", began.append)
+    for conf in ({"spark.orca.encryption": True}, {"spark.network.crypto.enabled": "true"}):
+        launch = context_module.plan_launch(context_module.SessionRequest(conf=conf))
+        with pytest.raises(MissingPackageError, match=r"zoo-orca\[encryption\]"):
+            context_module._create_session(launch)
+    assert not began
 
 
 def test_modes_of_spark_submit_name_the_command(monkeypatch):

@@ -60,30 +60,30 @@ class Network:
     """Namespaces with one host each, all on one switch."""
 
     def __init__(self) -> None:
-        self._switch = f"orca{os.getpid()}switch"
+        self.switch = f"orca{os.getpid()}switch"
         self.spaces = [f"orca{os.getpid()}host{rank}" for rank in range(len(HOSTS))]
 
     def build(self) -> None:
         """Create everything; `destroy` removes what there is even after an error."""
-        ip("netns", "add", self._switch)
-        ip("-n", self._switch, "link", "add", "bridge", "type", "bridge")
-        ip("-n", self._switch, "link", "set", "bridge", "up")
+        ip("netns", "add", self.switch)
+        ip("-n", self.switch, "link", "add", "bridge", "type", "bridge")
+        ip("-n", self.switch, "link", "set", "bridge", "up")
         for rank, (space, host) in enumerate(zip(self.spaces, HOSTS, strict=True)):
             ip("netns", "add", space)
-            ends = ("eth0", "type", "veth", "peer", "name", f"port{rank}", "netns", self._switch)
+            ends = ("eth0", "type", "veth", "peer", "name", f"port{rank}", "netns", self.switch)
             ip("-n", space, "link", "add", *ends)
             ip("-n", space, "address", "add", f"{host}/24", "dev", "eth0")
             ip("-n", space, "link", "set", "lo", "up")
             ip("-n", space, "link", "set", "eth0", "up")
-            ip("-n", self._switch, "link", "set", f"port{rank}", "master", "bridge", "up")
+            ip("-n", self.switch, "link", "set", f"port{rank}", "master", "bridge", "up")
 
     def pull_cable(self, rank: int) -> None:
         """Cut one host off."""
-        ip("-n", self._switch, "link", "set", f"port{rank}", "down")
+        ip("-n", self.switch, "link", "set", f"port{rank}", "down")
 
     def destroy(self) -> None:
         """Delete the namespaces, and with them all that is inside."""
-        for space in (*self.spaces, self._switch):
+        for space in (*self.spaces, self.switch):
             subprocess.run(["ip", "netns", "delete", space], capture_output=True, check=False)
 
 

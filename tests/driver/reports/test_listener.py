@@ -3,6 +3,7 @@
 import socket
 import threading
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from pyspark.sql import SparkSession
 
 from zoo.orca.driver.reports import listener
 from zoo.orca.driver.reports.listener import ReportListener
+from zoo.orca.driver.session.certificate import self_signed
 from zoo.orca.wire.handshake import drive, initiate
 from zoo.orca.wire.messages.line import Hello
 from zoo.orca.wire.messages.progress import LogLine
@@ -34,14 +36,22 @@ class Recorder:
         self.reports.append("closed")
 
 
-def test_reports_arrive_in_order_and_strangers_disturb_nobody(spark: SparkSession) -> None:
+@pytest.mark.parametrize("encrypted", [False, True])
+def test_reports_arrive_in_order_and_strangers_disturb_nobody(
+    spark: SparkSession, encrypted: bool
+) -> None:
     recorder = Recorder()
-    with ReportListener(spark, recorder) as server:
+    with ReportListener(spark, recorder, self_signed() if encrypted else "") as server:
         assert server.report_to is not None
         address = (server.report_to.host, server.report_to.port)
         with socket.create_connection(address) as stranger:
             stranger.sendall(LogLine(text="evil").to_line() + b"\n" * 200)
             silent = socket.create_connection(address)
+            # These two know the secret: one speaks in clear, one has another job's certificate.
+            for identity in ("", self_signed()) if encrypted else ():
+                other = Reporter(replace(server.report_to, identity=identity), 5)
+                other.log("evil")
+                other.close()
             reporter = Reporter(server.report_to, 3)
             for number in range(5):
                 reporter.log(str(number))

@@ -7,11 +7,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.worker.collective.ring_processes import everywhere, process_ring, thread_ring
+from tests.worker.collective.ring_processes import (
+    connect_all,
+    everywhere,
+    on_all,
+    process_ring,
+    thread_ring,
+)
+from zoo.orca.driver.session.certificate import self_signed
 from zoo.orca.errors import ModelError, PeerLostError
 from zoo.orca.frameworks.torch.nccl import Nccl
 from zoo.orca.wire.processors import VISIBLE_GPUS
 from zoo.orca.worker.collective.protocol import Alone, Collective
+from zoo.orca.worker.collective.ring import Listener, Ring
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -72,6 +80,23 @@ def test_ranks_that_share_a_gpu_sum_through_the_ring(monkeypatch):
     monkeypatch.setenv(VISIBLE_GPUS, "0,1")
     with process_ring(2) as ranks:
         check(everywhere(ranks, summed, "nccl"), direct=False)
+
+
+def test_what_must_be_encrypted_between_hosts_goes_through_the_ring():
+    hosts = ["127.0.0.1", "127.0.0.2"]
+    rings = connect_all([Listener(host) for host in hosts], identity=self_signed())
+
+    def summed_on_one(ring: Ring) -> list[float]:
+        nccl = Nccl.connect(ring, backend=BACKEND)
+        assert not nccl.direct and not torch.distributed.is_initialized()
+        tensor = torch.arange(3.0)
+        nccl.all_reduce_tensor(tensor)
+        nccl.close()
+        return tensor.tolist()
+
+    assert on_all(rings, summed_on_one) == [[0, 2, 4]] * 2
+    for ring in rings:
+        ring.close()
 
 
 def test_one_rank_has_nothing_to_sum():

@@ -14,6 +14,8 @@ from zoo.orca.worker.collective.shared_memory import SharedMemory
 
 #: Which transport the rings of `thread_ring` and `process_ring` have.
 SHARE_MEMORY = True
+#: The certificate of the rings of `thread_ring` and `process_ring`; empty: they are in clear.
+IDENTITY = ""
 SECRET = b"the secret of the tests".ljust(32, b".")
 
 
@@ -49,7 +51,7 @@ def connect_all(listeners: Sequence[Listener], **options: Any) -> list[Any]:
 @contextmanager
 def thread_ring(size: int, **options: Any) -> Iterator[list[Ring]]:
     """Rings of `size` threads of this process, connected with each other."""
-    given = {"share_memory": SHARE_MEMORY, **options}
+    given = {"share_memory": SHARE_MEMORY, "identity": IDENTITY, **options}
     rings = connect_all([Listener() for _ in range(size)], **given)
     assert all(isinstance(ring, Ring) for ring in rings), rings
     assert [shares_memory(ring) for ring in rings] == [given["share_memory"]] * size
@@ -103,7 +105,7 @@ class Rank:
 @contextmanager
 def process_ring(size: int, **options: Any) -> Iterator[list[Rank]]:
     """Processes that are connected as one ring."""
-    given = {"share_memory": SHARE_MEMORY, **options}
+    given = {"share_memory": SHARE_MEMORY, "identity": IDENTITY, **options}
     ranks = [Rank(number, given) for number in range(size)]
     try:
         addresses = [rank.result() for rank in ranks]

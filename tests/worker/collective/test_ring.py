@@ -18,6 +18,7 @@ from tests.worker.collective.ring_processes import (
     process_ring,
     thread_ring,
 )
+from zoo.orca.driver.session.certificate import self_signed
 from zoo.orca.errors import PeerLostError
 from zoo.orca.worker.collective.protocol import Alone, Collective
 from zoo.orca.worker.collective.ring import Ring
@@ -26,11 +27,13 @@ from zoo.orca.worker.collective.sockets import EAGER_BYTES
 pytestmark = pytest.mark.timeout(60)
 
 
-@pytest.fixture(scope="module", params=[True, False], ids=["memory", "sockets"], autouse=True)
+@pytest.fixture(scope="module", params=["memory", "sockets", "encrypted"], autouse=True)
 def share_memory(request) -> Iterator[None]:
-    """Everything here holds for both transports."""
+    """Everything here holds for every transport."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ring_processes, "SHARE_MEMORY", request.param)
+        patch.setattr(ring_processes, "SHARE_MEMORY", request.param == "memory")
+        if request.param == "encrypted":
+            patch.setattr(ring_processes, "IDENTITY", self_signed())
         yield
 
 

@@ -28,6 +28,7 @@ from zoo.orca.context.java import find_java, start_gateway
 from zoo.orca.context.places import refuse_in_worker
 from zoo.orca.context.request import DEFAULT_MEMORY, SessionRequest
 from zoo.orca.context.sessions import context_of, remember
+from zoo.orca.encryption.choice import check_encryption
 from zoo.orca.errors import ContextError, InvalidInputError
 
 if TYPE_CHECKING:
@@ -204,6 +205,8 @@ def _create_session(launch: Launch) -> SparkSession:
     from pyspark.errors import PySparkException
     from pyspark.sql import SparkSession
 
+    # What Spark's own files set is known only later: the first job checks that.
+    check_encryption(lambda key: str(launch.conf.get(key, "")))
     if launch.submit_command is not None and not _under_spark_submit():
         raise ContextError(
             "this cluster_mode is for programs that spark-submit has started, and this one was not"

@@ -13,6 +13,7 @@ from zoo.orca.driver.reports.display import display_for
 from zoo.orca.driver.reports.failures import raise_failure, translate
 from zoo.orca.driver.reports.listener import ReportListener
 from zoo.orca.driver.reports.spark_failures import spark_errors
+from zoo.orca.driver.session.certificate import make_identity
 from zoo.orca.driver.session.cluster import executor_cores, is_connect, is_local
 from zoo.orca.driver.session.gpus import gpu_profile
 from zoo.orca.driver.session.interrupts import interruptible
@@ -74,7 +75,7 @@ def run_stage(frame: DataFrame, job: Job, settings: StageSettings, title: str) -
     SlotsError
         Before anything starts, if the cluster cannot run all workers at the same time.
     ContextError, MissingPackageError
-        If the workers' Python cannot do the work.
+        If the workers' Python cannot do the work, or this one cannot encrypt.
     DeviceError
         Before anything starts, if the executors lack the GPUs that workers need.
     OrcaError
@@ -83,13 +84,15 @@ def run_stage(frame: DataFrame, job: Job, settings: StageSettings, title: str) -
     spark = frame.sparkSession
     full = full_traceback(spark)
     profile = gpu_profile(spark, job.gpus)
+    identity = make_identity(spark)
     check_python(spark)
     check_slots(spark, settings.workers, profile)
     ship_package(spark)
     display = display_for(settings.verbose, title, settings.name)
-    with uncounted_batches(frame), ReportListener(spark, display) as progress:
+    with uncounted_batches(frame), ReportListener(spark, display, identity) as progress:
         options = TaskOptions(
             secret=secrets.token_bytes(32),
+            identity=identity,
             report_to=progress.report_to,
             heartbeat=heartbeat_seconds(spark),
             connect_timeout=connect_seconds(spark),

@@ -9,8 +9,8 @@
 The transcript is everything sent before, so neither nonces nor hellos can be swapped. A proof holds
 for one side of one connection of one purpose. It is worthless if it is sent back, or on to another
 listener of the same job. The initiator proves itself first, so a port scanner gets a nonce and
-nothing made with the secret. The rest of the connection is not encrypted: the handshake keeps out
-strangers, not eavesdroppers on the cluster's network.
+nothing made with the secret. The handshake keeps out strangers, not eavesdroppers on the cluster's
+network: those are kept out by TLS below it, where the job is encrypted (`zoo/orca/encryption.py`).
 
 Nothing here touches a socket: :func:`initiate` and :func:`accept` are generators that say what they
 want next. So one thread can serve many half-open connections, as a worker does when it meets its

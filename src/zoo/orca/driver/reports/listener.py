@@ -13,6 +13,8 @@ from zoo.orca.driver.reports.display import Display, Silent
 from zoo.orca.driver.reports.door import Door
 from zoo.orca.driver.reports.rendezvous import RendezvousPlace, Reply
 from zoo.orca.driver.session.cluster import is_connect, is_local
+from zoo.orca.encryption.line import open_line
+from zoo.orca.encryption.tls import contexts_of
 from zoo.orca.errors import OrcaError
 from zoo.orca.wire.handshake import accept, drive
 from zoo.orca.wire.messages.line import HELLO, TO_DRIVER, AskToGather, Leaving, Present
@@ -34,10 +36,13 @@ class ReportListener:
     ----------
     spark : SparkSession
     display : Display
+    identity : str
+        The job's certificate and key (`zoo.orca.encryption`); empty: workers report in clear.
     """
 
-    def __init__(self, spark: SparkSession, display: Display) -> None:
+    def __init__(self, spark: SparkSession, display: Display, identity: str = "") -> None:
         self._display = display
+        self._contexts = contexts_of(identity)
         self._secret = secrets.token_bytes(32)
         self._lock = threading.Lock()
         self._rendezvous = RendezvousPlace()
@@ -54,7 +59,8 @@ class ReportListener:
             _logger.warning("no progress will be shown: cannot listen on %s: %s", host, error)
             return
         self._door = Door(listener, self._read, _HANDSHAKE_SECONDS)
-        self.report_to = ReportTo(host=host, port=listener.getsockname()[1], secret=self._secret)
+        port = listener.getsockname()[1]
+        self.report_to = ReportTo(host=host, port=port, secret=self._secret, identity=identity)
 
     def __enter__(self) -> Self:
         if self._door is not None:
@@ -80,14 +86,19 @@ class ReportListener:
 
     def _read(self, connection: socket.socket) -> None:
         with contextlib.suppress(OSError, OrcaError):
-            self._listen(connection)
-        self._rendezvous.leave(connection.sendall)
+            connection.settimeout(_HANDSHAKE_SECONDS)
+            send, stream = open_line(
+                connection, self._contexts, accepts=True, seconds=_HANDSHAKE_SECONDS
+            )
+            try:
+                self._listen(connection, send, stream)
+            finally:
+                self._rendezvous.leave(send)
 
-    def _listen(self, connection: socket.socket) -> None:
+    def _listen(self, connection: socket.socket, send: Reply, stream: BinaryIO) -> None:
         connection.settimeout(_HANDSHAKE_SECONDS)
-        stream = connection.makefile("rb")
         greeting = accept(self._secret, purpose=REPORT_PURPOSE)
-        hello = HELLO.from_text(drive(greeting, connection.sendall, stream.read))
+        hello = HELLO.from_text(drive(greeting, send, stream.read))
         with self._lock:
             self._lost.pop(hello.rank, None)  # an attempt that Spark has restarted
         if self._door is not None:
@@ -96,7 +107,7 @@ class ReportListener:
         connection.settimeout(None)
         said_goodbye = False
         try:
-            said_goodbye = self._told_all(stream, hello.rank, connection.sendall)
+            said_goodbye = self._told_all(stream, hello.rank, send)
         finally:
             if not said_goodbye:
                 with self._lock:

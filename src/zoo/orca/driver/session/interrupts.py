@@ -50,7 +50,7 @@ def interruptible(spark: SparkSession, call: Callable[[], _Result]) -> _Result:
         # In turns: an interrupt that is no signal of the system ends no wait by itself.
         while not wait([answer], _TURN).done:
             pass
-        return answer.result()
+        return answer.result()  # no limit: it is done
     finally:
         if not answer.done():
             _cancel(spark, tag, answer)

@@ -8,7 +8,8 @@
                              above; and whether all ranks are still there
 
 NCCL's own connections are not authenticated and cannot be. It needs a network that only trusted
-machines reach, as under every launcher. We protect only how its ranks find each other. The store
+machines reach, as under every launcher. So there is no NCCL where a job's data must be encrypted
+and leave the host: sums go through the ring. We protect how NCCL's ranks find each other. The store
 for that listens on the ring's interface. Its address, and an unguessable prefix of all its keys, go
 through the ring, whose links are authenticated.
 
@@ -61,8 +62,9 @@ class Nccl:
         """Connect the ranks of `base` on their GPUs as well; must be called on all ranks.
 
         The result is torch.distributed's default group until it is closed, so that modules such as
-        `torch.nn.SyncBatchNorm` find it. There is no group for a single rank, or if several ranks
-        share a GPU, which NCCL does not support. Then sums go through the base.
+        `torch.nn.SyncBatchNorm` find it. There is no group for a single rank, if several ranks
+        share a GPU, which NCCL does not support, or if data must leave the host encrypted. Then
+        sums go through the base.
 
         Parameters
         ----------
@@ -80,7 +82,9 @@ class Nccl:
         ModelError
             The model's code has made its own default group.
         """
-        if not isinstance(base, Ring) or (backend == "nccl" and _same_gpu_twice(base)):
+        if not isinstance(base, Ring) or base.needs_encryption:
+            return cls(base, None)
+        if backend == "nccl" and _same_gpu_twice(base):
             return cls(base, None)
         import torch
         from torch import distributed

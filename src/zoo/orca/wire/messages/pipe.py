@@ -56,11 +56,23 @@ class Predict(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connect(Message):
-    """Where all ranks listen, the stage's secret, and the seconds within which all must connect."""
+    """Where all ranks listen, and how to meet them.
+
+    Parameters
+    ----------
+    addresses : tuple of Address or None
+    timeout : float
+        Seconds within which all must connect.
+    secret : bytes
+        The stage's.
+    identity : str
+        The stage's certificate and key (`zoo.orca.encryption`); empty: links are in clear.
+    """
 
     addresses: tuple[Address | None, ...]
     timeout: float
     secret: bytes
+    identity: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -66,7 +66,12 @@ class Peers:
         if len(addresses) < self._size:
             raise PeerLostError("a peer did not come up")
         return Ring.connect(
-            self._listener, self._rank, addresses, message.secret, timeout=message.timeout
+            self._listener,
+            self._rank,
+            addresses,
+            message.secret,
+            timeout=message.timeout,
+            identity=message.identity,
         )
 
     def _keep(self, met: Collective) -> None:

@@ -11,12 +11,15 @@ import json
 import os
 import selectors
 import socket
+import ssl
 import time
 from collections.abc import Sequence
 
+from zoo.orca.encryption.tls import contexts_of
 from zoo.orca.errors import PeerLostError
 from zoo.orca.wire.handshake import Handshake, HandshakeError, Send, accept, initiate
 from zoo.orca.wire.strangers import MOST_STRANGERS, Strangers
+from zoo.orca.worker.collective.encrypted import EncryptedLink, EncryptedSocket
 from zoo.orca.worker.collective.sockets import Link, Listener, start_connecting
 
 #: Seconds in which an accepted connection must authenticate itself.
@@ -31,12 +34,20 @@ _REFUSED = (errno.ECONNREFUSED, errno.ECONNRESET, errno.EPIPE)
 class _Opening:
     """One connection in its handshake; `rank` is None for accepted ones."""
 
-    def __init__(self, sock: socket.socket, handshake: Handshake, rank: int | None) -> None:
+    def __init__(
+        self,
+        sock: socket.socket,
+        encrypted: EncryptedSocket | None,
+        handshake: Handshake,
+        rank: int | None,
+    ) -> None:
         self.sock = sock
+        self.encrypted = encrypted
         self.rank = rank
         #: The other end has said something: it is there, even if it ends the connection.
         self.heard = False
         self.hello: bytes | None = None
+        self._bytes: socket.socket | EncryptedSocket = encrypted or sock
         self._handshake = handshake
         self._outbox = b""
         self._inbox = b""
@@ -58,7 +69,14 @@ class _Opening:
     def events(self) -> int:
         """The events to wait for; 0 if the handshake is over and nothing is left to send."""
         waits = selectors.EVENT_READ if self.hello is None else 0
-        return waits | (selectors.EVENT_WRITE if self._outbox else 0)
+        return waits | (selectors.EVENT_WRITE if self._must_send else 0)
+
+    @property
+    def _must_send(self) -> bool:
+        """Whether the kernel must take bytes; TLS's handshake comes before ours."""
+        if self.encrypted is None:
+            return bool(self._outbox)
+        return self.encrypted.holds or bool(self._outbox and self.encrypted.established)
 
     def advance(self) -> None:
         """Send and receive what is possible without waiting.
@@ -70,10 +88,10 @@ class _Opening:
         """
         try:
             while self.events:
-                if self._outbox:
-                    self._outbox = self._outbox[self.sock.send(self._outbox) :]
+                if self._outbox or self._must_send:
+                    self._outbox = self._outbox[self._bytes.send(self._outbox) :]
                 if self.hello is None:
-                    data = self.sock.recv(self._missing)
+                    data = self._bytes.recv(self._missing)
                     if not data:
                         raise ConnectionResetError(errno.ECONNRESET, "closed in mid-handshake")
                     self.heard = True
@@ -83,6 +101,14 @@ class _Opening:
                         self._continue()
         except BlockingIOError:
             return
+        except ssl.SSLError as error:  # the other end does not know our certificate, and says so
+            raise HandshakeError(f"it ended the connection: {error.reason}") from error
+
+    def link(self, rank: int, address: tuple[str, int]) -> Link:
+        """Return the link that follows the handshake."""
+        if self.encrypted is None:
+            return Link(rank, address, self.sock)
+        return EncryptedLink(rank, address, self.encrypted)
 
 
 class Mesh:
@@ -95,7 +121,9 @@ class Mesh:
         addresses: Sequence[tuple[str, int]],
         secret: bytes,
         timeout: float,
+        identity: str = "",
     ) -> None:
+        self._contexts = contexts_of(identity)
         self._listener = listener
         self._rank = rank
         self._addresses = addresses
@@ -183,7 +211,10 @@ class Mesh:
             self._open(sock, initiate(self._secret, self._hello(), purpose=_PURPOSE), rank)
 
     def _open(self, sock: socket.socket, handshake: Handshake, rank: int | None) -> None:
-        opening = _Opening(sock, handshake, rank)
+        encrypted = None
+        if self._contexts is not None:
+            encrypted = EncryptedSocket(sock, self._contexts, accepts=rank is None)
+        opening = _Opening(sock, encrypted, handshake, rank)
         self._openings.add(opening)
         if rank is None:
             self._strangers.add(opening, time.monotonic())
@@ -219,7 +250,7 @@ class Mesh:
         if not expected or said["ring"] != self._ring:
             raise HandshakeError(f"it is rank {rank} of another ring, or twice of this one")
         self._forget(opening)
-        link = self._links[rank] = Link(rank, self._addresses[rank], opening.sock)
+        link = self._links[rank] = opening.link(rank, self._addresses[rank])
         self._selector.modify(opening.sock, selectors.EVENT_READ, link)
 
     def _watch(self, link: Link) -> None:
@@ -272,15 +303,18 @@ def connect(
     addresses: Sequence[tuple[str, int]],
     secret: bytes,
     timeout: float,
+    identity: str = "",
 ) -> list[Link]:
     """Return links to all other ranks, in rank order; must be called on all ranks.
+
+    With an `identity` they are encrypted (`zoo.orca.encryption`).
 
     Raises
     ------
     PeerLostError
         A peer did not connect in time, refuses connections, or does not know the secret.
     """
-    mesh = Mesh(listener, rank, addresses, secret, timeout)
+    mesh = Mesh(listener, rank, addresses, secret, timeout, identity)
     failed = True
     try:
         links = mesh.run()

@@ -33,7 +33,7 @@ def segments(array: NDArray[Any]) -> list[NDArray[Any]]:
 
 def push_counted(link: Link, data: memoryview, sent: Gate) -> Task:
     """Send `data` from the gate's position on, and advance the gate."""
-    while sent.open < len(data):
+    while sent.open < len(data) or link.holds:
         count = link.send(data[sent.open :])
         sent.open += count
         yield MOVED if count else (link, select.POLLOUT)

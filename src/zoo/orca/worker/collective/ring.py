@@ -55,11 +55,14 @@ class Ring:
         The seconds that one operation may take, including the wait for the slowest rank.
     host : str
         The interface of this host that the other ranks reach.
+    needs_encryption : bool
+        Whether data that leaves this host must be encrypted, whoever carries it.
     """
 
     def __init__(self, rank: int, links: Sequence[Link], *, timeout: float, spin: bool) -> None:
         self.timeout = timeout
         self.host = "127.0.0.1"
+        self.needs_encryption = False
         self._rank = rank
         self._links = list(links)
         self._loop = Loop(self._links, _SPIN_SECONDS if spin else 0.0)
@@ -83,6 +86,7 @@ class Ring:
         timeout: float = 60.0,
         operation_timeout: float = _OPERATION_SECONDS,
         share_memory: bool = True,
+        identity: str = "",
     ) -> "Ring":
         """Connect to all other ranks; must be called on all ranks.
 
@@ -103,6 +107,8 @@ class Ring:
             The ring's `timeout`.
         share_memory : bool
             Whether this rank can share memory. Shared memory is used if all ranks can.
+        identity : str
+            The job's certificate and key (`zoo.orca.encryption`); empty: links are in clear.
 
         Raises
         ------
@@ -110,7 +116,7 @@ class Ring:
             A peer did not connect in time, refuses connections, or does not know the secret.
         """
         try:
-            links = mesh.connect(listener, rank, addresses, secret, timeout)
+            links = mesh.connect(listener, rank, addresses, secret, timeout, identity)
         finally:
             listener.close()
         # With more waiting ranks than processors, spinning would slow down the rank that works.
@@ -118,6 +124,7 @@ class Ring:
         ring = cls(rank, links, timeout=timeout, spin=together <= (os.cpu_count() or 1))
         if together == len(addresses) > 1:
             ring._share_memory(share_memory)
+        ring.needs_encryption = bool(identity) and together < len(addresses)
         ring.timeout = operation_timeout
         ring.host = addresses[rank][0]
         return ring

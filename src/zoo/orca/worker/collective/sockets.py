@@ -119,6 +119,9 @@ class Link:
         self.departed = False
         #: The peer said goodbye. It needs nothing more, so its loss does not matter.
         self.at_ease = False
+        #: Bytes that `send` has taken wait here until the kernel takes them (`encrypted.py`); to
+        #: send more, or nothing, tries again.
+        self.holds = False
         self._socket = sock
 
     def send(self, *parts: Any) -> int:
@@ -159,8 +162,10 @@ class Link:
         poller = select.poll()
         poller.register(self.fd, select.POLLOUT)
         try:
-            while not self.send(data) and (rest := deadline - time.monotonic()) > 0:
+            data = data[self.send(data) :]
+            while (data or self.holds) and (rest := deadline - time.monotonic()) > 0:
                 poller.poll(rest * 1000)
+                data = data[self.send(data) :]
         except PeerLostError:
             self.departed = True
 

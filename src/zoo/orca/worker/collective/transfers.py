@@ -29,18 +29,18 @@ _LONGEST_BELL_SECONDS: Final = 1.0
 
 
 def push(link: Link, view: memoryview) -> Task:
-    """Send all of `view`."""
-    while view:
+    """Send all of `view`, and what the link holds."""
+    while view or link.holds:
         count = link.send(view)
         view = view[count:]
-        if view:
+        if view or link.holds:
             yield MOVED if count else (link, select.POLLOUT)
 
 
 def push_call(link: Link, header: bytes, data: Any) -> Task:
     """Send a header and its data, in one packet if they fit."""
     count = link.send(header, data)
-    if count < len(header) + len(data):
+    if link.holds or count < len(header) + len(data):
         yield from push(link, memoryview(b"".join((header, data)))[count:])
 
 

@@ -14,7 +14,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
@@ -62,6 +62,8 @@ class TaskOptions:
     ----------
     secret : bytes
         Known only to the tasks of this stage.
+    identity : str
+        The stage's certificate and key (`zoo.orca.encryption`); empty: links are in clear.
     report_to : ReportTo or None
         Where progress goes.
     heartbeat : float
@@ -77,7 +79,8 @@ class TaskOptions:
         The number of tasks that the stage must have; 0: any number.
     """
 
-    secret: bytes
+    secret: bytes = field(repr=False)
+    identity: str = field(default="", repr=False)
     report_to: ReportTo | None = None
     heartbeat: float = 60.0
     connect_timeout: float = 60.0
@@ -350,5 +353,6 @@ class _ChildRendezvous:
             addresses=tuple(addresses),
             timeout=self._options.connect_timeout,
             secret=self._options.secret,
+            identity=self._options.identity,
         )
         self._child.send(connect, heartbeat=self._options.heartbeat)

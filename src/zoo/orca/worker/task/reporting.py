@@ -1,4 +1,4 @@
-"""A worker's connection to the driver: progress and log lines over an authenticated socket.
+"""A worker's connection to the driver: progress and log lines, authenticated and maybe encrypted.
 
 Losing this connection loses a progress bar, never a job: every failure here ends only the
 reporting. The driver also uses it to send each worker the others' addresses (`rendezvous.py`).
@@ -14,6 +14,8 @@ import time
 from collections.abc import Callable
 from typing import BinaryIO
 
+from zoo.orca.encryption.line import open_line
+from zoo.orca.encryption.tls import contexts_of
 from zoo.orca.errors import OrcaError
 from zoo.orca.wire.handshake import HandshakeError, drive, initiate
 from zoo.orca.wire.messages.codec import MessageError
@@ -33,6 +35,7 @@ from zoo.orca.wire.report import REPORT_PURPOSE, ReportTo
 _CONNECT_SECONDS = 5.0
 _RETRY_SECONDS = 0.2
 _LAST_WORDS_SECONDS = 2.0
+Send = Callable[[bytes], None]
 _logger = logging.getLogger(__name__)
 
 
@@ -115,64 +118,63 @@ class Reporter:
         if self._to is None:
             return
         try:
-            line, stream = self._connected(self._to)
+            line, send, stream = self._connected(self._to)
             with line:
                 # no limit: the driver has nothing to say for hours, and reads what it is sent
                 line.settimeout(None)
                 threading.Thread(target=self._listen, args=(stream,), daemon=True).start()
                 # no limit: a thread of its own, which `close` ends
                 while (message := self._queue.get()) is not None:
-                    self._forward(message, line)
-                self._own_up(line)
-                line.sendall(Leaving().to_line())
+                    self._forward(message, send)
+                self._own_up(send)
+                send(Leaving().to_line())
                 line.shutdown(socket.SHUT_WR)  # the listening thread ends when the driver hangs up
         except (OSError, OrcaError) as error:
             _logger.warning("no progress from rank %d: the driver's %s", self._rank, error)
             self._to = None
             self._lose()
 
-    def _connected(self, to: ReportTo) -> tuple[socket.socket, BinaryIO]:
-        """Return an authenticated connection, and the stream of what arrives over it.
+    def _connected(self, to: ReportTo) -> tuple[socket.socket, Send, BinaryIO]:
+        """Return an authenticated connection, what sends over it, and the stream of what arrives.
 
         A driver to which many strangers connect may hang up on a worker that is slow to prove
         itself. Then the worker connects again.
         """
-        until = time.monotonic() + _CONNECT_SECONDS
+        until, contexts = time.monotonic() + _CONNECT_SECONDS, contexts_of(to.identity)
         while True:
             line = socket.create_connection((to.host, to.port), _CONNECT_SECONDS)
-            stream = line.makefile("rb")
             hello = Hello(rank=self._rank, host=self._host).to_text().encode()
             greeting = initiate(to.secret, hello, purpose=REPORT_PURPOSE)
             try:
-                drive(greeting, line.sendall, stream.read)
-                return line, stream
+                send, stream = open_line(line, contexts, accepts=False, seconds=_CONNECT_SECONDS)
+                drive(greeting, send, stream.read)
+                return line, send, stream
             except (OSError, HandshakeError) as error:
-                stream.close()
                 line.close()
                 if isinstance(error, TimeoutError) or time.monotonic() > until:
                     raise
                 time.sleep(_RETRY_SECONDS)
 
-    def _forward(self, message: ToDriver, line: socket.socket) -> None:
+    def _forward(self, message: ToDriver, send: Send) -> None:
         if isinstance(message, LogLine) and time.monotonic() > self._until:
             self._drop(message)
             return
-        line.sendall(message.to_line())
+        send(message.to_line())
         if self._queue.empty():
-            self._own_up(line)
+            self._own_up(send)
 
     def _drop(self, message: ToDriver) -> None:
         if isinstance(message, LogLine):
             with self._lock:
                 self._dropped += 1
 
-    def _own_up(self, line: socket.socket) -> None:
+    def _own_up(self, send: Send) -> None:
         """Report the number of dropped lines in place of the next one."""
         with self._lock:
             dropped, self._dropped = self._dropped, 0
         if dropped:
             text = f"({dropped:,} more lines were printed here than the driver could take)"
-            line.sendall(LogLine(text=text).to_line())
+            send(LogLine(text=text).to_line())
 
     def _listen(self, stream: BinaryIO) -> None:
         with stream, contextlib.suppress(OSError, MessageError):

@@ -1,0 +1,1 @@
+"""Encrypted connections: whether a job has them, and TLS with the one certificate of the job."""
