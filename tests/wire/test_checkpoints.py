@@ -1,9 +1,16 @@
-"""Names of checkpoints sort as the training goes."""
+"""Checkpoints: what comes back, damaged ones, and names that sort as the training goes."""
 
+import random
+
+import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zoo.orca.wire.checkpoints import checkpoint_name, checkpoints_in
+from tests.wire.saved.samples import damaged
+from zoo.orca.errors import StateError
+from zoo.orca.wire.checkpoints import Checkpoint, checkpoint_name, checkpoints_in
+from zoo.orca.wire.packing import State
 
 PLACES = st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 10**9)), unique=True)
 
@@ -13,3 +20,31 @@ def test_the_newest_is_last(places):
     names = [checkpoint_name(*place) for place in places]
     others = ["final.state", "fit.json", "00000001.state.partial", "x"]
     assert checkpoints_in(names + others) == [checkpoint_name(*one) for one in sorted(places)]
+
+
+STATE = State({"weights/0:w": np.arange(3.0)}, {"framework": "fake", "epoch": 1, "step": 7})
+
+
+def test_what_ranks_added_up_comes_back():
+    sums = (State({"loss": np.ones(2)}), State({}, {"metrics": [1]}))
+    written = Checkpoint(state=STATE, history={"loss": [0.5]}, steps=3, sums=sums)
+    read = Checkpoint.from_bytes(written.to_bytes(), "a")
+    assert read.steps == 3 and read.history == {"loss": [0.5]}
+    assert read.state.to_bytes() == STATE.to_bytes()
+    assert [one.to_bytes() for one in read.sums] == [one.to_bytes() for one in sums]
+
+
+def test_what_a_checkpoint_needs_is_asked_for():
+    with pytest.raises(StateError, match="^a is damaged: it has no history\nRemove it"):
+        Checkpoint.from_bytes(STATE.to_bytes(), "a")
+
+
+@given(st.integers(0, 1 << 32))
+def test_a_damaged_checkpoint_is_no_other_error(seed):
+    chance = random.Random(seed)
+    written = Checkpoint(state=STATE, history={}, steps=3, sums=(STATE,)).to_bytes()
+    for _ in range(20):
+        try:
+            Checkpoint.from_bytes(damaged(written, chance), "a")
+        except StateError as error:
+            assert str(error).startswith("a is damaged: ")

@@ -150,10 +150,3 @@ def test_a_place_of_an_earlier_release_is_read() -> None:
 
 def test_another_plug_in_may_keep_what_it_likes() -> None:
     check_state(changed(fake(), framework="mine", more={"any": [1, None]}))
-
-
-def test_what_a_checkpoint_needs_is_asked_for() -> None:
-    data = fake().to_bytes()
-    assert read_state(data, "a").meta["epoch"] == 1
-    with pytest.raises(StateError, match="^a is damaged: it has no history\nRemove it"):
-        read_state(data, "a", needs=("history",))
