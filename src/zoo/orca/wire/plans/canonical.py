@@ -103,6 +103,10 @@ class CanonicalPlan:
 
     def share(self, rank: int, step: int) -> int:
         """Return the number of rows that `rank` takes in a step; it may be zero."""
+        each, more = divmod(self.rows, self.batch_size)
+        if not more or step % self.steps_per_pass < each - 1:
+            start, stop = self._run(rank)
+            return stop - start
         return int(self._shares(step)[rank])
 
     def fewest(self, step: int) -> int:
@@ -145,15 +149,15 @@ class CanonicalPlan:
         """Return the number of rows of each rank in a step."""
         number, place = divmod(step, self.steps_per_pass)
         each, more = divmod(self.rows, self.batch_size)
-        runs = np.array([self._run(rank) for rank in range(self.workers)], np.int64)
-        full: Int64 = np.diff(runs)[:, 0]
+        edges = self.batch_size * np.arange(self.workers + 1) // self.workers
+        full: Int64 = np.diff(edges)
         if not more or place < each - 1:
             return full
-        larger = np.diff(_larger(runs, more, self.batch_size))[:, 0]
+        larger: Int64 = np.diff(_larger(edges, more, self.batch_size))
         if not each:
             return larger
         turn = self._turn(self._generator(number))
-        rest = np.diff(_larger(runs + turn, more, self.batch_size))[:, 0]
+        rest: Int64 = np.diff(_larger(edges + turn, more, self.batch_size))
         return rest if place == each else full + larger - rest
 
     def _one_pass(self, rank: int, number: int) -> tuple[Int64, Int64]:
