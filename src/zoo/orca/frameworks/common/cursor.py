@@ -1,9 +1,12 @@
 """Where training stands among the plan's steps, so that the next `fit` continues there."""
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from zoo.orca.wire.packing import State
 from zoo.orca.wire.plans.plan import Plan
+from zoo.orca.worker.plugin import World
 
 
 def cursor(plan: Plan, step: int) -> dict[str, Any]:
@@ -17,9 +20,20 @@ def first_step(state: State | None, plan: Plan) -> int:
     place = state.meta.get("cursor") if state is not None else None
     if place is None:
         return 0
-    if all(place.get(name) == value for name, value in _rows_of(plan).items()):
+    if _is_of(place, plan):
         return int(place["pass"]) * plan.steps_per_pass + int(place["step"])
     return (int(place["pass"]) + bool(place["step"])) * plan.steps_per_pass
+
+
+def begun_with(world: World, state: State | None, plan: Plan) -> World:
+    """Return the world; if the rows changed, its first epoch begins anew, with a new pass."""
+    place = state.meta.get("cursor") if state is not None else None
+    return world if place is not None and _is_of(place, plan) else replace(world, begun=None)
+
+
+def _is_of(place: Mapping[str, Any], plan: Plan) -> bool:
+    """Whether a position is among the steps of this plan."""
+    return all(place.get(name) == value for name, value in _rows_of(plan).items())
 
 
 def _rows_of(plan: Plan) -> dict[str, Any]:
@@ -28,4 +42,6 @@ def _rows_of(plan: Plan) -> dict[str, Any]:
         "batch_size": plan.batch_size,
         "window": plan.window,
         "canonical": plan.is_canonical,
+        # The steps of other workers have other rows, unless their order is canonical.
+        "workers": None if plan.is_canonical else len(plan.counts),
     }

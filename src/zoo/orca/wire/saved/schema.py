@@ -64,10 +64,10 @@ _output = record(
     {"named": flag, "keyed": flag, "problem": text},
 )
 
-# The last two came later than the others: a place without them is in a file of an earlier release.
+# The last three came later than the others: files of earlier releases have none of them.
 _cursor = record(
     {"pass": whole(), "step": whole(), "rows": whole(1), "batch_size": whole(1)},
-    {"window": optional(whole(1)), "canonical": flag},
+    {"window": optional(whole(1)), "canonical": flag, "workers": optional(whole(1))},
 )
 
 #: What every framework's state has.

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from zoo.orca.frameworks.common.cursor import first_step
+from zoo.orca.frameworks.common.cursor import begun_with, first_step
 from zoo.orca.frameworks.common.progress import TrainingReporter
 from zoo.orca.frameworks.common.structures import Structure
 from zoo.orca.frameworks.keras.columns.culprit import broken_row
@@ -52,6 +52,7 @@ class KerasSession:
     Attributes
     ----------
     made : KerasModel
+    world : World
     outputs : tuple of OutputSpec
     """
 
@@ -63,7 +64,7 @@ class KerasSession:
         world: World,
         validation: Rows | None = None,
     ) -> None:
-        self.made, self._world, self._seed = made, world, job.seed
+        self.made, self.world, self._seed = made, world, job.seed
         self._class_weight = job.class_weight if isinstance(job, TrainJob) else None
         spec = rows.spec
         self._weighted = bool(spec.weight or spec.output_weights or self._class_weight)
@@ -106,11 +107,11 @@ class KerasSession:
 
     def clocks(self) -> tuple[list[KerasCallback], list[KerasCallback]]:
         """Return the clock's callbacks before and after all others, if timing is wanted."""
-        if self._world.timings is None:
+        if self.world.timings is None:
             return [], []
         step = self._step
         clock = self.made.backend.step_clock(
-            self._world.timings, lambda: step.exchange_seconds if step else 0.0, self.feed
+            self.world.timings, lambda: step.exchange_seconds if step else 0.0, self.feed
         )
         clock.watch(self.made.model)
         before, after = clock.callbacks(self.made.keras.package().callbacks.Callback)
@@ -120,11 +121,11 @@ class KerasSession:
         """Return the feed of one data set."""
         return self.made.backend.feed(
             rows.plan,
-            self._world.rank,
+            self.world.rank,
             rows.columns,
             lambda columns: self.layout.arrays(columns, class_weight),
             self.layout.pack,
-            counted=self._world.size > 1,
+            counted=self.world.size > 1,
         )
 
     @contextlib.contextmanager
@@ -154,7 +155,7 @@ class KerasSession:
         callbacks : sequence
             All the user's callbacks, including those of other ranks.
         """
-        made, world = self.made, self._world
+        made, world = self.made, self.world
         base = made.keras.package().callbacks.Callback
         hooks = _hooks(made, callbacks)
         idle = {
@@ -198,13 +199,13 @@ class KerasSession:
 
     def _statistics(self, plan: Plan | None) -> Statistics | None:
         """Return what keeps statistics equal on all ranks, if training changes them."""
-        world = self._world
+        world = self.world
         if plan is None or world.size == 1:
             return None
         return Statistics(self.made, world.collective, plan.counts[world.rank] / plan.rows)
 
     def _within(self, loop: LoopPosition, logs: Logs, statistics: Statistics | None) -> Within:
-        made, world = self.made, self._world
+        made, world = self.made, self.world
 
         def average() -> None:
             if statistics is not None:
@@ -241,6 +242,7 @@ def train(
     """Run `Model.fit`; called on all ranks."""
     users = list(unpack(job.callbacks)) if job.callbacks is not None else []
     session = KerasSession(made, rows, job, world, validation)
+    session.world = world = begun_with(world, session.state, rows.plan)
     plan, plans = rows.plan, {"train": rows.plan}
     steps = job.steps_per_epoch or plan.steps_per_pass
     first = first_step(session.state, plan)

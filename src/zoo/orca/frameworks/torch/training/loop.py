@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from zoo.orca.errors import ModelError
-from zoo.orca.frameworks.common.cursor import cursor, first_step
+from zoo.orca.frameworks.common.cursor import begun_with, cursor, first_step
 from zoo.orca.frameworks.common.progress import TrainingReporter
 from zoo.orca.frameworks.torch.feed import Batch, TensorFeed
 from zoo.orca.frameworks.torch.metrics.gathered import Gathered
@@ -59,7 +59,8 @@ class _Fit:
         validation: Rows | None,
         world: World,
     ) -> None:
-        self._session, self._job, self._world = session, job, world
+        self._session, self._job = session, job
+        self._world = begun_with(world, session.state, rows.plan)
         self._runner, self._plan = session.runner, rows.plan
         session.check_labels(rows)
         if validation is not None:
