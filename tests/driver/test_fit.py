@@ -132,11 +132,11 @@ def test_a_model_dir_that_cannot_be_written_is_refused_before_any_row_moves(
 def test_a_model_dir_that_one_worker_cannot_write_is_refused_by_that_worker(
     rows: DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def block(job: Any, frame: DataFrame) -> None:
+    def block(directory: str, who: str, **fields: Any) -> None:
         # In the place of rank 1's probe, where the driver does not look.
         (tmp_path / "r" / "rank-1.partial").mkdir(parents=True)
 
-    monkeypatch.setattr(estimator_module, "_check_model_dir", block)
+    monkeypatch.setattr(estimator_module, "check_writable", block)
     trained = tmp_path / "trained"
 
     def on_step(rank: int, step: int) -> None:
