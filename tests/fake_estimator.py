@@ -25,12 +25,13 @@ class FakeEstimator(BaseEstimator):
         framework: str = "fake",
         environment: Mapping[str, str] | None = None,
         cpu_binding: bool = False,
+        **engine: Any,
     ) -> "FakeEstimator":
         model = ModelSpec(
             framework=framework, creator=pack(creator, "model_creator"), config=pack({}, "config")
         )
         options = EngineOptions(
-            num_workers=workers, environment=environment or {}, cpu_binding=cpu_binding
+            num_workers=workers, environment=environment or {}, cpu_binding=cpu_binding, **engine
         )
         return cls(model, options)
 

@@ -58,6 +58,7 @@ class KerasEstimator(KerasFiles):
         num_workers: int | None = None,
         seed: int = 0,
         num_gpus_per_worker: int = 0,
+        min_workers: int | None = None,
     ) -> Self:
         """Return an estimator for the model that `model_creator` returns.
 
@@ -89,6 +90,11 @@ class KerasEstimator(KerasFiles):
             Fixes the placement and order of rows and the initial weights.
         num_gpus_per_worker : int
             GPUs that each worker, and each task of `predict`, has to itself.
+        min_workers : int, optional
+            The fewest workers. If executors are lost in mid-training and do not come back within
+            ``spark.orca.elastic.patience`` (60 s), `fit` goes on from the newest checkpoint with
+            the workers that fit, and takes more at the end of an epoch once there are slots again.
+            Needs `model_dir`. By default all workers are needed.
 
         Raises
         ------
@@ -110,6 +116,7 @@ class KerasEstimator(KerasFiles):
             num_workers=num_workers,
             seed=seed,
             num_gpus_per_worker=num_gpus_per_worker,
+            min_workers=min_workers,
         )
 
     @classmethod

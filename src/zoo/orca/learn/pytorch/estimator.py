@@ -48,6 +48,7 @@ class Estimator(TorchFiles):
         seed: int = 0,
         num_gpus_per_worker: int = 0,
         sync_batch_norm: bool = False,
+        min_workers: int | None = None,
     ) -> "Estimator":
         """Return an estimator for a PyTorch model.
 
@@ -107,6 +108,11 @@ class Estimator(TorchFiles):
         sync_batch_norm : bool
             Whether batch normalisation uses the statistics of the global batch. By default each
             worker uses its own rows, and running statistics are averaged after each epoch.
+        min_workers : int, optional
+            The fewest workers. If executors are lost in mid-training and do not come back within
+            ``spark.orca.elastic.patience`` (60 s), `fit` goes on from the newest checkpoint with
+            the workers that fit, and takes more at the end of an epoch once there are slots again.
+            Needs `model_dir`. By default all workers are needed.
 
         Raises
         ------
@@ -136,6 +142,7 @@ class Estimator(TorchFiles):
             cpu_binding=cpu_binding,
             model_dir=model_dir,
             num_gpus_per_worker=num_gpus_per_worker,
+            min_workers=min_workers,
         )
         return cls(spec, options)
 
