@@ -43,6 +43,19 @@ def creator_of(run, directory, gates):
     return creator
 
 
+def held(run, directory):
+    """Return what hands on rows of a DataFrame, once a file of the run's name is there."""
+
+    def hold(batches):
+        for batch in batches:
+            Path(directory, "steps", f"{run}-000-rows").touch()
+            while not Path(directory, f"{run}-0.go").exists():
+                time.sleep(0.05)
+            yield batch
+
+    return hold
+
+
 def fit(rows, run, workers=2, **engine):
     """Fit once there are slots; print what came of it and when."""
     while slots(rows.sparkSession) < workers:
@@ -88,6 +101,8 @@ def main():
     )
     fit(rows, "unbroken", min_workers=1, model_dir=DIRECTORY)
     fit(rows, "back", min_workers=1, model_dir=DIRECTORY)
+    moving = rows.mapInArrow(held("moving", DIRECTORY), rows.schema)
+    fit(moving, "moving", min_workers=1, model_dir=DIRECTORY)
     fit(rows, "refused", min_workers=2, model_dir=DIRECTORY)
     fit(rows, "alone", workers=1)
     stop_orca_context()

@@ -32,6 +32,10 @@ class Driver:
         """What it has printed."""
         return (self._directory / "out").read_text()
 
+    def logged(self, text: str) -> int:
+        """How often a text is in its log."""
+        return (self._directory / "err").read_text().count(text)
+
     def wait(self, ready: Any, what: str) -> None:
         """Wait until something is so; fail with what the program said if it never is."""
         until = standalone.wait_until(lambda: ready() or self._process.poll() is not None, 90)
@@ -96,11 +100,14 @@ def test_fits_go_on_with_the_workers_that_are_left(tmp_path: Path) -> None:
     with standalone.running(tmp_path / "cluster") as cluster, driving(cluster, model) as driver:
         unbroken = driver.answer("unbroken")
         back = _lost_and_back(cluster, driver)
-        assert unbroken["order"] == back["order"] == "canonical"
-        for name in ("weights", "loss"):
-            np.testing.assert_allclose(back[name], unbroken[name], rtol=1e-9, err_msg=name)
+        moving = _lost_while_rows_move(cluster, driver)
+        for answer in (back, moving):
+            assert answer["order"] == unbroken["order"] == "canonical"
+            for name in ("weights", "loss"):
+                np.testing.assert_allclose(answer[name], unbroken[name], rtol=1e-9, err_msg=name)
         assert len(unbroken["loss"]) == 6 and unbroken["loss"][-1] < unbroken["loss"][0] / 2
         assert not list(model.glob("back/*"))
+        _bring_back(cluster)
         _refused(cluster, driver, model / "refused")
         _all_lost(cluster, driver)
 
@@ -122,9 +129,21 @@ def _lost_and_back(cluster: standalone.Cluster, driver: Driver) -> dict[str, Any
     return answer
 
 
+def _lost_while_rows_move(cluster: standalone.Cluster, driver: Driver) -> dict[str, Any]:
+    driver.reaches("moving", 0)
+    lost, cancelled = driver.logged("Lost executor"), driver.logged("SPARK_JOB_CANCELLED")
+    cluster.lose_worker(0)
+    driver.wait(lambda: driver.logged("Lost executor") > lost, "a lost executor")
+    # Spark would stop the session if the job still ran once the rows are there.
+    standalone.wait_until(lambda: driver.logged("SPARK_JOB_CANCELLED") > cancelled, 1.5)
+    driver.open("moving", 0)
+    driver.says("moving: slots for 1 of 2 workers are missing: going on with 1 from epoch 1")
+    return driver.answer("moving")
+
+
 def _refused(cluster: standalone.Cluster, driver: Driver, kept: Path) -> None:
     driver.reaches("refused", 15)
-    cluster.lose_worker(0)
+    cluster.lose_worker(2)
     first, second = _error(driver, "refused")
     assert first == (
         f"min_workers=2: 2 workers need 2 slots at the same time, and {cluster.url} has 1"
@@ -135,7 +154,7 @@ def _refused(cluster: standalone.Cluster, driver: Driver, kept: Path) -> None:
 
 def _all_lost(cluster: standalone.Cluster, driver: Driver) -> None:
     driver.reaches("alone", 5)
-    cluster.lose_worker(2)
+    cluster.lose_worker(3)
     first, second = _error(driver, "alone")
     assert first == (
         f"1 workers need 1 slots at the same time, and {cluster.url} has had 0 for 2 s: "

@@ -38,6 +38,11 @@ def test_a_stage_ends_once_slots_have_been_missing_for_the_patience():
     assert run(TWO, seen(5, 0), seen(65, 1)) == [None, SHORT]
 
 
+def test_before_the_workers_begin_there_is_no_patience():
+    assert run(TWO, seen(5, 1, begun=False)) == [Verdict.EARLY]
+    assert run(TWO, seen(5, 2, begun=False), seen(9, 2, begun=False)) == [None, None]
+
+
 def test_slots_that_come_back_in_time_begin_the_patience_anew():
     sights = [seen(0, 1), seen(50, 2), seen(61, 1), seen(120, 1), seen(121, 1)]
     assert run(TWO, *sights) == [None, None, None, None, SHORT]

@@ -13,6 +13,7 @@ from zoo.orca.driver.elastic.decisions import Terms
 from zoo.orca.driver.elastic.watch import SlotsAreBack, Watched, watched
 from zoo.orca.driver.reports.spark_failures import spark_errors
 from zoo.orca.errors import SlotsError
+from zoo.orca.wire.messages.progress import Phase
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -40,6 +41,7 @@ def long_job(spark: SparkSession, directory: Path):
 def ends(frame, found: watch.Watch | None) -> None:
     """Run a job that the watch must end; raise what the watch says."""
     assert found is not None
+    found.workers_began()
     with contextlib.suppress(*spark_errors()):
         frame.toArrow()
         raise AssertionError("nobody has ended the job")
@@ -113,6 +115,47 @@ def test_other_jobs_go_on_and_tags_are_taken_away(spark: SparkSession, tmp_path:
         context.removeJobTag("mine")
     thread.join()
     assert done == [1]
+
+
+def test_before_the_workers_begin_missing_slots_end_the_attempt_at_once(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = [1]
+    monkeypatch.setattr(watch, "slots", lambda spark, profile: there[0])
+    stage = Watched(terms=Terms(workers=2, wanted=2, patience=60))
+    with watched(spark, stage) as found:
+        assert found is not None
+        with pytest.raises(spark_errors()):
+            long_job(spark, tmp_path).toArrow()
+        with pytest.raises(SlotsError) as caught:
+            found.check()
+        assert caught.value.slots is None
+        threading.Timer(1.0, lambda: there.__setitem__(0, 2)).start()
+        found.wait_for_slots()
+        # The next attempt is another one.
+        assert spark.range(0, 8, 1, 2).repartition(1).toArrow().num_rows == 8
+        found.check()
+
+
+def test_the_first_report_of_a_worker_tells_that_they_run() -> None:
+    told: list[str] = []
+
+    class Noted:
+        def workers_began(self) -> None:
+            told.append("began")
+
+    class Shown:
+        def show(self, progress: object, rank: int = 0) -> None:
+            told.append(f"shown {rank}")
+
+        def close(self) -> None:
+            told.append("closed")
+
+    display = watch.Noting(Shown(), Noted())  # type: ignore[arg-type]
+    display.show(Phase(text="starting workers"))
+    display.show(Phase(text="moving rows"), 1)
+    display.close()
+    assert told == ["shown 0", "began", "shown 1", "closed"]
 
 
 def test_slots_are_waited_for_before_another_attempt(

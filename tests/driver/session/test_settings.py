@@ -5,6 +5,7 @@ import pytest
 from zoo.orca.driver.session.settings import (
     connect_seconds,
     data_memory,
+    elastic_patience,
     full_traceback,
     heartbeat_seconds,
     max_result_bytes,
@@ -73,7 +74,8 @@ def test_times_are_written_as_in_spark(text, expected):
 def test_what_is_no_time_is_refused(text):
     with pytest.raises(InvalidInputError, match=r"(?s)spark.orca.connect.timeout=.*90s"):
         connect_seconds(Session(spark_orca_connect_timeout=text))
-    assert connect_seconds(Session()) == 60
+    assert connect_seconds(Session()) == elastic_patience(Session()) == 60
+    assert elastic_patience(Session(spark_orca_elastic_patience="2m")) == 120
 
 
 def test_a_flag_is_true_or_false():

@@ -10,7 +10,7 @@ from pyspark.resource import ResourceProfile
 from pyspark.sql import DataFrame, SparkSession
 
 from zoo.orca.driver.elastic.decisions import Terms
-from zoo.orca.driver.elastic.watch import Watch, Watched, watched
+from zoo.orca.driver.elastic.watch import Noting, Watch, Watched, watched
 from zoo.orca.driver.frame.arrow_batches import uncounted_batches
 from zoo.orca.driver.reports.display import display_for
 from zoo.orca.driver.reports.failures import raise_failure, translate
@@ -108,7 +108,7 @@ def run_stage(frame: DataFrame, job: Job, settings: StageSettings, title: str) -
     with (
         watched(spark, stage) as watch,
         uncounted_batches(frame),
-        ReportListener(spark, display) as progress,
+        ReportListener(spark, Noting(display, watch) if watch else display) as progress,
     ):
         options = TaskOptions(
             secret=secrets.token_bytes(32),

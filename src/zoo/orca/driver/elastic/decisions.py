@@ -12,12 +12,15 @@ class Verdict(Enum):
 
     Attributes
     ----------
+    EARLY
+        An executor was lost before the workers began. The stage begins again once there are slots.
     SHORT
         Executors were lost, and others have not come within the patience.
     MORE
         There are slots for more workers, and an epoch's checkpoint to go on from.
     """
 
+    EARLY = auto()
     SHORT = auto()
     MORE = auto()
 
@@ -51,6 +54,8 @@ class Sight:
         Seconds of any clock that never goes back.
     slots : int
         Tasks that all executors together can run.
+    begun : bool
+        Whether the workers have begun; if not, rows still move to where Spark reads them.
     active : int
         The stage's tasks that run.
     free : int
@@ -61,6 +66,7 @@ class Sight:
 
     now: float
     slots: int
+    begun: bool = True
     active: int = 0
     free: int = 0
     epochs: int = -1
@@ -87,8 +93,12 @@ def judge(terms: Terms, memory: Memory, sight: Sight) -> tuple[Memory, Verdict |
     """Return what to remember of this sight, and whether the stage is to end.
 
     A stage all of whose tasks run needs no more slots: an executor that is about to go offers none,
-    but finishes its tasks.
+    but finishes its tasks. Before the workers have begun, there is no time to wait for slots: Spark
+    refuses a barrier stage for which adaptive execution finds too few, and then (4.3) stumbles over
+    its own clean-up and stops the whole session.
     """
+    if sight.slots < terms.workers and not sight.begun:
+        return Memory(short_since=sight.now), Verdict.EARLY
     if sight.slots < terms.workers and sight.active < terms.workers:
         since = sight.now if memory.short_since is None else memory.short_since
         is_over = sight.now - since >= terms.patience

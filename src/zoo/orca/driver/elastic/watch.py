@@ -19,12 +19,14 @@ from pyspark.sql import SparkSession
 
 from zoo.orca.driver.elastic.checkpoints import epochs_saved
 from zoo.orca.driver.elastic.decisions import Memory, Sight, Terms, Verdict, grown, judge
+from zoo.orca.driver.reports.display import Display
 from zoo.orca.driver.reports.spark_failures import spark_errors
 from zoo.orca.driver.session.cluster import is_connect, is_local, slots
 from zoo.orca.errors import SlotsError
+from zoo.orca.wire.messages.progress import Progress
 
-#: Seconds between two looks.
-_TURN = 0.5
+#: Seconds between two looks; before the workers have begun, a look must not be late.
+_TURN, _EARLY_TURN = 0.5, 0.1
 #: Seconds within which the tasks of a cancelled stage are over. Spark gives each two seconds.
 _ENDS_WITHIN = 30.0
 _logger = logging.getLogger(__name__)
@@ -76,8 +78,11 @@ class Watch:
     def __init__(self, spark: SparkSession, stage: Watched, tag: str) -> None:
         self._spark, self._stage, self._tag = spark, stage, tag
         self._over = threading.Event()
+        self._begun = threading.Event()
+        self._lock = threading.Lock()
         self._memory = Memory()
         self._verdict: Verdict | None = None
+        self._is_waiting = self._has_cancelled = False
         self._sight = Sight(now=time.monotonic(), slots=stage.terms.workers)
         self._thread = threading.Thread(target=self._run, name="orca-slots", daemon=True)
 
@@ -85,11 +90,15 @@ class Watch:
         """Begin to look."""
         self._thread.start()
 
+    def workers_began(self) -> None:
+        """Note that a worker runs; called from any thread."""
+        self._begun.set()
+
     def end(self) -> None:
-        """Look no longer; after a verdict, return once nothing of the stage runs any more."""
+        """Look no longer; if jobs were cancelled, return once nothing of them runs any more."""
         self._over.set()
         self._thread.join(_ENDS_WITHIN)
-        if self._verdict is not None:
+        if self._has_cancelled:
             deadline = time.monotonic() + _ENDS_WITHIN
             # What is left of this attempt must not write beside the next one.
             while self._is_alive() and time.monotonic() < deadline:
@@ -101,7 +110,7 @@ class Watch:
         Raises
         ------
         SlotsError
-            If slots are missing.
+            If slots are missing. Its `slots` are None if they may be waited for.
         SlotsAreBack
             If there are slots for more workers.
         """
@@ -109,6 +118,10 @@ class Watch:
             raise self._missing()
         if self._verdict is Verdict.MORE:
             raise SlotsAreBack(grown(self._stage.terms, self._sight))
+        if self._verdict is Verdict.EARLY:
+            error = self._missing()
+            error.slots = None
+            raise error
 
     def wait_for_slots(self) -> None:
         """Wait until all workers have a slot, before another attempt.
@@ -121,15 +134,21 @@ class Watch:
             If they do not come within the patience.
         """
         terms = self._stage.terms
-        since = self._memory.short_since or time.monotonic()
-        while True:
-            found = slots(self._spark, self._stage.profile)
-            if found is None or found >= terms.workers:
-                return
+        with self._lock:
+            # There is nothing to end meanwhile.
+            self._is_waiting = True
+            since = self._memory.short_since or time.monotonic()
+        while (found := slots(self._spark, self._stage.profile)) is not None:
             self._sight = Sight(now=time.monotonic(), slots=found)
+            if found >= terms.workers:
+                break
             if self._sight.now - since >= terms.patience:
                 raise self._missing()
             time.sleep(_TURN)
+        with self._lock:
+            # What was seen of the last attempt says nothing of the next one.
+            self._memory, self._verdict, self._is_waiting = Memory(), None, False
+            self._begun.clear()
 
     def _missing(self) -> SlotsError:
         terms, found = self._stage.terms, self._sight.slots
@@ -146,13 +165,16 @@ class Watch:
         return error
 
     def _run(self) -> None:
-        while not self._over.wait(_TURN):
+        while not self._over.wait(_TURN if self._begun.is_set() else _EARLY_TURN):
             # A session that ends says so to the thread that waits for the job.
-            with contextlib.suppress(*spark_errors(), AttributeError):
+            with self._lock, contextlib.suppress(*spark_errors(), AttributeError):
+                if self._is_waiting:
+                    continue
                 if self._verdict is None:
                     self._look()
                 if self._verdict is not None:
                     # Again and again: a job may be about to start.
+                    self._has_cancelled = True
                     self._spark.sparkContext.cancelJobsWithTag(self._tag)
 
     def _look(self) -> None:
@@ -162,7 +184,8 @@ class Watch:
             return
         now = time.monotonic()
         if found < terms.workers:
-            sight = Sight(now=now, slots=found, active=max(self._active(), default=0))
+            begun, active = self._begun.is_set(), max(self._active(), default=0)
+            sight = Sight(now=now, slots=found, begun=begun, active=active)
         elif terms.workers < terms.wanted and found > terms.workers:
             epochs = epochs_saved(self._stage.checkpoints)
             sight = Sight(now=now, slots=found, free=found - self._running(), epochs=epochs)
@@ -194,6 +217,30 @@ class Watch:
         """Return the running tasks of all executors, whosever they are."""
         tracker = self._spark.sparkContext.statusTracker()
         return sum(executor.numRunningTasks for executor in tracker.getExecutorInfos())
+
+
+class Noting:
+    """A display that lets a watch know when workers run.
+
+    Parameters
+    ----------
+    display : Display
+        Shows what they report.
+    watch : Watch
+    """
+
+    def __init__(self, display: Display, watch: Watch) -> None:
+        self._display, self._watch = display, watch
+
+    def show(self, progress: Progress, rank: int | None = None) -> None:
+        """Show one report of a rank; None is the driver itself."""
+        if rank is not None:
+            self._watch.workers_began()
+        self._display.show(progress, rank or 0)
+
+    def close(self) -> None:
+        """Leave the terminal tidy."""
+        self._display.close()
 
 
 @contextlib.contextmanager
