@@ -26,16 +26,13 @@ class FakeEstimator(BaseEstimator):
         framework: str = "fake",
         environment: Mapping[str, str] | None = None,
         cpu_binding: bool = False,
-        model_dir: str | None = None,
+        **engine: Any,
     ) -> "FakeEstimator":
         model = ModelSpec(
             framework=framework, creator=pack(creator, "model_creator"), config=pack({}, "config")
         )
         options = EngineOptions(
-            num_workers=workers,
-            environment=environment or {},
-            cpu_binding=cpu_binding,
-            model_dir=model_dir,
+            num_workers=workers, environment=environment or {}, cpu_binding=cpu_binding, **engine
         )
         return cls(model, options)
 

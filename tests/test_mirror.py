@@ -149,7 +149,7 @@ ELSEWHERE = [
     ),
     Elsewhere(
         "learn",
-        "estimator keras_estimator keras_files keras_saving options requests results",
+        "estimator keras_creation keras_estimator keras_files keras_saving options requests results",
         "learn/test_tf2.py",
         "a user's day",
     ),

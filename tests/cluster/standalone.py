@@ -55,6 +55,22 @@ class Cluster:
         """Everything alive that the cluster has started: process ids and commands."""
         return {pid: command for pid, command in _marked(self.environment[MARK])}
 
+    def lose_worker(self, number: int) -> None:
+        """Kill a worker's daemon; its executor ends with it, and no other takes its place."""
+        self.workers[number].kill()
+        self.workers[number].wait()
+
+    def add_worker(self) -> int:
+        """Start another worker's daemon; return its number once the master knows it."""
+        log = _start_worker(self, self.directory / f"worker-{len(self.workers)}")
+        _found(log, "Successfully registered with master")
+        return len(self.workers) - 1
+
+    @property
+    def workers(self) -> list[subprocess.Popen[bytes]]:
+        """The workers' daemons, by number."""
+        return self.daemons[1:]
+
 
 @contextmanager
 def running(

@@ -6,8 +6,10 @@ import pytest
 from pyspark.sql import SparkSession
 
 from tests.fake_estimator import FakeEstimator, linear
-from zoo.orca.driver.stage import _described
-from zoo.orca.errors import InvalidInputError
+from zoo.orca.driver import stage
+from zoo.orca.driver.stage import _ATTEMPTS, _attempted, _described
+from zoo.orca.errors import DataError, InvalidInputError, SlotsError
+from zoo.orca.wire.messages.results import Failure
 
 DESCRIPTION = "spark.job.description"
 
@@ -56,3 +58,70 @@ def test_a_session_that_ended_meanwhile_does_not_hide_behind_the_clean_up() -> N
         with pytest.raises(KeyError), _described(SimpleNamespace(sparkContext=context), "fit"):
             vars(context).update(change)
             raise KeyError("the cause")
+
+
+def left_over() -> Failure:
+    return Failure(error="PeerLostError", message="gone", rank=0, host="here")
+
+
+class Attempts:
+    """Attempts of a stage of two workers that end as they are told to, and the watch between."""
+
+    def __init__(self, monkeypatch, *ends, slots=True):
+        self.ends, self.waits, self.slots = list(ends), 0, slots
+        monkeypatch.setattr(stage, "_collected", self.collected)
+
+    def collected(self, results, workers, watch, full):
+        end = self.ends.pop(0)
+        if isinstance(end, Exception):
+            raise end
+        return end
+
+    def wait_for_slots(self):
+        self.waits += 1
+        if not self.slots:
+            raise missing(1)
+
+    def run(self, watch=True):
+        return _attempted(None, 2, self if watch else None, False)
+
+
+def missing(slots: int | None) -> SlotsError:
+    error = SlotsError("too few slots")
+    error.slots = slots
+    return error
+
+
+def test_a_stage_that_lost_an_executor_begins_again_once_there_are_slots(monkeypatch) -> None:
+    # Spark refused it while rows moved; then a worker reported what the restart had overtaken.
+    attempts = Attempts(monkeypatch, missing(None), ([left_over()], None), ([], "outcome"))
+    assert attempts.run() == ([], "outcome")
+    assert attempts.waits == 2
+    attempts = Attempts(monkeypatch, missing(None), slots=False)
+    with pytest.raises(SlotsError) as caught:
+        attempts.run()
+    assert caught.value.slots == 1
+
+
+def test_a_stage_does_not_begin_again_for_ever(monkeypatch) -> None:
+    attempts = Attempts(monkeypatch, *[missing(None)] * 9)
+    with pytest.raises(SlotsError):
+        attempts.run()
+    assert attempts.waits == _ATTEMPTS - 1
+    attempts = Attempts(monkeypatch, *[([left_over()], None)] * 9)
+    assert attempts.run() == ([left_over()], None)
+    assert attempts.waits == _ATTEMPTS - 1
+
+
+def test_what_no_slots_would_mend_ends_a_stage(monkeypatch) -> None:
+    for end, watch in ((missing(1), True), (missing(None), False), (DataError("nulls"), True)):
+        attempts = Attempts(monkeypatch, end)
+        with pytest.raises(type(end)):
+            attempts.run(watch)
+        assert not attempts.waits
+    failure = Failure(error="DataError", message="nulls", rank=1, host="here")
+    attempts = Attempts(monkeypatch, ([left_over(), failure], None))
+    assert attempts.run() == ([left_over(), failure], None)
+    # Without a watch, what is left over is tried again all the same.
+    attempts = Attempts(monkeypatch, ([left_over()], None), ([], "outcome"))
+    assert attempts.run(watch=False) == ([], "outcome")

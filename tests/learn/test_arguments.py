@@ -29,18 +29,29 @@ def creator(config):
     raise AssertionError("never called here")
 
 
-def make(framework):
+def make(framework, **engine):
     """Make an estimator of each framework."""
     if framework == "torch":
         from zoo.orca.learn.pytorch import Estimator
 
-        return Estimator.from_torch(model=creator, optimizer=creator, loss=creator)
+        return Estimator.from_torch(model=creator, optimizer=creator, loss=creator, **engine)
     if framework == "tf2":
         from zoo.orca.learn.tf2 import Estimator
     else:
         from zoo.orca.learn.keras import Estimator
     kind = {} if framework == "tf2" else {"keras_backend": framework.partition("-")[2]}
-    return Estimator.from_keras(model_creator=creator, **kind)
+    return Estimator.from_keras(model_creator=creator, **kind, **engine)
+
+
+@pytest.mark.parametrize("framework", ["tf2", "keras-jax", "torch"])
+def test_every_framework_has_a_fewest_number_of_workers(framework: str, tmp_path) -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        make(framework, min_workers=2)
+    first, second = str(caught.value).splitlines()
+    assert first.startswith("min_workers=2 needs model_dir") and "a model_dir that" in second
+    made = make(framework, min_workers=2, num_workers=2, model_dir=str(tmp_path))
+    assert made._options.min_workers == 2
+    assert make(framework)._options.min_workers is None
 
 
 MISSING = [

@@ -60,7 +60,15 @@ class ContextError(OrcaError, RuntimeError):
 
 
 class SlotsError(ContextError):
-    """More workers were asked for than the cluster can run at the same time."""
+    """More workers were asked for than the cluster can run at the same time.
+
+    Attributes
+    ----------
+    slots : int or None
+        How many it can run; None if only Spark knows.
+    """
+
+    slots: int | None = None
 
 
 class DeviceError(ContextError):

@@ -5,6 +5,7 @@ import pytest
 from zoo.orca.driver.session.settings import (
     connect_seconds,
     data_memory,
+    elastic_patience,
     full_traceback,
     heartbeat_seconds,
     max_result_bytes,
@@ -81,7 +82,8 @@ def test_what_is_no_time_is_refused(text):
         f"spark.orca.connect.timeout={text!r} is not a time\n"
         "Write seconds, as in 90, or a unit that Spark knows, as in 90s, 2m or 1h"
     )
-    assert connect_seconds(Session()) == 60
+    assert connect_seconds(Session()) == elastic_patience(Session()) == 60
+    assert elastic_patience(Session(spark_orca_elastic_patience="2m")) == 120
 
 
 def test_a_flag_is_true_or_false():

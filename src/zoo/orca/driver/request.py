@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from pyspark.sql import DataFrame
 
+from zoo.orca.driver.elastic.rounds import Elastic
 from zoo.orca.driver.predict import predict_lazily
 from zoo.orca.driver.runs import FitRecord
 from zoo.orca.driver.stage import StageSettings, run_stage
@@ -36,6 +37,10 @@ class Request:
         Returns the same request with rows placed at random; None if they are already.
     record : FitRecord or None
         What a `fit` is, for the checkpoints that it leaves behind if it does not end.
+    elastic : Elastic or None
+        How it goes on with fewer workers; None: it does not.
+    with_workers : callable or None
+        Returns the same request for so many workers, if it is elastic.
     """
 
     title: str
@@ -44,22 +49,35 @@ class Request:
     settings: StageSettings
     at_random: Callable[[], Request] | None = None
     record: FitRecord | None = None
+    elastic: Elastic | None = None
+    with_workers: Callable[[int], Request] | None = None
 
     def run(self) -> Outcome:
-        """Run the stage; if its rows turn out to be uneven, run it with rows placed at random.
+        """Run the stage, and again with the workers that fit, if it is elastic.
 
         Raises
         ------
         OrcaError
             As `zoo.orca.driver.stage.run_stage`.
         """
+        if self.elastic is None or self.with_workers is None:
+            return self._run()
+        return self.elastic.run(self._run_with)
+
+    def _run_with(self, workers: int) -> Outcome:
+        if self.with_workers is None or workers == self.settings.workers:
+            return self._run()
+        return self.with_workers(workers)._run()
+
+    def _run(self) -> Outcome:
+        """Run the stage; if its rows turn out to be uneven, run it with rows placed at random."""
         try:
             return run_stage(self.frame, self.job, self.settings, self.title)
         except UnevenRowsError:
             # One large row group of a file is enough. Only the workers can tell: they read it.
             if self.at_random is None:
                 raise
-            return self.at_random().run()
+            return self.at_random()._run()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,11 +3,16 @@
 import contextlib
 import pickle
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
+from pyspark.resource import ResourceProfile
 from pyspark.sql import DataFrame, SparkSession
 
+from zoo.orca.driver.elastic.decisions import Terms
+from zoo.orca.driver.elastic.watch import Noting, Watch, Watched, watched
 from zoo.orca.driver.frame.arrow_batches import uncounted_batches
 from zoo.orca.driver.reports.display import display_for
 from zoo.orca.driver.reports.failures import raise_failure, translate
@@ -19,18 +24,25 @@ from zoo.orca.driver.session.gpus import gpu_profile
 from zoo.orca.driver.session.interrupts import interruptible
 from zoo.orca.driver.session.properties import local_property
 from zoo.orca.driver.session.pythons import check_python, workers_python
-from zoo.orca.driver.session.settings import connect_seconds, full_traceback, heartbeat_seconds
+from zoo.orca.driver.session.settings import (
+    connect_seconds,
+    elastic_patience,
+    full_traceback,
+    heartbeat_seconds,
+)
 from zoo.orca.driver.session.shipping import ship_package
 from zoo.orca.driver.session.slots import check_slots
-from zoo.orca.errors import DataError
+from zoo.orca.errors import DataError, SlotsError
 from zoo.orca.wire.faults import NO_ROWS
-from zoo.orca.wire.job import Job
+from zoo.orca.wire.job import Job, TrainJob
 from zoo.orca.wire.messages.results import RESULTS, Failure, Outcome
 from zoo.orca.wire.packing import join
 from zoo.orca.worker.task.barrier_task import RESULT_SCHEMA, TaskOptions, make_task
 
 #: Where Spark keeps the description of a thread's jobs.
 _DESCRIPTION = "spark.job.description"
+#: How often a stage is begun again; Spark does so as often by itself.
+_ATTEMPTS = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +61,9 @@ class StageSettings:
         Whether each worker keeps to its own cores.
     name : str
         The user's label, which tells this stage's lines from those of concurrent stages.
+    wanted : int
+        If more than `workers`: the stage ends at a checkpoint once there are slots for more, up to
+        so many.
     """
 
     workers: int
@@ -56,6 +71,7 @@ class StageSettings:
     log_to_driver: bool = True
     cpu_binding: bool = False
     name: str = ""
+    wanted: int = 0
 
 
 def run_stage(frame: DataFrame, job: Job, settings: StageSettings, title: str) -> Outcome:
@@ -73,7 +89,10 @@ def run_stage(frame: DataFrame, job: Job, settings: StageSettings, title: str) -
     Raises
     ------
     SlotsError
-        Before anything starts, if the cluster cannot run all workers at the same time.
+        If the cluster cannot run all workers at the same time: before anything starts, or because
+        executors were lost that did not come back within the patience.
+    SlotsAreBack
+        If there are slots for more workers, up to ``settings.wanted``.
     ContextError, MissingPackageError
         If the workers' Python cannot do the work, or this one cannot encrypt.
     DeviceError
@@ -89,7 +108,13 @@ def run_stage(frame: DataFrame, job: Job, settings: StageSettings, title: str) -
     check_slots(spark, settings.workers, profile)
     ship_package(spark)
     display = display_for(settings.verbose, title, settings.name)
-    with uncounted_batches(frame), ReportListener(spark, display, identity) as progress:
+    stage = _to_watch(spark, job, settings, profile)
+    # The watch ends last: until then nothing of the workers' is shown any more.
+    with (
+        watched(spark, stage) as watch,
+        uncounted_batches(frame),
+        ReportListener(spark, Noting(display, watch) if watch else display, identity) as progress,
+    ):
         options = TaskOptions(
             secret=secrets.token_bytes(32),
             identity=identity,
@@ -109,15 +134,27 @@ def run_stage(frame: DataFrame, job: Job, settings: StageSettings, title: str) -
             # It gives up a job's last stage at once. Locally there is no executor to lose.
             results = results.repartition(1)
         with _described(spark, f"{title} {settings.name}".rstrip()):
-            failures, outcome = _collected(results, settings.workers, progress, full)
-            if is_left_over(failures, settings.workers):
-                failures, outcome = _collected(results, settings.workers, progress, full)
+            run = partial(_collected, results, settings.workers, progress, watch, full)
+            failures, outcome = _attempted(run, settings.workers, watch)
     if failures:
         raise_failure(failures)
     if outcome is None:
         # Adaptive execution saw an empty exchange and left the stage out.
         raise DataError(NO_ROWS)
     return outcome
+
+
+def _to_watch(
+    spark: SparkSession, job: Job, settings: StageSettings, profile: ResourceProfile | None
+) -> Watched:
+    """Return what of a stage is watched while it runs."""
+    return Watched(
+        terms=Terms(
+            workers=settings.workers, wanted=settings.wanted, patience=elastic_patience(spark)
+        ),
+        profile=profile,
+        checkpoints=job.checkpoints if isinstance(job, TrainJob) else "",
+    )
 
 
 def is_left_over(failures: list[Failure], workers: int) -> bool:
@@ -133,14 +170,35 @@ def is_left_over(failures: list[Failure], workers: int) -> bool:
     return incomplete or 0 < len(failures) < workers
 
 
+def _attempted(
+    run: Callable[[], tuple[list[Failure], Outcome | None]], workers: int, watch: Watch | None
+) -> tuple[list[Failure], Outcome | None]:
+    """Run the stage, and again where Spark cannot because an executor was lost."""
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            failures, outcome = run()
+        except SlotsError as error:
+            # The executor was lost while rows moved, before Spark looked for slots for the stage.
+            if watch is None or error.slots is not None or attempt == _ATTEMPTS:
+                raise
+        else:
+            if not is_left_over(failures, workers) or attempt == _ATTEMPTS:
+                break
+        if watch is not None:
+            watch.wait_for_slots()
+    return failures, outcome
+
+
 def _collected(
-    results: DataFrame, workers: int, progress: ReportListener, full: bool
+    results: DataFrame, workers: int, progress: ReportListener, watch: Watch | None, full: bool
 ) -> tuple[list[Failure], Outcome | None]:
     """Run the stage and read its rows; `full` shows Spark's error above the translated one."""
     spark = results.sparkSession
     try:
         rows: list[dict[str, Any]] = interruptible(spark, results.toArrow).to_pylist()
     except spark_errors() as error:
+        if watch is not None:
+            watch.check()
         # Not `from error`: Python would print Spark's pages of Java above the line that counts.
         found = translate(error, workers, spark, progress.first_lost)
         raise found from (error if full else None)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from zoo.orca.errors import InvalidInputError
 from zoo.orca.learn.arguments import check_seed, positive
 
 
@@ -23,6 +24,8 @@ class EngineOptions:
         Whether each worker keeps to its own cores.
     model_dir : str or None
         A directory that driver and workers reach, for checkpoints.
+    min_workers : int or None
+        The fewest workers that a call goes on with after executors were lost; None means all.
     environment : dict
         Variables to set before the framework is imported.
     noise : tuple of str
@@ -37,6 +40,7 @@ class EngineOptions:
     log_to_driver: bool = True
     cpu_binding: bool = False
     model_dir: str | None = None
+    min_workers: int | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     noise: tuple[str, ...] = ()
     num_gpus_per_worker: int = 0
@@ -47,3 +51,20 @@ class EngineOptions:
         positive("workers_per_node", self.workers_per_node)
         positive("num_gpus_per_worker", self.num_gpus_per_worker, least=0)
         check_seed(self.seed)
+        positive("min_workers", self.min_workers, optional=True)
+        if self.min_workers is not None and self.model_dir is None:
+            raise InvalidInputError(
+                f"min_workers={self.min_workers} needs model_dir: a fit goes on with fewer workers "
+                "from a checkpoint there\nGive the estimator a model_dir that driver and workers "
+                "reach, or leave min_workers out"
+            )
+        if self.num_workers is not None:
+            self.check_least(self.num_workers)
+
+    def check_least(self, workers: int) -> None:
+        """Raise if a call would have fewer workers than it must have."""
+        if self.min_workers is not None and self.min_workers > workers:
+            raise InvalidInputError(
+                f"min_workers={self.min_workers} is more than the {workers} workers that a call "
+                f"has\nWrite min_workers={workers} or less, or ask for more workers (num_workers)"
+            )

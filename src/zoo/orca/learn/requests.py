@@ -1,6 +1,7 @@
 """From the arguments of a call to a request: checked, complete, and not yet run."""
 
 import json
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -8,12 +9,14 @@ from typing import Any, TypeVar
 
 from pyspark.sql import DataFrame, SparkSession
 
+from zoo.orca.driver.elastic.rounds import Elastic
 from zoo.orca.driver.frame.source import prepare
+from zoo.orca.driver.reports.display import say
 from zoo.orca.driver.request import PredictRequest, Request
 from zoo.orca.driver.runs import FitRecord, check_seen, new_run, unfinished
 from zoo.orca.driver.session.cluster import nodes, threads_per_task
 from zoo.orca.driver.session.pythons import child_environment
-from zoo.orca.driver.session.settings import data_memory, max_result_bytes
+from zoo.orca.driver.session.settings import data_memory, elastic_patience, max_result_bytes
 from zoo.orca.driver.stage import StageSettings
 from zoo.orca.errors import InvalidInputError
 from zoo.orca.learn.arguments import (
@@ -39,6 +42,8 @@ from zoo.orca.wire.job import (
 )
 from zoo.orca.wire.outputs import OutputSpec
 from zoo.orca.wire.packing import State
+
+_logger = logging.getLogger(__name__)
 
 AnyJob = TypeVar("AnyJob", bound=Job)
 
@@ -151,11 +156,14 @@ class Requests:
         verbose: int | str,
         shuffle: bool | None = None,
         name: str | None = None,
+        workers: int | None = None,
+        wanted: int | None = None,
         **fields: Any,
     ) -> Request:
         """Return a complete call over the rows of `data`, checked against schema and cluster.
 
-        Rows move to random workers, or stay in their partitions, which must then be even.
+        Rows move to random workers, or stay in their partitions, which must then be even. A call
+        that goes on with fewer `workers` knows how many are `wanted`.
         """
         is_fit, spark = kind is TrainJob, data.sparkSession
         title = "fit" if is_fit else "evaluate"
@@ -168,22 +176,29 @@ class Requests:
         check_bounded(title, data, validation)
         shown = verbosity(verbose)
         check_installed(self._model.framework, self._options.environment, spark)
-        workers, seed = self.workers(spark), self._options.seed
+        wanted = wanted or self.workers(spark)
+        workers, seed, least = workers or wanted, self._options.seed, self._options.min_workers
+        self._options.check_least(wanted)
+        # Rows that stay where they are have an order that depends on the number of workers.
+        shuffle = bool(shuffle) or (is_fit and least is not None)
         dealt = {"batch_size": fields["batch_size"]} if is_fit else {}
-        frame, placement = prepare(
-            data, spec, workers, seed, validation, shuffle=bool(shuffle), **dealt
-        )
+        frame, placement = prepare(data, spec, workers, seed, validation, shuffle=shuffle, **dealt)
         own = {"validate": validation is not None} if is_fit else {}
+        job = self._job(kind, state, spec, spark, placement=placement, **own, **fields)
+        settings = self._settings(shown, workers, checked_name(name), wanted)
+        call = partial(self.over_rows, kind, state, data, spec, validation, name=name)
+        again = partial(call, verbose=shown, shuffle=True, wanted=wanted, **fields)
         at_random = None
         if placement is not Placement.AT_RANDOM:
-            call = partial(self.over_rows, kind, state, data, spec, validation, name=name)
-            at_random = partial(call, verbose=shown, shuffle=True, **fields)
+            at_random = partial(again, workers=workers)
         return Request(
             title=title,
             frame=frame,
-            job=self._job(kind, state, spec, spark, placement=placement, **own, **fields),
-            settings=self._settings(shown, workers, checked_name(name)),
+            job=job,
+            settings=settings,
             at_random=at_random,
+            elastic=None if least is None else _elastic(title, job, settings, least, spark),
+            with_workers=lambda count: again(workers=count),
         )
 
     def predict(
@@ -219,7 +234,7 @@ class Requests:
             return options.num_workers
         return options.workers_per_node * (1 if spark is None else nodes(spark))
 
-    def _settings(self, verbose: int, workers: int, name: str) -> StageSettings:
+    def _settings(self, verbose: int, workers: int, name: str, wanted: int = 0) -> StageSettings:
         options = self._options
         return StageSettings(
             workers=workers,
@@ -227,6 +242,7 @@ class Requests:
             log_to_driver=options.log_to_driver,
             cpu_binding=options.cpu_binding,
             name=name,
+            wanted=wanted,
         )
 
     def _job(
@@ -249,3 +265,29 @@ class Requests:
             gpus=self._options.num_gpus_per_worker,
             **fields,
         )
+
+
+def _elastic(
+    title: str, job: Job, settings: StageSettings, least: int, spark: SparkSession
+) -> Elastic:
+    """Return how a call goes on with at least so many workers."""
+    directory, first = (
+        (job.checkpoints, job.initial_epoch) if isinstance(job, TrainJob) else ("", 0)
+    )
+
+    def tell(text: str) -> None:
+        line = f"{settings.name or title}: {text}"
+        if settings.verbose > 0:
+            say(line)
+        else:
+            _logger.warning(line)
+
+    return Elastic(
+        wanted=settings.wanted,
+        least=least,
+        patience=elastic_patience(spark),
+        master=spark.conf.get("spark.master", "") or "",
+        checkpoints=directory,
+        first_epoch=first,
+        tell=tell,
+    )

@@ -73,6 +73,11 @@ def checkpoint_name(epoch: int, steps: int) -> str:
     return f"{epoch:08d}-{steps:010d}{_SUFFIX}"
 
 
+def epochs_of(name: str) -> int:
+    """Return the epochs that are done in a checkpoint of this name."""
+    return int(name.partition("-")[0])
+
+
 def checkpoints_in(names: Iterable[str]) -> list[str]:
     """Return those names of files that are checkpoints', the newest last."""
     return sorted(name for name in names if _is_checkpoint(name))

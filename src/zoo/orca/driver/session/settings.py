@@ -23,6 +23,11 @@ def connect_seconds(spark: SparkSession) -> float:
     return _seconds(spark, "spark.orca.connect.timeout", 60.0)
 
 
+def elastic_patience(spark: SparkSession) -> float:
+    """Return ``spark.orca.elastic.patience``: seconds that a stage waits for lost executors."""
+    return _seconds(spark, "spark.orca.elastic.patience", 60.0)
+
+
 def full_traceback(spark: SparkSession) -> bool:
     """Return ``spark.orca.full.traceback``: whether errors show frames of Orca and Spark, too."""
     return _flag(spark, "spark.orca.full.traceback", False)

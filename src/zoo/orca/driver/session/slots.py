@@ -29,7 +29,9 @@ def check_slots(spark: SparkSession, workers: int, profile: ResourceProfile | No
     deadline = time.monotonic() + (0 if certain else _PATIENCE_SECONDS)
     while (found := slots(spark, profile)) is not None and found < workers:
         if time.monotonic() >= deadline:
-            raise SlotsError(_describe(spark, workers, found, profile))
+            error = SlotsError(_describe(spark, workers, found, profile))
+            error.slots = found
+            raise error
         time.sleep(0.2)
 
 

@@ -38,6 +38,7 @@ class Estimator(KerasEstimator):
         seed: int = 0,
         keras_backend: str | None = None,
         num_gpus_per_worker: int = 0,
+        min_workers: int | None = None,
     ) -> Self:
         """Return an estimator for the model that `model_creator` returns.
 
@@ -66,4 +67,5 @@ class Estimator(KerasEstimator):
             num_workers=num_workers,
             seed=seed,
             num_gpus_per_worker=num_gpus_per_worker,
+            min_workers=min_workers,
         )

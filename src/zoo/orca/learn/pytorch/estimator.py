@@ -49,6 +49,7 @@ class Estimator(TorchFiles):
         seed: int = 0,
         num_gpus_per_worker: int = 0,
         sync_batch_norm: bool = False,
+        min_workers: int | None = None,
     ) -> "Estimator":
         """Return an estimator for a PyTorch model.
 
@@ -82,8 +83,7 @@ class Estimator(TorchFiles):
             others after each epoch; the first `fit` says which. `ReduceLROnPlateau` always steps
             after each epoch, by ``val_loss``, or by the loss if there is none.
         use_tqdm : bool
-            Accepted as in Orca, without effect. `fit` shows a tqdm bar on a terminal and in a
-            notebook, lines elsewhere, and nothing with ``fit(verbose=0)``.
+            Accepted as in Orca, without effect: `fit(verbose=)` decides what is shown.
         workers_per_node : int
             Workers on each node of the cluster.
         num_workers : int, optional
@@ -95,8 +95,7 @@ class Estimator(TorchFiles):
         sync_stats : bool
             Accepted as in Orca, without effect: results always cover all workers.
         log_level : int
-            Accepted as in Orca, without effect: Orca logs only warnings, under the name ``zoo``.
-            Set its level with ``logging``.
+            Accepted as in Orca, without effect: set that of the logger ``zoo`` with ``logging``.
         log_to_driver : bool
             Whether to show lines that workers print.
         cpu_binding : bool
@@ -108,6 +107,10 @@ class Estimator(TorchFiles):
         sync_batch_norm : bool
             Whether batch normalisation uses the statistics of the global batch. By default each
             worker uses its own rows, and running statistics are averaged after each epoch.
+        min_workers : int, optional
+            The fewest workers; by default all. If executors are lost in mid-training for longer
+            than ``spark.orca.elastic.patience`` (60 s), `fit` goes on from the newest checkpoint in
+            `model_dir` with the workers that fit, and takes more once there are slots again.
 
         Raises
         ------
@@ -137,6 +140,7 @@ class Estimator(TorchFiles):
             cpu_binding=cpu_binding,
             model_dir=model_dir,
             num_gpus_per_worker=num_gpus_per_worker,
+            min_workers=min_workers,
         )
         return cls(spec, options)
 
@@ -319,13 +323,7 @@ class Estimator(TorchFiles):
             Accepted as in Orca; only `fit` has a profile.
         info : dict, optional
             Passed to the operator's `validate`.
-        feature_cols, label_cols : list of str, str or dict
-            As in `fit`.
-        sample_weight_col : str, optional
-        callbacks : list, optional
-        verbose : int or "auto"
-            0 shows nothing.
-        name : str, optional
+        feature_cols, label_cols, sample_weight_col, callbacks, verbose, name : optional
             As in `fit`.
 
         Returns
