@@ -101,7 +101,7 @@ def test_checkpoints_are_removed_when_the_driver_has_the_state(
         removed.append((directory, sorted(path.name for path in Path(directory).iterdir())))
         raise PermissionError("of somebody else")
 
-    monkeypatch.setattr(estimator_module, "remove_directory", remove)
+    monkeypatch.setattr(estimator_module, "remove", remove)
     estimator = FakeEstimator.of(linear(1), 2)
     estimator.fit(rows, epochs=3, model_dir=str(tmp_path), run="r")
     names = ["00000001-0000000000.state", "00000002-0000000000.state"]
@@ -132,11 +132,11 @@ def test_a_model_dir_that_cannot_be_written_is_refused_before_any_row_moves(
 def test_a_model_dir_that_one_worker_cannot_write_is_refused_by_that_worker(
     rows: DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def block(job: Any, frame: DataFrame) -> None:
+    def block(*directory: str, **told: str) -> None:
         # In the place of rank 1's probe, where the driver does not look.
         (tmp_path / "r" / "rank-1.partial").mkdir(parents=True)
 
-    monkeypatch.setattr(estimator_module, "_check_model_dir", block)
+    monkeypatch.setattr(estimator_module, "check_writable", block)
     trained = tmp_path / "trained"
 
     def on_step(rank: int, step: int) -> None:

@@ -1,13 +1,16 @@
 """What a stage is called, and what it leaves of the session as it was."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from pyspark.sql import SparkSession
 
 from tests.fake_estimator import FakeEstimator, linear
+from zoo.orca.driver import stage
 from zoo.orca.driver.stage import _described
-from zoo.orca.errors import InvalidInputError
+from zoo.orca.errors import InvalidInputError, PeerLostError
 
 DESCRIPTION = "spark.job.description"
 
@@ -40,6 +43,28 @@ def test_a_name_tells_stages_apart_in_sparks_pages(spark: SparkSession, monkeypa
     assert told == ["Orca: fit trial 3", "Orca: fit"]
     with pytest.raises(InvalidInputError, match=r"name=3 is not a label"):
         FakeEstimator.of(linear(1)).fit(frame, name=3)
+
+
+@pytest.mark.timeout(120)
+def test_what_an_attempt_left_over_is_not_read_again(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a cluster Spark keeps the workers' rows, and a plan that has run reads them again."""
+    monkeypatch.setattr(stage, "is_local", lambda spark: False)
+    monkeypatch.setattr(stage, "is_left_over", lambda failures, workers: bool(failures))
+    marker = tmp_path / "lost"
+
+    def on_step(rank: int, step: int) -> None:
+        if rank == 1 and not marker.exists():
+            marker.touch()
+            raise PeerLostError("rank 0 closed")
+
+    frame = spark.range(100).selectExpr("id / 100 x", "id / 50 y")
+    estimator, whole = FakeEstimator.of(linear(1, on_step=on_step), 2), FakeEstimator.of(linear(1))
+    estimator.fit(frame)
+    assert marker.exists()
+    whole.fit(frame)
+    np.testing.assert_allclose(estimator.weights, whole.weights, rtol=1e-12)
 
 
 def gone(*arguments: str) -> None:

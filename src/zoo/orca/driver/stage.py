@@ -102,16 +102,12 @@ def run_stage(frame: DataFrame, job: Job, settings: StageSettings, title: str) -
             workers=settings.workers,
         )
         task = make_task(pickle.dumps(job), options)
-        with workers_python(spark):
-            results = frame.mapInArrow(task, RESULT_SCHEMA, barrier=True, profile=profile)
-        if not is_local(spark):
-            # After a lost executor Spark restarts a barrier stage only if an exchange follows it.
-            # It gives up a job's last stage at once. Locally there is no executor to lose.
-            results = results.repartition(1)
         with _described(spark, f"{title} {settings.name}".rstrip()):
-            failures, outcome = _collected(results, settings.workers, progress, full)
+            failures, outcome = _collected(_results(frame, task, profile), options, progress, full)
             if is_left_over(failures, settings.workers):
-                failures, outcome = _collected(results, settings.workers, progress, full)
+                # A new plan: the old one would only read again what its workers have returned.
+                again = _results(frame, task, profile)
+                failures, outcome = _collected(again, options, progress, full)
     if failures:
         raise_failure(failures)
     if outcome is None:
@@ -133,8 +129,20 @@ def is_left_over(failures: list[Failure], workers: int) -> bool:
     return incomplete or 0 < len(failures) < workers
 
 
+def _results(frame: DataFrame, task: Any, profile: Any) -> DataFrame:
+    """Return the stage's rows; nothing runs yet."""
+    spark = frame.sparkSession
+    with workers_python(spark):
+        results = frame.mapInArrow(task, RESULT_SCHEMA, barrier=True, profile=profile)
+    if is_local(spark):
+        return results
+    # After a lost executor Spark restarts a barrier stage only if an exchange follows it. It gives
+    # up a job's last stage at once. Locally there is no executor to lose.
+    return results.repartition(1)
+
+
 def _collected(
-    results: DataFrame, workers: int, progress: ReportListener, full: bool
+    results: DataFrame, options: TaskOptions, progress: ReportListener, full: bool
 ) -> tuple[list[Failure], Outcome | None]:
     """Run the stage and read its rows; `full` shows Spark's error above the translated one."""
     spark = results.sparkSession
@@ -142,7 +150,7 @@ def _collected(
         rows: list[dict[str, Any]] = interruptible(spark, results.toArrow).to_pylist()
     except spark_errors() as error:
         # Not `from error`: Python would print Spark's pages of Java above the line that counts.
-        found = translate(error, workers, spark, progress.first_lost)
+        found = translate(error, options.workers, spark, progress.first_lost)
         raise found from (error if full else None)
     return _read(rows)
 
