@@ -149,7 +149,8 @@ ELSEWHERE = [
     ),
     Elsewhere(
         "learn",
-        "estimator keras_creation keras_estimator keras_files keras_saving options requests results",
+        "estimator options requests results "
+        "keras_creation keras_estimator keras_files keras_saving",
         "learn/test_tf2.py",
         "a user's day",
     ),

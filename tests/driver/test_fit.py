@@ -101,7 +101,7 @@ def test_checkpoints_are_removed_when_the_driver_has_the_state(
         removed.append((directory, sorted(path.name for path in Path(directory).iterdir())))
         raise PermissionError("of somebody else")
 
-    monkeypatch.setattr(estimator_module, "remove_directory", remove)
+    monkeypatch.setattr(estimator_module, "remove", remove)
     estimator = FakeEstimator.of(linear(1), 2)
     estimator.fit(rows, epochs=3, model_dir=str(tmp_path), run="r")
     names = ["00000001-0000000000.state", "00000002-0000000000.state"]

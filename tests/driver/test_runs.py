@@ -1,6 +1,7 @@
 """The directories of fits: whose they are, and which one a later fit goes on with."""
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -41,6 +42,47 @@ def test_a_fit_without_checkpoints_leaves_nothing(tmp_path: Path) -> None:
     left(tmp_path, "fit-a", "")
     assert runs.release(str(tmp_path / "fit-a"), RECORD) == ""
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_worker_was_writing_is_not_left(tmp_path: Path) -> None:
+    runs.begin(str(tmp_path / "fit-a"), RECORD)
+    for name in ("00000001-0000000004.state", "00000001-0000000006.state.partial", "rank-1"):
+        (tmp_path / "fit-a" / name).write_bytes(b"")
+    assert runs.release(str(tmp_path / "fit-a"), RECORD) == "00000001-0000000004.state"
+    names = sorted(path.name for path in (tmp_path / "fit-a").iterdir())
+    assert names == ["00000001-0000000004.state", "fit.json"]
+
+
+def test_a_directory_keeps_its_record_to_the_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left(tmp_path, "fit-a", "00000001-0000000004")
+
+    def killed(directory: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runs, "remove_directory", killed)
+    with pytest.raises(KeyboardInterrupt):
+        runs.remove(str(tmp_path / "fit-a"))
+    assert [path.name for path in (tmp_path / "fit-a").iterdir()] == ["fit.json"]
+
+
+@pytest.mark.parametrize(
+    ("owner", "stays"),
+    [({}, False), ({"host": "node7"}, True), ({"pid": os.getpid()}, True)],
+    ids=["killed here", "of another host", "alive"],
+)
+def test_what_was_killed_before_its_first_checkpoint_is_removed(
+    tmp_path: Path, owner: dict[str, object], stays: bool
+) -> None:
+    runs.begin(str(tmp_path / "fit-a"), RECORD)
+    file = tmp_path / "fit-a" / "fit.json"
+    told = json.loads(file.read_text())
+    if "pid" not in owner:
+        told["owner"] |= {"pid": 1, **owner}
+    file.write_text(json.dumps(told))
+    assert runs.unfinished(str(tmp_path), RECORD) == ""
+    assert file.exists() == stays
 
 
 def test_a_fit_that_runs_is_left_alone(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ Used on the driver for saved states and on workers for checkpoints.
 """
 
 import contextlib
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import IO, Any, cast
@@ -57,9 +58,21 @@ def check_writable(directory: str, name: str, *, model_dir: str, host: str) -> N
         If this machine, which is called `host`, cannot.
     """
     probe = f"{directory}/{name}"
-    try:
+    with writing(model_dir, host):
         write_bytes(probe, b"may be removed")
         remove_file(probe)
+
+
+@contextlib.contextmanager
+def writing(model_dir: str, host: str) -> Iterator[None]:
+    """Name `model_dir`, and this machine, in the error of what cannot be written there.
+
+    Raises
+    ------
+    InvalidInputError
+    """
+    try:
+        yield
     except (InvalidInputError, OSError) as error:
         raise InvalidInputError(
             f"model_dir={model_dir!r} cannot be written on {host}: "

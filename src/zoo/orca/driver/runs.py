@@ -16,7 +16,7 @@ from pyspark.sql import DataFrame
 
 from zoo.orca.driver.session.cluster import is_connect
 from zoo.orca.errors import InvalidInputError, StateError
-from zoo.orca.files import list_names, read_bytes, remove_directory, write_bytes
+from zoo.orca.files import list_names, read_bytes, remove_directory, remove_file, write_bytes
 from zoo.orca.wire.checkpoints import checkpoints_in
 
 _PREFIX = "fit-"
@@ -82,18 +82,33 @@ def release(directory: str, record: FitRecord) -> str:
 
     Without a checkpoint the directory is removed, and the name is empty.
     """
-    names = checkpoints_in(list_names(directory))
+    found = list_names(directory)
+    names = checkpoints_in(found)
     if not names:
-        remove_directory(directory)
+        remove(directory)
         return ""
+    for name in found:
+        if name not in (*names, _RECORD):  # what a worker was writing when it was killed
+            remove_file(f"{directory}/{name}")
     _write(directory, record, {})
     return names[-1]
+
+
+def remove(directory: str) -> None:
+    """Remove the directory of a `fit`, its record last.
+
+    If this process is killed meanwhile, a later `fit` still knows whose the rest is.
+    """
+    for name in checkpoints_in(list_names(directory)):
+        remove_file(f"{directory}/{name}")
+    remove_directory(directory)
 
 
 def unfinished(model_dir: str, record: FitRecord) -> str:
     """Return the name of the `fit` of this record that nobody runs any more; empty if none.
 
-    Of several, it is the one that has come furthest.
+    Of several, it is the one that has come furthest. What a program of this host has left without
+    a checkpoint is removed.
 
     Raises
     ------
@@ -108,7 +123,11 @@ def unfinished(model_dir: str, record: FitRecord) -> str:
             continue
         found, owner = _read(f"{root}/{name}")
         newest = checkpoints_in(list_names(f"{root}/{name}"))[-1:]
-        if found is None or _is_alive(owner) or not newest:
+        if found is None or _is_alive(owner):
+            continue
+        if not newest:
+            if _is_of_here(owner):  # one of another host may be alive
+                remove_directory(f"{root}/{name}")
             continue
         (own if found == record else others).append((newest[0], name, found))
     if own:
@@ -154,10 +173,14 @@ def _this_process() -> dict[str, Any]:
 
 def _is_alive(owner: dict[str, Any]) -> bool:
     """Whether a process of this host runs still; those of other hosts count as ended."""
-    if owner.get("host") != socket.gethostname():
+    if not _is_of_here(owner):
         return False
     began = _beginning(int(owner.get("pid", 0)))
     return bool(began) and began == owner.get("began")
+
+
+def _is_of_here(owner: dict[str, Any]) -> bool:
+    return bool(owner.get("host") == socket.gethostname())
 
 
 def _beginning(pid: int) -> str:

@@ -127,14 +127,10 @@ def run_stage(frame: DataFrame, job: Job, settings: StageSettings, title: str) -
             workers=settings.workers,
         )
         task = make_task(pickle.dumps(job), options)
-        with workers_python(spark):
-            results = frame.mapInArrow(task, RESULT_SCHEMA, barrier=True, profile=profile)
-        if not is_local(spark):
-            # After a lost executor Spark restarts a barrier stage only if an exchange follows it.
-            # It gives up a job's last stage at once. Locally there is no executor to lose.
-            results = results.repartition(1)
         with _described(spark, f"{title} {settings.name}".rstrip()):
-            run = partial(_collected, results, settings.workers, progress, watch, full)
+            # Each time a new plan: the old one would read again what its workers have returned.
+            plan = partial(_results, frame, task, profile)
+            run = partial(_collected, plan, settings.workers, progress, watch, full)
             failures, outcome = _attempted(run, settings.workers, watch)
     if failures:
         raise_failure(failures)
@@ -189,10 +185,27 @@ def _attempted(
     return failures, outcome
 
 
+def _results(frame: DataFrame, task: Any, profile: Any) -> DataFrame:
+    """Return the stage's rows; nothing runs yet."""
+    spark = frame.sparkSession
+    with workers_python(spark):
+        results = frame.mapInArrow(task, RESULT_SCHEMA, barrier=True, profile=profile)
+    if is_local(spark):
+        return results
+    # After a lost executor Spark restarts a barrier stage only if an exchange follows it. It gives
+    # up a job's last stage at once. Locally there is no executor to lose.
+    return results.repartition(1)
+
+
 def _collected(
-    results: DataFrame, workers: int, progress: ReportListener, watch: Watch | None, full: bool
+    plan: Callable[[], DataFrame],
+    workers: int,
+    progress: ReportListener,
+    watch: Watch | None,
+    full: bool,
 ) -> tuple[list[Failure], Outcome | None]:
     """Run the stage and read its rows; `full` shows Spark's error above the translated one."""
+    results = plan()
     spark = results.sparkSession
     try:
         rows: list[dict[str, Any]] = interruptible(spark, results.toArrow).to_pylist()

@@ -24,7 +24,7 @@ from zoo.orca.driver.frame.source import (
 from zoo.orca.driver.reports.display import say
 from zoo.orca.driver.reports.timings import describe
 from zoo.orca.driver.request import Request
-from zoo.orca.driver.runs import FitRecord, begin, release, sees
+from zoo.orca.driver.runs import FitRecord, begin, release, remove, sees
 from zoo.orca.driver.storage import load_state, save_state
 from zoo.orca.errors import (
     DataError,
@@ -33,7 +33,7 @@ from zoo.orca.errors import (
     RowsNeededError,
     StateError,
 )
-from zoo.orca.files import check_writable, read_bytes, remove_directory
+from zoo.orca.files import check_writable, read_bytes, writing
 from zoo.orca.learn.arguments import check_installed
 from zoo.orca.learn.options import EngineOptions
 from zoo.orca.learn.outputs import OutputNames, prediction_columns
@@ -290,9 +290,12 @@ def _recorded(job: TrainJob, request: Request) -> Iterator[None]:
         yield
         return
     host = f"{socket.gethostname()}, the driver's machine"
-    check_writable(job.checkpoints, "driver", model_dir=job.model_dir, host=host)
-    if request.record is not None:
-        begin(job.checkpoints, request.record)
+    if request.record is None:
+        check_writable(job.checkpoints, "driver", model_dir=job.model_dir, host=host)
+    else:
+        # The record is the first file: whatever kills this process, it says whose the others are.
+        with writing(job.model_dir, host):
+            begin(job.checkpoints, request.record)
     try:
         yield
     except BaseException as error:
@@ -321,7 +324,7 @@ def _remove_checkpoints(job: TrainJob, when: str) -> None:
     if not job.checkpoints:
         return
     try:
-        remove_directory(job.checkpoints)
+        remove(job.checkpoints)
     except (OSError, OrcaError) as error:
         # Not a Python warning: where those are errors, it would lose the finished training.
         _logger.warning(

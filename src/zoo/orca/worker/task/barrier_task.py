@@ -142,7 +142,10 @@ class _Task:
     def _run_child(self, batches: Iterator[pa.RecordBatch]) -> tuple[Child, Outcome]:
         if len(self._places) < self._options.workers:
             # Spark kept another worker's message from an attempt that it has since restarted.
-            error = PeerLostError(f"Spark runs {len(self._places)} workers alone")
+            error = PeerLostError(
+                f"a worker was lost, and Spark runs {len(self._places)} of {self._options.workers} "
+                "again without the others\nCall again"
+            )
             raise _ChildFailed(replace(self._failure(error), incomplete=True))
         child = self._acquired()
         child.noise = self._job.noise
