@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import hypothesis
@@ -14,11 +14,14 @@ import numpy as np
 import pytest
 import pytest_timeout
 
+from tests.faults import table
 from zoo.orca import init_orca_context, stop_orca_context
 
 # Every process that this run starts inherits it, which tells them from those of another run.
 _RUN = f"ORCA_TEST_RUN={uuid.uuid4().hex}"
 os.environ.update([_RUN.split("=")])
+
+_PASSED = pytest.StashKey[bool]()
 
 # A busy machine must not fail a test; how long one may take in all, pytest's own limit says.
 hypothesis.settings.register_profile("untimed", deadline=None)
@@ -31,6 +34,38 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="write tests/messages/recorded.txt anew from what is seen",
     )
+    parser.addoption(
+        "--faults-table",
+        action="store_true",
+        help="write the table of faults anew: docs/faults.md and tests/faults/__init__.py",
+    )
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if session.config.getoption("--faults-table"):
+        table.write()
+
+
+@pytest.fixture(autouse=True)
+def _outcome_of_the_fault(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Check that a test which injects a fault tells the table what came of it."""
+    markers = request.node.iter_markers("fault")
+    table.current[:] = [fault for marker in markers for fault in marker.args]
+    yield
+    report = request.node.stash.get(_PASSED, False)
+    missing = set(table.current) - set(table.seen)
+    table.current.clear()
+    assert not (report and missing), f"nobody told what came of {missing}: call came_out"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.when == "call":
+        item.stash[_PASSED] = report.passed
+    return report
 
 
 @pytest.fixture(autouse=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.cluster import standalone
+from tests.faults.table import EQUAL, came_out
 
 ROOT = Path(__file__).parents[2]
 
@@ -27,6 +28,7 @@ STRICT = {
 }
 
 
+@pytest.mark.fault("an executor is lost, with spark.task.maxFailures=1 and speculation")
 def test_a_lost_executor_costs_time_and_nothing_else(tmp_path: Path) -> None:
     (tmp_path / "cluster").mkdir()
     (tmp_path / "model").mkdir()
@@ -57,6 +59,7 @@ def test_a_lost_executor_costs_time_and_nothing_else(tmp_path: Path) -> None:
     assert len(lost["history"]["loss"]) == 8
     assert lost == unbroken
     assert not kept.exists()
+    came_out(EQUAL)
 
 
 def _states(kept: Path) -> list[str]:

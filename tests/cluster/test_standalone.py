@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.cluster import standalone
+from tests.faults.table import came_out, form
 
 ROOT = Path(__file__).parents[2]
 
@@ -100,11 +101,13 @@ def test_nothing_is_left_of_the_program(cluster, quickstart):
     assert not list(cluster.directory.rglob("orca-*"))
 
 
+@pytest.mark.fault("more workers are asked for than the cluster has slots")
 def test_more_workers_than_slots(cluster, tmp_path):
     answer = run_program(cluster, tmp_path, "slots")
     assert answer["error"] is not None
     assert "3 workers need 3 slots" in answer["error"]
     assert answer["seconds"] < 15
+    came_out(form("SlotsError", answer["error"]), answer["seconds"])
 
 
 def test_nothing_is_left_of_the_cluster(tmp_path):

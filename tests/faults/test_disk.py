@@ -10,6 +10,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from tests.fake_estimator import FakeEstimator, linear
+from tests.faults.table import came_out
 from zoo.orca.errors import WorkerError
 
 pytestmark = pytest.mark.timeout(120)
@@ -35,6 +36,7 @@ def small_disk(spark: SparkSession) -> Iterator[Path]:
         subprocess.run(["umount", "--lazy", str(place)], check=True)
 
 
+@pytest.mark.fault("the disk of Spark's temporary files is full")
 def test_a_full_disk_is_named_and_a_larger_one_will_do(
     spark: SparkSession, small_disk: Path
 ) -> None:
@@ -43,7 +45,9 @@ def test_a_full_disk_is_named_and_a_larger_one_will_do(
     begin = time.monotonic()
     with pytest.raises(WorkerError) as caught:
         estimator.fit(rows, batch_size=10_000)
-    assert time.monotonic() - begin < LIMIT_SECONDS
+    seconds = time.monotonic() - begin
+    came_out(caught.value, seconds)
+    assert seconds < LIMIT_SECONDS
     first, second, *_ = str(caught.value).split("\n")
     assert f"rank {caught.value.rank} on {caught.value.host}: rows cannot be written" in first
     assert f"below {small_disk}" in first and "No space left on device" in first
@@ -53,12 +57,14 @@ def test_a_full_disk_is_named_and_a_larger_one_will_do(
     assert estimator.fit(rows, batch_size=10_000)["train_loss"] > 0
 
 
+@pytest.mark.fault("the disk of Spark's temporary files cannot be written")
 def test_a_disk_that_is_only_read_is_named(spark: SparkSession, small_disk: Path) -> None:
     mount("-o", "remount,ro", str(small_disk))
     rows = spark.range(0, 1000, 1, 2).select(F.rand(1).alias("x"), F.rand(2).alias("y"))
     estimator = FakeEstimator.of(linear(), 2)
     with pytest.raises(WorkerError) as caught:
         estimator.fit(rows)
+    came_out(caught.value)
     first, second = str(caught.value).split("\n")
     assert str(small_disk) in first and "Read-only file system" in first
     assert "spark.local.dir" in second

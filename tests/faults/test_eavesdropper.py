@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.faults.table import came_out
 from tests.faults.test_network import HOSTS, SOURCES, Network, network  # noqa: F401
 from tests.worker.group import train_job
 from zoo.orca.driver.session.certificate import self_signed
@@ -169,6 +170,7 @@ def overheard(hosts: Network, kept: Path, identity: str) -> tuple[list[State], b
     return [State.from_bytes(state) for state in states if state], kept.read_bytes()
 
 
+@pytest.mark.fault("somebody listens on the network, with spark.orca.encryption=true")
 def test_who_listens_hears_nothing_of_an_encrypted_job(
     network: Network,  # noqa: F811
     tmp_path: Path,
@@ -187,3 +189,4 @@ def test_who_listens_hears_nothing_of_an_encrypted_job(
     trained = [state.tensors["weights/w"] for state in (*in_clear, *encrypted)]
     assert trained[0].tobytes() == trained[1].tobytes() and trained[0].any()
     assert in_clear[0].meta == encrypted[0].meta
+    came_out("hears no word of the job, which equals the one in clear")

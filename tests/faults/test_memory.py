@@ -15,6 +15,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from tests.fake_estimator import FakeEstimator, linear
+from tests.faults.table import came_out, form
 from tests.worker.group import train_job
 from zoo.orca.errors import OrcaError, WorkerDiedError, WorkerError
 from zoo.orca.wire.messages.results import RESULTS, Failure
@@ -65,10 +66,13 @@ def _fit(on_step: Any, rows: DataFrame) -> Any:
     started = time.monotonic()
     with pytest.raises(OrcaError) as caught:
         FakeEstimator.of(linear(on_step=on_step), 2).fit(rows, epochs=1000)
-    assert time.monotonic() - started < LIMIT_SECONDS
+    seconds = time.monotonic() - started
+    came_out(caught.value, seconds)
+    assert seconds < LIMIT_SECONDS
     return caught.value
 
 
+@pytest.mark.fault("an allocation fails in a child")
 @pytest.mark.parametrize("kind", ["numpy", "arrow"])
 def test_an_allocation_that_fails_in_a_child(rows: DataFrame, kind: str) -> None:
     def on_step(rank: int, step: int) -> None:
@@ -83,6 +87,7 @@ def test_an_allocation_that_fails_in_a_child(rows: DataFrame, kind: str) -> None
     assert "in on_step" in rest[0]
 
 
+@pytest.mark.fault("an allocation fails in Spark's Python worker")
 def test_an_allocation_that_fails_in_the_task(monkeypatch: pytest.MonkeyPatch) -> None:
     context = SimpleNamespace(
         partitionId=lambda: 0,
@@ -101,11 +106,13 @@ def test_an_allocation_that_fails_in_the_task(monkeypatch: pytest.MonkeyPatch) -
     failure = RESULTS.from_text(row["header"])
     assert isinstance(failure, Failure)
     assert (failure.error, failure.rank, failure.host) == ("WorkerError", 0, "node7")
+    came_out(form(failure.error, failure.message))
     first, second = failure.message.split("\n")
     assert first.startswith("Spark's Python process ran out of memory: malloc of size")
     assert "spark.executor.memoryOverhead" in second
 
 
+@pytest.mark.fault("a child's container has no memory left, and the kernel kills it")
 def test_a_child_whose_container_has_no_memory_left(rows: DataFrame, small_group: Path) -> None:
     procs = str(small_group / "cgroup.procs")
 

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults.table import came_out
+
 pytestmark = pytest.mark.timeout(60)
 
 LIMIT_SECONDS = 15.0
@@ -135,6 +137,7 @@ class Host:
         self.process.communicate()
 
 
+@pytest.mark.fault("a worker's network cable is pulled")
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("what", "lost_rank"),
@@ -169,3 +172,4 @@ def test_all_ranks_end_when_a_host_falls_silent(
     assert any(f"rank {lost_rank} at {HOSTS[lost_rank]}" in word for word in words), words
     assert any("fell silent" in word for word in words), words
     assert seconds < LIMIT_SECONDS
+    came_out("all other workers end, and name the silent one", seconds)

@@ -9,6 +9,7 @@ from pyspark.sql import functions as F
 
 from tests.fake_estimator import FakeEstimator, linear
 from tests.faults.crowd import crowd, descriptors_left, is_full
+from tests.faults.table import EQUAL, came_out
 from tests.worker.collective.ring_processes import SECRET, in_threads, on_all
 from zoo.orca.driver.reports.display import Silent
 from zoo.orca.driver.reports.listener import ReportListener
@@ -23,6 +24,7 @@ LEFT = 60
 LIMIT_SECONDS = 15.0
 
 
+@pytest.mark.fault("191 strangers connect to the driver's port, which has 60 file descriptors")
 def test_fit_among_strangers_at_the_drivers_port(
     spark: SparkSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -53,8 +55,10 @@ def test_fit_among_strangers_at_the_drivers_port(
     assert len(crowds) == 1
     assert seconds < LIMIT_SECONDS
     assert estimator.weights.tobytes() == expected.weights.tobytes()
+    came_out(EQUAL, seconds)
 
 
+@pytest.mark.fault("strangers take the driver's last file descriptors")
 def test_the_drivers_listener_goes_on_where_no_descriptor_is_left(spark: SparkSession) -> None:
     """What the strangers leave of the descriptors, other parts of the program may take."""
     with ReportListener(spark, Silent()) as listener:
@@ -72,8 +76,10 @@ def test_the_drivers_listener_goes_on_where_no_descriptor_is_left(spark: SparkSe
             time.sleep(0.05)
         reporter.close()
     assert answers[0].addresses == (("127.0.0.1", 1),)
+    came_out("strangers are turned away, and workers are answered")
 
 
+@pytest.mark.fault("191 strangers connect to each of two workers, which have 60 file descriptors")
 def test_a_ring_among_strangers() -> None:
     listeners = [Listener() for _ in range(3)]
     addresses = [listener.address for listener in listeners]
@@ -88,11 +94,14 @@ def test_a_ring_among_strangers() -> None:
             rings = in_threads([lambda rank=rank: peer(rank) for rank in range(3)])
         assert all(isinstance(ring, Ring) for ring in rings), rings
         on_all(rings, Ring.barrier)
-    assert time.monotonic() - begin < LIMIT_SECONDS
+    seconds = time.monotonic() - begin
+    assert seconds < LIMIT_SECONDS
+    came_out("strangers are turned away, and the workers meet", seconds)
     for ring in rings:
         ring.close()
 
 
+@pytest.mark.fault("strangers take a worker's last file descriptors")
 def test_a_rings_listener_goes_on_where_no_descriptor_is_left() -> None:
     listeners = [Listener() for _ in range(2)]
     addresses = [listener.address for listener in listeners]
@@ -108,6 +117,7 @@ def test_a_rings_listener_goes_on_where_no_descriptor_is_left() -> None:
         with descriptors_left(8):
             links = in_threads([first, second])
     assert [len(found) for found in links] == [1, 1], links
+    came_out("strangers are turned away, and the workers meet")
     for (link,) in links:
         link.close()
     for listener in listeners:

@@ -20,6 +20,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from tests.fake_estimator import FakeEstimator, linear
+from tests.faults.table import came_out
 from zoo.orca.errors import (
     CreatorError,
     MissingPackageError,
@@ -64,7 +65,9 @@ def _fit(creator: Callable[[Any], Any], rows: DataFrame, workers: int = 3) -> tu
     started = time.monotonic()
     with pytest.raises(OrcaError) as caught:
         FakeEstimator.of(creator, workers).fit(rows, epochs=1000)
-    return caught.value, time.monotonic() - started
+    seconds = time.monotonic() - started
+    came_out(caught.value, seconds)
+    return caught.value, seconds
 
 
 def on_rank_one(action: Callable[[], None]) -> Callable[[int, int], None]:
@@ -77,6 +80,7 @@ def on_rank_one(action: Callable[[], None]) -> Callable[[int, int], None]:
     return on_step
 
 
+@pytest.mark.fault("a worker's training raises")
 def test_an_exception_on_one_rank(rows: DataFrame) -> None:
     def fail() -> None:
         print("about to divide")
@@ -91,6 +95,7 @@ def test_an_exception_on_one_rank(rows: DataFrame) -> None:
     assert seconds < LIMIT_SECONDS
 
 
+@pytest.mark.fault("the model's creator raises")
 def test_a_creator_that_raises(rows: DataFrame) -> None:
     def creator(config: dict[str, Any]) -> Any:
         raise LookupError("no such layer")
@@ -101,6 +106,7 @@ def test_a_creator_that_raises(rows: DataFrame) -> None:
     assert seconds < LIMIT_SECONDS
 
 
+@pytest.mark.fault("a child is killed by SIGKILL")
 def test_a_killed_child(rows: DataFrame) -> None:
     def die() -> None:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -112,6 +118,7 @@ def test_a_killed_child(rows: DataFrame) -> None:
     assert seconds < LIMIT_SECONDS
 
 
+@pytest.mark.fault("Spark's Python worker is killed by SIGKILL, in local mode")
 @pytest.mark.parametrize("moment", ["rows move", "it trains"])
 def test_a_killed_python_of_sparks(rows: DataFrame, moment: str) -> None:
     """The task's own process, which is the child's parent, and its rank and host are told."""
@@ -132,6 +139,7 @@ def test_a_killed_python_of_sparks(rows: DataFrame, moment: str) -> None:
     assert seconds < LIMIT_SECONDS
 
 
+@pytest.mark.fault("a child ends by itself while its peers compute")
 def test_a_child_that_crashes_while_another_computes(rows: DataFrame) -> None:
     def on_step(rank: int, step: int) -> None:
         if rank == 1 and step == 5:
@@ -145,6 +153,7 @@ def test_a_child_that_crashes_while_another_computes(rows: DataFrame) -> None:
     assert seconds < LIMIT_SECONDS
 
 
+@pytest.mark.fault("a child is stopped by SIGSTOP")
 def test_a_frozen_child(spark: SparkSession, rows: DataFrame) -> None:
     def stop() -> None:
         os.kill(os.getpid(), signal.SIGSTOP)
@@ -160,6 +169,7 @@ def test_a_frozen_child(spark: SparkSession, rows: DataFrame) -> None:
     assert seconds < 5 + LIMIT_SECONDS
 
 
+@pytest.mark.fault("the creator closes the child's channel to its task")
 @pytest.mark.parametrize("lives", [True, False], ids=["lives on", "goes on"])
 def test_a_child_that_closes_its_channel(rows: DataFrame, lives: bool) -> None:
     def creator(config: dict[str, Any]) -> Any:
@@ -173,6 +183,7 @@ def test_a_child_that_closes_its_channel(rows: DataFrame, lives: bool) -> None:
     assert seconds < LIMIT_SECONDS
 
 
+@pytest.mark.fault("the training closes all of the child's file descriptors")
 def test_a_child_that_closes_all_it_has(rows: DataFrame) -> None:
     def close() -> None:
         os.closerange(0, 256)
@@ -185,11 +196,13 @@ def test_a_child_that_closes_all_it_has(rows: DataFrame) -> None:
     assert seconds < LIMIT_SECONDS
 
 
+@pytest.mark.fault("the training calls exit")
 def test_user_code_that_exits(rows: DataFrame) -> None:
     error, _ = _fit(linear(on_step=on_rank_one(lambda: exit(7))), rows)
     assert "SystemExit: 7" in str(error)
 
 
+@pytest.mark.fault("the framework is missing on the workers")
 def test_a_framework_that_is_not_installed(rows: DataFrame, tmp_path: Path) -> None:
     # A package that raises what Python raises for a missing one, found before the real one.
     (tmp_path / "tensorflow.py").write_text("raise ModuleNotFoundError('no', name='tensorflow')")
@@ -198,7 +211,9 @@ def test_a_framework_that_is_not_installed(rows: DataFrame, tmp_path: Path) -> N
     started = time.monotonic()
     with pytest.raises(MissingPackageError) as caught:
         estimator.fit(rows)
-    assert time.monotonic() - started < LIMIT_SECONDS
+    seconds = time.monotonic() - started
+    came_out(caught.value, seconds)
+    assert seconds < LIMIT_SECONDS
     assert re.fullmatch(
         r"(rank \d on \S+: )?the package 'tensorflow' is not installed on the worker \S+, whose "
         r"Python is (\S+)\nInstall it there: \2 -m pip install 'zoo-orca\[tf2\]'; or let "
@@ -207,14 +222,16 @@ def test_a_framework_that_is_not_installed(rows: DataFrame, tmp_path: Path) -> N
     )
 
 
+@pytest.mark.fault("the creator holds a lock, which cannot be sent")
 def test_a_creator_that_cannot_be_pickled_is_named() -> None:
     lock = threading.Lock()
 
     def creator(config: dict[str, Any]) -> Any:
         return lock.locked()
 
-    with pytest.raises(CreatorError, match="'lock' of type lock"):
+    with pytest.raises(CreatorError, match="'lock' of type lock") as caught:
         FakeEstimator.of(creator)
+    came_out(caught.value)
 
 
 def test_a_job_after_a_failure_works(rows: DataFrame) -> None:
@@ -223,9 +240,11 @@ def test_a_job_after_a_failure_works(rows: DataFrame) -> None:
     assert stats["train_loss"] > 0
 
 
+@pytest.mark.fault("the DataFrame's own expression raises")
 @pytest.mark.parametrize("partitions", [2, 5], ids=["as they are", "exchanged"])
 def test_the_rows_own_failure_is_told(spark: SparkSession, partitions: int) -> None:
     rows = spark.range(0, 1000, 1, partitions).select(F.rand(1).alias("x"), F.rand(2).alias("y"))
     broken = rows.withColumn("x", F.expr("if(x > 0.5, raise_error('bad row here'), x)"))
-    with pytest.raises(OrcaError, match="bad row here"):
+    with pytest.raises(OrcaError, match="bad row here") as caught:
         FakeEstimator.of(linear(), 2).fit(broken)
+    came_out(caught.value)
