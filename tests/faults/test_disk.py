@@ -60,7 +60,8 @@ def test_a_full_disk_is_named_and_a_larger_one_will_do(
 @pytest.mark.fault("the disk of Spark's temporary files cannot be written")
 def test_a_disk_that_is_only_read_is_named(spark: SparkSession, small_disk: Path) -> None:
     mount("-o", "remount,ro", str(small_disk))
-    rows = spark.range(0, 1000, 1, 2).select(F.rand(1).alias("x"), F.rand(2).alias("y"))
+    # Of three partitions, so that Spark itself must write there: workers find another directory.
+    rows = spark.range(0, 1000, 1, 3).select(F.rand(1).alias("x"), F.rand(2).alias("y"))
     estimator = FakeEstimator.of(linear(), 2)
     with pytest.raises(WorkerError) as caught:
         estimator.fit(rows)
