@@ -87,18 +87,20 @@ class Requests:
         if validation_data is not None:
             validation = checked_frame(validation_data, "validation_data")
         check_checkpoints(checkpoint_steps, checkpoint_seconds, resume, self._options.model_dir)
-        record = FitRecord(
-            model=self._model.fingerprint(),
-            columns=json.dumps(spec.to_json(), sort_keys=True),
-            batch_size=batch_size,
-            seed=self._options.seed,
-            initial_epoch=initial_epoch,
-            steps_per_epoch=steps_per_epoch,
-        )
-        run = ""
-        if resume and self._options.model_dir:
-            check_seen(self._options.model_dir, data)
-            run = unfinished(self._options.model_dir, record)
+        model_dir = self._options.model_dir
+        record, run = None, ""
+        if model_dir is not None:
+            record = FitRecord(
+                model=self._model.fingerprint(),
+                columns=json.dumps(spec.to_json(), sort_keys=True),
+                batch_size=batch_size,
+                seed=self._options.seed,
+                initial_epoch=initial_epoch,
+                steps_per_epoch=steps_per_epoch,
+            )
+            if resume:
+                check_seen(model_dir, data)
+                run = unfinished(model_dir, record)
         request = self.over_rows(
             TrainJob,
             state,
@@ -111,7 +113,7 @@ class Requests:
             validation_steps=validation_steps,
             callbacks=packed_callbacks(callbacks),
             max_state_bytes=max_result_bytes(data.sparkSession),
-            model_dir=self._options.model_dir,
+            model_dir=model_dir,
             run=run or new_run(),
             checkpoint_steps=checkpoint_steps,
             checkpoint_seconds=checkpoint_seconds,
