@@ -81,7 +81,7 @@ def test_a_checkpoint_ends_the_job_if_there_are_slots_for_more(
             time.sleep(0.1)
         time.sleep(3 * watch._TURN)
         assert spark.sparkContext.statusTracker().getActiveJobsIds()  # the slots alone end nothing
-        (tmp_path / "00000001.state").touch()
+        (tmp_path / "00000001-0000000000.state").touch()
 
     thread = threading.Thread(target=save)
     thread.start()
