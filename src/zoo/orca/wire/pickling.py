@@ -116,11 +116,12 @@ def dumps(value: Any) -> bytes:
     """Pickle a value of the user, with all of the user's code that it needs elsewhere."""
     with _registry:
         pickler, data = _dumped(value)
-        modules = sources_of(pickler.imported)
+        # In an order that is the same in every process, as the pickle is then.
+        modules = sources_of(sorted(pickler.imported))
         if not _imported_there.issuperset(modules):
             _imported_there.update(modules)
             return dumps(value)
-    sources = Sources(modules, texts_of(pickler.files))
+    sources = Sources(modules, texts_of(sorted(pickler.files)))
     return pickle.dumps(_WithSources(sources, data)) if sources else data
 
 
