@@ -106,7 +106,8 @@ def read_failure(text: str) -> SparkFailure:
     if failure := _of_python(text):
         return failure
     message = _sentence(text)
-    kind = Kind.DISK if message.endswith(_NO_DISK) else Kind.SPARK
+    # Java puts the cause behind the file, in parentheses.
+    kind = Kind.DISK if message.rstrip(")").endswith(_NO_DISK) else Kind.SPARK
     if _PIPE_ENDED.search(message):
         kind = Kind.DIED
     return SparkFailure(kind=kind, message=message, detail=_called_from(text))
