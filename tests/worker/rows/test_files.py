@@ -59,7 +59,7 @@ def test_files_of_rows_are_for_this_account_alone(
 @pytest.mark.parametrize("rows", [100, 1_000_000])
 def test_rows_that_find_no_room_name_the_directory(tmp_path: Path, rows: int) -> None:
     values = [(1, 1.0)] * min(rows, 10_000)
-    batch = batch_of(XV, values, shards=range(len(values)))
+    batch = batch_of(XV, values, places=range(len(values)))
     told = rf"(?s)rows cannot be written below {tmp_path}.*File too large.*MB are free.*"
     with files_end_at(64), pytest.raises(WorkerError, match=f"{told}spark.local.dir"):
         rows_of = Spool(str(tmp_path), XV, False)

@@ -17,6 +17,7 @@ from zoo.orca.frameworks.torch.training.callbacks import (
     ModelCheckpoint,
     TensorBoardCallback,
 )
+from zoo.orca.wire.checkpoints import Checkpoint
 from zoo.orca.wire.job import TrainJob
 from zoo.orca.wire.packing import State
 from zoo.orca.worker.child.checkpoint import Checkpoints
@@ -136,8 +137,9 @@ def test_a_fit_that_was_lost_after_its_last_step_keeps_its_history(torch_ranks, 
     )
     done = attempt(torch_ranks, job, data)
     state = State.from_bytes(done[0][1])
-    left = State(state.tensors, {**state.meta, "history": done[0][0]})
-    Checkpoints(job.checkpoints).save(left)
+    kept = Checkpoints(job.checkpoints)
+    kept.save(Checkpoint(state=state, history=done[0][0]))
+    kept.finish()
     assert attempt(torch_ranks, job, data) == done
 
 
