@@ -60,7 +60,7 @@ def spooling(spec: Any) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.Reco
             spool = Spool(directory, spec, False)
             for batch in batches:
                 spool.add(batch)
-            rows = spool.finish().rows["train"]
+            rows = spool.finish().train.rows
         yield pa.RecordBatch.from_pydict({"rows": [rows]})
 
     return task
