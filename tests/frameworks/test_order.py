@@ -45,7 +45,8 @@ def test_two_hundred_steps_are_the_same_on_any_number_of_workers(bench):
     for workers in WORKERS:
         data = in_sequence(columns(ROWS), workers, BATCH, features=("x", "u"))
         seen = Data(data.shards, data.spec)
-        ran = bench.train(bench.family.embedding, data, validation=seen, epochs=EPOCHS)
+        fields = {"epochs": EPOCHS, "validation": seen, "validation_freq": 6}
+        ran = bench.train(bench.family.embedding, data, **fields)
         same_on_all(ran)
         found.append(ran[0])
     alone, *others = found
@@ -119,8 +120,8 @@ def test_the_loss_curve_of_a_recommender_is_the_same(bench):
             bench.family.ncf,
             data,
             batch_size=32,
-            epochs=60,
-            steps_per_epoch=1,
+            epochs=20,
+            steps_per_epoch=3,
             config=bench.config(weights=weights),
         )
         curves.append(ran[0].trained.history["loss"])
