@@ -9,7 +9,6 @@ import logging
 import socket
 from collections.abc import Iterator
 from dataclasses import asdict, replace
-from functools import cached_property
 from typing import cast
 
 from pyspark.sql import DataFrame
@@ -141,11 +140,6 @@ class BaseEstimator:
         after their last task, or with the session.
         """
 
-    @cached_property
-    def _fingerprint(self) -> str:
-        """The model's fingerprint; a large module, pickled, takes a while to read."""
-        return self._model.fingerprint()
-
     @property
     def _epochs_done(self) -> int:
         """Epochs that the state has trained, over all calls of `fit`."""
@@ -227,11 +221,11 @@ class BaseEstimator:
         if outcome:
             state.meta[_COLUMNS] = outcome.columns.to_json()
             state.meta[_OUTPUTS] = [output.to_json() for output in outcome.outputs]
-            state.meta[_MODEL] = self._fingerprint
+            state.meta[_MODEL] = self._requests.fingerprint
         else:
             # The same weights may now be used by a model that returns something else. Its outputs
             # are found out when they are needed.
-            if state.meta.get(_MODEL) != self._fingerprint:
+            if state.meta.get(_MODEL) != self._requests.fingerprint:
                 state.meta.pop(_OUTPUTS, None)
             if self._state and _COLUMNS in self._state.meta:
                 state.meta.setdefault(_COLUMNS, self._state.meta[_COLUMNS])

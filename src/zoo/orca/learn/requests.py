@@ -4,7 +4,7 @@ import json
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, TypeVar
 
 from pyspark.sql import DataFrame, SparkSession
@@ -60,6 +60,11 @@ class Requests:
     def __init__(self, model: ModelSpec, options: EngineOptions) -> None:
         self._model, self._options = model, options
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """The model's fingerprint; a large module, pickled, takes a while to read."""
+        return self._model.fingerprint()
+
     def fit(
         self,
         state: State | None,
@@ -87,17 +92,10 @@ class Requests:
         if validation_data is not None:
             validation = checked_frame(validation_data, "validation_data")
         check_checkpoints(checkpoint_steps, checkpoint_seconds, resume, self._options.model_dir)
-        model_dir = self._options.model_dir
-        record, run = None, ""
+        model_dir, record, run = self._options.model_dir, None, ""
         if model_dir is not None:
-            record = FitRecord(
-                model=self._model.fingerprint(),
-                columns=json.dumps(spec.to_json(), sort_keys=True),
-                batch_size=batch_size,
-                seed=self._options.seed,
-                initial_epoch=initial_epoch,
-                steps_per_epoch=steps_per_epoch,
-            )
+            decisive = {"batch_size": batch_size, "steps_per_epoch": steps_per_epoch}
+            record = self._record(spec, initial_epoch=initial_epoch, **decisive)
             if resume:
                 check_seen(model_dir, data)
                 run = unfinished(model_dir, record)
@@ -121,6 +119,15 @@ class Requests:
             **fields,
         )
         return replace(request, record=record)
+
+    def _record(self, spec: FeatureSpec, **decisive: Any) -> FitRecord:
+        """Return what a later `fit` must be to go on with this one."""
+        return FitRecord(
+            model=self.fingerprint,
+            columns=json.dumps(spec.to_json(), sort_keys=True),
+            seed=self._options.seed,
+            **decisive,
+        )
 
     def evaluate(
         self,

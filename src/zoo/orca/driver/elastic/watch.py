@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from py4j.clientserver import ClientServer
 from pyspark.resource import ResourceProfile
 from pyspark.sql import SparkSession
 
@@ -22,6 +21,7 @@ from zoo.orca.driver.elastic.decisions import Memory, Sight, Terms, Verdict, gro
 from zoo.orca.driver.reports.display import Display
 from zoo.orca.driver.reports.spark_failures import spark_errors
 from zoo.orca.driver.session.cluster import is_connect, is_local, slots
+from zoo.orca.driver.session.properties import has_own_properties
 from zoo.orca.errors import SlotsError
 from zoo.orca.wire.messages.progress import Progress
 
@@ -254,7 +254,7 @@ def watched(spark: SparkSession, stage: Watched) -> Iterator[Watch | None]:
         yield None
         return
     context = spark.sparkContext
-    if not isinstance(context._gateway, ClientServer):
+    if not has_own_properties(context):
         yield None
         return
     tag = f"orca-stage-{secrets.token_hex(8)}"

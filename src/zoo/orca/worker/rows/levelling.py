@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from zoo.orca.wire.plans.levelling import moves
+from zoo.orca.wire.plans.levelling import Move, moves
 from zoo.orca.worker.collective.protocol import Collective
 from zoo.orca.worker.rows.arrays import from_numbers
 
@@ -68,9 +68,10 @@ def level(
     ranks : RankRows
     collective : Collective
     """
-    mine = moves(ranks.counts, ranks.goals)[collective.rank]
+    plan = moves(ranks.counts, ranks.goals)
+    mine = plan[collective.rank]
     gives = np.concatenate([order[: mine.start], order[mine.stop :]])
-    taken, came = _taken(batches, gives, ranks, collective)
+    taken, came = _taken(batches, gives, plan, ranks, collective)
     before = mine.before.stop - mine.before.start
     parts = [len(order) + came[:before], order[mine.start : mine.stop], len(order) + came[before:]]
     return Levelled([*batches, *taken], np.concatenate(parts))
@@ -84,18 +85,21 @@ def level_as_they_lie(
     The rows may be more than memory holds, so none of those that stay is moved. All ranks call it
     in the same order.
     """
-    rank = collective.rank
-    mine = moves(ranks.counts, ranks.goals)[rank]
+    plan, rank = moves(ranks.counts, ranks.goals), collective.rank
+    mine = plan[rank]
     gives = np.r_[0 : mine.start, mine.stop : ranks.counts[rank]]
-    taken, _ = _taken(batches, gives, ranks, collective)
+    taken, _ = _taken(batches, gives, plan, ranks, collective)
     return [*_rows(batches, mine.start, mine.stop), *taken]
 
 
 def _taken(
-    batches: list[pa.RecordBatch], gives: Int64, ranks: RankRows, collective: Collective
+    batches: list[pa.RecordBatch],
+    gives: Int64,
+    plan: Sequence[Move],
+    ranks: RankRows,
+    collective: Collective,
 ) -> tuple[list[pa.RecordBatch], Int64]:
     """Return the rows that this rank takes, and where each lies among them, in sequence."""
-    plan = moves(ranks.counts, ranks.goals)
     given = [
         count - (move.stop - move.start) for count, move in zip(ranks.counts, plan, strict=True)
     ]
