@@ -39,7 +39,10 @@ def long_job(spark: SparkSession, directory: Path):
 
 
 def ends(frame, found: watch.Watch | None) -> None:
-    """Run a job that the watch must end; raise what the watch says."""
+    """Run a job that the watch must end; raise what the watch says.
+
+    The frame is made before the watch begins, which would otherwise look before the workers began.
+    """
     assert found is not None
     found.workers_began()
     with contextlib.suppress(*spark_errors()):
@@ -51,10 +54,10 @@ def ends(frame, found: watch.Watch | None) -> None:
 def test_slots_that_are_missing_end_the_job_within_the_patience(
     spark: SparkSession, tmp_path: Path
 ) -> None:
-    began = time.monotonic()
+    began, frame = time.monotonic(), long_job(spark, tmp_path)
     stage = Watched(terms=Terms(workers=5, wanted=5, patience=1.0))
     with pytest.raises(SlotsError) as caught, watched(spark, stage) as found:
-        ends(long_job(spark, tmp_path), found)
+        ends(frame, found)
     assert time.monotonic() - began < 30
     assert caught.value.slots == 4
     assert str(caught.value).splitlines() == [
@@ -73,6 +76,7 @@ def test_slots_that_are_missing_end_the_job_within_the_patience(
 def test_a_checkpoint_ends_the_job_if_there_are_slots_for_more(
     spark: SparkSession, tmp_path: Path
 ) -> None:
+    frame = long_job(spark, tmp_path)
     stage = Watched(terms=Terms(workers=1, wanted=3, patience=60), checkpoints=str(tmp_path))
 
     def save() -> None:
@@ -86,7 +90,7 @@ def test_a_checkpoint_ends_the_job_if_there_are_slots_for_more(
     thread = threading.Thread(target=save)
     thread.start()
     with pytest.raises(SlotsAreBack) as caught, watched(spark, stage) as found:
-        ends(long_job(spark, tmp_path), found)
+        ends(frame, found)
     thread.join()
     assert caught.value.workers == 3
 
@@ -106,10 +110,11 @@ def test_other_jobs_go_on_and_tags_are_taken_away(spark: SparkSession, tmp_path:
 
     thread = threading.Thread(target=other)
     thread.start()
+    frame = long_job(spark, tmp_path)
     stage = Watched(terms=Terms(workers=5, wanted=5, patience=0.5))
     try:
         with pytest.raises(SlotsError), watched(spark, stage) as found:
-            ends(long_job(spark, tmp_path), found)
+            ends(frame, found)
         assert set(context.getJobTags()) == {"mine"}
     finally:
         context.removeJobTag("mine")
@@ -179,6 +184,6 @@ def test_nothing_is_watched_where_nothing_is_seen(
     with watched(spark, stage) as found:
         assert found is None
     monkeypatch.setattr(watch, "is_local", lambda spark: False)
-    monkeypatch.setattr(watch, "ClientServer", dict)  # as without PYSPARK_PIN_THREAD
+    monkeypatch.setattr(watch, "has_own_properties", lambda context: False)
     with watched(spark, stage) as found:
         assert found is None
