@@ -1,5 +1,6 @@
-"""The end of a fit on one of several ranks."""
+"""A fit that goes on: from which checkpoint, which ones it writes, and its end."""
 
+import time
 from typing import Any
 
 import numpy as np
@@ -7,10 +8,15 @@ import pytest
 
 from tests.fake_estimator import linear
 from tests.worker.group import train_job
+from zoo.orca.errors import StateError
+from zoo.orca.wire.checkpoints import Checkpoint
 from zoo.orca.wire.packing import State
+from zoo.orca.worker.child import checkpoint
+from zoo.orca.worker.child.checkpoint import Checkpoints
 from zoo.orca.worker.child.resume import Resumable
 from zoo.orca.worker.plugin import World
 
+FAKE = {"framework": "fake", "epoch": 0, "step": 0}
 STATE = State({"weights/w": np.arange(3.0)}, {"epoch": 2})
 
 
@@ -35,3 +41,61 @@ def test_the_state_is_taken_on_rank_0_alone(rank: int, wanted: bytes) -> None:
     world = World(collective=collective, report=lambda progress: None)
     assert Resumable(train_job(linear()), world).finish(take) == (wanted, "")
     assert taken == [0][rank:]
+
+
+class Alone:
+    """A collective of one rank."""
+
+    rank, size = 0, 1
+
+    def broadcast(self, data, root=0):
+        return data
+
+
+def resumed(directory, told, **fields):
+    collective: Any = Alone()
+    world = World(collective=collective, report=told.append)
+    job = train_job(linear(), epochs=9, model_dir=str(directory), run="fit", **fields)
+    return Resumable(job, world)
+
+
+def test_a_damaged_checkpoint_leaves_the_one_before(tmp_path):
+    told: list[Any] = []
+    kept = Checkpoints(f"{tmp_path}/fit")
+    for epoch in (1, 2, 3):
+        state = State({"weights/w": np.full(3, epoch)}, {**FAKE, "epoch": epoch})
+        kept.save(Checkpoint(state=state, history={"loss": [0.5] * epoch}))
+    kept.finish()
+    newest, older = (tmp_path / "fit" / f"0000000{n}-0000000000.state" for n in (3, 2))
+    assert resumed(tmp_path, told).job.initial_epoch == 3 and not told
+    newest.write_bytes(newest.read_bytes()[:-5])
+    assert resumed(tmp_path, told).job.initial_epoch == 2
+    (warned,) = told
+    assert warned.text.startswith(f"{newest} is damaged: ")
+    assert warned.text.endswith(f"; going on from {older}")
+    older.write_bytes(b"")
+    with pytest.raises(StateError, match=f"^{older} is damaged"):
+        resumed(tmp_path, told)
+
+
+@pytest.mark.parametrize(("every", "group", "wanted"), [(3, 1, [3, 6, 9]), (6, 4, [8, 12, 20])])
+def test_checkpoints_of_updates_of_several_steps(tmp_path, every, group, wanted):
+    saver = resumed(tmp_path, [], checkpoint_steps=every).world.saver
+    ends = range(group, 11 if group == 1 else 23, group)
+    for _ in range(2):  # epochs
+        assert [steps for steps in ends if saver.is_due(steps)] == wanted
+
+
+def test_a_failed_training_ends_when_nothing_is_written_any_more(tmp_path, monkeypatch):
+    written = []
+
+    def slowly(path, data):
+        time.sleep(0.3)
+        written.append(path)
+
+    monkeypatch.setattr(checkpoint, "write_bytes", slowly)
+    fit = resumed(tmp_path, [])
+    with pytest.raises(ZeroDivisionError), fit.training():
+        fit.world.saver.save(lambda: State({}, {**FAKE, "epoch": 1}), {})
+        raise ZeroDivisionError
+    assert len(written) == 1

@@ -10,6 +10,7 @@ rank 0 reads and writes; it sends what it read to the other ranks.
 import threading
 from collections.abc import Callable
 
+from zoo.orca.errors import StateError
 from zoo.orca.files import check_writable, list_names, read_bytes, remove_file, write_bytes
 from zoo.orca.wire.checkpoints import Checkpoint, checkpoint_name, checkpoints_in
 from zoo.orca.wire.job import Job, TrainJob
@@ -19,6 +20,7 @@ from zoo.orca.worker.collective.protocol import Collective
 #: Not a checkpoint: it has no history, and no epochs are left after it.
 _FINAL = "final.state"
 _KEPT = 2
+_ABANDON_SECONDS = 5.0
 
 
 def check_directory(job: Job, rank: int, host: str) -> None:
@@ -57,19 +59,47 @@ class Checkpoints:
 
     def _write(self, own: str, checkpoint: Checkpoint) -> None:
         write_bytes(f"{self._directory}/{own}", checkpoint.to_bytes())
-        for name in [name for name in self._names() if name < own][: 1 - _KEPT or None]:
+        older = [name for name in self._names() if name < own]
+        for name in older[: len(older) + 1 - _KEPT]:
             remove_file(f"{self._directory}/{name}")
 
-    def newest(self, collective: Collective) -> Checkpoint | None:
-        """Return the newest checkpoint, as rank 0 sees it; called on all ranks."""
+    def newest(self, collective: Collective, warn: Callable[[str], None]) -> Checkpoint | None:
+        """Return the newest checkpoint that is whole, as rank 0 sees it; called on all ranks.
+
+        Parameters
+        ----------
+        collective : Collective
+        warn : callable
+            Told of a damaged one, if there is an older one in its place.
+
+        Raises
+        ------
+        StateError
+            If none is whole.
+        """
         if not self._directory:
             return None
-        found, path = b"", ""
-        if collective.rank == 0 and (names := self._names()):
-            path = f"{self._directory}/{names[-1]}"
-            found = read_bytes(path)
-        data = bytes(collective.broadcast(found if collective.rank == 0 else None))
-        return Checkpoint.from_bytes(data, path) if data else None
+        found = self._newest_whole(warn) if collective.rank == 0 else None
+        data = bytes(collective.broadcast(found))
+        return Checkpoint.from_bytes(data, self._directory) if data else None
+
+    def _newest_whole(self, warn: Callable[[str], None]) -> bytes:
+        """Return the bytes of a checkpoint; none if there is no file."""
+        names, damaged = self._names(), ""
+        while names:
+            path = f"{self._directory}/{names.pop()}"
+            try:
+                data = read_bytes(path)
+                Checkpoint.from_bytes(data, path)
+            except StateError as error:
+                if not names:
+                    raise
+                damaged = str(error).partition("\n")[0]
+                continue
+            if damaged:
+                warn(f"{damaged}; going on from {path}")
+            return data
+        return b""
 
     def keep(self, state: State) -> str:
         """Write the final state for the driver to read; return its path."""
@@ -78,8 +108,15 @@ class Checkpoints:
         return path
 
     def finish(self) -> None:
-        """Wait for what is being written."""
+        """Wait for what is being written; raise its error."""
         self._writing.finish()
+
+    def abandon(self) -> None:
+        """Wait some seconds for what is being written, and not for its error.
+
+        Whoever calls this has an error of its own to tell, and a disk that hangs must not keep it.
+        """
+        self._writing.settle(_ABANDON_SECONDS)
 
     def _names(self) -> list[str]:
         """Return the names of the checkpoints, the newest last."""
@@ -106,12 +143,16 @@ class _Background:
         self._thread = threading.Thread(target=run, name="orca-checkpoint", daemon=True)
         self._thread.start()
 
+    def settle(self, seconds: float | None) -> None:
+        """Wait for what runs, so many seconds at most."""
+        if self._thread is not None:
+            self._thread.join(seconds)
+            self._thread = None
+
     def finish(self) -> None:
         """Wait for what runs; raise its error."""
-        if self._thread is not None:
-            # no limit: a filesystem may take as long as it likes to write, and heartbeats go on
-            self._thread.join()
-            self._thread = None
+        # no limit: a filesystem may take as long as it likes to write, and heartbeats go on
+        self.settle(None)
         error, self._error = self._error, None
         if error is not None:
             raise error

@@ -152,7 +152,8 @@ def _window(job: Job, spec: FeatureSpec, counts: tuple[int, ...]) -> int | None:
 
 def _train(framework: Framework, job: TrainJob, sets: _Sets, world: World) -> Outcome:
     resumable = Resumable(job, world)
-    trained = framework.train(resumable.job, sets.train, sets.validation, resumable.world)
+    with resumable.training():
+        trained = framework.train(resumable.job, sets.train, sets.validation, resumable.world)
     state, path = resumable.finish(trained.state)
     timings: tuple[Timings, ...] = ()
     if world.timings is not None:

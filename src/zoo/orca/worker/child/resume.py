@@ -1,13 +1,15 @@
 """A `fit` that an earlier attempt may have begun: one that Spark gave up, or another program."""
 
+import contextlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
 
 from zoo.orca.wire.checkpoints import Checkpoint
 from zoo.orca.wire.job import TrainJob
+from zoo.orca.wire.messages.progress import Warned
 from zoo.orca.wire.packing import State
 from zoo.orca.worker.child.checkpoint import Checkpoints
 from zoo.orca.worker.plugin import Begun, World, check_state_size, is_too_large
@@ -32,7 +34,9 @@ class Resumable:
         self._past: dict[str, list[float]] = {}
         self._last = job.initial_epoch + job.epochs
         self._is_root = world.rank == 0
-        newest = self._checkpoints.newest(world.collective)
+        newest = self._checkpoints.newest(
+            world.collective, lambda text: world.report(Warned(text=text))
+        )
         begun = None
         if newest is not None:
             if newest.steps:
@@ -44,13 +48,27 @@ class Resumable:
             state = newest.state.to_bytes()
             job = replace(job, state=state, initial_epoch=epoch, epochs=self._last - epoch)
         self.job = job
-        saver = _Saver(self, job, world) if job.model_dir is not None else None
+        saver = None
+        if job.model_dir is not None:
+            saver = _Saver(self, job, world, begun.steps if begun is not None else 0)
         self.world = replace(world, saver=saver, begun=begun)
 
     def whole(self, history: Mapping[str, list[float]]) -> dict[str, list[float]]:
         """Return the history of all attempts together."""
         names = dict.fromkeys([*self._past, *history])
         return {name: self._past.get(name, []) + list(history.get(name, ())) for name in names}
+
+    @contextlib.contextmanager
+    def training(self) -> Iterator[None]:
+        """If the block fails, let it fail only when nothing is being written any more.
+
+        The driver tidies up after a failure. A later write would undo that.
+        """
+        try:
+            yield
+        except BaseException:
+            self._checkpoints.abandon()
+            raise
 
     def finish(self, take: Callable[[], State]) -> tuple[bytes, str]:
         """Take the final state on rank 0; return it, or the path it was written to.
@@ -90,11 +108,12 @@ class Resumable:
 class _Saver:
     """Implements `zoo.orca.worker.plugin.Saver`."""
 
-    def __init__(self, fit: Resumable, job: TrainJob, world: World) -> None:
+    def __init__(self, fit: Resumable, job: TrainJob, world: World, begun: int) -> None:
         self._fit, self._collective = fit, world.collective
         self._steps, self._seconds = job.checkpoint_steps, job.checkpoint_seconds
         self._saved = self._looked = time.monotonic()
         self._taken, self._gap = 0, 1
+        self._done = begun
 
     @property
     def within_epochs(self) -> bool:
@@ -103,7 +122,9 @@ class _Saver:
 
     def is_due(self, steps: int) -> bool:
         """Whether to save the epoch of which `steps` steps are done; called on all ranks."""
-        if self._steps is not None and steps % self._steps == 0:
+        before, self._done = self._done if self._done < steps else 0, steps
+        # Steps of one update, and those that an epoch had before, end together.
+        if self._steps is not None and steps // self._steps > before // self._steps:
             return True
         return self._seconds is not None and self._is_time(self._seconds)
 
