@@ -14,8 +14,9 @@ SOURCE, ROOT, MASTER, DIRECTORY = sys.argv[1:]
 # Not by PYTHONPATH: Spark would pass that on.
 sys.path[:0] = [SOURCE, ROOT]
 
+from tests.cluster.sessions import start  # noqa: E402
 from tests.fake_estimator import FakeEstimator  # noqa: E402
-from zoo.orca import OrcaContext, init_orca_context, stop_orca_context  # noqa: E402
+from zoo.orca import OrcaContext, stop_orca_context  # noqa: E402
 from zoo.orca.errors import ContextError  # noqa: E402
 from zoo.orca.learn.options import EngineOptions  # noqa: E402
 from zoo.orca.wire.job import ModelSpec  # noqa: E402
@@ -56,20 +57,8 @@ def refusal(workers, gpus, data):
 
 
 def main():
-    init_orca_context(
-        "standalone",
-        master=MASTER,
-        cores=1,
-        num_nodes=2,
-        memory="1g",
-        conf={
-            "spark.driver.host": "127.0.0.1",
-            "spark.driver.bindAddress": "127.0.0.1",
-            "spark.ui.enabled": False,
-            "spark.sql.shuffle.partitions": 2,
-            "spark.executor.resource.gpu.amount": 2,
-        },
-    )
+    gpus = {"spark.executor.resource.gpu.amount": 2}
+    start(MASTER, {"spark.sql.shuffle.partitions": 2, **gpus})
     spark = OrcaContext.get_spark_session()
     data = spark.range(100).selectExpr("id / 100.0D AS x", "id / 50.0D AS y").repartition(2)
     two = estimator(2, 1)

@@ -16,8 +16,9 @@ sys.path[:0] = [SOURCE, ROOT]
 
 from pyspark.sql import SparkSession  # noqa: E402
 
+from tests.cluster.sessions import start  # noqa: E402
 from tests.fake_estimator import FakeEstimator  # noqa: E402
-from zoo.orca import init_orca_context, stop_orca_context  # noqa: E402
+from zoo.orca import stop_orca_context  # noqa: E402
 from zoo.orca.frameworks.fake import LinearModel  # noqa: E402
 
 
@@ -31,19 +32,7 @@ def creator(config):
 
 
 def main():
-    init_orca_context(
-        "standalone",
-        master=MASTER,
-        cores=1,
-        num_nodes=2,
-        memory="1g",
-        conf={
-            "spark.driver.host": "127.0.0.1",
-            "spark.driver.bindAddress": "127.0.0.1",
-            "spark.ui.enabled": False,
-            **json.loads(CONF),
-        },
-    )
+    start(MASTER, json.loads(CONF))
     spark = SparkSession.builder.getOrCreate()
     rows = spark.range(0, 1000, 1, 7).selectExpr(
         "cast(id as float) / 1000 x", "cast(id as float) y"

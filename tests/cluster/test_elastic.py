@@ -149,7 +149,7 @@ def _refused(cluster: standalone.Cluster, driver: Driver, kept: Path) -> None:
         f"min_workers=2: 2 workers need 2 slots at the same time, and {cluster.url} has 1"
     )
     assert "lower min_workers to 1" in second and "spark.orca.elastic.patience" in second
-    assert second.endswith(f"until the end of epoch 1 is in {kept}")
+    assert second.endswith(f"after epoch 1, which is in {kept}")
 
 
 def _all_lost(cluster: standalone.Cluster, driver: Driver) -> None:

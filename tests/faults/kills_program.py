@@ -20,8 +20,9 @@ sys.path[:0] = [SOURCE, ROOT]
 
 from pyspark.sql import SparkSession  # noqa: E402
 
+from tests.cluster.sessions import start  # noqa: E402
 from tests.fake_estimator import FakeEstimator  # noqa: E402
-from zoo.orca import init_orca_context, stop_orca_context  # noqa: E402
+from zoo.orca import stop_orca_context  # noqa: E402
 from zoo.orca.errors import OrcaError  # noqa: E402
 from zoo.orca.frameworks.fake import LinearModel  # noqa: E402
 
@@ -83,18 +84,7 @@ def trained(estimator, rows):
 
 def main():
     """Answer line by line."""
-    init_orca_context(
-        "standalone",
-        master=MASTER,
-        cores=1,
-        num_nodes=2,
-        memory="1g",
-        conf={
-            "spark.driver.host": "127.0.0.1",
-            "spark.driver.bindAddress": "127.0.0.1",
-            "spark.ui.enabled": False,
-        },
-    )
+    start(MASTER)
     spark = SparkSession.builder.getOrCreate()
     rows = spark.range(0, ROWS, 1, 3).selectExpr("id % 17 / 17 - 0.5 x", "id % 23 / 23 y")
     for line in sys.stdin:

@@ -71,7 +71,7 @@ def test_too_few_slots_are_one_error_with_the_numbers_and_the_way_out(elastic):
     assert str(caught.value).splitlines() == [
         "min_workers=2: 2 workers need 2 slots at the same time, and spark://here has 1",
         "Bring executors back, lower min_workers to 1, or wait longer (spark.orca.elastic.patience)"
-        f", and call again. What was trained until the end of epoch 5 is in {directory}",
+        f", and call again: fit(resume=True) goes on after epoch 5, which is in {directory}",
     ]
     assert len(said) == 1
 

@@ -26,7 +26,8 @@ class Placement(Enum):
     Attributes
     ----------
     AT_RANDOM
-        Each row was moved to a random worker. The few surplus rows of a worker move once more.
+        Each row was moved to a worker by a hash of it. The few that a worker has too many of, or
+        that lie at the ends of its part of the sequence, move once more.
     AS_THEY_LAY
         Rows stayed in their partitions. If these are uneven, the job is refused, because its rows
         can still be placed at random.

@@ -82,7 +82,7 @@ class Elastic:
         found = "fewer" if cause.slots is None else str(cause.slots)
         lower = f", lower min_workers to {cause.slots}" if cause.slots else ""
         done = epochs_saved(self.checkpoints)
-        kept = f". What was trained until the end of epoch {done} is in {self.checkpoints}"
+        kept = f": fit(resume=True) goes on after epoch {done}, which is in {self.checkpoints}"
         error = SlotsError(
             f"min_workers={self.least}: {self.least} workers need {self.least} slots at the same "
             f"time, and {self.master} has {found}\n"
