@@ -160,7 +160,7 @@ ELSEWHERE = [
     Elsewhere("learn.tf2", "estimator", "learn/test_tf2.py", "a user's day"),
     Elsewhere(
         "learn.pytorch",
-        "callbacks estimator files options recipe saving stats",
+        "callbacks creation estimator files options recipe saving stats",
         "learn/test_pytorch.py",
         "a user's day",
     ),
