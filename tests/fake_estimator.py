@@ -9,6 +9,8 @@ from zoo.orca.driver.frame.source import read_spec
 from zoo.orca.frameworks.fake import LinearModel
 from zoo.orca.learn.ended import needs_session
 from zoo.orca.learn.estimator import BaseEstimator
+from zoo.orca.learn.forms.entry import entered_both
+from zoo.orca.learn.forms.form import Columns
 from zoo.orca.learn.options import EngineOptions
 from zoo.orca.learn.results import TrainingStats
 from zoo.orca.wire.job import EvaluateJob, ModelSpec, TrainJob
@@ -39,29 +41,31 @@ class FakeEstimator(BaseEstimator):
     @needs_session
     def fit(
         self,
-        data: DataFrame,
+        data: Any,
         features: Any = ("x",),
         *,
         epochs: int = 1,
         batch_size: int = 8,
-        validation: DataFrame | None = None,
+        validation: Any = None,
+        labels: Any = ("y",),
         verbose: int = 0,
         shuffle: bool | None = None,
         name: str | None = None,
         **fields: Any,
     ) -> TrainingStats:
         first = int(self._state.meta["epoch"]) if self._state else 0
+        given, validated = entered_both(data, validation, Columns(features, labels))
         request = self._requests.over_rows(
             TrainJob,
             self._state,
-            data,
-            read_spec(data, features, ["y"]),
-            validation,
+            given.frame,
+            read_spec(given.frame, *given.columns),
+            validated,
             batch_size=batch_size,
             epochs=epochs,
             initial_epoch=first,
             verbose=verbose,
-            shuffle=shuffle,
+            shuffle=given.shuffle(shuffle),
             name=name,
             **fields,
         )
@@ -101,20 +105,20 @@ class FakeEstimator(BaseEstimator):
         return self._train(request)
 
     @needs_session
-    def evaluate(self, data: DataFrame, features: Any = ("x",), **fields: Any) -> dict[str, float]:
-        features, labels = self._known_columns(features, ["y"])
-        spec = read_spec(data, features, labels)
+    def evaluate(
+        self, data: Any, features: Any = ("x",), labels: Any = ("y",), **fields: Any
+    ) -> dict[str, float]:
+        given = self._entered(data, features, labels)
+        spec = read_spec(given.frame, *given.columns)
         request = self._requests.over_rows(
-            EvaluateJob, self._state, data, spec, verbose=0, **fields
+            EvaluateJob, self._state, given.frame, spec, verbose=0, **fields
         )
         return self._evaluate(request)
 
     @needs_session
-    def predict(
-        self, data: DataFrame, features: Any = ("x",), output_cols: Any = None
-    ) -> DataFrame:
-        features, _ = self._known_columns(features)
-        return self._predict(data, read_spec(data, features), 32, output_cols)
+    def predict(self, data: Any, features: Any = ("x",), output_cols: Any = None) -> Any:
+        given = self._entered(data, features)
+        return self._predict(given, read_spec(given.frame, given.columns.features), 32, output_cols)
 
     @property
     def weights(self) -> Any:

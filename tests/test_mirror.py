@@ -154,6 +154,7 @@ ELSEWHERE = [
         "learn/test_tf2.py",
         "a user's day",
     ),
+    Elsewhere("learn.forms", "form", "learn/forms/test_entry.py", "a protocol, used there"),
     Elsewhere("learn", "docstrings", "test_public_surface.py", "what help() shows"),
     Elsewhere("learn", "metrics", "frameworks/torch/metrics/test_orca_metrics.py", "by hand"),
     Elsewhere("learn.keras", "backend estimator", "learn/test_keras.py", "a user's day"),

@@ -4,8 +4,6 @@ import sys
 from functools import partial
 
 import numpy as np
-import pandas as pd
-import pyarrow as pa
 import pytest
 from pyspark.sql import SparkSession
 
@@ -14,7 +12,6 @@ from zoo.orca.errors import InvalidInputError, MissingPackageError
 from zoo.orca.learn.arguments import (
     check_creator,
     checked_config,
-    checked_frame,
     frequency,
     packed_callbacks,
     positive,
@@ -118,44 +115,6 @@ def test_another_python_may_have_what_this_one_lacks(spark: SparkSession, monkey
     monkeypatch.setattr(spark.sparkContext, "pythonExec", "/opt/other/python")
     monkeypatch.setitem(sys.modules, "torch", None)
     make("torch")
-
-
-FRAMES = {
-    "pandas": lambda spark: pd.DataFrame({"x": [1.0], "y": [2.0]}),
-    "pyarrow": lambda spark: pa.table({"x": [1.0], "y": [2.0]}),
-    "numpy": lambda spark: np.array([[1.0, 2.0]]),
-    "rdd": lambda spark: spark.sparkContext.parallelize([(1.0, 2.0)], 1),
-}
-
-
-@pytest.mark.parametrize("kind", FRAMES)
-def test_what_is_no_frame_is_named_with_the_way_to_make_one(spark: SparkSession, kind: str) -> None:
-    data = FRAMES[kind](spark)
-    with pytest.raises(InvalidInputError) as caught:
-        checked_frame(data, "data")
-    first, second = str(caught.value).splitlines()
-    assert first.startswith("data must be a Spark DataFrame, got a")
-    # The way out, run as it is written.
-    way = second.removeprefix("Make one of it: ").removesuffix(", a name for each column")
-    made = eval(way, {"spark": spark, "data": data})
-    assert [tuple(row) for row in checked_frame(made, "data").collect()] == [(1.0, 2.0)]
-
-
-def test_other_things_are_no_frames_either(tmp_path) -> None:
-    for data, told in (
-        (
-            "rows.parquet",
-            "data must be a Spark DataFrame, got a str\nRead one from there: spark.read",
-        ),
-        ((1, 2), "data must be a Spark DataFrame, got a tuple\nPass a Spark DataFrame"),
-        (
-            creator,
-            "data must be a Spark DataFrame, got a function\nData creators are not supported",
-        ),
-    ):
-        with pytest.raises(InvalidInputError) as caught:
-            checked_frame(data, "data")
-        assert str(caught.value).startswith(told)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import threading
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 from pyspark.sql import functions as F
 
 from tests.messages.table import case
@@ -109,11 +110,28 @@ def _(world: World) -> Any:
 # Arguments.
 
 
-@case("a pandas frame")
+@case("an array without a name")
+def _(world: World) -> Any:
+    return world.fit(data=np.array([[1.0, 2.0]]))
+
+
+@case("a pandas frame with a missing value")
 def _(world: World) -> Any:
     import pandas as pd
 
-    return world.fit(data=pd.DataFrame({"x": [1.0], "y": [2.0]}))
+    return world.fit(data=pd.DataFrame({"x": [1.0, None], "y": [2.0, 3.0]}))
+
+
+@case("a pandas frame with a time")
+def _(world: World) -> Any:
+    import pandas as pd
+
+    return world.fit(data=pd.DataFrame({"x": pd.to_datetime(["2024-05-01"]), "y": [2.0]}))
+
+
+@case("arrays of different numbers of rows")
+def _(world: World) -> Any:
+    return world.fit(data={"x": np.zeros(3), "y": np.zeros(2)})
 
 
 @case("a data creator of the original's")

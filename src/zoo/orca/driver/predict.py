@@ -1,6 +1,7 @@
 """Lazy predictions: a `mapInArrow` that keeps every column and appends the model's outputs."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -34,7 +35,25 @@ _TYPES: dict[str, T.DataType] = {
 }
 
 
-def predict_lazily(df: DataFrame, job: PredictJob, names: Sequence[str]) -> DataFrame:
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a prediction is to have.
+
+    Parameters
+    ----------
+    keeps_columns : bool
+        Whether all columns of the DataFrame come before the outputs; else there are only these.
+    has_vectors : bool
+        Whether a row of an output of rank 2 is a Vector; else it is an array.
+    """
+
+    keeps_columns: bool = True
+    has_vectors: bool = True
+
+
+def predict_lazily(
+    df: DataFrame, job: PredictJob, names: Sequence[str], answer: Answer
+) -> DataFrame:
     """Return `df` with one column for each of the job's outputs; nothing runs until an action.
 
     Raises
@@ -49,19 +68,25 @@ def predict_lazily(df: DataFrame, job: PredictJob, names: Sequence[str]) -> Data
     _check_names(df, fields, names)
     check_python(df.sparkSession)
     ship_package(df.sparkSession)
+    if not answer.keeps_columns:
+        fields = []
     places, added = _inputs(df, fields, job)
     # Our own names, by position: the user's may repeat, or differ only in case.
     kept = [f"k{index}" for index in range(len(fields))]
     raw = [f"p{index}" for index in range(len(job.outputs))]
-    widened = df.select("*", *added).toDF(*kept, *(f"c{i}" for i in range(len(added))))
+    all_kept = ["*"] if fields else []
+    widened = df.select(*all_kept, *added).toDF(*kept, *(f"c{i}" for i in range(len(added))))
     schema = T.StructType(
         [
             *(T.StructField(n, f.dataType) for n, f in zip(kept, fields, strict=True)),
-            *(T.StructField(n, _type(o)) for n, o in zip(raw, job.outputs, strict=True)),
+            *(
+                T.StructField(n, _type(o, answer.has_vectors))
+                for n, o in zip(raw, job.outputs, strict=True)
+            ),
         ]
     )
     heartbeat = heartbeat_seconds(df.sparkSession)
-    task = make_predict_task(job, len(kept), places, heartbeat)
+    task = make_predict_task(job, len(kept), places, heartbeat, answer.has_vectors)
     profile = gpu_profile(df.sparkSession, job.gpus)
     with workers_python(df.sparkSession):
         predicted = widened.mapInArrow(task, schema, profile=profile)
@@ -105,23 +130,24 @@ def _inputs(
 ) -> tuple[list[int], list[Column]]:
     """Return the position of each of the model's columns, and the columns to add.
 
-    A column that has the right type is not sent twice, because every column costs Spark time.
+    A column that is kept and has the right type is not sent twice, because every column costs Spark
+    time.
     """
     known = {field.name: (place, field) for place, field in enumerate(fields)}
     places: list[int] = []
     added: list[Column] = []
     for spec, column in zip(job.columns.columns, feature_columns(df, job.columns), strict=True):
-        place, field = known[spec.sources[0]]
-        if spec.parts or is_converted(field, spec):
+        place, field = known.get(spec.sources[0], (0, None))
+        if field is None or spec.parts or is_converted(field, spec):
             place = len(fields) + len(added)
             added.append(column)
         places.append(place)
     return places, added
 
 
-def _type(output: OutputSpec) -> T.DataType:
+def _type(output: OutputSpec, has_vectors: bool) -> T.DataType:
     """Return the type of an output's column: its dtype, nested as deep as a row's shape."""
-    if output.rank == 2 and output.dtype.startswith("float"):
+    if has_vectors and output.rank == 2 and output.dtype.startswith("float"):
         from pyspark.ml.linalg import VectorUDT  # not above: SciPy comes with it
 
         return VectorUDT()

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pyspark.sql import DataFrame
 
 from zoo.orca.driver.elastic.rounds import Elastic
-from zoo.orca.driver.predict import predict_lazily
+from zoo.orca.driver.predict import Answer, predict_lazily
 from zoo.orca.driver.runs import FitRecord
 from zoo.orca.driver.stage import StageSettings, run_stage
 from zoo.orca.errors import UnevenRowsError
@@ -90,11 +90,13 @@ class PredictRequest:
     job : PredictJob
     columns : tuple of str
         The names of the outputs' columns.
+    answer : Answer
     """
 
     data: DataFrame
     job: PredictJob
     columns: tuple[str, ...]
+    answer: Answer = Answer()
 
     def run(self) -> DataFrame:
         """Return the DataFrame with its predictions; nothing runs until an action.
@@ -104,4 +106,4 @@ class PredictRequest:
         ColumnError, DeviceError
             As `zoo.orca.driver.predict.predict_lazily`.
         """
-        return predict_lazily(self.data, self.job, self.columns)
+        return predict_lazily(self.data, self.job, self.columns, self.answer)

@@ -20,38 +20,8 @@ from zoo.orca.wire.packing import pack
 _LARGEST_SEED = (1 << 32) - 1
 
 
-def checked_frame(data: Any, argument: str) -> DataFrame:
-    """Return `data` if it is a Spark DataFrame, classic or Connect.
-
-    Raises
-    ------
-    InvalidInputError
-        If it is not; says how to make one.
-    """
-    if isinstance(data, DataFrame):
-        return data
-    kind = f"{type(data).__module__}.{type(data).__qualname__}"
-    way = "Pass a Spark DataFrame, as spark.read and spark.createDataFrame(...) return it"
-    if callable(data):
-        way = "Data creators are not supported. " + way
-    way = next((w for start, w in _WAYS_TO_A_FRAME.items() if kind.startswith(start)), way)
-    kind = kind.removeprefix("builtins.")
-    raise InvalidInputError(f"{argument} must be a Spark DataFrame, got {_a(kind)}\n{way}")
-
-
 def _a(kind: str) -> str:
     return f"{'an' if kind[0].lower() in 'aeiou' else 'a'} {kind}"
-
-
-_WAYS_TO_A_FRAME = {
-    "pandas.": "Make one of it: spark.createDataFrame(data)",
-    "polars.": "Make one of it: spark.createDataFrame(data.to_pandas())",
-    "pyarrow.": "Make one of it: spark.createDataFrame(data)",
-    "numpy.": "Make one of it: spark.createDataFrame(data, ['x', 'y']), a name for each column",
-    "pyspark.pandas.": "Make one of it: data.to_spark()",
-    "pyspark.core.rdd.": "Make one of it: data.toDF(['x', 'y']), a name for each column",
-    "builtins.str": "Read one from there: spark.read.parquet(data), or .csv(data, header=True)",
-}
 
 
 def check_bounded(call: str, data: DataFrame, validation: DataFrame | None = None) -> None:

@@ -6,6 +6,7 @@ from typing import ParamSpec, TypeVar
 
 from pyspark.sql import DataFrame
 
+from zoo.orca.context.sessions import known_session
 from zoo.orca.driver.reports.failures import check_session, ended_session
 from zoo.orca.errors import OrcaError
 
@@ -14,7 +15,7 @@ _Result = TypeVar("_Result")
 
 
 def needs_session(call: Callable[_Parameters, _Result]) -> Callable[_Parameters, _Result]:
-    """Let a method of an estimator say that its DataFrame's session has ended.
+    """Let a method of an estimator say that its rows' session has ended.
 
     pyspark has no error of its own for that: it stumbles over attributes that are None, and its
     assertions have no text.
@@ -24,15 +25,17 @@ def needs_session(call: Callable[_Parameters, _Result]) -> Callable[_Parameters,
     def checked(*arguments: _Parameters.args, **named: _Parameters.kwargs) -> _Result:
         given = (*arguments[1:2], *named.values())
         frame = next((one for one in given if isinstance(one, DataFrame)), None)
-        if frame is None:
+        # Rows of another form go to the session that runs, or to one that the call starts.
+        session = known_session() if frame is None else frame.sparkSession
+        if session is None:
             return call(*arguments, **named)
-        check_session(frame.sparkSession)
+        check_session(session)
         try:
             return call(*arguments, **named)
         except OrcaError:
             raise
         except Exception as error:  # an attribute of None, an assertion: whatever comes first
-            ended = ended_session(error, frame.sparkSession)
+            ended = ended_session(error, session)
             if ended is None:
                 raise
             raise ended from error

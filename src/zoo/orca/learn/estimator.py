@@ -7,9 +7,9 @@ quirks, and turns them into the jobs of `zoo.orca.wire.job`.
 import contextlib
 import logging
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
-from typing import cast
+from typing import Any, cast
 
 from pyspark.sql import DataFrame
 
@@ -34,6 +34,8 @@ from zoo.orca.errors import (
 )
 from zoo.orca.files import check_writable, read_bytes, writing
 from zoo.orca.learn.arguments import check_installed
+from zoo.orca.learn.forms.entry import Entered, entered
+from zoo.orca.learn.forms.form import Columns
 from zoo.orca.learn.options import EngineOptions
 from zoo.orca.learn.outputs import OutputNames, prediction_columns
 from zoo.orca.learn.requests import Requests
@@ -167,18 +169,25 @@ class BaseEstimator:
 
     def _predict(
         self,
-        data: DataFrame,
+        given: Entered,
         spec: FeatureSpec,
         batch_size: int | None,
         names: OutputNames | None,
-    ) -> DataFrame:
+    ) -> Any:
+        """Return predictions in the form that the rows came in."""
         if self._state is None or not self._outputs:
-            self._build(data, spec)
+            self._build(given.frame, spec)
         columns = prediction_columns(self._outputs, names)
         request = self._requests.predict(
-            self._state, data, spec, columns, batch_size=batch_size, outputs=self._outputs
+            self._state,
+            given.frame,
+            spec,
+            columns,
+            batch_size=batch_size,
+            outputs=self._outputs,
+            answer=given.asks,
         )
-        return request.run()
+        return given.answer(request.run())
 
     def _build(self, data: DataFrame, spec: FeatureSpec) -> None:
         """Build the model once, on one worker, for its weights and outputs.
@@ -243,8 +252,19 @@ class BaseEstimator:
         found = self._state.meta.get(_COLUMNS) if self._state else None
         return None if found is None else FeatureSpec.from_json(found)
 
+    def _entered(
+        self,
+        data: Any,
+        feature_cols: ColumnNames | None,
+        label_cols: ColumnNames | None = (),
+        weight_col: str | Mapping[str, str] | None = None,
+    ) -> Entered:
+        """Let rows of any form in; columns default to those that the model has seen."""
+        columns = Columns(feature_cols, label_cols, weight_col)
+        return entered(data, columns, known=Columns(*self._known_columns()))
+
     def _known_columns(
-        self, feature_cols: ColumnNames | None, label_cols: ColumnNames | None = None
+        self, feature_cols: ColumnNames | None = None, label_cols: ColumnNames | None = None
     ) -> tuple[ColumnNames | None, ColumnNames | None]:
         """Return the arguments; default to the columns that the model has seen."""
         seen = self._seen_columns

@@ -3,18 +3,17 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pyspark.sql import DataFrame
-
 from zoo.orca.driver.frame.source import ColumnNames, read_spec
 from zoo.orca.errors import InvalidInputError
 from zoo.orca.learn.arguments import (
-    checked_frame,
     class_weights,
     frequency,
     ignore_data_config,
     positive,
 )
 from zoo.orca.learn.ended import needs_session
+from zoo.orca.learn.forms.entry import entered_both
+from zoo.orca.learn.forms.form import Columns
 from zoo.orca.learn.keras_creation import FromKeras
 from zoo.orca.learn.outputs import OutputNames
 from zoo.orca.learn.results import TrainingStats
@@ -26,12 +25,12 @@ class KerasEstimator(FromKeras):
     @needs_session
     def fit(
         self,
-        data: DataFrame,
+        data: Any,
         epochs: int = 1,
         batch_size: int = 32,
         verbose: int | str = 1,
         callbacks: Sequence[Any] | None = None,
-        validation_data: DataFrame | None = None,
+        validation_data: Any = None,
         class_weight: Mapping[int, float] | None = None,
         steps_per_epoch: int | None = None,
         validation_steps: int | None = None,
@@ -53,8 +52,9 @@ class KerasEstimator(FromKeras):
 
         Parameters
         ----------
-        data : DataFrame
-            The rows to train on.
+        data : DataFrame, pandas or Arrow table, or dict of arrays
+            The rows to train on. Arrays by name are columns; those of ``{"x": ..., "y": ...}``,
+            each one or several, need no `feature_cols` and `label_cols`.
         epochs : int
             Epochs to train. With `initial_epoch`, as in Keras, the number of the last epoch.
         batch_size : int
@@ -64,8 +64,8 @@ class KerasEstimator(FromKeras):
         callbacks : list, optional
             Of the model's own Keras. They run on every worker and see the same logs everywhere.
             Those that write files do so on rank 0.
-        validation_data : DataFrame, optional
-            Has the same feature and label columns as `data`.
+        validation_data : DataFrame or another form, optional
+            Has the same feature and label columns as `data`, and need not have its form.
         class_weight : dict of int to float, optional
             Weights of classes, by the labels' numbers. Other classes weigh 1.
         steps_per_epoch : int, optional
@@ -114,16 +114,16 @@ class KerasEstimator(FromKeras):
         WorkerError
             If something goes wrong on a worker; has its rank, host, traceback and log.
         """
-        frame = checked_frame(data, "data")
+        given, validation = entered_both(
+            data, validation_data, Columns(feature_cols, label_cols, sample_weight_col)
+        )
         ignore_data_config(data_config)
         first, last = self._epochs(epochs, initial_epoch)
         request = self._requests.fit(
             self._state,
-            frame,
-            read_spec(
-                frame, feature_cols, label_cols, sample_weight_col, numbers_only=self._numbers_only
-            ),
-            validation_data,
+            given.frame,
+            read_spec(given.frame, *given.columns, numbers_only=self._numbers_only),
+            validation,
             epochs=last - first,
             initial_epoch=first,
             batch_size=batch_size,
@@ -134,7 +134,7 @@ class KerasEstimator(FromKeras):
             callbacks=callbacks,
             verbose=verbose,
             profile=profile,
-            shuffle=shuffle,
+            shuffle=given.shuffle(shuffle),
             name=name,
             checkpoint_steps=checkpoint_steps,
             checkpoint_seconds=checkpoint_seconds,
@@ -145,7 +145,7 @@ class KerasEstimator(FromKeras):
     @needs_session
     def evaluate(
         self,
-        data: DataFrame,
+        data: Any,
         batch_size: int = 32,
         num_steps: int | None = None,
         verbose: int | str = 1,
@@ -162,7 +162,7 @@ class KerasEstimator(FromKeras):
 
         Parameters
         ----------
-        data : DataFrame
+        data : DataFrame, pandas or Arrow table, or dict of arrays
         batch_size : int
             Rows of one batch over all workers together.
         num_steps : int, optional
@@ -184,18 +184,17 @@ class KerasEstimator(FromKeras):
         ColumnError, DataError, WorkerError
             As `fit`.
         """
-        frame = checked_frame(data, "data")
         ignore_data_config(data_config)
         if sample_weight is not None:
             raise InvalidInputError(
                 "sample_weight: an array cannot be matched to a DataFrame's rows\nName a column "
                 "with sample_weight_col"
             )
-        features, labels = self._known_columns(feature_cols, label_cols)
+        given = self._entered(data, feature_cols, label_cols, sample_weight_col)
         request = self._requests.evaluate(
             self._state,
-            frame,
-            read_spec(frame, features, labels, sample_weight_col, numbers_only=self._numbers_only),
+            given.frame,
+            read_spec(given.frame, *given.columns, numbers_only=self._numbers_only),
             batch_size=batch_size,
             num_steps=num_steps,
             callbacks=callbacks,
@@ -207,7 +206,7 @@ class KerasEstimator(FromKeras):
     @needs_session
     def predict(
         self,
-        data: DataFrame,
+        data: Any,
         batch_size: int | None = None,
         verbose: int | str = 1,
         steps: None = None,
@@ -215,15 +214,17 @@ class KerasEstimator(FromKeras):
         data_config: Mapping[str, Any] | None = None,
         feature_cols: ColumnNames | None = None,
         output_cols: OutputNames | None = None,
-    ) -> DataFrame:
-        """Return `data` with the model's outputs appended; nothing runs until an action.
+    ) -> Any:
+        """Return `data`, in its own form, with the model's outputs appended.
+
+        Where `data` is in Spark, nothing runs until an action.
 
         Before any `fit` or `load`, a small job builds the model once, and every task predicts with
         its weights.
 
         Parameters
         ----------
-        data : DataFrame
+        data : DataFrame, pandas or Arrow table, or dict of arrays
         batch_size : int, optional
             The most rows the model sees at once, to limit memory. By default Orca chooses: up to
             65,536, fewer for a model whose rows need much memory. Results do not depend on it.
@@ -240,11 +241,11 @@ class KerasEstimator(FromKeras):
 
         Returns
         -------
-        DataFrame
-            All columns of `data`, and each row's slice of each output: float for an output of
-            rank 1, a Vector for rank 2, nested arrays of float for a higher rank.
+        as `data`
+            All of `data`, and each row's slice of each output: float for an output of
+            rank 1, a Vector for rank 2, nested arrays of float for a higher rank. Forms that are
+            not Spark's have arrays in place of Vectors.
         """
-        frame = checked_frame(data, "data")
         ignore_data_config(data_config)
         if steps is not None or callbacks is not None:
             raise InvalidInputError(
@@ -252,9 +253,9 @@ class KerasEstimator(FromKeras):
                 "data.limit(n) for fewer rows"
             )
         positive("batch_size", batch_size, optional=True)
-        features, _ = self._known_columns(feature_cols)
-        spec = read_spec(frame, features, numbers_only=self._numbers_only)
-        return self._predict(frame, spec, batch_size, output_cols)
+        given = self._entered(data, feature_cols)
+        spec = read_spec(given.frame, given.columns.features, numbers_only=self._numbers_only)
+        return self._predict(given, spec, batch_size, output_cols)
 
     def _epochs(self, epochs: int, initial_epoch: int | None) -> tuple[int, int]:
         """Return the number of the first epoch, and that of the epoch after the last."""

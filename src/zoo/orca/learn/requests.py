@@ -11,6 +11,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from zoo.orca.driver.elastic.rounds import Elastic
 from zoo.orca.driver.frame.source import prepare
+from zoo.orca.driver.predict import Answer
 from zoo.orca.driver.reports.display import say
 from zoo.orca.driver.request import PredictRequest, Request
 from zoo.orca.driver.runs import FitRecord, check_seen, new_run, unfinished
@@ -23,7 +24,6 @@ from zoo.orca.learn.arguments import (
     check_bounded,
     check_checkpoints,
     check_installed,
-    checked_frame,
     checked_name,
     packed_callbacks,
     positive,
@@ -70,7 +70,7 @@ class Requests:
         state: State | None,
         data: DataFrame,
         spec: FeatureSpec,
-        validation_data: DataFrame | None,
+        validation: DataFrame | None,
         *,
         epochs: int,
         batch_size: int,
@@ -88,9 +88,6 @@ class Requests:
         positive("batch_size", batch_size)
         positive("steps_per_epoch", steps_per_epoch, optional=True)
         positive("validation_steps", validation_steps, optional=True)
-        validation = None
-        if validation_data is not None:
-            validation = checked_frame(validation_data, "validation_data")
         check_checkpoints(checkpoint_steps, checkpoint_seconds, resume, self._options.model_dir)
         model_dir, record, run = self._options.model_dir, None, ""
         if model_dir is not None:
@@ -219,13 +216,14 @@ class Requests:
         *,
         batch_size: int | None,
         outputs: tuple[OutputSpec, ...],
+        answer: Answer,
     ) -> PredictRequest:
         """Return lazy predictions under the names `columns`."""
         spark = data.sparkSession
         threads = threads_per_task(spark)
         own: dict[str, Any] = {"batch_size": batch_size, "outputs": outputs, "threads": threads}
         job = self._job(PredictJob, state, spec, spark, **own)
-        return PredictRequest(data=data, job=job, columns=tuple(columns))
+        return PredictRequest(data=data, job=job, columns=tuple(columns), answer=answer)
 
     def build(self, state: State | None, frame: DataFrame, spec: FeatureSpec) -> Request:
         """Return a call on one worker with the rows of `frame`."""

@@ -97,16 +97,16 @@ def split(outputs: list[Output], rows: Iterable[int]) -> Iterator[list[Output]]:
         start += count
 
 
-def to_arrow(output: Output) -> pa.Array:
+def to_arrow(output: Output, has_vectors: bool = True) -> pa.Array:
     """Return one output as an array of each row's slice.
 
     A row of rank 0 is a value, and one of rank 2 or more is nested lists. A row of rank 1 is a list
-    for whole numbers, booleans or text, and Spark's Vector for floats. Made here, a Vector costs a
-    tenth of what Spark's own function costs on the JVM.
+    for whole numbers, booleans or text, and Spark's Vector for floats, if it may be. Made here, a
+    Vector costs a tenth of what Spark's own function costs on the JVM.
     """
     values, shape = output.values, output.shape
     if isinstance(values, np.ndarray):
-        if len(shape) == 2 and values.dtype.kind == "f":
+        if has_vectors and len(shape) == 2 and values.dtype.kind == "f":
             return _vectors(values, *shape)
         values = _numbers(values)
     for axis in range(len(shape) - 1, 0, -1):

@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pyspark.sql import DataFrame
-
 from zoo.orca.driver.frame.source import ColumnNames, read_spec
-from zoo.orca.learn.arguments import checked_frame, positive
+from zoo.orca.learn.arguments import positive
 from zoo.orca.learn.ended import needs_session
+from zoo.orca.learn.forms.entry import entered_both
+from zoo.orca.learn.forms.form import Columns
 from zoo.orca.learn.outputs import OutputNames
 from zoo.orca.learn.pytorch.creation import FromTorch
 from zoo.orca.learn.pytorch.options import packed_info, training_options
@@ -24,7 +24,7 @@ class Estimator(FromTorch):
     @needs_session
     def fit(
         self,
-        data: DataFrame,
+        data: Any,
         epochs: int = 1,
         batch_size: int = 32,
         profile: bool = False,
@@ -32,7 +32,7 @@ class Estimator(FromTorch):
         info: Mapping[str, Any] | None = None,
         feature_cols: ColumnNames | None = None,
         label_cols: ColumnNames | None = None,
-        validation_data: DataFrame | None = None,
+        validation_data: Any = None,
         callbacks: Sequence[Any] | None = None,
         max_steps: int | None = None,
         *,
@@ -55,8 +55,9 @@ class Estimator(FromTorch):
 
         Parameters
         ----------
-        data : DataFrame
-            The rows to train on.
+        data : DataFrame, pandas or Arrow table, or dict of arrays
+            The rows to train on. Arrays by name are columns; those of ``{"x": ..., "y": ...}``,
+            each one or several, need no `feature_cols` and `label_cols`.
         epochs : int
             Epochs to train; ignored with `max_steps`.
         batch_size : int
@@ -75,8 +76,8 @@ class Estimator(FromTorch):
             The target; several are a tuple, or a dict by name. Whole numbers of the output's shape
             are cast to its type, others become int64. Floats that are class numbers for
             `CrossEntropyLoss` or `NLLLoss` become int64, too.
-        validation_data : DataFrame, optional
-            Has the same feature and label columns as `data`.
+        validation_data : DataFrame or another form, optional
+            Has the same feature and label columns as `data`, and need not have its form.
         callbacks : list, optional
             Callbacks of `zoo.orca.learn.pytorch.callbacks`.
         max_steps : int, optional
@@ -131,7 +132,9 @@ class Estimator(FromTorch):
         WorkerError
             If something goes wrong on a worker; has its rank, host, traceback and log.
         """
-        frame = checked_frame(data, "data")
+        given, validation = entered_both(
+            data, validation_data, Columns(feature_cols, label_cols, sample_weight_col)
+        )
         positive("epochs", epochs)
         options = training_options(
             first_step=self._steps_done,
@@ -148,9 +151,9 @@ class Estimator(FromTorch):
         first = self._epochs_done
         request = self._requests.fit(
             self._state,
-            frame,
-            read_spec(frame, feature_cols, label_cols, sample_weight_col, **_NUMBERS),
-            validation_data,
+            given.frame,
+            read_spec(given.frame, *given.columns, **_NUMBERS),
+            validation,
             # max_steps is an upper bound: only the workers know the steps of an epoch.
             epochs=max_steps or epochs,
             initial_epoch=first,
@@ -160,7 +163,7 @@ class Estimator(FromTorch):
             callbacks=callbacks,
             verbose=verbose,
             profile=profile,
-            shuffle=shuffle,
+            shuffle=given.shuffle(shuffle),
             name=name,
             checkpoint_steps=checkpoint_steps,
             checkpoint_seconds=checkpoint_seconds,
@@ -174,7 +177,7 @@ class Estimator(FromTorch):
     @needs_session
     def evaluate(
         self,
-        data: DataFrame,
+        data: Any,
         batch_size: int = 32,
         num_steps: int | None = None,
         profile: bool = False,
@@ -191,7 +194,7 @@ class Estimator(FromTorch):
 
         Parameters
         ----------
-        data : DataFrame
+        data : DataFrame, pandas or Arrow table, or dict of arrays
         batch_size : int
             Rows of one batch over all workers together.
         num_steps : int, optional
@@ -213,12 +216,11 @@ class Estimator(FromTorch):
         ColumnError, DataError, WorkerError
             As `fit`.
         """
-        frame = checked_frame(data, "data")
-        features, labels = self._known_columns(feature_cols, label_cols)
+        given = self._entered(data, feature_cols, label_cols, sample_weight_col)
         request = self._requests.evaluate(
             self._state,
-            frame,
-            read_spec(frame, features, labels, sample_weight_col, **_NUMBERS),
+            given.frame,
+            read_spec(given.frame, *given.columns, **_NUMBERS),
             batch_size=batch_size,
             num_steps=num_steps,
             callbacks=callbacks,
@@ -231,18 +233,20 @@ class Estimator(FromTorch):
     @needs_session
     def predict(
         self,
-        data: DataFrame,
+        data: Any,
         batch_size: int | None = None,
         feature_cols: ColumnNames | None = None,
         profile: bool = False,
         *,
         output_cols: OutputNames | None = None,
-    ) -> DataFrame:
-        """Return `data` with the model's outputs appended; nothing runs until an action.
+    ) -> Any:
+        """Return `data`, in its own form, with the model's outputs appended.
+
+        Where `data` is in Spark, nothing runs until an action.
 
         Parameters
         ----------
-        data : DataFrame
+        data : DataFrame, pandas or Arrow table, or dict of arrays
         batch_size : int, optional
             The most rows the model sees at once, to limit memory; by default Orca chooses. Results
             do not depend on it.
@@ -256,15 +260,14 @@ class Estimator(FromTorch):
 
         Returns
         -------
-        DataFrame
-            All columns of `data`, and each row's slice of each output: float for an output of
-            shape (batch,), a Vector for (batch, n), nested arrays of float for more axes.
+        as `data`
+            All of `data`, and each row's slice of each output: float for an output of shape
+            (batch,), a Vector for (batch, n), or an array outside of Spark, nested arrays for more.
         """
-        frame = checked_frame(data, "data")
         positive("batch_size", batch_size, optional=True)
-        features, _ = self._known_columns(feature_cols)
-        spec = read_spec(frame, features, **_NUMBERS)
-        return self._predict(frame, spec, batch_size, output_cols)
+        given = self._entered(data, feature_cols)
+        spec = read_spec(given.frame, given.columns.features, **_NUMBERS)
+        return self._predict(given, spec, batch_size, output_cols)
 
     def shutdown(self, force: bool = False) -> None:
         """Release what is held on the cluster; saving, loading and predicting still work."""

@@ -34,7 +34,11 @@ Group = list[pa.RecordBatch]
 
 
 def make_predict_task(
-    job: PredictJob, kept: int, inputs: Sequence[int], heartbeat: float
+    job: PredictJob,
+    kept: int,
+    inputs: Sequence[int],
+    heartbeat: float,
+    has_vectors: bool = True,
 ) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     """Return the function for `mapInArrow` that appends predictions.
 
@@ -47,6 +51,8 @@ def make_predict_task(
         The positions of the model's columns, in the job's order.
     heartbeat : float
         Seconds of silence after which the child counts as frozen.
+    has_vectors : bool
+        Whether a row of floats in one axis is a Vector; else it is an array.
     """
     needs = _Needs(
         packed=pickle.dumps(job),
@@ -62,7 +68,7 @@ def make_predict_task(
             for number, group in enumerate(grouped(batches)):
                 if calls is None:  # an empty partition starts nothing
                     child = _start(needs, heartbeat)
-                    calls = _Calls(child, kept, inputs, heartbeat)
+                    calls = _Calls(child, kept, inputs, heartbeat, has_vectors)
                 calls.ask(group)
                 # The first batch is answered before another is taken, because limit() often wants
                 # no more.
@@ -116,8 +122,15 @@ class _Needs:
 class _Calls:
     """The task's unanswered requests to its child, in order."""
 
-    def __init__(self, child: Child, kept: int, inputs: Sequence[int], heartbeat: float) -> None:
-        self._child, self._heartbeat = child, heartbeat
+    def __init__(
+        self,
+        child: Child,
+        kept: int,
+        inputs: Sequence[int],
+        heartbeat: float,
+        has_vectors: bool,
+    ) -> None:
+        self._child, self._heartbeat, self._has_vectors = child, heartbeat, has_vectors
         self._columns, self._inputs = list(range(kept)), list(inputs)
         self._kept: deque[Group] = deque()
         # False after an error: the child may be dead or hold half a message.
@@ -147,7 +160,7 @@ class _Calls:
         parts = split(read_outputs(answer), (batch.num_rows for batch in group))
         for batch, outputs in zip(group, parts, strict=True):
             names = [*batch.schema.names, *(f"p{index}" for index in range(len(outputs)))]
-            columns = [*batch.columns, *map(to_arrow, outputs)]
+            columns = [*batch.columns, *(to_arrow(one, self._has_vectors) for one in outputs)]
             yield pa.RecordBatch.from_arrays(columns, names)
 
     def end(self) -> None:

@@ -1,0 +1,157 @@
+"""Rows from outside of Spark: each column an Arrow array, moved into a session in pieces."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+from pyspark.sql import DataFrame, SparkSession
+
+from zoo.orca.errors import ColumnError, DataError
+from zoo.orca.learn.forms.form import Columns
+from zoo.orca.wire.arrow_columns import for_model, refusal
+
+#: A piece of rows becomes one array of bytes in the JVM, and part of the message that is a task.
+_PIECE_BYTES = 8 << 20
+#: What the rows of one partition may have. Spark's limit for a task is 128 MiB.
+_PARTITION_BYTES = 32 << 20
+
+#: The user's name for a column, and what makes its values an Arrow array.
+Readers = Sequence[tuple[str, Callable[[], pa.ChunkedArray]]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ways:
+    """What to do about a column, in the words of its form.
+
+    In each text ``{name}`` is the column and ``{data}`` the argument.
+
+    Parameters
+    ----------
+    argument : str
+        What the user calls the rows.
+    nulls : str
+        How to get rid of nulls.
+    moments, days, parts : str
+        How times, dates and structs become numbers.
+    others : str
+        What to do about any other column.
+    """
+
+    argument: str
+    nulls: str
+    moments: str
+    days: str
+    parts: str
+    others: str
+
+    @property
+    def where(self) -> str:
+        """What the first lines say behind a column's name."""
+        return "" if self.argument == "data" else f" of {self.argument}"
+
+    def convert(self, name: str, kind: pa.DataType | None = None) -> str:
+        """Return what to do about a column of a type, if Arrow has one for it."""
+        text = self.others
+        if kind is not None and (pa.types.is_timestamp(kind) or pa.types.is_duration(kind)):
+            text = self.moments
+        elif kind is not None and pa.types.is_date(kind):
+            text = self.days
+        elif kind is not None and pa.types.is_struct(kind) and kind.num_fields:
+            text, part = self.parts, kind.field(0).name
+            return text.format(name=repr(name), data=self.argument, part=part)
+        return text.format(name=repr(name), data=self.argument)
+
+    def fill(self, name: str) -> str:
+        """Return how a column gets rid of nulls."""
+        return self.nulls.format(name=repr(name), data=self.argument)
+
+
+def frame_of(
+    spark: SparkSession, readers: Readers, rows: int, columns: Columns, ways: Ways
+) -> DataFrame:
+    """Return a DataFrame of the columns that a call names; the others hold nothing but nulls.
+
+    Raises
+    ------
+    ColumnError
+        If a column that is named cannot become one of Spark's.
+    DataError
+        If a column that is named holds nulls.
+    """
+    wanted = columns.names()
+    names = [name for name, _ in readers]
+    found = [
+        _read(name, read, ways) if name.lower() in wanted else pa.chunked_array([pa.nulls(rows)])
+        for name, read in readers
+    ]
+    # The user's names may repeat: they come back once the columns are Spark's.
+    table = pa.table(found, [f"c{index}" for index in range(len(found))])
+    return moved(spark, table).toDF(*names)
+
+
+def _read(name: str, read: Callable[[], pa.ChunkedArray], ways: Ways) -> pa.ChunkedArray:
+    try:
+        values = read()
+    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+        if isinstance(error, ColumnError):
+            raise
+        raise ColumnError(
+            f"column {name!r}{ways.where} cannot become a column of Spark: {_first_line(error)}\n"
+            f"{ways.convert(name)}"
+        ) from error
+    if pa.types.is_null(values.type):  # no value tells which: there is none, or all are nulls
+        values = values.cast(pa.float32())
+    reason = refusal(values.type)
+    if reason:
+        raise ColumnError(
+            f"column {name!r}{ways.where} {reason}, which no model input can take\n"
+            f"{ways.convert(name, values.type)}"
+        )
+    if values.null_count:
+        raise DataError(
+            f"column {name!r}{ways.where} holds nulls: {values.null_count:,} of "
+            f"{len(values):,} {'row' if len(values) == 1 else 'rows'}\n{ways.fill(name)}"
+        )
+    try:
+        return for_model(values)
+    except pa.ArrowInvalid as error:
+        raise ColumnError(
+            f"column {name!r}{ways.where} of type {values.type} does not fit the numbers that "
+            f"Spark has: {_first_line(error)}\n{ways.convert(name)}"
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
+
+
+def moved(spark: SparkSession, table: pa.Table) -> DataFrame:
+    """Return a table's rows, in their order, in partitions of a size that Spark can send.
+
+    Spark makes a partition of each piece, of at most ``arrow.maxRecordsPerBatch`` rows, which are
+    ten thousand by default: a thousand tasks for ten million rows.
+    """
+    pieces = in_pieces(table)
+    frame = spark.createDataFrame(pieces)
+    if pieces.nbytes <= _PARTITION_BYTES:
+        return frame
+    return frame.coalesce(-(-pieces.nbytes // _PARTITION_BYTES))
+
+
+def in_pieces(table: pa.Table) -> pa.Table:
+    """Return a table in chunks of some megabytes: neither one a row, nor one of them all."""
+    if not table.num_rows or not table.num_columns:
+        return table
+    rows = max(1, int(_PIECE_BYTES * table.num_rows / max(1, table.nbytes)))
+    chunks = max(column.num_chunks for column in table.columns)
+    if chunks > 4 * (1 + table.num_rows // rows):
+        table = table.combine_chunks()
+    return pa.Table.from_batches(table.to_batches(max_chunksize=rows), table.schema)
+
+
+def as_arrays(predicted: DataFrame) -> Mapping[str, pa.ChunkedArray]:
+    """Return the columns of predictions, rows in order. This runs the prediction."""
+    table = predicted.toArrow()
+    return dict(zip(table.column_names, table.columns, strict=True))

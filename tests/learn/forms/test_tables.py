@@ -1,0 +1,39 @@
+"""Tables on their way into a session."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from pyspark.sql import SparkSession
+
+from zoo.orca.learn.forms import tables
+from zoo.orca.learn.forms.tables import in_pieces, moved
+
+pytestmark = pytest.mark.timeout(180)
+
+
+def test_pieces_are_neither_small_nor_large(monkeypatch) -> None:
+    monkeypatch.setattr(tables, "_PIECE_BYTES", 8000)
+    many = pa.concat_tables([pa.table({"x": [float(n)]}) for n in range(3000)])
+    for table in (many, many.combine_chunks()):
+        pieces = in_pieces(table)
+        assert pieces == table
+        assert [len(chunk) for chunk in pieces["x"].chunks] == [1000, 1000, 1000]
+    wide = pa.table({"x": pa.FixedSizeListArray.from_arrays(np.zeros(30_000), 10_000)})
+    assert in_pieces(wide)["x"].num_chunks == 3
+    assert in_pieces(many.slice(0, 0)).num_rows == 0
+
+
+def test_rows_keep_their_order_in_few_partitions(spark: SparkSession, monkeypatch) -> None:
+    rows = 300_000
+    table = pa.table({"x": np.arange(rows), "c": np.arange(rows) / 7})
+    # Beyond spark.sql.execution.arrow.localRelationThreshold, 48 MB, each piece is a partition.
+    monkeypatch.setattr(tables, "_PARTITION_BYTES", table.nbytes // 3)
+    spark.conf.set("spark.sql.execution.arrow.localRelationThreshold", "1b")
+    try:
+        frame = moved(spark, table)
+        found = frame.toArrow()
+        partitions = frame.rdd.getNumPartitions()
+    finally:
+        spark.conf.unset("spark.sql.execution.arrow.localRelationThreshold")
+    assert found.equals(table.cast(found.schema))
+    assert 3 <= partitions <= 4

@@ -1,0 +1,78 @@
+"""Arrays to Arrow columns and back."""
+
+from decimal import Decimal
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from zoo.orca.wire.arrow_columns import for_model, from_numpy, refusal, to_numpy
+
+#: Each of numpy's numbers, and Spark's for it.
+NUMBERS = {
+    "bool": "bool",
+    "int8": "int8",
+    "uint8": "int16",
+    "int16": "int16",
+    "uint16": "int32",
+    "int32": "int32",
+    "uint32": "int64",
+    "int64": "int64",
+    "uint64": "int64",
+    "float16": "float32",
+    "float32": "float32",
+    "float64": "float32",
+    "longdouble": "float32",
+    ">f4": "float32",
+    ">i8": "int64",
+}
+
+
+@pytest.mark.parametrize("shape", [(5,), (5, 1), (5, 2), (5, 2, 3), (0,), (0, 3), (1, 1, 1, 1)])
+@pytest.mark.parametrize("dtype", NUMBERS)
+def test_numbers_of_any_shape_come_back(dtype: str, shape: tuple[int, ...]) -> None:
+    given = (np.arange(np.prod(shape)).reshape(shape) % 2).astype(dtype)
+    found = to_numpy(for_model(from_numpy(given)))
+    assert found.dtype == NUMBERS[dtype]
+    assert found.ndim == given.ndim and len(found) == len(given)
+    if len(given):
+        np.testing.assert_array_equal(found, given.astype(found.dtype))
+
+
+def test_an_array_that_lies_otherwise_in_memory_keeps_its_rows() -> None:
+    given = np.arange(24).reshape(2, 3, 4).transpose(2, 0, 1)[::-1]
+    np.testing.assert_array_equal(to_numpy(from_numpy(given)), given)
+
+
+def test_text_and_bytes_come_back() -> None:
+    for given in (np.array([["a\0c", "bc"], ["", "é"]]), np.array([b"\x00\xff", b"z"])):
+        assert to_numpy(for_model(from_numpy(given))).tolist() == given.tolist()
+
+
+def test_numbers_of_arrow_without_one_of_sparks_are_widened() -> None:
+    big = pa.chunked_array([pa.array([2**63], pa.uint64())])
+    with pytest.raises(pa.ArrowInvalid):
+        for_model(big)
+    for kind, value in (
+        (pa.list_(pa.uint8(), 2), [255, 1]),
+        (pa.large_list(pa.float16()), [0.5]),
+        (pa.dictionary(pa.int8(), pa.large_string()), "a"),
+        (pa.decimal128(5, 2), Decimal("1.5")),
+        (pa.string_view(), "a"),
+    ):
+        found = for_model(pa.chunked_array([pa.array([value], kind)]))
+        assert found.to_pylist() == [value] and not refusal(kind)
+        assert for_model(found) is found
+
+
+def test_lists_of_several_lengths_are_objects() -> None:
+    column = pa.chunked_array([pa.array([[1, 2], [3, 4]]), pa.array([[5]])])
+    assert [row.tolist() for row in to_numpy(column)] == [[1, 2], [3, 4], [5]]
+    assert to_numpy(column.slice(0, 2)).tolist() == [[1, 2], [3, 4]]
+
+
+@pytest.mark.parametrize(
+    "kind", [pa.timestamp("us"), pa.date32(), pa.struct([("a", pa.int8())]), pa.list_(pa.null())]
+)
+def test_what_no_model_takes_is_told(kind: pa.DataType) -> None:
+    assert refusal(kind) == f"has the type {kind}"
