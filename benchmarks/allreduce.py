@@ -63,7 +63,8 @@ def main() -> None:
         text = "\n\n".join([summary(rounds), f"Load average before: {before:.1f}.", raw(rounds)])
         sections[f"{processes} processes on one host"] = text
         print(f"{processes} processes\n\n{summary(rounds)}\n", flush=True)
-    write("allreduce", "One all-reduce of float32", sections)
+    name = "allreduce_encrypted" if arguments.encryption else "allreduce"
+    write(name, "One all-reduce of float32", sections)
 
 
 def parse() -> argparse.Namespace:

@@ -1,6 +1,6 @@
 """How fast rows get from a DataFrame to the workers' files, beside the least that Spark can do.
 
-python benchmarks/ingest.py [--rounds N] [--rows N ...] [--array-rows N]
+python benchmarks/ingest.py [--rounds N] [--rows N ...] [--array-rows N] [--sorted]
 
 The rows are read from Parquet files written once, a file for each of 2 workers. The contestants
 take turns in one session, after one round that does not count:
@@ -9,7 +9,9 @@ take turns in one session, after one round that does not count:
 * the bare exchange: repartition(n, rand(seed)), a barrier stage that only counts;
 * Orca without an exchange: the same files, which already have a partition for each worker;
 * the bare count: those files, a barrier stage that only counts, which is the floor of the last;
-* toArrow(): all rows in the driver's memory.
+* toArrow(): all rows in the driver's memory;
+* with --sorted, Orca's exchange with each worker's rows sorted into their sequence by Spark: what
+  one order for any number of workers would take where rows do not fit into memory.
 
 No framework runs, and nothing is trained.
 """
@@ -42,6 +44,7 @@ CONTESTANTS = {
     "count": "bare count, as it is",
     "toArrow": "toArrow()",
 }
+SORTED = {"sorted": "Orca, exchanged and sorted by Spark"}
 
 
 def count(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -69,6 +72,7 @@ def spooling(spec: Any) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.Reco
 def contestants(df: DataFrame) -> dict[str, Callable[[], int]]:
     """Return one function for each contestant, which moves all rows and returns their number."""
     from zoo.orca.driver.frame.arrow_batches import uncounted_batches
+    from zoo.orca.driver.frame.sequence import PLACE
     from zoo.orca.driver.frame.source import prepare, read_spec
 
     spec = read_spec(df, df.columns)
@@ -82,8 +86,12 @@ def contestants(df: DataFrame) -> dict[str, Callable[[], int]]:
         with uncounted_batches(frame):  # as a stage of Orca's does
             return counted(frame, spooling(spec))
 
+    def exchanged() -> DataFrame:
+        return prepare(df, spec, WORKERS, SEED, shuffle=True).frame
+
     return {
-        "exchanged": lambda: spooled(prepare(df, spec, WORKERS, SEED, shuffle=True).frame),
+        "exchanged": lambda: spooled(exchanged()),
+        "sorted": lambda: spooled(exchanged().sortWithinPartitions(PLACE)),
         "bare": lambda: counted(df.repartition(WORKERS, F.rand(SEED)), count),
         "as it is": lambda: spooled(prepare(df, spec, WORKERS, SEED).frame),
         "count": lambda: counted(df, count),
@@ -105,19 +113,22 @@ def written(spark: SparkSession, directory: str, kind: str, rows: int) -> tuple[
     return spark.read.parquet(path), 4 * (3 if kind == "ints" else 100)
 
 
-def take_turns(df: DataFrame, rows: int, rounds: int) -> dict[str, list[float]]:
+def take_turns(
+    df: DataFrame, rows: int, rounds: int, titles: dict[str, str]
+) -> dict[str, list[float]]:
     """Return the seconds of each contestant's rounds."""
-    seconds: dict[str, list[float]] = {name: [] for name in CONTESTANTS}
+    seconds: dict[str, list[float]] = {name: [] for name in titles}
+    move = contestants(df)
     for number in range(rounds + 1):
-        for name, move in contestants(df).items():
+        for name in titles:
             start = time.perf_counter()
-            moved = move()
+            moved = move[name]()
             passed = time.perf_counter() - start
             if moved != rows:
                 raise SystemExit(f"{name} moved {moved:,} of {rows:,} rows")
             if number:  # the first round compiles Spark's code
                 seconds[name].append(passed)
-                print(f"round {number}: {CONTESTANTS[name]}: {passed:.2f} s", flush=True)
+                print(f"round {number}: {titles[name]}: {passed:.2f} s", flush=True)
     return seconds
 
 
@@ -148,7 +159,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--rows", type=int, nargs="*", default=[1_000_000, 10_000_000, 30_000_000])
     parser.add_argument("--array-rows", type=int, default=1_000_000, help="0: no arrays")
+    parser.add_argument("--sorted", action="store_true", help="the exchange with a sort, too")
     options = parser.parse_args(arguments)
+    titles = CONTESTANTS | (SORTED if options.sorted else {})
     sizes = [("ints", rows) for rows in options.rows]
     sizes += [("arrays", options.array_rows)] if options.array_rows else []
     lines, ratios, raw = [], [], []
@@ -158,20 +171,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for kind, rows in sizes:
             df, width = written(spark, directory, kind, rows)
             title = f"{rows:,} x {'3 ints' if kind == 'ints' else '100 floats in an array'}"
-            seconds = take_turns(df, rows, options.rounds)
+            seconds = take_turns(df, rows, options.rounds, titles)
             middle = {name: median(found) for name, found in seconds.items()}
             for name, found in seconds.items():
                 lines.append(
                     [
                         title,
-                        CONTESTANTS[name],
+                        titles[name],
                         f"{middle[name]:.2f}",
                         f"{min(found):.2f} - {max(found):.2f}",
                         f"{rows / middle[name]:,.0f}",
                         f"{rows * width / middle[name] / 1e6:,.0f}",
                     ]
                 )
-                raw += [[title, CONTESTANTS[name], n, f"{s:.3f}"] for n, s in enumerate(found, 1)]
+                raw += [[title, titles[name], n, f"{s:.3f}"] for n, s in enumerate(found, 1)]
             exchange = middle["exchanged"] / middle["bare"]
             as_it_is = middle["as it is"] / middle["toArrow"]
             if (kind, rows) == GOALS_AT:
@@ -192,7 +205,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "count; MB/s of the values alone (4 bytes each)."
     )
     path = write(
-        "ingest",
+        "ingest_sorted" if options.sorted else "ingest",
         "Rows to the workers",
         {
             "": setting,

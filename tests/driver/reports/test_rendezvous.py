@@ -14,9 +14,9 @@ from zoo.orca.driver import stage
 from zoo.orca.driver.reports.listener import ReportListener
 from zoo.orca.driver.reports.rendezvous import RendezvousPlace
 from zoo.orca.errors import PeerLostError
-from zoo.orca.wire.messages.line import FROM_DRIVER, Present
+from zoo.orca.wire.messages.line import FROM_DRIVER, AskToGather, Present
 from zoo.orca.worker.task import rendezvous
-from zoo.orca.worker.task.rendezvous import Rendezvous
+from zoo.orca.worker.task.rendezvous import Attempt, AttemptOverError, Rendezvous
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -93,9 +93,9 @@ class Line:
         present = Present(task=task, size=size, address=address)
         self._place.join(self._rank, present, self._answers.put)
 
-    def ask_to_gather(self):
+    def ask_to_gather(self, stage, task):
         if self._whole:
-            self._place.gather(self._answers.put)
+            self._place.gather(AskToGather(stage=stage, task=task), self._answers.put)
 
     def hang_up(self):
         self._place.leave(self._answers.put)
@@ -124,6 +124,10 @@ class Barrier:
         return all_gather
 
 
+def attempt(rank, size):
+    return Attempt(stage=7, task=40 + rank, size=size)
+
+
 def meet(lines, delays, addresses):
     """Let ranks meet, each after its delay; return what each was told, and who gathered."""
     size = len(lines)
@@ -132,7 +136,7 @@ def meet(lines, delays, addresses):
     def run(rank):
         time.sleep(delays[rank])
         gather = barrier.of(rank)
-        own = Rendezvous(gather, lines[rank], 40 + rank, size, 20.0)
+        own = Rendezvous(gather, lines[rank], attempt(rank, size), 20.0)
         own.meet(addresses[rank], told[rank].append)
 
     threads = [threading.Thread(target=run, args=(rank,), daemon=True) for rank in range(size)]
@@ -180,7 +184,8 @@ def test_whoever_gathers_alone_does_not_wait_for_ever(monkeypatch):
     """Its line breaks when the others have their answer, and they enter no `allGather`."""
     monkeypatch.setattr(rendezvous, "_APART", 0.3)
     barrier, told = Barrier(2), []
-    own = Rendezvous(barrier.of(0), Line(RendezvousPlace(), 0, whole=False), 40, 2, 0.2)
+    line = Line(RendezvousPlace(), 0, whole=False)
+    own = Rendezvous(barrier.of(0), line, attempt(0, 2), 0.2)
     with pytest.raises(PeerLostError, match=r"not all of the 2 workers .*\n.*connect\.timeout"):
         own.meet(A, told.append)
     assert (barrier.entered, told) == ([0], [])
@@ -190,9 +195,30 @@ def test_what_spark_raises_in_the_all_gather_is_told():
     def all_gather(text):
         raise OSError("the stage was aborted")
 
-    own = Rendezvous(all_gather, Line(RendezvousPlace(), 0, whole=False), 40, 2, 20.0)
+    line = Line(RendezvousPlace(), 0, whole=False)
+    own = Rendezvous(all_gather, line, attempt(0, 2), 20.0)
     with pytest.raises(OSError, match="was aborted"):
         own.meet(A, lambda addresses: None)
+
+
+@pytest.mark.parametrize("over_after", [0, 3], ids=["at once", "while it gathers"])
+def test_whoever_waits_for_a_task_that_never_comes_ends_with_its_attempt(monkeypatch, over_after):
+    """Spark could not fetch the rows of rank 0, and does not tell rank 1."""
+    monkeypatch.setattr(rendezvous, "_PATIENCE", 0.1)
+    asked = []
+
+    def is_over(stage, task):
+        asked.append((stage, task))
+        return len(asked) > over_after
+
+    barrier, told = Barrier(2), []
+    own = Rendezvous(barrier.of(1), Line(RendezvousPlace(is_over), 1), attempt(1, 2), 20.0)
+    begin = time.monotonic()
+    with pytest.raises(AttemptOverError):
+        own.meet(B, told.append)
+    assert time.monotonic() - begin < 5
+    assert asked == [(7, 41)] * (over_after + 1)
+    assert (barrier.entered, told) == ([1] if over_after else [], [])
 
 
 def test_a_rank_alone_needs_nobody():

@@ -9,6 +9,7 @@ from typing import BinaryIO, Self
 
 from pyspark.sql import SparkSession
 
+from zoo.orca.driver.reports.attempts import Attempts
 from zoo.orca.driver.reports.display import Display, Silent
 from zoo.orca.driver.reports.door import Door
 from zoo.orca.driver.reports.rendezvous import RendezvousPlace, Reply
@@ -45,7 +46,7 @@ class ReportListener:
         self._contexts = contexts_of(identity)
         self._secret = secrets.token_bytes(32)
         self._lock = threading.Lock()
-        self._rendezvous = RendezvousPlace()
+        self._rendezvous = RendezvousPlace(Attempts(spark).is_over)
         self._lost: dict[int, str] = {}
         self._loss = threading.Event()
         self._door: Door | None = None
@@ -120,8 +121,8 @@ class ReportListener:
             match TO_DRIVER.from_text(line):
                 case Present() as present:
                     self._rendezvous.join(rank, present, reply)
-                case AskToGather():
-                    self._rendezvous.gather(reply)
+                case AskToGather() as ask:
+                    self._rendezvous.gather(ask, reply)
                 case Leaving():
                     return True
                 case progress:

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from zoo.orca.wire.messages.line import Met, Present
+from zoo.orca.wire.messages.line import AskToGather, FromDriver, Met, Over, Present
 from zoo.orca.wire.messages.pipe import Address
 
 Reply = Callable[[bytes], None]
@@ -32,9 +32,17 @@ class RendezvousPlace:
     If Spark restarts a stage, the same ranks come with new addresses. Those of two attempts must
     not mix. Spark numbers the tasks of a barrier stage consecutively, all at once, so ranks whose
     numbers have gaps are not of one attempt. A rank that disconnects is forgotten.
+
+    Parameters
+    ----------
+    is_over : callable
+        Takes the numbers of a stage and of a task; returns whether Spark has given up the attempt
+        that the task is of. Spark itself does not tell the tasks if one of theirs could not read
+        its rows. They would wait for it in `allGather`, on slots that the next attempt needs.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, is_over: Callable[[int, int], bool] = lambda stage, task: False) -> None:
+        self._is_over = is_over
         self._lock = threading.Lock()
         self._there: dict[int, _Rank] = {}
 
@@ -60,11 +68,15 @@ class RendezvousPlace:
         for one in all_there.values():
             _send(one.reply, Met(gather=gather, addresses=addresses))
 
-    def gather(self, reply: Reply) -> None:
+    def gather(self, ask: AskToGather, reply: Reply) -> None:
         """Let the rank behind `reply` enter `allGather`, and all others with it.
 
-        No-op once all ranks have arrived: their answer is on its way, the same for all.
+        No-op once all ranks have arrived: their answer is on its way, the same for all. If its
+        attempt is over, the rank is told that, however often it asks.
         """
+        if self._is_over(ask.stage, ask.task):
+            _send(reply, Over())
+            return
         with self._lock:
             mine = [rank for rank, one in self._there.items() if one.reply == reply]
             for rank in mine:
@@ -78,6 +90,6 @@ class RendezvousPlace:
             self._there = {rank: one for rank, one in self._there.items() if one.reply != reply}
 
 
-def _send(reply: Reply, answer: Met) -> None:
+def _send(reply: Reply, answer: FromDriver) -> None:
     with contextlib.suppress(OSError):
         reply(answer.to_line())

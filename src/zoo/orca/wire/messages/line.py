@@ -44,7 +44,16 @@ class Present(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AskToGather(Message):
-    """A rank asks that all enter Spark's `allGather`."""
+    """A rank asks that all enter Spark's `allGather`, and whether it still waits for somebody.
+
+    Parameters
+    ----------
+    stage, task : int
+        The numbers that Spark gave the rank's stage, and this attempt of its task.
+    """
+
+    stage: int
+    task: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,12 +72,18 @@ class Met(Message):
     addresses: tuple[Address | None, ...] | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Over(Message):
+    """The driver's answer to a rank whose attempt of the stage has lost a task: nobody comes."""
+
+
 ToDriver = Present | AskToGather | Leaving | Progress
 
 TO_DRIVER: Channel[ToDriver] = Channel(
     *(Present, AskToGather, Leaving, Phase, EpochBegan, StepTaken, EpochEnded, LogLine, Warned)
 )
-FROM_DRIVER: Channel[Met] = Channel(Met)
+FromDriver = Met | Over
+FROM_DRIVER: Channel[FromDriver] = Channel(Met, Over)
 HELLO: Channel[Hello] = Channel(Hello)
 #: The text that each task passes to Spark's `allGather`.
 GATHERED: Channel[Listening] = Channel(Listening)

@@ -38,7 +38,7 @@ from zoo.orca.worker.task.child_process import Child
 from zoo.orca.worker.task.devices import device_environment, gpu_addresses
 from zoo.orca.worker.task.environment import thread_environment
 from zoo.orca.worker.task.readers import forgive_gone_readers
-from zoo.orca.worker.task.rendezvous import Rendezvous
+from zoo.orca.worker.task.rendezvous import Attempt, Rendezvous
 from zoo.orca.worker.task.reporting import Reporter
 from zoo.orca.worker.temporary import local_directory
 
@@ -114,9 +114,13 @@ class _Task:
         self._job = job
         self._threads = self._share_of_threads()
         self._reporter = Reporter(options.report_to, self._rank, self._host)
-        gather, attempt = context.allGather, context.taskAttemptId()
+        attempt = Attempt(
+            stage=context.stageId(),
+            task=context.taskAttemptId(),
+            size=len(self._places),
+        )
         self._rendezvous = Rendezvous(
-            gather, self._reporter, attempt, len(self._places), options.connect_timeout
+            context.allGather, self._reporter, attempt, options.connect_timeout
         )
         self._introduced: _ChildRendezvous | None = None
         self._directory = ""

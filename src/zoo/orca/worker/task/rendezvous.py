@@ -12,15 +12,21 @@ waiting in the `allGather` already. A task without a connection enters by itself
 If a connection breaks before the answer arrives, that task alone enters. The other children then
 fail to connect to its child within their limit, and their tasks end. Spark does not tell a task in
 the `allGather` of tasks that have ended, and would let it wait for a year. So it has a limit here.
+
+A task of which Spark could not fetch the rows never comes. Spark begins the stage again, but leaves
+the others where they are, on slots that the new attempt may need. So a task that waits asks the
+driver again and again whether its attempt is over, and then ends.
 """
 
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from zoo.orca.errors import PeerLostError
-from zoo.orca.wire.messages.line import GATHERED, Met
+from zoo.orca.wire.messages.line import GATHERED, FromDriver, Met
 from zoo.orca.wire.messages.pipe import Address, Listening
 from zoo.orca.worker.task.reporting import Reporter
 
@@ -36,6 +42,30 @@ _APART: Final = 600.0
 Tell = Callable[[Sequence[Address | None]], None]
 
 
+class AttemptOverError(Exception):
+    """Spark has given up this attempt of the stage.
+
+    The task raises it. What it returned as a row would be taken for its result.
+    """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One task of one attempt of a stage.
+
+    Parameters
+    ----------
+    stage, task : int
+        The numbers that Spark gave the stage, and this attempt of the task.
+    size : int
+        Tasks of the stage.
+    """
+
+    stage: int
+    task: int
+    size: int
+
+
 class Rendezvous:
     """One task's part in the rendezvous.
 
@@ -44,10 +74,7 @@ class Rendezvous:
     all_gather : callable
         Spark's: takes this task's text, returns all tasks' texts by rank.
     reporter : Reporter
-    task : int
-        The number that Spark gave this attempt of the task.
-    size : int
-        Tasks of the stage.
+    attempt : Attempt
     connect_timeout : float
         Seconds for the other tasks' children to listen, once their tasks have begun.
 
@@ -61,16 +88,15 @@ class Rendezvous:
         self,
         all_gather: Callable[[str], Sequence[str]],
         reporter: Reporter,
-        task: int,
-        size: int,
+        attempt: Attempt,
         connect_timeout: float,
     ) -> None:
         self._all_gather, self._reporter = all_gather, reporter
-        self._task, self._size = task, size
+        self._attempt = attempt
         self._gather_limit = _APART + connect_timeout
         self.limit = _PATIENCE + _LIMIT + self._gather_limit
         self._tell: Tell = lambda addresses: None
-        self._enters = False
+        self._enters = self._is_over = False
         self._lock = threading.Lock()
         self._decided = threading.Event()
 
@@ -88,15 +114,18 @@ class Rendezvous:
         ------
         PeerLostError
             If not all tasks have come within the limit.
+        AttemptOverError
+            If Spark has given up this attempt.
         """
-        if self._size == 1:
+        if self._attempt.size == 1:
             tell([address])
             return
         self._tell = _once(tell)
-        self._reporter.meet(self._task, self._size, address, self._answer)
+        self._reporter.meet(self._attempt.task, self._attempt.size, address, self._answer)
         if not self._decided.wait(_PATIENCE):
-            self._reporter.ask_to_gather()
+            self._ask()
             self._decided.wait(_LIMIT)
+        self._check()
         if self._enters or not self._decided.is_set():
             told = self._gathered(Listening(address=address).to_text())
             self._tell([GATHERED.from_text(text).address for text in told])
@@ -112,26 +141,45 @@ class Rendezvous:
                 answers.put(error)
 
         threading.Thread(target=ask, daemon=True).start()
-        try:
-            answer = answers.get(timeout=self._gather_limit)
-        except queue.Empty:
-            raise PeerLostError(
-                f"not all of the {self._size} workers have come within {self._gather_limit:.0f} s\n"
-                "Spark's pages show which task has failed or has not begun; where tasks begin so "
-                "far apart, raise spark.orca.connect.timeout"
-            ) from None
+        answer = self._first_of(answers)
         if isinstance(answer, Exception):
             raise answer
         return answer
 
-    def _answer(self, answer: Met | None) -> None:
+    def _first_of(
+        self, answers: "queue.SimpleQueue[Sequence[str] | Exception]"
+    ) -> Sequence[str] | Exception:
+        """Return Spark's answer; meanwhile ask the driver whether anybody is still to come."""
+        deadline = time.monotonic() + self._gather_limit
+        while (left := deadline - time.monotonic()) > 0:
+            try:
+                return answers.get(timeout=min(left, _PATIENCE))
+            except queue.Empty:
+                self._check()
+                self._ask()
+        raise PeerLostError(
+            f"not all of the {self._attempt.size} workers have come within "
+            f"{self._gather_limit:.0f} s\nSpark's pages show which task has failed or has not "
+            "begun; where tasks begin so far apart, raise spark.orca.connect.timeout"
+        )
+
+    def _ask(self) -> None:
+        self._reporter.ask_to_gather(self._attempt.stage, self._attempt.task)
+
+    def _check(self) -> None:
+        if self._is_over:
+            raise AttemptOverError("another task of this attempt of the stage has failed")
+
+    def _answer(self, answer: FromDriver | None) -> None:
         """Handle the driver's answer; None if the connection is lost or never existed."""
+        met = answer if isinstance(answer, Met) else None
         with self._lock:  # two threads notice when a connection ends
+            self._is_over = self._is_over or (answer is not None and met is None)
             if not self._decided.is_set():
-                self._enters = answer is None or answer.gather
+                self._enters = answer is None or (met is not None and met.gather)
                 self._decided.set()
-        if answer is not None and answer.addresses is not None:
-            self._tell(answer.addresses)
+        if met is not None and met.addresses is not None:
+            self._tell(met.addresses)
 
 
 def _once(tell: Tell) -> Tell:

@@ -22,9 +22,9 @@ from zoo.orca.wire.messages.codec import MessageError
 from zoo.orca.wire.messages.line import (
     FROM_DRIVER,
     AskToGather,
+    FromDriver,
     Hello,
     Leaving,
-    Met,
     Present,
     ToDriver,
 )
@@ -54,7 +54,7 @@ class Reporter:
     def __init__(self, to: ReportTo | None, rank: int, host: str = "") -> None:
         self._to, self._rank, self._host = to, rank, host
         self._queue: queue.Queue[ToDriver | None] = queue.Queue(10_000)
-        self._on_answer: Callable[[Met | None], None] = lambda answer: None
+        self._on_answer: Callable[[FromDriver | None], None] = lambda answer: None
         self._lost = False
         self._dropped = 0
         self._until = math.inf
@@ -88,7 +88,7 @@ class Reporter:
         task: int,
         size: int,
         address: Address | None,
-        on_answer: Callable[[Met | None], None],
+        on_answer: Callable[[FromDriver | None], None],
     ) -> None:
         """Send this worker's address to the driver.
 
@@ -102,9 +102,9 @@ class Reporter:
             on_answer(None)
         self.send(Present(task=task, size=size, address=address))
 
-    def ask_to_gather(self) -> None:
-        """Ask the driver to let all workers enter Spark's `allGather`."""
-        self.send(AskToGather())
+    def ask_to_gather(self, stage: int, task: int) -> None:
+        """Ask the driver to let all workers of a task's attempt enter Spark's `allGather`."""
+        self.send(AskToGather(stage=stage, task=task))
 
     def close(self) -> None:
         """Send what is queued, for a short time, and disconnect."""
