@@ -44,6 +44,24 @@ ELSEWHERE = [
     Elsewhere(
         "frameworks.common", "structures", "frameworks/test_equalities.py", "a name for a type"
     ),
+    Elsewhere(
+        "frameworks.common",
+        "process_group",
+        "frameworks/own/test_process_group.py",
+        "how two kinds of group meet",
+    ),
+    Elsewhere(
+        "frameworks.own",
+        "plain plugin",
+        "frameworks/own/test_worker.py",
+        "what a function gets, and what becomes of what it gives",
+    ),
+    Elsewhere(
+        "frameworks.own",
+        "tensorflow_dataset torch_datasets",
+        "frameworks/own/test_rows.py",
+        "the same rows, in other forms",
+    ),
     Elsewhere("frameworks.gradients", "layout", "frameworks/gradients/test_fused_sum.py", "a sum"),
     Elsewhere(
         "frameworks.settings",
@@ -185,6 +203,7 @@ ELSEWHERE = [
         "a fit that is begun again",
     ),
     Elsewhere("worker.child", "jobs", "worker/child/test_runner.py", "part of a job"),
+    Elsewhere("worker.child", "loops", "learn/test_distributor.py", "a user's day"),
     Elsewhere(
         "worker.collective",
         "arithmetic headers pipeline protocol segment sockets streams transfers transport",

@@ -18,6 +18,7 @@ FRAMEWORKS = "zoo.orca.frameworks."
 MOST_ANY = 0.002
 #: Names for `Any` that say something all the same.
 NAMES_OF_ANY = {
+    "Given": "what a function of the user's gives, of any type: what it is, is looked at",
     "Tensor": "of TensorFlow, JAX or torch: they have no members in common",
     "Structure": "tensors in lists, tuples and dicts, nested as the user's model has them",
 }

@@ -125,3 +125,26 @@ def test_another_fit_is_no_silent_new_beginning(
     assert "Call fit as the one that was ended, or leave resume out" in str(caught.value)
     left(tmp_path, "fit-b", "00000000-0000000001")
     assert runs.unfinished(str(tmp_path), RECORD) == "fit-b"
+
+
+def test_runs_of_ones_own_are_no_fits(tmp_path: Path) -> None:
+    record = replace(RECORD, kind=runs.RUN)
+    left(tmp_path, "fit-a", "00000001-0000000004")
+    assert runs.unfinished(str(tmp_path), record) == ""
+    left(tmp_path, "run-a", "00000002-0000000000", record)
+    assert runs.unfinished(str(tmp_path), record) == "run-a"
+    assert runs.unfinished(str(tmp_path), RECORD) == "fit-a"
+    assert runs.new_run(runs.RUN).startswith("run-") and runs.new_run().startswith("fit-")
+    with pytest.raises(InvalidInputError) as caught:
+        runs.unfinished(str(tmp_path), replace(record, model="other"))
+    assert f"the unfinished run in {tmp_path}/run-a is of another function, or of other" in str(
+        caught.value
+    )
+
+
+def test_a_record_from_before_there_were_other_calls_is_a_fits(tmp_path: Path) -> None:
+    left(tmp_path, "fit-a", "00000001-0000000004")
+    told = json.loads((tmp_path / "fit-a" / "fit.json").read_text())
+    del told["fit"]["kind"]
+    (tmp_path / "fit-a" / "fit.json").write_text(json.dumps(told))
+    assert runs.unfinished(str(tmp_path), RECORD) == "fit-a"

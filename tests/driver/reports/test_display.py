@@ -15,6 +15,7 @@ from zoo.orca.wire.messages.progress import (
     EpochEnded,
     LogLine,
     Phase,
+    Reported,
     StepTaken,
     Warned,
 )
@@ -105,6 +106,36 @@ def test_bars_show_phase_steps_and_rate(
     assert "5,120 rows/s - loss: 0.7500" in err
     assert "40/100" in err
     assert out.splitlines() == ["Epoch 1/2", epoch_line(EPOCH_END)]
+
+
+def test_lines_of_a_loop_come_now_and_then_and_the_last_one_always(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    display = Lines("run", "mine")
+    for step in range(1, 4):
+        display.show(Reported(step=step, steps=4, logs={"loss": 1 / step}))
+    display.show(Reported(step=4, steps=4, is_last=True))
+    assert capsys.readouterr().out.splitlines() == ["mine: 1/4 - loss: 1.0000", "mine: 4/4"]
+    monkeypatch.setattr(module, "_LINE_SECONDS", 0.0)
+    for step in range(1, 4):
+        display.show(Reported(step=step))
+    assert capsys.readouterr().out.splitlines() == [f"mine: step {step}" for step in (1, 2, 3)]
+
+
+@pytest.mark.parametrize("steps", [0, 50])
+def test_bars_show_the_steps_of_a_loop(
+    steps: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module.tqdm, "monitor_interval", 0)
+    display = Bars("run")
+    for step in (1, 40):
+        time.sleep(0.15)  # tqdm draws at most every 0.1 s
+        display.show(Reported(step=step, steps=steps, logs={"loss": 0.5}))
+    display.show(Reported(step=41, steps=steps, is_last=True))
+    display.close()
+    out, err = capsys.readouterr()
+    assert ("40/50" if steps else "40 steps") in err and "loss: 0.5000" in err
+    assert out.splitlines() == ["41/50" if steps else "step 41"]
 
 
 def test_which_display(monkeypatch: pytest.MonkeyPatch) -> None:

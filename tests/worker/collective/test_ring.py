@@ -400,3 +400,16 @@ def test_close_twice_and_after_failure() -> None:
             ring.close()
             ring.close()
             assert "rank" in lost(in_threads([ring.barrier])[0])
+
+
+def test_the_end_is_told_from_every_other_operation():
+    with thread_ring(2) as rings:
+        assert on_all(rings, lambda ring: ring.end()) == [None, None]
+        errors = on_all(rings, lambda ring: ring.end() if ring.rank else ring.barrier())
+    assert all(isinstance(error, PeerLostError) for error in errors)
+    told = [str(error) for error in errors]
+    # Whoever learns it second may only see that the first one has left.
+    assert "rank 1 at" in told[0] and "rank 0 at" in told[1]
+    assert "has returned while this rank calls barrier" in told[0] or (
+        "called barrier, 0 bytes, call 2 while this rank calls end" in told[1]
+    )

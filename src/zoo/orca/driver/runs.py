@@ -19,7 +19,8 @@ from zoo.orca.errors import InvalidInputError, StateError
 from zoo.orca.files import list_names, read_bytes, remove_directory, remove_file, write_bytes
 from zoo.orca.wire.checkpoints import checkpoints_in
 
-_PREFIX = "fit-"
+#: What leaves checkpoints: the calls' names, and the beginnings of their directories' names.
+FIT, RUN = "fit", "run"
 _RECORD = "fit.json"
 
 
@@ -35,6 +36,8 @@ class FitRecord:
         The columns and their roles, as JSON.
     batch_size, seed, initial_epoch : int
     steps_per_epoch : int or None
+    kind : str
+        The name of the call.
     """
 
     model: str
@@ -43,6 +46,7 @@ class FitRecord:
     seed: int
     initial_epoch: int
     steps_per_epoch: int | None
+    kind: str = FIT
 
 
 def sees(model_dir: str, frame: DataFrame) -> bool:
@@ -61,9 +65,9 @@ def check_seen(model_dir: str, frame: DataFrame) -> None:
         )
 
 
-def new_run() -> str:
-    """Return a name that no other `fit` has."""
-    return f"{_PREFIX}{uuid.uuid4().hex[:12]}"
+def new_run(kind: str = FIT) -> str:
+    """Return a name that no other call has."""
+    return f"{kind}-{uuid.uuid4().hex[:12]}"
 
 
 def begin(directory: str, record: FitRecord) -> None:
@@ -119,7 +123,7 @@ def unfinished(model_dir: str, record: FitRecord) -> str:
     own: list[tuple[str, str, FitRecord]] = []
     others: list[tuple[str, str, FitRecord]] = []
     for name in list_names(root):
-        if not name.startswith(_PREFIX):
+        if not name.startswith(f"{record.kind}-"):
             continue
         found, owner = _read(f"{root}/{name}")
         newest = checkpoints_in(list_names(f"{root}/{name}"))[-1:]
@@ -142,13 +146,14 @@ def _difference(directory: str, found: FitRecord, record: FitRecord) -> str:
     named = [one.name for one in fields(FitRecord)]
     first = next(name for name in named if getattr(found, name) != getattr(record, name))
     if first in ("model", "columns"):
-        what = f"is of another {'model' if first == 'model' else 'set of columns'}"
+        whole = "model" if record.kind == FIT else "function, or of other arguments"
+        what = f"is of another {whole if first == 'model' else 'set of columns'}"
     else:
         what = f"has {first}={getattr(found, first)}, and this one {getattr(record, first)}"
     return (
-        f"resume=True: the unfinished fit in {directory} {what}\n"
-        "Call fit as the one that was ended, or leave resume out to begin a new one. Remove the "
-        "directory once nobody needs it"
+        f"resume=True: the unfinished {record.kind} in {directory} {what}\n"
+        f"Call {record.kind} as the one that was ended, or leave resume out to begin a new one. "
+        "Remove the directory once nobody needs it"
     )
 
 

@@ -15,7 +15,7 @@ _Result = TypeVar("_Result")
 
 
 def needs_session(call: Callable[_Parameters, _Result]) -> Callable[_Parameters, _Result]:
-    """Let a method of an estimator say that its rows' session has ended.
+    """Let a method that takes rows say that their session has ended.
 
     pyspark has no error of its own for that: it stumbles over attributes that are None, and its
     assertions have no text.
@@ -23,7 +23,7 @@ def needs_session(call: Callable[_Parameters, _Result]) -> Callable[_Parameters,
 
     @wraps(call)
     def checked(*arguments: _Parameters.args, **named: _Parameters.kwargs) -> _Result:
-        given = (*arguments[1:2], *named.values())
+        given = (*arguments[1:], *named.values())
         frame = next((one for one in given if isinstance(one, DataFrame)), None)
         # Rows of another form go to the session that runs, or to one that the call starts.
         session = known_session() if frame is None else frame.sparkSession

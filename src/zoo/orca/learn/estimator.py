@@ -42,7 +42,7 @@ from zoo.orca.learn.requests import Requests
 from zoo.orca.learn.results import TrainingStats
 from zoo.orca.wire.faults import NO_ROWS
 from zoo.orca.wire.features import FeatureSpec, fill_shapes
-from zoo.orca.wire.job import Job, ModelSpec, TrainJob
+from zoo.orca.wire.job import Job, KeptJob, ModelSpec, TrainJob
 from zoo.orca.wire.messages.results import Outcome
 from zoo.orca.wire.outputs import OutputSpec
 from zoo.orca.wire.packing import State
@@ -154,10 +154,10 @@ class BaseEstimator:
 
     def _train(self, request: Request) -> TrainingStats:
         job = cast(TrainJob, request.job)
-        with _recorded(job, request):
+        with recorded(job, request):
             outcome = request.run()
-            self._adopt(_state_of(outcome), outcome)
-        _remove_checkpoints(job, "the training is done")
+            self._adopt(state_of(outcome), outcome)
+        remove_checkpoints(job, "the training is done")
         if outcome.timings:
             say(describe(outcome.timings))
         order = "canonical" if outcome.is_canonical else "as placed"
@@ -290,7 +290,7 @@ class BaseEstimator:
         return self._state
 
 
-def _state_of(outcome: Outcome) -> State:
+def state_of(outcome: Outcome) -> State:
     """Return the state from the result's rows, or from `model_dir` if it was too large."""
     if outcome.state_at:
         return read_state(read_bytes(outcome.state_at), outcome.state_at)
@@ -298,8 +298,8 @@ def _state_of(outcome: Outcome) -> State:
 
 
 @contextlib.contextmanager
-def _recorded(job: TrainJob, request: Request) -> Iterator[None]:
-    """Note what a `fit` is, where its checkpoints are; if it fails, say what it leaves behind."""
+def recorded(job: KeptJob, request: Request) -> Iterator[None]:
+    """Note what a call is, where its checkpoints are; if it fails, say what it leaves behind."""
     if not job.checkpoints or not job.model_dir or not sees(job.model_dir, request.frame):
         yield
         return
@@ -315,14 +315,14 @@ def _recorded(job: TrainJob, request: Request) -> Iterator[None]:
     except BaseException as error:
         left = _left_by(job, request.record)
         if left:
-            error.add_note(f"{left} is a checkpoint: fit(resume=True) goes on from it")
+            error.add_note(f"{left} is a checkpoint: {request.title}(resume=True) goes on from it")
         raise
 
 
-def _left_by(job: TrainJob, record: FitRecord | None) -> str:
+def _left_by(job: KeptJob, record: FitRecord | None) -> str:
     """Leave the newest checkpoint of a `fit` that failed to a later one; return where it is."""
     if record is None:
-        _remove_checkpoints(job, "the training has failed")
+        remove_checkpoints(job, "the call has failed")
         return ""
     try:
         newest = release(job.checkpoints, record)
@@ -333,7 +333,7 @@ def _left_by(job: TrainJob, record: FitRecord | None) -> str:
     return f"{job.checkpoints}/{newest}" if newest else ""
 
 
-def _remove_checkpoints(job: TrainJob, when: str) -> None:
+def remove_checkpoints(job: KeptJob, when: str) -> None:
     """Remove what no restarted stage needs any more."""
     if not job.checkpoints:
         return

@@ -124,7 +124,31 @@ class StepwiseJob(Job):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrainJob(StepwiseJob):
+class KeptJob(StepwiseJob):
+    """The fields of what may leave checkpoints, and what returns through the stage's rows.
+
+    Parameters
+    ----------
+    max_state_bytes : int
+        The largest state that may return through the stage's rows; 0: no known limit.
+    model_dir : str or None
+        A directory that driver and workers reach, for checkpoints.
+    run : str
+        The name of this call, the same for all its attempts.
+    """
+
+    max_state_bytes: int = 0
+    model_dir: str | None = None
+    run: str = ""
+
+    @property
+    def checkpoints(self) -> str:
+        """The directory of this call's checkpoints; empty if it has none."""
+        return f"{self.model_dir.rstrip('/')}/{self.run}" if self.model_dir and self.run else ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainJob(KeptJob):
     """Train for some epochs.
 
     Parameters
@@ -140,12 +164,6 @@ class TrainJob(StepwiseJob):
     validation_freq : int or tuple of int
         Validate after every n-th epoch, or after these epochs (counted from 1).
     class_weight : dict of int to float, or None
-    max_state_bytes : int
-        The largest state that may return through the stage's rows; 0: no known limit.
-    model_dir : str or None
-        A directory that driver and workers reach, for checkpoints.
-    run : str
-        The name of this `fit`, the same for all its attempts.
     checkpoint_steps : int or None
         Within an epoch, a checkpoint is written after every so many steps.
     checkpoint_seconds : float or None
@@ -161,17 +179,19 @@ class TrainJob(StepwiseJob):
     validation_steps: int | None = None
     validation_freq: int | tuple[int, ...] = 1
     class_weight: dict[int, float] | None = None
-    max_state_bytes: int = 0
-    model_dir: str | None = None
-    run: str = ""
     checkpoint_steps: int | None = None
     checkpoint_seconds: float | None = None
     profile: bool = False
 
-    @property
-    def checkpoints(self) -> str:
-        """The directory of this `fit`'s checkpoints; empty if it has none."""
-        return f"{self.model_dir.rstrip('/')}/{self.run}" if self.model_dir and self.run else ""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoopJob(KeptJob):
+    """Call a user's function once on each worker.
+
+    The model's creator is the function, and its config are the function's arguments by name. Rows
+    are placed in steps of one row for each worker: so they lie right for any batch size that is a
+    multiple of the workers. Without columns there are no rows.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

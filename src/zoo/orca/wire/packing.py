@@ -166,6 +166,8 @@ def _way_out(what: str, culprit: Any) -> str:
         )
     if what == "config":
         return "Leave it out of config, and make it inside the creator"
+    if what == "arguments":
+        return "Leave it out of run's arguments, and make it inside train"
     if what == "info":
         return "Leave it out of info, and make it inside the operator"
     return f"Create that inside {what} instead of using it from outside"

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from zoo.orca.errors import StateError
 from zoo.orca.wire.features import FeatureSpec
-from zoo.orca.wire.job import EvaluateJob, Job, PredictJob, TrainJob
+from zoo.orca.wire.job import EvaluateJob, Job, KeptJob, LoopJob, PredictJob, TrainJob
 from zoo.orca.wire.messages.progress import Progress
 from zoo.orca.wire.outputs import OutputSpec
 from zoo.orca.wire.packing import State
@@ -92,6 +92,10 @@ class Saver(Protocol):
         """Save at the end of an epoch."""
 
 
+#: Writes a state as the newest checkpoint while the job goes on; for rank 0 alone.
+Keep: TypeAlias = Callable[[State], None]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Begun:
     """The first epoch of a job that goes on within it.
@@ -162,7 +166,7 @@ class Built:
     outputs: tuple[OutputSpec, ...]
 
 
-def is_too_large(nbytes: int, job: TrainJob) -> bool:
+def is_too_large(nbytes: int, job: KeptJob) -> bool:
     """Whether a state of that many bytes is too large for the stage's result rows."""
     # The header and Spark's framing of rows add to it.
     return bool(job.max_state_bytes) and 1.05 * nbytes + 65536 > job.max_state_bytes
@@ -200,11 +204,8 @@ class Predictor(Protocol):
         """Return the model's outputs for at least one row, unchanged."""
 
 
-class Framework(Protocol):
-    """One framework's way to build, train, evaluate and predict.
-
-    `train` and `evaluate` are collective: all ranks call them with the same job.
-    """
+class Plugin(Protocol):
+    """What every plug-in does before a job runs."""
 
     def prepare(self, job: Job, threads: int) -> None:
         """Import the framework and set threads; called once, before rows have arrived."""
@@ -215,6 +216,38 @@ class Framework(Protocol):
         So its errors are reported before rows move. The job that runs later may have another state.
         Not called for predictions.
         """
+
+
+class OwnLoop(Plugin, Protocol):
+    """Runs a user's own function; all ranks call `run` with the same job."""
+
+    def run(
+        self, job: LoopJob, data: Data | None, world: World, keep: Keep | None, /
+    ) -> State | None:
+        """Run the function to its end on all ranks.
+
+        Parameters
+        ----------
+        job : LoopJob
+            Its state is the newest checkpoint, if there is one.
+        data : Data or None
+            This rank's rows, if there are any columns.
+        world : World
+        keep : callable or None
+            Writes a checkpoint; None if there is no place for it.
+
+        Returns
+        -------
+        State or None
+            What the function returned, on rank 0 only.
+        """
+
+
+class Framework(Plugin, Protocol):
+    """One framework's way to build, train, evaluate and predict.
+
+    `train` and `evaluate` are collective: all ranks call them with the same job.
+    """
 
     def train(self, job: TrainJob, data: Data, validation: Data | None, world: World, /) -> Trained:
         """Train and return history and state."""

@@ -8,7 +8,7 @@ import difflib
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructField
 
@@ -135,6 +135,12 @@ def without_rows(df: DataFrame, spec: FeatureSpec) -> DataFrame:
     # Not an empty range: without a partition the stage would have no task.
     none = df.sparkSession.range(0, 1, 1, 1).where("id < 0")
     return none.select(*(F.lit(None).cast(field.dataType).alias(field.name) for field in fields))
+
+
+def without_any_rows(spark: SparkSession, workers: int) -> DataFrame:
+    """Return a frame of no rows and a partition for each worker."""
+    # Not an empty range, for the same reason.
+    return spark.range(0, workers, 1, workers).where("id < 0")
 
 
 def with_a_row(df: DataFrame, spec: FeatureSpec) -> DataFrame:

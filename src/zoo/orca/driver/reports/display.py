@@ -1,6 +1,7 @@
 """What the user sees while a stage runs; the only file of the package that prints."""
 
 import sys
+import time
 import warnings
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -11,6 +12,7 @@ from zoo.orca.wire.messages.progress import (
     LogLine,
     Phase,
     Progress,
+    Reported,
     StepTaken,
     Warned,
 )
@@ -19,6 +21,10 @@ with warnings.catch_warnings():
     # In a notebook without ipywidgets tqdm warns and shows a text bar, which is enough.
     warnings.simplefilter("ignore")
     from tqdm.auto import tqdm
+
+
+#: Seconds between two lines of a loop that reports each of its steps.
+_LINE_SECONDS = 5.0
 
 
 class Display(Protocol):
@@ -56,6 +62,7 @@ class Lines:
         self._title = name or title
         self._label = f"{name}: " if name else ""
         self._phases: set[str] = set()
+        self._reported = -_LINE_SECONDS
 
     def show(self, progress: Progress, rank: int = 0) -> None:
         """Print a line for each new phase, epoch, warning and line of the workers' log."""
@@ -68,6 +75,11 @@ class Lines:
                 say(self._label + _headline(progress))
             case EpochEnded():
                 say(self._label + epoch_line(progress))
+            case Reported():
+                now = time.monotonic()
+                if progress.is_last or now - self._reported >= _LINE_SECONDS:
+                    self._reported = now
+                    say(self._label + _report_line(progress))
             case _:
                 _show_text(progress, rank, self._label)
 
@@ -103,6 +115,8 @@ class Bars:
                     self._move(progress)
             case EpochEnded():
                 self._end(progress)
+            case Reported():
+                self._report(progress)
             case _:
                 with tqdm.external_write_mode():
                     _show_text(progress, rank, self._label)
@@ -128,13 +142,28 @@ class Bars:
         self.close()
         with tqdm.external_write_mode():
             say(self._label + _headline(epoch))
-        self._bar = tqdm(
-            total=epoch.steps,
-            unit="step",
-            leave=False,
-            desc=self._label,
-            bar_format="{desc}{n_fmt}/{total_fmt} [{bar:30}] {elapsed}<{remaining}{postfix}",
+        self._bar = self._made(epoch.steps)
+
+    def _made(self, steps: int | None) -> Any:
+        """Return a bar; without a number of steps it only counts."""
+        form = "{n_fmt} steps {elapsed}{postfix}"
+        if steps:
+            form = "{n_fmt}/{total_fmt} [{bar:30}] {elapsed}<{remaining}{postfix}"
+        return tqdm(
+            total=steps, unit="step", leave=False, desc=self._label, bar_format="{desc}" + form
         )
+
+    def _report(self, told: Reported) -> None:
+        total = told.steps or None
+        if self._bar is None or self._bar.total != total:
+            self.close()
+            self._bar = self._made(total)
+        self._bar.set_postfix_str(" - ".join(_shown(told.logs)), False)
+        self._bar.update(told.step - self._bar.n)
+        if told.is_last:
+            self.close()
+            with tqdm.external_write_mode():
+                say(self._label + _report_line(told))
 
     def _move(self, step: StepTaken) -> None:
         rate = step.rows / max(step.seconds, 1e-9)
@@ -154,6 +183,12 @@ def epoch_line(epoch: EpochEnded) -> str:
     if epoch.rows:
         parts.append(f"{epoch.rows / max(seconds, 1e-9):,.0f} rows/s")
     return " - ".join([*parts, *_shown(epoch.logs)])
+
+
+def _report_line(told: Reported) -> str:
+    """Return the line for a step of a user's own loop."""
+    step = f"{told.step}/{told.steps}" if told.steps else f"step {told.step}"
+    return " - ".join([step, *_shown(told.logs)])
 
 
 def display_for(verbose: int, title: str, name: str = "") -> Display:

@@ -18,10 +18,6 @@ thread (`zoo.orca.worker.child.runner`) notices it and ends the process. So noth
 long as NCCL would wait.
 """
 
-import json
-import os
-import secrets
-import socket
 import time
 from collections.abc import Sequence
 from datetime import timedelta
@@ -30,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from zoo.orca.errors import ModelError, PeerLostError
-from zoo.orca.wire.processors import VISIBLE_GPUS
+from zoo.orca.frameworks.common.process_group import meeting, same_gpu_twice
 from zoo.orca.worker.collective.protocol import Buffer, Collective
 from zoo.orca.worker.collective.ring import Ring
 
@@ -84,7 +80,7 @@ class Nccl:
         """
         if not isinstance(base, Ring) or base.needs_encryption:
             return cls(base, None)
-        if backend == "nccl" and _same_gpu_twice(base):
+        if backend == "nccl" and same_gpu_twice(base):
             return cls(base, None)
         import torch
         from torch import distributed
@@ -97,7 +93,7 @@ class Nccl:
         try:
             distributed.init_process_group(
                 backend,
-                store=_store(base, timeout),
+                store=meeting(base, timeout).store,
                 rank=base.rank,
                 world_size=base.size,
                 timeout=timedelta(seconds=base.timeout),
@@ -210,34 +206,3 @@ class Nccl:
         self._base.all_reduce(host.numpy())
         with torch.no_grad():
             tensor.copy_(host)
-
-
-def _same_gpu_twice(ring: Ring) -> bool:
-    """Whether ranks share a GPU, as they may in local mode; called on all ranks."""
-    first = os.environ.get(VISIBLE_GPUS, "0").partition(",")[0]
-    told = ring.all_gather(json.dumps([ring.host, first]).encode())
-    return len({bytes(place) for place in told}) < ring.size
-
-
-def _store(ring: Ring, timeout: float) -> Any:
-    """Return the store through which torch's ranks find each other; called on all ranks."""
-    from torch import distributed
-
-    token = bytes(ring.broadcast(secrets.token_hex(32).encode() if ring.rank == 0 else None))
-    place = None
-    if ring.rank == 0:
-        listener = socket.create_server((ring.host, 0))
-        place = [ring.host, listener.getsockname()[1]]
-        ring.broadcast(json.dumps(place).encode())
-        handle = listener.detach()  # the store owns it from here on
-    else:
-        place, handle = json.loads(bytes(ring.broadcast(None))), None
-    store = distributed.TCPStore(
-        place[0],
-        place[1],
-        world_size=ring.size,
-        is_master=ring.rank == 0,
-        timeout=timedelta(seconds=timeout),
-        master_listen_fd=handle,
-    )
-    return distributed.PrefixStore(token.decode(), store)

@@ -10,6 +10,7 @@ from zoo.orca.wire.messages.progress import (
     LogLine,
     Phase,
     Progress,
+    Reported,
     StepTaken,
     Warned,
 )
@@ -80,7 +81,18 @@ class Over(Message):
 ToDriver = Present | AskToGather | Leaving | Progress
 
 TO_DRIVER: Channel[ToDriver] = Channel(
-    *(Present, AskToGather, Leaving, Phase, EpochBegan, StepTaken, EpochEnded, LogLine, Warned)
+    *(
+        Present,
+        AskToGather,
+        Leaving,
+        Phase,
+        EpochBegan,
+        StepTaken,
+        EpochEnded,
+        Reported,
+        LogLine,
+        Warned,
+    )
 )
 FromDriver = Met | Over
 FROM_DRIVER: Channel[FromDriver] = Channel(Met, Over)

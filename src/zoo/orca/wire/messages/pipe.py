@@ -9,6 +9,7 @@ from zoo.orca.wire.messages.progress import (
     LogLine,
     Phase,
     Progress,
+    Reported,
     StepTaken,
     Warned,
 )
@@ -139,5 +140,5 @@ ToTask = Listening | Ready | Predictions | Beat | Progress | Outcome | Failure
 TO_CHILD: Channel[ToChild] = Channel(RunJob, Predict, Connect, Start, Batches, End)
 TO_TASK: Channel[ToTask] = Channel(
     *(Listening, Ready, Predictions, Beat, Outcome, Failure),
-    *(Phase, EpochBegan, StepTaken, EpochEnded, LogLine, Warned),
+    *(Phase, EpochBegan, StepTaken, EpochEnded, Reported, LogLine, Warned),
 )

@@ -51,6 +51,19 @@ class EpochEnded(EpochSoFar):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Reported(Progress):
+    """How far a user's own loop is: its step, of how many if that is known, and its values.
+
+    The last one of a job is shown even if another one was shown just before.
+    """
+
+    step: int
+    steps: int = 0
+    logs: dict[str, float] = field(default_factory=dict)
+    is_last: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LogLine(Progress):
     """A line that a worker printed."""
 

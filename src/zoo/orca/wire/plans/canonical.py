@@ -160,11 +160,14 @@ class CanonicalPlan:
         rest: Int64 = np.diff(_larger(edges + turn, more, self.batch_size))
         return rest if place == each else full + larger - rest
 
-    def _one_pass(self, rank: int, number: int) -> tuple[Int64, Int64]:
-        """Return the rows of a pass and where each step ends in them."""
+    def of_shards(self, start: int, stop: int, number: int) -> tuple[Int64, Int64]:
+        """Return a pass's rows of some shards, from `start` to before `stop`, and steps' ends.
+
+        Rows are numbered over all shards.
+        """
         each, more = divmod(self.rows, self.batch_size)
         drawn = self._draw(number)
-        edges = np.arange(self._run(rank)[0], self._run(rank)[1] + 1)
+        edges = np.arange(start, stop + 1)
         mine = edges[:-1]
         firsts = first_row(self.rows, self.batch_size, edges)
         is_larger = np.diff(firsts) > each
@@ -174,13 +177,19 @@ class CanonicalPlan:
         table[:, is_larger] = (drawn.of_larger[:, None] + begins[is_larger]) % (each + 1)
         if each:
             table[:each, ~is_larger] = (drawn.of_others[:, None] + begins[~is_larger]) % each
-        table += firsts[:-1] - firsts[0]
+        table += firsts[:-1]
         regular = max(each - 1, 0) if more else each
         in_rest = np.diff(_larger(edges + drawn.turn, more, self.batch_size)) > 0
         last = _last_steps(table, is_larger, in_rest) if more else ()
         order = np.concatenate([table[:regular].reshape(-1), *last])
         sizes = [len(mine)] * regular + [len(part) for part in last]
         return order, np.cumsum(sizes, dtype=np.int64)
+
+    def _one_pass(self, rank: int, number: int) -> tuple[Int64, Int64]:
+        """Return the rows of a pass, numbered on this rank, and where each step ends in them."""
+        start, stop = self._run(rank)
+        order, ends = self.of_shards(start, stop, number)
+        return order - first_row(self.rows, self.batch_size, start), ends
 
     def _draw(self, number: int) -> "_Drawn":
         each = self.rows // self.batch_size

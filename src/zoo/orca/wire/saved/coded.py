@@ -24,7 +24,7 @@ from zoo.orca.wire.saved.values import (
 TENSOR, TUPLE, PAIRS = "$tensor", "$tuple", "$pairs"
 
 #: PyTorch's names of the dtypes that numpy has under the same name; bfloat16 travels as float32.
-_DTYPES = (
+DTYPES = (
     "bool",
     "uint8",
     "uint16",
@@ -112,7 +112,7 @@ def _marked(value: dict[Any, Any], tensors: Mapping[str, NDArray[Any]], used: se
         if tensor is None:
             raise Unsound("names a tensor that is not there")
         is_short = dtype == "bfloat16" and tensor.dtype.name == "float32"
-        if not is_short and (dtype not in _DTYPES or tensor.dtype.name != dtype):
+        if not is_short and (dtype not in DTYPES or tensor.dtype.name != dtype):
             raise Unsound(f"gives a tensor of {tensor.dtype} another dtype")
         used.add(name)
     elif value.keys() == {TUPLE} and isinstance(value[TUPLE], list):

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from zoo.orca.errors import StateError
 from zoo.orca.files import check_writable, list_names, read_bytes, remove_file, write_bytes
 from zoo.orca.wire.checkpoints import Checkpoint, checkpoint_name, checkpoints_in
-from zoo.orca.wire.job import Job, TrainJob
+from zoo.orca.wire.job import Job, KeptJob
 from zoo.orca.wire.packing import State
 from zoo.orca.worker.collective.protocol import Collective
 
@@ -31,7 +31,7 @@ def check_directory(job: Job, rank: int, host: str) -> None:
     InvalidInputError
         Names the directory, the host and the cause.
     """
-    if isinstance(job, TrainJob) and job.checkpoints and job.model_dir:
+    if isinstance(job, KeptJob) and job.checkpoints and job.model_dir:
         check_writable(job.checkpoints, f"rank-{rank}", model_dir=job.model_dir, host=host)
 
 

@@ -5,6 +5,7 @@ There are two steps: agree with all ranks on the data, then run the job on them.
 
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import cast
 
 from zoo.orca.errors import DataError, UnevenRowsError
 from zoo.orca.wire.faults import NO_ROWS, agree
@@ -13,6 +14,7 @@ from zoo.orca.wire.job import (
     BuildJob,
     EvaluateJob,
     Job,
+    LoopJob,
     Placement,
     StepwiseJob,
     TrainJob,
@@ -24,8 +26,9 @@ from zoo.orca.wire.plans.canonical import CanonicalPlan
 from zoo.orca.wire.plans.levelling import levelled
 from zoo.orca.wire.plans.order import window_rows
 from zoo.orca.wire.plans.placed import PlacedPlan
+from zoo.orca.worker.child.loops import run_loop
 from zoo.orca.worker.child.resume import Resumable
-from zoo.orca.worker.plugin import Data, Framework, Rows, World
+from zoo.orca.worker.plugin import Data, Framework, OwnLoop, Rows, World
 from zoo.orca.worker.rows.dataset import open_rows
 from zoo.orca.worker.rows.levelling import RankRows, level_as_they_lie
 from zoo.orca.worker.rows.sequence import OwnRows
@@ -46,8 +49,12 @@ class _Sets:
     validation: Data | None = None
 
 
-def run_job(framework: Framework, job: Job, start: Start, world: World) -> Outcome:
+def run_job(framework: Framework | OwnLoop, job: Job, start: Start, world: World) -> Outcome:
     """Run a job whose rows lie in files; called on all ranks."""
+    if isinstance(job, LoopJob):
+        data = _agreed(job, start, world).train if job.columns.columns else None
+        return run_loop(cast(OwnLoop, framework), job, data, world)
+    framework = cast(Framework, framework)
     match job:
         case TrainJob():
             return _train(framework, job, _agreed(job, start, world), world)
@@ -79,7 +86,7 @@ def _rows(job: StepwiseJob, own: Spooled, world: World) -> _Sets:
     if problem:
         raise DataError(problem)
     spec = fill_shapes(job.columns, shapes)
-    trains = isinstance(job, TrainJob)
+    trains = isinstance(job, (TrainJob, LoopJob))
     counts = tuple(rank.train.rows for rank in ranks)
     if sum(counts) == 0:
         raise DataError(NO_ROWS)

@@ -19,7 +19,7 @@ import sys
 from dataclasses import replace
 from typing import cast
 
-from zoo.orca.wire.job import Job, PredictJob, TrainJob
+from zoo.orca.wire.job import Job, LoopJob, PredictJob, TrainJob
 from zoo.orca.wire.messages.pipe import Listening, Predict, RunJob, Start
 from zoo.orca.wire.messages.progress import Phase, Progress
 from zoo.orca.wire.packing import unpack
@@ -42,7 +42,7 @@ from zoo.orca.worker.timings import Stopwatch
 #: Heartbeats between a peer's loss and the end of this process.
 _PATIENCE_BEATS = 4
 #: The modules of plug-ins that have a folder; the others are modules of their own name.
-_PLUGINS = {"keras": "keras.plugin", "torch": "torch.plugin"}
+_PLUGINS = {name: f"{name}.plugin" for name in ("keras", "torch", "own")}
 
 
 class Runner:
@@ -113,7 +113,8 @@ class Runner:
         self._peers.begin(letters)
         timings = Stopwatch()
         framework = load_framework(job)
-        self._report(Phase(text=f"importing {job.model.framework}"))
+        if not isinstance(job, LoopJob):
+            self._report(Phase(text=f"importing {job.model.framework}"))
         _prepare(framework, job, message.threads)
         self._settle()
         timings.end("importing the framework")

@@ -6,10 +6,15 @@ from typing import Final
 from zoo.orca.worker.collective.protocol import Buffer
 from zoo.orca.worker.collective.sockets import Link
 
-_OPERATIONS: Final = ("close", "all_reduce", "all_gather", "broadcast", "barrier")
+_OPERATIONS: Final = ("close", "all_reduce", "all_gather", "broadcast", "barrier", "end")
 _NUMBERS: Final = {name: number for number, name in enumerate(_OPERATIONS)}
 _HEADER: Final = struct.Struct("<BxHIQ")  # operation, detail, sequence, bytes
 HEADER_BYTES: Final = _HEADER.size
+#: What a rank says of a peer that calls nothing any more, and of one that calls something else.
+HAS_RETURNED: Final = "has returned"
+CALLED: Final = " called "
+#: How the operation is told that a rank which has returned is in.
+AT_END: Final = "end"
 #: Sent once before an orderly close. A stream that ends without it means a crash.
 GOODBYE: Final = _HEADER.pack(0, 0, 0, 0)
 
@@ -52,9 +57,13 @@ def check(link: Link, theirs: Buffer, mine: bytes) -> None:
     if operation == 0:
         name = _OPERATIONS[our_operation]
         raise link.failed(f"has closed its ring while this rank calls {name}")
+    if operation == _NUMBERS[AT_END] != our_operation:
+        raise link.failed(f"{HAS_RETURNED} while this rank calls {_describe(mine)}")
     same = (operation, detail, sequence) == (our_operation, our_detail, our_sequence)
     if not same or (operation == _NUMBERS["all_reduce"] and length != our_length):
-        raise link.failed(f"called {_describe(theirs)} while this rank calls {_describe(mine)}")
+        raise link.failed(
+            f"{CALLED.strip()} {_describe(theirs)} while this rank calls {_describe(mine)}"
+        )
 
 
 def _describe(header: Buffer) -> str:
@@ -65,4 +74,6 @@ def _describe(header: Buffer) -> str:
         name += f" of {chr(detail >> 8)}{detail & 255}"
     elif name == "broadcast":
         name += f" from rank {detail}"
+    elif name == AT_END:
+        return name
     return f"{name}, {length} bytes, call {sequence}"

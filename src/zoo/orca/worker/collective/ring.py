@@ -189,6 +189,13 @@ class Ring:
         """Return once every rank has called it."""
         self._operate("barrier", 0, 0, lambda header: self._transport.barrier(header))
 
+    def end(self) -> None:
+        """Return once every rank has called it, as its last operation.
+
+        A peer that calls another one meanwhile learns that this rank has returned.
+        """
+        self._operate("end", 0, 0, lambda header: self._transport.barrier(header))
+
     def lost_peer(self) -> PeerLostError | None:
         """Return why this ring has failed or will fail, None if unknown; for other threads.
 

@@ -22,7 +22,7 @@ from pyspark import BarrierTaskContext
 from pyspark import __version__ as VERSION
 
 from zoo.orca.errors import DeviceError, OrcaError, PeerLostError, WorkerError
-from zoo.orca.wire.job import Job, TrainJob
+from zoo.orca.wire.job import Job, LoopJob, TrainJob
 from zoo.orca.wire.messages.pipe import Address, Connect, Listening, RunJob, Start
 from zoo.orca.wire.messages.results import Failure, Outcome, Result
 from zoo.orca.wire.messages.rows import Spooled
@@ -131,7 +131,7 @@ class _Task:
         try:
             child, outcome = self._run_child(batches)
             child.last_words()  # a released child's lines are shown nowhere
-            children.release(child)
+            self._release(child)
             yield from self._rows(outcome, outcome.state)
         except _ChildFailed as failed:
             yield from self._rows(failed.failure)
@@ -159,7 +159,7 @@ class _Task:
         try:
             return child, self._converse(child, batches)
         except _ChildFailed as failed:
-            children.release(child)
+            self._release(child)
             failure = replace(
                 failed.failure,
                 rank=self._rank,
@@ -276,6 +276,16 @@ class _Task:
                 f"the worker's process cannot be started: {error}\n"
                 "Give the executor's account more processes, files (ulimit -u, -n) or memory"
             ) from error
+
+    def _release(self, child: Child) -> None:
+        """Keep a child warm, unless a user's own loop ran in it.
+
+        Such a loop uses libraries that know once for all which rank of how many their process is.
+        """
+        if isinstance(self._job, LoopJob):
+            child.kill()
+        else:
+            children.release(child)
 
     def _environment(self) -> dict[str, str]:
         place = self._neighbours().index(self._rank)
