@@ -5,7 +5,6 @@ from typing import Any
 
 from pyspark.sql import DataFrame
 
-from zoo.orca.driver.frame.source import read_spec
 from zoo.orca.frameworks.fake import LinearModel
 from zoo.orca.learn.ended import needs_session
 from zoo.orca.learn.estimator import BaseEstimator
@@ -59,7 +58,7 @@ class FakeEstimator(BaseEstimator):
             TrainJob,
             self._state,
             given.frame,
-            read_spec(given.frame, *given.columns),
+            self._read_spec(given.frame, *given.columns),
             validated,
             batch_size=batch_size,
             epochs=epochs,
@@ -88,7 +87,7 @@ class FakeEstimator(BaseEstimator):
         request = self._requests.fit(
             self._state,
             data,
-            read_spec(data, ("x",), ["y"]),
+            self._read_spec(data, ("x",), ["y"]),
             validation,
             epochs=epochs,
             batch_size=batch_size,
@@ -109,7 +108,7 @@ class FakeEstimator(BaseEstimator):
         self, data: Any, features: Any = ("x",), labels: Any = ("y",), **fields: Any
     ) -> dict[str, float]:
         given = self._entered(data, features, labels)
-        spec = read_spec(given.frame, *given.columns)
+        spec = self._read_spec(given.frame, *given.columns)
         request = self._requests.over_rows(
             EvaluateJob, self._state, given.frame, spec, verbose=0, **fields
         )
@@ -118,7 +117,9 @@ class FakeEstimator(BaseEstimator):
     @needs_session
     def predict(self, data: Any, features: Any = ("x",), output_cols: Any = None) -> Any:
         given = self._entered(data, features)
-        return self._predict(given, read_spec(given.frame, given.columns.features), 32, output_cols)
+        return self._predict(
+            given, self._read_spec(given.frame, given.columns.features), 32, output_cols
+        )
 
     @property
     def weights(self) -> Any:

@@ -19,8 +19,9 @@ def loaded_by(module: str) -> set[str]:
     return {name.partition(".")[0] for name in json.loads(answer.stdout)}
 
 
-def test_import_of_the_package_imports_nothing_heavy():
-    assert not loaded_by("zoo.orca") & HEAVY
+@pytest.mark.parametrize("module", ["zoo.orca", "zoo.orca.data"])
+def test_import_of_the_package_imports_nothing_heavy(module):
+    assert not loaded_by(module) & HEAVY
 
 
 @pytest.mark.parametrize(

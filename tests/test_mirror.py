@@ -32,6 +32,7 @@ ELSEWHERE = [
         "parts of init_orca_context and OrcaContext",
     ),
     Elsewhere("context", "ended", "learn/test_ended.py", "a program after its session's end"),
+    Elsewhere("data", "columns", "wire/test_padding.py", "it checks what the call makes"),
     Elsewhere("driver", "request", "driver/test_fit.py", "a request does nothing but run"),
     Elsewhere("driver.frame", "columns", "driver/frame/test_source.py", "through a real stage"),
     Elsewhere("encryption", "tls", "encryption/test_line.py", "one handshake, between two ends"),

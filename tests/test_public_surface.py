@@ -6,6 +6,7 @@ import pytest
 
 PUBLIC = {
     "zoo.orca": ["OrcaContext", "init_orca_context", "stop_orca_context"],
+    "zoo.orca.data": ["column"],
     "zoo.orca.learn": ["Distributor"],
     "zoo.orca.learn.keras": ["Estimator"],
     "zoo.orca.learn.metrics": [

@@ -68,7 +68,8 @@ def test_nulls_are_added_over_ranks():
     other = report(finding("x", "train", "null", 2, "{'x': None}"), train=600)
     assert agree(SPEC, [one, other])[1] == (
         "column 'x' holds nulls: 3 of 1,000 rows, for example {'x': None, 'y': 3}\n"
-        "Drop these rows with df.na.drop(subset=['x']), or fill them"
+        "Drop these rows with df.na.drop(subset=['x']), or fill them: df.fillna(0, subset=['x']), "
+        "or with the mean, by pyspark.ml.feature.Imputer(inputCol='x', ...)"
     )
 
 
@@ -77,7 +78,7 @@ def test_nulls_inside_arrays_of_validation_data():
     assert agree(SPEC, [found])[1] == (
         "column 'v' of validation_data holds arrays with nulls inside: 1 of 1 row, for example "
         "{'v': [None]}\nDrop these rows with df.where('not exists(v, x -> x is null)'), "
-        "or fill them"
+        "or fill them: F.transform('v', lambda x: F.coalesce(x, F.lit(0.0)))"
     )
 
 
@@ -86,7 +87,8 @@ def test_lengths_that_differ_between_ranks():
     few = report(length("v", 0, 2, 3, example="{'v': [1, 2]}"), train=3)
     assert agree(SPEC, [many, few])[1] == (
         "column 'v' holds arrays of different lengths: 3 (997 rows) and 2 (3 rows), for example "
-        "{'v': [1, 2]}\nAll rows must have one length: pad or cut them, or drop those that differ"
+        "{'v': [1, 2]}\nPad them: from zoo.orca.data import column, and column('v', pad=0.0) in "
+        "place of 'v'; length= limits them"
     )
 
 
@@ -102,6 +104,15 @@ def test_lengths_that_differ_inside():
         length("m", 0, 2, 5), length("m", 1, 2, 5), length("m", 1, 9, 1, example="{'m': 9}")
     )
     assert "different lengths at nesting level 2: 2 (5 rows) and 9 (1 row)" in agree(SPEC, [one])[1]
+
+
+def test_a_stack_of_different_lengths_cannot_be_padded():
+    stack = ColumnSpec(name="[x, v]", dtype="float32", shape=(None,), parts=("x", "v"))
+    one = report(length(stack.name, 0, 3, 5), length(stack.name, 0, 2, 4), train=9)
+    problem = agree(FeatureSpec(features=(stack,)), [one])[1]
+    assert problem.endswith(
+        "\nAll rows must have one length: pad or cut them, or drop those that differ"
+    )
 
 
 def test_many_lengths_are_summed_up():

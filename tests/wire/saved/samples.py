@@ -13,9 +13,17 @@ COLUMNS = {
     "features": [
         {"name": "x", "dtype": "float32", "shape": [4], "parts": [], "binary": False},
         {"name": "[u, v]", "dtype": "int64", "shape": [None], "parts": ["u", "v"]},
+        {
+            "name": "h",
+            "dtype": "string",
+            "shape": [3],
+            "parts": [],
+            "padding": {"value": "\xff", "keep": "first"},
+        },
+        {"name": "m", "dtype": "bool", "shape": [3], "parts": [], "mask_of": "h"},
     ],
     "labels": [{"name": "y", "dtype": "int32", "shape": [], "parts": [], "binary": False}],
-    "feature_keys": ["x", "uv"],
+    "feature_keys": ["x", "uv", "h", "m"],
     "label_keys": None,
 }
 OUTPUT = {

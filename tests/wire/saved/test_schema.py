@@ -91,6 +91,16 @@ OPTIMIZER = torch().meta["optimizers"][0]
 GROUP = OPTIMIZER["param_groups"][0]
 
 
+def padded(mask_of: str = "h", **padding: Any) -> State:
+    """A state with one padded column and its mask."""
+    column = {"name": "h", "dtype": "int32", "shape": [3], "parts": []}
+    mask = {"name": "m", "dtype": "bool", "shape": [3], "parts": [], "mask_of": mask_of}
+    padding = {"value": 0, "keep": "last", **padding}
+    features = [{**column, "padding": padding}, mask]
+    none = {"labels": [], "feature_keys": None, "label_keys": None}
+    return changed(keras(), columns={"features": features, **none})
+
+
 @pytest.mark.parametrize(
     ("state", "told"),
     [
@@ -109,6 +119,11 @@ GROUP = OPTIMIZER["param_groups"][0]
         (changed(keras(), tables=[["a", 1]]), "tables.0 is a list of 2, not a list of 3"),
         (changed(keras(), history={"loss": ["1"]}), "history.loss.0 is '1', not a number"),
         (changed(keras(), columns={}), "columns has no features"),
+        (padded(value=1.5), "columns.features.0.padding.value is no int32"),
+        (padded(value="\u1234"), "columns.features.0.padding.value has characters that stand for"),
+        (padded(keep="all"), "columns.features.0.padding.keep is 'all', not one of first, last"),
+        (padded(value=7), None),
+        (padded(mask_of="u"), "columns.column 1 tells the values of no padded column"),
         (changed(keras(), outputs=[{"name": "a"}]), "outputs.0 has no dtype"),
         (changed(torch(), optimizers=[{}]), "optimizers.0 has no list param_groups"),
         (

@@ -14,9 +14,11 @@ from typing import Any, cast
 from pyspark.sql import DataFrame
 
 from zoo.orca.context.sessions import known_session
+from zoo.orca.driver.frame.padding import check_lengths, with_lengths
 from zoo.orca.driver.frame.source import (
     ColumnNames,
     column_names,
+    read_spec,
     with_a_row,
     without_rows,
 )
@@ -175,6 +177,7 @@ class BaseEstimator:
         names: OutputNames | None,
     ) -> Any:
         """Return predictions in the form that the rows came in."""
+        check_lengths(spec)
         if self._state is None or not self._outputs:
             self._build(given.frame, spec)
         columns = prediction_columns(self._outputs, names)
@@ -198,7 +201,7 @@ class BaseEstimator:
         check_installed(self._model.framework, self._options.environment, data.sparkSession)
         seen = self._seen_columns
         if seen is not None:
-            spec = fill_shapes(spec, {column.name: column.shape for column in seen.features})
+            spec = fill_shapes(spec, {c.name: c.shape for c in seen.features if c.padding is None})
         try:
             outcome = self._requests.build(self._state, without_rows(data, spec), spec).run()
         except RowsNeededError as needed:
@@ -273,6 +276,10 @@ class BaseEstimator:
         if seen is not None and label_cols is None and seen.labels:
             label_cols = column_names(seen.labels, seen.label_keys)
         return feature_cols, label_cols
+
+    def _read_spec(self, data: DataFrame, *columns: Any, **options: Any) -> FeatureSpec:
+        """Return what `read_spec` does, padded to the lengths that the model has seen."""
+        return with_lengths(read_spec(data, *columns, **options), self._seen_columns)
 
     def _driver_job(self) -> Job:
         """Return a job for this process: no rows, but the columns that the model has seen."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from zoo.orca.driver.frame.source import ColumnNames, read_spec
+from zoo.orca.driver.frame.source import ColumnNames
 from zoo.orca.errors import InvalidInputError
 from zoo.orca.learn.arguments import (
     class_weights,
@@ -122,7 +122,7 @@ class KerasEstimator(FromKeras):
         request = self._requests.fit(
             self._state,
             given.frame,
-            read_spec(given.frame, *given.columns, numbers_only=self._numbers_only),
+            self._read_spec(given.frame, *given.columns, numbers_only=self._numbers_only),
             validation,
             epochs=last - first,
             initial_epoch=first,
@@ -194,7 +194,7 @@ class KerasEstimator(FromKeras):
         request = self._requests.evaluate(
             self._state,
             given.frame,
-            read_spec(given.frame, *given.columns, numbers_only=self._numbers_only),
+            self._read_spec(given.frame, *given.columns, numbers_only=self._numbers_only),
             batch_size=batch_size,
             num_steps=num_steps,
             callbacks=callbacks,
@@ -254,7 +254,7 @@ class KerasEstimator(FromKeras):
             )
         positive("batch_size", batch_size, optional=True)
         given = self._entered(data, feature_cols)
-        spec = read_spec(given.frame, given.columns.features, numbers_only=self._numbers_only)
+        spec = self._read_spec(given.frame, given.columns.features, numbers_only=self._numbers_only)
         return self._predict(given, spec, batch_size, output_cols)
 
     def _epochs(self, epochs: int, initial_epoch: int | None) -> tuple[int, int]:

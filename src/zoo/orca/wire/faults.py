@@ -13,8 +13,14 @@ from typing import Any
 
 from zoo.orca.wire.features import ColumnSpec, FeatureSpec, quoted
 from zoo.orca.wire.messages.rows import Finding, Spooled
+from zoo.orca.wire.padding import USUAL
 
 Shapes = dict[str, tuple[int | None, ...]]
+
+#: The kinds of findings about nulls.
+NULLS = ("null", "null inside")
+#: The kind of a finding about a padded column: no array at its level is longer.
+LONGEST = "longest"
 
 #: Stands for all lengths beyond those that a worker counts one by one.
 OTHER_LENGTHS = -1
@@ -51,17 +57,34 @@ def agree(spec: FeatureSpec, reports: Sequence[Spooled]) -> tuple[Shapes, str]:
     shapes: Shapes = {}
     for column in spec.columns:
         mine = [finding for finding in findings if finding.column == column.name]
-        problems += [null_message(f, rows[f.data], column) for f in mine if f.kind != "length"]
+        problems += [null_message(f, rows[f.data], column) for f in mine if f.kind in NULLS]
+        if column.padding is not None:
+            shapes[column.name] = _padded_shape(column, mine, any(rows.values()))
+            continue
         shape: list[int | None] = []
         for level in range(len(column.shape)):
             seen = [f for f in mine if f.kind == "length" and f.level == level]
             if len({finding.length for finding in seen}) > 1:
-                problems.append(ragged_message(seen))
+                problems.append(ragged_message(seen, column))
             # There are rows but no list at this level: the level above is empty, so is this one.
             shape.append(seen[0].length if seen else 0 if any(rows.values()) else None)
         if shape:
             shapes[column.name] = tuple(shape)
     return shapes, "\n".join(problems)
+
+
+def _padded_shape(
+    column: ColumnSpec, findings: Sequence[Finding], has_rows: bool
+) -> tuple[int | None, ...]:
+    """Return the lengths that were asked for, else those of the longest arrays of all rows."""
+    shape = []
+    for level, asked in enumerate(column.shape):
+        seen = [f.length for f in findings if f.kind == LONGEST and f.level == level]
+        # Where all arrays are empty, each has one place all the same: no layer takes an input
+        # without any.
+        longest = max([1, *seen]) if has_rows else None
+        shape.append(longest if asked is None else asked)
+    return tuple(shape)
 
 
 def merge(findings: Iterable[Finding]) -> list[Finding]:
@@ -90,8 +113,25 @@ def null_message(finding: Finding, rows: int, column: ColumnSpec) -> str:
         way = f"df.where({f'not {_has_null(refs[0], len(column.shape))}'!r})"
     return (
         f"{subject}{data} {found}: {_share(finding.rows, rows)}, for example {finding.example}\n"
-        f"Drop these rows with {way}, or fill them"
+        f"Drop these rows with {way}, or fill them{_way_to_fill(finding, column)}"
     )
+
+
+def _way_to_fill(finding: Finding, column: ColumnSpec) -> str:
+    """Return the call that fills nulls; empty if Spark has no single one."""
+    if column.parts or column.binary:
+        return ""
+    name, value = quoted(column.name), USUAL[column.dtype]
+    if finding.kind == "null inside":
+        if len(column.shape) != 1:
+            return ""
+        return f": F.transform({name!r}, lambda x: F.coalesce(x, F.lit({value})))"
+    if column.shape:
+        return ""
+    filled = f": df.fillna({value}, subset={[name]!r})"
+    if column.dtype in ("bool", "string") or name != column.name:
+        return filled
+    return f"{filled}, or with the mean, by pyspark.ml.feature.Imputer(inputCol={name!r}, ...)"
 
 
 def _has_null(value: str, depth: int) -> str:
@@ -106,7 +146,7 @@ def _has_null(value: str, depth: int) -> str:
     return f"exists({value}, {name} -> {inner})"
 
 
-def ragged_message(lengths: Sequence[Finding]) -> str:
+def ragged_message(lengths: Sequence[Finding], column: ColumnSpec) -> str:
     """Say which lengths the arrays of one column have, the most frequent first."""
     rows: defaultdict[int, int] = defaultdict(int)
     for finding in lengths:
@@ -123,7 +163,16 @@ def ragged_message(lengths: Sequence[Finding]) -> str:
     return (
         f"column {odd.column!r}{data} holds arrays of different lengths{nested}: "
         f"{', '.join(told[:-1])} and {told[-1]}, for example {odd.example}\n"
-        "All rows must have one length: pad or cut them, or drop those that differ"
+        f"{_way_to_one_length(column)}"
+    )
+
+
+def _way_to_one_length(column: ColumnSpec) -> str:
+    if column.parts:
+        return "All rows must have one length: pad or cut them, or drop those that differ"
+    return (
+        f"Pad them: from zoo.orca.data import column, and column({column.name!r}, "
+        f"pad={USUAL[column.dtype]}) in place of {column.name!r}; length= limits them"
     )
 
 

@@ -5,8 +5,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from zoo.orca.wire.padding import Padding
+
 #: The dtypes a column may have on the workers. "string" is a column of UTF-8 text or raw bytes.
 DTYPES = ("bool", "int32", "int64", "float32", "string")
+
+#: Fields that states and records of earlier releases do not have.
+_RARE = ("padding", "mask_of")
 
 #: How Spark turns bytes into numbers, and arrays of bytes.
 _DECODE = (
@@ -53,6 +58,11 @@ class ColumnSpec:
         Whether it holds raw bytes. Text travels the same way, so only messages use this.
     arrays : tuple of str
         The columns of a stack that are arrays, which may hold nulls; for messages, too.
+    padding : Padding or None
+        How arrays of unequal length get one shape; None: they must have it.
+    mask_of : str
+        The column whose values this input tells from its padding. Such a column is made on the
+        workers.
     """
 
     name: str
@@ -61,6 +71,8 @@ class ColumnSpec:
     parts: tuple[str, ...] = ()
     binary: bool = field(default=False, compare=False)
     arrays: tuple[str, ...] = field(default=(), compare=False)
+    padding: Padding | None = None
+    mask_of: str = ""
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -68,13 +80,14 @@ class ColumnSpec:
         return self.parts or (self.name,)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON values."""
-        return asdict(self)
+        """Return the fields as JSON values; those that most columns lack, only where they are."""
+        return {name: value for name, value in asdict(self).items() if name not in _RARE or value}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "ColumnSpec":
         """Return the column that `to_json` described."""
         shape, parts = tuple(values["shape"]), tuple(values["parts"])
+        padding = values.get("padding")
         return cls(
             name=values["name"],
             dtype=values["dtype"],
@@ -82,6 +95,8 @@ class ColumnSpec:
             parts=parts,
             binary=values.get("binary", False),
             arrays=tuple(values.get("arrays", ())),
+            padding=Padding(**padding) if padding else None,
+            mask_of=values.get("mask_of", ""),
         )
 
     def refused(self, taker: str) -> str:
@@ -144,13 +159,23 @@ class FeatureSpec:
 
     @property
     def columns(self) -> tuple[ColumnSpec, ...]:
-        """All columns, each once, in the order in which they travel: features first."""
+        """All columns of rows, each once, in the order in which they travel: features first."""
         found: dict[str, ColumnSpec] = {}
         weights = [self.weight] if self.weight else []
         weights += [column for _, column in self.output_weights]
         for column in (*self.features, *self.labels, *weights):
-            found.setdefault(column.name, column)
+            if not column.mask_of:
+                found.setdefault(column.name, column)
         return tuple(found.values())
+
+    @property
+    def masks(self) -> tuple[ColumnSpec, ...]:
+        """The features that the workers make of padded columns."""
+        return tuple(column for column in self.features if column.mask_of)
+
+    def mask_name(self, column: ColumnSpec) -> str:
+        """Return the name of a column's mask; empty if it has none."""
+        return next((mask.name for mask in self.masks if mask.mask_of == column.name), "")
 
     def to_json(self) -> dict[str, Any]:
         """Return features and labels as JSON values; weights belong to one call."""
@@ -181,7 +206,7 @@ def fill_shapes(spec: FeatureSpec, shapes: Mapping[str, tuple[int | None, ...]])
     """Return `spec` with the shapes found in the rows, by column name."""
 
     def filled(column: ColumnSpec) -> ColumnSpec:
-        return replace(column, shape=tuple(shapes.get(column.name, column.shape)))
+        return replace(column, shape=tuple(shapes.get(column.mask_of or column.name, column.shape)))
 
     return replace(
         spec,

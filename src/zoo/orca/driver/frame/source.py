@@ -13,21 +13,23 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import StructField
 
 from zoo.orca.driver.frame.columns import check_castable, column_spec, converted
+from zoo.orca.driver.frame.padding import check_names, padded_spec, with_masks
 from zoo.orca.driver.frame.partitions import known_partitions
 from zoo.orca.driver.frame.sequence import exchanged
 from zoo.orca.driver.frame.stacks import check_stackable, stack_spec, stacked
 from zoo.orca.errors import ColumnError
 from zoo.orca.wire.features import ColumnSpec, FeatureSpec, quoted
 from zoo.orca.wire.job import Placement
+from zoo.orca.wire.padding import PaddedColumn, asked
 
 #: In a frame with validation rows, the last column: true for those rows.
 MARKER = "validation"
 
-#: What one input is made of: a column, or a list of columns to concatenate.
-InputColumns = str | Sequence[str]
+#: What one input is made of: a column, a list of columns to concatenate, or a column to pad.
+InputColumns = str | Sequence[str] | PaddedColumn
 
 #: Inputs by position (one column, or several inputs), or by the model's names for them.
-ColumnNames = str | Sequence[InputColumns] | Mapping[str, InputColumns]
+ColumnNames = str | PaddedColumn | Sequence[InputColumns] | Mapping[str, InputColumns]
 
 
 def read_spec(
@@ -46,7 +48,8 @@ def read_spec(
     df : DataFrame
     feature_cols, label_cols : str, sequence, or dict
         Columns by position, or the model's input (output) names to columns. A list in place of a
-        column is a stack: its columns, numbers or arrays of them, are concatenated.
+        column is a stack: its columns, numbers or arrays of them, are concatenated. A
+        `PaddedColumn` has arrays of unequal length, and may give the model a mask as well.
     weight_col : str, dict of str to str, or None
         A column of sample weights, or the model's output names to weight columns.
     numbers_only : str
@@ -67,20 +70,36 @@ def read_spec(
         )
     label_names, label_keys = _named("label_cols", label_cols)
     there = _Columns(df)
-    return FeatureSpec(
-        features=tuple(_spec(there, name, "feature_cols", numbers_only) for name in names),
+    features, feature_keys = with_masks(
+        [_spec(there, name, "feature_cols", numbers_only) for name in names],
+        keys,
+        [name.mask if isinstance(name, PaddedColumn) else None for name in names],
+    )
+    spec = FeatureSpec(
+        features=features,
         labels=tuple(_spec(there, name, "label_cols", numbers_only) for name in label_names),
-        feature_keys=keys,
+        feature_keys=feature_keys,
         label_keys=label_keys,
         weight=_weight(there, weight_col) if isinstance(weight_col, str) else None,
         output_weights=_output_weights(there, weight_col, weights_by_output),
     )
+    check_names(spec)
+    return spec
 
 
 def column_names(columns: Sequence[ColumnSpec], keys: Sequence[str] | None) -> ColumnNames:
     """Return the argument from which `read_spec` makes these columns."""
-    names: list[InputColumns] = [list(one.parts) if one.parts else one.name for one in columns]
-    return names if keys is None else dict(zip(keys, names, strict=True))
+    masks = {one.mask_of: one.name for one in columns}
+    names: list[InputColumns] = []
+    for one in columns:
+        if one.padding is not None:
+            names.append(asked(one.name, one.padding, one.shape, masks.get(one.name)))
+        elif not one.mask_of:
+            names.append(list(one.parts) if one.parts else one.name)
+    if keys is None:
+        return names
+    own = [key for key, one in zip(keys, columns, strict=True) if not one.mask_of]
+    return dict(zip(own, names, strict=True))
 
 
 class Prepared(NamedTuple):
@@ -193,9 +212,10 @@ def _named(
     if isinstance(given, Mapping):
         names = tuple(given.values())
     else:
-        names = (given,) if isinstance(given, str) else tuple(given)
-    single = [one for name in names for one in (name if _is_stack(name) else [name])]
-    wrong = [name for name in (*single, *(keys or ())) if not isinstance(name, str)]
+        names = (given,) if isinstance(given, (str, PaddedColumn)) else tuple(given)
+    stacks = [one for name in names if isinstance(name, (list, tuple)) for one in name]
+    alone = [name for name in names if not isinstance(name, (list, tuple, PaddedColumn))]
+    wrong = [name for name in (*alone, *stacks, *(keys or ())) if not isinstance(name, str)]
     if wrong:
         raise ColumnError(
             f"{argument} takes names of columns; got {wrong[0]!r} of type "
@@ -211,12 +231,16 @@ def _named(
     return names, keys if names else None
 
 
-def _is_stack(name: InputColumns) -> bool:
-    return isinstance(name, (list, tuple))
-
-
 def _spec(there: "_Columns", name: InputColumns, argument: str, numbers_only: str) -> ColumnSpec:
-    if isinstance(name, str):
+    if isinstance(name, PaddedColumn):
+        if name.mask and argument != "feature_cols":
+            raise ColumnError(
+                f"{argument}: column({name.name!r}) has mask={name.mask!r}, and only inputs of the "
+                "model have masks\nLeave mask out; a loss can ignore the value of pad"
+            )
+        spec = column_spec(there.find(name.name, argument), argument)
+        spec = padded_spec(spec, name, argument)
+    elif isinstance(name, str):
         spec = column_spec(there.find(name, argument), argument)
     else:
         spec = stack_spec([there.find(one, argument) for one in name], argument)

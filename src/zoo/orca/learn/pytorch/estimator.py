@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from zoo.orca.driver.frame.source import ColumnNames, read_spec
+from zoo.orca.driver.frame.source import ColumnNames
 from zoo.orca.learn.arguments import positive
 from zoo.orca.learn.ended import needs_session
 from zoo.orca.learn.forms.entry import entered_both
@@ -152,7 +152,7 @@ class Estimator(FromTorch):
         request = self._requests.fit(
             self._state,
             given.frame,
-            read_spec(given.frame, *given.columns, **_NUMBERS),
+            self._read_spec(given.frame, *given.columns, **_NUMBERS),
             validation,
             # max_steps is an upper bound: only the workers know the steps of an epoch.
             epochs=max_steps or epochs,
@@ -220,7 +220,7 @@ class Estimator(FromTorch):
         request = self._requests.evaluate(
             self._state,
             given.frame,
-            read_spec(given.frame, *given.columns, **_NUMBERS),
+            self._read_spec(given.frame, *given.columns, **_NUMBERS),
             batch_size=batch_size,
             num_steps=num_steps,
             callbacks=callbacks,
@@ -266,7 +266,7 @@ class Estimator(FromTorch):
         """
         positive("batch_size", batch_size, optional=True)
         given = self._entered(data, feature_cols)
-        spec = read_spec(given.frame, given.columns.features, **_NUMBERS)
+        spec = self._read_spec(given.frame, given.columns.features, **_NUMBERS)
         return self._predict(given, spec, batch_size, output_cols)
 
     def shutdown(self, force: bool = False) -> None:

@@ -17,13 +17,14 @@ class Finding:
         "train" or "validation".
     kind : str
         "null": the value is null; "null inside": an array's element is null; "length": arrays have
-        `length` elements at nesting `level`, which is a fault only if others differ.
+        `length` elements at nesting `level`, which is a fault only if others differ; "longest": no
+        array of a padded column has more than `length` elements at nesting `level`.
     rows : int
         How many rows.
     example : str
         One of them, shortened.
     level, length : int
-        Set if `kind` is "length".
+        Set if `kind` is "length" or "longest".
     """
 
     column: str

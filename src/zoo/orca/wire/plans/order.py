@@ -51,7 +51,7 @@ def window_rows(spec: FeatureSpec, budget: int) -> int:
     budget : int
     """
     width = _INDEX_BYTES
-    for column in spec.columns:
+    for column in (*spec.columns, *spec.masks):
         size = _WIDTHS[column.dtype]
         for length in column.shape:
             size *= length or 0

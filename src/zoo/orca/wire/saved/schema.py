@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from zoo.orca.errors import StateError
 from zoo.orca.wire import features
 from zoo.orca.wire.packing import State
+from zoo.orca.wire.padding import KEEPS, Padding, fits
 from zoo.orca.wire.saved import coded
 from zoo.orca.wire.saved.values import (
     Check,
@@ -35,15 +36,39 @@ from zoo.orca.wire.saved.values import (
 _MOST_AXES = 32
 _shape = listed(optional(whole()), _MOST_AXES)
 
-_column = record(
+
+def _any_of_a_column(value: Any) -> None:
+    """Check that a value may be one of a column's."""
+    if isinstance(value, str):
+        text(value)
+        if any(ord(character) > 255 for character in value):
+            raise Unsound("has characters that stand for no byte")
+    elif not isinstance(value, bool):
+        real(value)
+
+
+_column_fields = record(
     {
         "name": text,
         "dtype": one_of(features.DTYPES),
         "shape": _shape,
         "parts": listed(text),
     },
-    {"binary": flag, "arrays": listed(text)},
+    {
+        "binary": flag,
+        "arrays": listed(text),
+        "padding": optional(record({"value": _any_of_a_column, "keep": one_of(KEEPS)})),
+        "mask_of": text,
+    },
 )
+
+
+def _column(value: Any) -> None:
+    """Check one column: its padding is a value of its dtype."""
+    _column_fields(value)
+    padding = value.get("padding")
+    if padding and not fits(Padding(**padding).fill, value["dtype"]):
+        raise Unsound(f"is no {value['dtype']}", "padding.value")
 
 
 def _columns(value: Any) -> None:
@@ -56,6 +81,10 @@ def _columns(value: Any) -> None:
     for of, found in (("feature_keys", "features"), ("label_keys", "labels")):
         if value[of] is not None and len(value[of]) != len(value[found]):
             raise Unsound(f"names {len(value[of])} of {len(value[found])} columns", of)
+    padded = {one["name"] for one in value["features"] if one.get("padding")}
+    for number, one in enumerate((*value["features"], *value["labels"])):
+        if one.get("mask_of") and one["mask_of"] not in padded:
+            raise Unsound("tells the values of no padded column", f"column {number}")
 
 
 # What an output's dtype may be is not limited: one that no column holds is told in `problem`.

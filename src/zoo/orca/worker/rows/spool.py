@@ -2,7 +2,8 @@
 
 A file holds the columns by position (``c0``, ``c1``, ...), in a form that can be mapped without a
 copy: booleans as bytes, arrays flat in lists of one fixed size. Rows that fit in one block are one
-record batch.
+record batch. Columns that are padded lie there as they came, in lists of any size, because only all
+workers together know the longest.
 
 A faulty row does not stop the spooling. All rows are checked, so the error can say how many are
 faulty. After the first fault, nothing more is written.
@@ -11,16 +12,18 @@ faulty. After the first fault, nothing more is written.
 import os
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from zoo.orca.wire.faults import OTHER_LENGTHS
+from zoo.orca.wire.faults import LONGEST, OTHER_LENGTHS
 from zoo.orca.wire.features import ColumnSpec, FeatureSpec
 from zoo.orca.wire.messages.rows import DataSet, Finding, Spooled
 from zoo.orca.worker.rows.arrays import numbers
 from zoo.orca.worker.rows.blocks import Blocks
 from zoo.orca.worker.rows.columns import Parts, null_rows, rows_by_length, show_row, take_apart
 from zoo.orca.worker.rows.files import create
+from zoo.orca.worker.rows.padding import cut, lists
 from zoo.orca.worker.rows.sequence import PlaceFile
 
 #: Bytes of rows held in memory before they are written as one record batch.
@@ -118,6 +121,7 @@ class _DataSet:
         self._places = PlaceFile(path)
         self._shapes: list[tuple[int | None, ...] | None] = [None] * len(specs)
         self._tallies: dict[_Key, _Tally] = {}
+        self._longest: dict[tuple[int, int], int] = {}
         self._distinct = [0] * len(specs)
         self._faulty = False
 
@@ -130,11 +134,11 @@ class _DataSet:
             self._blocks.add(numbers(batch.column(self._origin)))
             self._places.add(numbers(batch.column(self._origin + 1)))
         columns = [batch.column(index) for index in range(len(self._specs))]
-        parts = [take_apart(a, len(s.shape)) for a, s in zip(columns, self._specs, strict=True)]
+        parts = [_parts(a, s) for a, s in zip(columns, self._specs, strict=True)]
         for index, part in enumerate(parts):
             self._look_at(index, part, columns)
         if not self._faulty:
-            self._file.add([part.values for part in parts], batch.num_rows, self._shapes)
+            self._file.add(parts, batch.num_rows, self._shapes)
 
     def close(self) -> None:
         """Write what is still buffered and close the file."""
@@ -155,6 +159,17 @@ class _DataSet:
                 length=length,
             )
             for (index, kind, level, length), t in self._tallies.items()
+        ] + [
+            Finding(
+                column=self._specs[index].name,
+                data=self._name,
+                kind=LONGEST,
+                rows=self.rows,
+                example="",
+                level=level,
+                length=length,
+            )
+            for (index, level), length in self._longest.items()
         ]
 
     def _look_at(self, index: int, part: Parts, columns: list[pa.Array]) -> None:
@@ -166,6 +181,12 @@ class _DataSet:
                 if len(rows):
                     self._count((index, kind, 0, 0), len(rows), int(rows[0]), columns)
         elif not depth:
+            return
+        if self._specs[index].padding is not None:
+            for level, lengths in enumerate(part.lengths):
+                longest = int(lengths.max()) if len(lengths) else 0
+                known = self._longest.get((index, level), 0)
+                self._longest[index, level] = max(longest, known)
             return
         shape = part.shape
         if self._shapes[index] is None:
@@ -209,19 +230,19 @@ class _BlockFile:
         self._writer: pa.ipc.RecordBatchFileWriter | None = None
         self._schema = pa.schema([])
         self._sizes: list[int] = []
-        self._held: list[list[pa.Array]] = [[] for _ in specs]
+        self._held: list[list[Parts]] = [[] for _ in specs]
         self._rows = 0
         self._bytes = 0
 
     def add(
-        self, values: list[pa.Array], rows: int, shapes: list[tuple[int | None, ...] | None]
+        self, parts: list[Parts], rows: int, shapes: list[tuple[int | None, ...] | None]
     ) -> None:
-        """Take the innermost values of some rows with those shapes."""
+        """Take the parts of some rows with those shapes."""
         if not self._sizes:
             self._sizes = [_size(shape) for shape in shapes]
-        for held, array in zip(self._held, values, strict=True):
-            held.append(array)
-            self._bytes += array.nbytes
+        for held, part in zip(self._held, parts, strict=True):
+            held.append(part)
+            self._bytes += part.values.nbytes
         self._rows += rows
         if self._bytes >= BLOCK_BYTES:
             self._write()
@@ -245,17 +266,31 @@ class _BlockFile:
         arrays = []
         for spec, kind, held in zip(self._specs, self._schema.types, self._held, strict=True):
             stored = _STORED[spec.dtype]
-            array = pa.concat_arrays([a if a.type == stored else a.cast(stored) for a in held])
-            held.clear()
-            if spec.shape:
+            values = [one.values for one in held]
+            array = pa.concat_arrays([a if a.type == stored else a.cast(stored) for a in values])
+            if spec.padding is not None:
+                levels = zip(*(one.lengths for one in held), strict=True)
+                array = lists(array, [np.concatenate(level) for level in levels])
+            elif spec.shape:
                 array = pa.Array.from_buffers(kind, self._rows, [None], children=[array])
+            held.clear()
             arrays.append(array)
         writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=self._schema))
         self._rows = self._bytes = 0
 
 
+def _parts(array: pa.Array, spec: ColumnSpec) -> Parts:
+    """Return the parts of a column, without what a length that was asked for leaves out."""
+    parts = take_apart(array, len(spec.shape))
+    return parts if spec.padding is None else cut(parts, spec.shape, spec.padding.keep)
+
+
 def _stored_type(spec: ColumnSpec, size: int) -> pa.DataType:
     stored = _STORED[spec.dtype]
+    if spec.padding is not None:
+        for _ in spec.shape:
+            stored = pa.large_list(stored)
+        return stored
     return pa.list_(stored, size) if spec.shape else stored
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from zoo.orca.errors import OrcaError, error_class
+from zoo.orca.wire.features import ColumnSpec
 from zoo.orca.wire.job import PredictJob
 from zoo.orca.wire.messages.pipe import Batches, End, Predict, Predictions, Ready
 from zoo.orca.wire.messages.results import Failure
@@ -22,6 +23,7 @@ from zoo.orca.worker.task import child_process as children
 from zoo.orca.worker.task.child_process import Child
 from zoo.orca.worker.task.devices import device_environment, gpu_addresses
 from zoo.orca.worker.task.environment import thread_environment
+from zoo.orca.worker.task.longer import Longer
 from zoo.orca.worker.task.readers import forgive_gone_readers
 
 #: A group of batches is sent when it reaches this many rows or bytes, kept columns included.
@@ -59,6 +61,7 @@ def make_predict_task(
         environment={**job.environment, **thread_environment(job.threads or 1)},
         noise=job.noise,
         gpus=job.gpus,
+        columns=job.columns.columns,
     )
 
     def task(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -68,7 +71,8 @@ def make_predict_task(
             for number, group in enumerate(grouped(batches)):
                 if calls is None:  # an empty partition starts nothing
                     child = _start(needs, heartbeat)
-                    calls = _Calls(child, kept, inputs, heartbeat, has_vectors)
+                    longer = Longer(needs.columns)
+                    calls = _Calls(child, kept, inputs, heartbeat, longer, has_vectors)
                 calls.ask(group)
                 # The first batch is answered before another is taken, because limit() often wants
                 # no more.
@@ -113,6 +117,8 @@ def grouped(batches: Iterator[pa.RecordBatch]) -> Iterator[Group]:
 class _Needs:
     """What the task itself needs of its job, whose model it passes on without a look."""
 
+    columns: tuple[ColumnSpec, ...]
+
     packed: bytes
     environment: dict[str, str]
     noise: tuple[str, ...]
@@ -128,9 +134,11 @@ class _Calls:
         kept: int,
         inputs: Sequence[int],
         heartbeat: float,
+        longer: Longer,
         has_vectors: bool,
     ) -> None:
         self._child, self._heartbeat, self._has_vectors = child, heartbeat, has_vectors
+        self._longer = longer
         self._columns, self._inputs = list(range(kept)), list(inputs)
         self._kept: deque[Group] = deque()
         # False after an error: the child may be dead or hold half a message.
@@ -144,7 +152,9 @@ class _Calls:
     def ask(self, group: Group) -> None:
         """Send the model's columns of a group; the others stay here."""
         self._clean = False
-        stream = encode([batch.select(self._inputs) for batch in group])
+        chosen = [batch.select(self._inputs) for batch in group]
+        self._longer.look_at(chosen)
+        stream = encode(chosen)
         self._child.send(Batches(stream=stream), heartbeat=self._heartbeat)
         self._kept.append([batch.select(self._columns) for batch in group])
         self._clean = True
