@@ -27,12 +27,17 @@ ELSEWHERE = [
     ),
     Elsewhere(
         "context",
-        "places request sessions spark_context",
+        "options places request sessions spark_context",
         "context/test_context.py",
         "parts of init_orca_context and OrcaContext",
     ),
     Elsewhere("context", "ended", "learn/test_ended.py", "a program after its session's end"),
     Elsewhere("data", "columns", "wire/test_padding.py", "it checks what the call makes"),
+    Elsewhere(
+        "data.pandas", "csv paths", "data/pandas/test_preprocessing.py", "what the readers read"
+    ),
+    Elsewhere("data.shard", "lazy rdds splitting", "data/shard/test_xshards.py", "shards in Spark"),
+    Elsewhere("data.shard", "rows", "learn/forms/test_shards.py", "rows that a model learns from"),
     Elsewhere("driver", "request", "driver/test_fit.py", "a request does nothing but run"),
     Elsewhere("driver.frame", "columns", "driver/frame/test_source.py", "through a real stage"),
     Elsewhere("encryption", "tls", "encryption/test_line.py", "one handshake, between two ends"),
@@ -195,7 +200,7 @@ ELSEWHERE = [
     ),
     Elsewhere("wire.plans", "plan", "wire/plans/test_placed.py", "a protocol of two plans"),
     Elsewhere("worker", "pipes", "worker/child/test_runner.py", "between two real processes"),
-    Elsewhere("worker", "plain_words", "worker/child/test_describing.py", "an error, told"),
+    Elsewhere("worker", "plain_words", "worker/test_describing.py", "an error, told"),
     Elsewhere("worker", "plugin", "frameworks/test_equalities.py", "a protocol, used there"),
     Elsewhere(
         "worker.child",
@@ -225,6 +230,10 @@ ELSEWHERE = [
         "driver/reports/test_rendezvous.py",
         "both sides of one rendezvous",
     ),
+    Elsewhere(
+        "worker.shards", "reading steps tasks", "data/shard/test_xshards.py", "tasks of Spark"
+    ),
+    Elsewhere("worker.shards", "files", "data/pandas/test_preprocessing.py", "tasks of Spark"),
     Elsewhere(
         "worker.task", "reporting", "driver/reports/test_listener.py", "both ends of one line"
     ),

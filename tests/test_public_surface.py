@@ -6,8 +6,10 @@ import pytest
 
 PUBLIC = {
     "zoo.orca": ["OrcaContext", "init_orca_context", "stop_orca_context"],
-    "zoo.orca.data": ["column"],
     "zoo.orca.learn": ["Distributor"],
+    "zoo.orca.data": ["SharedValue", "XShards", "column"],
+    "zoo.orca.data.pandas": ["read_csv", "read_json", "read_parquet"],
+    "zoo.orca.data.shard": ["SharedValue", "SparkXShards", "XShards"],
     "zoo.orca.learn.keras": ["Estimator"],
     "zoo.orca.learn.metrics": [
         "AUC",
@@ -53,6 +55,7 @@ ERRORS = [
     "OrcaError",
     "PeerLostError",
     "RowsNeededError",
+    "ShardError",
     "SlotsError",
     "StateError",
     "UnevenRowsError",

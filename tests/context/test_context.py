@@ -275,7 +275,12 @@ def test_modes_of_spark_submit_name_the_command(monkeypatch):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("log_output", True), ("pandas_read_backend", "pandas"), ("serialize_data_creator", True)],
+    [
+        ("log_output", True),
+        ("pandas_read_backend", "pandas"),
+        ("_eager_mode", True),
+        ("shard_size", 100),
+    ],
 )
 def test_options_are_checked_and_kept(name, value):
     default = getattr(OrcaContext, name)
@@ -284,8 +289,17 @@ def test_options_are_checked_and_kept(name, value):
     with pytest.raises(InvalidInputError, match=f"OrcaContext.{name} cannot be 'neither'"):
         setattr(OrcaContext, name, "neither")
     with pytest.raises(InvalidInputError):
-        setattr(OrcaContext, name, 1)
+        setattr(OrcaContext, name, -1)
     setattr(OrcaContext, name, default)
+
+
+def test_shard_size_has_the_originals_name_too():
+    OrcaContext._shard_size = 7
+    assert OrcaContext.shard_size == OrcaContext._shard_size == 7
+    OrcaContext.shard_size = None
+    assert OrcaContext._shard_size is None
+    with pytest.raises(InvalidInputError, match="OrcaContext.shard_size cannot be 2.5"):
+        OrcaContext._shard_size = 2.5
 
 
 @pytest.mark.parametrize(
@@ -293,8 +307,7 @@ def test_options_are_checked_and_kept(name, value):
     [
         ("train_data_store", "DRAM", "DISK_2"),
         ("barrier_mode", True, False),
-        ("_eager_mode", True, False),
-        ("_shard_size", None, 100),
+        ("serialize_data_creator", False, True),
     ],
 )
 def test_former_options_are_accepted_and_warned_of_once(name, default, value):

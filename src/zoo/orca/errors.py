@@ -16,6 +16,7 @@
     |   +-- RowsNeededError                 no rows, for a model that needs them to be built
     +-- WorkerError (RuntimeError)          something went wrong on one worker
         +-- ModelError                      the model does not fit the columns or the call
+        +-- ShardError                      a function of the user failed on one shard
         +-- WorkerDiedError                 a worker's process was killed or crashed
         +-- WorkerFrozenError               a worker's process stopped answering
         +-- PeerLostError                   a worker lost another one: a consequence, not a cause
@@ -128,6 +129,10 @@ class WorkerError(OrcaError, RuntimeError):
 
 class ModelError(WorkerError):
     """The model does not fit the columns, or the call (for example: it is not compiled)."""
+
+
+class ShardError(WorkerError):
+    """A function of the user failed on one shard of an XShards; the message names the shard."""
 
 
 class WorkerDiedError(WorkerError):

@@ -118,6 +118,42 @@ def list_names(directory: str) -> list[str]:
     return sorted(info.base_name for info in filesystem.get_file_info(selector))
 
 
+def is_directory(path: str) -> bool:
+    """Whether a path or URL names a directory that exists."""
+    filesystem, target = _locate(path)
+    if filesystem is None:
+        return bool(_fsspec(path).isdir(path))
+    return bool(filesystem.get_file_info(target).type == pyarrow.fs.FileType.Directory)
+
+
+def is_regular(path: str) -> bool:
+    """Whether a path or URL names a file that exists."""
+    filesystem, target = _locate(path)
+    if filesystem is None:
+        return bool(_fsspec(path).isfile(path))
+    return bool(filesystem.get_file_info(target).type == pyarrow.fs.FileType.File)
+
+
+def make_directory(path: str) -> None:
+    """Make a directory, and those above it that are missing.
+
+    Raises
+    ------
+    InvalidInputError
+        If it cannot be made there.
+    """
+    filesystem, target = _locate(path)
+    try:
+        if filesystem is None:
+            _fsspec(path).makedirs(path, exist_ok=True)
+        else:
+            filesystem.create_dir(target, recursive=True)
+    except OSError as error:
+        raise InvalidInputError(
+            f"cannot make the directory {path}: {error}\nName one that this program may write to"
+        ) from error
+
+
 def remove_file(path: str) -> None:
     """Remove a file, if it exists."""
     filesystem, target = _locate(path)

@@ -25,11 +25,12 @@ from zoo.orca.context.class_archive import find_class_archive
 from zoo.orca.context.clusters import Launch, plan_launch, requested_conf
 from zoo.orca.context.ended import abandon, await_stop, forget_jvm, lost_jvm
 from zoo.orca.context.java import find_java, start_gateway
+from zoo.orca.context.options import Options, warn_once
 from zoo.orca.context.places import refuse_in_worker
 from zoo.orca.context.request import DEFAULT_MEMORY, SessionRequest
 from zoo.orca.context.sessions import context_of, remember
 from zoo.orca.encryption.choice import check_encryption
-from zoo.orca.errors import ContextError, InvalidInputError
+from zoo.orca.errors import ContextError
 
 if TYPE_CHECKING:
     from pyspark import SparkContext
@@ -43,8 +44,6 @@ class _State:
     """Everything this file remembers between calls."""
 
     own_session: SparkSession | None = None
-    options: dict[str, Any] = field(default_factory=dict)
-    warned: set[str] = field(default_factory=set)
     stops_at_exit: bool = False
     lock: threading.RLock = field(default_factory=threading.RLock)
 
@@ -153,7 +152,7 @@ def _session_for(request: SessionRequest) -> SparkSession:
     launch = plan_launch(request)
     with _state.lock:
         for line in launch.warnings:
-            _warn_once(line, stacklevel=4)
+            warn_once(line, stacklevel=4)
         session = _active_session()
         if session is not None:
             _warn_of_differences(session, request)
@@ -287,66 +286,7 @@ def _warn_of_differences(session: SparkSession, request: SessionRequest) -> None
         )
 
 
-def _warn_once(message: str, *, stacklevel: int = 3) -> None:
-    """Warn only once of something that a program may repeat."""
-    if message not in _state.warned:
-        _state.warned.add(message)
-        warnings.warn(message, stacklevel=stacklevel)
-
-
-class _Option:
-    """A class property of `OrcaContext`: checked when set, kept in the state."""
-
-    def __init__(self, default: Any, *allowed: Any, doc: str) -> None:
-        self.default = default
-        self.allowed = allowed
-        self.__doc__ = doc
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self.name = name
-
-    def __get__(self, instance: object, owner: type) -> Any:
-        return self if instance is None else _state.options.get(self.name, self.default)
-
-    def __set__(self, instance: object, value: Any) -> None:
-        # 1 == True, so the type is compared too.
-        if not any(value == one and type(value) is type(one) for one in self.allowed):
-            allowed = " or ".join(repr(one) for one in self.allowed)
-            raise InvalidInputError(f"OrcaContext.{self.name} cannot be {value!r}\nIt is {allowed}")
-        _state.options[self.name] = value
-
-
-class _FormerOption(_Option):
-    """A class property of the original that has no meaning here."""
-
-    def __set__(self, instance: object, value: Any) -> None:
-        _warn_once(f"OrcaContext.{self.name} has no effect: {self.__doc__}")
-        _state.options[self.name] = value
-
-
-class _Options(type):
-    """Gives `OrcaContext` properties of the class itself, as the original has them."""
-
-    log_output = _Option(
-        False, False, True, doc="Show the JVM's messages in a notebook; set it before Spark starts."
-    )
-    pandas_read_backend = _Option(
-        "spark", "spark", "pandas", doc="What reads files into shards of pandas frames."
-    )
-    serialize_data_creator = _Option(
-        False, False, True, doc="Run data creators one at a time on each node."
-    )
-    train_data_store = _FormerOption(
-        "DRAM", doc="rows are mapped from a file on each worker, so memory bounds nothing."
-    )
-    barrier_mode = _FormerOption(
-        True, doc="every training is a barrier stage; that is how workers find each other."
-    )
-    _eager_mode = _FormerOption(True, doc="shards are computed when they are needed.")
-    _shard_size = _FormerOption(None, doc="rows travel in Arrow batches, which Spark sizes.")
-
-
-class OrcaContext(metaclass=_Options):
+class OrcaContext(metaclass=Options):
     """The active Spark session, and options of the whole program.
 
     Attributes
@@ -355,8 +295,9 @@ class OrcaContext(metaclass=_Options):
         Show the JVM's messages in a notebook; set it before Spark starts.
     pandas_read_backend : {"spark", "pandas"}
         What reads files into shards of pandas frames.
-    serialize_data_creator : bool
-        Run data creators one at a time on each node.
+    shard_size : int or None
+        Rows of one shard where `zoo.orca.data.pandas` and other readers make shards of rows; None
+        for all rows of a partition.
     """
 
     @staticmethod
@@ -382,7 +323,7 @@ class OrcaContext(metaclass=_Options):
     @staticmethod
     def get_sql_context() -> SparkSession:
         """Return the active session, which has been Spark's SQLContext since Spark 2."""
-        _warn_once(
+        warn_once(
             "OrcaContext.get_sql_context() returns the SparkSession, which replaced SQLContext "
             "and has its methods; use OrcaContext.get_spark_session()"
         )

@@ -1,5 +1,6 @@
-"""What users say of their data."""
+"""Data in pieces, as the original has it, and what users say of their columns."""
 
 from zoo.orca.data.columns import column
+from zoo.orca.data.shard import SharedValue, XShards
 
-__all__ = ["column"]
+__all__ = ["SharedValue", "XShards", "column"]

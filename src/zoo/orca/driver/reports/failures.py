@@ -20,6 +20,7 @@ from zoo.orca.errors import (
     ContextError,
     CreatorError,
     OrcaError,
+    ShardError,
     SlotsError,
     WorkerDiedError,
     WorkerError,
@@ -139,6 +140,10 @@ def _slots(failure: SparkFailure, workers: int, spark: SparkSession) -> OrcaErro
     )
 
 
+def _shard(failure: SparkFailure, workers: int, spark: SparkSession) -> OrcaError:
+    return ShardError(failure.message)
+
+
 def _no_such_python(failure: SparkFailure, workers: int, spark: SparkSession) -> OrcaError:
     return pythons.cannot_start(spark, failure.message)
 
@@ -210,6 +215,7 @@ def _spark(failure: SparkFailure, workers: int, spark: SparkSession) -> OrcaErro
 
 _TRANSLATIONS: dict[Kind, Callable[[SparkFailure, int, SparkSession], OrcaError]] = {
     Kind.SLOTS: _slots,
+    Kind.SHARD: _shard,
     Kind.NO_SUCH_PYTHON: _no_such_python,
     Kind.OTHER_PYTHON: _other_python,
     Kind.BROKEN_PYTHON: _broken_python,

@@ -15,6 +15,7 @@ class Kind(Enum):
     """Kinds of failure; each has its own way out."""
 
     SLOTS = auto()
+    SHARD = auto()
     NO_SUCH_PYTHON = auto()
     OTHER_PYTHON = auto()
     BROKEN_PYTHON = auto()
@@ -73,6 +74,8 @@ _NO_DISK = ("No space left on device", "Disk quota exceeded", "Read-only file sy
 _PIPE_ENDED = re.compile(
     r"\b(java\.io\.EOFException|Connection reset|Connection reset by peer|Broken pipe)$"
 )
+#: What a task raises for a shard on which a function failed. The user's frames are in it.
+_SHARD = re.compile(r"\bzoo\.orca\.errors\.ShardError: (?P<told>.+)", re.DOTALL)
 _CONNECTION = re.compile(r'status = StatusCode\.\w+\s+details = "(.*)"')
 
 
@@ -101,6 +104,8 @@ def read_failure(text: str) -> SparkFailure:
     for words, kind in _WORDS:
         if words in text:
             return SparkFailure(kind=kind, message=_sentence(text))
+    if found := _SHARD.search(text):
+        return SparkFailure(kind=Kind.SHARD, message=_JVM_GOES_ON.split(found["told"])[0].rstrip())
     if found := _CONNECTION.search(text):
         return SparkFailure(kind=Kind.LOST, message=found[1])
     if failure := _of_python(text):

@@ -10,6 +10,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from zoo.orca.context.context import OrcaContext
 from zoo.orca.context.sessions import known_session
+from zoo.orca.data.shard.xshards import XShards
 from zoo.orca.driver.predict import Answer
 from zoo.orca.errors import InvalidInputError
 from zoo.orca.learn.forms.arrays import ArraysForm
@@ -17,6 +18,7 @@ from zoo.orca.learn.forms.arrow import ArrowForm
 from zoo.orca.learn.forms.form import Columns, Form
 from zoo.orca.learn.forms.on_spark import PandasOnSparkForm, SparkForm
 from zoo.orca.learn.forms.pandas import PandasForm
+from zoo.orca.learn.forms.shards import ShardsForm
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +116,8 @@ def form_of(data: Any, argument: str) -> Form:
         return PandasForm(data, argument)
     if _is(data, "pyarrow.", "Table", "RecordBatch"):
         return ArrowForm(data, argument)
+    if isinstance(data, XShards):
+        return ShardsForm(data)
     if isinstance(data, Mapping):
         return ArraysForm(data, argument)
     raise InvalidInputError(_refused(data, argument))
@@ -137,7 +141,7 @@ def _is(data: Any, package: str, *names: str) -> bool:
     )
 
 
-_FORMS = "a DataFrame of Spark or pandas, an Arrow table or a dict of arrays"
+_FORMS = "a DataFrame of Spark or pandas, an Arrow table or a dict of arrays, or an XShards"
 
 
 def _refused(data: Any, argument: str) -> str:

@@ -24,8 +24,6 @@ from zoo.orca.wire.messages.pipe import Listening, Predict, RunJob, Start
 from zoo.orca.wire.messages.progress import Phase, Progress
 from zoo.orca.wire.packing import unpack
 from zoo.orca.worker.child.checkpoint import check_directory
-from zoo.orca.worker.child.describing import describe
-from zoo.orca.worker.child.describing import missing as _missing
 from zoo.orca.worker.child.jobs import run_job
 from zoo.orca.worker.child.mailbox import Letters
 from zoo.orca.worker.child.peers import Peers
@@ -34,6 +32,8 @@ from zoo.orca.worker.child.process_state import ProcessState
 from zoo.orca.worker.child.processors import Processors
 from zoo.orca.worker.collective.protocol import Collective
 from zoo.orca.worker.collective.ring import Ring
+from zoo.orca.worker.describing import describe
+from zoo.orca.worker.describing import missing as _missing
 from zoo.orca.worker.pipes import END_OF_LOG, Sender
 from zoo.orca.worker.plugin import Framework, World
 from zoo.orca.worker.temporary import remove_files

@@ -7,7 +7,7 @@ import pytest
 
 from zoo.orca.errors import ModelError, OrcaError
 from zoo.orca.wire.job import FULL_TRACEBACK
-from zoo.orca.worker.child.describing import describe, missing, versions
+from zoo.orca.worker.describing import describe, missing, versions
 
 
 def raised(text, file="/home/me/train.py", **known):
