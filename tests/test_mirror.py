@@ -27,7 +27,7 @@ ELSEWHERE = [
     ),
     Elsewhere(
         "context",
-        "options places request sessions spark_context",
+        "nncontext options places request sessions spark_context",
         "context/test_context.py",
         "parts of init_orca_context and OrcaContext",
     ),
@@ -41,6 +41,7 @@ ELSEWHERE = [
     Elsewhere("driver", "request", "driver/test_fit.py", "a request does nothing but run"),
     Elsewhere("driver.frame", "columns", "driver/frame/test_source.py", "through a real stage"),
     Elsewhere("encryption", "tls", "encryption/test_line.py", "one handshake, between two ends"),
+    Elsewhere("", "nncontext", "context/test_context.py", "another path to the same function"),
     Elsewhere("", "errors", "test_public_surface.py", "the tree of errors is public"),
     Elsewhere("driver.reports", "door", "faults/test_strangers.py", "a crowd comes to it"),
     Elsewhere("driver.session", "properties", "driver/test_stage.py", "what a stage puts back"),
@@ -125,6 +126,12 @@ ELSEWHERE = [
     ),
     Elsewhere(
         "frameworks.keras.training",
+        "remote",
+        "learn/test_keras_saving.py",
+        "where a checkpoint ends",
+    ),
+    Elsewhere(
+        "frameworks.keras.training",
         "within",
         "frameworks/test_checkpoints.py",
         "of all frameworks alike",
@@ -173,21 +180,29 @@ ELSEWHERE = [
     ),
     Elsewhere(
         "learn",
-        "estimator options requests results "
-        "keras_creation keras_estimator keras_files keras_saving",
+        "estimator options requests results keras_creation keras_estimator keras_files",
         "learn/test_tf2.py",
         "a user's day",
     ),
     Elsewhere("learn.forms", "form", "learn/forms/test_entry.py", "a protocol, used there"),
+    Elsewhere(
+        "frameworks.torch.saving", "whole", "learn/test_pytorch.py", "a file without its model"
+    ),
     Elsewhere("learn", "docstrings", "test_public_surface.py", "what help() shows"),
     Elsewhere("learn", "metrics", "frameworks/torch/metrics/test_orca_metrics.py", "by hand"),
     Elsewhere("learn.keras", "backend estimator", "learn/test_keras.py", "a user's day"),
     Elsewhere("learn.tf2", "estimator", "learn/test_tf2.py", "a user's day"),
     Elsewhere(
         "learn.pytorch",
-        "callbacks creation estimator files options recipe saving stats",
+        "creation estimator files options pytorch_metrics recipe saving stats",
         "learn/test_pytorch.py",
         "a user's day",
+    ),
+    Elsewhere(
+        "learn.pytorch.callbacks",
+        "base maxsteps model_checkpoint tensorboard tqdm",
+        "test_public_surface.py",
+        "import paths",
     ),
     Elsewhere("wire", "processors", "worker/child/test_processors.py", "where threads run"),
     Elsewhere("wire", "report", "driver/reports/test_listener.py", "an address, used there"),

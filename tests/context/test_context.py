@@ -323,3 +323,35 @@ def test_stop_without_a_session_of_ours_does_nothing(monkeypatch):
 
     monkeypatch.setattr(context, "_state", context._State())
     stop_orca_context()
+
+
+class Conf:
+    """As pyspark's SparkConf."""
+
+    def getAll(self):  # noqa: N802
+        return [("spark.x", "1")]
+
+
+@pytest.mark.parametrize(
+    ("given", "settings"),
+    [
+        ((), {}),
+        (("my program",), {"conf": {"spark.app.name": "my program"}}),
+        (({"spark.y": "2"},), {"conf": {"spark.y": "2"}}),
+        ((Conf(),), {"conf": {"spark.x": "1"}}),
+    ],
+)
+def test_how_programs_began_before(monkeypatch, given, settings):
+    import zoo
+    from zoo.common.nncontext import init_nncontext
+
+    assert zoo.init_nncontext is init_nncontext
+    monkeypatch.delenv("PYSPARK_GATEWAY_PORT", raising=False)
+    module = importlib.import_module("zoo.orca.context.nncontext")
+    monkeypatch.setattr(module, "init_orca_context", lambda *args, **named: (args, named))
+    assert init_nncontext(*given) == (("local",), {"spark_log_level": "WARN", **settings})
+    monkeypatch.setenv("PYSPARK_GATEWAY_PORT", "1")
+    assert init_nncontext(*given)[0] == ("spark-submit",)
+    assert init_nncontext(*given, cluster_mode="yarn", cores=2)[1]["cores"] == 2
+    with pytest.raises(InvalidInputError, match="conf must be a SparkConf, a dict or a name"):
+        init_nncontext(3)

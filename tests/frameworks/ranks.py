@@ -346,7 +346,13 @@ def evaluate(
         return lambda collective: _evaluate(job, rows, collective)
 
     done = ranks.run([function(rank) for rank in range(len(data.shards))])
-    return [evaluated.metrics for evaluated in done]
+    found = [dict(evaluated.metrics) for evaluated in done]
+    if job.model.framework == "torch":
+        rows = sum(len(next(iter(shard.values()))) for shard in data.shards)
+        steps = fields.get("steps")
+        told = rows if steps is None else min(rows, steps * batch_size)
+        assert {one.pop("num_samples") for one in found} == {told}
+    return found
 
 
 def predict_job(creator: Callable[[Any], Any], spec: FeatureSpec, **fields: Any) -> Any:

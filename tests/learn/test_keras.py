@@ -145,8 +145,9 @@ def test_weights_in_the_home_directory_are_not_written_over(monkeypatch, tmp_pat
     assert [path for *_, path in written] == ["~/other.weights.h5", "~/w.weights.h5"]
 
 
-def test_nothing_to_save():
-    with pytest.raises(StateError, match="fit or load first"):
+def test_nothing_to_save(monkeypatch):
+    monkeypatch.setattr("zoo.orca.learn.estimator.known_session", lambda: None)
+    with pytest.raises(StateError, match=r"nothing to save yet.*\nCall init_orca_context\(\)"):
         Estimator.from_keras(model_creator=creator, keras_backend="jax").save("model.keras")
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from zoo.orca.errors import InvalidInputError, ModelError
-from zoo.orca.learn.outputs import prediction_columns
+from zoo.orca.learn.outputs import asks_for_whole, prediction_columns
 from zoo.orca.wire.outputs import OutputSpec
 
 
@@ -31,6 +31,14 @@ def test_other_names_go_by_the_order_of_a_list():
     assert prediction_columns(LIST, ["a", "b"]) == ["a", "b"]
     assert prediction_columns(ONE, "a") == ["a"]
     assert prediction_columns([DICT[0]], ["a"]) == ["a"]
+
+
+def test_the_one_column_of_several_outputs_is_beside_those_of_each():
+    for name in ("prediction", ["prediction"]):
+        assert prediction_columns(DICT, name) == ["prediction_click", "prediction_rating"]
+        assert asks_for_whole(DICT, name) and not asks_for_whole(ONE, name)
+    assert prediction_columns(ONE, "prediction") == ["prediction"]
+    assert not asks_for_whole(DICT, None) and not asks_for_whole(DICT, ["a", "b"])
 
 
 def test_a_dict_says_which_is_which():

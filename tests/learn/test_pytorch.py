@@ -11,7 +11,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from torch import nn
 
-from zoo.orca.errors import InvalidInputError, RowsNeededError, StateError
+from zoo.orca.errors import InvalidInputError, ModelError, RowsNeededError, StateError
 from zoo.orca.learn.metrics import Accuracy
 from zoo.orca.learn.pytorch import Estimator, TrainingOperator
 from zoo.orca.learn.pytorch.callbacks import Callback, ModelCheckpoint
@@ -71,7 +71,16 @@ def trained(ratings: DataFrame):
 
 def test_fit_returns_orcas_names(trained) -> None:
     _, stats = trained
-    assert set(stats) == {"train_loss", "train_Accuracy", "train_val_loss", "train_val_Accuracy"}
+    names = {"train_loss", "train_Accuracy", "train_val_loss", "train_val_Accuracy"}
+    assert set(stats.keys()) == names and dict(stats.items()) == dict(stats)
+    assert "train_loss" in stats and "loss" not in stats and stats.get("loss", 1) == 1
+    assert list(stats.values()) == [stats[name] for name in stats.keys()]  # noqa: SIM118
+    assert isinstance(stats, list) and len(stats) == 2
+    for number, epoch in enumerate(stats):  # as the original's tutorials read them
+        assert dict(epoch.items())["epoch"] == number + 1
+        assert set(epoch) == {
+            *("epoch", "train_loss", "train_Accuracy", "val_loss", "val_Accuracy", "num_samples")
+        }
     assert stats[1]["train_Accuracy"] == stats.history["Accuracy"][1]
     assert stats.history["loss"][1] < stats.history["loss"][0]
     assert stats[0]["epoch"] == 1 and stats[1]["train_loss"] == stats["train_loss"]
@@ -91,8 +100,10 @@ def test_get_model_evaluate_and_predict_agree(trained, ratings: DataFrame) -> No
     loss = float(nn.functional.cross_entropy(output, label))
     accuracy = float((output.argmax(1) == label).double().mean())
     found = est.evaluate(ratings, 64, verbose=0, feature_cols=FEATURES, label_cols=LABELS)
-    assert list(found) == ["validation_loss", "validation_Accuracy"]
-    assert found["validation_loss"] == pytest.approx(loss, rel=1e-5)
+    names = ["validation_loss", "validation_Accuracy", "val_loss", "Accuracy", "num_samples"]
+    assert list(found) == names
+    assert found["validation_loss"] == found["val_loss"] == pytest.approx(loss, rel=1e-5)
+    assert found["Accuracy"] == found["validation_Accuracy"] and found["num_samples"] == 2003
     assert found["validation_Accuracy"] == pytest.approx(accuracy)
     predicted = est.predict(ratings.withColumn("kept", F.lit("x")), feature_cols=FEATURES)
     assert predicted.columns == [*ratings.columns, "kept", "prediction"]
@@ -120,8 +131,6 @@ def test_save_load_fit_goes_on_as_fit_fit(ratings: DataFrame, tmp_path: Path) ->
     for name, value in mine["models"][0].items():
         assert torch.equal(value, other["models"][0][name])
     bare = estimator()
-    with pytest.raises(StateError, match="nothing to save"):
-        bare.save(path)
     bare.load(weights)
     assert set(bare.get_model().state_dict()) == set(mine["models"][0])
 
@@ -177,6 +186,49 @@ def test_weights_are_loaded_for_another_optimizer(
     same = estimator()
     same.load(path, optimizer=True)
     assert len(fit(same, ratings).history["loss"]) == 1
+
+
+def test_before_fit_the_model_as_it_was_made_is_saved(ratings: DataFrame, tmp_path: Path) -> None:
+    """What is saved is what a fit would begin with."""
+    est, loaded = estimator(), estimator()
+    loaded.load(est.save(str(tmp_path / "state")))
+    fit(est, ratings)
+    fit(loaded, ratings)
+    mine, other = loaded.get_state_dict(), est.get_state_dict()
+    for name, value in mine["models"][0].items():
+        assert torch.equal(value, other["models"][0][name])
+
+
+def test_a_file_is_the_model_where_there_is_none(trained, ratings: DataFrame, tmp_path: Path):
+    est, _ = trained
+    entire = est.save(str(tmp_path / "entire.pt"), entire=True)
+    checkpoint = est.save_checkpoint(str(tmp_path / "last.ckpt"))
+    columns = {"feature_cols": FEATURES, "label_cols": LABELS}
+    bare = Estimator.from_torch(loss=nn.CrossEntropyLoss(), metrics=[Accuracy()], num_workers=2)
+    with pytest.raises(InvalidInputError, match=r"no model yet.*\nCall load\(path\) of a file"):
+        bare.evaluate(ratings, **columns)
+    with pytest.raises(StateError, match=r"holds no model that can be made without running code"):
+        bare.load(checkpoint)
+    bare.load(entire)
+    found = bare.evaluate(ratings, 64, verbose=0, **columns)
+    assert found == pytest.approx(est.evaluate(ratings, 64, verbose=0, **columns), rel=1e-6)
+    with pytest.raises(ModelError, match=r"fit needs an optimizer\nPass from_torch\(optimizer="):
+        bare.fit(ratings, 1, 100, verbose=0, **columns)
+
+    given = {"optimizer": adam, "loss": nn.CrossEntropyLoss(), "config": {"lr": 0.01}}
+    other = Estimator.from_torch(num_workers=2, **given)
+    other.load(entire)
+    other.load(checkpoint)  # a checkpoint goes into the model that the first file brought
+    again = estimator(metrics=None)
+    again.load_checkpoint(checkpoint)
+    for one in (other, again):
+        fit(one, ratings)
+    mine, theirs = other.get_state_dict()["models"][0], again.get_state_dict()["models"][0]
+    for name, value in mine.items():
+        torch.testing.assert_close(value, theirs[name], rtol=1e-5, atol=1e-6)
+    synced = Estimator.from_torch(sync_batch_norm=True)
+    with pytest.raises(InvalidInputError, match="hides its batch normalisation"):
+        synced.load(entire)
 
 
 def test_a_load_that_fails_leaves_the_estimator_as_it_was(tmp_path: Path) -> None:

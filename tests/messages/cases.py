@@ -381,11 +381,6 @@ def _(world: World) -> Any:
 # State.
 
 
-@case("save before fit")
-def _(world: World) -> Any:
-    return world.estimator().save(str(world.directory / "state"))
-
-
 @case("load of a file that is not there")
 def _(world: World) -> Any:
     return world.estimator().load(str(world.directory / "nowhere"))

@@ -4,7 +4,7 @@ Used on the driver for saved states and on workers for checkpoints.
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import IO, Any, cast
@@ -152,6 +152,64 @@ def make_directory(path: str) -> None:
         raise InvalidInputError(
             f"cannot make the directory {path}: {error}\nName one that this program may write to"
         ) from error
+
+
+def kind_of(path: str) -> str:
+    """Return "file" or "directory"; empty if there is neither."""
+    filesystem, target = _locate(path)
+    if filesystem is None:
+        found = _fsspec(path)
+        if not found.exists(path):
+            return ""
+        return "directory" if found.isdir(path) else "file"
+    kinds = {pyarrow.fs.FileType.Directory: "directory", pyarrow.fs.FileType.NotFound: ""}
+    return kinds.get(filesystem.get_file_info(target).type, "file")
+
+
+def read_head(path: str, size: int) -> bytes:
+    """Return a file's first bytes.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read.
+    """
+    filesystem, target = _locate(path)
+    if filesystem is None:
+        with _fsspec_open(path, "rb") as stream:
+            return stream.read(size)
+    with filesystem.open_input_stream(target) as stream:
+        return cast(bytes, stream.read(size))
+
+
+def read_tree(directory: str) -> dict[str, bytes]:
+    """Return the content of all files below a directory, by their names within it."""
+    found = {}
+    for name in list_names(directory):
+        path = f"{directory.rstrip('/')}/{name}"
+        if kind_of(path) == "directory":
+            found.update({f"{name}/{inner}": data for inner, data in read_tree(path).items()})
+        else:
+            found[name] = read_bytes(path)
+    return found
+
+
+def write_tree(directory: str, files: Mapping[str, bytes]) -> None:
+    """Write files below a directory, by their names within it."""
+    for name, data in files.items():
+        write_bytes(f"{directory.rstrip('/')}/{name}", data)
+
+
+def changed_at(path: str) -> float:
+    """Return when a file or directory was last written, in seconds; 0 if nobody knows."""
+    filesystem, target = _locate(path)
+    if filesystem is None:
+        try:
+            return float(_fsspec(path).modified(path).timestamp())
+        except (NotImplementedError, FileNotFoundError, KeyError):
+            return 0.0
+    nanoseconds = filesystem.get_file_info(target).mtime_ns
+    return 0.0 if nanoseconds is None else nanoseconds / 1e9
 
 
 def remove_file(path: str) -> None:

@@ -141,7 +141,7 @@ def _request(**arguments: Any) -> SessionRequest:
     )
 
 
-def _under_spark_submit() -> bool:
+def under_spark_submit() -> bool:
     """Tell whether spark-submit started this program: it starts the JVM, which starts Python."""
     return "PYSPARK_GATEWAY_PORT" in os.environ
 
@@ -206,7 +206,7 @@ def _create_session(launch: Launch) -> SparkSession:
 
     # What Spark's own files set is known only later: the first job checks that.
     check_encryption(lambda key: str(launch.conf.get(key, "")))
-    if launch.submit_command is not None and not _under_spark_submit():
+    if launch.submit_command is not None and not under_spark_submit():
         raise ContextError(
             "this cluster_mode is for programs that spark-submit has started, and this one was not"
             f"\nStart it with {launch.submit_command}"
@@ -214,7 +214,7 @@ def _create_session(launch: Launch) -> SparkSession:
     conf = SparkConf().setAll(list(launch.conf.items()))
     with _environment(launch.environment):
         gateway = None
-        if SparkContext._gateway is None and not _under_spark_submit():
+        if SparkContext._gateway is None and not under_spark_submit():
             gateway = _start_jvm(conf)
         context = None
         try:
@@ -306,7 +306,7 @@ class OrcaContext(metaclass=Options):
 
         In a program that ``spark-submit`` started, it is the session that spark-submit configures.
         """
-        mode = "spark-submit" if _under_spark_submit() else "local"
+        mode = "spark-submit" if under_spark_submit() else "local"
         return _session_for(_request(cluster_mode=mode))
 
     @staticmethod

@@ -14,6 +14,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from zoo.orca.driver.session.pythons import is_own_python
 from zoo.orca.errors import InvalidInputError, MissingPackageError
+from zoo.orca.learn.files.callbacks import with_whole_paths
 from zoo.orca.wire.packing import pack
 
 #: TensorFlow's, JAX's and numpy's generators take seeds of 32 bits.
@@ -266,7 +267,7 @@ def packed_callbacks(callbacks: Sequence[Any] | None) -> bytes | None:
         raise InvalidInputError(
             f"callbacks must be a list, got one {kind}\nWrite callbacks=[...], also for one"
         )
-    return pack(list(callbacks), "callbacks") if callbacks else None
+    return pack(with_whole_paths(callbacks), "callbacks") if callbacks else None
 
 
 def frequency(value: Any) -> int | tuple[int, ...]:

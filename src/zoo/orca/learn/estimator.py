@@ -12,6 +12,7 @@ from dataclasses import asdict, replace
 from typing import Any, cast
 
 from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
 
 from zoo.orca.context.sessions import known_session
 from zoo.orca.driver.frame.padding import check_lengths, with_lengths
@@ -39,9 +40,10 @@ from zoo.orca.learn.arguments import check_installed
 from zoo.orca.learn.forms.entry import Entered, entered
 from zoo.orca.learn.forms.form import Columns
 from zoo.orca.learn.options import EngineOptions
-from zoo.orca.learn.outputs import OutputNames, prediction_columns
+from zoo.orca.learn.outputs import OutputNames, asks_for_whole, prediction_columns, with_whole
 from zoo.orca.learn.requests import Requests
 from zoo.orca.learn.results import TrainingStats
+from zoo.orca.learn.trigger import steps_between
 from zoo.orca.wire.faults import NO_ROWS
 from zoo.orca.wire.features import FeatureSpec, fill_shapes
 from zoo.orca.wire.job import Job, KeptJob, ModelSpec, TrainJob
@@ -75,6 +77,8 @@ class BaseEstimator:
         self._options = options
         self._requests = Requests(model, options)
         self._state: State | None = None
+        #: Whether the user makes the model; else `load` brings it.
+        self._makes_model = bool(model.creator)
 
     @property
     def num_workers(self) -> int:
@@ -101,20 +105,21 @@ class BaseEstimator:
 
         Raises
         ------
-        StateError
-            If there is nothing to save before the first `fit` or `load`.
         InvalidInputError
             If the name ends in another framework's own format.
         """
-        state = self._required_state("save")
-        stem, dot, ending = str(path).rpartition(".")
+        self._write(self._made_state(), str(path))
+        return path
+
+    def _write(self, state: State, path: str) -> None:
+        """Write a state to one file, unless its name is of another framework."""
+        stem, dot, ending = path.rpartition(".")
         if f"{dot}{ending}" in _FORMATS:
             raise InvalidInputError(
                 f"{path} ends in .{ending}, which is a format of another framework than the "
                 f"model's\nSave the estimator's state under another name: {stem}.safetensors"
             )
-        save_state(state, str(path))
-        return path
+        save_state(state, path)
 
     def load(self, path: str) -> None:
         """Read what `save` wrote: the next `fit` continues as if it were the same session.
@@ -124,6 +129,7 @@ class BaseEstimator:
         StateError
             If the file cannot be read, or is from another framework.
         """
+        self._model.check()
         self._adopt(self._read_state(path))
 
     def _read_state(self, path: str) -> State:
@@ -136,6 +142,20 @@ class BaseEstimator:
                 "Load it with an estimator of the framework that saved it"
             )
         return state
+
+    def save_checkpoint(self, checkpoint: str) -> str:
+        """Write the state as `save` does, whatever the name's ending; return the path."""
+        save_state(self._made_state(), str(checkpoint))
+        return checkpoint
+
+    def load_checkpoint(self, checkpoint: str) -> None:
+        """Read what `save_checkpoint`, `save` or a `ModelCheckpoint` wrote."""
+        try:
+            state = self._read_state(checkpoint)
+        except StateError:
+            self.load(checkpoint)  # a file of the framework's own
+        else:
+            self._adopt(state)
 
     def shutdown(self) -> None:
         """Release what is held on the cluster; saving, loading and predicting still work.
@@ -154,11 +174,19 @@ class BaseEstimator:
         """Steps that the state has trained, over all calls of `fit`."""
         return int(self._state.meta.get("step", 0)) if self._state else 0
 
-    def _train(self, request: Request) -> TrainingStats:
+    def _steps_between(self, trigger: Any, checkpoint_steps: int | None) -> int | None:
+        """Return after how many steps `fit` writes a checkpoint within an epoch."""
+        return steps_between(trigger, checkpoint_steps, self._options.model_dir)
+
+    def _train(self, request: Request, *, keep: bool = False) -> TrainingStats:
+        """Train, and adopt what comes of it; `keep` leaves the state in `model_dir`."""
         job = cast(TrainJob, request.job)
         with recorded(job, request):
             outcome = request.run()
             self._adopt(state_of(outcome), outcome)
+        if keep and job.model_dir:
+            kept = f"{job.model_dir}/model.{self._steps_done}.safetensors"
+            save_state(self._required_state("keep"), kept)
         remove_checkpoints(job, "the training is done")
         if outcome.timings:
             say(describe(outcome.timings))
@@ -166,8 +194,7 @@ class BaseEstimator:
         return TrainingStats(outcome.history, [asdict(one) for one in outcome.timings], order)
 
     def _evaluate(self, request: Request) -> dict[str, float]:
-        outcome = request.run()
-        return {f"validation_{name}": value for name, value in outcome.metrics.items()}
+        return {f"validation_{name}": value for name, value in request.run().metrics.items()}
 
     def _predict(
         self,
@@ -190,7 +217,10 @@ class BaseEstimator:
             outputs=self._outputs,
             answer=given.asks,
         )
-        return given.answer(request.run())
+        found = request.run()
+        if asks_for_whole(self._outputs, names):
+            found = with_whole(found, columns)
+        return given.answer(found)
 
     def _build(self, data: DataFrame, spec: FeatureSpec) -> None:
         """Build the model once, on one worker, for its weights and outputs.
@@ -281,12 +311,35 @@ class BaseEstimator:
         """Return what `read_spec` does, padded to the lengths that the model has seen."""
         return with_lengths(read_spec(data, *columns, **options), self._seen_columns)
 
-    def _driver_job(self) -> Job:
+    def _use_creator(self, creator: bytes) -> None:
+        """Go on with another model, which nothing has trained yet."""
+        self._model = replace(self._model, creator=creator)
+        self._requests = Requests(self._model, self._options)
+        self._state = None
+
+    def _made_state(self) -> State:
+        """Return the state; before there is one, that of the model as a `fit` would make it."""
+        if self._state is not None:
+            return self._state
+        spark = known_session()
+        if spark is None:
+            raise StateError(
+                "there is nothing to save yet, and no session to make the model in\n"
+                "Call init_orca_context() first; or fit or load"
+            )
+        nothing = FeatureSpec(features=())
+        frame = spark.range(0, 1, 1, 1).where("id < 0").select(F.lit(None).cast("int").alias("c0"))
+        return State.from_bytes(self._requests.build(None, frame, nothing).run().state)
+
+    def _driver_job(self, state: State | None = None, *, checked: bool = True) -> Job:
         """Return a job for this process: no rows, but the columns that the model has seen."""
+        if checked:
+            self._model.check()
+        state = state or self._state
         return Job(
             model=self._model,
             columns=self._seen_columns or FeatureSpec(features=()),
-            state=self._state.to_bytes() if self._state else None,
+            state=state.to_bytes() if state else None,
             seed=self._options.seed,
             environment=dict(self._options.environment),
         )

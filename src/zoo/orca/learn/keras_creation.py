@@ -31,7 +31,7 @@ class FromKeras(KerasFiles):
     def from_keras(
         cls,
         *,
-        model_creator: Callable[[dict[str, Any]], Any],
+        model_creator: Callable[[dict[str, Any]], Any] | None = None,
         config: Mapping[str, Any] | None = None,
         verbose: bool = False,
         workers_per_node: int = 1,
@@ -49,10 +49,10 @@ class FromKeras(KerasFiles):
 
         Parameters
         ----------
-        model_creator : callable
+        model_creator : callable, optional
             ``model_creator(config)`` runs on every worker and returns a Keras model, compiled for
             `fit` and `evaluate` unless `compile_args_creator` is given. Import the framework
-            inside it.
+            inside it. Without one, `load` brings the model from a file.
         config : dict, optional
             The argument for the creators. `batch_size` belongs to `fit`, not here.
         verbose : bool
@@ -119,21 +119,22 @@ class FromKeras(KerasFiles):
         cls,
         environment: Mapping[str, str],
         *,
-        model_creator: Callable[[dict[str, Any]], Any],
+        model_creator: Callable[[dict[str, Any]], Any] | None,
         config: Mapping[str, Any] | None,
         compile_args_creator: Callable[[dict[str, Any]], dict[str, Any]] | None,
         backend: str,
         **options: Any,
     ) -> Self:
         """Check the arguments of `from_keras`; `options` go to `EngineOptions`."""
-        check_creator("model_creator", model_creator, "a compiled model", "config")
+        if model_creator is not None:
+            check_creator("model_creator", model_creator, "a compiled model", "config")
         if compile_args_creator is not None:
             arguments = "the keyword arguments of Model.compile, as a dict"
             check_creator("compile_args_creator", compile_args_creator, arguments, "config")
         check_engine(backend, _ENGINES)
         model = ModelSpec(
             framework=cls._framework,
-            creator=pack(model_creator, "model_creator"),
+            creator=b"" if model_creator is None else pack(model_creator, "model_creator"),
             config=pack(checked_config(config), "config"),
             compile_args=pack(compile_args_creator, "compile_args_creator")
             if compile_args_creator

@@ -47,6 +47,7 @@ class KerasEstimator(FromKeras):
         checkpoint_steps: int | None = None,
         checkpoint_seconds: float | None = None,
         resume: bool = False,
+        checkpoint_trigger: Any = None,
     ) -> TrainingStats:
         """Train the model; a second `fit` continues where the first ended.
 
@@ -99,6 +100,9 @@ class KerasEstimator(FromKeras):
             many seconds, while training goes on. There is always one at an epoch's end.
         resume : bool
             Go on, within the epoch, where a program that was ended left this `fit` in `model_dir`.
+        checkpoint_trigger : EveryEpoch or SeveralIteration, optional
+            Of `zoo.orca.learn.trigger`: writes checkpoints to `model_dir` then. At the end, the
+            state is there as ``model.STEP.safetensors``, which `latest_checkpoint` finds.
 
         Returns
         -------
@@ -136,11 +140,11 @@ class KerasEstimator(FromKeras):
             profile=profile,
             shuffle=given.shuffle(shuffle),
             name=name,
-            checkpoint_steps=checkpoint_steps,
+            checkpoint_steps=self._steps_between(checkpoint_trigger, checkpoint_steps),
             checkpoint_seconds=checkpoint_seconds,
             resume=resume,
         )
-        return self._train(request)
+        return self._train(request, keep=checkpoint_trigger is not None)
 
     @needs_session
     def evaluate(
@@ -238,6 +242,7 @@ class KerasEstimator(FromKeras):
             As in `fit`.
         output_cols : str or list of str, optional
             Names for the columns; by default ``prediction``, or ``prediction_0``, … for several.
+            "prediction" for several adds a column of this name with all of them.
 
         Returns
         -------

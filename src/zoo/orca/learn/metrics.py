@@ -1,7 +1,8 @@
 """Metrics under Orca's names, for `zoo.orca.learn.pytorch`: what to compute, not how.
 
 Workers build them on torchmetrics and compute the values from the states of all workers. Any metric
-of torchmetrics can be used instead. Results are named after the class.
+of torchmetrics can be used instead. Results are named after the class. A metric can also be called
+by itself, in this process: ``metric(predictions, targets)``, then ``metric.compute()``.
 
 Outputs and labels may be
 
@@ -18,6 +19,7 @@ turn both into probabilities. With any other loss, or none, outputs are probabil
 ignore labels that the loss ignores. Anything else is a `ModelError`.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from zoo.orca.errors import InvalidInputError
@@ -37,6 +39,47 @@ class Metric:
 
     def __init__(self, **arguments: Any) -> None:
         self.arguments = arguments
+        self._computed: Any = None
+
+    def __call__(self, preds: Any, targets: Any) -> None:
+        """Add a batch, in this process; outputs are probabilities.
+
+        Parameters
+        ----------
+        preds, targets : torch.Tensor
+            The model's outputs and the labels.
+        """
+        if self._computed is None:
+            from zoo.orca.frameworks.torch.metrics.given import alone
+
+            self._computed = alone(self)
+        self._computed.update(preds, targets)
+
+    def update(self, preds: Any, targets: Any) -> None:
+        """Add a batch; the same as a call."""
+        self(preds, targets)
+
+    def compute(self) -> Any:
+        """Return the value of all batches that were added in this process.
+
+        Raises
+        ------
+        InvalidInputError
+            If there were none.
+        """
+        if self._computed is None:
+            raise InvalidInputError(
+                f"{self!r} has seen no batch yet\nCall it first: metric(predictions, targets)"
+            )
+        return self._computed.compute()
+
+    def reset(self) -> None:
+        """Forget all batches."""
+        self._computed = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        # What it has seen in this process is no worker's.
+        return {**self.__dict__, "_computed": None}
 
     @property
     def orca_metric(self) -> str:
@@ -152,6 +195,68 @@ class AUROC(Metric):
     """The exact area under the ROC curve of class 1 of two; it gathers all workers' rows."""
 
 
+class _Curve(Metric):
+    """A curve over thresholds between 0 and 1."""
+
+    def __init__(self, threshold_num: int = 200) -> None:
+        if not isinstance(threshold_num, int) or threshold_num < 2:
+            raise InvalidInputError(
+                f"threshold_num must be a whole number from 2, got {threshold_num!r}\n"
+                "Write threshold_num=200, which is the default, or more for a finer curve"
+            )
+        super().__init__(threshold_num=threshold_num)
+
+
+class ROC(_Curve):
+    """The ROC curve of class 1 of two: false and true positive rates, and thresholds.
+
+    `compute` returns them as three tensors, by falling thresholds. `evaluate` has them as a dict of
+    arrays, ``fpr``, ``tpr`` and ``thresholds``; `fit` does not compute it.
+
+    Parameters
+    ----------
+    threshold_num : int
+        The number of thresholds, at least 2.
+    """
+
+
+class PrecisionRecallCurve(_Curve):
+    """Precision and recall of class 1 of two over thresholds.
+
+    `compute` returns three tensors: precision and recall by rising thresholds, both with a last
+    point (1, 0) beyond them, and the thresholds. `evaluate` has them as a dict of arrays,
+    ``precision``, ``recall`` and ``thresholds``; `fit` does not compute it.
+
+    Parameters
+    ----------
+    threshold_num : int
+        The number of thresholds, at least 2.
+    """
+
+
+class CustomizedMetric(Metric):
+    """A function of your own, averaged over rows; its name is the function's.
+
+    Parameters
+    ----------
+    func : callable
+        ``func(predictions, targets)`` returns a value a row, or their mean.
+    """
+
+    def __init__(self, func: Callable[[Any, Any], Any]) -> None:
+        if not callable(func):
+            raise InvalidInputError(
+                f"func must be a function, got {type(func).__qualname__}\n"
+                "Write def metric(predictions, targets): ..., and let it return a mean"
+            )
+        super().__init__(func=func)
+
+    @property
+    def orca_metric(self) -> str:
+        """The function's name, which that of its results is."""
+        return str(getattr(self.arguments["func"], "__name__", "CustomizedMetric")).strip("<>")
+
+
 class _OfClasses(Metric):
     """A metric of the right and wrong results of each class."""
 
@@ -205,6 +310,7 @@ __all__ = [
     "BinaryCrossEntropy",
     "CategoricalAccuracy",
     "CategoricalCrossEntropy",
+    "CustomizedMetric",
     "F1Score",
     "KLDivergence",
     "MAE",
@@ -212,6 +318,8 @@ __all__ = [
     "Metric",
     "Poisson",
     "Precision",
+    "PrecisionRecallCurve",
+    "ROC",
     "Recall",
     "SparseCategoricalAccuracy",
     "SparseCategoricalCrossEntropy",

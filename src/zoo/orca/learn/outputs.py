@@ -3,9 +3,15 @@
 import difflib
 from collections.abc import Mapping, Sequence
 
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
 from zoo.orca.errors import InvalidInputError, ModelError
+from zoo.orca.wire.features import quoted
 from zoo.orca.wire.outputs import OutputSpec
 
+#: The column of all outputs.
+WHOLE = "prediction"
 #: Columns by position (one, or several), or the model's names for its outputs to columns.
 OutputNames = str | Sequence[str] | Mapping[str, str]
 
@@ -15,7 +21,7 @@ def prediction_columns(outputs: Sequence[OutputSpec], names: OutputNames | None)
 
     If `names` are exactly the outputs' names, they are matched by name. By default a single output
     is ``prediction``. Of several outputs, one that the user named is ``prediction_<name>``, any
-    other ``prediction_<k>``.
+    other ``prediction_<k>``; the name ``prediction`` alone leaves them so.
 
     Raises
     ------
@@ -28,7 +34,7 @@ def prediction_columns(outputs: Sequence[OutputSpec], names: OutputNames | None)
         if output.problem:
             raise ModelError(output.problem)
     own = [output.name for output in outputs]
-    if names is None:
+    if names is None or asks_for_whole(outputs, names):
         if len(outputs) == 1:
             return ["prediction"]
         return [f"prediction_{o.name if o.named else k}" for k, o in enumerate(outputs)]
@@ -53,6 +59,19 @@ def prediction_columns(outputs: Sequence[OutputSpec], names: OutputNames | None)
             f"is which\nPass a dict, for example output_cols={_paired(own, given)}"
         )
     return given
+
+
+def asks_for_whole(outputs: Sequence[OutputSpec], names: OutputNames | None) -> bool:
+    """Whether `output_cols` names the one column of several outputs, as the original has it."""
+    given = [names] if isinstance(names, str) else names
+    return len(outputs) > 1 and given is not None and list(given) == [WHOLE]
+
+
+def with_whole(frame: DataFrame, columns: Sequence[str]) -> DataFrame:
+    """Add the column `WHOLE`: an array of each row's outputs, or a struct if their types differ."""
+    found = [F.col(quoted(name)) for name in columns]
+    alike = len({frame.schema[name].dataType.simpleString() for name in columns}) == 1
+    return frame.withColumn(WHOLE, F.array(*found) if alike else F.struct(*found))
 
 
 def _completed(outputs: Sequence[str], names: Mapping[str, str]) -> dict[str, str]:

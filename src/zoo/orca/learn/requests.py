@@ -261,6 +261,7 @@ class Requests:
         **fields: Any,
     ) -> AnyJob:
         """Return a job with all its fields."""
+        self._model.check()
         return kind(
             model=self._model,
             columns=spec,

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from hashlib import sha256
 
+from zoo.orca.errors import InvalidInputError
 from zoo.orca.wire.features import FeatureSpec
 from zoo.orca.wire.outputs import OutputSpec
 from zoo.orca.wire.torch_options import TorchOptions
@@ -49,7 +50,7 @@ class ModelSpec:
     framework : str
         Name of the module in `zoo.orca.frameworks` that trains it, for example "tf2".
     creator : bytes
-        The pickled `model_creator` (see `zoo.orca.wire.packing`).
+        The pickled `model_creator` (see `zoo.orca.wire.packing`); empty until a model is loaded.
     config : bytes
         The creator's pickled argument.
     compile_args : bytes or None
@@ -60,6 +61,14 @@ class ModelSpec:
     creator: bytes
     config: bytes
     compile_args: bytes | None = None
+
+    def check(self) -> None:
+        """Raise `InvalidInputError` while there is no model yet."""
+        if not self.creator:
+            raise InvalidInputError(
+                "the estimator has no model yet: it was made without one\n"
+                "Call load(path) of a file that holds a model, or pass one when you make it"
+            )
 
     def fingerprint(self) -> str:
         """Return a hash that is equal for models that are made alike, in any process."""

@@ -1,6 +1,7 @@
 """Each of Orca's metrics against values computed by hand, for each form of outputs and labels."""
 
 import math
+import pickle
 
 import pytest
 import torch
@@ -486,3 +487,88 @@ class Numbers(Classifier):
 
 def numbers_loss(output, target):
     return (output - target).double().abs().mean()
+
+
+def test_alone_in_this_process():
+    """As the original's: called with batches, then asked; what it saw does not travel."""
+    metric = orca.Accuracy()
+    with pytest.raises(
+        InvalidInputError, match=r"Accuracy\(zero_based_label=True\) has seen no batch"
+    ):
+        metric.compute()
+    assert metric(torch.tensor(PROBABILITIES[:1]), torch.tensor(CLASSES[:1])) is None
+    metric(torch.tensor(PROBABILITIES[1:]), torch.tensor(CLASSES[1:]))
+    assert float(metric.compute()) == 0.75
+    with pytest.raises(InvalidInputError, match="has seen no batch"):
+        pickle.loads(pickle.dumps(metric)).compute()
+    metric.reset()
+    metric.update(torch.tensor(CHANCES), torch.tensor(TWO))
+    assert float(metric.compute()) == 0.5
+
+
+THRESHOLDS = 21
+
+
+@pytest.mark.parametrize("cut", [None, 1])
+@pytest.mark.parametrize(
+    ("metric", "theirs"),
+    [
+        (orca.ROC, torchmetrics.classification.BinaryROC),
+        (orca.PrecisionRecallCurve, torchmetrics.classification.BinaryPrecisionRecallCurve),
+    ],
+)
+def test_curves_equal_those_of_torchmetrics(metric, theirs, cut):
+    right = theirs(thresholds=THRESHOLDS)(torch.tensor(CHANCES), torch.tensor(TWO))
+    found = value_of(metric(THRESHOLDS), CHANCES, TWO, cut=cut)
+    for mine, other in zip(found, right, strict=True):
+        torch.testing.assert_close(mine.float(), other.float(), equal_nan=True)
+    alone = metric(THRESHOLDS)
+    alone(torch.tensor(CHANCES), torch.tensor(TWO))
+    for mine, other in zip(alone.compute(), right, strict=True):
+        torch.testing.assert_close(mine.float(), other.float(), equal_nan=True)
+
+
+def test_a_curve_has_at_least_two_thresholds():
+    for metric in (orca.ROC, orca.PrecisionRecallCurve):
+        with pytest.raises(InvalidInputError, match="threshold_num must be a whole number from 2"):
+            metric(1)
+
+
+def largest(output, target):
+    return (output.argmax(1) == target).double()
+
+
+def test_a_function_of_ones_own_has_its_name():
+    metric = orca.CustomizedMetric(largest)
+    made = metrics_of([metric], {}, torch.device("cpu"))
+    assert list(made) == ["largest"]
+    for one in (made["largest"], metric):
+        one.update(torch.tensor(PROBABILITIES[:3]), torch.tensor(CLASSES[:3]))
+        one.update(torch.tensor(PROBABILITIES[3:]), torch.tensor(CLASSES[3:]))
+        assert float(one.compute()) == 0.75
+    with pytest.raises(InvalidInputError, match="func must be a function, got str"):
+        orca.CustomizedMetric("mean")
+
+
+def test_curves_of_several_workers_and_none_in_a_history(torch_ranks):
+    rows = columns(60)
+    data = Data.of(rows, (31, 29), features=("x",), labels=("flag",))
+    parts = {"loss": nn.BCEWithLogitsLoss(), "metrics": [orca.ROC(5)]}
+    found = evaluate(torch_ranks, of(Scored, **parts), data, batch_size=20, framework="torch")
+    assert found[0] == found[1]
+    whole = Data.of(rows, (60,), features=("x",), labels=("flag",))
+    alone = evaluate(torch_ranks, of(Scored, **parts), whole, batch_size=20, framework="torch")
+    names = [f"ROC[{axis}][{k}]" for axis in ("fpr", "tpr", "thresholds") for k in range(5)]
+    assert list(alone[0]) == ["loss", *names] and alone[0].keys() == found[0].keys()
+    assert alone[0] == pytest.approx(found[0])
+    ran = train(torch_ranks, of(Scored, **parts), data, **TORCH, validation=whole)
+    assert set(ran[0].trained.history) == {"loss", "val_loss", "num_samples"}
+
+
+class Scored(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.out = nn.Linear(4, 1)
+
+    def forward(self, x):
+        return self.out(x).squeeze(-1)

@@ -87,7 +87,7 @@ def column_spec(field: T.StructField, where: str) -> ColumnSpec:
     if found is None:
         raise ColumnError(
             f"{where}: column {field.name!r} has the type {_type_name(field.dataType)}, which no "
-            f"model input can take\n{_mending(field)}"
+            f"model input can take\n{_mending(field, where)}"
         )
     dtype, depth = found
     binary = _is_binary(field.dataType)
@@ -175,7 +175,7 @@ def _described(spec: ColumnSpec) -> str:
     return "array of " * len(spec.shape) + spec.dtype
 
 
-def _mending(field: T.StructField) -> str:
+def _mending(field: T.StructField, where: str) -> str:
     name, kind = field.name, field.dataType
     if isinstance(kind, T.ArrayType):
         return f"Convert its elements with F.transform({quoted(name)!r}, ...), or explode it"
@@ -191,7 +191,11 @@ def _mending(field: T.StructField) -> str:
     template = _MENDING.get(type(kind).__name__)
     if template is None:
         return "Turn it into a number, or an array of numbers, first"
-    key = ""
+    key, begin = "", "Convert it: "
     if isinstance(kind, T.MapType):
         key = "'a key'" if isinstance(kind.keyType, T.StringType) else "1"
-    return "Convert it: " + template.format(name=name, ref=quoted(name), key=key)
+        if key != "1" and where in ("feature_cols", "label_cols"):
+            begin = (
+                f"Name the model's own, {where}={{'a key': {name!r}}}, of a column of the entry: "
+            )
+    return begin + template.format(name=name, ref=quoted(name), key=key)

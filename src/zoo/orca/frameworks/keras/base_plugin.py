@@ -7,7 +7,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from zoo.orca.errors import RowsNeededError
+from zoo.orca.errors import ModelError, RowsNeededError
 from zoo.orca.frameworks.keras.columns.inputs import InputLayout
 from zoo.orca.frameworks.keras.models import KerasModel
 from zoo.orca.frameworks.keras.outputs import outputs_of
@@ -45,6 +45,8 @@ class KerasPlugin:
     def build(self, job: Job, sample: Columns | None) -> Built:
         """Build the model, with `sample` if it is built by its first batch."""
         made = KerasModel(job)
+        if not job.columns.features:
+            return Built(read_state(made, _made_alone(made)), ())
         layout = made.layout(job.columns)
         outputs = outputs_of(made, layout, _features(layout, sample))
         if job.state is not None:
@@ -55,6 +57,16 @@ class KerasPlugin:
         """Return a predictor with the job's state."""
         made = KerasModel(job)
         return Prediction(made, made.layout(job.columns), job)
+
+
+def _made_alone(made: KerasModel) -> dict[str, int]:
+    """Return what a state says of a model that nothing has trained; refuse one without weights."""
+    if not made.is_static:
+        raise ModelError(
+            "the model is built by its first batch, and no batch was seen yet\nFit, evaluate "
+            "or predict first, or give its inputs shapes (keras.Input)"
+        )
+    return {"epoch": 0, "step": 0}
 
 
 def _made_for(job: TrainJob | EvaluateJob) -> KerasModel:

@@ -37,6 +37,13 @@ class Variable(Protocol):
         """Set another value."""
 
 
+class WritesCheckpoints(Protocol):
+    """`ModelCheckpoint` of either Keras."""
+
+    filepath: str
+    _save_model: Callable[..., None]
+
+
 class Layer(Protocol):
     """A layer of either Keras."""
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import torch
 
+from zoo.orca.errors import ModelError
 from zoo.orca.frameworks.settings.fresh import renew_settings
 from zoo.orca.frameworks.torch.device import moved
 from zoo.orca.frameworks.torch.feed import Batch, BatchLayout, tensors_of
@@ -63,6 +64,13 @@ class Torch:
     def build(self, job: Job, sample: Columns | None) -> Built:
         """Make the model, and call it once for its outputs."""
         made = TorchModel(job)
+        if not job.columns.features:
+            if any(map(torch.nn.parameter.is_lazy, made.model.parameters())):
+                raise ModelError(
+                    "the model has lazy layers, and no batch was seen yet\n"
+                    "Fit, evaluate or predict first"
+                )
+            return Built(read_state(made.model, {"epoch": 0, "step": 0}), ())
         layout = BatchLayout(job.columns)
         if sample is not None and len(next(iter(sample.values()))):
             some = {name: values[:2] for name, values in sample.items()}

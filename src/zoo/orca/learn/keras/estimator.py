@@ -25,7 +25,7 @@ class Estimator(KerasEstimator):
     def from_keras(
         cls,
         *,
-        model_creator: Callable[[dict[str, Any]], Any],
+        model_creator: Callable[[dict[str, Any]], Any] | None = None,
         config: Mapping[str, Any] | None = None,
         verbose: bool = False,
         workers_per_node: int = 1,

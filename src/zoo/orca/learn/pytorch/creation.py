@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Self
 
 from zoo.orca.learn.options import EngineOptions
-from zoo.orca.learn.pytorch.recipe import torch_model
+from zoo.orca.learn.pytorch.recipe import recipe, torch_model
 from zoo.orca.learn.pytorch.saving import TorchFiles
 
 
@@ -16,7 +16,7 @@ class FromTorch(TorchFiles):
     def from_torch(
         cls,
         *,
-        model: Any,
+        model: Any = None,
         optimizer: Any = None,
         loss: Any = None,
         metrics: Any = None,
@@ -43,9 +43,10 @@ class FromTorch(TorchFiles):
 
         Parameters
         ----------
-        model : callable or torch.nn.Module
+        model : callable or torch.nn.Module, optional
             A function ``model(config)`` that runs on every worker and returns a module; a class of
-            one; or a module, which goes to the workers as it is now.
+            one; or a module, which goes to the workers as it is now. Without one, `load` brings a
+            model of TorchScript.
         optimizer : callable, class or torch.optim.Optimizer, optional
             A function ``optimizer(model, config)``; a class, which gets the model's parameters (and
             ``config["lr"]`` if there is one); or an optimizer over the parameters of `model`, if
@@ -107,9 +108,7 @@ class FromTorch(TorchFiles):
         InvalidInputError
             If an argument cannot be used.
         """
-        spec = torch_model(
-            backend,
-            config,
+        parts = recipe(
             model=model,
             optimizer=optimizer,
             loss=loss,
@@ -120,6 +119,7 @@ class FromTorch(TorchFiles):
             scheduler_step_freq=scheduler_step_freq,
             sync_batch_norm=sync_batch_norm,
         )
+        spec = torch_model(backend, config, parts)
         options = EngineOptions(
             num_workers=num_workers,
             workers_per_node=workers_per_node,
@@ -130,4 +130,6 @@ class FromTorch(TorchFiles):
             num_gpus_per_worker=num_gpus_per_worker,
             min_workers=min_workers,
         )
-        return cls(spec, options)
+        made = cls(spec, options)
+        made._parts = parts
+        return made

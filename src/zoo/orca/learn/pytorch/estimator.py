@@ -11,7 +11,7 @@ from zoo.orca.learn.forms.form import Columns
 from zoo.orca.learn.outputs import OutputNames
 from zoo.orca.learn.pytorch.creation import FromTorch
 from zoo.orca.learn.pytorch.options import packed_info, training_options
-from zoo.orca.learn.pytorch.stats import EpochStats, by_worker
+from zoo.orca.learn.pytorch.stats import EpochStats, by_worker, evaluation
 from zoo.orca.wire.torch_options import TorchOptions
 
 #: What PyTorch accepts as columns.
@@ -50,6 +50,7 @@ class Estimator(FromTorch):
         checkpoint_steps: int | None = None,
         checkpoint_seconds: float | None = None,
         resume: bool = False,
+        checkpoint_trigger: Any = None,
     ) -> Any:
         """Train the model; a second `fit` continues where the first ended.
 
@@ -116,12 +117,15 @@ class Estimator(FromTorch):
             many seconds, while training goes on. There is always one at an epoch's end.
         resume : bool
             Go on, within the epoch, where a program that was ended left this `fit` in `model_dir`.
+        checkpoint_trigger : EveryEpoch or SeveralIteration, optional
+            Of `zoo.orca.learn.trigger`: writes checkpoints to `model_dir` then. At the end, the
+            state is there as ``model.STEP.safetensors``, which `latest_checkpoint` finds.
 
         Returns
         -------
         EpochStats
-            A dict of the last epoch's values with `train_` names, and `.history` of all epochs; a
-            whole number as key gives an epoch's dict.
+            A list with a dict for each epoch, which also has the last epoch's values by `train_`
+            names, and `.history`.
 
         Raises
         ------
@@ -165,12 +169,12 @@ class Estimator(FromTorch):
             profile=profile,
             shuffle=given.shuffle(shuffle),
             name=name,
-            checkpoint_steps=checkpoint_steps,
+            checkpoint_steps=self._steps_between(checkpoint_trigger, checkpoint_steps),
             checkpoint_seconds=checkpoint_seconds,
             resume=resume,
             options=options,
         )
-        stats = self._train(request)
+        stats = self._train(request, keep=checkpoint_trigger is not None)
         self._insists = False
         return EpochStats(stats, first) if reduce_results else by_worker(stats, first)
 
@@ -189,7 +193,7 @@ class Estimator(FromTorch):
         callbacks: Sequence[Any] | None = None,
         verbose: int | str = 1,
         name: str | None = None,
-    ) -> dict[str, float]:
+    ) -> dict[str, Any]:
         """Evaluate the model over all rows, each exactly once, or over the first batches.
 
         Parameters
@@ -208,8 +212,9 @@ class Estimator(FromTorch):
 
         Returns
         -------
-        dict of str to float
-            Loss and metrics with `validation_` names.
+        dict
+            Loss and metrics with `validation_` names; and, under Orca's names, ``val_loss``, each
+            metric by its own, and ``num_samples``, the rows.
 
         Raises
         ------
@@ -228,7 +233,7 @@ class Estimator(FromTorch):
             name=name,
             options=TorchOptions(info=packed_info(info)),
         )
-        return self._evaluate(request)
+        return evaluation(request.run().metrics)
 
     @needs_session
     def predict(
@@ -255,8 +260,8 @@ class Estimator(FromTorch):
         profile : bool
             Accepted as in Orca; a lazy call has nothing to show.
         output_cols : str or list of str, optional
-            Names for the outputs' columns; by default ``prediction``, or ``prediction_0``, … for
-            several outputs.
+            Names for the columns; by default ``prediction``, or ``prediction_0``, … for several.
+            "prediction" for several adds a column of this name with all of them.
 
         Returns
         -------

@@ -10,7 +10,7 @@ from typing import Any
 from zoo.orca.errors import MissingPackageError
 from zoo.orca.files import read_bytes, write_bytes
 from zoo.orca.wire.job import Job
-from zoo.orca.wire.packing import State
+from zoo.orca.wire.packing import State, pack
 
 _ENDINGS = (".pt", ".pth")
 
@@ -18,6 +18,43 @@ _ENDINGS = (".pt", ".pth")
 def is_torch_path(path: str) -> bool:
     """Whether the ending of `path` names PyTorch's format."""
     return path.endswith(_ENDINGS)
+
+
+def whole_model(path: str) -> bytes:
+    """Return the model in a file of TorchScript, packed for a recipe.
+
+    Raises
+    ------
+    StateError
+        If it is none.
+    """
+    data = read_bytes(path)
+    _driver("load")
+    from zoo.orca.frameworks.torch.saving.whole import ScriptedModel, check_scripted
+
+    check_scripted(data, path)
+    return pack([ScriptedModel(path, data)], "the model of load")
+
+
+def holds_model(path: str) -> bool:
+    """Whether a file holds TorchScript."""
+    _driver("load")
+    from zoo.orca.frameworks.torch.saving.whole import is_scripted
+
+    return is_scripted(read_bytes(path))
+
+
+def save_whole(job: Job, path: str) -> None:
+    """Write the model with the job's state as TorchScript."""
+    model = get_model(job)
+    from zoo.orca.frameworks.torch.saving.whole import script_bytes
+
+    write_bytes(path, script_bytes(model))
+
+
+def save_checkpoint(state: State, path: str) -> None:
+    """Write a state in the form of Orca's checkpoints, as `ModelCheckpoint` does."""
+    write_bytes(path, _driver("save_checkpoint").checkpoint_bytes(state))
 
 
 def get_model(job: Job) -> Any:

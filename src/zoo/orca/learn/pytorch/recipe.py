@@ -16,19 +16,23 @@ from zoo.orca.wire.packing import pack
 _ENGINES = ("bigdl", "horovod", "torch_distributed", "spark", "ray")
 
 
-def torch_model(backend: str, config: Mapping[str, Any] | None, **parts: Any) -> ModelSpec:
-    """Return the arguments of `from_torch` that travel to the workers.
+def torch_model(backend: str, config: Mapping[str, Any] | None, parts: dict[str, Any]) -> ModelSpec:
+    """Return the parts of `recipe` and a config for the workers; without a model, no creator.
 
     Raises
     ------
-    CreatorError, InvalidInputError
+    InvalidInputError
         As `from_torch`.
     """
     check_engine(backend, _ENGINES)
     settings = checked_config(config)
-    return ModelSpec(
-        framework="torch", creator=pack(recipe(**parts), "model"), config=pack(settings, "config")
-    )
+    creator = packed(parts) if "model" in parts else b""
+    return ModelSpec(framework="torch", creator=creator, config=pack(settings, "config"))
+
+
+def packed(parts: dict[str, Any]) -> bytes:
+    """Return the parts of a recipe as bytes."""
+    return pack(parts, "model")
 
 
 def recipe(
@@ -52,7 +56,7 @@ def recipe(
     CreatorError
         If a part cannot be sent to the workers.
     """
-    if not _is_module(model) and not callable(model):
+    if model is not None and not _is_module(model) and not callable(model):
         raise InvalidInputError(
             f"model must be a torch.nn.Module or make one, got {type(model).__qualname__}\n"
             "Pass a torch.nn.Module, a class of one, or a function model(config) that returns one"
@@ -62,8 +66,8 @@ def recipe(
             f"scheduler_step_freq must be 'batch' or 'epoch', got {scheduler_step_freq!r}\n"
             "Write 'batch' for a step after each update, 'epoch' for one after each epoch"
         )
-    parts: dict[str, Any] = {
-        "model": pack(_with_classes(model), "model"),
+    parts: dict[str, Any] = {} if model is None else {"model": pack(_with_classes(model), "model")}
+    parts |= {
         "scheduler_step_freq": scheduler_step_freq,
         "sync_batch_norm": bool(sync_batch_norm),
     }

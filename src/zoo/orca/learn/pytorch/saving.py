@@ -1,11 +1,16 @@
 """What an estimator of PyTorch models saves, loads and returns."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
-from zoo.orca.errors import StateError
+from zoo.orca.errors import InvalidInputError, StateError
 from zoo.orca.learn.estimator import BaseEstimator
+from zoo.orca.learn.files.kinds import TORCH, torch_kind
+from zoo.orca.learn.files.latest import latest_checkpoint
+from zoo.orca.learn.files.states import without_optimizer
 from zoo.orca.learn.pytorch import files
-from zoo.orca.wire.packing import State
+from zoo.orca.learn.pytorch.recipe import packed
 
 
 class TorchFiles(BaseEstimator):
@@ -13,6 +18,10 @@ class TorchFiles(BaseEstimator):
 
     #: Whether the next `fit` must continue with the optimizer that was loaded.
     _insists = False
+    #: The arguments of `from_torch` that travel, by name.
+    _parts: Mapping[str, Any] = MappingProxyType({})
+
+    latest_checkpoint = staticmethod(latest_checkpoint)
 
     def get_model(self) -> Any:
         """Return the module with the estimator's weights, on the CPU of this process.
@@ -34,8 +43,10 @@ class TorchFiles(BaseEstimator):
         """
         return files.state_dict(self._required_state("get"))
 
-    def save(self, path: str) -> str:
+    def save(self, path: str, entire: bool = False) -> str:
         """Write the state to one safetensors file, or the weights in PyTorch's format.
+
+        Before the first `fit`, they are those of the model as it was made, which takes a short job.
 
         Parameters
         ----------
@@ -43,27 +54,38 @@ class TorchFiles(BaseEstimator):
             A local path or URL. If it ends in ``.pt`` or ``.pth``, the file gets the model's
             state_dict, as `torch.save` writes it. Any other file gets the estimator's state:
             weights, optimizer, schedule, epoch and step.
+        entire : bool
+            True writes the whole model as TorchScript, which an estimator without a model loads.
 
         Returns
         -------
         str
             `path`.
-
-        Raises
-        ------
-        StateError
-            If there is nothing to save before the first `fit` or `load`.
         """
-        if not files.is_torch_path(str(path)):
-            return super().save(path)
-        files.save_weights(self._required_state("save"), str(path))
+        state, place = self._made_state(), str(path)
+        if entire:
+            files.save_whole(self._driver_job(state), place)
+        elif files.is_torch_path(place):
+            files.save_weights(state, place)
+        else:
+            self._write(state, place)
         return path
+
+    def save_checkpoint(self, checkpoint: str) -> str:
+        """Write epoch, step and all state_dicts with `torch.save`, as `ModelCheckpoint` does."""
+        files.save_checkpoint(self._made_state(), str(checkpoint))
+        return checkpoint
+
+    def load_checkpoint(self, checkpoint: str) -> None:
+        """Read what `save_checkpoint`, `save` or a `ModelCheckpoint` wrote."""
+        self.load(checkpoint)
 
     def load(self, path: str, optimizer: bool | None = None) -> None:
         """Read what `save` or `ModelCheckpoint` wrote.
 
-        A state restores everything: `fit` continues as if it were the same session. A ``.pt`` file
-        holds a state_dict or more; all of it is read, and none of it is executed.
+        A state restores everything: `fit` continues as if it were the same session. A file of
+        `torch.save` holds a state_dict or more; all of it is read, and none of it is executed. If
+        the estimator has no model, a file of TorchScript becomes its model.
 
         Parameters
         ----------
@@ -81,7 +103,19 @@ class TorchFiles(BaseEstimator):
             If the file cannot be read, is from another framework, or has no optimizer though
             `optimizer` is True.
         """
-        is_torchs = files.is_torch_path(str(path))
+        is_torchs = torch_kind(str(path)) == TORCH
+        if is_torchs and not self._makes_model and self._is_whole(str(path)):
+            if self._parts["sync_batch_norm"]:
+                raise InvalidInputError(
+                    f"{path} is TorchScript, which hides its batch normalisation, so that "
+                    "sync_batch_norm=True could not reach it\nLeave sync_batch_norm out, or pass "
+                    "from_torch(model=...)"
+                )
+            whole = files.whole_model(str(path))
+            self._use_creator(packed({**self._parts, "model": whole}))
+            self._insists = False
+            return
+        self._model.check()
         state = files.load(str(path)) if is_torchs else self._read_state(path)
         # All is checked before the estimator takes any of it.
         if optimizer and not state.meta.get("optimizers"):
@@ -89,15 +123,9 @@ class TorchFiles(BaseEstimator):
                 f"{path} holds the state of no optimizer\n"
                 "Call load(path): it takes the weights, and the optimizer begins anew"
             )
-        self._adopt(_without_optimizer(state) if optimizer is False else state)
+        self._adopt(without_optimizer(state) if optimizer is False else state)
         self._insists = optimizer is True
 
-
-def _without_optimizer(state: State) -> State:
-    """Return a state without its optimizers and schedules."""
-    tensors = {
-        name: value
-        for name, value in state.tensors.items()
-        if not name.startswith(("optimizer/", "scheduler/"))
-    }
-    return State(tensors, {**state.meta, "optimizers": [], "schedulers": []})
+    def _is_whole(self, path: str) -> bool:
+        """Whether a file is to be the model: the first one is, and any other that can be."""
+        return not self._model.creator or files.holds_model(path)

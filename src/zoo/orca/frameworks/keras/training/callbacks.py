@@ -22,6 +22,7 @@ from zoo.orca.frameworks.keras.training.metrics import restore
 from zoo.orca.frameworks.keras.training.position import LoopPosition
 from zoo.orca.frameworks.keras.training.quiet import has_hook
 from zoo.orca.frameworks.keras.training.randomness import seed_epoch
+from zoo.orca.frameworks.keras.training.remote import send_to_url
 from zoo.orca.frameworks.keras.training.within import Within
 from zoo.orca.frameworks.keras.types import KerasCallback, Model, StepLogs, Tensor, Variable
 from zoo.orca.wire.messages.progress import Warned
@@ -75,8 +76,14 @@ def user_callbacks(
                 f"{type(callback).__module__.partition('.')[0]}, and the model is of Keras "
                 f"{made.keras.VERSION}\nMake it from {keras.__name__}.callbacks"
             )
-    if world.size == 1:
-        return list(callbacks)
+    running = list(callbacks) if world.size == 1 else _of_rank(callbacks, world)
+    for callback in running:
+        send_to_url(callback)
+    return running
+
+
+def _of_rank(callbacks: Sequence[KerasCallback], world: World) -> list[KerasCallback]:
+    """Return those that run on this rank: those that write do so on rank 0 only."""
     running = []
     for callback in callbacks:
         names = {kind.__name__ for kind in type(callback).__mro__ if _is_keras_own(kind)}

@@ -1,7 +1,7 @@
 """Metrics: made from the user's argument, updated by rows, reduced over workers by state."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torchmetrics import Metric, MetricCollection
@@ -9,7 +9,7 @@ from torchmetrics import Metric, MetricCollection
 from zoo.orca.errors import ModelError
 from zoo.orca.frameworks.common.structures import Structure
 from zoo.orca.frameworks.torch.metrics.inputs import Outputs, outputs_for
-from zoo.orca.frameworks.torch.metrics.orca_metrics import MeanOfCalls, make
+from zoo.orca.frameworks.torch.metrics.orca_metrics import Curve, MeanOfCalls, curve_values, make
 from zoo.orca.frameworks.torch.models import takes_two
 from zoo.orca.frameworks.torch.saving.state import decode, encode
 from zoo.orca.frameworks.torch.training.losses import LossFunction
@@ -20,6 +20,16 @@ from zoo.orca.worker.collective.protocol import Collective
 _DESCRIPTION = "orca_metric"
 #: Where a state holds those of all metrics.
 _KEY = "metrics"
+
+
+class Described(Protocol):
+    """A metric of `zoo.orca.learn.metrics`."""
+
+    arguments: dict[str, Any]
+
+    @property
+    def orca_metric(self) -> str:
+        """The name of the metric, and of its results."""
 
 
 def metrics_of(
@@ -69,6 +79,11 @@ def metrics_of(
     return named
 
 
+def alone(given: "Described") -> Metric:
+    """Return the metric for one of Orca's, of outputs that are probabilities."""
+    return _metric(given, outputs_for(None))
+
+
 def grows(metric: Metric) -> bool:
     """Whether a metric keeps every row that it has seen."""
     return any(
@@ -84,13 +99,18 @@ def results(metrics: Mapping[str, Metric], collective: Collective) -> dict[str, 
     if collective.size > 1 and metrics:
         _merge(metrics, collective)
     for name, metric in metrics.items():
-        _spread(name, metric.compute(), found)
+        if isinstance(metric, Curve):
+            found.update(curve_values(name, metric.compute(), metric.axes))
+        else:
+            _spread(name, metric.compute(), found)
         metric.reset()
     return found
 
 
 def _metric(given: Any, outputs: Outputs) -> Metric:
     if _is_described(given):
+        if function := given.arguments.get("func"):
+            return MeanOfCalls(function)
         return make(getattr(given, _DESCRIPTION), dict(given.arguments), outputs)
     if isinstance(given, type):
         given = given()

@@ -162,6 +162,46 @@ class Area(Metric):  # type: ignore[misc]
         return torch.trapezoid(true, false)
 
 
+class Curve(Area):
+    """A curve over fixed thresholds, with the counts of all workers together.
+
+    Attributes
+    ----------
+    axes : tuple of str
+        What the parts of its value are.
+    """
+
+    axes: tuple[str, ...] = ()
+
+    @property
+    def _bounds(self) -> torch.Tensor:
+        return torch.linspace(0, 1, self._thresholds, device=self.rows.device).double()
+
+
+class RocCurve(Curve):
+    """False and true positive rates by falling thresholds."""
+
+    axes = ("fpr", "tpr", "thresholds")
+
+    def compute(self) -> tuple[torch.Tensor, ...]:
+        """Return the rates and the thresholds; NaN for a class without rows."""
+        false, true = (self.above / self.rows[:, None]).flip(1)
+        return false, true, self._bounds.flip(0)
+
+
+class RecallCurve(Curve):
+    """Precision and recall by rising thresholds, and a last point (1, 0)."""
+
+    axes = ("precision", "recall", "thresholds")
+
+    def compute(self) -> tuple[torch.Tensor, ...]:
+        """Return both and the thresholds; NaN is what no row tells."""
+        precision = self.above[1] / self.above.sum(0)
+        ends = self.above.new_ones(1), self.above.new_zeros(1)
+        recall = self.above[1] / self.rows[1]
+        return torch.cat([precision, ends[0]]), torch.cat([recall, ends[1]]), self._bounds
+
+
 class ExactArea(Metric):  # type: ignore[misc]
     """The area under the ROC curve from all rows: how probably a positive row scores higher."""
 
@@ -198,7 +238,18 @@ def make(name: str, arguments: dict[str, Any], outputs: Outputs) -> Metric:
         return MeanOfRows(_MEANS[name](reader, **arguments))
     if name in _RATIOS:
         return Confusion(_RATIOS[name], reader, **arguments)
-    return Area(reader, arguments["threshold_num"]) if name == "AUC" else ExactArea(reader)
+    if name in _THRESHOLDS:
+        return _THRESHOLDS[name](reader, arguments["threshold_num"])
+    return ExactArea(reader)
+
+
+def curve_values(name: str, value: Sequence[torch.Tensor], axes: Sequence[str]) -> dict[str, float]:
+    """Return a curve's numbers by their places, ``name[axis][k]``: results are numbers by name."""
+    return {
+        f"{name}[{axis}][{k}]": float(one)
+        for axis, values in zip(axes, value, strict=True)
+        for k, one in enumerate(values.tolist())
+    }
 
 
 def _sum_of_classes(counts: Sequence[torch.Tensor]) -> torch.Tensor:
@@ -293,4 +344,11 @@ _RATIOS: dict[str, Callable[..., Any]] = {
     "F1Score": lambda hits, alarms, misses: (2 * hits, 2 * hits + alarms + misses),
     "Precision": lambda hits, alarms, misses: (hits, hits + alarms),
     "Recall": lambda hits, alarms, misses: (hits, hits + misses),
+}
+
+#: Computed from counts at fixed thresholds.
+_THRESHOLDS: dict[str, type[Area]] = {
+    "AUC": Area,
+    "ROC": RocCurve,
+    "PrecisionRecallCurve": RecallCurve,
 }

@@ -46,6 +46,13 @@ def weights_bytes(state: State) -> bytes:
     return buffer.getvalue()
 
 
+def checkpoint_bytes(state: State) -> bytes:
+    """Return epoch, step and all state_dicts as `torch.save` writes them."""
+    buffer = io.BytesIO()
+    torch.save(checkpoint_of(state), buffer)
+    return buffer.getvalue()
+
+
 def checkpoint_of(state: State) -> dict[str, Any]:
     """Return epoch, step and the state_dicts of model, optimizers and schedules."""
     parts = {

@@ -140,11 +140,12 @@ class ModelCheckpoint(Callback):
     Parameters
     ----------
     filepath : str
-        A local path on rank 0's machine or a URL. It may contain ``{epoch}`` (from 1), ``{step}``
+        A local path on rank 0's machine, which is relative to the program's directory, or a URL. It
+        may contain ``{epoch}`` (from 1), ``{step}`` or ``{iter}`` (steps over all calls of `fit`),
         and names of results. Without one of them, the file is overwritten each time.
     save_weights_only : bool
         Whether the file is a bare state_dict. Otherwise it is a dict of epoch, models, optimizers
-        and schedulers. `Estimator.load` reads both from a path that ends in ``.pt``.
+        and schedules. `Estimator.load` reads both.
     by_epoch : bool
         Whether `interval` counts epochs or steps.
     interval : int
@@ -182,6 +183,7 @@ class ModelCheckpoint(Callback):
 
     def _write(self, runner: "TrainingRunner") -> None:
         names = {**runner.logs, "epoch": runner.epoch + 1, "step": runner.global_step}
+        names["iter"] = runner.global_step
         runner.save_checkpoint(self.filepath.format(**names), self.save_weights_only)
 
 

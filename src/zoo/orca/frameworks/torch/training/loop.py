@@ -225,7 +225,10 @@ class _Fit:
 def evaluate(session: TorchSession, job: EvaluateJob, rows: Rows) -> Evaluated:
     """Evaluate one pass, or its first steps; called on all ranks."""
     session.check_labels(rows)
-    return Evaluated(validate(session, session.feed(rows), job.steps), session.outputs)
+    found = validate(session, session.feed(rows), job.steps)
+    steps = min(job.steps or rows.plan.steps_per_pass, rows.plan.steps_per_pass)
+    found[NUM_SAMPLES] = int(global_rows(rows.plan, 0, steps).sum())
+    return Evaluated(found, session.outputs)
 
 
 def validate(session: TorchSession, feed: TensorFeed, steps: int | None) -> dict[str, float]:

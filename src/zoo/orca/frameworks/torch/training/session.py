@@ -104,6 +104,8 @@ class TorchSession:
         )
         self.has_own_validation = overrides(kind, "validate", "forward_batch")
         self.metrics = _metrics_of(made, function)
+        if is_training:  # a history has one number an epoch
+            self.metrics = {n: one for n, one in self.metrics.items() if not hasattr(one, "axes")}
         self.training_metrics, self.told = _for_training(
             self.metrics, self._options.training_metrics
         )

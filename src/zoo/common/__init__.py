@@ -1,0 +1,1 @@
+"""An import path of Analytics Zoo, from before it had Orca."""

@@ -1,0 +1,51 @@
+"""Metrics under another of Orca's import paths: those of `zoo.orca.learn.metrics`."""
+
+from zoo.orca.learn.metrics import (
+    AUC,
+    AUROC,
+    MAE,
+    MSE,
+    ROC,
+    Accuracy,
+    BinaryAccuracy,
+    BinaryCrossEntropy,
+    CategoricalAccuracy,
+    CategoricalCrossEntropy,
+    CustomizedMetric,
+    F1Score,
+    KLDivergence,
+    Metric,
+    Poisson,
+    Precision,
+    PrecisionRecallCurve,
+    Recall,
+    SparseCategoricalAccuracy,
+    SparseCategoricalCrossEntropy,
+    Top5Accuracy,
+)
+
+PytorchMetric = Metric
+
+__all__ = [
+    "AUC",
+    "AUROC",
+    "Accuracy",
+    "BinaryAccuracy",
+    "BinaryCrossEntropy",
+    "CategoricalAccuracy",
+    "CategoricalCrossEntropy",
+    "CustomizedMetric",
+    "F1Score",
+    "KLDivergence",
+    "MAE",
+    "MSE",
+    "Poisson",
+    "Precision",
+    "PrecisionRecallCurve",
+    "PytorchMetric",
+    "ROC",
+    "Recall",
+    "SparseCategoricalAccuracy",
+    "SparseCategoricalCrossEntropy",
+    "Top5Accuracy",
+]
