@@ -79,7 +79,9 @@ def test_fit_returns_orcas_names(trained) -> None:
     est, stats = trained
     assert est.num_workers == 2
     names = {"train_loss", "train_accuracy", "train_val_loss", "train_val_accuracy"}
-    assert set(stats) == names
+    assert set(stats) == names and stats[0] is stats
+    with pytest.raises(KeyError):
+        stats[1]
     assert set(stats.history) == {name.removeprefix("train_") for name in names}
     assert stats.history["loss"][1] < stats.history["loss"][0]
 

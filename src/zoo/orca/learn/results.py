@@ -8,7 +8,7 @@ class TrainingStats(dict[str, float]):
     """The last epoch's values under Orca's names, and all epochs' under Keras's names.
 
     ``stats["train_loss"]`` and ``stats["train_val_loss"]`` are the last values of ``loss`` and
-    ``val_loss``.
+    ``val_loss``. ``stats[0]`` is the same: the original has a list of one.
 
     Attributes
     ----------
@@ -35,3 +35,9 @@ class TrainingStats(dict[str, float]):
         self.history = {name: list(values) for name, values in history.items()}
         self.profiles = list(profiles)
         self.order = order
+
+    def __missing__(self, key: object) -> "TrainingStats":
+        # The original wraps it in a list for a DataFrame.
+        if key == 0 and not isinstance(key, bool):
+            return self
+        raise KeyError(key)
