@@ -184,6 +184,7 @@ ELSEWHERE = [
         "learn/test_tf2.py",
         "a user's day",
     ),
+    Elsewhere("learn.files", "made", "learn/test_keras_saving.py", "saved before a fit"),
     Elsewhere("learn.forms", "form", "learn/forms/test_entry.py", "a protocol, used there"),
     Elsewhere(
         "frameworks.torch.saving", "whole", "learn/test_pytorch.py", "a file without its model"

@@ -270,7 +270,7 @@ def test_a_prediction_column_that_is_there_already(rows: DataFrame) -> None:
 
 def test_saving_nothing_and_loading_rubbish(tmp_path, monkeypatch) -> None:
     estimator = FakeEstimator.of(linear(1))
-    monkeypatch.setattr("zoo.orca.learn.estimator.known_session", lambda: None)
+    monkeypatch.setattr("zoo.orca.learn.files.made.known_session", lambda: None)
     with pytest.raises(StateError, match="nothing to save"):
         estimator.save(str(tmp_path / "x"))
     (tmp_path / "rubbish").write_bytes(b"\x00" * 100)

@@ -146,7 +146,7 @@ def test_weights_in_the_home_directory_are_not_written_over(monkeypatch, tmp_pat
 
 
 def test_nothing_to_save(monkeypatch):
-    monkeypatch.setattr("zoo.orca.learn.estimator.known_session", lambda: None)
+    monkeypatch.setattr("zoo.orca.learn.files.made.known_session", lambda: None)
     with pytest.raises(StateError, match=r"nothing to save yet.*\nCall init_orca_context\(\)"):
         Estimator.from_keras(model_creator=creator, keras_backend="jax").save("model.keras")
 

@@ -12,7 +12,6 @@ from dataclasses import asdict, replace
 from typing import Any, cast
 
 from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
 
 from zoo.orca.context.sessions import known_session
 from zoo.orca.driver.frame.padding import check_lengths, with_lengths
@@ -37,13 +36,13 @@ from zoo.orca.errors import (
 )
 from zoo.orca.files import check_writable, read_bytes, writing
 from zoo.orca.learn.arguments import check_installed
+from zoo.orca.learn.files.made import made_state
 from zoo.orca.learn.forms.entry import Entered, entered
 from zoo.orca.learn.forms.form import Columns
 from zoo.orca.learn.options import EngineOptions
 from zoo.orca.learn.outputs import OutputNames, asks_for_whole, prediction_columns, with_whole
 from zoo.orca.learn.requests import Requests
 from zoo.orca.learn.results import TrainingStats
-from zoo.orca.learn.trigger import steps_between
 from zoo.orca.wire.faults import NO_ROWS
 from zoo.orca.wire.features import FeatureSpec, fill_shapes
 from zoo.orca.wire.job import Job, KeptJob, ModelSpec, TrainJob
@@ -173,10 +172,6 @@ class BaseEstimator:
     def _steps_done(self) -> int:
         """Steps that the state has trained, over all calls of `fit`."""
         return int(self._state.meta.get("step", 0)) if self._state else 0
-
-    def _steps_between(self, trigger: Any, checkpoint_steps: int | None) -> int | None:
-        """Return after how many steps `fit` writes a checkpoint within an epoch."""
-        return steps_between(trigger, checkpoint_steps, self._options.model_dir)
 
     def _train(self, request: Request, *, keep: bool = False) -> TrainingStats:
         """Train, and adopt what comes of it; `keep` leaves the state in `model_dir`."""
@@ -319,17 +314,7 @@ class BaseEstimator:
 
     def _made_state(self) -> State:
         """Return the state; before there is one, that of the model as a `fit` would make it."""
-        if self._state is not None:
-            return self._state
-        spark = known_session()
-        if spark is None:
-            raise StateError(
-                "there is nothing to save yet, and no session to make the model in\n"
-                "Call init_orca_context() first; or fit or load"
-            )
-        nothing = FeatureSpec(features=())
-        frame = spark.range(0, 1, 1, 1).where("id < 0").select(F.lit(None).cast("int").alias("c0"))
-        return State.from_bytes(self._requests.build(None, frame, nothing).run().state)
+        return self._state or made_state(self._requests)
 
     def _driver_job(self, state: State | None = None, *, checked: bool = True) -> Job:
         """Return a job for this process: no rows, but the columns that the model has seen."""

@@ -17,6 +17,7 @@ from zoo.orca.learn.forms.form import Columns
 from zoo.orca.learn.keras_creation import FromKeras
 from zoo.orca.learn.outputs import OutputNames
 from zoo.orca.learn.results import TrainingStats
+from zoo.orca.learn.trigger import steps_between
 
 
 class KerasEstimator(FromKeras):
@@ -140,7 +141,9 @@ class KerasEstimator(FromKeras):
             profile=profile,
             shuffle=given.shuffle(shuffle),
             name=name,
-            checkpoint_steps=self._steps_between(checkpoint_trigger, checkpoint_steps),
+            checkpoint_steps=steps_between(
+                checkpoint_trigger, checkpoint_steps, self._options.model_dir
+            ),
             checkpoint_seconds=checkpoint_seconds,
             resume=resume,
         )

@@ -163,8 +163,8 @@ def _row_elements(made: TorchModel, call: Call, features: Structure) -> int:
 
     if any(isinstance(module, torch.jit.ScriptModule) for module in made.model.modules()):
         # It takes no hooks; what it computes is seldom more than its weights.
-        own: int = sum(value.numel() for value in made.model.parameters())
-        return own + sum(one[0].numel() for one in flat_tensors(call(features)).values())
+        computed = [*made.model.parameters(), *flat_tensors(call(features)).values()]
+        return sum(int(value.numel()) for value in computed)
     leaves = [module for module in made.model.modules() if not list(module.children())]
     handles = [module.register_forward_hook(count) for module in leaves]
     try:

@@ -12,6 +12,7 @@ from zoo.orca.learn.outputs import OutputNames
 from zoo.orca.learn.pytorch.creation import FromTorch
 from zoo.orca.learn.pytorch.options import packed_info, training_options
 from zoo.orca.learn.pytorch.stats import EpochStats, by_worker, evaluation
+from zoo.orca.learn.trigger import steps_between
 from zoo.orca.wire.torch_options import TorchOptions
 
 #: What PyTorch accepts as columns.
@@ -169,7 +170,9 @@ class Estimator(FromTorch):
             profile=profile,
             shuffle=given.shuffle(shuffle),
             name=name,
-            checkpoint_steps=self._steps_between(checkpoint_trigger, checkpoint_steps),
+            checkpoint_steps=steps_between(
+                checkpoint_trigger, checkpoint_steps, self._options.model_dir
+            ),
             checkpoint_seconds=checkpoint_seconds,
             resume=resume,
             options=options,
