@@ -154,18 +154,6 @@ def make_directory(path: str) -> None:
         ) from error
 
 
-def kind_of(path: str) -> str:
-    """Return "file" or "directory"; empty if there is neither."""
-    filesystem, target = _locate(path)
-    if filesystem is None:
-        found = _fsspec(path)
-        if not found.exists(path):
-            return ""
-        return "directory" if found.isdir(path) else "file"
-    kinds = {pyarrow.fs.FileType.Directory: "directory", pyarrow.fs.FileType.NotFound: ""}
-    return kinds.get(filesystem.get_file_info(target).type, "file")
-
-
 def read_head(path: str, size: int) -> bytes:
     """Return a file's first bytes.
 
@@ -187,7 +175,7 @@ def read_tree(directory: str) -> dict[str, bytes]:
     found = {}
     for name in list_names(directory):
         path = f"{directory.rstrip('/')}/{name}"
-        if kind_of(path) == "directory":
+        if is_directory(path):
             found.update({f"{name}/{inner}": data for inner, data in read_tree(path).items()})
         else:
             found[name] = read_bytes(path)

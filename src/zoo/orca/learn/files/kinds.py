@@ -1,6 +1,6 @@
 """Tells by ending, else by first bytes, whose file lies at a path."""
 
-from zoo.orca.files import kind_of, list_names, read_head
+from zoo.orca.files import is_directory, is_regular, list_names, read_head
 
 #: Of a directory that TensorFlow writes, and of the prefix of its files of weights.
 SAVED_MODEL, CHECKPOINT = "SavedModel", "checkpoint"
@@ -21,11 +21,10 @@ def keras_kind(path: str) -> str:
     for ending in (".keras", ".h5"):
         if path.endswith(ending):
             return ending
-    there = kind_of(path)
-    if there == "directory" and "saved_model.pb" in list_names(path):
+    if is_directory(path) and "saved_model.pb" in list_names(path):
         return SAVED_MODEL
-    if there != "file":
-        return CHECKPOINT if kind_of(f"{path}.index") == "file" else STATE
+    if not is_regular(path):
+        return CHECKPOINT if is_regular(f"{path}.index") else STATE
     head = read_head(path, _HEAD)
     if head == _HDF5:
         return ".h5"
@@ -36,5 +35,5 @@ def torch_kind(path: str) -> str:
     """Return `TORCH` or `STATE`."""
     if path.endswith((".pt", ".pth", ".pt2")):
         return TORCH
-    is_zip = kind_of(path) == "file" and read_head(path, _HEAD).startswith(_ZIP)
+    is_zip = is_regular(path) and read_head(path, _HEAD).startswith(_ZIP)
     return TORCH if is_zip else STATE

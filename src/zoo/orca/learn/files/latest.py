@@ -3,7 +3,7 @@
 import re
 
 from zoo.orca.errors import InvalidInputError
-from zoo.orca.files import changed_at, kind_of, list_names
+from zoo.orca.files import changed_at, is_directory, list_names
 
 _ENDINGS = (".keras", ".h5", ".pt", ".pth", ".ckpt", ".safetensors")
 _INDEX = ".index"
@@ -46,7 +46,7 @@ def _loadable(directory: str, name: str) -> str:
     if name.endswith(_ENDINGS) and not name.startswith("."):
         return name
     path = f"{directory}/{name}"
-    return name if kind_of(path) == "directory" and "saved_model.pb" in list_names(path) else ""
+    return name if is_directory(path) and "saved_model.pb" in list_names(path) else ""
 
 
 def _numbers(name: str) -> list[int]:
