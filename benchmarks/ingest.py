@@ -10,6 +10,8 @@ take turns in one session, after one round that does not count:
 * Orca without an exchange: the same files, which already have a partition for each worker;
 * the bare count: those files, a barrier stage that only counts, which is the floor of the last;
 * toArrow(): all rows in the driver's memory;
+* the other way: a pandas DataFrame of the rows comes in as `fit` takes it in, and a stage's Python
+  workers count them;
 * with --sorted, Orca's exchange with each worker's rows sorted into their sequence by Spark: what
   one order for any number of workers would take where rows do not fit into memory.
 
@@ -37,12 +39,14 @@ GOALS_AT = ("ints", 10_000_000)
 #: Must, and reach for.
 EXCHANGED = (1.25, 1.1)
 AS_IT_IS = (1.6, 1.2)
+FROM_PANDAS = (2.0, 1.5)
 CONTESTANTS = {
     "exchanged": "Orca, exchanged",
     "bare": "bare repartition and count",
     "as it is": "Orca, as it is",
     "count": "bare count, as it is",
     "toArrow": "toArrow()",
+    "pandas": "Orca, from pandas",
 }
 SORTED = {"sorted": "Orca, exchanged and sorted by Spark"}
 
@@ -69,11 +73,16 @@ def spooling(spec: Any) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.Reco
     return task
 
 
-def contestants(df: DataFrame) -> dict[str, Callable[[], int]]:
-    """Return one function for each contestant, which moves all rows and returns their number."""
+def contestants(df: DataFrame, outside: Any) -> dict[str, Callable[[], int]]:
+    """Return one function for each contestant, which moves all rows and returns their number.
+
+    `outside` has the rows of `df` as a frame of pandas.
+    """
     from zoo.orca.driver.frame.arrow_batches import uncounted_batches
     from zoo.orca.driver.frame.sequence import PLACE
     from zoo.orca.driver.frame.source import prepare, read_spec
+    from zoo.orca.learn.forms.entry import entered
+    from zoo.orca.learn.forms.form import Columns
 
     spec = read_spec(df, df.columns)
 
@@ -89,6 +98,12 @@ def contestants(df: DataFrame) -> dict[str, Callable[[], int]]:
     def exchanged() -> DataFrame:
         return prepare(df, spec, WORKERS, SEED, shuffle=True).frame
 
+    def come_in() -> int:
+        frame = entered(outside, Columns(df.columns)).frame
+        with uncounted_batches(frame):
+            # Its pieces are put together, which no barrier stage can do.
+            return sum(row.rows for row in frame.mapInArrow(count, "rows long").collect())
+
     return {
         "exchanged": lambda: spooled(exchanged()),
         "sorted": lambda: spooled(exchanged().sortWithinPartitions(PLACE)),
@@ -96,6 +111,7 @@ def contestants(df: DataFrame) -> dict[str, Callable[[], int]]:
         "as it is": lambda: spooled(prepare(df, spec, WORKERS, SEED).frame),
         "count": lambda: counted(df, count),
         "toArrow": lambda: df.toArrow().num_rows,
+        "pandas": come_in,
     }
 
 
@@ -118,7 +134,7 @@ def take_turns(
 ) -> dict[str, list[float]]:
     """Return the seconds of each contestant's rounds."""
     seconds: dict[str, list[float]] = {name: [] for name in titles}
-    move = contestants(df)
+    move = contestants(df, df.toArrow().to_pandas())
     for number in range(rounds + 1):
         for name in titles:
             start = time.perf_counter()
@@ -187,17 +203,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 raw += [[title, titles[name], n, f"{s:.3f}"] for n, s in enumerate(found, 1)]
             exchange = middle["exchanged"] / middle["bare"]
             as_it_is = middle["as it is"] / middle["toArrow"]
+            inwards = middle["pandas"] / middle["toArrow"]
             if (kind, rows) == GOALS_AT:
                 goals = [
                     Goal(f"{title}: exchanged ÷ bare", exchange, *EXCHANGED, at_most=True),
                     Goal(f"{title}: as it is ÷ toArrow()", as_it_is, *AS_IT_IS, at_most=True),
+                    Goal(f"{title}: from pandas ÷ toArrow()", inwards, *FROM_PANDAS, at_most=True),
                 ]
             floor = middle["count"] / middle["toArrow"]
-            ratios.append([title, f"{exchange:.2f}", f"{as_it_is:.2f}", f"{floor:.2f}"])
+            found_ratios = (exchange, as_it_is, floor, inwards)
+            ratios.append([title, *(f"{one:.2f}" for one in found_ratios)])
         spark.stop()
     names = ["rows", "contestant", "seconds", "min - max", "rows/s", "MB/s"]
     shown = table(
-        ["ratio of medians", "exchanged / bare", "as it is / toArrow", "bare count / toArrow"],
+        [
+            "ratio of medians",
+            "exchanged / bare",
+            "as it is / toArrow",
+            "bare count / toArrow",
+            "from pandas / toArrow",
+        ],
         ratios,
     )
     setting = (

@@ -54,6 +54,21 @@ def test_recorded_failures_are_read(name: str, kind: Kind, message: str, detail:
     assert found.message.startswith(message)
 
 
+@pytest.mark.parametrize(
+    "after",
+    [
+        "\n SQLSTATE: 38000\n\tat org.apache.spark.api.python.PythonRunner.scala:1097)",
+        "\n\nDriver stacktrace:\n\tat org.apache.spark.scheduler",
+        "\n\nJVM stacktrace:\norg.apache.spark.SparkException",
+    ],
+)
+def test_an_error_of_orcas_own_is_what_it_was_on_the_worker(session: Any, after: str) -> None:
+    told = "column 'x' holds nulls: 1 of 2 rows, for example row 0\nDrop these rows"
+    text = f"[PYTHON_EXCEPTION] An exception was thrown: zoo.orca.errors.DataError: {told}{after}"
+    error = translate(Exception(text), 0, session)
+    assert type(error) is errors.DataError and str(error) == told and error.traceback == text
+
+
 def test_every_recorded_failure_is_expected() -> None:
     assert {path.stem for path in RECORDED.iterdir()} == {name for name, *_ in CASES}
 

@@ -105,7 +105,7 @@ def test_predictions_are_a_dict_of_arrays(spark: SparkSession) -> None:
             "column 'x' cannot become a column of Spark: Unsupported numpy",
             "Pass numbers, text",
         ),
-        ({}, "data is a dict without arrays", "Pass a dict: {'x': inputs"),
+        ({}, "data has no columns", "Give it the columns"),
     ],
 )
 def test_arrays_that_are_no_columns(spark: SparkSession, given: dict, told: str, way: str) -> None:

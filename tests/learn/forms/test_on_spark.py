@@ -20,6 +20,7 @@ def test_a_dataframe_is_taken_and_answered_as_it_is(spark: SparkSession) -> None
     assert isinstance(est.predict(frame), DataFrame)
 
 
+@pytest.mark.filterwarnings("ignore:`to_pandas` loads all data")
 @pytest.mark.parametrize("levels", [0, 1, 2])
 def test_a_frame_of_pandas_on_spark_comes_back_with_its_index(
     spark: SparkSession, levels: int

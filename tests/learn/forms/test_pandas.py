@@ -163,3 +163,13 @@ def test_predictions_keep_index_types_and_order(spark: SparkSession) -> None:
     with pytest.raises(ColumnError, match="already has a column 'prediction'"):
         est.predict(found)
     assert est.predict(data.iloc[:0]).columns.tolist() == [*data.columns, "prediction"]
+
+
+def test_what_a_worker_finds_is_one_error_of_the_call(spark: SparkSession) -> None:
+    est = FakeEstimator.of(linear(2))
+    est.fit(pd.DataFrame({"x": [[1.0, 2.0]], "y": [1.0]}))
+    holes = pd.DataFrame({"x": [[1.0, 2.0], [1.0, None]]})
+    with pytest.raises(DataError, match="^column 'x' holds arrays with nulls inside: ") as caught:
+        est.predict(holes)
+    assert "java" not in str(caught.value) and "SQLSTATE" not in str(caught.value)
+    assert "DataError" in caught.value.traceback

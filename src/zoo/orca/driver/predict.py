@@ -3,15 +3,19 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import pyarrow as pa
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from zoo.orca.driver.frame.columns import is_converted
 from zoo.orca.driver.frame.source import feature_columns, is_case_sensitive
+from zoo.orca.driver.reports.failures import translate
+from zoo.orca.driver.reports.spark_failures import spark_errors
 from zoo.orca.driver.session.gpus import gpu_profile
+from zoo.orca.driver.session.interrupts import interruptible
 from zoo.orca.driver.session.pythons import check_python, workers_python
-from zoo.orca.driver.session.settings import heartbeat_seconds
+from zoo.orca.driver.session.settings import full_traceback, heartbeat_seconds
 from zoo.orca.driver.session.shipping import ship_package
 from zoo.orca.errors import ColumnError
 from zoo.orca.wire.job import PredictJob
@@ -97,6 +101,24 @@ def predict_lazily(
         ),
         *(F.col(source).alias(name) for source, name in zip(raw, names, strict=True)),
     )
+
+
+def collected(predicted: DataFrame) -> pa.Table:
+    """Run a prediction and return its rows, in their order.
+
+    Raises
+    ------
+    OrcaError
+        What went wrong on a worker, or with the job.
+    """
+    spark = predicted.sparkSession
+    try:
+        rows: pa.Table = interruptible(spark, predicted.toArrow)
+    except spark_errors() as error:
+        # Not `from error`: Python would print Spark's pages of Java above the line that counts.
+        found = translate(error, 0, spark)
+        raise found from (error if full_traceback(spark) else None)
+    return rows
 
 
 def _check_names(df: DataFrame, fields: Sequence[T.StructField], names: Sequence[str]) -> None:

@@ -9,6 +9,7 @@ from pyspark.sql import SparkSession
 from zoo.orca.driver.reports.spark_failures import (
     Kind,
     SparkFailure,
+    raised_by_orca,
     read_error,
     spark_errors,
 )
@@ -128,6 +129,10 @@ def translate(
         died: OrcaError = WorkerDiedError(f"rank {rank} on {host}: {_DIED}", rank=rank, host=host)
         died.traceback = str(error)
         return died
+    if (own := raised_by_orca(str(error))) is not None:  # by a task of `predict`
+        told = error_class(own[0])(own[1])
+        told.traceback = str(error)
+        return told
     translated = _TRANSLATIONS[failure.kind](failure, workers, spark)
     translated.traceback = str(error)
     return translated

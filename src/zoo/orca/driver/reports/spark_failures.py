@@ -57,6 +57,7 @@ _CALLED_FROM = re.compile(r'^("\w+" was called from)\n(\S.*)$', re.MULTILINE)
 _TRACEBACK = "Traceback (most recent call last):\n"
 #: Where a worker's Python error ends and the JVM's text goes on.
 _JVM_GOES_ON = re.compile(r"\n( SQLSTATE: |\tat |Caused by: |\t\.\.\. |Driver stacktrace:|$)")
+_ORCAS = re.compile(r"^(?:.*: )?zoo\.orca\.errors\.(?P<kind>\w+): ", re.MULTILINE)
 _FRAME = re.compile(r'^ *File "(?P<path>.*)", line \d+, in .*$')
 _SPARKS_OWN = re.compile(r"[/\\]pyspark(\.zip)?[/\\]|[/\\]zoo[/\\]orca[/\\]|^<frozen ")
 #: Words and their kinds. The first match counts: an interrupted job's text has several.
@@ -97,6 +98,15 @@ def read_error(error: Exception) -> SparkFailure:
     if isinstance(error, ConnectionError) or kind == "Py4JNetworkError" or silent:
         return SparkFailure(kind=Kind.LOST, message=str(error))
     return read_failure(str(error))
+
+
+def raised_by_orca(text: str) -> tuple[str, str] | None:
+    """Return the class and the message of an error of Orca's that ended a task, if one did."""
+    text = text.partition(_SERVER_STACK)[0]
+    if not (found := list(_ORCAS.finditer(text))):
+        return None
+    told = _JVM_GOES_ON.split(text[found[-1].end() :])[0]
+    return found[-1]["kind"], told.strip()
 
 
 def read_failure(text: str) -> SparkFailure:

@@ -54,14 +54,9 @@ class ArraysForm:
                 f"{self._argument}: its arrays have different numbers of rows: {told}\n"
                 "Each array must have one entry for each row, along its first axis"
             )
-        if not rows:
-            raise ColumnError(
-                f"{self._argument} is a dict without arrays\n"
-                "Pass a dict: {'x': inputs, 'y': labels}"
-            )
         ways = Ways(argument=self._argument, **_WAYS)
         readers = [(name, partial(from_numpy, array)) for name, array in arrays.items()]
-        return frame_of(spark, readers, next(iter(rows.values())), columns, ways)
+        return frame_of(spark, readers, columns, ways)
 
     def answer(self, predicted: DataFrame, outputs: Sequence[str]) -> dict[Any, Any]:
         """Return the dict with an array for each output."""

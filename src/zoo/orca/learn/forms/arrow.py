@@ -47,7 +47,7 @@ class ArrowForm:
             for name, column in zip(table.column_names, table.columns, strict=True)
         ]
         ways = Ways(argument=self._argument, **_WAYS)
-        return frame_of(spark, readers, table.num_rows, columns, ways)
+        return frame_of(spark, readers, columns, ways)
 
     def answer(self, predicted: DataFrame, outputs: Sequence[str]) -> Any:
         """Return the table, or the batch, with the outputs as its last columns."""

@@ -47,7 +47,7 @@ class PandasForm:
             for index, name in enumerate(self._data.columns)
         ]
         ways = Ways(argument=self._argument, **_WAYS)
-        return frame_of(spark, readers, len(self._data), columns, ways)
+        return frame_of(spark, readers, columns, ways)
 
     def answer(self, predicted: DataFrame, outputs: Sequence[str]) -> Any:
         """Return a copy with the outputs as columns: numbers, or an array in each cell."""

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
+from zoo.orca.driver.predict import collected
+from zoo.orca.driver.session.cluster import is_connect
 from zoo.orca.errors import ColumnError, DataError
 from zoo.orca.learn.forms.form import Columns
 from zoo.orca.wire.arrow_columns import for_model, refusal
@@ -68,10 +71,8 @@ class Ways:
         return self.nulls.format(name=repr(name), data=self.argument)
 
 
-def frame_of(
-    spark: SparkSession, readers: Readers, rows: int, columns: Columns, ways: Ways
-) -> DataFrame:
-    """Return a DataFrame of the columns that a call names; the others hold nothing but nulls.
+def frame_of(spark: SparkSession, readers: Readers, columns: Columns, ways: Ways) -> DataFrame:
+    """Return a DataFrame of the columns that a call names; the others are nulls, and do not move.
 
     Raises
     ------
@@ -81,14 +82,24 @@ def frame_of(
         If a column that is named holds nulls.
     """
     wanted = columns.names()
-    names = [name for name, _ in readers]
-    found = [
-        _read(name, read, ways) if name.lower() in wanted else pa.chunked_array([pa.nulls(rows)])
-        for name, read in readers
-    ]
-    # The user's names may repeat: they come back once the columns are Spark's.
-    table = pa.table(found, [f"c{index}" for index in range(len(found))])
-    return moved(spark, table).toDF(*names)
+    found = {
+        f"c{place}": _read(name, read, ways)
+        for place, (name, read) in enumerate(readers)
+        if name.lower() in wanted
+    }
+    if not readers:
+        raise ColumnError(
+            f"{ways.argument} has no columns\nGive it the columns that are the model's inputs"
+        )
+    # A call that names no column of these fails for want of one, and needs no rows.
+    frame = moved(spark, pa.table(found)) if found else spark.range(0)
+    # By position: the user's names may repeat, or hold dots.
+    return frame.select(
+        *(
+            (F.col(f"c{place}") if f"c{place}" in found else F.lit(None)).alias(name)
+            for place, (name, _) in enumerate(readers)
+        )
+    )
 
 
 def _read(name: str, read: Callable[[], pa.ChunkedArray], ways: Ways) -> pa.ChunkedArray:
@@ -130,14 +141,15 @@ def _first_line(error: Exception) -> str:
 def moved(spark: SparkSession, table: pa.Table) -> DataFrame:
     """Return a table's rows, in their order, in partitions of a size that Spark can send.
 
-    Spark makes a partition of each piece, of at most ``arrow.maxRecordsPerBatch`` rows, which are
-    ten thousand by default: a thousand tasks for ten million rows.
+    Classic Spark makes a partition of each piece, of at most ``arrow.maxRecordsPerBatch`` rows,
+    which are ten thousand by default: a thousand tasks for ten million rows.
     """
     pieces = in_pieces(table)
     frame = spark.createDataFrame(pieces)
-    if pieces.nbytes <= _PARTITION_BYTES:
+    if pieces.nbytes <= _PARTITION_BYTES or is_connect(spark):
         return frame
-    return frame.coalesce(-(-pieces.nbytes // _PARTITION_BYTES))
+    least = -(-pieces.nbytes // _PARTITION_BYTES)
+    return frame.coalesce(max(least, spark.sparkContext.defaultParallelism))
 
 
 def in_pieces(table: pa.Table) -> pa.Table:
@@ -153,5 +165,5 @@ def in_pieces(table: pa.Table) -> pa.Table:
 
 def as_arrays(predicted: DataFrame) -> Mapping[str, pa.ChunkedArray]:
     """Return the columns of predictions, rows in order. This runs the prediction."""
-    table = predicted.toArrow()
+    table = collected(predicted)
     return dict(zip(table.column_names, table.columns, strict=True))

@@ -1,0 +1,146 @@
+"""Rows of every form through every framework, and over Spark Connect."""
+
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+ROWS = 203
+X = (np.arange(ROWS * 4).reshape(ROWS, 4) % 11) / 11
+Y = X @ [1.0, -1.0, 0.5, 0.25]
+TABLE = pa.table({"x": list(X), "y": Y})
+COMMON = {"batch_size": 20, "verbose": 0}
+NAMED = {"feature_cols": ["x"], "label_cols": ["y"], **COMMON}
+
+
+def of_keras(version: int) -> Any:
+    def creator(config: dict[str, Any]) -> Any:
+        if version == 2:
+            import tf_keras as keras
+        else:
+            import keras
+        keras.utils.set_random_seed(5)
+        layers = [keras.layers.Dense(3, activation="tanh"), keras.layers.Dense(1)]
+        model = keras.Sequential([keras.Input((4,)), *layers])
+        model.compile("adam", "mse", metrics=["mae"])
+        return model
+
+    return creator
+
+
+def of_torch(config: dict[str, Any]) -> Any:
+    from torch import nn
+
+    return nn.Sequential(nn.Linear(4, 3), nn.Tanh(), nn.Linear(3, 1), nn.Flatten(0))
+
+
+def optimizer(model: Any, config: dict[str, Any]) -> Any:
+    import torch
+
+    return torch.optim.Adam(model.parameters())
+
+
+def estimator(framework: str, workers: int = 2) -> Any:
+    if framework == "torch":
+        from torch import nn
+
+        from zoo.orca.learn.pytorch import Estimator as Torch
+
+        return Torch.from_torch(
+            model=of_torch, optimizer=optimizer, loss=nn.MSELoss(), num_workers=workers
+        )
+    if framework == "tf2":
+        from zoo.orca.learn.tf2 import Estimator as TF2
+
+        return TF2.from_keras(model_creator=of_keras(2), num_workers=workers)
+    from zoo.orca.learn.keras import Estimator as Keras
+
+    return Keras.from_keras(model_creator=of_keras(3), num_workers=workers, keras_backend="jax")
+
+
+def shaped(predicted: Any) -> np.ndarray:
+    """Predictions of any form as one array, a row each."""
+    values = predicted["prediction"]
+    if hasattr(values, "to_pylist"):
+        values = values.to_pylist()
+    return np.array([np.asarray(one) for one in values]).reshape(ROWS)
+
+
+@pytest.mark.parametrize("framework", ["tf2", "keras", "torch"])
+def test_every_form_trains_and_predicts_as_the_dataframe(
+    spark: SparkSession, framework: str
+) -> None:
+    # So many partitions that its rows move to the workers as those from outside do.
+    frame = spark.createDataFrame(TABLE).repartition(5)
+    plain = estimator(framework)
+    history = plain.fit(frame, epochs=2, validation_data=frame, **NAMED).history
+    told = plain.evaluate(frame, **NAMED)
+    expected = np.empty(ROWS)
+    rows = plain.predict(frame.withColumn("key", F.col("x")), feature_cols=["x"]).toPandas()
+    by_row = {tuple(row.key): row.prediction for row in rows.itertuples()}
+    expected[:] = [float(np.asarray(by_row[tuple(row)]).reshape(())) for row in X.tolist()]
+
+    outside = {
+        "pandas": (TABLE.to_pandas().set_index(pd.Index(range(ROWS))[::-1]), NAMED),
+        "arrow": (TABLE, NAMED),
+        "arrays": ({"x": X, "y": Y}, COMMON),
+    }
+    for name, (data, given) in outside.items():
+        est = estimator(framework)
+        stats = est.fit(data, epochs=2, validation_data=frame, **{**NAMED, **given})
+        assert list(stats.history) == list(history)
+        for figure, values in history.items():
+            assert stats.history[figure] == pytest.approx(values, rel=1e-6), (name, figure)
+        assert est.evaluate(data, **given) == pytest.approx(told, rel=1e-6), name
+        predicted = est.predict(data)
+        assert type(predicted) is type(data)
+        np.testing.assert_allclose(shaped(predicted), expected, rtol=1e-5, atol=1e-6, err_msg=name)
+    one = estimator(framework, workers=1)
+    alone = one.fit({"x": X, "y": Y}, epochs=2, **COMMON)
+    assert alone.history["loss"] == pytest.approx(history["loss"], rel=1e-4)
+
+
+PROGRAM = """
+import sys
+import numpy as np
+from pyspark.sql import SparkSession
+from tests.fake_estimator import FakeEstimator, linear
+from tests.learn.test_forms import TABLE, X, Y
+
+spark = SparkSession.builder.remote("local[4]").getOrCreate()
+frame = spark.createDataFrame(TABLE).repartition(5)
+plain = FakeEstimator.of(linear(4), workers=2)
+history = plain.fit(frame, epochs=2, validation=frame).history
+# Whatever the server's limit for what a message holds: then rows go as files of their own.
+for limit in (None, "1"):
+    if limit:
+        spark.conf.set("spark.sql.session.localRelationCacheThreshold", limit)
+    for data in (TABLE, TABLE.to_pandas(), {"x": X, "y": Y}):
+        est = FakeEstimator.of(linear(4), workers=2)
+        stats = est.fit(data, epochs=2, validation=frame)
+        np.testing.assert_allclose(stats.history["val_loss"], history["val_loss"], rtol=1e-6)
+        np.testing.assert_array_equal(est.weights, plain.weights)
+        found = est.predict(data)
+        assert type(found) is type(data)
+        values = np.asarray(found["prediction"])
+        np.testing.assert_allclose(values, X.astype("float32") @ est.weights, rtol=1e-5, atol=1e-6)
+lazy = frame.pandas_api()
+found = plain.predict(lazy)
+assert type(found) is type(lazy) and len(found) == len(X)
+print("all forms are equal")
+spark.stop()
+"""
+
+
+def test_forms_over_spark_connect() -> None:
+    run = [sys.executable, "-c", PROGRAM]
+    found = subprocess.run(run, capture_output=True, text=True, timeout=280)
+    assert found.stdout.endswith("all forms are equal\n"), found.stderr
