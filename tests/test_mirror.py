@@ -82,6 +82,14 @@ ELSEWHERE = [
         "frameworks/test_equalities.py",
         "every family there comes through them",
     ),
+    Elsewhere("learn.files", "recorded", "driver/test_runs.py", "what unfinished calls leave"),
+    Elsewhere("learn", "transforms", "frameworks/test_transforms.py", "one argument"),
+    Elsewhere(
+        "worker.child",
+        "transforming",
+        "frameworks/test_transforms.py",
+        "ranks agree on what comes out",
+    ),
     Elsewhere(
         "frameworks.keras",
         "configuration",

@@ -27,6 +27,7 @@ from zoo.orca.wire.plans.placed import PlacedPlan
 from zoo.orca.wire.torch_options import TorchOptions
 from zoo.orca.worker.child.predicting import Calls
 from zoo.orca.worker.child.runner import load_framework
+from zoo.orca.worker.child.transforming import transformed, transformed_sample
 from zoo.orca.worker.collective.protocol import Alone, Collective
 from zoo.orca.worker.collective.ring import Listener, Ring
 from zoo.orca.worker.plugin import Evaluated, Rows, Trained, World
@@ -233,6 +234,7 @@ def job_of(
     compile_args: Any = None,
     callbacks: Any = None,
     framework: str = "tf2",
+    batch_transform: Any = None,
     **fields: Any,
 ) -> Any:
     """A job as the driver makes it."""
@@ -241,6 +243,7 @@ def job_of(
         creator=pack(creator, "model_creator"),
         config=pack(config or {}, "config"),
         compile_args=pack(compile_args, "compile_args_creator") if compile_args else None,
+        transform=pack(batch_transform, "batch_transform") if batch_transform else None,
     )
     if callbacks is not None:
         fields["callbacks"] = pack(callbacks, "callbacks")
@@ -274,6 +277,9 @@ def _train(job: Any, rows: Rows, validation: Rows | None, collective: Collective
     world = World(collective=collective, report=progress.append, timings=timings)
     plugin = plugin_of(job)
     plugin.prepare(job, 1)
+    rows = transformed(rows, job, world, training=True)
+    if validation is not None:
+        validation = transformed(validation, job, world, training=False)
     trained = plugin.train(job, rows, validation, world)
     # Taken on every rank, unlike in a job, because tests compare them.
     trained = replace(trained, state=trained.state())
@@ -287,7 +293,7 @@ def _evaluate(job: Any, rows: Rows, collective: Collective) -> Evaluated:
     world = World(collective=collective, report=lambda progress: None)
     plugin = plugin_of(job)
     plugin.prepare(job, 1)
-    return plugin.evaluate(job, rows, world)
+    return plugin.evaluate(job, transformed(rows, job, world, training=False), world)
 
 
 def plugin_of(job: Any) -> Any:
@@ -363,9 +369,11 @@ def predict_job(creator: Callable[[Any], Any], spec: FeatureSpec, **fields: Any)
 def predicted(job: Any, columns: Mapping[str, Any]) -> tuple[list[Any], tuple[OutputSpec, ...]]:
     """Outputs as a child predicts them, and what they are; runs where the framework is."""
     plugin = plugin_of(job)
-    outputs = plugin.build(job, {name: values[:2] for name, values in columns.items()}).outputs
-    job = replace(job, outputs=outputs)
-    return Calls(plugin.predictor(job), job)(columns), outputs
+    sample, inputs = transformed_sample(columns, job, job.columns)
+    built = replace(job, columns=inputs)
+    outputs = plugin.build(built, {name: values[:2] for name, values in sample.items()}).outputs
+    job = replace(job, outputs=outputs, inputs=inputs if job.model.transform else None)
+    return Calls(plugin.predictor(replace(built, outputs=outputs)), job)(columns), outputs
 
 
 def same_on_all(ran: Sequence[Ran]) -> None:

@@ -21,7 +21,7 @@ from zoo.orca.learn.arguments import (
     verbosity,
 )
 from zoo.orca.learn.ended import needs_session
-from zoo.orca.learn.estimator import recorded, remove_checkpoints, state_of
+from zoo.orca.learn.files.recorded import recorded, remove_checkpoints, state_of
 from zoo.orca.learn.forms.entry import entered
 from zoo.orca.learn.forms.form import Columns
 from zoo.orca.learn.options import EngineOptions

@@ -4,10 +4,7 @@ A framework's estimator (`zoo.orca.learn.tf2.Estimator`) adds only the original 
 quirks, and turns them into the jobs of `zoo.orca.wire.job`.
 """
 
-import contextlib
-import logging
-import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any, cast
 
@@ -25,37 +22,32 @@ from zoo.orca.driver.frame.source import (
 from zoo.orca.driver.reports.display import say
 from zoo.orca.driver.reports.timings import describe
 from zoo.orca.driver.request import Request
-from zoo.orca.driver.runs import FitRecord, begin, release, remove, sees
 from zoo.orca.driver.storage import load_state, save_state
 from zoo.orca.errors import (
     DataError,
     InvalidInputError,
-    OrcaError,
     RowsNeededError,
     StateError,
 )
-from zoo.orca.files import check_writable, read_bytes, writing
 from zoo.orca.learn.arguments import check_installed
 from zoo.orca.learn.files.made import made_state
+from zoo.orca.learn.files.recorded import recorded, remove_checkpoints, state_of
 from zoo.orca.learn.forms.entry import Entered, entered
 from zoo.orca.learn.forms.form import Columns
 from zoo.orca.learn.options import EngineOptions
 from zoo.orca.learn.outputs import OutputNames, asks_for_whole, prediction_columns, with_whole
 from zoo.orca.learn.requests import Requests
 from zoo.orca.learn.results import TrainingStats
-from zoo.orca.wire.faults import NO_ROWS
+from zoo.orca.wire.faults import NO_ROW_TO_TRANSFORM, NO_ROWS
 from zoo.orca.wire.features import FeatureSpec, fill_shapes
-from zoo.orca.wire.job import Job, KeptJob, ModelSpec, TrainJob
+from zoo.orca.wire.job import Job, ModelSpec, TrainJob
 from zoo.orca.wire.messages.results import Outcome
 from zoo.orca.wire.outputs import OutputSpec
 from zoo.orca.wire.packing import State
-from zoo.orca.wire.saved.schema import read_state
 
-_logger = logging.getLogger(__name__)
-
-#: Keys of a state's header: the columns with the shapes of the rows, the model's outputs, and the
-#: model that has these outputs.
-_COLUMNS, _OUTPUTS, _MODEL = "columns", "outputs", "model"
+#: Keys of a state's header: the columns with the shapes of the rows, what the model's transform
+#: makes of them, the model's outputs, and the model that has these outputs.
+_COLUMNS, _INPUTS, _OUTPUTS, _MODEL = "columns", "inputs", "outputs", "model"
 
 
 #: File endings of frameworks' own formats.
@@ -210,6 +202,7 @@ class BaseEstimator:
             columns,
             batch_size=batch_size,
             outputs=self._outputs,
+            inputs=self._inputs,
             answer=given.asks,
         )
         found = request.run()
@@ -228,6 +221,8 @@ class BaseEstimator:
         if seen is not None:
             spec = fill_shapes(spec, {c.name: c.shape for c in seen.features if c.padding is None})
         try:
+            if self._model.transform is not None:
+                raise RowsNeededError(NO_ROW_TO_TRANSFORM)
             outcome = self._requests.build(self._state, without_rows(data, spec), spec).run()
         except RowsNeededError as needed:
             if data.isStreaming:
@@ -247,6 +242,8 @@ class BaseEstimator:
         except DataError as error:
             if str(error) != NO_ROWS:
                 raise
+            if self._model.transform is not None:
+                raise needed from error
             cause, _, way = str(needed).partition("\n")
             arrays = [column.name for column in spec.features if None in column.shape]
             raise RowsNeededError(
@@ -257,6 +254,9 @@ class BaseEstimator:
         """Continue with `state`; keep what a stage has found about columns and outputs."""
         if outcome:
             state.meta[_COLUMNS] = outcome.columns.to_json()
+            state.meta.pop(_INPUTS, None)
+            if outcome.inputs is not None:
+                state.meta[_INPUTS] = outcome.inputs.to_json()
             state.meta[_OUTPUTS] = [output.to_json() for output in outcome.outputs]
             state.meta[_MODEL] = self._requests.fingerprint
         else:
@@ -264,6 +264,7 @@ class BaseEstimator:
             # are found out when they are needed.
             if state.meta.get(_MODEL) != self._requests.fingerprint:
                 state.meta.pop(_OUTPUTS, None)
+                state.meta.pop(_INPUTS, None)
             if self._state and _COLUMNS in self._state.meta:
                 state.meta.setdefault(_COLUMNS, self._state.meta[_COLUMNS])
         self._state = state
@@ -273,6 +274,14 @@ class BaseEstimator:
         """The model's outputs; empty while they are unknown."""
         found = self._state.meta.get(_OUTPUTS, []) if self._state else []
         return tuple(map(OutputSpec.from_json, found))
+
+    @property
+    def _inputs(self) -> FeatureSpec | None:
+        """What the model's transform makes of the columns, if it has one and it is known."""
+        found = self._state.meta.get(_INPUTS) if self._state else None
+        if found is None or self._model.transform is None:
+            return None
+        return replace(FeatureSpec.from_json(found), labels=(), label_keys=None)
 
     @property
     def _seen_columns(self) -> FeatureSpec | None:
@@ -304,6 +313,8 @@ class BaseEstimator:
 
     def _read_spec(self, data: DataFrame, *columns: Any, **options: Any) -> FeatureSpec:
         """Return what `read_spec` does, padded to the lengths that the model has seen."""
+        if self._model.transform is not None:
+            options["numbers_only"] = ""  # the framework gets what the transform makes of strings
         return with_lengths(read_spec(data, *columns, **options), self._seen_columns)
 
     def _use_creator(self, creator: bytes) -> None:
@@ -323,7 +334,7 @@ class BaseEstimator:
         state = state or self._state
         return Job(
             model=self._model,
-            columns=self._seen_columns or FeatureSpec(features=()),
+            columns=self._inputs or self._seen_columns or FeatureSpec(features=()),
             state=state.to_bytes() if state else None,
             seed=self._options.seed,
             environment=dict(self._options.environment),
@@ -333,62 +344,3 @@ class BaseEstimator:
         if self._state is None:
             raise StateError(f"there is nothing to {what} yet\nCall fit or load first")
         return self._state
-
-
-def state_of(outcome: Outcome) -> State:
-    """Return the state from the result's rows, or from `model_dir` if it was too large."""
-    if outcome.state_at:
-        return read_state(read_bytes(outcome.state_at), outcome.state_at)
-    return State.from_bytes(outcome.state)
-
-
-@contextlib.contextmanager
-def recorded(job: KeptJob, request: Request) -> Iterator[None]:
-    """Note what a call is, where its checkpoints are; if it fails, say what it leaves behind."""
-    if not job.checkpoints or not job.model_dir or not sees(job.model_dir, request.frame):
-        yield
-        return
-    host = f"{socket.gethostname()}, the driver's machine"
-    if request.record is None:
-        check_writable(job.checkpoints, "driver", model_dir=job.model_dir, host=host)
-    else:
-        # The record is the first file: whatever kills this process, it says whose the others are.
-        with writing(job.model_dir, host):
-            begin(job.checkpoints, request.record)
-    try:
-        yield
-    except BaseException as error:
-        left = _left_by(job, request.record)
-        if left:
-            error.add_note(f"{left} is a checkpoint: {request.title}(resume=True) goes on from it")
-        raise
-
-
-def _left_by(job: KeptJob, record: FitRecord | None) -> str:
-    """Leave the newest checkpoint of a `fit` that failed to a later one; return where it is."""
-    if record is None:
-        remove_checkpoints(job, "the call has failed")
-        return ""
-    try:
-        newest = release(job.checkpoints, record)
-    except (OSError, OrcaError) as error:
-        # Not raised: the cause is another error.
-        _logger.warning("%s: %s\nRemove this directory by hand", job.checkpoints, error)
-        return ""
-    return f"{job.checkpoints}/{newest}" if newest else ""
-
-
-def remove_checkpoints(job: KeptJob, when: str) -> None:
-    """Remove what no restarted stage needs any more."""
-    if not job.checkpoints:
-        return
-    try:
-        remove(job.checkpoints)
-    except (OSError, OrcaError) as error:
-        # Not a Python warning: where those are errors, it would lose the finished training.
-        _logger.warning(
-            "%s, and its files in %s cannot be removed: %s\nRemove this directory by hand",
-            when,
-            job.checkpoints,
-            error,
-        )

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Self
 from zoo.orca.learn.arguments import check_creator, check_engine, checked_config
 from zoo.orca.learn.keras_saving import KerasFiles
 from zoo.orca.learn.options import EngineOptions
+from zoo.orca.learn.transforms import BatchTransform, packed_transform
 from zoo.orca.wire.job import ModelSpec
 from zoo.orca.wire.packing import pack
 
@@ -44,6 +45,7 @@ class FromKeras(KerasFiles):
         seed: int = 0,
         num_gpus_per_worker: int = 0,
         min_workers: int | None = None,
+        batch_transform: BatchTransform | None = None,
     ) -> Self:
         """Return an estimator for the model that `model_creator` returns.
 
@@ -80,6 +82,11 @@ class FromKeras(KerasFiles):
             ``spark.orca.elastic.patience`` (60 s), `fit` goes on from the newest checkpoint with
             the workers that fit, and takes more at the end of an epoch once there are slots again.
             Needs `model_dir`. By default all workers are needed.
+        batch_transform : callable, optional
+            ``batch_transform(columns, training)`` runs on the workers. It gets batches of rows, a
+            dict of numpy arrays by the names of the DataFrame's columns, and returns the model's
+            inputs, labels and weights in the same way. If it takes a third argument, that is a
+            random generator of numpy, which is new for each step.
 
         Raises
         ------
@@ -102,6 +109,7 @@ class FromKeras(KerasFiles):
             seed=seed,
             num_gpus_per_worker=num_gpus_per_worker,
             min_workers=min_workers,
+            batch_transform=batch_transform,
         )
 
     @classmethod
@@ -123,6 +131,7 @@ class FromKeras(KerasFiles):
         config: Mapping[str, Any] | None,
         compile_args_creator: Callable[[dict[str, Any]], dict[str, Any]] | None,
         backend: str,
+        batch_transform: BatchTransform | None,
         **options: Any,
     ) -> Self:
         """Check the arguments of `from_keras`; `options` go to `EngineOptions`."""
@@ -139,6 +148,7 @@ class FromKeras(KerasFiles):
             compile_args=pack(compile_args_creator, "compile_args_creator")
             if compile_args_creator
             else None,
+            transform=packed_transform(batch_transform),
         )
         environment = {**environment, "TF_CPP_MIN_LOG_LEVEL": "2"}
         return cls(model, EngineOptions(environment=environment, noise=_NOISE, **options))

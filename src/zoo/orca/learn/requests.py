@@ -216,13 +216,14 @@ class Requests:
         *,
         batch_size: int | None,
         outputs: tuple[OutputSpec, ...],
+        inputs: FeatureSpec | None,
         answer: Answer,
     ) -> PredictRequest:
         """Return lazy predictions under the names `columns`."""
         spark = data.sparkSession
         threads = threads_per_task(spark)
         own: dict[str, Any] = {"batch_size": batch_size, "outputs": outputs, "threads": threads}
-        job = self._job(PredictJob, state, spec, spark, **own)
+        job = self._job(PredictJob, state, spec, spark, inputs=inputs, **own)
         return PredictRequest(data=data, job=job, columns=tuple(columns), answer=answer)
 
     def build(self, state: State | None, frame: DataFrame, spec: FeatureSpec) -> Request:

@@ -15,6 +15,12 @@ from zoo.orca.wire.features import ColumnSpec, FeatureSpec, quoted
 from zoo.orca.wire.messages.rows import Finding, Spooled
 from zoo.orca.wire.padding import USUAL
 
+#: Said by the driver, or by a worker that builds a model.
+NO_ROW_TO_TRANSFORM = (
+    "batch_transform makes the model's inputs, and there is no row to make them of\n"
+    "Pass rows, or fit or load first"
+)
+
 Shapes = dict[str, tuple[int | None, ...]]
 
 #: The kinds of findings about nulls.

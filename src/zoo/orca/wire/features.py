@@ -169,6 +169,11 @@ class FeatureSpec:
         return tuple(found.values())
 
     @property
+    def arrays(self) -> tuple[str, ...]:
+        """The names of all arrays that the workers make: features in order, labels, weights."""
+        return tuple({one.name: None for one in (*self.features, *self.columns)})
+
+    @property
     def masks(self) -> tuple[ColumnSpec, ...]:
         """The features that the workers make of padded columns."""
         return tuple(column for column in self.features if column.mask_of)

@@ -55,12 +55,15 @@ class ModelSpec:
         The creator's pickled argument.
     compile_args : bytes or None
         A pickled creator of arguments for `compile`, for uncompiled models.
+    transform : bytes or None
+        A pickled function that makes the model's inputs of batches of rows.
     """
 
     framework: str
     creator: bytes
     config: bytes
     compile_args: bytes | None = None
+    transform: bytes | None = None
 
     def check(self) -> None:
         """Raise `InvalidInputError` while there is no model yet."""
@@ -72,7 +75,10 @@ class ModelSpec:
 
     def fingerprint(self) -> str:
         """Return a hash that is equal for models that are made alike, in any process."""
-        creators = (_CLASS_NUMBER.sub(b"", one) for one in (self.creator, self.compile_args or b""))
+        given = [self.creator, self.compile_args or b""]
+        if self.transform is not None:  # earlier releases have none
+            given.append(self.transform)
+        creators = (_CLASS_NUMBER.sub(b"", one) for one in given)
         parts = (self.framework.encode(), self.config, *creators)
         return sha256(b"".join(sha256(part).digest() for part in parts)).hexdigest()
 
@@ -219,10 +225,12 @@ class BuildJob(Job):
 class PredictJob(Job):
     """Predict; the model sees at most `batch_size` rows at once, or as many as suit it for None.
 
-    `outputs` are the model's when it was built. `threads` is the number of processor threads that
+    `outputs` are the model's when it was built, and `inputs` what the model's transform then made
+    of the columns; None: it has none. `threads` is the number of processor threads that
     each task may use.
     """
 
     threads: int = 1
     batch_size: int | None = None
     outputs: tuple[OutputSpec, ...] = ()
+    inputs: FeatureSpec | None = None

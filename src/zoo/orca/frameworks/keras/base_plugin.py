@@ -76,7 +76,8 @@ def _made_for(job: TrainJob | EvaluateJob) -> KerasModel:
     made.require_compiled(what)
     if isinstance(job, TrainJob):
         made.require_optimizer()
-    made.layout(job.columns)
+    if job.model.transform is None:  # else only rows show what the inputs are
+        made.layout(job.columns)
     if not job.columns.labels:
         made.require_no_labels(what)
     return made

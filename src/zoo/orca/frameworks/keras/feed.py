@@ -19,6 +19,7 @@ from zoo.orca.frameworks.common.structures import Structure
 from zoo.orca.frameworks.keras.types import Tensor
 from zoo.orca.wire.plans.plan import Plan
 from zoo.orca.worker.rows.steps import Arrays, Chunk, Steps
+from zoo.orca.worker.rows.transform import TransformedColumns
 
 #: Chunks that are gathered in advance.
 AHEAD = 2
@@ -68,7 +69,9 @@ class StepFeed(ABC):
         *,
         counted: bool,
     ) -> None:
-        some = {name: rows_or_one(values) for name, values in columns.items()}
+        some = columns
+        if not isinstance(columns, TransformedColumns):
+            some = {name: rows_or_one(values) for name, values in columns.items()}
         self._steps = Steps(plan, rank, some, shape)
         self._pack, self._counted = pack, counted
         self.seconds = 0.0

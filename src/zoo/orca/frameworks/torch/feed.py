@@ -20,6 +20,7 @@ from zoo.orca.wire.features import ColumnSpec, FeatureSpec
 from zoo.orca.wire.plans.plan import Plan
 from zoo.orca.worker.plugin import Rows
 from zoo.orca.worker.rows.steps import Arrays, Chunk, Steps
+from zoo.orca.worker.rows.transform import TransformedColumns
 
 #: Chunks that are gathered in advance.
 _AHEAD = 2
@@ -162,7 +163,9 @@ class TensorFeed:
     """
 
     def __init__(self, rows: Rows, rank: int, layout: BatchLayout, device: torch.device) -> None:
-        some = {name: _some(values) for name, values in rows.columns.items()}
+        some = rows.columns
+        if not isinstance(some, TransformedColumns):
+            some = {name: _some(values) for name, values in some.items()}
         self.plan: Plan = rows.plan
         self._layout, self._device = layout, device
         self._steps = Steps(rows.plan, rank, some, layout.arrays)

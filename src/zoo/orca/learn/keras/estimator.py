@@ -6,6 +6,7 @@ from typing import Any, Self
 from zoo.orca.learn.docstrings import described_by
 from zoo.orca.learn.keras.backend import checked_backend
 from zoo.orca.learn.keras_estimator import KerasEstimator
+from zoo.orca.learn.transforms import BatchTransform
 
 _NAMES = {"jax": "JAX", "torch": "torch"}
 
@@ -39,6 +40,7 @@ class Estimator(KerasEstimator):
         keras_backend: str | None = None,
         num_gpus_per_worker: int = 0,
         min_workers: int | None = None,
+        batch_transform: BatchTransform | None = None,
     ) -> Self:
         """Return an estimator for the model that `model_creator` returns.
 
@@ -68,4 +70,5 @@ class Estimator(KerasEstimator):
             seed=seed,
             num_gpus_per_worker=num_gpus_per_worker,
             min_workers=min_workers,
+            batch_transform=batch_transform,
         )

@@ -2,11 +2,13 @@
 
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Self
 
 from zoo.orca.learn.options import EngineOptions
 from zoo.orca.learn.pytorch.recipe import recipe, torch_model
 from zoo.orca.learn.pytorch.saving import TorchFiles
+from zoo.orca.learn.transforms import BatchTransform, packed_transform
 
 
 class FromTorch(TorchFiles):
@@ -38,6 +40,7 @@ class FromTorch(TorchFiles):
         num_gpus_per_worker: int = 0,
         sync_batch_norm: bool = False,
         min_workers: int | None = None,
+        batch_transform: BatchTransform | None = None,
     ) -> Self:
         """Return an estimator for a PyTorch model.
 
@@ -100,6 +103,11 @@ class FromTorch(TorchFiles):
             The fewest workers; by default all. If executors are lost in mid-training for longer
             than ``spark.orca.elastic.patience`` (60 s), `fit` goes on from the newest checkpoint in
             `model_dir` with the workers that fit, and takes more once there are slots again.
+        batch_transform : callable, optional
+            ``batch_transform(columns, training)`` runs on the workers. It gets batches of rows, a
+            dict of numpy arrays by the names of the DataFrame's columns, and returns the model's
+            inputs, labels and weights in the same way. If it takes a third argument, that is a
+            random generator of numpy, which is new for each step.
 
         Raises
         ------
@@ -130,6 +138,7 @@ class FromTorch(TorchFiles):
             num_gpus_per_worker=num_gpus_per_worker,
             min_workers=min_workers,
         )
+        spec = replace(spec, transform=packed_transform(batch_transform))
         made = cls(spec, options)
         made._parts = parts
         return made

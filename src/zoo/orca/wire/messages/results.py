@@ -41,6 +41,8 @@ class Outcome(Message):
     ----------
     columns : FeatureSpec
         With the shapes found in the rows.
+    inputs : FeatureSpec or None
+        What the model's transform made of them; None: it has none.
     outputs : tuple of OutputSpec
         The model's outputs.
     history : dict of str to list of float
@@ -58,6 +60,7 @@ class Outcome(Message):
 
     columns: FeatureSpec
     outputs: tuple[OutputSpec, ...]
+    inputs: FeatureSpec | None = None
     history: dict[str, list[float]] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
     timings: tuple[Timings, ...] = ()

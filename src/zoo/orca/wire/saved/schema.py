@@ -105,6 +105,7 @@ _REQUIRED: Mapping[str, Check] = {"framework": text, "epoch": whole(), "step": w
 _COMMON: Mapping[str, Check] = {
     "cursor": _cursor,
     "columns": _columns,
+    "inputs": _columns,
     "outputs": listed(_output),
     "model": text,
     "history": mapping(listed(real)),

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import cast
 
-from zoo.orca.errors import DataError, UnevenRowsError
-from zoo.orca.wire.faults import NO_ROWS, agree
+from zoo.orca.errors import DataError, RowsNeededError, UnevenRowsError
+from zoo.orca.wire.faults import NO_ROW_TO_TRANSFORM, NO_ROWS, agree
 from zoo.orca.wire.features import FeatureSpec, fill_shapes
 from zoo.orca.wire.job import (
     BuildJob,
@@ -28,6 +28,7 @@ from zoo.orca.wire.plans.order import window_rows
 from zoo.orca.wire.plans.placed import PlacedPlan
 from zoo.orca.worker.child.loops import run_loop
 from zoo.orca.worker.child.resume import Resumable
+from zoo.orca.worker.child.transforming import transformed, transformed_sample
 from zoo.orca.worker.plugin import Data, Framework, OwnLoop, Rows, World
 from zoo.orca.worker.rows.dataset import open_rows
 from zoo.orca.worker.rows.levelling import RankRows, level_as_they_lie
@@ -41,12 +42,22 @@ _MOST_UNEVEN = 1.25
 _ROUND_BYTES = 64 << 20
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Sets:
-    """One worker's data sets, as agreed by all workers."""
+    """One worker's data sets, as agreed by all workers, and the columns that they are made of."""
 
     train: Data
     validation: Data | None = None
+    columns: FeatureSpec
+    is_transformed: bool = False
+
+    @property
+    def inputs(self) -> FeatureSpec | None:
+        """What the job's transform made of the columns, if it has one."""
+        if not self.is_transformed:
+            return None
+        # Weights belong to one call.
+        return replace(self.train.spec, weight=None, output_weights=())
 
 
 def run_job(framework: Framework | OwnLoop, job: Job, start: Start, world: World) -> Outcome:
@@ -99,7 +110,11 @@ def _rows(job: StepwiseJob, own: Spooled, world: World) -> _Sets:
         validation = _set(job, own.validation, spec, counts, world, shuffle=False)
     if isinstance(job, TrainJob) and job.validate and validation is None:
         raise DataError("validation_data has no rows\nLeave it out, or give it some")
-    return _Sets(train, validation)
+    train = transformed(train, job, world, training=trains)
+    if validation is not None:
+        validation = transformed(validation, job, world, training=False)
+    is_transformed = job.model.transform is not None
+    return _Sets(train=train, validation=validation, columns=spec, is_transformed=is_transformed)
 
 
 def _check_even(job: Job, counts: tuple[int, ...]) -> None:
@@ -169,7 +184,8 @@ def _train(framework: Framework, job: TrainJob, sets: _Sets, world: World) -> Ou
         told = world.collective.all_gather(own.to_bytes())
         timings = tuple(TIMINGS.from_bytes(bytes(message)).timings for message in told)
     return Outcome(
-        columns=sets.train.spec,
+        columns=sets.columns,
+        inputs=sets.inputs,
         outputs=trained.outputs,
         history=resumable.whole(trained.history),
         timings=timings,
@@ -181,7 +197,12 @@ def _train(framework: Framework, job: TrainJob, sets: _Sets, world: World) -> Ou
 
 def _evaluate(framework: Framework, job: EvaluateJob, sets: _Sets, world: World) -> Outcome:
     evaluated = framework.evaluate(job, sets.train, world)
-    return Outcome(columns=sets.train.spec, outputs=evaluated.outputs, metrics=evaluated.metrics)
+    return Outcome(
+        columns=sets.columns,
+        inputs=sets.inputs,
+        outputs=evaluated.outputs,
+        metrics=evaluated.metrics,
+    )
 
 
 def _build(framework: Framework, job: BuildJob, start: Start) -> Outcome:
@@ -191,7 +212,11 @@ def _build(framework: Framework, job: BuildJob, start: Start) -> Outcome:
         raise DataError(problem)
     spec = fill_shapes(job.columns, shapes)
     sample = open_rows(spooled.train.file, spec) if spooled.train.rows else None
-    built = framework.build(job, sample)
+    if job.model.transform is not None and sample is None:
+        raise RowsNeededError(NO_ROW_TO_TRANSFORM)
+    seen, inputs = transformed_sample(sample, job, spec)
+    built = framework.build(replace(job, columns=inputs), seen)
     # The driver keeps the state that it sent, and asks only for the outputs.
     state = built.state.to_bytes() if job.state is None else b""
-    return Outcome(columns=spec, outputs=built.outputs, state=state)
+    made = None if job.model.transform is None else inputs
+    return Outcome(columns=spec, inputs=made, outputs=built.outputs, state=state)

@@ -1,6 +1,7 @@
 """Predictions in the child: one model for many messages, called with a suitable number of rows."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
@@ -12,10 +13,12 @@ from zoo.orca.wire.messages.pipe import Batches, End, Predict, Ready
 from zoo.orca.wire.outputs import as_dtype, joined, rows_of
 from zoo.orca.wire.packing import unpack
 from zoo.orca.worker.child.mailbox import Letters
+from zoo.orca.worker.child.transforming import transform_of
 from zoo.orca.worker.pipes import Sender
 from zoo.orca.worker.plugin import Columns, Framework, Predictor
 from zoo.orca.worker.predictions import decode, predictions
 from zoo.orca.worker.rows.dataset import batch_columns
+from zoo.orca.worker.rows.transform import Made
 
 #: The number of first rows that build a model which needs rows to be built.
 _SAMPLE_ROWS = 2
@@ -33,6 +36,9 @@ class Calls:
 
     def __init__(self, predictor: Predictor, job: PredictJob) -> None:
         self._predict, self._specs = predictor, job.outputs
+        self._transform, self._called = transform_of(job), 0
+        self._made = Made(spec=job.inputs) if job.inputs is not None else None
+        self._arrays = job.columns.arrays
         self._given = job.batch_size
         self._most: int | None = None
 
@@ -48,7 +54,7 @@ class Calls:
         if not rows:
             return [_nothing(spec.row_shape, spec.dtype) for spec in self._specs]
         if self._most is None:
-            fitting = self._predict.begin(_cut(columns, 0, _SAMPLE_ROWS))
+            fitting = self._predict.begin(self._inputs(_cut(columns, 0, _SAMPLE_ROWS)))
             self._most = self._given or fitting
         calls = [
             self._checked(_cut(columns, start, self._most)) for start in range(0, rows, self._most)
@@ -60,7 +66,7 @@ class Calls:
 
     def _checked(self, columns: Columns) -> list[NDArray[Any]]:
         rows = len(next(iter(columns.values())))
-        outputs = self._predict(columns)
+        outputs = self._predict(self._inputs(columns))
         if len(outputs) != len(self._specs):
             raise ModelError(
                 f"the model returned {len(outputs)} outputs for {rows} rows, and "
@@ -71,6 +77,15 @@ class Calls:
             for output, spec in zip(outputs, self._specs, strict=True)
         ]
 
+    def _inputs(self, columns: Columns) -> Columns:
+        """Return what the job's transform makes of some rows."""
+        if self._transform is None or self._made is None:
+            return columns
+        self._called += 1
+        raw = {name: columns[name] for name in self._arrays}
+        found = self._transform(raw, training=False, place=(self._called, 0))
+        return self._made.checked(found, len(next(iter(columns.values()))))
+
 
 def serve_predictions(
     message: Predict,
@@ -80,7 +95,8 @@ def serve_predictions(
 ) -> None:
     """Answer every `Batches` with `Predictions` until `End` comes."""
     job = cast(PredictJob, unpack(message.job))
-    calls = Calls(load(job).predictor(job), job)
+    of_model = job if job.inputs is None else replace(job, columns=job.inputs)
+    calls = Calls(load(job).predictor(of_model), job)
     sender.send(Ready())
     while isinstance(command := letters.take(Batches, End), Batches):
         outputs = calls(batch_columns(decode(command.stream.whole), job.columns))

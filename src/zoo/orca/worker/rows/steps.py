@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.orca.wire.plans.plan import Plan, global_rows
+from zoo.orca.worker.rows.transform import TransformedColumns
 
 Int64 = NDArray[np.int64]
 Arrays = Mapping[str, NDArray[Any]]
@@ -48,7 +49,7 @@ class Steps:
     plan : Plan
     rank : int
     columns : dict of str to array
-        This rank's rows; at least one, even if it is a placeholder.
+        This rank's rows; at least one, even if it is a placeholder. Or `TransformedColumns`.
     shape : callable
         Turns gathered columns into the model's arrays, row by row.
 
@@ -67,6 +68,7 @@ class Steps:
     ) -> None:
         self._plan, self._rank = plan, rank
         self._columns, self._shape = columns, shape
+        self._factor = columns.made.factor if isinstance(columns, TransformedColumns) else 1
         self.is_ragged = plan.is_ragged(rank)
         row_bytes = sum(values[:1].nbytes for values in columns.values())
         most = max(plan.most(rank), 1)
@@ -92,11 +94,11 @@ class Steps:
             end = int(self._ends[steps - 1])
             rows = np.diff(self._ends[:steps], prepend=0)
             of = global_rows(self._plan, self._position, steps)
-            order = self._order[:end]
+            order, first = self._order[:end], self._position
             self._order, self._ends = self._order[end:], self._ends[steps:] - end
             self._position += steps
             count -= steps
-            yield Chunk(self._gather(order, rows), rows, of)
+            yield Chunk(self._gather(order, rows, first), rows * self._factor, of)
 
     def _next_steps(self, most: int) -> int:
         """Return how many steps may share a chunk; if not ragged, steps of equal row counts."""
@@ -106,13 +108,17 @@ class Steps:
         differs = np.flatnonzero(rows != rows[0])
         return int(differs[0]) if len(differs) else most
 
-    def _gather(self, order: Int64, rows: Int64) -> dict[str, NDArray[Any]]:
+    def _gather(self, order: Int64, rows: Int64, first: int) -> dict[str, NDArray[Any]]:
         steps, most = len(rows), max(int(rows.max()), 1)
-        if len(order) != steps * most:
-            filled = np.zeros((steps, most), np.int64)
-            filled[np.arange(most) < rows[:, None]] = order
-            order = filled.reshape(-1)
-        taken = {name: np.take(values, order, axis=0) for name, values in self._columns.items()}
+        if isinstance(self._columns, TransformedColumns):
+            taken = self._columns.gather(np.split(order, np.cumsum(rows)[:-1]), first)
+            most *= self._factor
+        else:
+            if len(order) != steps * most:
+                filled = np.zeros((steps, most), np.int64)
+                filled[np.arange(most) < rows[:, None]] = order
+                order = filled.reshape(-1)
+            taken = {name: np.take(v, order, axis=0) for name, v in self._columns.items()}
         return {
             name: values.reshape(steps, most, *values.shape[1:])
             for name, values in self._shape(taken).items()

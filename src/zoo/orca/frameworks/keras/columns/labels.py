@@ -18,6 +18,7 @@ from zoo.orca.frameworks.keras.columns.inputs import InputLayout
 from zoo.orca.frameworks.keras.models import KerasModel
 from zoo.orca.wire.outputs import Shape
 from zoo.orca.worker.plugin import Rows, World
+from zoo.orca.worker.rows.transform import TransformedColumns, check_each
 
 _SPARSE = ("sparse_categorical_crossentropy", "SparseCategoricalCrossentropy")
 _ONE_HOT = ("categorical_crossentropy", "CategoricalCrossentropy")
@@ -147,6 +148,14 @@ class Labels:
                     collective=world.collective,
                     data=data,
                 )
+                check = functools.partial(
+                    check_class_labels,
+                    one.column,
+                    classes=one.count,
+                    ignored=one.ignored,
+                    data=data,
+                )
+                check_each(rows.columns, one.column, check)
 
     def _refuse_classes_for_one_hot(self) -> None:
         """Refuse class numbers for a loss that takes one number per class."""
@@ -186,6 +195,8 @@ class Labels:
             there, named = range(width), f"0…{width - 1}"
         else:
             there = self._shown(weights, values, world)
+            if isinstance(rows.columns, TransformedColumns):
+                there = [*there, *weights]  # which classes come out is seen step by step
             named = f"0, 1 and those in column {column!r}"
         unknown = [key for key in weights if key not in there]
         if unknown:

@@ -44,6 +44,7 @@ from zoo.orca.wire.outputs import OutputSpec
 from zoo.orca.wire.packing import State, unpack
 from zoo.orca.wire.plans.plan import Plan
 from zoo.orca.worker.plugin import Begun, Evaluated, Rows, Trained, World, check_state_size
+from zoo.orca.worker.rows.transform import transform_problem
 
 
 class KerasSession:
@@ -137,6 +138,8 @@ class KerasSession:
             if self._step is not None and self._step.problem is not None:
                 raise self._step.problem from error
             for rows in data:
+                if (problem := transform_problem(rows.columns)) is not None:
+                    raise problem from error
                 broken = broken_row(error, self.made, self.layout, rows.spec, rows.columns)
                 if broken is not None:
                     raise broken from error

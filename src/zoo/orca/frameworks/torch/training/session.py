@@ -1,6 +1,7 @@
 """A model with a job's state, its loss, metrics and operator, ready for a loop."""
 
 import socket
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,7 @@ from zoo.orca.wire.outputs import OutputSpec
 from zoo.orca.wire.packing import State, unpack
 from zoo.orca.wire.torch_options import TorchOptions
 from zoo.orca.worker.plugin import Rows, World, check_state_size
+from zoo.orca.worker.rows.transform import TransformedColumns, check_each
 
 _INTEGERS = (torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
@@ -203,8 +205,11 @@ class TorchSession:
         for name, (classes, ignored) in self._classes.items():
             known = None if hooks else classes
             check_class_labels(name, rows.columns[name], known, ignored=ignored, **common)
+            own = partial(check_class_labels, name, classes=known, ignored=ignored, data=data)
+            check_each(rows.columns, name, own)
         for name in () if hooks else self._chances:
             check_chances(name, rows.columns[name], **common)
+            check_each(rows.columns, name, partial(check_chances, name, data=data))
 
     def _losses(self, rows: Rows, function: LossFunction | None) -> tuple[Loss | None, Loss | None]:
         """Return the loss of training and that of evaluation; called on all ranks."""
@@ -227,8 +232,8 @@ class TorchSession:
 
     def _must_share(self, rows: Rows, function: LossFunction) -> bool:
         """Whether labels do count differently; all ranks check all their labels and agree."""
-        if function.weight is not None:
-            return True
+        if function.weight is not None or isinstance(rows.columns, TransformedColumns):
+            return True  # labels that a transform makes are not there yet
         labels = rows.columns[rows.spec.labels[0].name]
         found = np.array([function.ignore_index in labels], np.int64)
         self._world.collective.all_reduce(found)
