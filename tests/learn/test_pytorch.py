@@ -1,7 +1,9 @@
 """`zoo.orca.learn.pytorch.Estimator` through Spark: a user's day."""
 
+import json
 import pickle
 import threading
+import uuid
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,7 @@ from torch import nn
 from zoo.orca.errors import InvalidInputError, ModelError, RowsNeededError, StateError
 from zoo.orca.learn.metrics import Accuracy
 from zoo.orca.learn.pytorch import Estimator, TrainingOperator
-from zoo.orca.learn.pytorch.callbacks import Callback, ModelCheckpoint
+from zoo.orca.learn.pytorch.callbacks import Callback, MainCallback, ModelCheckpoint
 from zoo.orca.learn.pytorch.options import training_options
 from zoo.orca.wire.packing import unpack
 
@@ -275,6 +277,44 @@ def test_instances_operator_and_callbacks(ratings: DataFrame, tmp_path: Path) ->
     assert again.get_state_dict()["epoch"] == 2
     for name, value in again.get_state_dict()["models"][0].items():
         assert torch.equal(value, est.get_state_dict()["models"][0][name])
+
+
+class Seen(Callback):
+    """Notes what it is told of a prediction, in a file of each process."""
+
+    def __init__(self, directory):
+        self.directory = directory
+
+    def before_pred_epoch(self, runner):
+        self.told = ["epoch"]
+
+    def before_pred_iter(self, runner):
+        assert runner.output is None
+        self.told.append(len(runner.batch))
+
+    def after_pred_iter(self, runner):
+        self.told.append(len(runner.output))
+
+    def after_pred_epoch(self, runner):
+        Path(self.directory, uuid.uuid4().hex).write_text(json.dumps(self.told))
+
+
+class Negative(MainCallback):
+    def on_pred_forward(self, runner):
+        runner.output = -runner.call_model(runner.batch)[:, :2]
+
+
+def test_a_prediction_tells_callbacks(trained, ratings: DataFrame, tmp_path: Path) -> None:
+    est, _ = trained
+    few = ratings.limit(50).coalesce(1).cache()
+    right = [row.prediction.toArray() for row in est.predict(few).collect()]
+    told = est.predict(few, 20, callbacks=[Seen(str(tmp_path)), Negative()]).collect()
+    for row, all_five in zip(told, right, strict=True):
+        np.testing.assert_allclose(row.prediction.toArray(), -all_five[:2], rtol=1e-6)
+    (note,) = tmp_path.iterdir()
+    assert json.loads(note.read_text()) == ["epoch", *[2, 20] * 2, 2, 10]
+    again = [row.prediction.toArray() for row in est.predict(few).collect()]
+    np.testing.assert_array_equal(again, right)
 
 
 def test_as_many_steps_as_are_asked_for(ratings: DataFrame) -> None:

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from tests.frameworks.ranks import Data, same_on_all, train
 from tests.frameworks.torch_models import Classifier, Embedded, Normalised, of
+from zoo.orca.learn import metrics as orca
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -332,6 +333,50 @@ def test_inputs_by_name_and_several_outputs(torch_ranks):
         ("output_0", 1),
         ("output_1", 1),
     ]
+
+
+class OneOfSeveral(Embedded):
+    def forward(self, x, u):
+        score = super().forward(x, u)
+        return {"other": -score, "score": score}
+
+
+class ClassesByName(Classifier):
+    def forward(self, x):
+        return {"kind": super().forward(x)}
+
+
+@pytest.mark.parametrize(
+    ("named", "plain", "features", "label", "loss", "metric", "more"),
+    [
+        (OneOfSeveral, Embedded, ("x", "u"), "y", nn.MSELoss(), orca.MAE(), {"weight": "w"}),
+        (
+            ClassesByName,
+            Classifier,
+            ("x",),
+            "label",
+            nn.CrossEntropyLoss(ignore_index=2),
+            orca.Accuracy(),
+            {},
+        ),
+    ],
+)
+def test_a_label_by_name_is_that_of_the_output_of_its_name(
+    torch_ranks, named, plain, features, label, loss, metric, more
+):
+    fields = {"batch_size": BATCH, "framework": "torch"}
+    parts = {"loss": loss, "metrics": [metric]}
+    key = "score" if named is OneOfSeveral else "kind"
+    found = []
+    for model, labels in ((plain, (label,)), (named, {key: label})):
+        data = Data.of(columns(), (50, 53), features=features, labels=labels, **more)
+        ran = train(torch_ranks, of(model, **parts), data, validation=data, epochs=2, **fields)
+        same_on_all(ran)
+        found.append((ran[0].trained.history, ran[0].weights()))
+    (history, weights), (by_name, weights_by_name) = found
+    assert by_name == history and "val_loss" in history
+    for name, value in weights.items():
+        np.testing.assert_array_equal(weights_by_name[name], value)
 
 
 def test_half_precision(torch_ranks):

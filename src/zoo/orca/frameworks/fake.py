@@ -139,6 +139,9 @@ class _Product:
         """Return the product."""
         return [(_inputs(columns, self.spec) @ self.model.weights).astype(np.float32)]
 
+    def end(self) -> None:
+        """No-op: nothing is held."""
+
 
 def framework() -> FakeFramework:
     """Return the plug-in."""

@@ -39,6 +39,8 @@ class GoneModules(MetaPathFinder):
         "zoo.orca.learn.optimizers": "Use the framework's own optimizers and schedules",
         "zoo.orca.learn.pytorch.experimental": _TORCH,
         "zoo.orca.ray": _NO_RAY,
+        "zoo.orca.data.ray_xshards": _NO_RAY,
+        "zoo.orca.data.elastic_search": "Read it with Spark's connector: spark.read.format('es')",
         "zoo.orca.automl": _SEARCH,
         "zoo.automl": _SEARCH,
         "zoo.ray": _NO_RAY,

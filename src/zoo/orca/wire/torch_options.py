@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+#: The part of a recipe that has the callbacks of a prediction.
+CALLBACKS = "callbacks of predict"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TorchOptions:

@@ -203,6 +203,9 @@ class Predictor(Protocol):
     def __call__(self, columns: Columns) -> list[NDArray[Any]]:
         """Return the model's outputs for at least one row, unchanged."""
 
+    def end(self) -> None:
+        """Let go of what a task's rows needed; called once, after all else."""
+
 
 class Plugin(Protocol):
     """What every plug-in does before a job runs."""

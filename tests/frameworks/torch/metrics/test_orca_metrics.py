@@ -561,7 +561,7 @@ def test_curves_of_several_workers_and_none_in_a_history(torch_ranks):
     names = [f"ROC[{axis}][{k}]" for axis in ("fpr", "tpr", "thresholds") for k in range(5)]
     assert list(alone[0]) == ["loss", *names] and alone[0].keys() == found[0].keys()
     assert alone[0] == pytest.approx(found[0])
-    ran = train(torch_ranks, of(Scored, **parts), data, **TORCH, validation=whole)
+    ran = train(torch_ranks, of(Scored, **parts), data, **TORCH, validation=data)
     assert set(ran[0].trained.history) == {"loss", "val_loss", "num_samples"}
 
 

@@ -43,3 +43,6 @@ class Prediction:
             if broken is not None:
                 raise broken from error
             raise
+
+    def end(self) -> None:
+        """No-op: nothing is held."""

@@ -1,7 +1,7 @@
 """Predictions, called with as many rows as suit the model."""
 
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Callable, Sequence
+from typing import Any, Final, cast
 
 import torch
 from numpy.typing import NDArray
@@ -14,13 +14,14 @@ from zoo.orca.frameworks.torch.device import flat_tensors
 from zoo.orca.frameworks.torch.feed import Batch, BatchLayout, tensors_of
 from zoo.orca.frameworks.torch.models import TorchModel, call_model, described, resized
 from zoo.orca.frameworks.torch.saving.state import is_built, write_training, write_weights
+from zoo.orca.frameworks.torch.training.callbacks import MainCallback
 from zoo.orca.frameworks.torch.training.operator import TrainingOperator, overrides
 from zoo.orca.frameworks.torch.training.runner import TrainingRunner
 from zoo.orca.wire.features import ColumnSpec
 from zoo.orca.wire.job import PredictJob
 from zoo.orca.wire.outputs import PROBES, OutputSpec
 from zoo.orca.wire.packing import State
-from zoo.orca.wire.torch_options import TorchOptions
+from zoo.orca.wire.torch_options import CALLBACKS, TorchOptions
 from zoo.orca.worker.collective.protocol import Alone
 from zoo.orca.worker.plugin import Columns, World
 
@@ -47,11 +48,13 @@ class TorchPrediction:
         with torch.no_grad():
             if self._state is not None:
                 if not is_built(made.model, self._state):
-                    Call(made, None)(features)
+                    Call(made, None).forward(features)
                     made.model.eval()  # modules built in the call begin in training mode
                 write_weights(made.model, self._state)
             self._call = Call(made, self._state)
-            return rows_within(_row_elements(made, self._call, features))
+            suits = rows_within(_row_elements(made, self._call.forward, features))
+            self._call.tell("before_pred_epoch")
+            return suits
 
     def __call__(self, columns: Columns) -> list[NDArray[Any]]:
         """Return the outputs for these rows."""
@@ -68,9 +71,16 @@ class TorchPrediction:
                 )
             return [_array(found[name]) for name in self._names]
 
+    def end(self) -> None:
+        """Tell the callbacks."""
+        if self._call is not None:
+            self._call.tell("after_pred_epoch")
+
 
 class Call:
-    """Predicts a batch with the model, or with the user's operator if it has its own method.
+    """Predicts a batch with the model, or with what the user has for it, and tells the callbacks.
+
+    That is a main callback's `on_pred_forward`, or the operator's own method.
 
     Parameters
     ----------
@@ -82,10 +92,17 @@ class Call:
     def __init__(self, made: TorchModel, state: State | None) -> None:
         self._made = made
         self._operator: Any = None
-        if not has_own_prediction(made):
+        self._runner: TrainingRunner | None = None
+        callbacks, has_own = made.part(CALLBACKS), has_own_prediction(made)
+        if not has_own and not callbacks:
             return
         world = World(collective=Alone(), report=lambda progress: None)
         runner = TrainingRunner(made, world, None, TorchOptions())
+        if callbacks:
+            self._runner = runner
+            runner.use_callbacks(callbacks)
+        if not has_own:
+            return
         self._operator = made.operator_class()(runner)
         if state is not None:
             own = State(state.tensors, {"operator": state.meta.get("operator")})
@@ -93,10 +110,39 @@ class Call:
 
     def __call__(self, features: Structure) -> Structure:
         """Return the outputs, in the model's own structure."""
+        runner = self._runner
+        if runner is None:
+            return self.forward(features)
+        runner.batch, runner.output = features, None
+        runner.tell("before_pred_iter")
+        runner.output = self.forward(runner.batch)
+        runner.tell("after_pred_iter")
+        runner.batch_idx += 1
+        return runner.output
+
+    def tell(self, moment: str) -> None:
+        """Call one method of every callback."""
+        if self._runner is not None:
+            self._runner.tell(moment)
+
+    def forward(self, features: Structure) -> Structure:
+        """Return the outputs without telling any callback."""
+        if self._runner is not None and self._runner.has_own_prediction:
+            return self._by_callback(self._runner, features)
         if self._operator is None:
             return call_model(self._made.models[0], features)
         batch = features if isinstance(features, tuple) else (features,)
         return self._operator.predict([batch])[0]
+
+    def _by_callback(self, runner: TrainingRunner, features: Structure) -> Structure:
+        runner.batch, runner.output = features, None
+        cast(MainCallback, runner.main_callback).on_pred_forward(runner)
+        if runner.output is None:
+            raise ModelError(
+                f"{type(runner.main_callback).__name__} sets no runner.output in a prediction\n"
+                "Let on_pred_forward set it: runner.output = runner.call_model(runner.batch)"
+            )
+        return runner.output
 
 
 def has_own_prediction(made: TorchModel) -> bool:
@@ -122,13 +168,13 @@ def outputs_of(
     ModelError
         If the model cannot be called with them, or it is undefined how several models predict.
     """
-    own = has_own_prediction(made)
+    own = has_own_prediction(made) or bool(made.part(CALLBACKS))
     if not own and len(made.models) != 1:
         raise ModelError(
             f"model makes {len(made.models)} models, and nothing says what they predict together\n"
             "Pass a training_operator_cls with predict_batch(self, batch), which calls self.models"
         )
-    call, was = Call(made, None), made.model.training
+    call, was = Call(made, None).forward, made.model.training
     made.model.eval()
     try:
         with torch.no_grad():
@@ -153,7 +199,9 @@ def _array(tensor: torch.Tensor) -> NDArray[Any]:
     return values
 
 
-def _row_elements(made: TorchModel, call: Call, features: Structure) -> int:
+def _row_elements(
+    made: TorchModel, call: Callable[[Structure], Structure], features: Structure
+) -> int:
     """Return how many numbers the model's modules compute per row, from a call with few rows."""
     sizes: list[int] = []
 

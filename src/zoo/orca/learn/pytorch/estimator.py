@@ -247,6 +247,7 @@ class Estimator(FromTorch):
         profile: bool = False,
         *,
         output_cols: OutputNames | None = None,
+        callbacks: Sequence[Any] | None = None,
     ) -> Any:
         """Return `data`, in its own form, with the model's outputs appended.
 
@@ -265,6 +266,9 @@ class Estimator(FromTorch):
         output_cols : str or list of str, optional
             Names for the columns; by default ``prediction``, or ``prediction_0``, … for several.
             "prediction" for several adds a column of this name with all of them.
+        callbacks : list, optional
+            Their methods ``before_pred_epoch``, ``before_pred_iter`` and so on are told of each
+            task's part and of each call of the model. A `MainCallback` may have `on_pred_forward`.
 
         Returns
         -------
@@ -275,7 +279,8 @@ class Estimator(FromTorch):
         positive("batch_size", batch_size, optional=True)
         given = self._entered(data, feature_cols)
         spec = self._read_spec(given.frame, given.columns.features, **_NUMBERS)
-        return self._predict(given, spec, batch_size, output_cols)
+        telling = self._with_callbacks(callbacks)
+        return telling._predict(given, spec, batch_size, output_cols)
 
     def shutdown(self, force: bool = False) -> None:
         """Release what is held on the cluster; saving, loading and predicting still work."""

@@ -1,16 +1,20 @@
 """What an estimator of PyTorch models saves, loads and returns."""
 
-from collections.abc import Mapping
+import copy
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Self
 
 from zoo.orca.errors import InvalidInputError, StateError
+from zoo.orca.learn.arguments import packed_callbacks
 from zoo.orca.learn.estimator import BaseEstimator
 from zoo.orca.learn.files.kinds import TORCH, torch_kind
 from zoo.orca.learn.files.latest import latest_checkpoint
 from zoo.orca.learn.files.states import without_optimizer
 from zoo.orca.learn.pytorch import files
 from zoo.orca.learn.pytorch.recipe import packed
+from zoo.orca.wire.packing import State
+from zoo.orca.wire.torch_options import CALLBACKS
 
 
 class TorchFiles(BaseEstimator):
@@ -111,8 +115,8 @@ class TorchFiles(BaseEstimator):
                     "sync_batch_norm=True could not reach it\nLeave sync_batch_norm out, or pass "
                     "from_torch(model=...)"
                 )
-            whole = files.whole_model(str(path))
-            self._use_creator(packed({**self._parts, "model": whole}))
+            self._parts = {**self._parts, "model": files.whole_model(str(path))}
+            self._use_creator(packed(self._parts))
             self._insists = False
             return
         self._model.check()
@@ -125,6 +129,20 @@ class TorchFiles(BaseEstimator):
             )
         self._adopt(without_optimizer(state) if optimizer is False else state)
         self._insists = optimizer is True
+
+    def _with_callbacks(self, callbacks: Sequence[Any] | None) -> Self:
+        """Return an estimator in the same state whose predictions tell these callbacks."""
+        given = packed_callbacks(callbacks)
+        if given is None:
+            return self
+        self._model.check()
+        other = copy.copy(self)
+        other._use_creator(packed({**self._parts, CALLBACKS: given}))
+        if self._state is not None:
+            # A callback may return something else than the model.
+            meta = {name: one for name, one in self._state.meta.items() if name != "outputs"}
+            other._state = State(self._state.tensors, meta)
+        return other
 
     def _is_whole(self, path: str) -> bool:
         """Whether a file is to be the model: the first one is, and any other that can be."""

@@ -64,6 +64,11 @@ class Calls:
             for pieces, spec in zip(zip(*calls, strict=True), self._specs, strict=True)
         ]
 
+    def end(self) -> None:
+        """Tell a model that has seen rows that there are no more."""
+        if self._most is not None:
+            self._predict.end()
+
     def _checked(self, columns: Columns) -> list[NDArray[Any]]:
         rows = len(next(iter(columns.values())))
         outputs = self._predict(self._inputs(columns))
@@ -101,6 +106,7 @@ def serve_predictions(
     while isinstance(command := letters.take(Batches, End), Batches):
         outputs = calls(batch_columns(decode(command.stream.whole), job.columns))
         sender.send(predictions(outputs, job.outputs))
+    calls.end()
 
 
 def _cut(columns: Mapping[str, NDArray[Any]], start: int, rows: int) -> dict[str, NDArray[Any]]:

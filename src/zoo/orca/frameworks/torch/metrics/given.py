@@ -9,7 +9,12 @@ from torchmetrics import Metric, MetricCollection
 from zoo.orca.errors import ModelError
 from zoo.orca.frameworks.common.structures import Structure
 from zoo.orca.frameworks.torch.metrics.inputs import Outputs, outputs_for
-from zoo.orca.frameworks.torch.metrics.orca_metrics import Curve, MeanOfCalls, curve_values, make
+from zoo.orca.frameworks.torch.metrics.orca_metrics import (
+    MeanOfCalls,
+    OfKey,
+    curve_values,
+    make,
+)
 from zoo.orca.frameworks.torch.models import takes_two
 from zoo.orca.frameworks.torch.saving.state import decode, encode
 from zoo.orca.frameworks.torch.training.losses import LossFunction
@@ -33,7 +38,11 @@ class Described(Protocol):
 
 
 def metrics_of(
-    given: Any, config: dict[str, Any], device: torch.device, loss: LossFunction | None = None
+    given: Any,
+    config: dict[str, Any],
+    device: torch.device,
+    loss: LossFunction | None = None,
+    key: str | None = None,
 ) -> dict[str, Metric]:
     """Return metrics by name.
 
@@ -47,6 +56,8 @@ def metrics_of(
     device : torch.device
     loss : callable, optional
         The model's loss, which tells what its outputs are.
+    key : str, optional
+        The entry of dicts of outputs and labels that the loss is of, and so the metrics.
 
     Raises
     ------
@@ -70,6 +81,9 @@ def metrics_of(
             if _is_function(one):
                 name = getattr(one, "__name__", type(one).__name__).strip("<>")
             named[name if name not in named else f"{name}_{len(named)}"] = metric
+    if key is not None:
+        own = (MeanOfCalls,)  # functions get what the loss would: dicts
+        named = {n: one if isinstance(one, own) else OfKey(one, key) for n, one in named.items()}
     for metric in named.values():
         metric.to(device)
         for part in _parts(metric):
@@ -99,8 +113,9 @@ def results(metrics: Mapping[str, Metric], collective: Collective) -> dict[str, 
     if collective.size > 1 and metrics:
         _merge(metrics, collective)
     for name, metric in metrics.items():
-        if isinstance(metric, Curve):
-            found.update(curve_values(name, metric.compute(), metric.axes))
+        axes = getattr(metric, "axes", None)
+        if axes is not None:
+            found.update(curve_values(name, metric.compute(), axes))
         else:
             _spread(name, metric.compute(), found)
         metric.reset()

@@ -68,6 +68,37 @@ class MeanOfCalls(Metric):  # type: ignore[misc]
         return self.total / self.count
 
 
+class OfKey(Metric):  # type: ignore[misc]
+    """A metric of one entry of outputs and labels that are dicts.
+
+    Parameters
+    ----------
+    metric : torchmetrics.Metric
+    key : str
+    """
+
+    full_state_update = False
+
+    def __init__(self, metric: Metric, key: str) -> None:
+        super().__init__()
+        self._metric, self._key = metric, key
+        if (axes := getattr(metric, "axes", None)) is not None:
+            self.axes = axes
+
+    def update(self, output: Structure, target: Structure) -> None:
+        """Add a batch."""
+        self._metric.update(output[self._key], target[self._key])
+
+    def compute(self) -> torch.Tensor:
+        """Return the metric's value."""
+        return self._metric.compute()
+
+    def reset(self) -> None:
+        """Begin anew, and let the metric do so."""
+        super().reset()
+        self._metric.reset()
+
+
 class Confusion(Metric):  # type: ignore[misc]
     """Precision, recall or their harmonic mean, from each class's right and wrong predictions.
 

@@ -87,6 +87,22 @@ class Callback:
         """Run after each step of validation."""
         self.after_iter(runner)
 
+    def before_pred_epoch(self, runner: "TrainingRunner") -> None:
+        """Run before each task's part of a prediction."""
+        self.before_epoch(runner)
+
+    def after_pred_epoch(self, runner: "TrainingRunner") -> None:
+        """Run after each task's part of a prediction."""
+        self.after_epoch(runner)
+
+    def before_pred_iter(self, runner: "TrainingRunner") -> None:
+        """Run before each call of a prediction; ``runner.batch`` has its features."""
+        self.before_iter(runner)
+
+    def after_pred_iter(self, runner: "TrainingRunner") -> None:
+        """Run after each call of a prediction, which is of ``runner.output``."""
+        self.after_iter(runner)
+
     def every_n_epochs(self, runner: "TrainingRunner", n: int) -> bool:
         """Return whether the number of finished epochs, with this one, is a multiple of `n`."""
         return n > 0 and (runner.epoch + 1) % n == 0
@@ -132,6 +148,10 @@ class MainCallback(Callback):
     def on_val_forward(self, runner: "TrainingRunner") -> None:
         """Run the forward pass of a step of validation."""
         self.on_iter_forward(runner)
+
+    def on_pred_forward(self, runner: "TrainingRunner") -> None:
+        """Set ``runner.output`` from the features ``runner.batch``, in a prediction."""
+        runner.output = runner.call_model(runner.batch)
 
 
 class ModelCheckpoint(Callback):

@@ -12,7 +12,7 @@
 
 import copy
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias, TypeGuard, cast
 
 import torch
@@ -220,6 +220,37 @@ class SharedLoss:
     def count(self, rows: int, of: int) -> float:
         """Return one: sums of steps add up."""
         return 1.0
+
+
+class OfKey:
+    """A loss of one entry of outputs and labels that are dicts.
+
+    Parameters
+    ----------
+    loss : Loss
+    key : str
+    """
+
+    def __init__(self, loss: Loss, key: str) -> None:
+        self._loss, self._key = loss, key
+        self.seed, self.count = loss.seed, loss.count
+
+    def __call__(self, output: Structure, target: Structure, weight: Weight) -> Value:
+        """Return the loss of the entry."""
+        return self._loss(output[self._key], target[self._key], weight)
+
+
+def common_key(function: object, output: Structure, target: Structure) -> str | None:
+    """Return the key of the one label by name, if a loss of one output can be of that entry."""
+    is_named = isinstance(target, Mapping) and isinstance(output, Mapping)
+    if (
+        not is_named
+        or len(target) != 1
+        or not (is_elementwise(function) or is_of_classes(function))
+    ):
+        return None
+    (key,) = target
+    return str(key) if key in output else None
 
 
 def loss_of(function: LossFunction, *, weighted: bool, shared: bool) -> Loss:

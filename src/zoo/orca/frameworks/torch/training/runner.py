@@ -156,6 +156,12 @@ class TrainingRunner:
             if name in ("on_iter_forward", "on_val_forward")
         )
 
+    @property
+    def has_own_prediction(self) -> bool:
+        """Whether the user's main callback runs the model in a prediction."""
+        default = MainCallback.on_pred_forward
+        return getattr(type(self.main_callback), "on_pred_forward", default) is not default
+
     def tell(self, moment: str) -> None:
         """Call one method of every callback."""
         for callback in self._callbacks:

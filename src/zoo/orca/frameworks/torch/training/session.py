@@ -21,8 +21,10 @@ from zoo.orca.frameworks.torch.training.callbacks import makes_forward
 from zoo.orca.frameworks.torch.training.losses import (
     Loss,
     LossFunction,
+    OfKey,
     check_one_label,
     check_shapes,
+    common_key,
     is_elementwise,
     is_of_classes,
     loss_of,
@@ -105,7 +107,7 @@ class TorchSession:
             kind, "train_epoch", "train_batch", "forward_batch"
         )
         self.has_own_validation = overrides(kind, "validate", "forward_batch")
-        self.metrics = _metrics_of(made, function)
+        self.metrics = _metrics_of(made, function, self._key)
         if is_training:  # a history has one number an epoch
             self.metrics = {n: one for n, one in self.metrics.items() if not hasattr(one, "axes")}
         self.training_metrics, self.told = _for_training(
@@ -143,6 +145,7 @@ class TorchSession:
         """Find the labels' dtypes from a sample; refuse labels that do not fit."""
         sample = self.feed(rows).sample()
         self._row_shapes: RowShapes | None = None
+        self._key: str | None = None
         if len(self.made.models) != 1:
             return ()
         try:
@@ -157,7 +160,11 @@ class TorchSession:
             columns = rows.spec.features
             raise call_error(self.made.models[0], sample.features, columns, error) from error
         self._row_shapes = RowShapes(output)
-        if not self._has_own_forward and (is_elementwise(function) or is_of_classes(function)):
+        if not self._has_own_forward:
+            self._key = common_key(function, output, sample.target)
+        if self._key is not None:
+            output = output[self._key]
+        elif not self._has_own_forward and (is_elementwise(function) or is_of_classes(function)):
             check_one_label(function, sample.target, [one.name for one in rows.spec.labels])
         tensors = list(flat_tensors(output).values())
         targets = _members(sample)
@@ -221,7 +228,10 @@ class TorchSession:
         # An evaluation adds up its divisors at its end, so all ranks need not look at labels first.
         evaluation = loss_of(function, weighted=weighted, shared=by_labels)
         self._shares_divisor = by_labels and self._must_share(rows, function)
-        return loss_of(function, weighted=weighted, shared=self._shares_divisor), evaluation
+        training = loss_of(function, weighted=weighted, shared=self._shares_divisor)
+        if self._key is not None:
+            return OfKey(training, self._key), OfKey(evaluation, self._key)
+        return training, evaluation
 
     def _may_share(self, rows: Rows, function: LossFunction) -> bool:
         """Whether labels may count differently in a mean: they are numbers of classes."""
@@ -273,7 +283,7 @@ def _for_training(metrics: dict[str, Any], wanted: bool | None) -> tuple[dict[st
     return {name: metric for name, metric in metrics.items() if name not in large}, told
 
 
-def _metrics_of(made: TorchModel, loss: LossFunction | None) -> dict[str, Any]:
+def _metrics_of(made: TorchModel, loss: LossFunction | None, key: str | None) -> dict[str, Any]:
     """Return metrics by name; without any, torchmetrics is not imported, which is half the start.
 
     Raises
@@ -291,4 +301,4 @@ def _metrics_of(made: TorchModel, loss: LossFunction | None) -> dict[str, Any]:
             f"the package {error.name!r} is not installed on the worker {socket.gethostname()}, "
             "and metrics need it\nInstall it there: pip install 'zoo-orca[torch]' into its Python"
         ) from error
-    return metrics_of(given, made.config, made.device, loss)
+    return metrics_of(given, made.config, made.device, loss, key)
