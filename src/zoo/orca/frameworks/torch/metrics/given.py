@@ -11,7 +11,7 @@ from zoo.orca.frameworks.common.structures import Structure
 from zoo.orca.frameworks.torch.metrics.inputs import Outputs, outputs_for
 from zoo.orca.frameworks.torch.metrics.orca_metrics import (
     MeanOfCalls,
-    OfKey,
+    MetricOfKey,
     curve_values,
     make,
 )
@@ -83,7 +83,9 @@ def metrics_of(
             named[name if name not in named else f"{name}_{len(named)}"] = metric
     if key is not None:
         own = (MeanOfCalls,)  # functions get what the loss would: dicts
-        named = {n: one if isinstance(one, own) else OfKey(one, key) for n, one in named.items()}
+        named = {
+            n: one if isinstance(one, own) else MetricOfKey(one, key) for n, one in named.items()
+        }
     for metric in named.values():
         metric.to(device)
         for part in _parts(metric):

@@ -68,7 +68,7 @@ class MeanOfCalls(Metric):  # type: ignore[misc]
         return self.total / self.count
 
 
-class OfKey(Metric):  # type: ignore[misc]
+class MetricOfKey(Metric):  # type: ignore[misc]
     """A metric of one entry of outputs and labels that are dicts.
 
     Parameters

@@ -222,7 +222,7 @@ class SharedLoss:
         return 1.0
 
 
-class OfKey:
+class LossOfKey:
     """A loss of one entry of outputs and labels that are dicts.
 
     Parameters

@@ -21,7 +21,7 @@ from zoo.orca.frameworks.torch.training.callbacks import makes_forward
 from zoo.orca.frameworks.torch.training.losses import (
     Loss,
     LossFunction,
-    OfKey,
+    LossOfKey,
     check_one_label,
     check_shapes,
     common_key,
@@ -230,7 +230,7 @@ class TorchSession:
         self._shares_divisor = by_labels and self._must_share(rows, function)
         training = loss_of(function, weighted=weighted, shared=self._shares_divisor)
         if self._key is not None:
-            return OfKey(training, self._key), OfKey(evaluation, self._key)
+            return LossOfKey(training, self._key), LossOfKey(evaluation, self._key)
         return training, evaluation
 
     def _may_share(self, rows: Rows, function: LossFunction) -> bool:
