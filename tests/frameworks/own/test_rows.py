@@ -8,6 +8,7 @@ import pytest
 from zoo.orca.errors import WorkerError
 from zoo.orca.frameworks.own.rows import WorkerRows
 from zoo.orca.wire.features import ColumnSpec, FeatureSpec
+from zoo.orca.wire.padding import Padding
 from zoo.orca.wire.plans.canonical import CanonicalPlan
 from zoo.orca.wire.plans.placed import PlacedPlan
 from zoo.orca.worker.plugin import Rows
@@ -155,6 +156,18 @@ def test_pytorch_gets_the_rows_and_the_steps() -> None:
             assert one["word"] == other["word"].tolist()
     with pytest.raises(WorkerError, match="DataLoader.dataset, batch_size=None"):
         list(DataLoader(steps, batch_size=None, num_workers=1))
+
+
+def test_masks_of_padded_columns_are_there_by_their_names() -> None:
+    history = ColumnSpec(name="h", dtype="int64", shape=(2,), padding=Padding(value=0))
+    mask = ColumnSpec(name="m", dtype="bool", shape=(2,), mask_of="h")
+    whole = {"h": np.array([[1, 0], [2, 3], [4, 0]]), "m": np.array([[1, 0], [1, 1], [1, 0]]) > 0}
+    plan = PlacedPlan(counts=(3,), batch_size=1, seed=0)
+    rows = WorkerRows(Rows(spec=FeatureSpec(features=(history, mask)), columns=whole, plan=plan), 0)
+    assert rows.features == tuple(rows) == ("h", "m")
+    np.testing.assert_array_equal(rows["m"], whole["m"])
+    for step in rows.batches(2):
+        np.testing.assert_array_equal(step["m"], step["h"] > 0)
 
 
 @pytest.mark.slow

@@ -146,3 +146,34 @@ def test_jaxs_own_trees_come_back_as_they_were() -> None:
     )
     assert isinstance(found["p"], Pair) and isinstance(found["p"].one, jax.Array)
     assert found["p"].other[0].dtype == "bfloat16"
+
+
+@pytest.mark.slow
+def test_tensors_of_tensorflow_become_what_numbers_become(ranks: Any) -> None:
+    def compare() -> None:
+        import tensorflow as tf
+
+        own = {
+            "truth": tf.constant([True, False]),
+            "half": tf.constant([1, 2.5], tf.bfloat16),
+            "whole": tf.constant([1, 2]),
+        }
+        for found in on_workers(2, lambda worker: worker.all_reduce(own)):
+            assert found["truth"].numpy().tolist() == [2, 0]
+            assert found["half"].dtype == tf.bfloat16 and found["whole"].dtype == tf.int32
+            np.testing.assert_array_equal(tf.cast(found["half"], tf.float32), [2, 5])
+        means = on_workers(
+            2, lambda worker: worker.all_reduce(own["whole"] * worker.rank, weight=1)
+        )
+        np.testing.assert_array_equal(means, [[0.5, 1]] * 2)
+
+    ranks.alone(compare)
+
+
+def test_a_masked_array_is_refused_and_sums_once_it_is_filled() -> None:
+    own = np.ma.array([1.0, 2.0], mask=[False, True])
+    errors = on_workers(2, lambda worker: worker.all_reduce({"m": own}))
+    assert all("a masked array at ['m']" in str(one) for one in errors)
+    np.testing.assert_array_equal(
+        on_workers(2, lambda worker: worker.all_reduce(own.filled(0)))[0], [2, 0]
+    )

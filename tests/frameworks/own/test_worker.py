@@ -46,6 +46,9 @@ def test_what_cannot_travel_is_named() -> None:
 
 
 def test_a_root_that_is_none_and_a_weight_that_is_none_are_refused() -> None:
+    for root in ("0", 0.5):
+        (error,) = on_workers(1, lambda worker, root=root: worker.broadcast(1, root=root))
+        assert f"there is no worker {root!r} among 1" in str(error)
     (error,) = on_workers(1, lambda worker: worker.broadcast(1, root=1))
     assert "no worker 1 among 1" in str(error)
     for weight in (-1, float("nan")):

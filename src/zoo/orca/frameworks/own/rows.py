@@ -39,6 +39,8 @@ class StepRows(dict[str, NDArray[Any]]):
 class WorkerRows(Mapping[str, NDArray[Any]]):
     """The rows of one worker: an array for each column, by the names in the DataFrame.
 
+    Masks of padded columns come last, by their own names.
+
     ``rows["user"]`` has this worker's rows alone, in memory. Where the order is canonical, all
     workers' rows, rank after rank, are one sequence that does not depend on how many they are.
     Texts are `str`, and raw bytes `bytes`, in arrays of objects. `batches` reads the rows of each
@@ -55,7 +57,7 @@ class WorkerRows(Mapping[str, NDArray[Any]]):
         self._texts: dict[str, NDArray[Any]] = {}
         self._whole: dict[str, NDArray[Any]] = {}
         spec: FeatureSpec = rows.spec
-        self._specs = {column.name: column for column in spec.columns}
+        self._specs = {column.name: column for column in (*spec.columns, *spec.masks)}
         self.features = tuple(column.name for column in spec.features)
         self.labels = tuple(column.name for column in spec.labels)
         # Rows that this worker has given away may still lie in its file.

@@ -162,6 +162,12 @@ def _taken_apart(tree: Given, path: str, leaves: list[_Leaf], level: int) -> _Re
     array, wrap = wrapped
     if array.dtype.kind not in "biufc":
         raise _no_number(tree, path)
+    if isinstance(tree, np.ma.MaskedArray):
+        named = f" at {path}" if path else ""
+        raise WorkerError(
+            f"all_reduce: a masked array{named} would be summed without its mask\n"
+            "Fill what is masked: all_reduce(x.filled(0))"
+        )
     leaves.append(_Leaf(path=path, array=array, wrap=wrap))
     return next
 
@@ -202,11 +208,17 @@ def _wrapped(value: Given) -> tuple[NDArray[Any], Callable[[NDArray[Any]], Any]]
         return as_numpy(value), lambda array: _as_tensor(array, value)
     if module == "tensorflow":
         tensorflow = sys.modules["tensorflow"]
-        return as_numpy(value), lambda a: tensorflow.cast(tensorflow.constant(a), value.dtype)
+        return as_numpy(value), lambda a: tensorflow.constant(a, _half(value))
     jax = sys.modules["jax"]
-    return as_numpy(value), lambda a: jax.numpy.asarray(
-        a, value.dtype if value.dtype.name == "bfloat16" else None
-    )
+    return as_numpy(value), lambda a: jax.numpy.asarray(a, _half(value))
+
+
+def _half(value: Given) -> Any:
+    """Return the type of a leaf that numpy has no type for; None for others.
+
+    A sum of truths, or a mean of whole numbers, is of another type than they are.
+    """
+    return value.dtype if value.dtype.name == "bfloat16" else None
 
 
 def _as_tensor(array: NDArray[Any], like: Given) -> Any:

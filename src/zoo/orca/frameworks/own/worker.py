@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
+
 from zoo.orca.errors import OrcaError, PeerLostError, WorkerError
 from zoo.orca.frameworks.own.plain import Given, state_of
 from zoo.orca.frameworks.own.process_group import TorchGroup
@@ -130,16 +132,16 @@ class Worker:
 
         Every worker makes this call. The value may be what `all_gather` takes.
         """
-        if not 0 <= root < self.size:
+        if not isinstance(root, (int, np.integer)) or not 0 <= root < self.size:
             raise WorkerError(
-                f"broadcast: there is no worker {root} among {self.size}\n"
+                f"broadcast: there is no worker {root!r} among {self.size}\n"
                 f"Write root=0, or another number up to {self.size - 1}"
             )
         state = None
         if root == self.rank:
             state = state_of(value, "what broadcast was given").to_bytes()
         with self._together():
-            told = self._collective.broadcast(state, root)
+            told = self._collective.broadcast(state, int(root))
         return from_state(State.from_bytes(bytes(told)))
 
     def barrier(self) -> None:
