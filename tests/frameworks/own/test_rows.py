@@ -154,6 +154,7 @@ def test_pytorch_gets_the_rows_and_the_steps() -> None:
         for one, other in zip(loader, rows.batches(6, epoch), strict=True):
             np.testing.assert_array_equal(one["x"], other["x"])
             assert one["word"] == other["word"].tolist()
+    assert [int(one["n"]) for one in rows.torch_dataset(6, of="n")] == [6, 6, 6, 2]
     with pytest.raises(WorkerError, match="DataLoader.dataset, batch_size=None"):
         list(DataLoader(steps, batch_size=None, num_workers=1))
 

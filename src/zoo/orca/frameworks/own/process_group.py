@@ -53,6 +53,10 @@ class TorchGroup:
         self._met = meeting(ring, _CONNECT_SECONDS)
         self._is_open = True
         os.environ.update(_variables(collective.rank, collective.size, self._met))
+        if not gpus:
+            # Otherwise Accelerate, and so Hugging Face's Trainer, would see no group without GPUs,
+            # and train a model of its own on each worker.
+            os.environ["ACCELERATE_USE_CPU"] = "true"
         try:
             distributed.init_process_group(
                 self.backend,

@@ -117,19 +117,25 @@ class WorkerRows(Mapping[str, NDArray[Any]]):
         return self._taken(size, _checked("epoch", epoch, 0))
 
     def torch_dataset(
-        self, batch_size: int | None = None, epoch: int = 0
+        self, batch_size: int | None = None, epoch: int = 0, *, of: str | None = None
     ) -> "torch.utils.data.Dataset[dict[str, Any]]":
         """Return the rows as a dataset of PyTorch's, whose items are dicts of tensors by column.
 
         Without `batch_size`, item `i` is this worker's row `i`. With it, the dataset is an iterable
         of steps, as `batches` yields them: give it to ``DataLoader(dataset, batch_size=None)``.
         Each iteration takes the next epoch, from `epoch` on; ``dataset.set_epoch(n)`` chooses one.
+
+        Libraries average gradients over workers, not over rows. Where shares are not equal, as
+        they may be in an epoch's last step, ``losses.sum() * worker.size / step[of]`` is the loss
+        whose average is the mean over the step's rows: `of` is a name for that entry, the step's
+        rows on all workers together.
         """
         from zoo.orca.frameworks.own.torch_datasets import StepDataset, TableDataset
 
         if batch_size is None:
             return TableDataset(self)
-        return StepDataset(self, _checked("batch_size", batch_size, 1), _checked("epoch", epoch, 0))
+        size, first = _checked("batch_size", batch_size, 1), _checked("epoch", epoch, 0)
+        return StepDataset(self, size, first, of)
 
     def tf_dataset(self, batch_size: int | None = None, epoch: int = 0) -> "tf.data.Dataset":
         """Return the rows as a ``tf.data.Dataset``, whose elements are dicts of tensors by column.

@@ -40,10 +40,13 @@ class StepDataset(IterableDataset):  # type: ignore[misc]
         Rows of one step over all workers together.
     epoch : int
         The first iteration's.
+    of : str or None
+        The name of one more entry: the step's rows on all workers.
     """
 
-    def __init__(self, rows: "WorkerRows", batch_size: int, epoch: int) -> None:
+    def __init__(self, rows: "WorkerRows", batch_size: int, epoch: int, of: str | None) -> None:
         self._rows, self._batch_size, self._next = rows, batch_size, epoch
+        self._of = of
 
     def set_epoch(self, epoch: int) -> None:
         """Let the next iteration take this epoch."""
@@ -64,7 +67,10 @@ class StepDataset(IterableDataset):  # type: ignore[misc]
 
     def _steps(self, epoch: int) -> Iterator[Item]:
         for step in self._rows.batches(self._batch_size, epoch):
-            yield {name: _tensor(values) for name, values in step.items()}
+            found = {name: _tensor(values) for name, values in step.items()}
+            if self._of is not None:
+                found[self._of] = torch.tensor(step.of)
+            yield found
 
 
 def _row(columns: Mapping[str, NDArray[Any]], index: int) -> Item:
