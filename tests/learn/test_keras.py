@@ -62,6 +62,11 @@ def test_a_day_of_a_user(rows, backend, tmp_path):
     assert x.shape == (400, 2)
     again = Estimator.from_keras(model_creator=creator, num_workers=2, keras_backend=backend)
     again.load(state)
+    bare = Estimator.from_keras(num_workers=2, keras_backend=backend)
+    bare.load(model)
+    assert bare.evaluate(rows, **common) == pytest.approx(found, rel=1e-5)
+    with pytest.raises(InvalidInputError, match="which only Keras 2 has"):
+        bare.save(str(tmp_path / "saved"), save_format="tf")
     once = again.fit(rows, epochs=1, **common).history
     assert once == est.fit(rows, epochs=1, **common).history
 

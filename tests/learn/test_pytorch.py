@@ -18,6 +18,7 @@ from zoo.orca.learn.metrics import Accuracy
 from zoo.orca.learn.pytorch import Estimator, TrainingOperator
 from zoo.orca.learn.pytorch.callbacks import Callback, MainCallback, ModelCheckpoint
 from zoo.orca.learn.pytorch.options import training_options
+from zoo.orca.learn.pytorch.stats import evaluation
 from zoo.orca.wire.packing import unpack
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -277,6 +278,34 @@ def test_instances_operator_and_callbacks(ratings: DataFrame, tmp_path: Path) ->
     assert again.get_state_dict()["epoch"] == 2
     for name, value in again.get_state_dict()["models"][0].items():
         assert torch.equal(value, est.get_state_dict()["models"][0][name])
+
+
+def test_curves_are_arrays_and_several_outputs_one_column(ratings: DataFrame) -> None:
+    class TwoOutputs(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.table = nn.Embedding(40, 2)
+
+        def forward(self, user):
+            scores = self.table(user)
+            return scores, -scores
+
+    def loss(output, target):
+        return (output[0].sum(1) - target).square().mean()
+
+    few = ratings.select("user", (F.col("label") % 2).cast("float").alias("label")).limit(60)
+    est = Estimator.from_torch(model=TwoOutputs, optimizer=adam, loss=loss, config={"lr": 0.1})
+    found = est.predict(few, feature_cols=["user"], output_cols="prediction")
+    assert found.columns == ["user", "label", "prediction_0", "prediction_1", "prediction"]
+    row = found.first()
+    assert row.prediction == [row.prediction_0, row.prediction_1]
+    assert "prediction" not in est.predict(few, feature_cols=["user"]).columns
+
+    values = {"loss": 0.5, "num_samples": 60.0, "mine[fpr][0]": 0.0, "mine[fpr][1]": 1.0}
+    told = evaluation({**values, "mine[tpr][0]": 0.25, "mine[tpr][1]": 1.0})
+    assert list(told) == ["validation_loss", "validation_mine", "val_loss", "num_samples", "mine"]
+    assert told["mine"]["fpr"].tolist() == [0, 1] and told["mine"]["tpr"].tolist() == [0.25, 1]
+    assert told["num_samples"] == 60 and told["validation_mine"] is told["mine"]
 
 
 class Seen(Callback):

@@ -216,6 +216,25 @@ def test_a_refused_type_names_what_mends_it(spark, kind, name):
     assert mended.collect()[0][-1] is not None
 
 
+@pytest.mark.parametrize("role", ["feature_cols", "label_cols"])
+def test_a_map_names_the_call_by_name(spark, role):
+    """Of a model that takes or returns a dict: the advice is taken, the call and the column."""
+    df = spark.range(1).select("id", F.expr("map('a key', array(1f, 2f))").alias("m"))
+    given = {"feature_cols": "id", role: "m"}
+    with pytest.raises(ColumnError, match=r"'m' has the type map<string,array<float>>") as error:
+        read_spec(df, **given)
+    message = str(error.value)
+    call = eval(re.search(rf"{role}=(\{{.*?\}})", message)[1])
+    code = re.search(r"df = (df\.withColumn\(.*\))$", message)[1]
+    spec = read_spec(eval(code, {"df": df, "F": F}), **{**given, role: call})
+    keys, columns = (
+        (spec.feature_keys, spec.features)
+        if role == "feature_cols"
+        else (spec.label_keys, spec.labels)
+    )
+    assert keys == ("a key",) and (columns[0].dtype, columns[0].shape) == ("float32", (None,))
+
+
 def test_other_user_defined_types_are_refused(spark):
     df = spark.createDataFrame([(DenseMatrix(1, 1, [1.0]),)], T.StructType().add("m", MatrixUDT()))
     with pytest.raises(ColumnError, match="'m' has the type MatrixUDT"):
