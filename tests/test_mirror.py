@@ -77,6 +77,33 @@ ELSEWHERE = [
         "all settings are one list",
     ),
     Elsewhere(
+        "frameworks.creators",
+        "loader of_keras of_tensorflow of_torch seeds signature stream",
+        "frameworks/creators/test_equal.py",
+        "loaders of every kind, on one rank and on several",
+    ),
+    Elsewhere("wire.plans", "live", "frameworks/creators/test_equal.py", "steps of loaders"),
+    Elsewhere(
+        "frameworks.keras.loaders",
+        "array_feed layout",
+        "frameworks/creators/test_equal.py",
+        "batches of loaders, as Keras takes them",
+    ),
+    Elsewhere(
+        "frameworks.keras.backends",
+        "tensorflow_loader_feed",
+        "frameworks/creators/test_equal.py",
+        "batches of loaders, on TensorFlow",
+    ),
+    Elsewhere(
+        "frameworks.keras.training",
+        "sources",
+        "frameworks/test_equalities.py",
+        "rows of every family come from there",
+    ),
+    Elsewhere("frameworks.torch", "loader_feed", "frameworks/creators/test_equal.py", "batches"),
+    Elsewhere("learn.forms", "creators", "frameworks/creators/test_calls.py", "calls with them"),
+    Elsewhere(
         "frameworks.keras",
         "base_plugin plugin protocols types",
         "frameworks/test_equalities.py",

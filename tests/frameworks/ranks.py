@@ -30,6 +30,7 @@ from zoo.orca.worker.child.runner import load_framework
 from zoo.orca.worker.child.transforming import transformed, transformed_sample
 from zoo.orca.worker.collective.protocol import Alone, Collective
 from zoo.orca.worker.collective.ring import Listener, Ring
+from zoo.orca.worker.plugin import Data as AnyData
 from zoo.orca.worker.plugin import Evaluated, Rows, Trained, World
 from zoo.orca.worker.timings import Stopwatch
 
@@ -269,7 +270,8 @@ class Ran:
         return {name: value for name, value in tensors.items() if name.startswith("weights/")}
 
 
-def _train(job: Any, rows: Rows, validation: Rows | None, collective: Collective) -> Ran:
+def train_here(job: Any, rows: AnyData, validation: AnyData | None, collective: Collective) -> Ran:
+    """Train on this rank."""
     job = _unpacked(job)
     progress: list[Progress] = []
     began = time.perf_counter()
@@ -329,7 +331,7 @@ def train(
             given = job
             if make_callbacks is not None:
                 given = replace(job, callbacks=cloudpickle.dumps(make_callbacks()))
-            return _train(given, rows, seen, collective)
+            return train_here(given, rows, seen, collective)
 
         return run
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.frameworks.bench import BATCH, columns, embedded
-from tests.frameworks.ranks import Data, Failed, _train, job_of
+from tests.frameworks.ranks import Data, Failed, job_of, train_here
 from zoo.orca.errors import ModelError, PeerLostError
 from zoo.orca.wire.job import TrainJob
 from zoo.orca.wire.messages.progress import Warned
@@ -41,7 +41,7 @@ def broken(bench, creators, data, functions=None):
             given = job
             if functions is not None:
                 given = replace(job, callbacks=cloudpickle.dumps([callback(functions[rank])]))
-            return _train(given, rows, None, collective)
+            return train_here(given, rows, None, collective)
 
         return run
 

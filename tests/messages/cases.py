@@ -134,7 +134,7 @@ def _(world: World) -> Any:
     return world.fit(data={"x": np.zeros(3), "y": np.zeros(2)})
 
 
-@case("a data creator of the original's")
+@case("columns beside a data creator")
 def _(world: World) -> Any:
     return world.fit(data=lambda config, batch_size: None)
 

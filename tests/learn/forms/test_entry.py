@@ -149,7 +149,7 @@ def test_other_things_have_no_form_either() -> None:
         ("rows.parquet", "got a str\nRead a DataFrame from there: spark.read.parquet(data)"),
         ((1, 2), "got a tuple\nPass a dict: {'x': inputs, 'y': labels}"),
         (None, "got a NoneType\nPass a Spark DataFrame"),
-        (len, "got a builtin_function_or_method\nData creators are not supported"),
+        (len, "got a builtin_function_or_method\nPass a Spark DataFrame"),
     ):
         with pytest.raises(InvalidInputError) as caught:
             form_of(data, "data")

@@ -286,9 +286,9 @@ def frequency(value: Any) -> int | tuple[int, ...]:
     return tuple(int(epoch) for epoch in epochs)
 
 
-def ignore_data_config(data_config: Mapping[str, Any] | None) -> None:
-    """Warn of an argument that has no meaning for a DataFrame."""
-    if data_config is not None:
+def ignore_data_config(data_config: Mapping[str, Any] | None, data: Any) -> None:
+    """Warn of an argument that has a meaning for a creator alone."""
+    if data_config is not None and not callable(data):
         warnings.warn(
             "data_config belongs to data creators; a DataFrame needs none, so it is not used",
             stacklevel=3,

@@ -253,7 +253,10 @@ class BaseEstimator:
     def _adopt(self, state: State, outcome: Outcome | None = None) -> None:
         """Continue with `state`; keep what a stage has found about columns and outputs."""
         if outcome:
-            state.meta[_COLUMNS] = outcome.columns.to_json()
+            seen = self._seen_columns
+            if outcome.columns.features or seen is None:
+                seen = outcome.columns  # the batches of creators have no columns
+            state.meta[_COLUMNS] = seen.to_json()
             state.meta.pop(_INPUTS, None)
             if outcome.inputs is not None:
                 state.meta[_INPUTS] = outcome.inputs.to_json()
@@ -295,10 +298,11 @@ class BaseEstimator:
         feature_cols: ColumnNames | None,
         label_cols: ColumnNames | None = (),
         weight_col: str | Mapping[str, str] | None = None,
+        data_config: Mapping[str, Any] | None = None,
     ) -> Entered:
         """Let rows of any form in; columns default to those that the model has seen."""
-        columns = Columns(feature_cols, label_cols, weight_col)
-        return entered(data, columns, known=Columns(*self._known_columns()))
+        columns, known = Columns(feature_cols, label_cols, weight_col), self._known_columns()
+        return entered(data, columns, known=Columns(*known), data_config=data_config)
 
     def _known_columns(
         self, feature_cols: ColumnNames | None = None, label_cols: ColumnNames | None = None

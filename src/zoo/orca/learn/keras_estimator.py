@@ -120,15 +120,19 @@ class KerasEstimator(FromKeras):
             If something goes wrong on a worker; has its rank, host, traceback and log.
         """
         given, validation = entered_both(
-            data, validation_data, Columns(feature_cols, label_cols, sample_weight_col)
+            data,
+            validation_data,
+            Columns(feature_cols, label_cols, sample_weight_col),
+            data_config,
         )
-        ignore_data_config(data_config)
+        ignore_data_config(data_config, data)
         first, last = self._epochs(epochs, initial_epoch)
         request = self._requests.fit(
             self._state,
             given.frame,
-            self._read_spec(given.frame, *given.columns, numbers_only=self._numbers_only),
+            given.spec(self._read_spec, numbers_only=self._numbers_only),
             validation,
+            creators=given.creators,
             epochs=last - first,
             initial_epoch=first,
             batch_size=batch_size,
@@ -191,17 +195,20 @@ class KerasEstimator(FromKeras):
         ColumnError, DataError, WorkerError
             As `fit`.
         """
-        ignore_data_config(data_config)
+        ignore_data_config(data_config, data)
         if sample_weight is not None:
             raise InvalidInputError(
                 "sample_weight: an array cannot be matched to a DataFrame's rows\nName a column "
                 "with sample_weight_col"
             )
-        given = self._entered(data, feature_cols, label_cols, sample_weight_col)
+        given = self._entered(
+            data, feature_cols, label_cols, sample_weight_col, data_config=data_config
+        )
         request = self._requests.evaluate(
             self._state,
             given.frame,
-            self._read_spec(given.frame, *given.columns, numbers_only=self._numbers_only),
+            given.spec(self._read_spec, numbers_only=self._numbers_only),
+            creators=given.creators,
             batch_size=batch_size,
             num_steps=num_steps,
             callbacks=callbacks,
@@ -254,7 +261,7 @@ class KerasEstimator(FromKeras):
             rank 1, a Vector for rank 2, nested arrays of float for a higher rank. Forms that are
             not Spark's have arrays in place of Vectors.
         """
-        ignore_data_config(data_config)
+        ignore_data_config(data_config, data)
         if steps is not None or callbacks is not None:
             raise InvalidInputError(
                 "predict takes neither steps nor callbacks: it is lazy and covers every row\nUse "

@@ -29,6 +29,7 @@ from zoo.orca.learn.arguments import (
     positive,
     verbosity,
 )
+from zoo.orca.learn.forms.creators import Creators, check_share, frame_for
 from zoo.orca.learn.options import EngineOptions
 from zoo.orca.wire.features import FeatureSpec
 from zoo.orca.wire.job import (
@@ -81,6 +82,7 @@ class Requests:
         checkpoint_seconds: float | None,
         resume: bool,
         initial_epoch: int,
+        creators: Creators | None = None,
         **fields: Any,
     ) -> Request:
         """Check the arguments that every `fit` has; `fields` are more of the request's."""
@@ -92,7 +94,7 @@ class Requests:
         model_dir, record, run = self._options.model_dir, None, ""
         if model_dir is not None:
             decisive = {"batch_size": batch_size, "steps_per_epoch": steps_per_epoch}
-            record = self._record(spec, initial_epoch=initial_epoch, **decisive)
+            record = self._record(spec, creators, initial_epoch=initial_epoch, **decisive)
             if resume:
                 check_seen(model_dir, data)
                 run = unfinished(model_dir, record)
@@ -113,15 +115,19 @@ class Requests:
             checkpoint_steps=checkpoint_steps,
             checkpoint_seconds=checkpoint_seconds,
             initial_epoch=initial_epoch,
+            creators=creators,
             **fields,
         )
         return replace(request, record=record)
 
-    def _record(self, spec: FeatureSpec, **decisive: Any) -> FitRecord:
+    def _record(self, spec: FeatureSpec, creators: Creators | None, **decisive: Any) -> FitRecord:
         """Return what a later `fit` must be to go on with this one."""
+        columns = spec.to_json()
+        if creators is not None:
+            columns = {"creator": creators.data.fingerprint()}
         return FitRecord(
             model=self.fingerprint,
-            columns=json.dumps(spec.to_json(), sort_keys=True),
+            columns=json.dumps(columns, sort_keys=True),
             seed=self._options.seed,
             **decisive,
         )
@@ -164,6 +170,7 @@ class Requests:
         name: str | None = None,
         workers: int | None = None,
         wanted: int | None = None,
+        creators: Creators | None = None,
         **fields: Any,
     ) -> Request:
         """Return a complete call over the rows of `data`, checked against schema and cluster.
@@ -188,11 +195,25 @@ class Requests:
         # Rows that stay where they are have an order that depends on the number of workers.
         shuffle = bool(shuffle) or (is_fit and least is not None)
         dealt = {"batch_size": fields["batch_size"]} if is_fit else {}
-        frame, placement = prepare(data, spec, workers, seed, validation, shuffle=shuffle, **dealt)
-        own = {"validate": validation is not None} if is_fit else {}
+        own: dict[str, Any] = {"validate": validation is not None} if is_fit else {}
+        if creators is None:
+            frame, placement = prepare(
+                data, spec, workers, seed, validation, shuffle=shuffle, **dealt
+            )
+        else:
+            check_share(fields["batch_size"], workers)
+            if self._model.transform is not None:
+                raise InvalidInputError(
+                    "batch_transform changes columns, and data is a creator, whose batches have "
+                    "none\nCall the transform inside the creator"
+                )
+            frame, placement = frame_for(spark, workers), Placement.AT_RANDOM
+            own.update(creators.fields(is_fit))
         job = self._job(kind, state, spec, spark, placement=placement, **own, **fields)
         settings = self._settings(shown, workers, checked_name(name), wanted)
-        call = partial(self.over_rows, kind, state, data, spec, validation, name=name)
+        call = partial(
+            self.over_rows, kind, state, data, spec, validation, name=name, creators=creators
+        )
         again = partial(call, verbose=shown, shuffle=True, wanted=wanted, **fields)
         at_random = None
         if placement is not Placement.AT_RANDOM:

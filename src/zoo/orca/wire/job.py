@@ -17,6 +17,33 @@ from zoo.orca.wire.torch_options import TorchOptions
 #: cloudpickle's id of a class that travels by value; it differs in each process.
 _CLASS_NUMBER = re.compile(rb"[0-9a-f]{32}")
 
+
+def _without_numbers(pickled: bytes) -> bytes:
+    """Return a pickle without what differs in each process."""
+    return _CLASS_NUMBER.sub(b"", pickled)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreatorSpec:
+    """A data creator of one call.
+
+    Parameters
+    ----------
+    creator : bytes
+        The pickled ``creator(config, batch_size)``.
+    config : bytes
+        The call's pickled `data_config`, which goes into the creator's `config`.
+    """
+
+    creator: bytes
+    config: bytes
+
+    def fingerprint(self) -> str:
+        """Return a hash that is equal for creators that are alike, in any process."""
+        parts = (_without_numbers(self.creator), self.config)
+        return sha256(b"".join(sha256(part).digest() for part in parts)).hexdigest()
+
+
 #: A variable of a job's environment: failures must carry their whole traceback.
 FULL_TRACEBACK = "ZOO_ORCA_FULL_TRACEBACK"
 
@@ -78,7 +105,7 @@ class ModelSpec:
         given = [self.creator, self.compile_args or b""]
         if self.transform is not None:  # earlier releases have none
             given.append(self.transform)
-        creators = (_CLASS_NUMBER.sub(b"", one) for one in given)
+        creators = (_without_numbers(one) for one in given)
         parts = (self.framework.encode(), self.config, *creators)
         return sha256(b"".join(sha256(part).digest() for part in parts)).hexdigest()
 
@@ -131,11 +158,14 @@ class StepwiseJob(Job):
         A pickled list of the framework's callbacks.
     options : TorchOptions or None
         Options that only PyTorch has.
+    creator : CreatorSpec or None
+        Makes the data on the workers; the stage then brings no rows.
     """
 
     batch_size: int = 32
     callbacks: bytes | None = None
     options: TorchOptions | None = None
+    creator: CreatorSpec | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,6 +215,8 @@ class TrainJob(KeptJob):
         Within an epoch, a checkpoint is written every so many seconds.
     profile : bool
         Whether to measure where the time goes.
+    validation_creator : CreatorSpec or None
+        Makes the validation data on the workers.
     """
 
     epochs: int = 1
@@ -197,6 +229,7 @@ class TrainJob(KeptJob):
     checkpoint_steps: int | None = None
     checkpoint_seconds: float | None = None
     profile: bool = False
+    validation_creator: CreatorSpec | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

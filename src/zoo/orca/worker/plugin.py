@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from zoo.orca.errors import StateError
 from zoo.orca.wire.features import FeatureSpec
-from zoo.orca.wire.job import EvaluateJob, Job, KeptJob, LoopJob, PredictJob, TrainJob
+from zoo.orca.wire.job import CreatorSpec, EvaluateJob, Job, KeptJob, LoopJob, PredictJob, TrainJob
 from zoo.orca.wire.messages.progress import Progress
 from zoo.orca.wire.outputs import OutputSpec
 from zoo.orca.wire.packing import State
@@ -43,9 +43,35 @@ class Rows:
     plan: Plan
 
 
-#: One worker's part of a data set, of any kind. A union type, so far of `Rows` only. The engine
-#: agrees on it and passes it on. Code that looks inside checks the kind.
-Data: TypeAlias = Rows
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Created:
+    """One worker's part of a data set that the user's creator makes there.
+
+    Parameters
+    ----------
+    creator : CreatorSpec
+    config : bytes
+        The estimator's pickled `config`.
+    argument : str
+        The argument of the call, for errors.
+    batch_size : int
+        Rows of one step over all workers together.
+    seed : int
+    role : str
+        "train", "evaluate" or "predict".
+    """
+
+    creator: CreatorSpec
+    config: bytes
+    argument: str
+    batch_size: int
+    seed: int
+    role: str
+
+
+#: One worker's part of a data set, of any kind. The engine agrees on it and passes it on. Code that
+#: looks inside checks the kind.
+Data: TypeAlias = Rows | Created
 
 
 class Saver(Protocol):
@@ -225,7 +251,7 @@ class OwnLoop(Plugin, Protocol):
     """Runs a user's own function; all ranks call `run` with the same job."""
 
     def run(
-        self, job: LoopJob, data: Data | None, world: World, keep: Keep | None, /
+        self, job: LoopJob, data: Rows | None, world: World, keep: Keep | None, /
     ) -> State | None:
         """Run the function to its end on all ranks.
 
@@ -233,7 +259,7 @@ class OwnLoop(Plugin, Protocol):
         ----------
         job : LoopJob
             Its state is the newest checkpoint, if there is one.
-        data : Data or None
+        data : Rows or None
             This rank's rows, if there are any columns.
         world : World
         keep : callable or None

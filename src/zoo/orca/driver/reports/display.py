@@ -142,7 +142,7 @@ class Bars:
         self.close()
         with tqdm.external_write_mode():
             say(self._label + _headline(epoch))
-        self._bar = self._made(epoch.steps)
+        self._bar = self._made(epoch.steps or None)
 
     def _made(self, steps: int | None) -> Any:
         """Return a bar; without a number of steps it only counts."""

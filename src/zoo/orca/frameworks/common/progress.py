@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from zoo.orca.wire.messages.progress import EpochBegan, EpochEnded, StepTaken, Warned
+from zoo.orca.wire.plans.live import ENDLESS, LivePlan
 from zoo.orca.wire.plans.plan import Plan, global_rows
 from zoo.orca.worker.plugin import World
 
@@ -49,6 +50,8 @@ class TrainingReporter:
         self._epoch, self._start = epoch, start
         self._began = self._last = time.monotonic()
         if self._is_on:
+            if steps >= ENDLESS:
+                steps = (self._plan.expected or 0) if isinstance(self._plan, LivePlan) else 0
             self._world.report(EpochBegan(epoch=epoch, epochs=self.epochs, steps=steps))
 
     def step(self, done: int, logs: Callable[[], Mapping[str, float]]) -> None:

@@ -16,7 +16,7 @@ from zoo.orca.frameworks.keras.saving.state import read_state, write_state
 from zoo.orca.frameworks.keras.training import loop as keras_loop
 from zoo.orca.wire.job import EvaluateJob, Job, PredictJob, TrainJob
 from zoo.orca.wire.packing import State
-from zoo.orca.worker.plugin import Built, Columns, Evaluated, Predictor, Rows, Trained, World
+from zoo.orca.worker.plugin import Built, Columns, Data, Evaluated, Predictor, Trained, World
 
 
 class KerasPlugin:
@@ -30,13 +30,13 @@ class KerasPlugin:
         if isinstance(job, (TrainJob, EvaluateJob)):
             self._waiting = _made_for(job)
 
-    def train(self, job: TrainJob, rows: Rows, validation: Rows | None, world: World) -> Trained:
+    def train(self, job: TrainJob, data: Data, validation: Data | None, world: World) -> Trained:
         """Run `Model.fit`."""
-        return keras_loop.train(self._made(job), job, rows, validation, world)
+        return keras_loop.train(self._made(job), job, data, validation, world)
 
-    def evaluate(self, job: EvaluateJob, rows: Rows, world: World) -> Evaluated:
+    def evaluate(self, job: EvaluateJob, data: Data, world: World) -> Evaluated:
         """Run `Model.evaluate`."""
-        return keras_loop.evaluate(self._made(job), job, rows, world)
+        return keras_loop.evaluate(self._made(job), job, data, world)
 
     def _made(self, job: TrainJob | EvaluateJob) -> KerasModel:
         made, self._waiting = self._waiting, None
@@ -76,6 +76,8 @@ def _made_for(job: TrainJob | EvaluateJob) -> KerasModel:
     made.require_compiled(what)
     if isinstance(job, TrainJob):
         made.require_optimizer()
+    if job.creator is not None:
+        return made
     if job.model.transform is None:  # else only rows show what the inputs are
         made.layout(job.columns)
     if not job.columns.labels:

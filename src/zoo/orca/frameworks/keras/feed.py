@@ -130,7 +130,7 @@ class ArrayFeed(StepFeed):
 
     def steps(self, start: Callable[[], int], count: int) -> Any:
         """Return `count` steps for Keras's loop; `start` is called whenever they begin."""
-        return _adapter(lambda: self._batches(start, count), count)
+        return adapter(lambda: self._batches(start, count), count)
 
     def _batches(self, start: Callable[[], int], count: int) -> Iterator[Structure]:
         for arrays, rows, of in self._timed(_ahead(self._steps.take(start(), count))):
@@ -189,7 +189,7 @@ def _ahead(chunks: Iterator[Chunk]) -> Iterator[Chunk]:
             yield chunk
 
 
-def _adapter(batches: Callable[[], Iterator[Any]], count: int) -> Any:
+def adapter(batches: Callable[[], Iterator[Any]], count: int | None) -> Any:
     """Return an object that Keras's loops use batch by batch, without adapting it."""
     from keras.src.trainers.data_adapters.data_adapter import DataAdapter
 

@@ -19,6 +19,7 @@ from zoo.orca.frameworks.common.structures import Structure
 from zoo.orca.frameworks.keras.backends.chosen import backend_of
 from zoo.orca.frameworks.keras.columns.inputs import InputLayout
 from zoo.orca.frameworks.keras.columns.names import Names, by_output, one_label
+from zoo.orca.frameworks.keras.loaders.layout import LoaderLayout
 from zoo.orca.frameworks.keras.protocols import Backend, Version
 from zoo.orca.frameworks.keras.types import Model, Optimizer, Tensor, Variable
 from zoo.orca.frameworks.settings.fresh import note_settings
@@ -198,12 +199,14 @@ class KerasModel:
         """Whether the model knows its inputs, and so is built, before it sees a batch."""
         return self.keras.input_structure(self.model) is not None
 
-    def build(self, layout: InputLayout, features: Mapping[str, NDArray[Any]]) -> Structure:
+    def build(
+        self, layout: InputLayout | LoaderLayout, features: Mapping[str, NDArray[Any]]
+    ) -> Structure:
         """Call a model that is built by its first batch; return, and note, what its outputs are.
 
         Parameters
         ----------
-        layout : InputLayout
+        layout : InputLayout or LoaderLayout
         features : dict of str to array
             Some rows of the inputs, as from `InputLayout.feature_arrays`.
         """

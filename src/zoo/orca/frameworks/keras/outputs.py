@@ -10,14 +10,16 @@ from numpy.typing import NDArray
 from zoo.orca.errors import ModelError
 from zoo.orca.frameworks.common.structures import Structure
 from zoo.orca.frameworks.keras.columns.inputs import InputLayout
+from zoo.orca.frameworks.keras.loaders.layout import LoaderLayout
 from zoo.orca.frameworks.keras.models import KerasModel
 from zoo.orca.frameworks.keras.types import Layer, Tensor
 from zoo.orca.wire.outputs import PROBES, OutputSpec, Shape, output_spec
 
 Arrays = Mapping[str, NDArray[Any]]
+AnyLayout = InputLayout | LoaderLayout
 
 
-def outputs_of(made: KerasModel, layout: InputLayout, features: Arrays) -> tuple[OutputSpec, ...]:
+def outputs_of(made: KerasModel, layout: AnyLayout, features: Arrays) -> tuple[OutputSpec, ...]:
     """Return the outputs of a model; build a model that is built by its first batch.
 
     Parameters
@@ -72,7 +74,7 @@ def _symbolic(made: KerasModel) -> tuple[OutputSpec, ...] | None:
 
 
 def _called(
-    made: KerasModel, layout: InputLayout, features: Arrays, known: Sequence[Structure]
+    made: KerasModel, layout: AnyLayout, features: Arrays, known: Sequence[Structure]
 ) -> tuple[OutputSpec, ...]:
     """Return the outputs for two different row counts, of which the first may be known."""
     more = [
@@ -119,7 +121,7 @@ def _is_named(layer: Layer) -> bool:
     return stem not in (snake, snake.replace("_", "")) and not stem.startswith("tf.")
 
 
-def _packed(made: KerasModel, layout: InputLayout, features: Arrays, rows: int) -> Structure:
+def _packed(made: KerasModel, layout: AnyLayout, features: Arrays, rows: int) -> Structure:
     """Return the given number of rows in the structure of the model's call."""
     sized = _sized(features, rows)
     return layout.pack_features({n: made.backend.tensor(a) for n, a in sized.items()})

@@ -23,11 +23,14 @@ from zoo.orca.frameworks.keras.types import (
 )
 from zoo.orca.wire.plans.plan import Plan
 from zoo.orca.worker.collective.protocol import Collective
+from zoo.orca.worker.plugin import Created
 from zoo.orca.worker.rows.steps import Arrays
 from zoo.orca.worker.timings import Stopwatch
 
 if TYPE_CHECKING:
+    from zoo.orca.frameworks.creators.stream import Stream
     from zoo.orca.frameworks.keras.columns.inputs import InputLayout
+    from zoo.orca.frameworks.keras.loaders.layout import KerasParts
     from zoo.orca.frameworks.keras.models import KerasModel
     from zoo.orca.frameworks.keras.training.clock import KerasClock
     from zoo.orca.frameworks.keras.training.steps import Step
@@ -49,6 +52,29 @@ class Feed(Protocol):
 
     def steps(self, start: Callable[[], int], count: int) -> Any:
         """Return `count` steps for Keras's loop; `start` is called whenever they begin."""
+
+
+class FeedOfLoader(Feed, Protocol):
+    """Batches of a user's loader.
+
+    Attributes
+    ----------
+    stream : Stream
+    over_passes : bool
+        Whether steps go on with the next pass where one ends.
+    problem : Exception or None
+        What went wrong in Python that the backend called.
+    """
+
+    stream: "Stream"
+    over_passes: bool
+    problem: Exception | None
+
+    def inputs(self) -> Structure:
+        """Return the inputs of a first batch, as arrays; called on all ranks."""
+
+    def close(self) -> None:
+        """End the loader's processes."""
 
 
 class OutputsOfRows(Protocol):
@@ -305,3 +331,8 @@ class Backend(Protocol):
         counted: bool,
     ) -> Feed:
         """Return the batches of one rank's rows."""
+
+    def loader_feed(
+        self, created: Created, collective: Collective, parts: "KerasParts", /
+    ) -> FeedOfLoader:
+        """Return the batches of one rank's loader; called on all ranks."""

@@ -14,7 +14,7 @@ from zoo.orca.wire.job import Job, LoopJob
 from zoo.orca.wire.packing import State, unpack
 from zoo.orca.worker.collective.protocol import Collective
 from zoo.orca.worker.collective.ring import Ring
-from zoo.orca.worker.plugin import Data, Keep, World
+from zoo.orca.worker.plugin import Keep, Rows, World
 
 #: The seconds in which a peer's end is seen here after the end of its connections in PyTorch.
 _NOTICE_SECONDS = 2.0
@@ -39,7 +39,7 @@ class Own:
         self._function = unpack(job.model.creator)
         self._arguments = unpack(job.model.config)
 
-    def run(self, job: LoopJob, data: Data | None, world: World, keep: Keep | None) -> State | None:
+    def run(self, job: LoopJob, data: Rows | None, world: World, keep: Keep | None) -> State | None:
         """Call the function; all ranks leave together."""
         function = self._function
         if function is None:

@@ -25,10 +25,10 @@ from zoo.orca.wire.packing import State
 from zoo.orca.worker.plugin import (
     Built,
     Columns,
+    Data,
     Evaluated,
     Framework,
     Predictor,
-    Rows,
     Trained,
     World,
 )
@@ -51,15 +51,15 @@ class Torch:
     def make(self, job: Job) -> None:
         """No-op: the session makes the model, with the rows."""
 
-    def train(self, job: TrainJob, rows: Rows, validation: Rows | None, world: World) -> Trained:
+    def train(self, job: TrainJob, data: Data, validation: Data | None, world: World) -> Trained:
         """Run the epochs."""
         with _on_gpus(job, world) as world:
-            return torch_loop.train(TorchSession(job, rows, world), job, rows, validation, world)
+            return torch_loop.train(TorchSession(job, data, world), job, data, validation, world)
 
-    def evaluate(self, job: EvaluateJob, rows: Rows, world: World) -> Evaluated:
+    def evaluate(self, job: EvaluateJob, data: Data, world: World) -> Evaluated:
         """Run one pass."""
         with _on_gpus(job, world) as world:
-            return torch_loop.evaluate(TorchSession(job, rows, world), job, rows)
+            return torch_loop.evaluate(TorchSession(job, data, world), job, data)
 
     def build(self, job: Job, sample: Columns | None) -> Built:
         """Make the model, and call it once for its outputs."""

@@ -21,12 +21,8 @@ class Buffers:
     takes the values of the rank with the most rows.
     """
 
-    def __init__(
-        self, model: torch.nn.Module, collective: Collective, counts: tuple[int, ...]
-    ) -> None:
-        self._model, self._collective = model, collective
-        self._weight = counts[collective.rank] / sum(counts)
-        self._fullest = int(np.argmax(counts))
+    def __init__(self, model: torch.nn.Module, collective: Collective, plan: Plan) -> None:
+        self._model, self._collective, self._plan = model, collective, plan
         self._seen = self._marks()
 
     def average(self) -> None:
@@ -37,18 +33,20 @@ class Buffers:
         marks = self._marks()
         changed = np.array([a != b for a, b in zip(marks, self._seen, strict=True)], np.int64)
         self._collective.all_reduce(changed)
+        counts = self._plan.counts  # of a user's loaders, those so far
+        weight, fullest = counts[self._collective.rank] / sum(counts), int(np.argmax(counts))
         for buffer, count in zip(buffers, changed.tolist(), strict=True):
             if count and buffer.is_floating_point():
-                own = to_numpy(buffer).astype(np.float64) * (self._weight or 0.0)
+                own = to_numpy(buffer).astype(np.float64) * weight
                 # A rank without rows has not trained. Its values, NaN or not, must not count.
-                total = own if self._weight else np.zeros(own.shape)
+                total = own if weight else np.zeros(own.shape)
                 total = np.ascontiguousarray(total).reshape(-1)
                 self._collective.all_reduce(total)
                 buffer.copy_(torch.from_numpy(total.reshape(own.shape)))
             elif count:
-                is_root = self._collective.rank == self._fullest
+                is_root = self._collective.rank == fullest
                 data = to_numpy(buffer).tobytes() if is_root else None
-                received = bytes(self._collective.broadcast(data, self._fullest))
+                received = bytes(self._collective.broadcast(data, fullest))
                 value = np.frombuffer(received, to_numpy(buffer).dtype).reshape(buffer.shape)
                 buffer.copy_(torch.from_numpy(value.copy()))
         self._seen = self._marks()

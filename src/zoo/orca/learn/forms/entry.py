@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,10 +15,12 @@ from zoo.orca.driver.predict import Answer
 from zoo.orca.errors import InvalidInputError
 from zoo.orca.learn.forms.arrays import ArraysForm
 from zoo.orca.learn.forms.arrow import ArrowForm
+from zoo.orca.learn.forms.creators import Creators, creators_of, is_creator
 from zoo.orca.learn.forms.form import Columns, Form
 from zoo.orca.learn.forms.on_spark import PandasOnSparkForm, SparkForm
 from zoo.orca.learn.forms.pandas import PandasForm
 from zoo.orca.learn.forms.shards import ShardsForm
+from zoo.orca.wire.features import FeatureSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,11 +33,20 @@ class Entered:
     frame : DataFrame
     columns : Columns
         What the user named; else what the form tells; else what the model has seen.
+    creators : Creators or None
+        What makes the data on the workers; the frame is then empty.
     """
 
     form: Form
     frame: DataFrame
     columns: Columns
+    creators: Creators | None = None
+
+    def spec(self, read: Callable[..., FeatureSpec], **checks: Any) -> FeatureSpec:
+        """Return the columns by their roles, as `read_spec` does; a creator has none."""
+        if self.creators is not None:
+            return FeatureSpec(features=())
+        return read(self.frame, *self.columns, **checks)
 
     @property
     def asks(self) -> Answer:
@@ -48,6 +59,11 @@ class Entered:
         Rows from outside of Spark have no place of their own, so that their order is always that
         of the exchange: the same on any number of workers.
         """
+        if self.creators is not None and given is not None:
+            raise InvalidInputError(
+                f"shuffle={given} places the rows of a DataFrame, and data is a creator\n"
+                "Leave it out, and let the loader shuffle, as DataLoader(..., shuffle=True) does"
+            )
         return given if self.form.is_placed or given is False else True
 
     def answer(self, predicted: DataFrame) -> Any:
@@ -57,7 +73,12 @@ class Entered:
 
 
 def entered(
-    data: Any, columns: Columns, *, known: Columns | None = None, argument: str = "data"
+    data: Any,
+    columns: Columns,
+    *,
+    known: Columns | None = None,
+    argument: str = "data",
+    data_config: Mapping[str, Any] | None = None,
 ) -> Entered:
     """Return rows of any form as a DataFrame.
 
@@ -70,17 +91,24 @@ def entered(
         What the model has seen, for where neither the user nor the form says anything.
     argument : str
         What the user calls `data`.
+    data_config : dict, optional
+        What a creator's `config` has beside the estimator's.
 
     Raises
     ------
     InvalidInputError
         If `data` has none of the forms, or a column cannot be used.
     """
+    if is_creator(data):
+        return _created(creators_of(data, None, columns, data_config))
     return _entered(form_of(data, argument), None, columns, known)
 
 
 def entered_both(
-    data: Any, validation_data: Any, columns: Columns
+    data: Any,
+    validation_data: Any,
+    columns: Columns,
+    data_config: Mapping[str, Any] | None = None,
 ) -> tuple[Entered, DataFrame | None]:
     """Return the rows to train on, and those to validate with, if any: in any two forms.
 
@@ -91,6 +119,9 @@ def entered_both(
     InvalidInputError
         As `entered`.
     """
+    creators = creators_of(data, validation_data, columns, data_config)
+    if creators is not None:
+        return _created(creators), None
     form = form_of(data, "data")
     if validation_data is None:
         return _entered(form, None, columns, None), None
@@ -98,6 +129,12 @@ def entered_both(
     found = _entered(form, other.session, columns, None)
     session = found.frame.sparkSession
     return found, _entered(other, session, found.columns, None).frame
+
+
+def _created(creators: Creators | None) -> Entered:
+    session = known_session() or OrcaContext.get_spark_session()
+    form = SparkForm(session.range(0))
+    return Entered(form=form, frame=session.range(0), columns=Columns(), creators=creators)
 
 
 def form_of(data: Any, argument: str) -> Form:
@@ -147,8 +184,6 @@ _FORMS = "a DataFrame of Spark or pandas, an Arrow table or a dict of arrays, or
 def _refused(data: Any, argument: str) -> str:
     kind = f"{type(data).__module__}.{type(data).__qualname__}"
     way = "Pass a Spark DataFrame, as spark.read and spark.createDataFrame(...) return it"
-    if callable(data):
-        way = "Data creators are not supported. " + way
     way = next((w for start, w in _WAYS.items() if kind.startswith(start)), way)
     kind = kind.removeprefix("builtins.")
     return f"{argument} must be {_FORMS}, got {_a(kind)}\n{way.format(argument=argument)}"

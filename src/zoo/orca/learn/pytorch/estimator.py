@@ -157,8 +157,9 @@ class Estimator(FromTorch):
         request = self._requests.fit(
             self._state,
             given.frame,
-            self._read_spec(given.frame, *given.columns, **_NUMBERS),
+            given.spec(self._read_spec, **_NUMBERS),
             validation,
+            creators=given.creators,
             # max_steps is an upper bound: only the workers know the steps of an epoch.
             epochs=max_steps or epochs,
             initial_epoch=first,
@@ -228,7 +229,8 @@ class Estimator(FromTorch):
         request = self._requests.evaluate(
             self._state,
             given.frame,
-            self._read_spec(given.frame, *given.columns, **_NUMBERS),
+            given.spec(self._read_spec, **_NUMBERS),
+            creators=given.creators,
             batch_size=batch_size,
             num_steps=num_steps,
             callbacks=callbacks,

@@ -23,7 +23,7 @@ class Phase(Progress):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpochBegan(Progress):
-    """An epoch of `steps` steps begins; epochs count from 0."""
+    """An epoch of `steps` steps begins, 0 if that is not known; epochs count from 0."""
 
     epoch: int
     epochs: int

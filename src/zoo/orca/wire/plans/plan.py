@@ -10,6 +10,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from zoo.orca.wire.plans.live import LivePlan
+
 Int64 = NDArray[np.int64]
 
 
@@ -68,5 +70,7 @@ class Plan(Protocol):
 
 def global_rows(plan: Plan, start: int, count: int) -> Int64:
     """Return the rows of all ranks together for `count` steps from `start` on, over all passes."""
+    if isinstance(plan, LivePlan):
+        return plan.told(start, count)
     steps = np.arange(start, start + count) % plan.steps_per_pass
     return np.minimum(plan.batch_size, plan.rows - steps * plan.batch_size)

@@ -99,11 +99,23 @@ _cursor = record(
     {"window": optional(whole(1)), "canonical": flag, "workers": optional(whole(1))},
 )
 
+_live_cursor = record(
+    {"pass": whole(), "step": whole(), "batch_size": whole(1)},
+    {"created": flag, "workers": optional(whole(1))},
+)
+
+
+def _any_cursor(value: Any) -> None:
+    """Check a position among the steps of rows, or of the loaders that creators make."""
+    is_live = isinstance(value, Mapping) and "created" in value
+    (_live_cursor if is_live else _cursor)(value)
+
+
 #: What every framework's state has.
 _REQUIRED: Mapping[str, Check] = {"framework": text, "epoch": whole(), "step": whole()}
 #: What any framework's state may have; checkpoints have the history.
 _COMMON: Mapping[str, Check] = {
-    "cursor": _cursor,
+    "cursor": _any_cursor,
     "columns": _columns,
     "inputs": _columns,
     "outputs": listed(_output),

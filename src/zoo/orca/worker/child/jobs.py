@@ -12,6 +12,7 @@ from zoo.orca.wire.faults import NO_ROW_TO_TRANSFORM, NO_ROWS, agree
 from zoo.orca.wire.features import FeatureSpec, fill_shapes
 from zoo.orca.wire.job import (
     BuildJob,
+    CreatorSpec,
     EvaluateJob,
     Job,
     LoopJob,
@@ -29,7 +30,7 @@ from zoo.orca.wire.plans.placed import PlacedPlan
 from zoo.orca.worker.child.loops import run_loop
 from zoo.orca.worker.child.resume import Resumable
 from zoo.orca.worker.child.transforming import transformed, transformed_sample
-from zoo.orca.worker.plugin import Data, Framework, OwnLoop, Rows, World
+from zoo.orca.worker.plugin import Created, Data, Framework, OwnLoop, Rows, World
 from zoo.orca.worker.rows.dataset import open_rows
 from zoo.orca.worker.rows.levelling import RankRows, level_as_they_lie
 from zoo.orca.worker.rows.sequence import OwnRows
@@ -54,7 +55,7 @@ class _Sets:
     @property
     def inputs(self) -> FeatureSpec | None:
         """What the job's transform made of the columns, if it has one."""
-        if not self.is_transformed:
+        if not self.is_transformed or not isinstance(self.train, Rows):
             return None
         # Weights belong to one call.
         return replace(self.train.spec, weight=None, output_weights=())
@@ -64,7 +65,9 @@ def run_job(framework: Framework | OwnLoop, job: Job, start: Start, world: World
     """Run a job whose rows lie in files; called on all ranks."""
     if isinstance(job, LoopJob):
         data = _agreed(job, start, world).train if job.columns.columns else None
-        return run_loop(cast(OwnLoop, framework), job, data, world)
+        # A loop of one's own makes what it wants besides.
+        rows = data if isinstance(data, Rows) else None
+        return run_loop(cast(OwnLoop, framework), job, rows, world)
     framework = cast(Framework, framework)
     match job:
         case TrainJob():
@@ -77,8 +80,29 @@ def run_job(framework: Framework | OwnLoop, job: Job, start: Start, world: World
 
 
 def _agreed(job: StepwiseJob, start: Start, world: World) -> _Sets:
-    """Agree with all ranks on the data; return this rank's spooled rows."""
+    """Agree with all ranks on the data; return this rank's spooled rows, or what makes others."""
+    if job.creator is not None:
+        return _created(job, job.creator)
     return _rows(job, start.spooled, world)
+
+
+def _created(job: StepwiseJob, creator: CreatorSpec) -> _Sets:
+    def data(spec: CreatorSpec, argument: str, role: str) -> Created:
+        return Created(
+            creator=spec,
+            config=job.model.config,
+            argument=argument,
+            batch_size=job.batch_size,
+            seed=job.seed,
+            role=role,
+        )
+
+    if not isinstance(job, TrainJob):
+        return _Sets(train=data(creator, "data", "evaluate"), columns=job.columns)
+    seen = job.validation_creator
+    validation = data(seen, "validation_data", "evaluate") if seen is not None else None
+    train = data(creator, "data", "train")
+    return _Sets(train=train, validation=validation, columns=job.columns)
 
 
 def _rows(job: StepwiseJob, own: Spooled, world: World) -> _Sets:
@@ -189,7 +213,7 @@ def _train(framework: Framework, job: TrainJob, sets: _Sets, world: World) -> Ou
         outputs=trained.outputs,
         history=resumable.whole(trained.history),
         timings=timings,
-        is_canonical=sets.train.plan.is_canonical,
+        is_canonical=isinstance(sets.train, Rows) and sets.train.plan.is_canonical,
         state_at=path,
         state=state,
     )

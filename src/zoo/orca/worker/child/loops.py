@@ -10,10 +10,10 @@ from zoo.orca.wire.messages.progress import Warned
 from zoo.orca.wire.messages.results import Outcome
 from zoo.orca.wire.packing import State
 from zoo.orca.worker.child.checkpoint import Checkpoints
-from zoo.orca.worker.plugin import Data, OwnLoop, World, is_too_large
+from zoo.orca.worker.plugin import OwnLoop, Rows, World, is_too_large
 
 
-def run_loop(loop: OwnLoop, job: LoopJob, data: Data | None, world: World) -> Outcome:
+def run_loop(loop: OwnLoop, job: LoopJob, data: Rows | None, world: World) -> Outcome:
     """Run the function from the newest checkpoint on; called on all ranks."""
     checkpoints = Checkpoints(job.checkpoints)
     newest = checkpoints.newest(world.collective, lambda text: world.report(Warned(text=text)))

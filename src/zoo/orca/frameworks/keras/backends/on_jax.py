@@ -19,6 +19,7 @@ from zoo.orca.frameworks.common.structures import Structure
 from zoo.orca.frameworks.keras.backends.jax_cut import CutStep, exchange_here
 from zoo.orca.frameworks.keras.columns.inputs import InputLayout
 from zoo.orca.frameworks.keras.feed import ArrayFeed, Counted, no_strings
+from zoo.orca.frameworks.keras.loaders.array_feed import ArrayLoaderFeed
 from zoo.orca.frameworks.keras.models import KerasModel
 from zoo.orca.frameworks.keras.protocols import Feed, Meet
 from zoo.orca.frameworks.keras.rows_at_once import rows_by_layers
@@ -195,6 +196,7 @@ def accept(name: str, values: NDArray[Any]) -> NDArray[Any]:
 
 
 feed = functools.partial(ArrayFeed, accept=accept, tensor=tensor, scalar=scalar)
+loader_feed = functools.partial(ArrayLoaderFeed, accept=accept, tensor=tensor, scalar=scalar)
 
 
 class JaxPredict:

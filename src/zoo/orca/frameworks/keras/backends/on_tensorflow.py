@@ -13,6 +13,7 @@ from zoo.orca.frameworks.gradients.fused_sum import FusedSum
 from zoo.orca.frameworks.gradients.layout import GradientSpec
 from zoo.orca.frameworks.keras.backends.tensorflow_exchange import exchanged
 from zoo.orca.frameworks.keras.backends.tensorflow_feed import DatasetFeed
+from zoo.orca.frameworks.keras.backends.tensorflow_loader_feed import DatasetOfLoader
 from zoo.orca.frameworks.keras.backends.tensorflow_memory import rows_at_once
 from zoo.orca.frameworks.keras.columns.inputs import InputLayout
 from zoo.orca.frameworks.keras.feed import Counted
@@ -185,7 +186,7 @@ class GraphPredict:
 
 
 #: The names that the other backend modules have, too.
-feed, predict = DatasetFeed, GraphPredict
+feed, loader_feed, predict = DatasetFeed, DatasetOfLoader, GraphPredict
 
 
 def _dtype(name: str) -> Any:

@@ -14,6 +14,7 @@ from zoo.orca.frameworks.gradients.fused_sum import FusedSum
 from zoo.orca.frameworks.gradients.layout import GradientSpec
 from zoo.orca.frameworks.keras.columns.inputs import InputLayout
 from zoo.orca.frameworks.keras.feed import ArrayFeed, Counted, no_strings
+from zoo.orca.frameworks.keras.loaders.array_feed import ArrayLoaderFeed
 from zoo.orca.frameworks.keras.models import KerasModel
 from zoo.orca.frameworks.keras.protocols import Feed, Meet
 from zoo.orca.frameworks.keras.rows_at_once import rows_by_layers
@@ -145,6 +146,7 @@ def step_clock(timings: Stopwatch, exchanged: Callable[[], float], feed: Feed) -
 
 
 feed = functools.partial(ArrayFeed, accept=no_strings, tensor=tensor, scalar=scalar)
+loader_feed = functools.partial(ArrayLoaderFeed, accept=no_strings, tensor=tensor, scalar=scalar)
 
 
 class EagerPredict:

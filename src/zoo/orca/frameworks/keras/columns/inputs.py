@@ -140,7 +140,7 @@ class InputLayout:
                     "class_weight is for one output, and sample_weight_col names several\n"
                     "Give one of them: weights of classes can be a column of weights, too"
                 )
-            of_class = _class_weights(found[self._labels[0].key], class_weight)
+            of_class = class_weights(found[self._labels[0].key], class_weight)
             weight = of_class if weight is None else _times(of_class, weight)
         if weight is not None:
             found[_WEIGHT] = weight
@@ -293,7 +293,7 @@ def _in_order(spec: FeatureSpec, inputs: Names, row: Shape) -> list[ColumnSpec]:
     return [spec.features[place] for place in order]
 
 
-def _class_weights(labels: NDArray[Any], class_weight: Mapping[int, float]) -> NDArray[np.float32]:
+def class_weights(labels: NDArray[Any], class_weight: Mapping[int, float]) -> NDArray[np.float32]:
     """Return each row's weight by its class; unnamed classes weigh 1."""
     classes = labels.argmax(-1) if labels.shape[-1] > 1 else np.rint(labels[..., 0])
     classes = classes.astype(np.int64)

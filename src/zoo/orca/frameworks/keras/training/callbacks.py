@@ -139,16 +139,17 @@ class _NoRows:
     def __init__(self, frame: Frame) -> None:
         self._frame = frame
         self._before: list[tuple[Variable, NDArray[Any]]] | None = None
+        self._step = 0
 
     def begin(self, step: int) -> None:
-        """Save the variables' values if the step has no rows."""
-        self._before = None
-        if self._frame.several and self._frame.loop.part.share(step) == 0:
+        """Save the variables' values if the step has no rows, or may have none."""
+        self._before, self._step = None, step
+        if self._frame.several and self._frame.loop.part.is_idle(step) is not False:
             self._before = [(v, value_of(v).copy()) for v in self._variables()]
 
     def end(self) -> None:
         """Restore the saved values, but those of variables that became trainable meanwhile."""
-        if self._before is not None:
+        if self._before is not None and self._frame.loop.part.is_idle(self._step):
             now = self._variables()
             known = {id(variable) for variable in now}
             restore([pair for pair in self._before if id(pair[0]) in known], now)

@@ -11,24 +11,26 @@ import numpy as np
 
 from zoo.orca.frameworks.keras.models import KerasModel
 from zoo.orca.wire.plans.placed import PlacedPlan
-from zoo.orca.worker.plugin import Rows
+from zoo.orca.worker.plugin import Data, Rows
 
 _MOST_ROWS = 8192
 #: Bytes of the inputs. The layers' outputs are larger, and unknown.
 _MOST_BYTES = 256 << 10
 
 
-def with_large_batches(made: KerasModel, rows: Rows) -> Rows:
+def with_large_batches(made: KerasModel, rows: Data) -> Data:
     """Return rows with a plan of larger batches; the same on all ranks.
 
     Parameters
     ----------
     made : KerasModel
-    rows : Rows
+    rows : Rows or Created
         The rows for one exact pass, without callbacks that use batches.
     """
-    # Rows of shards are dealt for one batch size.
-    if not isinstance(rows.plan, PlacedPlan) or not made.keras.is_rowwise(made.model):
+    # Rows of shards are dealt for one batch size, and a loader's batches are the user's.
+    if not isinstance(rows, Rows) or not isinstance(rows.plan, PlacedPlan):
+        return rows
+    if not made.keras.is_rowwise(made.model):
         return rows
     fitting = min(_MOST_BYTES // max(_row_bytes(rows), 1), _MOST_ROWS) * len(rows.plan.counts)
     if fitting <= rows.plan.batch_size:

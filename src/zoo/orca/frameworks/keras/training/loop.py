@@ -8,12 +8,7 @@ from typing import Any
 from zoo.orca.frameworks.common.cursor import begun_with, first_step
 from zoo.orca.frameworks.common.progress import TrainingReporter
 from zoo.orca.frameworks.common.structures import Structure
-from zoo.orca.frameworks.keras.columns.culprit import broken_row
-from zoo.orca.frameworks.keras.columns.labels import Labels
-from zoo.orca.frameworks.keras.feed import rows_or_one
 from zoo.orca.frameworks.keras.models import KerasModel
-from zoo.orca.frameworks.keras.outputs import outputs_of
-from zoo.orca.frameworks.keras.protocols import Feed
 from zoo.orca.frameworks.keras.saving.state import (
     expected_bytes,
     share_state,
@@ -32,19 +27,20 @@ from zoo.orca.frameworks.keras.training.callbacks import (
 )
 from zoo.orca.frameworks.keras.training.evaluation_rows import with_large_batches
 from zoo.orca.frameworks.keras.training.metrics import Logs, Statistics
-from zoo.orca.frameworks.keras.training.position import LoopPosition, Part
+from zoo.orca.frameworks.keras.training.position import LoopPosition
 from zoo.orca.frameworks.keras.training.progress import FitProgress
 from zoo.orca.frameworks.keras.training.randomness import seed_epoch, seed_fit
 from zoo.orca.frameworks.keras.training.row_axis import keep_row_axis
+from zoo.orca.frameworks.keras.training.sources import BatchSource, source_of
 from zoo.orca.frameworks.keras.training.steps import Step, distribute
 from zoo.orca.frameworks.keras.training.within import Within
 from zoo.orca.frameworks.keras.types import KerasCallback
 from zoo.orca.wire.job import EvaluateJob, TrainJob
 from zoo.orca.wire.outputs import OutputSpec
 from zoo.orca.wire.packing import State, unpack
+from zoo.orca.wire.plans.live import ENDLESS, LivePlan
 from zoo.orca.wire.plans.plan import Plan
-from zoo.orca.worker.plugin import Begun, Evaluated, Rows, Trained, World, check_state_size
-from zoo.orca.worker.rows.transform import transform_problem
+from zoo.orca.worker.plugin import Begun, Data, Evaluated, Trained, World, check_state_size
 
 
 class KerasSession:
@@ -54,40 +50,30 @@ class KerasSession:
     ----------
     made : KerasModel
     world : World
+    data : RowsSource or LoaderSource
     outputs : tuple of OutputSpec
     """
 
     def __init__(
         self,
         made: KerasModel,
-        rows: Rows,
+        data: Data,
         job: TrainJob | EvaluateJob,
         world: World,
-        validation: Rows | None = None,
+        validation: Data | None = None,
     ) -> None:
         self.made, self.world, self._seed = made, world, job.seed
         self._class_weight = job.class_weight if isinstance(job, TrainJob) else None
-        spec = rows.spec
-        self._weighted = bool(spec.weight or spec.output_weights or self._class_weight)
-        self.layout = made.layout(rows.spec)
-        if (output := self.layout.output_of_lone_label) is not None:
-            made.keras.give_label(made.model, output)
-        self.feed = self.feed_of(rows, self._class_weight)
+        self.state = State.from_bytes(job.state) if job.state is not None else None
+        self.data = source_of(made, data, world, self._class_weight, self.state)
+        self.feed = self.data.feed
         self.feed.sample()  # refuses unsupported columns before the model sees them
-        some = {name: rows_or_one(values[:2]) for name, values in rows.columns.items()}
-        arrays = self.layout.feature_arrays(some)
-        self.outputs: tuple[OutputSpec, ...] = outputs_of(made, self.layout, arrays)
+        self.outputs: tuple[OutputSpec, ...] = self.data.outputs()
         keep_row_axis(made, self.outputs)
         # Not as many rows as outputs, because Keras 3 could mistake one for the other.
         sample = self.feed.sample(len(self.outputs) + 1)
         check_workers(made, world.collective)
-        labels = Labels(made, self.layout)
-        labels.check_rows()
-        others = {" of validation_data": validation} if validation is not None else {}
-        labels.check({"": rows, **others}, world)
-        if self._class_weight:
-            labels.check_weights(self._class_weight, rows, world)
-        self.state = State.from_bytes(job.state) if job.state is not None else None
+        self.data.check(validation)
         if self.state is not None:
             write_state(made, self.state, optimizers=isinstance(job, TrainJob))
         else:
@@ -101,7 +87,7 @@ class KerasSession:
             self._step = distribute(
                 made,
                 world.collective,
-                weighted=self._weighted,
+                weighted=self.data.is_weighted,
                 batch=sample,
                 outputs=len(self.outputs),
             )
@@ -118,32 +104,24 @@ class KerasSession:
         before, after = clock.callbacks(self.made.keras.package().callbacks.Callback)
         return [before], [after]
 
-    def feed_of(self, rows: Rows, class_weight: Mapping[int, float] | None = None) -> Feed:
-        """Return the feed of one data set."""
-        return self.made.backend.feed(
-            rows.plan,
-            self.world.rank,
-            rows.columns,
-            lambda columns: self.layout.arrays(columns, class_weight),
-            self.layout.pack,
-            counted=self.world.size > 1,
-        )
-
     @contextlib.contextmanager
-    def explained(self, *data: Rows) -> Iterator[None]:
+    def explained(self, *others: BatchSource) -> Iterator[None]:
         """Pass on Orca's errors; turn the error of a broken row into one that names the row."""
         try:
             yield
         except Exception as error:
-            if self._step is not None and self._step.problem is not None:
-                raise self._step.problem from error
-            for rows in data:
-                if (problem := transform_problem(rows.columns)) is not None:
-                    raise problem from error
-                broken = broken_row(error, self.made, self.layout, rows.spec, rows.columns)
-                if broken is not None:
+            problem = self._step.problem if self._step is not None else None
+            for source in (self.data, *others):
+                problem = problem or source.problem
+            if problem is not None:
+                raise problem from error
+            for source in (self.data, *others):
+                if (broken := source.broken(error)) is not None:
                     raise broken from error
             raise
+        finally:
+            for source in (self.data, *others):
+                source.close()
 
     def frame(
         self, loop: LoopPosition, plans: Mapping[str, Plan], callbacks: Sequence[KerasCallback]
@@ -168,7 +146,11 @@ class KerasSession:
         saves = world.saver is not None and world.saver.within_epochs
         watches = "train" in plans and (saves or world.begun is not None)
         pacing = []
-        if any(idle.values()) or watches:
+        # A call of several steps does not stop where a loader ends.
+        open_ends = any(
+            isinstance(plan, LivePlan) and not plan.is_certain for plan in plans.values()
+        )
+        if any(idle.values()) or watches or open_ends:
             made.keras.limit_steps_per_execution(made.model)
         elif not hooks.train and not hooks.test:
             steps = made.keras.steps_variable(made.model, begin=keras_executions.BEGIN)
@@ -205,7 +187,7 @@ class KerasSession:
         world = self.world
         if plan is None or world.size == 1:
             return None
-        return Statistics(self.made, world.collective, plan.counts[world.rank] / plan.rows)
+        return Statistics(self.made, world.collective, plan)
 
     def _within(self, loop: LoopPosition, logs: Logs, statistics: Statistics | None) -> Within:
         made, world = self.made, self.world
@@ -240,24 +222,26 @@ class KerasSession:
 
 
 def train(
-    made: KerasModel, job: TrainJob, rows: Rows, validation: Rows | None, world: World
+    made: KerasModel, job: TrainJob, data: Data, validation: Data | None, world: World
 ) -> Trained:
     """Run `Model.fit`; called on all ranks."""
     users = list(unpack(job.callbacks)) if job.callbacks is not None else []
-    session = KerasSession(made, rows, job, world, validation)
-    session.world = world = begun_with(world, session.state, rows.plan)
-    plan, plans = rows.plan, {"train": rows.plan}
-    steps = job.steps_per_epoch or plan.steps_per_pass
+    session = KerasSession(made, data, job, world, validation)
+    plan = session.data.plan
+    session.world = world = begun_with(world, session.state, plan)
+    plans, others = {"train": plan}, list[BatchSource]()
     first = first_step(session.state, plan)
-    loop = LoopPosition(train=_part(plan, world.rank, steps), test=None, first=first)
+    loop = LoopPosition(train=session.data.part(job.steps_per_epoch), test=None, first=first)
+    session.data.go_over_passes(job.steps_per_epoch)
     seen = None
     if validation is not None:
         if job.validation_steps is None and not _hooks(made, users).test:
             validation = with_large_batches(made, validation)
-        count = _limited(job.validation_steps, validation.plan)
-        loop.test = _part(validation.plan, world.rank, count)
-        plans["test"] = validation.plan
-        seen = session.feed_of(validation).steps(lambda: 0, count)
+        source = session.data.another(validation)
+        others.append(source)
+        loop.test = source.part(job.validation_steps, within_pass=True)
+        plans["test"] = source.plan
+        seen = source.feed.steps(lambda: 0, loop.test.count)
     seed_fit(made, job.seed, world, first)
     history = made.keras.package().callbacks.History()
     progress = FitProgress(
@@ -269,8 +253,8 @@ def train(
     save = (lambda: progress.save(world)) if world.saver is not None else None
     running = [*user_callbacks(made, users, world), history]
     listed = _listed(session, frame, running, save)
-    fit = _Fit(made=made, feed=session.feed, loop=loop, callbacks=listed, validation=seen)
-    with session.explained(rows, *([validation] if validation is not None else [])):
+    fit = _Fit(made=made, source=session.data, loop=loop, callbacks=listed, validation=seen)
+    with session.explained(*others):
         fit.run(job, world.begun)
     return Trained(history=progress.history(), state=progress.state, outputs=session.outputs)
 
@@ -292,7 +276,7 @@ class _Fit:
     """Calls Keras's loop."""
 
     made: KerasModel
-    feed: Feed
+    source: BatchSource
     loop: LoopPosition
     callbacks: Sequence[KerasCallback]
     validation: Any
@@ -303,9 +287,10 @@ class _Fit:
         last, frequency = first + job.epochs, job.validation_freq
         if begun is not None:
             # Keras's loop begins with an epoch, so what is left of one is an epoch of its own.
+            left = part.count if part.count >= ENDLESS else part.count - begun.steps
             self.loop.begun = begun.steps
-            self.loop.train = replace(part, count=part.count - begun.steps)
-            self._call(first, first + 1, part.count - begun.steps, frequency)
+            self.loop.train = replace(part, count=left)
+            self._call(first, first + 1, left, frequency)
             self.loop.train, first = part, first + 1
             if self.made.model.stop_training:
                 return
@@ -315,9 +300,10 @@ class _Fit:
     def _call(self, first: int, last: int, steps: int, frequency: int | tuple[int, ...]) -> None:
         made, loop = self.made, self.loop
         made.model.fit(
-            self.feed.steps(lambda: loop.first + loop.taken, steps),
+            self.source.feed.steps(lambda: loop.first + loop.taken, steps),
             epochs=last,
             initial_epoch=first,
+            steps_per_epoch=self.source.steps_per_epoch(steps),
             verbose=0,
             # The data set has the plan's order, and Keras 3 warns if it should shuffle.
             shuffle=False,
@@ -327,22 +313,22 @@ class _Fit:
         )
 
 
-def evaluate(made: KerasModel, job: EvaluateJob, rows: Rows, world: World) -> Evaluated:
+def evaluate(made: KerasModel, job: EvaluateJob, data: Data, world: World) -> Evaluated:
     """Run `Model.evaluate`; called on all ranks."""
     users = list(unpack(job.callbacks)) if job.callbacks is not None else []
     if job.steps is None and not _hooks(made, users).test:
-        rows = with_large_batches(made, rows)
-    session = KerasSession(made, rows, job, world)
-    count = _limited(job.steps, rows.plan)
-    loop = LoopPosition(train=None, test=_part(rows.plan, world.rank, count))
+        data = with_large_batches(made, data)
+    session = KerasSession(made, data, job, world)
+    part = session.data.part(job.steps, within_pass=True)
+    loop = LoopPosition(train=None, test=part)
     running = user_callbacks(made, users, world)
-    frame = session.frame(loop, {"test": rows.plan}, users)
+    frame = session.frame(loop, {"test": part.plan}, users)
     listed = [first_callback(frame), *frame.pacing, *running]
-    with session.explained(rows):
+    with session.explained():
         metrics = made.model.evaluate(
-            session.feed.steps(lambda: 0, count),
+            session.feed.steps(lambda: 0, part.count),
             verbose=0,
-            callbacks=made.backend.callbacks(made, listed, epochs=1, steps=count),
+            callbacks=made.backend.callbacks(made, listed, epochs=1, steps=part.count),
             return_dict=True,
         )
     return Evaluated(numbers(metrics), session.outputs)
@@ -350,11 +336,3 @@ def evaluate(made: KerasModel, job: EvaluateJob, rows: Rows, world: World) -> Ev
 
 def _hooks(made: KerasModel, callbacks: Sequence[KerasCallback]) -> Hooks:
     return hooks_of(callbacks, made.keras.package().callbacks.Callback)
-
-
-def _part(plan: Plan, rank: int, count: int) -> Part:
-    return Part(plan=plan, rank=rank, count=count)
-
-
-def _limited(steps: int | None, plan: Plan) -> int:
-    return min(steps or plan.steps_per_pass, plan.steps_per_pass)

@@ -13,6 +13,7 @@ from zoo.orca.frameworks.common.structures import Structure
 from zoo.orca.frameworks.keras.models import KerasModel, value_of
 from zoo.orca.frameworks.keras.types import KerasMetric, Variable
 from zoo.orca.wire.packing import State
+from zoo.orca.wire.plans.plan import Plan
 from zoo.orca.worker.collective.protocol import Collective
 
 
@@ -162,8 +163,8 @@ class Statistics:
     a checksum. Made and called on all ranks, while the ranks' variables are equal.
     """
 
-    def __init__(self, made: KerasModel, collective: Collective, weight: float) -> None:
-        self._made, self._collective, self._weight = made, collective, weight
+    def __init__(self, made: KerasModel, collective: Collective, plan: Plan) -> None:
+        self._made, self._collective, self._plan = made, collective, plan
         # A callback may unfreeze some, which then change alike on all ranks.
         self._variables = made.statistics()
         self._seen = self._marks()
@@ -181,8 +182,9 @@ class Statistics:
         moved = [v for v, count in zip(self._variables, changed, strict=True) if count]
         if moved:
             own = [value_of(variable) for variable in moved]
-            if self._weight:
-                scaled = [value.astype(np.float64) * self._weight for value in own]
+            counts = self._plan.counts  # of a user's loaders, those so far
+            if weight := counts[self._collective.rank] / sum(counts):
+                scaled = [value.astype(np.float64) * weight for value in own]
             else:
                 scaled = [np.zeros(value.shape) for value in own]
             for variable, value in zip(moved, sum_arrays(self._collective, scaled), strict=True):

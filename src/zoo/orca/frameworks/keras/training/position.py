@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from zoo.orca.wire.plans.live import ENDLESS, LivePlan
 from zoo.orca.wire.plans.plan import Plan, global_rows
 
 
@@ -27,7 +28,21 @@ class Part:
     def share(self, step: int) -> float:
         """Return this rank's share of the rows of an epoch's step."""
         place = self.start + step
+        if isinstance(self.plan, LivePlan) and not 0 <= step < self.taken:
+            return 0.0  # not known yet, or the loaders had ended
         return self.plan.share(self.rank, place) / int(global_rows(self.plan, place, 1)[0])
+
+    @property
+    def taken(self) -> int:
+        """The steps of the epoch that its plan knows of."""
+        plan = self.plan
+        return plan.taken(self.start) if isinstance(plan, LivePlan) else self.count
+
+    def is_idle(self, step: int) -> bool | None:
+        """Whether this rank has no rows in an epoch's step; None if that is not known yet."""
+        if isinstance(self.plan, LivePlan) and step >= self.taken:
+            return None
+        return self.share(step) == 0
 
 
 @dataclass(kw_only=True)
@@ -74,20 +89,27 @@ class LoopPosition:
     @property
     def epoch_steps(self) -> int:
         """The number of steps in the finished epoch; fewer if a callback stopped it."""
+        if isinstance(self.part.plan, LivePlan):
+            return self.part.taken
         whole = self.part.count
         return min(self.step + 1, whole) if self.watched.get(self.phase or "train") else whole
 
     def begin(self, phase: str) -> None:
         """Begin an epoch's steps, for training or testing."""
         self.phase, self.step = phase, 0
+        plan = self.part.plan
         if phase == "train":
             self.part.start = self.first + self.taken
+        elif isinstance(plan, LivePlan):
+            plan.begin(0, 0, 0)
 
     def end(self) -> float:
         """End an epoch's steps; return this rank's share of the last step's rows."""
-        share = self.part.share(self.epoch_steps - 1)
+        share, plan = self.part.share(self.epoch_steps - 1), self.part.plan
         if self.phase == "train":
             self.taken += self.epoch_steps
+            if isinstance(plan, LivePlan) and self.part.count >= ENDLESS:
+                plan.finish_pass()
         self.phase = ""
         return share
 

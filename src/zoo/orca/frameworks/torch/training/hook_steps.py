@@ -20,6 +20,7 @@ from zoo.orca.frameworks.torch.training.schedules import BATCH
 from zoo.orca.frameworks.torch.training.steps import StepsClock, Tick, exchanges_of
 from zoo.orca.frameworks.torch.training.totals import reduced
 from zoo.orca.wire.packing import State
+from zoo.orca.wire.plans.live import ENDLESS
 from zoo.orca.wire.torch_options import TorchOptions
 from zoo.orca.worker.plugin import Begun
 
@@ -45,7 +46,7 @@ class OperatorSteps:
         self._runner, self._operator, self._sync = runner, operator, sync
         self._gathered = gathered
         self._updates = 0
-        self._rows = 0
+        self._rows, self._has_ended = 0, False
         self._values: dict[str, Any] = {}
         self._evaluations = Evaluations(runner.world.collective)
         self._exchanges = exchanges_of(runner)
@@ -105,15 +106,16 @@ class OperatorSteps:
         """Pass an epoch's batches to the operator; of one that has begun, those that are left."""
         runner = self._runner
         self._updates = self._rows = 0
+        self._has_ended = False
         done = [begun.steps if begun is not None else 0]
         info = {**runner.info, "epoch_idx": runner.epoch}
         values = (
             self._operator.train_epoch(self._watched(batches, start, count, tick, done), info) or {}
         )
-        if done[0] < count and not runner.stop:
+        if done[0] < count and not runner.stop and not self._has_ended:
             raise ModelError(
-                f"train_epoch has not used all of the epoch's {count} batches\nLet it use all, "
-                "or workers would wait for each other"
+                f"train_epoch has not used all of the epoch's {_number(count)}batches\n"
+                "Let it use all, or workers would wait for each other"
             )
         if runner.world_size > 1 and not self._updates:
             raise ModelError(
@@ -148,6 +150,7 @@ class OperatorSteps:
             clock.called()
             if runner.stop:
                 return
+        self._has_ended = True
 
     def _watch(self, batch: Shown) -> None:
         runner = self._runner
@@ -177,3 +180,8 @@ class OperatorSteps:
         """The epoch's loss of this rank, and its weight."""
         value = float(self._values.get("train_loss", np.nan))
         return value * self._rows, float(self._rows)
+
+
+def _number(count: int) -> str:
+    """Return a number of batches; nothing if a user's loaders do not tell it."""
+    return "" if count >= ENDLESS else f"{count} "

@@ -12,6 +12,7 @@ from zoo.orca.errors import ModelError
 from zoo.orca.frameworks.common.cursor import begun_with, cursor, first_step
 from zoo.orca.frameworks.common.progress import TrainingReporter
 from zoo.orca.frameworks.torch.feed import Batch, TensorFeed
+from zoo.orca.frameworks.torch.loader_feed import LoaderFeed
 from zoo.orca.frameworks.torch.metrics.gathered import Gathered
 from zoo.orca.frameworks.torch.models import seed_all
 from zoo.orca.frameworks.torch.saving.resumed import MADE
@@ -19,6 +20,7 @@ from zoo.orca.frameworks.torch.saving.state import read_state, training_bytes
 from zoo.orca.frameworks.torch.statistics import Buffers, Sync, batch_norms
 from zoo.orca.frameworks.torch.training.callbacks import MainCallback
 from zoo.orca.frameworks.torch.training.hook_steps import OperatorSteps
+from zoo.orca.frameworks.torch.training.losses import SumLoss
 from zoo.orca.frameworks.torch.training.runner import TrainingRunner
 from zoo.orca.frameworks.torch.training.schedules import EPOCH
 from zoo.orca.frameworks.torch.training.session import TorchSession
@@ -26,11 +28,12 @@ from zoo.orca.frameworks.torch.training.steps import EpochSteps, PlainSteps
 from zoo.orca.frameworks.torch.training.totals import Totals, reduced
 from zoo.orca.wire.job import EvaluateJob, TrainJob
 from zoo.orca.wire.packing import State
+from zoo.orca.wire.plans.live import ENDLESS, LivePlan
 from zoo.orca.wire.plans.plan import global_rows
 from zoo.orca.worker.plugin import (
     Begun,
+    Data,
     Evaluated,
-    Rows,
     Saver,
     Trained,
     World,
@@ -42,10 +45,14 @@ NUM_SAMPLES = "num_samples"
 
 
 def train(
-    session: TorchSession, job: TrainJob, rows: Rows, validation: Rows | None, world: World
+    session: TorchSession, job: TrainJob, data: Data, validation: Data | None, world: World
 ) -> Trained:
     """Train for the job's epochs; called on all ranks."""
-    return _Fit(session, job, rows, validation, world).run()
+    fit = _Fit(session, job, data, validation, world)
+    try:
+        return fit.run()
+    finally:
+        fit.close()
 
 
 class _Fit:
@@ -55,23 +62,29 @@ class _Fit:
         self,
         session: TorchSession,
         job: TrainJob,
-        rows: Rows,
-        validation: Rows | None,
+        data: Data,
+        validation: Data | None,
         world: World,
     ) -> None:
         self._session, self._job = session, job
-        self._world = begun_with(world, session.state, rows.plan)
-        self._runner, self._plan = session.runner, rows.plan
-        session.check_labels(rows)
+        self._feed, plan = session.data, session.data.plan
+        self._world = begun_with(world, session.state, plan)
+        self._runner, self._plan = session.runner, plan
+        session.check_labels(data)
         if validation is not None:
             session.check_labels(validation, " of validation_data")
-        self._feed = session.feed(rows)
         self._validation = session.feed(validation) if validation is not None else None
-        self._first = first_step(session.state, rows.plan)
+        # Of a user's loader, the session has begun with its first step.
+        self._is_live = isinstance(plan, LivePlan)
+        #: Whether an epoch is a pass that ends when the loaders do.
+        self._is_open = self._is_live and job.steps_per_epoch is None
+        self._first = first_step(session.state, plan)
+        if isinstance(self._feed, LoaderFeed):
+            self._feed.over_passes = job.steps_per_epoch is not None
         self._taken = 0
         self._before = int(session.state.meta.get("step", 0)) if session.state else 0
         self._runner.global_step = self._before
-        self._runner.begin(job, rows.plan)
+        self._runner.begin(job, plan)
         sync = self._sync()
         self._gathered = Gathered(session.training_metrics, world.collective, training=True)
         self._told = self._is_weighed = False
@@ -79,10 +92,10 @@ class _Fit:
         if session.has_own_steps:
             self._steps = OperatorSteps(self._runner, session.operator, sync, self._gathered)
         else:
-            self._steps = PlainSteps(self._runner, rows.plan, sync, self._gathered)
-        self._buffers = Buffers(session.made.model, world.collective, rows.plan.counts)
+            self._steps = PlainSteps(self._runner, sync, self._gathered)
+        self._buffers = Buffers(session.made.model, world.collective, plan)
         self._history: dict[str, list[float]] = {}
-        self._reporter = TrainingReporter(world, rows.plan, job.initial_epoch + job.epochs)
+        self._reporter = TrainingReporter(world, plan, job.initial_epoch + job.epochs)
         if not session.goes_on_with_schedules:
             self._reporter.warn(self._runner.schedules.told())
         if not self._before:
@@ -110,10 +123,13 @@ class _Fit:
         batches = self._feed.take(self._first, left)
         epoch = job.initial_epoch
         try:
-            while left > self._taken:
+            while self._goes_on(epoch, left):
                 runner.epoch = epoch
                 done = begun.steps if begun is not None else 0
-                self._epoch(batches, min(count, done + left - self._taken), begun)
+                most = self._most(count, done, left)
+                if self._is_live:  # each epoch's own, because a pass ends when its loaders say so
+                    batches = self._feed.take(self._first + self._taken, most - done)
+                self._epoch(batches, most, begun)
                 begun = None
                 epoch += 1
                 if runner.stop:
@@ -128,6 +144,24 @@ class _Fit:
             state=functools.partial(self._state, epoch, self._taken),
             outputs=self._session.outputs,
         )
+
+    def _goes_on(self, epoch: int, left: int) -> bool:
+        """Whether there is another epoch, of a call that has `left` steps if they are known."""
+        if self._is_open and self._runner.last_step is None:
+            return epoch - self._job.initial_epoch < self._runner.num_epochs
+        return left > self._taken
+
+    def _most(self, count: int, done: int, left: int) -> int:
+        """Return the most steps of the next epoch, of which some are done."""
+        if not self._is_open:
+            return min(count, done + left - self._taken)
+        return ENDLESS if self._runner.last_step is None else done + left - self._taken
+
+    def close(self) -> None:
+        """End the processes of the user's loaders; nothing else has any."""
+        for feed in (self._feed, self._validation):
+            if isinstance(feed, LoaderFeed):
+                feed.close()
 
     def _epoch(self, batches: Iterator[Batch], count: int, begun: Begun | None) -> None:
         runner, before = self._runner, begun.steps if begun is not None else 0
@@ -222,16 +256,22 @@ class _Fit:
         )
 
 
-def evaluate(session: TorchSession, job: EvaluateJob, rows: Rows) -> Evaluated:
+def evaluate(session: TorchSession, job: EvaluateJob, data: Data) -> Evaluated:
     """Evaluate one pass, or its first steps; called on all ranks."""
-    session.check_labels(rows)
-    found = validate(session, session.feed(rows), job.steps)
-    steps = min(job.steps or rows.plan.steps_per_pass, rows.plan.steps_per_pass)
-    found[NUM_SAMPLES] = int(global_rows(rows.plan, 0, steps).sum())
+    session.check_labels(data)
+    feed = session.data
+    found = validate(session, feed, job.steps)
+    if isinstance(feed, LoaderFeed):
+        found[NUM_SAMPLES] = feed.rows_of_all()
+    else:
+        steps = min(job.steps or feed.plan.steps_per_pass, feed.plan.steps_per_pass)
+        found[NUM_SAMPLES] = int(global_rows(feed.plan, 0, steps).sum())
     return Evaluated(found, session.outputs)
 
 
-def validate(session: TorchSession, feed: TensorFeed, steps: int | None) -> dict[str, float]:
+def validate(
+    session: TorchSession, feed: TensorFeed | LoaderFeed, steps: int | None
+) -> dict[str, float]:
     """Return loss and metrics over all workers' rows; called on all ranks."""
     runner, metrics = session.runner, session.metrics
     gathered = Gathered(metrics, runner.world.collective, training=False)
@@ -239,6 +279,9 @@ def validate(session: TorchSession, feed: TensorFeed, steps: int | None) -> dict
     collective = runner.world.collective
     runner.whole.eval()
     runner.val_loader = range(count)
+    if isinstance(feed, LoaderFeed):
+        feed.agrees = collective.size > 1 and isinstance(session.evaluation_loss, SumLoss)
+        count = steps or ENDLESS
     runner.tell("before_val_epoch")
     # A rank without rows in a step skips it, because an evaluation has no collective operations.
     batches = (batch for batch in feed.take(0, count) if batch.rows)

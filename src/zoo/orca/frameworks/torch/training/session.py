@@ -9,9 +9,11 @@ import torch
 
 from zoo.orca.errors import MissingPackageError, ModelError
 from zoo.orca.frameworks.common.class_labels import check_chances, check_class_labels
+from zoo.orca.frameworks.common.cursor import first_step
 from zoo.orca.frameworks.torch.call_errors import CALL_ERRORS, call_error
 from zoo.orca.frameworks.torch.device import flat_tensors
 from zoo.orca.frameworks.torch.feed import Batch, BatchLayout, TensorFeed
+from zoo.orca.frameworks.torch.loader_feed import LoaderFeed, spec_of
 from zoo.orca.frameworks.torch.models import TorchModel
 from zoo.orca.frameworks.torch.prediction import has_own_prediction, outputs_of
 from zoo.orca.frameworks.torch.row_shapes import RowShapes
@@ -33,14 +35,20 @@ from zoo.orca.frameworks.torch.training.losses import (
 )
 from zoo.orca.frameworks.torch.training.operator import overrides
 from zoo.orca.frameworks.torch.training.runner import TrainingRunner
+from zoo.orca.wire.features import FeatureSpec
 from zoo.orca.wire.job import EvaluateJob, TrainJob
 from zoo.orca.wire.outputs import OutputSpec
 from zoo.orca.wire.packing import State, unpack
 from zoo.orca.wire.torch_options import TorchOptions
-from zoo.orca.worker.plugin import Rows, World, check_state_size
+from zoo.orca.worker.plugin import Data, Rows, World, check_state_size
 from zoo.orca.worker.rows.transform import TransformedColumns, check_each
 
 _INTEGERS = (torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+
+
+def known_columns(data: Data) -> FeatureSpec:
+    """Return the columns of a data set; a user's loader has none."""
+    return data.spec if isinstance(data, Rows) else FeatureSpec(features=())
 
 
 class TorchSession:
@@ -49,6 +57,8 @@ class TorchSession:
     Attributes
     ----------
     made : TorchModel
+    data : TensorFeed or LoaderFeed
+        The feed of the job's data.
     outputs : tuple of OutputSpec
     state : State or None
         The job's initial state.
@@ -66,11 +76,11 @@ class TorchSession:
     evaluation_loss : Loss or None
     """
 
-    def __init__(self, job: TrainJob | EvaluateJob, rows: Rows, world: World) -> None:
+    def __init__(self, job: TrainJob | EvaluateJob, data: Data, world: World) -> None:
         self.made = made = TorchModel(job)
         self._world, self._job = world, job
         self._options = job.options or TorchOptions()
-        self._layout = BatchLayout(rows.spec)
+        self.state = State.from_bytes(job.state) if job.state is not None else None
         self._classes: dict[str, tuple[int, int]] = {}
         self._chances: list[str] = []
         function, kind = made.loss(), made.operator_class()
@@ -78,14 +88,17 @@ class TorchSession:
         self._has_own_forward = makes_forward(callbacks) or overrides(
             kind, "train_epoch", "train_batch", "forward_batch", "validate"
         )
-        self.outputs: tuple[OutputSpec, ...] = self._fit_labels(rows, function)
-        self.state = State.from_bytes(job.state) if job.state is not None else None
+        self._layout = BatchLayout(known_columns(data))
+        self.data = self.feed(data)
+        sample = self.data.sample()
+        spec = data.spec if isinstance(data, Rows) else spec_of(sample)
+        self.outputs: tuple[OutputSpec, ...] = self._fit_labels(data, spec, sample, function)
         if self.state is not None:
             write_weights(made.model, self.state)
         else:
             share_weights(made.model, world.collective)
         is_training = isinstance(job, TrainJob)
-        train_loss, self.evaluation_loss = self._losses(rows, function)
+        train_loss, self.evaluation_loss = self._losses(data, spec, sample, function)
         loss = train_loss if is_training else self.evaluation_loss
         self.runner = TrainingRunner(made, world, loss, self._options)
         self.runner.shares_divisor = self._shares_divisor
@@ -137,46 +150,57 @@ class TorchSession:
             f"outputs; {way}"
         )
 
-    def feed(self, rows: Rows) -> TensorFeed:
-        """Return the feed of one data set."""
-        return TensorFeed(rows, self._world.rank, self._layout, self.made.device)
+    def feed(self, data: Data) -> TensorFeed | LoaderFeed:
+        """Return the feed of one data set; called on all ranks."""
+        made, world = self.made, self._world
+        if isinstance(data, Rows):
+            return TensorFeed(data, world.rank, self._layout, made.device)
+        forward = None if self._has_own_forward else made.models[0].forward
+        feed = LoaderFeed(data, world.collective, forward, made.device)
+        if data.role == "train":
+            first_step(self.state, feed.plan)
+        return feed
 
-    def _fit_labels(self, rows: Rows, function: LossFunction | None) -> tuple[OutputSpec, ...]:
+    def _fit_labels(
+        self, data: Data, spec: FeatureSpec, sample: Batch, function: LossFunction | None
+    ) -> tuple[OutputSpec, ...]:
         """Find the labels' dtypes from a sample; refuse labels that do not fit."""
-        sample = self.feed(rows).sample()
         self._row_shapes: RowShapes | None = None
         self._key: str | None = None
         if len(self.made.models) != 1:
             return ()
         try:
             own = has_own_prediction(self.made)
-            outputs = () if own else outputs_of(self.made, sample, rows.spec.features)
+            outputs = () if own else outputs_of(self.made, sample, spec.features)
             output = self.made.sample_output(sample)
         except CALL_ERRORS as error:
             if self._has_own_forward:  # it may call the model differently
-                return self._fit_unseen(rows)
+                return self._fit_unseen(data)
             if isinstance(error, ModelError):
                 raise
-            columns = rows.spec.features
-            raise call_error(self.made.models[0], sample.features, columns, error) from error
+            model = self.made.models[0]
+            raise call_error(model, sample.features, spec.features, error) from error
         self._row_shapes = RowShapes(output)
         if not self._has_own_forward:
             self._key = common_key(function, output, sample.target)
         if self._key is not None:
             output = output[self._key]
         elif not self._has_own_forward and (is_elementwise(function) or is_of_classes(function)):
-            check_one_label(function, sample.target, [one.name for one in rows.spec.labels])
+            check_one_label(function, sample.target, [one.name for one in spec.labels])
         tensors = list(flat_tensors(output).values())
         targets = _members(sample)
-        for number, (column, target) in enumerate(zip(rows.spec.labels, targets, strict=True)):
+        for number, (column, target) in enumerate(zip(spec.labels, targets, strict=True)):
             if len(tensors) == len(targets):
                 self._fit_label(column.name, target, tensors[number], function)
             elif target.dtype in _INTEGERS:
                 self._layout.label_dtypes[column.name] = np.int64
         return outputs
 
-    def _fit_unseen(self, rows: Rows) -> tuple[OutputSpec, ...]:
+    def _fit_unseen(self, data: Data) -> tuple[OutputSpec, ...]:
         """Turn whole-number labels into int64, if outputs are unknown."""
+        if not isinstance(data, Rows):
+            return ()
+        rows = data
         for column in rows.spec.labels:
             if rows.columns[column.name].dtype.kind in "iub":
                 self._layout.label_dtypes[column.name] = np.int64
@@ -202,11 +226,14 @@ class TorchSession:
         else:
             self._layout.label_dtypes[name] = np.dtype(np.int64)
 
-    def check_labels(self, rows: Rows, data: str = "") -> None:
+    def check_labels(self, rows: Data, data: str = "") -> None:
         """Refuse labels that the loss cannot take; called on all ranks.
 
-        The user's hooks may count classes differently, but all class numbers must be whole.
+        The user's hooks may count classes differently, but all class numbers must be whole. Labels
+        of a user's loader are not known beforehand; the framework looks at them.
         """
+        if not isinstance(rows, Rows):
+            return
         hooks = self._has_own_forward
         common: dict[str, Any] = {"collective": self._world.collective, "data": data}
         for name, (classes, ignored) in self._classes.items():
@@ -218,33 +245,39 @@ class TorchSession:
             check_chances(name, rows.columns[name], **common)
             check_each(rows.columns, name, partial(check_chances, name, data=data))
 
-    def _losses(self, rows: Rows, function: LossFunction | None) -> tuple[Loss | None, Loss | None]:
+    def _losses(
+        self, data: Data, spec: FeatureSpec, sample: Batch, function: LossFunction | None
+    ) -> tuple[Loss | None, Loss | None]:
         """Return the loss of training and that of evaluation; called on all ranks."""
         self._shares_divisor = False
         if function is None:
             return None, None
-        weighted = rows.spec.weight is not None
-        by_labels = not weighted and self._may_share(rows, function)
+        weighted = sample.weight is not None
+        by_labels = not weighted and self._may_share(spec, function)
         # An evaluation adds up its divisors at its end, so all ranks need not look at labels first.
         evaluation = loss_of(function, weighted=weighted, shared=by_labels)
-        self._shares_divisor = by_labels and self._must_share(rows, function)
+        self._shares_divisor = by_labels and self._must_share(data, function)
         training = loss_of(function, weighted=weighted, shared=self._shares_divisor)
         if self._key is not None:
             return LossOfKey(training, self._key), LossOfKey(evaluation, self._key)
         return training, evaluation
 
-    def _may_share(self, rows: Rows, function: LossFunction) -> bool:
+    def _may_share(self, spec: FeatureSpec, function: LossFunction) -> bool:
         """Whether labels may count differently in a mean: they are numbers of classes."""
         is_mean = getattr(function, "reduction", "") == "mean"
-        if not is_of_classes(function) or not is_mean or len(rows.spec.labels) != 1:
+        if not is_of_classes(function) or not is_mean or len(spec.labels) != 1:
             return False
-        return rows.spec.labels[0].name in self._classes  # else they are class probabilities
+        return spec.labels[0].name in self._classes  # else they are class probabilities
 
-    def _must_share(self, rows: Rows, function: LossFunction) -> bool:
+    def _must_share(self, data: Data, function: LossFunction) -> bool:
         """Whether labels do count differently; all ranks check all their labels and agree."""
-        if function.weight is not None or isinstance(rows.columns, TransformedColumns):
+        if function.weight is not None:
+            return True
+        if not isinstance(data, Rows):  # one worker divides by its own labels anyway
+            return self._world.size > 1
+        if isinstance(data.columns, TransformedColumns):
             return True  # labels that a transform makes are not there yet
-        labels = rows.columns[rows.spec.labels[0].name]
+        labels = data.columns[data.spec.labels[0].name]
         found = np.array([function.ignore_index in labels], np.int64)
         self._world.collective.all_reduce(found)
         return bool(found[0])

@@ -20,7 +20,6 @@ from zoo.orca.frameworks.torch.training.runner import TrainingRunner
 from zoo.orca.frameworks.torch.training.schedules import BATCH
 from zoo.orca.frameworks.torch.training.totals import Totals, groups
 from zoo.orca.wire.packing import State
-from zoo.orca.wire.plans.plan import Plan, global_rows
 from zoo.orca.worker.plugin import Begun
 from zoo.orca.worker.timings import Stopwatch
 
@@ -76,16 +75,13 @@ class PlainSteps:
     Parameters
     ----------
     runner : TrainingRunner
-    plan : Plan
     sync : Sync or None
         Collective operations inside the model, which a rank without rows must run too.
     gathered : Gathered
         Receives outputs, for metrics.
     """
 
-    def __init__(
-        self, runner: TrainingRunner, plan: Plan, sync: Sync | None, gathered: Gathered
-    ) -> None:
+    def __init__(self, runner: TrainingRunner, sync: Sync | None, gathered: Gathered) -> None:
         if len(runner.optimizers) != 1 or len(runner.models) != 1 or runner.loss_function is None:
             raise ModelError(
                 f"the default steps need one model, one optimizer and a loss, and there are "
@@ -93,7 +89,7 @@ class PlainSteps:
                 f"{'none' if runner.loss_function is None else 'one'}\nPass them, or a "
                 "training_operator_cls with a train_batch of its own"
             )
-        self._runner, self._plan, self._sync = runner, plan, sync
+        self._runner, self._sync = runner, sync
         self._gathered = gathered if gathered.is_wanted else None
         self._loss = runner.loss_function
         self._optimizer = runner.optimizers[0]
@@ -126,11 +122,14 @@ class PlainSteps:
             self._totals.go_on(part.tensors["totals"])
         watched, by_closure = self._is_watched, self._evaluations is not None
         clock = StepsClock(self._timings, [self._exchange] if self._exchange else [])
-        for first, size in groups(start + done, count - done, self._group):
-            of = None if size == 1 else int(global_rows(self._plan, first, size).sum())
+        for size in groups(count - done, self._group):
+            taken = list(islice(batches, size))
+            if not taken:  # a user's loaders have ended
+                break
+            clock.fed()
+            of = None if len(taken) == 1 else sum(batch.of for batch in taken)
             idle, held = True, list[tuple[Batch, int]]()
-            for batch in islice(batches, size):
-                clock.fed()
+            for batch in taken:
                 if watched:
                     given = runner.show(batch, done, "train")
                     batch = batch._replace(features=given.features, target=given.target)
@@ -141,8 +140,8 @@ class PlainSteps:
                 idle = idle and batch.rows == 0
                 done += 1
             self._update(idle, held, of)
-            runner.global_step += size
-            clock.computed(size)
+            runner.global_step += len(taken)
+            clock.computed(len(taken))
             if watched:
                 self._watch()
             tick(done)

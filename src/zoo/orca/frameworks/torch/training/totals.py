@@ -67,7 +67,7 @@ def reduced(values: Mapping[str, float], rows: int, collective: Collective) -> d
     return {name: total / count if count else 0.0 for name, (total, count) in found.items()}
 
 
-def groups(start: int, count: int, size: int) -> Iterator[tuple[int, int]]:
-    """Yield the first step and the number of steps of each update in an epoch."""
+def groups(count: int, size: int) -> Iterator[int]:
+    """Yield the number of steps of each update in an epoch."""
     for first in range(0, count, size):
-        yield start + first, min(size, count - first)
+        yield min(size, count - first)

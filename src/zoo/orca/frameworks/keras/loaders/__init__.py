@@ -1,0 +1,1 @@
+"""Batches of the users' own loaders, for Keras's loops."""

@@ -1,0 +1,1 @@
+"""Tests of data that creators make on the workers."""
