@@ -1,5 +1,6 @@
 """Arrays to Arrow columns and back."""
 
+from collections.abc import Callable
 from decimal import Decimal
 
 import numpy as np
@@ -63,6 +64,19 @@ def test_numbers_of_arrow_without_one_of_sparks_are_widened() -> None:
         found = for_model(pa.chunked_array([pa.array([value], kind)]))
         assert found.to_pylist() == [value] and not refusal(kind)
         assert for_model(found) is found
+
+
+@pytest.mark.parametrize("of", [pa.list_view, pa.large_list_view])
+def test_views_of_lists_keep_their_elements(of: Callable[[pa.DataType], pa.DataType]) -> None:
+    rows = [[[1, 2], []], [[3], [4, 5]], [], [[6]]]
+    for kind, given in ((of(pa.int64()), rows[1]), (of(of(pa.float64())), rows)):
+        for start in (0, 1):
+            chunks = [pa.array(given, kind)[start:], pa.array(given, kind)[:1]]
+            found = for_model(pa.chunked_array(chunks))
+            assert found.to_pylist() == [*given[start:], given[0]]
+            assert pa.types.is_list(found.type)
+    inside = pa.array([[[1], None], [[2], [3]]], pa.list_(of(pa.int64())))
+    assert for_model(pa.chunked_array([inside])).to_pylist() == inside.to_pylist()
 
 
 def test_lists_of_several_lengths_are_objects() -> None:

@@ -1,5 +1,7 @@
 """Dicts of arrays."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from pyspark.sql import SparkSession
@@ -62,6 +64,19 @@ def test_inputs_and_labels_need_no_names_of_columns(spark: SparkSession) -> None
     )
 
 
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [[1, 2], [3], []],
+        (np.array([1, 2]), np.array([3]), np.array([], int)),
+        [np.ones((2, 2)), np.ones((1, 3)), np.ones((0, 2))],
+    ],
+)
+def test_rows_of_several_lengths_are_lists(spark: SparkSession, rows: Any) -> None:
+    frame = ArraysForm({"h": rows}, "data").frame(spark, Columns("h"))
+    assert [row.h for row in frame.collect()] == [np.asarray(row).tolist() for row in rows]
+
+
 def test_predictions_are_a_dict_of_arrays(spark: SparkSession) -> None:
     est = FakeEstimator.of(linear())
     given = {"x": np.arange(5.0)[::-1].copy(), "y": np.arange(5.0), "tag": np.arange(5) * 1j}
@@ -70,6 +85,15 @@ def test_predictions_are_a_dict_of_arrays(spark: SparkSession) -> None:
     assert list(found) == ["x", "y", "tag", "prediction"] and found["tag"] is given["tag"]
     np.testing.assert_allclose(found["prediction"], given["x"] * est.weights[0], rtol=1e-5)
     assert len(est.predict({"x": np.zeros(0)})["prediction"]) == 0
+
+
+class OnAGpu:
+    """What a tensor on a GPU says."""
+
+    shape = (3,)
+
+    def __array__(self, *args: Any, **named: Any) -> np.ndarray:
+        raise TypeError("can't convert cuda:0 device type tensor to numpy. Use Tensor.cpu()")
 
 
 @pytest.mark.parametrize(
@@ -86,9 +110,14 @@ def test_predictions_are_a_dict_of_arrays(spark: SparkSession) -> None:
             "Repeat it for each row, for example numpy.full(rows, 1.0)",
         ),
         (
-            {"x": [[1], [1, 2]], "y": TWO},
-            "column 'x' of data is no array: setting an array element with a sequence",
-            "All rows must have one shape",
+            {"x": OnAGpu(), "y": TWO},
+            "column 'x' of data is no array: can't convert",
+            "Make it one of numpy's, for example tensor.detach().cpu().numpy()",
+        ),
+        (
+            {"x": [[1], 2, 3], "y": TWO},
+            "column 'x' cannot become a column of Spark: ",
+            "Pass numbers, text",
         ),
         (
             {"x": np.ma.masked_equal(TWO, 1), "y": TWO},

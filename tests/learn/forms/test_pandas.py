@@ -46,6 +46,10 @@ COLUMNS = {
         pd.Series([np.eye(2), np.zeros((2, 2))]),
         [[[1, 0], [0, 1]], [[0] * 2] * 2],
     ),
+    "unequal arrays of two axes": (
+        pd.Series([np.eye(2), np.zeros((1, 3))]),
+        [[[1, 0], [0, 1]], [[0] * 3]],
+    ),
     "unequal lists": (pd.Series([[1], [1, 2]]), [[1], [1, 2]]),
 }
 
@@ -83,7 +87,7 @@ def test_a_refused_column_says_what_makes_numbers_of_it(spark: SparkSession, kin
         (pd.Series([2**70, 1]), "cannot become a column of Spark: Python int too large"),
         (pd.Series([1j, 2]), "cannot become a column of Spark: Unsupported numpy type"),
         (pd.Series([2**63], dtype="uint64"), "of type uint64 does not fit the numbers"),
-        (pd.Series([np.eye(2), np.eye(3)]), "cannot become a column of Spark: all input arrays"),
+        (pd.Series([np.eye(2), np.ones(3)]), "cannot become a column of Spark: its arrays have"),
         (pd.Series(pd.period_range("2024", periods=2, freq="D")), "has the type extension<pandas"),
     ],
 )
@@ -102,6 +106,8 @@ def test_what_spark_has_no_type_for_is_told_by_its_column(
         pd.Series([1, None], dtype="Int64"),
         pd.Series([1.0, np.nan]),
         pd.Series(["a", None]),
+        pd.Series([None, np.ones((1, 2))]),
+        pd.Series([np.ones((1, 2)), np.nan]),
         pd.Series([None, None]),
         pd.Series([1, 2], dtype="category").cat.set_categories([1]),
     ],

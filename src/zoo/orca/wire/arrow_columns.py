@@ -38,6 +38,13 @@ _KEPT = {
     pa.string(),
     pa.binary(),
 }
+_LISTS = (
+    pa.ListType,
+    pa.LargeListType,
+    pa.FixedSizeListType,
+    pa.ListViewType,
+    pa.LargeListViewType,
+)
 #: What the innermost values of one array may come to: lists count them in four bytes.
 _MOST_VALUES = 1 << 30
 
@@ -56,17 +63,23 @@ def for_model(values: pa.ChunkedArray) -> pa.ChunkedArray:
         If a number is too large for the numbers that Spark has.
     """
     kind = _target(values.type)
+    if _has_views(values.type):
+        return pa.chunked_array([_without_views(one).cast(kind) for one in values.chunks], kind)
     return values if values.type == kind else values.cast(kind)
 
 
 def from_numpy(values: NDArray[Any]) -> pa.ChunkedArray:
     """Return an array of any number of axes as a column of nested lists; numbers are not copied.
 
+    In an array of objects a row may be an array, too: of any lengths.
+
     Raises
     ------
-    TypeError
+    TypeError, ValueError
         If Arrow has no type for the values.
     """
+    if values.dtype == object and values.ndim == 1 and _is_of_arrays(values):
+        return _from_arrays(values)
     row = int(np.prod(values.shape[1:]))
     rows = max(1, _MOST_VALUES // max(1, row))
     starts = range(0, max(1, len(values)), rows)
@@ -92,7 +105,7 @@ def _target(kind: pa.DataType) -> pa.DataType | None:
     """Return the type of Spark's for values of a type; None for what no model input can take."""
     if pa.types.is_dictionary(kind):
         return _target(kind.value_type)
-    if isinstance(kind, (pa.ListType, pa.LargeListType, pa.FixedSizeListType, pa.ListViewType)):
+    if isinstance(kind, _LISTS):
         inner = _target(kind.value_type)
         return None if inner is None else pa.list_(inner)
     if pa.types.is_decimal(kind):
@@ -116,6 +129,59 @@ def _from_numpy(values: NDArray[Any]) -> pa.Array:
         offsets = np.arange(count + 1, dtype=np.int32) * np.int32(length)
         found = pa.ListArray.from_arrays(pa.array(offsets), found)
     return found
+
+
+def _is_of_arrays(rows: NDArray[Any]) -> bool:
+    """Whether rows are arrays of more axes than Arrow takes by itself."""
+    first = next((row for row in rows if row is not None), None)
+    return isinstance(first, np.ndarray) and first.ndim > 1
+
+
+def _from_arrays(rows: NDArray[Any]) -> pa.ChunkedArray:
+    """Return rows that are arrays of one number of axes as nested lists."""
+    missing = np.array([row is None for row in rows])
+    if missing.any():
+        return pa.chunked_array([pa.array(missing, mask=missing)])
+    if len({getattr(row, "ndim", 0) for row in rows}) > 1:
+        raise ValueError("its arrays have different numbers of axes")
+    chunk = np.cumsum([row.size for row in rows]) // _MOST_VALUES
+    cuts = np.flatnonzero(np.diff(chunk)) + 1
+    return pa.chunked_array([_nested(some) for some in np.split(rows, cuts)])
+
+
+def _nested(rows: NDArray[Any]) -> pa.Array:
+    shapes = np.array([row.shape for row in rows])
+    found = _from_numpy(np.concatenate([row.reshape(-1) for row in rows]))
+    for axis in range(shapes.shape[1] - 1, -1, -1):
+        # Each list of a row has the length of the row's axis.
+        lengths = np.repeat(shapes[:, axis], shapes[:, :axis].prod(axis=1))
+        found = _lists(lengths, found)
+    return found
+
+
+def _lists(lengths: NDArray[Any], values: pa.Array, missing: pa.Array | None = None) -> pa.Array:
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), values, mask=missing)
+
+
+def _has_views(kind: pa.DataType) -> bool:
+    while not isinstance(kind, (pa.ListViewType, pa.LargeListViewType)):
+        if not pa.types.is_nested(kind) or kind.num_fields != 1:
+            return False
+        kind = kind.field(0).type
+    return True
+
+
+def _without_views(array: pa.Array) -> pa.Array:
+    """Return lists whose places may overlap, or be in any order, as lists one after another.
+
+    Arrow's own cast mixes up their elements.
+    """
+    if not _has_views(array.type):
+        return array
+    lengths = array.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
+    missing = array.is_null() if array.null_count else None
+    return _lists(lengths, _without_views(array.flatten()), missing)
 
 
 def _to_numpy(chunk: pa.Array) -> NDArray[Any] | None:

@@ -116,11 +116,13 @@ def _array(name: str, value: Any, argument: str) -> NDArray[Any]:
         )
     try:
         array = np.asarray(value)
-    except ValueError as error:
-        raise ColumnError(
-            f"column {name!r} of {argument} is no array: {str(error).partition('. ')[0]}\n"
-            "All rows must have one shape: pad or cut them"
-        ) from error
+    except (ValueError, TypeError, RuntimeError) as error:
+        if not isinstance(value, (list, tuple)):  # a tensor that is not a plain one
+            raise ColumnError(
+                f"column {name!r} of {argument} is no array: {str(error).partition('. ')[0]}\n"
+                "Make it one of numpy's, for example tensor.detach().cpu().numpy()"
+            ) from error
+        array = np.fromiter(value, object, len(value))  # rows of several lengths
     if not array.ndim:
         raise ColumnError(
             f"column {name!r} of {argument} is one value, {value!r}, and no array of rows\n"

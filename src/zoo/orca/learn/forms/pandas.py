@@ -68,8 +68,9 @@ def _column(data: Any, index: int) -> pa.ChunkedArray:
     if getattr(series.dtype, "byteorder", "=") in "<>":  # not this machine's order of bytes
         series = series.astype(series.dtype.newbyteorder("="))
     if series.dtype == object and len(series):
-        first = series.iloc[0]
+        is_there = series.notna().to_numpy()
+        first = series.iloc[int(is_there.argmax())]
         if isinstance(first, np.ndarray) and first.ndim > 1:
-            return from_numpy(np.stack(series.to_numpy()))
+            return from_numpy(series.where(is_there, None).to_numpy())
     found = pa.array(series, from_pandas=True)
     return found if isinstance(found, pa.ChunkedArray) else pa.chunked_array([found])
