@@ -198,7 +198,8 @@ def _batch_column(
         raise DataError(
             f"column {column.name!r} holds arrays of shape {shape}, and the model was trained with "
             f"{column.shape}, for example {example}\n"
-            "Pad or cut the arrays to the shape that the model was trained with"
+            "Give it arrays of the shape that the model was trained with; a column that training "
+            "named column(...), of zoo.orca.data, is padded and cut to it"
         )
     values = to_numpy(parts.values, column.dtype)
     return {column.name: values.reshape(len(array), *(length or 0 for length in shape))}
