@@ -76,7 +76,8 @@ def is_allowed_package(module: Module, found: Import) -> bool:
     """Whether an import from outside the package is one that this room allows."""
     here, package = room_of(module.name), found.target.partition(".")[0]
     if package in FRAMEWORKS:
-        return here.startswith("frameworks") or (here == "learn" and found.is_lazy)
+        lazily = here in ("learn", "worker.shards") and found.is_lazy
+        return here.startswith("frameworks") or lazily
     if package in SPARK:
         return here in KNOWS_SPARK
     if here == "wire":

@@ -284,6 +284,8 @@ ELSEWHERE = [
     Elsewhere(
         "worker.shards", "reading steps tasks", "data/shard/test_xshards.py", "tasks of Spark"
     ),
+    Elsewhere("worker.shards", "elements", "data/tf/test_data.py", "tasks of Spark"),
+    Elsewhere("worker.shards", "scaling", "data/test_transformer.py", "tasks of Spark"),
     Elsewhere("worker.shards", "files", "data/pandas/test_preprocessing.py", "tasks of Spark"),
     Elsewhere(
         "worker.task", "reporting", "driver/reports/test_listener.py", "both ends of one line"

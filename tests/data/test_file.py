@@ -1,5 +1,6 @@
 """Files by path and URL: what is written is read."""
 
+import gzip
 import io
 
 import numpy as np
@@ -48,6 +49,15 @@ def test_arrays_and_copies(root, tmp_path):
     file.put_local_file_to_remote(str(source / "b.npz"), f"{root}/c.npz")
     file.get_remote_file_to_local(f"{root}/c.npz", str(tmp_path / "d.npz"))
     assert (tmp_path / "d.npz").read_bytes() == (source / "b.npz").read_bytes()
+
+
+def test_files_that_are_compressed_stay_so(root):
+    from zoo.orca.files import read_bytes, write_bytes
+
+    file.makedirs(root)
+    packed = gzip.compress(b"text")
+    write_bytes(f"{root}/t.gz", packed)
+    assert read_bytes(f"{root}/t.gz") == packed
 
 
 def test_arrays_of_objects_are_refused(tmp_path):

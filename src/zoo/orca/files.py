@@ -34,7 +34,7 @@ def write_bytes(path: str, data: bytes) -> None:
             filesystem.create_dir(parent, recursive=True)
         partial = f"{target}.partial"
         try:
-            with filesystem.open_output_stream(partial) as stream:
+            with filesystem.open_output_stream(partial, compression=None) as stream:
                 stream.write(data)
             filesystem.move(partial, target)
         except BaseException:
@@ -94,7 +94,7 @@ def read_bytes(path: str) -> bytes:
         if filesystem is None:
             with _fsspec_open(path, "rb") as stream:
                 return stream.read()
-        with filesystem.open_input_stream(target) as stream:
+        with filesystem.open_input_stream(target, compression=None) as stream:
             return cast(bytes, stream.read())
     except InvalidInputError as error:  # there is no filesystem for it; the error says why
         raise StateError(str(error)) from error
@@ -166,7 +166,7 @@ def read_head(path: str, size: int) -> bytes:
     if filesystem is None:
         with _fsspec_open(path, "rb") as stream:
             return stream.read(size)
-    with filesystem.open_input_stream(target) as stream:
+    with filesystem.open_input_stream(target, compression=None) as stream:
         return cast(bytes, stream.read(size))
 
 

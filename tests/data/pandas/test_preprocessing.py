@@ -76,7 +76,10 @@ def test_csv_is_as_pandas_reads_it(backend, table, arguments):
     found = read_csv(table, **arguments).collect()
     assert len(found) == 1
     # Texts that are missing: None of Spark, NaN of pandas.
-    pd.testing.assert_frame_equal(found[0].fillna(np.nan), expected, check_categorical=False)
+    for frame in (found[0], expected):
+        for name in frame.select_dtypes("object"):
+            frame[name] = pd.Series([None if pd.isna(one) else one for one in frame[name]])
+    pd.testing.assert_frame_equal(found[0], expected)
 
 
 @pytest.mark.parametrize(
@@ -145,6 +148,11 @@ def test_several_files_and_their_groups(tmp_path, by_pandas):
         assert shards.concat_to_pdf()["a"].tolist() == expected
 
 
+def test_relative_paths_are_from_where_the_program_is(table, tmp_path, monkeypatch, backend):
+    monkeypatch.chdir(tmp_path)
+    assert read_csv("table.csv").first()["id"].tolist() == [1, 2, 3]
+
+
 def test_shards_of_so_many_rows(tmp_path):
     path = tmp_path / "long.csv"
     pd.DataFrame({"a": range(25)}).to_csv(path, index=False)
@@ -176,12 +184,12 @@ def test_parquet(tmp_path, backend):
     frame = pd.DataFrame(
         {
             "a.b": [1, 2, 3],
-            "t": pd.to_datetime(["2020-07-01 10:00", "2021-01-01", None]),
+            "t": pd.to_datetime(["2020-07-01 10:00", "2021-01-01 00:30", None]),
             "l": [[1], [2, 3], []],
         }
     )
     path = str(tmp_path / "rows.parquet")
-    frame.to_parquet(path)
+    frame.to_parquet(path, coerce_timestamps="us")  # Spark does not read nanoseconds
     found = read_parquet(path).first()
     assert list(found.columns) == ["a.b", "t", "l"]
     pd.testing.assert_series_equal(found["a.b"], frame["a.b"])
@@ -207,7 +215,7 @@ def test_parquet_with_a_schema(tmp_path):
 
 
 def test_files_that_are_not_there(tmp_path, backend):
-    with pytest.raises(OrcaError, match="nowhere.csv"):
+    with pytest.raises(OrcaError, match="there is no file .*nowhere.csv"):
         read_csv(str(tmp_path / "nowhere.csv")).collect()
     with pytest.raises(InvalidInputError, match="no file matches"):
         read_csv(str(tmp_path / "*.nix"))

@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from pyspark.sql import SparkSession
 from pyspark.sql import types as T
 
 from zoo.orca.context.context import OrcaContext
-from zoo.orca.data.shard.lazy import LazyShards, asked
+from zoo.orca.data.pandas.paths import read_by
+from zoo.orca.data.shard.lazy import LazyShards
 from zoo.orca.data.shard.tables import shards_of
 from zoo.orca.errors import ColumnError, InvalidInputError
 from zoo.orca.wire.features import quoted
@@ -108,13 +110,15 @@ def csv_by_spark(paths: list[str], given: Mapping[str, Any]) -> LazyShards:
     dtypes = _dtypes(names, arguments.dtype)
     wanted = T.StructType(
         [
-            T.StructField(f"c{place}", T.StringType() if name in dtypes else _as_pandas(one))
-            for place, (name, one) in enumerate(zip(names, schema.fields, strict=True))
+            # By the header's names: with others, Spark warns of each file.
+            T.StructField(one.name, T.StringType() if name in dtypes else _as_pandas(one))
+            for name, one in zip(names, schema.fields, strict=True)
         ]
     )
     options = arguments.options()
-    # Under our own names: those of a header may repeat, or hold dots.
-    df = asked(spark, lambda: spark.read.csv(paths, schema=wanted, enforceSchema=True, **options))
+    reader = partial(spark.read.csv, schema=wanted, enforceSchema=True, **options)
+    df = read_by(spark, paths, reader)
+    df = df.toDF(*(f"c{place}" for place in range(len(names))))
     index = _index(names, arguments.index_col)
     used = _used(names, arguments.usecols, index)
     df = df.select(*(quoted(f"c{names.index(name)}") for name in used))
@@ -128,9 +132,10 @@ def csv_by_spark(paths: list[str], given: Mapping[str, Any]) -> LazyShards:
 
 
 def _inferred(spark: SparkSession, paths: list[str], arguments: CsvArguments) -> T.StructType:
-    reader = spark.read.options(inferSchema=True)
     options = arguments.options()
-    schema: T.StructType = asked(spark, lambda: reader.csv(paths, **options).schema)
+    schema: T.StructType = read_by(
+        spark, paths, lambda found: spark.read.csv(found, inferSchema=True, **options).schema
+    )
     if not schema.fields:
         raise InvalidInputError(
             f"there are no columns in {', '.join(paths)}\nName files that are not empty"

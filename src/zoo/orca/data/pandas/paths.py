@@ -1,11 +1,52 @@
 """Which files a reader is asked for."""
 
 import glob
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
 
-from zoo.orca.errors import InvalidInputError
+from pyspark.sql import SparkSession
+
+from zoo.orca.data.shard.lazy import asked
+from zoo.orca.driver.session.cluster import is_local
+from zoo.orca.errors import InvalidInputError, WorkerError
 from zoo.orca.files import is_directory, list_names
+
+Answer = TypeVar("Answer")
+
+
+def read_by(
+    spark: SparkSession, paths: Sequence[str], action: Callable[[list[str]], Answer]
+) -> Answer:
+    """Return what an action of Spark's makes of paths.
+
+    Raises
+    ------
+    InvalidInputError
+        If there is no such file.
+    """
+    try:
+        return asked(spark, lambda: action(from_here(spark, paths)))
+    except WorkerError as error:
+        if "[PATH_NOT_FOUND]" not in str(error):
+            raise
+        path = str(error).rpartition("exist: ")[2].rstrip(".")
+        raise InvalidInputError(
+            f"there is no file {path}\nName one that Spark reads, by path or URL"
+        ) from error
+
+
+def from_here(spark: SparkSession, paths: Sequence[str]) -> list[str]:
+    """Return paths with those of files of this machine that are relative as URLs, in local mode.
+
+    Spark's processes may have been started elsewhere than this program is now.
+    """
+
+    def absolute(path: str) -> str:
+        is_relative = "://" not in path and not Path(path).is_absolute()
+        return Path(path).absolute().as_uri() if is_relative and Path(path).exists() else path
+
+    return list(map(absolute, paths)) if is_local(spark) else list(paths)
 
 
 def found_files(file_path: Any, *, inside: bool = False) -> list[str]:

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.orca.context.context import OrcaContext
 from zoo.orca.data.pandas.csv import csv_by_spark
-from zoo.orca.data.pandas.paths import found_files
-from zoo.orca.data.shard.lazy import LazyShards, asked, local_shards
+from zoo.orca.data.pandas.paths import found_files, from_here, read_by
+from zoo.orca.data.shard.lazy import LazyShards, local_shards
 from zoo.orca.data.shard.tables import shards_of
 from zoo.orca.data.shard.xshards import XShards, made
 from zoo.orca.driver.frame.partitions import known_partitions
 from zoo.orca.driver.session.cluster import nodes, slots
 from zoo.orca.errors import ColumnError, InvalidInputError
+from zoo.orca.wire.features import quoted
 from zoo.orca.worker.shards.files import ReadFiles
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def read_json(file_path: Paths, **kwargs: Any) -> XShards:
     if kwargs or orient != "records":
         raise unknown_argument("read_json", next(iter(kwargs), "orient"), ("lines", "orient"))
     paths, spark = found_files(file_path), OrcaContext.get_spark_session()
-    df = asked(spark, lambda: spark.read.json(paths, multiLine=not lines))
+    df = read_by(spark, paths, lambda found: spark.read.json(found, multiLine=not lines))
     return _with_nodes(shards_of(df, OrcaContext.shard_size))
 
 
@@ -118,7 +119,7 @@ def read_parquet(
     reader = spark.read.options(**options)
     if schema is not None:
         reader = reader.schema(schema)
-    df = asked(spark, lambda: reader.parquet(*paths))
+    df = read_by(spark, paths, lambda found: reader.parquet(*found))
     return _with_nodes(shards_of(_selected(df, columns), OrcaContext.shard_size))
 
 
@@ -131,7 +132,7 @@ def _selected(df: "DataFrame", columns: Sequence[str] | None) -> "DataFrame":
             f"columns: there is no column {missing[0]!r}\n"
             f"The files have the columns {', '.join(map(repr, df.columns))}"
         )
-    return df.select(*(df[name] for name in columns))
+    return df.select(*map(quoted, columns))
 
 
 def unknown_argument(function: str, name: str, known: Sequence[str]) -> InvalidInputError:
@@ -154,7 +155,8 @@ def _by_pandas(function: str, file_path: Paths, arguments: dict[str, Any]) -> XS
             f"{asked_for[0]} makes an iterator, and shards are frames\n"
             "Leave it out: files are read one after another as it is"
         )
-    files, spark = found_files(file_path, inside=True), OrcaContext.get_spark_session()
+    spark = OrcaContext.get_spark_session()
+    files = from_here(spark, found_files(file_path, inside=True))
     count = min(len(files), slots(spark) or 2)
     each, more = divmod(len(files), count)
     edges = [place * each + min(place, more) for place in range(count + 1)]

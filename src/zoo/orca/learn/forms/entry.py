@@ -11,6 +11,7 @@ from pyspark.sql import DataFrame, SparkSession
 from zoo.orca.context.context import OrcaContext
 from zoo.orca.context.sessions import known_session
 from zoo.orca.data.shard.xshards import XShards
+from zoo.orca.data.tf.data import Dataset
 from zoo.orca.driver.predict import Answer
 from zoo.orca.errors import InvalidInputError
 from zoo.orca.learn.forms.arrays import ArraysForm
@@ -155,6 +156,8 @@ def form_of(data: Any, argument: str) -> Form:
         return ArrowForm(data, argument)
     if isinstance(data, XShards):
         return ShardsForm(data)
+    if isinstance(data, Dataset):
+        return ShardsForm(data.get_xshards())
     if isinstance(data, Mapping):
         return ArraysForm(data, argument)
     raise InvalidInputError(_refused(data, argument))

@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from zoo.orca.errors import DataError
 from zoo.orca.files import read_bytes
 from zoo.orca.worker.shards.pieces import join_rows
@@ -89,7 +91,9 @@ def _converted(column: Any, name: Any, dtype: Any) -> Any:
             return column.map(_truth).astype(wanted)
         if pd.api.types.is_numeric_dtype(wanted):
             return pd.to_numeric(column).astype(wanted)
-        return column if wanted.kind == "O" else column.astype(wanted)
+        # As numpy's text, what is missing would become the text "None".
+        is_text = isinstance(wanted, np.dtype) and wanted.kind in "OSU"
+        return column if is_text else column.astype(wanted)
     except (ValueError, TypeError) as error:
         raise DataError(
             f"column {name!r} cannot be {wanted}: {error}\nGive it another dtype"

@@ -1,0 +1,1 @@
+"""Shards in the manner of `tf.data`."""
