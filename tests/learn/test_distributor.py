@@ -6,12 +6,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from tests.fake_estimator import FakeEstimator
-from zoo.orca.errors import ColumnError, CreatorError, DataError, InvalidInputError, WorkerError
+from zoo.orca.data import column
+from zoo.orca.errors import (
+    ColumnError,
+    CreatorError,
+    DataError,
+    InvalidInputError,
+    WorkerDiedError,
+    WorkerError,
+)
 from zoo.orca.frameworks.fake import LinearModel
 from zoo.orca.learn import Distributor
 
@@ -144,7 +153,8 @@ def test_each_run_has_processes_of_its_own_with_its_environment(spark: SparkSess
         import os
 
         json.left_behind = getattr(json, "left_behind", 0) + 1
-        told = (os.getpid(), json.left_behind, os.environ["MINE"], os.environ["OMP_NUM_THREADS"])
+        threads = {os.environ[name] for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")}
+        told = (os.getpid(), json.left_behind, os.environ["MINE"], *threads)
         return worker.all_gather(told)
 
     seen = [
@@ -179,6 +189,44 @@ def test_a_worker_that_returns_early_is_one_error(spark: SparkSession) -> None:
 
     with pytest.raises(WorkerError, match="rank 1 has returned from its function, and rank 0"):
         run(2, train)
+
+
+def test_a_worker_that_is_killed_is_one_error(spark: SparkSession) -> None:
+    def train(worker: Any) -> None:
+        import os
+        import signal
+        import time
+
+        if worker.rank == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(100)
+
+    began = time.monotonic()
+    with pytest.raises(WorkerDiedError, match="SIGKILL") as caught:
+        run(2, train)
+    assert caught.value.rank == 1 and time.monotonic() - began < 60
+
+
+def test_rows_of_any_form_come_with_padding_and_masks(spark: SparkSession) -> None:
+    def train(worker: Any) -> Any:
+        rows = worker.rows
+        own = {name: rows[name] for name in rows}
+        steps = [dict(batch) for batch in rows.batches(2)]
+        return rows.features, worker.all_gather((own, steps))
+
+    arrow = pa.table({"h": [[1], [2, 3], [4, 5, 6]], "y": [0.5, 1.5, 2.5]})
+    features, told = run(
+        2, train, arrow, feature_cols=[column("h", pad=0, mask="there")], label_cols="y"
+    )
+    assert features == ("h", "there")
+    whole = {name: np.concatenate([own[name] for own, _ in told]) for name in ("h", "there", "y")}
+    order = np.argsort(whole["y"])
+    assert whole["h"][order].tolist() == [[1, 0, 0], [2, 3, 0], [4, 5, 6]]
+    np.testing.assert_array_equal(whole["there"], whole["h"] > 0)
+    taken = [step for _, steps in told for step in steps]
+    assert sorted(y for step in taken for y in step["y"]) == [0.5, 1.5, 2.5]
+    for step in taken:
+        np.testing.assert_array_equal(step["there"], step["h"] > 0)
 
 
 def trained(worker: Any, epochs: int, fails_at: str) -> Any:

@@ -56,8 +56,8 @@ class Distributor:
     environment : dict of str to str, optional
         Variables of the workers' environment, before anything is imported there, such as
         ``{"TF_USE_LEGACY_KERAS": "1"}`` or ``{"KERAS_BACKEND": "jax"}``. How many threads a
-        framework starts follows from the worker's share of the cores: OMP_NUM_THREADS and NPROC
-        are set.
+        framework starts follows from the worker's share of the cores: OMP_NUM_THREADS, NPROC and
+        TensorFlow's variables are set.
     log_to_driver : bool
         Whether to show lines that workers print.
     cpu_binding : bool

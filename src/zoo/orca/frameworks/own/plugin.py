@@ -1,5 +1,6 @@
 """The plug-in that calls a user's own function on every worker."""
 
+import os
 import time
 from collections.abc import Callable
 from typing import Any
@@ -18,6 +19,8 @@ from zoo.orca.worker.plugin import Keep, Rows, World
 
 #: The seconds in which a peer's end is seen here after the end of its connections in PyTorch.
 _NOTICE_SECONDS = 2.0
+#: What TensorFlow reads; for its estimators, its plug-in sets threads by TensorFlow's own calls.
+_TENSORFLOW_THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
 
 
 class Own:
@@ -33,6 +36,8 @@ class Own:
         The environment says how many threads they start.
         """
         renew_settings()
+        for name in _TENSORFLOW_THREADS:
+            os.environ.setdefault(name, str(threads))
 
     def make(self, job: Job) -> None:
         """Unpack the function, so that a module that is missing is told of before rows move."""
