@@ -112,6 +112,7 @@ def test_a_file_gives_its_weights_where_there_is_one(saved: Saved, name: str) ->
     assert est._state.meta["optimizers"] == {"": [0, 1, 2, 3]}
     est.load(saved.paths[name], compile=False)
     same(weights(est), saved.weights)
+    assert est._state.meta["optimizers"] == {}
 
 
 def test_weights_in_tensorflows_format_and_by_name(saved: Saved, rows, tmp_path: Path) -> None:

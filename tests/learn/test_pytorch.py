@@ -266,15 +266,15 @@ def test_instances_operator_and_callbacks(ratings: DataFrame, tmp_path: Path) ->
         optimizer=torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9),
         training_operator_cls=Halved,
     )
-    path = tmp_path / "at-{epoch}.pt"
+    path = tmp_path / "at-{epoch}-{iter}.ckpt"
     stats = fit(est, ratings, 5, callbacks=[Notes(), ModelCheckpoint(str(path))])
     assert len(stats.history["loss"]) == 2
     np.testing.assert_allclose(stats.history["half"], np.array(stats.history["loss"]) / 2)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["at-1.pt", "at-2.pt"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["at-1-21.ckpt", "at-2-42.ckpt"]
     for name, value in model.state_dict().items():
         assert torch.equal(value, before[name])
     again = estimator(optimizer=lambda m, c: torch.optim.SGD(m.parameters(), 0.1, momentum=0.9))
-    again.load(str(tmp_path / "at-2.pt"))
+    again.load(str(tmp_path / "at-2-42.ckpt"))
     assert again.get_state_dict()["epoch"] == 2
     for name, value in again.get_state_dict()["models"][0].items():
         assert torch.equal(value, est.get_state_dict()["models"][0][name])

@@ -13,7 +13,15 @@ from types import ModuleType
 from typing import Any
 
 from zoo.orca.errors import InvalidInputError, MissingPackageError, ModelError, StateError
-from zoo.orca.files import list_names, read_bytes, read_tree, write_bytes, write_tree
+from zoo.orca.files import (
+    is_directory,
+    list_names,
+    read_bytes,
+    read_tree,
+    remove_directory,
+    write_bytes,
+    write_tree,
+)
 from zoo.orca.learn.arguments import is_there
 from zoo.orca.learn.files.kinds import CHECKPOINT, SAVED_MODEL
 from zoo.orca.wire.job import Job
@@ -69,6 +77,7 @@ def whole_model(job: Job, path: str, kind: str, **given: Any) -> bytes:
         path=path,
         kind=kind,
         framework=job.model.framework,
+        legacy=has_keras_2(job),
         files=files,
         custom_objects=pack(dict(own), "custom_objects") if own else None,
         **given,
@@ -119,11 +128,18 @@ def save_weights(job: Job, path: str, kind: str) -> None:
 
 
 def load_weights(
-    job: Job, path: str, kind: str, *, whole: bool = False, by_name: bool = False
+    job: Job,
+    path: str,
+    kind: str,
+    *,
+    whole: bool = False,
+    by_name: bool = False,
+    custom_objects: Mapping[str, Any] | None = None,
 ) -> State:
     """Return the model's state with the weights at `path`; `whole` adds the optimizer."""
     if kind == SAVED_MODEL:
-        creator = whole_model(job, path, kind, custom_objects=None, compile=whole, safe_mode=True)
+        given = {"custom_objects": custom_objects, "compile": whole, "safe_mode": True}
+        creator = whole_model(job, path, kind, **given)
         found: State = _models("load", job).state_of_whole(job, creator, path)
         return found
     if kind == CHECKPOINT and not has_keras_2(job):
@@ -157,6 +173,8 @@ def _written(write: Callable[[str], None], path: str, ending: str) -> None:
         if local.is_file():
             write_bytes(path, local.read_bytes())
         elif local.is_dir():
+            if is_directory(path) and "saved_model.pb" in list_names(path):
+                remove_directory(path)  # what it has of another model would stay
             write_tree(path, read_tree(str(local)))
         else:  # a checkpoint: files that begin with the name
             parent = path.rpartition("/")[0] if "/" in path else "."

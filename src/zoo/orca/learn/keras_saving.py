@@ -143,7 +143,9 @@ class KerasFiles(BaseEstimator):
         if kind == STATE:
             super().load(path)
         elif self._makes_model:
-            self._adopt(files.load_weights(self._driver_job(), place, kind, whole=compile))
+            given: dict[str, Any] = {"whole": compile, "custom_objects": custom_objects}
+            state = files.load_weights(self._driver_job(), place, kind, **given)
+            self._adopt(state if compile else without_optimizer(state))
         else:
             whole = files.whole_model(
                 self._driver_job(checked=False),

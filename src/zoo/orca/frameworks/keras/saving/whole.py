@@ -5,7 +5,6 @@ The driver imports this module, too, and has no framework.
 
 import builtins
 import json
-import os
 import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -37,6 +36,8 @@ class WholeModel:
         ".keras", ".h5" or `SAVED_MODEL`.
     framework : str
         The plug-in: "tf2" takes the version of Keras that wrote the file, "keras" always Keras 3.
+    legacy : bool
+        Whether `tensorflow.keras` is Keras 2, for a file that does not say.
     files : dict of str to bytes
         The file's content; or each file's of the directory, by its name within.
     custom_objects : bytes or None
@@ -50,6 +51,7 @@ class WholeModel:
     path: str
     kind: str
     framework: str
+    legacy: bool = False
     files: Mapping[str, bytes]
     custom_objects: bytes | None = None
     compile: bool = True
@@ -133,10 +135,8 @@ class WholeModel:
     def _is_of_keras_2(self, local: str) -> bool:
         if self.framework == "keras":
             return False
-        default = "2" if os.environ.get("TF_USE_LEGACY_KERAS", "0").lower() in ("1", "true") else ""
-        if self.kind == SAVED_MODEL:
-            return bool(default)
-        return (_version(local) or default).startswith("2")
+        found = "" if self.kind == SAVED_MODEL else _version(local)
+        return found.startswith("2") if found else self.legacy
 
 
 def _read_optimizer(model: Model, directory: str) -> None:
