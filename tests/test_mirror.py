@@ -110,7 +110,6 @@ ELSEWHERE = [
         "every family there comes through them",
     ),
     Elsewhere("learn.files", "recorded", "driver/test_runs.py", "what unfinished calls leave"),
-    Elsewhere("learn", "transforms", "frameworks/test_transforms.py", "one argument"),
     Elsewhere(
         "worker.child",
         "transforming",
