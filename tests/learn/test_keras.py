@@ -145,9 +145,11 @@ def test_weights_in_the_home_directory_are_not_written_over(monkeypatch, tmp_pat
     with pytest.raises(InvalidInputError, match="is there already, and overwrite is False"):
         est.save_weights("~/w.weights.h5", overwrite=False)
     assert not written
+    with pytest.raises(InvalidInputError, match="is there already, and overwrite is False"):
+        est.save_weights(f"file://{tmp_path}/w.weights.h5", overwrite=False)
     est.save_weights("~/other.weights.h5", overwrite=False)
     est.save_weights("~/w.weights.h5")
-    assert [path for *_, path in written] == ["~/other.weights.h5", "~/w.weights.h5"]
+    assert [path for _, path, _ in written] == ["~/other.weights.h5", "~/w.weights.h5"]
 
 
 def test_nothing_to_save(monkeypatch):

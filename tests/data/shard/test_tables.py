@@ -189,3 +189,24 @@ def test_other_shards_are_no_table():
         shards.select("a").collect()
     with pytest.raises(DataError, match="the shard is a ndarray"):
         shards.to_spark_df()
+
+
+def test_rows_without_a_key_find_their_group(spark):
+    frame = pd.DataFrame(
+        {"n": range(6), "count": [1.0, 2, 3, 4, 5, 6], "k.1": ["a", None, "a", None, "b", "b"]}
+    )
+    shards = XShards.partition(frame, 2)
+    sums = frame.groupby("k.1", dropna=False)["count"].transform("sum")
+    same(
+        shards.group_by("k.1", {"count": "sum"}, join=True),
+        frame[["k.1", "n", "count"]].assign(**{"sum(count)": sums}),
+        "n",
+    )
+
+
+def test_names_with_dots_are_described():
+    frame = pd.DataFrame({"a.b": [1, 2, 6], "c": [3, 4, 8]})
+    told = XShards.partition(frame, 2).describe(["c", "a.b"])
+    assert list(told.columns) == ["summary", "c", "a.b"]
+    means = told.set_index("summary").loc["mean"].astype(float)
+    assert means.to_dict() == {"a.b": 3.0, "c": 5.0}

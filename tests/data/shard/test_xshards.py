@@ -280,3 +280,27 @@ def test_elements_of_an_rdd_are_shards(spark):
     assert shards.collect() == list(range(0, 14, 2))
     with XShards.lazy(rdd) as lazy:
         assert lazy.first() == 0
+
+
+def test_loaded_shards_are_in_their_order_whatever_their_sizes(tmp_path):
+    # Spark reads the largest files first.
+    lengths = [1, 300, 40_000, 2]
+
+    def of_length(shard):
+        place = int(shard[0])
+        return pd.DataFrame({"n": np.arange(lengths[place]) * 4 + place})
+
+    path = str(tmp_path / "shards")
+    XShards.partition(np.arange(4), 4).transform_shard(of_length).save_pickle(path)
+    loaded = XShards.load_pickle(path)
+    assert len(loaded.first()) == 1 and list(map(len, loaded.take(3))) == lengths[:3]
+    assert list(map(len, loaded.collect())) == lengths and loaded.num_partitions() == 4
+    rows = loaded.to_spark_df().toPandas()
+    pd.testing.assert_frame_equal(rows, loaded.concat_to_pdf().reset_index(drop=True))
+
+
+def test_files_that_hold_no_shards_are_refused(spark, tmp_path):
+    path = str(tmp_path / "rows")
+    spark.range(3).write.parquet(path)
+    with pytest.raises(InvalidInputError, match="has no shards, but the columns 'id'\nName a"):
+        XShards.load_pickle(path)

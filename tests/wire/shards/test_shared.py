@@ -1,6 +1,8 @@
 """One value for all functions: it is there in each process, unpickled once."""
 
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -35,3 +37,17 @@ def test_a_value_that_was_let_go_says_so_and_does_not_travel():
 def test_what_cannot_travel_is_refused_at_once():
     with pytest.raises(CreatorError, match="data cannot be sent to the workers"):
         SharedValue((i for i in range(3)))
+
+
+def test_values_of_two_programs_do_not_meet():
+    # In containers, all drivers may have the same process id, and share a Spark Connect server.
+    code = (
+        "import os, pickle, sys; os.getpid = lambda: 7\n"
+        "from zoo.orca.wire.shards.shared import SharedValue\n"
+        "sys.stdout.buffer.write(pickle.dumps(SharedValue(sys.argv[1])))"
+    )
+    sent = [
+        subprocess.run([sys.executable, "-c", code, name], check=True, capture_output=True).stdout
+        for name in ("mine", "theirs")
+    ]
+    assert [pickle.loads(one).value for one in sent] == ["mine", "theirs"]

@@ -47,6 +47,13 @@ def test_another_type_is_refused(first, other):
         rows_of(table, pd.DataFrame({"a": other}))
 
 
+def test_a_column_without_values_fits_any_type():
+    for values in (["x"], [[1.0]], [True]):
+        table = frame_table(pd.DataFrame({"a": values}), "UTC")
+        nothing = pd.DataFrame({"a": [float("nan")] * 2})
+        assert rows_of(table, nothing)["a"].to_pylist() == [None, None]
+
+
 def test_other_columns_are_refused():
     table = frame_table(pd.DataFrame({"a": [1]}), "UTC")
     with pytest.raises(DataError, match="the columns are 'b', and those of the first shard 'a'"):

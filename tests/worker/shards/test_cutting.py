@@ -47,6 +47,26 @@ def test_equal_values_go_to_one_shard_whatever_their_type():
     assert sum(map(len, whole.values())) == 4
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (pd.Series([1, 2, 3, 4, 5.0]), pd.Series([1, 2, 3, 4, 5], dtype=np.float32)),
+        (pd.Series([0.0]), pd.Series([-0.0])),
+        (pd.Series([True, False]), pd.Series([True, False, None])),
+    ],
+    ids=["float32", "zeros", "booleans"],
+)
+def test_equal_values_of_other_types_go_to_one_shard(one, other):
+    cut = ByColumn(column="k", shards=13)
+
+    def places(values):
+        pieces = dict(cut(pd.DataFrame({"k": values}), 0))
+        return {value: target for target, piece in pieces.items() for value in piece["k"]}
+
+    there = places(other)
+    assert {value: there[value] for value in one} == places(one)
+
+
 def test_what_has_no_such_column():
     cut = ByColumn(column="k", shards=3)
     with pytest.raises(DataError, match="no column 'k'\nThe frame has the columns 'a'"):

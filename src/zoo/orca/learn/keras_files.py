@@ -15,6 +15,7 @@ from typing import Any
 from zoo.orca.errors import InvalidInputError, MissingPackageError, ModelError, StateError
 from zoo.orca.files import (
     is_directory,
+    is_regular,
     list_names,
     read_bytes,
     read_tree,
@@ -40,8 +41,8 @@ def has_keras_2(job: Job) -> bool:
 
 
 def check_overwrite(path: str, overwrite: bool) -> None:
-    """Raise if a local file or directory is there that may not be replaced."""
-    if not overwrite and "://" not in path and Path(path).expanduser().exists():
+    """Raise if a file or directory is there that may not be replaced."""
+    if not overwrite and (is_regular(path) or is_directory(path)):
         raise InvalidInputError(
             f"{path} is there already, and overwrite is False\nName another, or pass overwrite=True"
         )

@@ -62,7 +62,7 @@ class KerasFiles(BaseEstimator):
             which needs the framework on the driver. Any other file gets the estimator's state:
             weights, optimizer, epoch and step.
         overwrite : bool
-            Whether an existing local file may be replaced.
+            Whether an existing file may be replaced.
         include_optimizer : bool
             False leaves the optimizer's variables out.
         save_format : str, optional
@@ -169,7 +169,7 @@ class KerasFiles(BaseEstimator):
             file. With Keras 2 any other path is the prefix of the files of a checkpoint of
             TensorFlow.
         overwrite : bool
-            Whether an existing local file may be replaced.
+            Whether an existing file may be replaced.
         save_format : str, optional
             "h5" or "tf", whatever the path's ending.
         """

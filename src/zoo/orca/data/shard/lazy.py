@@ -237,6 +237,17 @@ def placed_by(frame: DataFrame, targets: dict[int, int], partitions: int) -> Dat
     return _placed(frame, target, partitions)
 
 
+def in_order(frame: DataFrame) -> LazyShards:
+    """Return the shards of a frame whose partitions are in any order, each in one of its own."""
+    # Spark reads the largest files first, and actions take partitions in their order. The first
+    # job reads the indexes alone.
+    found = asked(frame.sparkSession, frame.select(INDEX).toArrow)[INDEX].to_pylist()
+    targets = {index: place for place, index in enumerate(sorted(found))}
+    count = max(1, len(targets))
+    placed = placed_by(frame.select(*COLUMNS), targets, count)
+    return LazyShards(source=placed, partitions=len(targets))
+
+
 def local_shards(spark: SparkSession, values: Sequence[Any]) -> LazyShards:
     """Return shards of values that are here."""
     rows = list(cell_rows((index, pack_shard(value)) for index, value in enumerate(values)))

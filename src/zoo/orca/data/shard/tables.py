@@ -91,8 +91,7 @@ class FrameMethods:
         names = _listed(df, columns)
         grouped = df.groupBy(*map(quoted, names)).agg(*_aggregates(df, names, agg))
         if join:
-            # Nulls are a group of their own, and must find it.
-            grouped = df.join(grouped, on=names, how="left") if names else df.crossJoin(grouped)
+            grouped = _joined(df, grouped, names) if names else df.crossJoin(grouped)
         return self._of_rows(grouped)
 
     def sort_values(
@@ -143,7 +142,10 @@ class FrameMethods:
         """Return count, mean, standard deviation, minimum and maximum, as a pandas frame."""
         df = self.to_spark_df()
         names = _listed(df, cols if cols is not None else df.columns)
-        return self._asked(df.describe(*map(quoted, names)).toPandas)
+        # Under our own names: Spark's `describe` takes no name with a dot.
+        own = {f"c{place}": name for place, name in enumerate(names)}
+        told = df.select(*(F.col(quoted(name)).alias(one) for one, name in own.items())).describe()
+        return self._asked(told.toDF(*(own.get(one, one) for one in told.columns)).toPandas)
 
     def max_values(self, col_name: str) -> Any:
         """Return the largest value of a column."""
@@ -310,6 +312,18 @@ def _listed(df: DataFrame, names: Names) -> list[str]:
             f"The frames have the columns {', '.join(map(repr, df.columns))}"
         )
     return found
+
+
+def _joined(df: DataFrame, grouped: DataFrame, names: Sequence[str]) -> DataFrame:
+    """Return rows with the aggregates of their group; nulls are a group, too, and find it."""
+    others = [name for name in df.columns if name not in names]
+    left = df.select(*(F.col(quoted(name)) for name in (*names, *others)))
+    # Under our own names: an aggregate may be called as a column is.
+    left = left.toDF(*(f"c{place}" for place in range(len(df.columns))))
+    right = grouped.toDF(*(f"g{place}" for place in range(len(grouped.columns))))
+    keys = [F.col(f"c{place}").eqNullSafe(F.col(f"g{place}")) for place in range(len(names))]
+    joined = left.join(right, on=keys, how="left").drop(*right.columns[: len(names)])
+    return joined.toDF(*names, *others, *grouped.columns[len(names) :])
 
 
 def _aggregates(

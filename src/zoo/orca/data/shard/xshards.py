@@ -14,6 +14,7 @@ from zoo.orca.data.shard.lazy import (
     LazyShards,
     Shard,
     asked,
+    in_order,
     local_shards,
     paired,
     status_of,
@@ -23,6 +24,7 @@ from zoo.orca.data.shard.splitting import split_rows
 from zoo.orca.data.shard.tables import FrameMethods
 from zoo.orca.driver.session.cluster import slots
 from zoo.orca.errors import InvalidInputError
+from zoo.orca.wire.shards.packed import COLUMNS
 from zoo.orca.worker.shards.cutting import ByColumn, Evenly
 from zoo.orca.worker.shards.steps import (
     Function,
@@ -97,11 +99,16 @@ class XShards(FrameMethods):
         path : str
             A directory, by path or URL, that Spark reads.
         minPartitions : int, optional
-            Has no effect: the shards are in the partitions that Spark makes of the files.
+            Has no effect: each shard is in a partition of its own.
         """
         spark = OrcaContext.get_spark_session()
         frame = asked(spark, lambda: spark.read.parquet(str(path)))
-        return made(LazyShards(source=frame.sortWithinPartitions("index")))
+        if set(frame.columns) != set(COLUMNS):
+            raise InvalidInputError(
+                f"{path} has no shards, but the columns {', '.join(map(repr, frame.columns))}\n"
+                "Name a directory that save_pickle wrote; read_parquet reads others"
+            )
+        return made(in_order(frame))
 
     def save_pickle(self, path: str, batchSize: int = 10) -> XShards:
         """Compute the shards and write them to a new directory.

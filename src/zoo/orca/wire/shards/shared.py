@@ -1,14 +1,12 @@
 """A value that all functions of a program share; it goes to the workers with them."""
 
-import itertools
-import os
 import pickle
+import uuid
 from typing import Any
 
 from zoo.orca.errors import InvalidInputError
 from zoo.orca.wire.packing import pack
 
-_numbers = itertools.count()
 #: What this process has unpickled, by name: a worker's tasks come one after another, and each
 #: brings the bytes along. Only the newest stay.
 _held: dict[str, Any] = {}
@@ -29,7 +27,8 @@ class SharedValue:
     """
 
     def __init__(self, data: Any) -> None:
-        self._name = f"{os.getpid()}-{next(_numbers)}"
+        # Many programs may share the workers of one Spark Connect server.
+        self._name = uuid.uuid4().hex
         self._packed = pack(data, "data")
         self._data: tuple[Any, ...] = (data,)
 

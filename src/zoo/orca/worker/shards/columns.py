@@ -131,8 +131,8 @@ def _cast(column: pa.ChunkedArray, field: pa.Field) -> pa.ChunkedArray:
             return column.cast(wanted, safe=True)
         except pa.ArrowInvalid as error:
             raise _differs(column, field) from error
-    if len(column) == 0 and column.null_count == 0:
-        return pa.chunked_array([pa.array([], wanted)])
+    if column.null_count == len(column):  # pandas makes floats of a column without values
+        return pa.chunked_array([pa.nulls(len(column), wanted)])
     raise _differs(column, field)
 
 

@@ -90,9 +90,11 @@ class ByColumn:
                 f"{', '.join(map(repr, shard.columns))}"
             )
         values = shard[self.column]
-        if values.dtype.kind in "iu":
-            # As floats, so that a shard in which nulls made floats of whole numbers agrees.
-            values = values.astype(np.float64)
+        # Equal values must hash alike in all shards, whatever type nulls have made of them there.
+        if values.dtype.kind in "iuf":
+            values = values.astype(np.float64) + 0.0  # -0.0 is 0.0
+        elif values.dtype.kind == "b":
+            values = values.astype(object)
         targets = pd.util.hash_array(values.to_numpy()) % self.shards
         for target in range(self.shards):
             yield target, shard[targets == target]
