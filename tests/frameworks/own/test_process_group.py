@@ -1,5 +1,6 @@
 """PyTorch's process group over the workers: its sums, its variables, its end."""
 
+import contextlib
 import os
 import time
 from typing import Any
@@ -78,15 +79,16 @@ def fails(collective: Collective, how: str) -> str:
     def function(worker: Worker) -> None:
         from torch import distributed
 
-        worker.torch_distributed()
-        if worker.rank == 1:
-            time.sleep(0.5)
-            if how == "raises":
-                raise KeyError("mine")
-            if how == "is killed":
-                os._exit(9)
-            return
-        distributed.all_reduce(torch.ones(3))
+        group = worker.torch_distributed()
+        with group if how != "is killed" else contextlib.nullcontext():
+            if worker.rank == 1:
+                time.sleep(0.5)
+                if how == "raises":
+                    raise KeyError("mine")
+                if how == "is killed":
+                    os._exit(9)
+                return
+            distributed.all_reduce(torch.ones(3))
 
     began = time.monotonic()
     try:

@@ -55,7 +55,7 @@ class Own:
         try:
             found = function(worker, **self._arguments)
         except BaseException as error:
-            _leave(world.collective, error)
+            _leave(world.collective, error, worker.has_met or has_group())
             raise
         # Peers inside one of the group's operations learn that this rank has left it.
         leave_group(failed=False)
@@ -70,14 +70,15 @@ class Own:
         return returned
 
 
-def _leave(collective: Collective, error: BaseException) -> None:
+def _leave(collective: Collective, error: BaseException, has_met: bool) -> None:
     """Leave the others after an error; raise what it comes from, if that is a peer's doing.
 
-    PyTorch says of a peer that has failed no more than that a connection was closed.
+    PyTorch says of a peer that has failed no more than that a connection was closed. It can say so
+    only if the function `has_met` its peers there.
     """
     cause = None
     if isinstance(collective, Ring):
-        if is_connections(error) and has_group():
+        if has_met and is_connections(error):
             cause = _cause(collective)
         # Not closed in order: peers that wait in the group must see that this rank has failed.
         collective.abort(f"its function raised {type(error).__name__}")

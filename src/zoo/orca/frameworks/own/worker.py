@@ -217,6 +217,11 @@ class Worker:
             self._groups.append(TorchGroup(self._collective, backend, self._gpus))
         return self._groups[-1]
 
+    @property
+    def has_met(self) -> bool:
+        """Whether the workers have met in a process group of PyTorch's; it may be over."""
+        return bool(self._groups)
+
     def end_report(self, *, is_last: bool = True) -> None:
         """Send the newest report, if it was not sent; for the end of the function."""
         if self._pending is None:
