@@ -33,6 +33,7 @@ ELSEWHERE = [
     ),
     Elsewhere("context", "ended", "learn/test_ended.py", "a program after its session's end"),
     Elsewhere("data", "columns", "wire/test_padding.py", "it checks what the call makes"),
+    Elsewhere("data.image", "formats schema", "data/image/test_parquet_dataset.py", "what is read"),
     Elsewhere(
         "data.pandas", "csv paths", "data/pandas/test_preprocessing.py", "what the readers read"
     ),
@@ -283,6 +284,7 @@ ELSEWHERE = [
     Elsewhere(
         "worker.shards", "reading steps tasks", "data/shard/test_xshards.py", "tasks of Spark"
     ),
+    Elsewhere("worker.shards", "pictures", "data/image/test_preprocessing.py", "files of pictures"),
     Elsewhere("worker.shards", "elements", "data/tf/test_data.py", "tasks of Spark"),
     Elsewhere("worker.shards", "scaling", "data/test_transformer.py", "tasks of Spark"),
     Elsewhere("worker.shards", "files", "data/pandas/test_preprocessing.py", "tasks of Spark"),
