@@ -55,6 +55,7 @@ def test_mnist_row_by_row_and_in_parts(mnist, tmp_path):
         write_mnist(labels, labels, path)
 
 
+@pytest.mark.timeout(280)
 def test_readers_of_frameworks_take_their_part(mnist, tmp_path):
     pytest.importorskip("torch")
     pytest.importorskip("tensorflow")
