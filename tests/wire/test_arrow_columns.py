@@ -7,7 +7,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from zoo.orca.wire.arrow_columns import for_model, from_numpy, refusal, to_numpy
+from zoo.orca.data import column
+from zoo.orca.wire.arrow_columns import for_model, from_numpy, refusal, to_numpy, typed_as
+from zoo.orca.wire.padding import PaddedColumn
 
 #: Each of numpy's numbers, and Spark's for it.
 NUMBERS = {
@@ -90,3 +92,21 @@ def test_lists_of_several_lengths_are_objects() -> None:
 )
 def test_what_no_model_takes_is_told(kind: pa.DataType) -> None:
     assert refusal(kind) == f"has the type {kind}"
+
+
+@pytest.mark.parametrize(
+    ("rows", "asked", "kind"),
+    [
+        ([], column("h", pad=0), pa.list_(pa.int64())),
+        ([[], []], column("h", pad=0.5, length=9), pa.list_(pa.float32())),
+        ([[], []], column("h", pad="", length=(3, None)), pa.list_(pa.list_(pa.string()))),
+        ([[[]], []], column("h", pad=False), pa.list_(pa.list_(pa.bool_()))),
+    ],
+)
+def test_a_padded_column_without_an_element_has_the_type_of_its_pad(
+    rows: list, asked: PaddedColumn, kind: pa.DataType
+) -> None:
+    found = for_model(typed_as(pa.chunked_array([pa.array(rows)]), asked))
+    assert found.type == kind and found.to_pylist() == rows
+    known = pa.chunked_array([pa.array([[1]], pa.list_(pa.int8()))])
+    assert typed_as(known, asked) is known

@@ -10,6 +10,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from tests.fake_estimator import FakeEstimator, linear
+from zoo.orca.data import column
 from zoo.orca.errors import ColumnError, DataError
 from zoo.orca.learn.forms.form import Columns
 from zoo.orca.learn.forms.pandas import PandasForm
@@ -179,3 +180,11 @@ def test_what_a_worker_finds_is_one_error_of_the_call(spark: SparkSession) -> No
         est.predict(holes)
     assert "java" not in str(caught.value) and "SQLSTATE" not in str(caught.value)
     assert "DataError" in caught.value.traceback
+
+
+@pytest.mark.parametrize("rows", [[], [[], []]])
+def test_a_padded_column_may_have_no_element(spark: SparkSession, rows: list) -> None:
+    data = pd.DataFrame({"h": pd.Series(rows, dtype=object)})
+    frame = PandasForm(data, "data").frame(spark, Columns([column("h", pad=0)]))
+    assert [row.h for row in frame.collect()] == rows
+    assert frame.schema["h"].dataType.simpleString() == "array<bigint>"

@@ -21,6 +21,9 @@ def test_pieces_are_neither_small_nor_large(monkeypatch) -> None:
     wide = pa.table({"x": pa.FixedSizeListArray.from_arrays(np.zeros(30_000), 10_000)})
     assert in_pieces(wide)["x"].num_chunks == 3
     assert in_pieces(many.slice(0, 0)).num_rows == 0
+    # Spark's createDataFrame fails at lists without a chunk.
+    none = pa.table({"h": pa.chunked_array([], pa.list_(pa.int64()))})
+    assert in_pieces(none)["h"].num_chunks == 1 and in_pieces(none).schema == none.schema
 
 
 def test_rows_keep_their_order_in_few_partitions(spark: SparkSession, monkeypatch) -> None:

@@ -12,6 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from zoo.orca.wire.padding import PaddedColumn
+
 #: Types that Spark lacks, and the next larger that it has; but for doubles, which are four bytes in
 #: a model, so that they move in half the time.
 _WIDENED = {
@@ -52,6 +54,20 @@ _MOST_VALUES = 1 << 30
 def refusal(kind: pa.DataType) -> str:
     """Return why a column of this type cannot be a model's input; an empty string if it can."""
     return "" if _target(kind) is not None else f"has the type {kind}"
+
+
+def typed_as(values: pa.ChunkedArray, padded: PaddedColumn) -> pa.ChunkedArray:
+    """Return a column without one element, and so without a type, as one that can be padded."""
+    kind, depth = values.type, 0
+    while isinstance(kind, _LISTS):
+        kind, depth = kind.value_type, depth + 1
+    if not pa.types.is_null(kind):
+        return values
+    asked = len(padded.length) if isinstance(padded.length, tuple) else 1
+    found = pa.scalar(padded.pad).type
+    for _ in range(max(depth, asked)):
+        found = pa.list_(found)
+    return values.cast(found)
 
 
 def for_model(values: pa.ChunkedArray) -> pa.ChunkedArray:

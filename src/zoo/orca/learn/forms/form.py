@@ -9,6 +9,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from zoo.orca.driver.frame.source import ColumnNames
 from zoo.orca.driver.predict import Answer
+from zoo.orca.wire.padding import PaddedColumn
 
 
 class Columns(NamedTuple):
@@ -38,6 +39,18 @@ class Columns(NamedTuple):
     def names(self) -> set[str]:
         """Return every name in lower case, by which Spark finds columns."""
         return {name.lower() for given in self for name in _names_in(given)}
+
+    def padded(self) -> dict[str, PaddedColumn]:
+        """Return the columns that are padded, by their names in lower case."""
+        return {one.name.lower(): one for given in self for one in _padded_in(given)}
+
+
+def _padded_in(given: Any) -> Iterator[PaddedColumn]:
+    several = given.values() if isinstance(given, Mapping) else given
+    if isinstance(several, PaddedColumn):
+        yield several
+    elif not isinstance(several, str) and several is not None:
+        yield from (one for one in several if isinstance(one, PaddedColumn))
 
 
 def _names_in(given: Any) -> Iterator[str]:

@@ -13,7 +13,8 @@ from zoo.orca.driver.predict import collected
 from zoo.orca.driver.session.cluster import is_connect
 from zoo.orca.errors import ColumnError, DataError
 from zoo.orca.learn.forms.form import Columns
-from zoo.orca.wire.arrow_columns import for_model, refusal
+from zoo.orca.wire.arrow_columns import for_model, refusal, typed_as
+from zoo.orca.wire.padding import PaddedColumn
 
 #: A piece of rows becomes one array of bytes in the JVM, and part of the message that is a task.
 _PIECE_BYTES = 8 << 20
@@ -81,9 +82,9 @@ def frame_of(spark: SparkSession, readers: Readers, columns: Columns, ways: Ways
     DataError
         If a column that is named holds nulls.
     """
-    wanted = columns.names()
+    wanted, padded = columns.names(), columns.padded()
     found = {
-        f"c{place}": _read(name, read, ways)
+        f"c{place}": _read(name, read, ways, padded.get(name.lower()))
         for place, (name, read) in enumerate(readers)
         if name.lower() in wanted
     }
@@ -102,7 +103,9 @@ def frame_of(spark: SparkSession, readers: Readers, columns: Columns, ways: Ways
     )
 
 
-def _read(name: str, read: Callable[[], pa.ChunkedArray], ways: Ways) -> pa.ChunkedArray:
+def _read(
+    name: str, read: Callable[[], pa.ChunkedArray], ways: Ways, padded: PaddedColumn | None
+) -> pa.ChunkedArray:
     try:
         values = read()
     except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
@@ -112,6 +115,8 @@ def _read(name: str, read: Callable[[], pa.ChunkedArray], ways: Ways) -> pa.Chun
             f"column {name!r}{ways.where} cannot become a column of Spark: {_first_line(error)}\n"
             f"{ways.convert(name)}"
         ) from error
+    if padded is not None:
+        values = typed_as(values, padded)
     if pa.types.is_null(values.type):  # no value tells which: there is none, or all are nulls
         values = values.cast(pa.float32())
     reason = refusal(values.type)
@@ -154,7 +159,9 @@ def moved(spark: SparkSession, table: pa.Table) -> DataFrame:
 
 def in_pieces(table: pa.Table) -> pa.Table:
     """Return a table in chunks of some megabytes: neither one a row, nor one of them all."""
-    if not table.num_rows or not table.num_columns:
+    if not table.num_rows:
+        return table.schema.empty_table()  # Spark fails at a column of lists without a chunk
+    if not table.num_columns:
         return table
     rows = max(1, int(_PIECE_BYTES * table.num_rows / max(1, table.nbytes)))
     chunks = max(column.num_chunks for column in table.columns)
