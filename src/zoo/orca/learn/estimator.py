@@ -32,10 +32,17 @@ from zoo.orca.errors import (
 from zoo.orca.learn.arguments import check_installed
 from zoo.orca.learn.files.made import made_state
 from zoo.orca.learn.files.recorded import recorded, remove_checkpoints, state_of
+from zoo.orca.learn.forms.creators import Creators
 from zoo.orca.learn.forms.entry import Entered, entered
 from zoo.orca.learn.forms.form import Columns
 from zoo.orca.learn.options import EngineOptions
-from zoo.orca.learn.outputs import OutputNames, asks_for_whole, prediction_columns, with_whole
+from zoo.orca.learn.outputs import (
+    OutputNames,
+    asks_for_whole,
+    predicted_arrays,
+    prediction_columns,
+    with_whole,
+)
 from zoo.orca.learn.requests import Requests
 from zoo.orca.learn.results import TrainingStats
 from zoo.orca.wire.faults import NO_ROW_TO_TRANSFORM, NO_ROWS
@@ -52,6 +59,9 @@ _COLUMNS, _INPUTS, _OUTPUTS, _MODEL = "columns", "inputs", "outputs", "model"
 
 #: File endings of frameworks' own formats.
 _FORMATS = (".keras", ".h5", ".pt", ".pth")
+
+#: Rows of a creator's batches over all workers, if the call names no number, as in Keras.
+_BATCH_SIZE = 32
 
 
 class BaseEstimator:
@@ -182,6 +192,14 @@ class BaseEstimator:
 
     def _evaluate(self, request: Request) -> dict[str, float]:
         return {f"validation_{name}": value for name, value in request.run().metrics.items()}
+
+    def _predict_created(self, frame: DataFrame, creators: Creators, batch_size: int | None) -> Any:
+        """Predict a creator's batches at once; return numpy arrays."""
+        request = self._requests.predict_created(
+            self._state, frame, creators, batch_size or _BATCH_SIZE
+        )
+        outcome = request.run()
+        return predicted_arrays(State.from_bytes(outcome.state), outcome.outputs)
 
     def _predict(
         self,

@@ -268,7 +268,9 @@ class KerasEstimator(FromKeras):
                 "data.limit(n) for fewer rows"
             )
         positive("batch_size", batch_size, optional=True)
-        given = self._entered(data, feature_cols)
+        given = self._entered(data, feature_cols, data_config=data_config)
+        if given.creators is not None:
+            return self._predict_created(given.frame, given.creators, batch_size)
         spec = self._read_spec(given.frame, given.columns.features, numbers_only=self._numbers_only)
         return self._predict(given, spec, batch_size, output_cols)
 

@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -9,6 +10,7 @@ from pyspark.sql import functions as F
 from zoo.orca.errors import InvalidInputError, ModelError
 from zoo.orca.wire.features import quoted
 from zoo.orca.wire.outputs import OutputSpec
+from zoo.orca.wire.packing import State
 
 #: The column of all outputs.
 WHOLE = "prediction"
@@ -93,3 +95,11 @@ def _paired(outputs: Sequence[str], columns: Sequence[str]) -> dict[str, str]:
         else:
             found[output] = f"prediction_{output}"
     return found
+
+
+def predicted_arrays(state: State, outputs: Sequence[OutputSpec]) -> Any:
+    """Return predictions as numpy arrays: one, a dict by the model's keys, or a list."""
+    arrays = list(state.tensors.values())
+    if outputs and all(one.keyed for one in outputs):
+        return {one.name: array for one, array in zip(outputs, arrays, strict=True)}
+    return arrays[0] if len(arrays) == 1 else arrays

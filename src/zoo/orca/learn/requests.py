@@ -38,6 +38,7 @@ from zoo.orca.wire.job import (
     Job,
     ModelSpec,
     Placement,
+    PredictCreatedJob,
     PredictJob,
     TrainJob,
 )
@@ -47,6 +48,12 @@ from zoo.orca.wire.packing import State
 _logger = logging.getLogger(__name__)
 
 AnyJob = TypeVar("AnyJob", bound=Job)
+
+_TITLES: dict[type[Job], str] = {
+    TrainJob: "fit",
+    EvaluateJob: "evaluate",
+    PredictCreatedJob: "predict",
+}
 
 
 class Requests:
@@ -157,9 +164,23 @@ class Requests:
             **fields,
         )
 
+    def predict_created(
+        self, state: State | None, data: DataFrame, creators: Creators, batch_size: int
+    ) -> Request:
+        """Return a call that predicts a creator's batches at once."""
+        return self.over_rows(
+            PredictCreatedJob,
+            state,
+            data,
+            FeatureSpec(features=()),
+            verbose=0,
+            batch_size=batch_size,
+            creators=creators,
+        )
+
     def over_rows(
         self,
-        kind: type[TrainJob] | type[EvaluateJob],
+        kind: type[TrainJob] | type[EvaluateJob] | type[PredictCreatedJob],
         state: State | None,
         data: DataFrame,
         spec: FeatureSpec,
@@ -179,7 +200,7 @@ class Requests:
         that goes on with fewer `workers` knows how many are `wanted`.
         """
         is_fit, spark = kind is TrainJob, data.sparkSession
-        title = "fit" if is_fit else "evaluate"
+        title = _TITLES[kind]
         if shuffle is False:
             raise InvalidInputError(
                 "shuffle=False is not there: every epoch takes the rows in a new order\n"

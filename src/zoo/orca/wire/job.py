@@ -250,6 +250,11 @@ class EvaluateJob(StepwiseJob):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PredictCreatedJob(StepwiseJob):
+    """Predict the batches of a creator at once, and return all outputs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BuildJob(Job):
     """Build the model once; return its outputs and, if the job brings none, its state."""
 

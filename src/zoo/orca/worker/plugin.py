@@ -19,7 +19,16 @@ from numpy.typing import NDArray
 
 from zoo.orca.errors import StateError
 from zoo.orca.wire.features import FeatureSpec
-from zoo.orca.wire.job import CreatorSpec, EvaluateJob, Job, KeptJob, LoopJob, PredictJob, TrainJob
+from zoo.orca.wire.job import (
+    CreatorSpec,
+    EvaluateJob,
+    Job,
+    KeptJob,
+    LoopJob,
+    PredictCreatedJob,
+    PredictJob,
+    TrainJob,
+)
 from zoo.orca.wire.messages.progress import Progress
 from zoo.orca.wire.outputs import OutputSpec
 from zoo.orca.wire.packing import State
@@ -185,6 +194,24 @@ class Evaluated:
 
 
 @dataclass(frozen=True, slots=True)
+class Predicted:
+    """The result of `Framework.predict_created` on one rank.
+
+    Parameters
+    ----------
+    steps : list of list of array
+        The outputs of each of this rank's batches.
+    outputs : tuple of OutputSpec
+    is_dealt : bool
+        Whether ranks' batches are dealt out of one data set.
+    """
+
+    steps: list[list[NDArray[Any]]]
+    outputs: tuple[OutputSpec, ...]
+    is_dealt: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Built:
     """The result of `Framework.build`."""
 
@@ -283,6 +310,9 @@ class Framework(Plugin, Protocol):
 
     def evaluate(self, job: EvaluateJob, data: Data, world: World, /) -> Evaluated:
         """Evaluate and return the metrics over all workers' data."""
+
+    def predict_created(self, job: PredictCreatedJob, data: Created, world: World, /) -> Predicted:
+        """Predict this rank's batches of a creator; called on all ranks."""
 
     def build(self, job: Job, sample: Columns | None) -> Built:
         """Build the model, with its first batch if it needs one, and return its state.

@@ -9,14 +9,25 @@ from numpy.typing import NDArray
 
 from zoo.orca.errors import ModelError, RowsNeededError
 from zoo.orca.frameworks.keras.columns.inputs import InputLayout
+from zoo.orca.frameworks.keras.loaders.prediction import predict_batches
 from zoo.orca.frameworks.keras.models import KerasModel
 from zoo.orca.frameworks.keras.outputs import outputs_of
 from zoo.orca.frameworks.keras.prediction import Prediction
 from zoo.orca.frameworks.keras.saving.state import read_state, write_state
 from zoo.orca.frameworks.keras.training import loop as keras_loop
-from zoo.orca.wire.job import EvaluateJob, Job, PredictJob, TrainJob
+from zoo.orca.wire.job import EvaluateJob, Job, PredictCreatedJob, PredictJob, TrainJob
 from zoo.orca.wire.packing import State
-from zoo.orca.worker.plugin import Built, Columns, Data, Evaluated, Predictor, Trained, World
+from zoo.orca.worker.plugin import (
+    Built,
+    Columns,
+    Created,
+    Data,
+    Evaluated,
+    Predicted,
+    Predictor,
+    Trained,
+    World,
+)
 
 
 class KerasPlugin:
@@ -37,6 +48,10 @@ class KerasPlugin:
     def evaluate(self, job: EvaluateJob, data: Data, world: World) -> Evaluated:
         """Run `Model.evaluate`."""
         return keras_loop.evaluate(self._made(job), job, data, world)
+
+    def predict_created(self, job: PredictCreatedJob, data: Created, world: World) -> Predicted:
+        """Predict this rank's batches."""
+        return predict_batches(KerasModel(job), job, data, world.collective)
 
     def _made(self, job: TrainJob | EvaluateJob) -> KerasModel:
         made, self._waiting = self._waiting, None

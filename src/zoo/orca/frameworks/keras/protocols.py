@@ -29,9 +29,9 @@ from zoo.orca.worker.timings import Stopwatch
 
 if TYPE_CHECKING:
     from zoo.orca.frameworks.creators.stream import Stream
-    from zoo.orca.frameworks.keras.columns.inputs import InputLayout
     from zoo.orca.frameworks.keras.loaders.layout import KerasParts
     from zoo.orca.frameworks.keras.models import KerasModel
+    from zoo.orca.frameworks.keras.outputs import AnyLayout
     from zoo.orca.frameworks.keras.training.clock import KerasClock
     from zoo.orca.frameworks.keras.training.steps import Step
 
@@ -317,7 +317,7 @@ class Backend(Protocol):
     def predicted(self, model: Model, features: Structure) -> Structure:
         """Return a model's predictions for a batch, in its own structure."""
 
-    def predict(self, made: "KerasModel", layout: "InputLayout", *, fixed: bool) -> OutputsOfRows:
+    def predict(self, made: "KerasModel", layout: "AnyLayout", *, fixed: bool) -> OutputsOfRows:
         """Return an object that computes a model's outputs for rows."""
 
     def feed(

@@ -80,6 +80,11 @@ class LoaderFeed:
             self._rows += step.rows
             yield self._batch(step)
 
+    @property
+    def is_dealt(self) -> bool:
+        """Whether ranks' rows are dealt out of one data set."""
+        return self._stream.loader.is_dealt
+
     def rows_of_all(self) -> int:
         """Return the rows of all ranks since the last start; called on all ranks."""
         told = np.array([self._rows], np.int64)

@@ -14,20 +14,23 @@ from zoo.orca.errors import ModelError
 from zoo.orca.frameworks.settings.fresh import renew_settings
 from zoo.orca.frameworks.torch.device import moved
 from zoo.orca.frameworks.torch.feed import Batch, BatchLayout, tensors_of
+from zoo.orca.frameworks.torch.loader_prediction import predict_batches
 from zoo.orca.frameworks.torch.models import TorchModel
 from zoo.orca.frameworks.torch.nccl import Nccl
 from zoo.orca.frameworks.torch.prediction import TorchPrediction, outputs_of
 from zoo.orca.frameworks.torch.saving.state import read_state, write_weights
 from zoo.orca.frameworks.torch.training import loop as torch_loop
 from zoo.orca.frameworks.torch.training.session import TorchSession
-from zoo.orca.wire.job import EvaluateJob, Job, PredictJob, TrainJob
+from zoo.orca.wire.job import EvaluateJob, Job, PredictCreatedJob, PredictJob, TrainJob
 from zoo.orca.wire.packing import State
 from zoo.orca.worker.plugin import (
     Built,
     Columns,
+    Created,
     Data,
     Evaluated,
     Framework,
+    Predicted,
     Predictor,
     Trained,
     World,
@@ -60,6 +63,10 @@ class Torch:
         """Run one pass."""
         with _on_gpus(job, world) as world:
             return torch_loop.evaluate(TorchSession(job, data, world), job, data)
+
+    def predict_created(self, job: PredictCreatedJob, data: Created, world: World) -> Predicted:
+        """Predict this rank's batches."""
+        return predict_batches(job, data, world.collective)
 
     def build(self, job: Job, sample: Columns | None) -> Built:
         """Make the model, and call it once for its outputs."""

@@ -69,7 +69,7 @@ class TorchPrediction:
                     f"the model returned the outputs {list(found)} in one call, and {self._names} "
                     "when it was built\nReturn the same outputs in every call"
                 )
-            return [_array(found[name]) for name in self._names]
+            return [array_of(found[name]) for name in self._names]
 
     def end(self) -> None:
         """Tell the callbacks."""
@@ -192,7 +192,7 @@ def outputs_of(
     return described(answers)
 
 
-def _array(tensor: torch.Tensor) -> NDArray[Any]:
+def array_of(tensor: torch.Tensor) -> NDArray[Any]:
     """Return a tensor's values; numpy does not know bfloat16."""
     tensor = tensor.detach().cpu()
     values: NDArray[Any] = (tensor.float() if tensor.dtype in _SHORT else tensor).numpy()

@@ -280,6 +280,8 @@ class Estimator(FromTorch):
         """
         positive("batch_size", batch_size, optional=True)
         given = self._entered(data, feature_cols)
+        if given.creators is not None:
+            return self._predict_created(given.frame, given.creators, batch_size)
         spec = self._read_spec(given.frame, given.columns.features, **_NUMBERS)
         telling = self._with_callbacks(callbacks)
         return telling._predict(given, spec, batch_size, output_cols)

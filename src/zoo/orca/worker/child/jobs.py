@@ -17,6 +17,7 @@ from zoo.orca.wire.job import (
     Job,
     LoopJob,
     Placement,
+    PredictCreatedJob,
     StepwiseJob,
     TrainJob,
 )
@@ -27,6 +28,7 @@ from zoo.orca.wire.plans.canonical import CanonicalPlan
 from zoo.orca.wire.plans.levelling import levelled
 from zoo.orca.wire.plans.order import window_rows
 from zoo.orca.wire.plans.placed import PlacedPlan
+from zoo.orca.worker.child.gathering import predict_created
 from zoo.orca.worker.child.loops import run_loop
 from zoo.orca.worker.child.resume import Resumable
 from zoo.orca.worker.child.transforming import transformed, transformed_sample
@@ -74,6 +76,8 @@ def run_job(framework: Framework | OwnLoop, job: Job, start: Start, world: World
             return _train(framework, job, _agreed(job, start, world), world)
         case EvaluateJob():
             return _evaluate(framework, job, _agreed(job, start, world), world)
+        case PredictCreatedJob():
+            return predict_created(framework, job, world)
         case BuildJob():
             return _build(framework, job, start)
     raise TypeError(f"no rows are needed by a {type(job).__name__}")

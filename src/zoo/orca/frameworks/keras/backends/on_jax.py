@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from zoo.orca.errors import DataError
 from zoo.orca.frameworks.common.structures import Structure
 from zoo.orca.frameworks.keras.backends.jax_cut import CutStep, exchange_here
-from zoo.orca.frameworks.keras.columns.inputs import InputLayout
 from zoo.orca.frameworks.keras.feed import ArrayFeed, Counted, no_strings
 from zoo.orca.frameworks.keras.loaders.array_feed import ArrayLoaderFeed
 from zoo.orca.frameworks.keras.models import KerasModel
+from zoo.orca.frameworks.keras.outputs import AnyLayout
 from zoo.orca.frameworks.keras.protocols import Feed, Meet
 from zoo.orca.frameworks.keras.rows_at_once import rows_by_layers
 from zoo.orca.frameworks.keras.training.clock import HostClock, KerasClock
@@ -202,7 +202,7 @@ loader_feed = functools.partial(ArrayLoaderFeed, accept=accept, tensor=tensor, s
 class JaxPredict:
     """Computes a model's outputs for rows, compiled for few different row counts."""
 
-    def __init__(self, made: KerasModel, layout: InputLayout, *, fixed: bool) -> None:
+    def __init__(self, made: KerasModel, layout: AnyLayout, *, fixed: bool) -> None:
         self._made, self._layout = made, layout
         model = made.model
         eager = getattr(model, "run_eagerly", False) or not getattr(model, "jit_compile", True)

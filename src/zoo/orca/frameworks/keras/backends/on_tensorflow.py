@@ -18,6 +18,7 @@ from zoo.orca.frameworks.keras.backends.tensorflow_memory import rows_at_once
 from zoo.orca.frameworks.keras.columns.inputs import InputLayout
 from zoo.orca.frameworks.keras.feed import Counted
 from zoo.orca.frameworks.keras.models import KerasModel
+from zoo.orca.frameworks.keras.outputs import AnyLayout
 from zoo.orca.frameworks.keras.protocols import Feed, Meet
 from zoo.orca.frameworks.keras.training.clock import KerasClock
 from zoo.orca.frameworks.keras.training.steps import Step
@@ -157,12 +158,12 @@ class GraphPredict:
         How many rows suit the model.
     """
 
-    def __init__(self, made: KerasModel, layout: InputLayout, *, fixed: bool) -> None:
+    def __init__(self, made: KerasModel, layout: AnyLayout, *, fixed: bool) -> None:
         self._made, self._layout = made, layout
         self._traced: Any = None
         if getattr(made.model, "run_eagerly", False):
             self._step = self._predict
-        elif fixed:
+        elif fixed and isinstance(layout, InputLayout):
             signature = [tf.TensorSpec(shape, _dtype(name)) for shape, name in layout.signature()]
             self._step = tf.function(self._predict, input_signature=signature)
             self._traced = self._step

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from zoo.orca.frameworks.common.structures import Structure
 from zoo.orca.frameworks.gradients.fused_sum import FusedSum
 from zoo.orca.frameworks.gradients.layout import GradientSpec
-from zoo.orca.frameworks.keras.columns.inputs import InputLayout
 from zoo.orca.frameworks.keras.feed import ArrayFeed, Counted, no_strings
 from zoo.orca.frameworks.keras.loaders.array_feed import ArrayLoaderFeed
 from zoo.orca.frameworks.keras.models import KerasModel
+from zoo.orca.frameworks.keras.outputs import AnyLayout
 from zoo.orca.frameworks.keras.protocols import Feed, Meet
 from zoo.orca.frameworks.keras.rows_at_once import rows_by_layers
 from zoo.orca.frameworks.keras.training.clock import HostClock, KerasClock
@@ -152,7 +152,7 @@ loader_feed = functools.partial(ArrayLoaderFeed, accept=no_strings, tensor=tenso
 class EagerPredict:
     """Computes a model's outputs for rows."""
 
-    def __init__(self, made: KerasModel, layout: InputLayout, *, fixed: bool) -> None:
+    def __init__(self, made: KerasModel, layout: AnyLayout, *, fixed: bool) -> None:
         self._made, self._layout = made, layout
 
     @property

@@ -1,6 +1,6 @@
 """A user's batches as Keras takes them: their structure is the model's, and stays."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -131,6 +131,12 @@ class LoaderLayout:
     def pack_features(self, tensors: Mapping[str, Tensor]) -> Structure:
         """Return inputs in their structure."""
         return _packed(self._x, list(tensors.values()))
+
+    def by_column(
+        self, accept: Callable[[str, NDArray[Any]], NDArray[Any]], arrays: dict[str, NDArray[Any]]
+    ) -> dict[str, NDArray[Any]]:
+        """Return arrays in dtypes that a backend has."""
+        return {name: accept(name, values) for name, values in arrays.items()}
 
     def keys(self) -> Sequence[str]:
         """Return the names of the inputs' arrays, in order."""
