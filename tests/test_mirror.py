@@ -86,7 +86,7 @@ ELSEWHERE = [
     Elsewhere("wire.plans", "live", "frameworks/creators/test_equal.py", "steps of loaders"),
     Elsewhere(
         "frameworks.keras.loaders",
-        "array_feed layout",
+        "array_feed layout prediction",
         "frameworks/creators/test_equal.py",
         "batches of loaders, as Keras takes them",
     ),
@@ -102,7 +102,13 @@ ELSEWHERE = [
         "frameworks/test_equalities.py",
         "rows of every family come from there",
     ),
-    Elsewhere("frameworks.torch", "loader_feed", "frameworks/creators/test_equal.py", "batches"),
+    Elsewhere(
+        "frameworks.torch",
+        "loader_feed loader_prediction",
+        "frameworks/creators/test_torch.py",
+        "batches of loaders",
+    ),
+    Elsewhere("worker.child", "gathering", "frameworks/creators/test_predict.py", "in order"),
     Elsewhere("learn.forms", "creators", "frameworks/creators/test_calls.py", "calls with them"),
     Elsewhere(
         "frameworks.keras",

@@ -193,7 +193,7 @@ class Evaluated:
     outputs: tuple[OutputSpec, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Predicted:
     """The result of `Framework.predict_created` on one rank.
 

@@ -40,6 +40,6 @@ def predict_batches(job: PredictCreatedJob, data: Created, collective: Collectiv
                     output = shapes.of_one_row(output)
                 found = flat_tensors(output)
                 steps.append([array_of(found[one.name]) for one in outputs])
-        return Predicted(steps, outputs, feed.is_dealt)
+        return Predicted(steps=steps, outputs=outputs, is_dealt=feed.is_dealt)
     finally:
         feed.close()

@@ -27,6 +27,6 @@ def predict_batches(
             predict(layout.feature_arrays(step.parts["x"]))
             for step in feed.stream.take(ENDLESS, agree=False)
         ]
-        return Predicted(steps, outputs, feed.stream.loader.is_dealt)
+        return Predicted(steps=steps, outputs=outputs, is_dealt=feed.stream.loader.is_dealt)
     finally:
         feed.close()
