@@ -130,6 +130,17 @@ def test_features_and_labels_as_arrays(shards, frame):
     stacked = rows.stack_feature_labels().collect()
     assert [one["x"].shape for one in stacked] == [(3, 2), (3, 2)]
     assert np.concatenate([one["y"] for one in stacked]).tolist() == list(range(6))
+    single = XShards.partition(np.arange(6), 6).transform_shard(lambda a: {"x": a, "y": a[0]})
+    stacked = single.stack_feature_labels().collect()
+    assert len(stacked) < 6
+    assert np.concatenate([one["y"] for one in stacked]).tolist() == list(range(6))
+    assert np.concatenate([one["x"] for one in stacked]).shape == (6, 1)
+    with pytest.raises(ShardError, match="shard 3: ZeroDivisionError"):
+        single.transform_shard(
+            lambda one: {"y": 1 / int(3 - one["y"])}
+        ).stack_feature_labels().collect()
+    with pytest.raises(DataError, match="a row is of type int64, not a dict"):
+        XShards.partition(np.arange(4), 2).transform_shard(list).stack_feature_labels().collect()
 
 
 def test_columns_without_values_in_the_first_shard_get_the_type_of_others():

@@ -48,6 +48,7 @@ from zoo.orca.worker.shards.tasks import (
     make_join_task,
     make_pair_task,
     make_rows_task,
+    make_stack_task,
 )
 
 _CELLS = T.StructType(
@@ -150,6 +151,11 @@ class LazyShards:
         placed = _placed(pieces, F.col(TARGET), shards).sortWithinPartitions(INDEX)
         joined = _mapped(placed, make_join_task(), _CELLS)
         return LazyShards(source=joined, partitions=shards)
+
+    def stacked(self) -> LazyShards:
+        """Return the rows that each partition's shards are as one dict of arrays."""
+        packed = self.packed()
+        return LazyShards(source=_mapped(packed.source, make_stack_task(packed.steps), _CELLS))
 
     def placed(self, targets: dict[int, int], partitions: int) -> LazyShards:
         """Return the same shards in other partitions, by their index."""

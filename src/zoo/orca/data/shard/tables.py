@@ -25,7 +25,6 @@ from zoo.orca.worker.shards.steps import (
     UsersCall,
     Without,
     framed,
-    stack_rows,
 )
 
 if TYPE_CHECKING:
@@ -231,8 +230,8 @@ class FrameMethods:
         return self._with(Assemble(featureCols, labelCols))
 
     def stack_feature_labels(self) -> XShards:
-        """Make one dict of arrays of shards that are lists of ``{"x": …, "y": …}``."""
-        return self._with(stack_rows)
+        """Make a dict of arrays of a partition's rows: each a shard, or in a list that is one."""
+        return self._new(self._lazy.stacked())
 
     def _first(self) -> Any:
         found = self._lazy.first(1)

@@ -209,19 +209,19 @@ def _array(frame: Any, names: str | Sequence[str]) -> Any:
     return np.stack(list(map(np.asarray, values))) if is_nested else values
 
 
-def stack_rows(shard: Any) -> Any:
-    """Return a list of rows ``{"x": …, "y": …}`` as one dict of arrays."""
+def stack_rows(shards: Sequence[Any]) -> Any:
+    """Return rows ``{"x": …, "y": …}``, each a shard or in a list that is one, as one dict."""
     import numpy as np
 
-    if isinstance(shard, dict):
-        return shard
-    if not isinstance(shard, (list, tuple)) or not all(isinstance(row, dict) for row in shard):
+    lists = [list(shard) if isinstance(shard, (list, tuple)) else [shard] for shard in shards]
+    rows = [row for one in lists for row in one]
+    other = next((row for row in rows if not isinstance(row, dict)), None)
+    if other is not None:
         raise DataError(
-            f"the shard is a {type(shard).__name__}, not a list of dicts\n"
-            "stack_feature_labels takes shards that are lists of {'x': …, 'y': …}"
+            f"a row is of type {type(other).__name__}, not a dict\n"
+            "stack_feature_labels takes shards that are one row {'x': …, 'y': …}, or lists of such"
         )
-    stacked = {name: np.stack([row[name] for row in shard]) for name in (shard[0] if shard else ())}
-    return stacked
+    return {name: np.stack([row[name] for row in rows]) for name in (rows[0] if rows else ())}
 
 
 def unique_values(shard: Any) -> Any:

@@ -24,6 +24,7 @@ from zoo.orca.worker.shards.steps import (
     packed_or_failed,
     packed_value,
     shard_error,
+    stack_rows,
 )
 
 Batches = Iterator[pa.RecordBatch]
@@ -108,6 +109,26 @@ def make_join_task() -> Task:
         if pieces:
             joined = packed_or_failed(lambda: join_rows(pieces))
             yield from cell_rows(iter([(target, joined)]))
+
+    return task
+
+
+def make_stack_task(packed: Sequence[bytes]) -> Task:
+    """Return the task that makes one dict of arrays of the rows that a partition's shards are."""
+
+    def task(batches: Batches) -> Batches:
+        steps = Functions(packed)
+        first, values = -1, list[Any]()
+        for cell in cells(batches):
+            first = first if values else cell.index
+            try:
+                values.append(steps.on_packed(cell.packed, cell.index))
+            except Failed as failed:
+                yield from cell_rows(iter([(cell.index, failed.packed)]))
+                return
+        if values:
+            stacked = packed_or_failed(lambda: stack_rows(values))
+            yield from cell_rows(iter([(first, stacked)]))
 
     return task
 
