@@ -138,7 +138,7 @@ def test_weights_in_tensorflows_format_and_by_name(saved: Saved, rows, tmp_path:
     est = Estimator.from_keras(model_creator=other)
     est.load_weights(str(tmp_path / "w.h5"), by_name=True)
     same(weights(est)[:2], saved.weights[:2])
-    with pytest.raises(StateError, match="does not hold weights of this model"):
+    with pytest.raises(StateError, match=f"^{prefix} does not hold weights of this model"):
         est.load_weights(prefix)
     with pytest.raises(InvalidInputError, match=r"by_name reads \.h5 files alone"):
         est.load_weights(prefix, by_name=True)

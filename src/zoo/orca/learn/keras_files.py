@@ -160,7 +160,10 @@ def load_weights(
             name = name if name.endswith(kind) else f"{name}{kind}"
             Path(directory, name).write_bytes(read_bytes(path))
         local = str(Path(directory, name))
-        state: State = models.load_weights(job, local, kind, whole=whole, by_name=by_name)
+        try:
+            state: State = models.load_weights(job, local, kind, whole=whole, by_name=by_name)
+        except StateError as error:  # it has the name of our copy
+            raise StateError(str(error).replace(local, path)) from error.__cause__
         return state
 
 

@@ -1,6 +1,9 @@
 """What a file of a whole model may name, told before anything is made of it."""
 
 import json
+import os
+import subprocess
+import sys
 import zipfile
 
 import h5py
@@ -113,3 +116,31 @@ def test_any_bytes(tmp_path, content, ending):
     path.write_bytes(content)
     with pytest.raises(ModelError, match=f"model{ending} is no model of Keras"):
         checked(path)
+
+
+_SHORT_LOSS = """
+import sys
+import keras, numpy as np
+from zoo.orca.frameworks.keras.saving.whole import WholeModel
+x, y = np.ones((4, 2)), np.ones((4, 1))
+model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+model.compile("adam", sys.argv[2], metrics=["mae"])
+model.fit(x, y, verbose=0)
+model.save(sys.argv[1])
+data = {"": open(sys.argv[1], "rb").read()}
+read = WholeModel(path="m", kind=".h5", framework="keras", files=data)({})
+same = read.evaluate(x, y, verbose=0) == model.evaluate(x, y, verbose=0)
+print(same, int(read.optimizer.iterations))
+"""
+
+
+def test_a_loss_by_its_short_name_is_read_from_h5(tmp_path):
+    path = str(tmp_path / "m.h5")
+    done = subprocess.run(
+        [sys.executable, "-c", _SHORT_LOSS, path, "mse"],
+        env={**os.environ, "KERAS_BACKEND": "jax"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.stdout.split() == ["True", "1"], done.stderr

@@ -22,6 +22,15 @@ from zoo.orca.wire.saved.values import Unsound
 SAVED_MODEL = "SavedModel"
 #: Packages whose classes and functions a file may name.
 _KERAS = ("keras", "tf_keras")
+#: Names of losses that Keras 3 takes in `compile`, writes into an .h5 file, and cannot read there.
+_LOSSES = {
+    "bce": "binary_crossentropy",
+    "kld": "kl_divergence",
+    "mae": "mean_absolute_error",
+    "mse": "mean_squared_error",
+    "mape": "mean_absolute_percentage_error",
+    "msle": "mean_squared_logarithmic_error",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +137,8 @@ class WholeModel:
             )
         import keras
 
+        if self.kind == ".h5" and self.compile:
+            _spell_losses(local, own)
         return keras.models.load_model(
             local, custom_objects=own, compile=self.compile, safe_mode=self.safe_mode
         )
@@ -137,6 +148,28 @@ class WholeModel:
             return False
         found = "" if self.kind == SAVED_MODEL else _version(local)
         return found.startswith("2") if found else self.legacy
+
+
+def _spell_losses(local: str, own: Mapping[str, Any]) -> None:
+    """Write losses into a file, which is our own copy, by the names that Keras 3 can read."""
+    import h5py
+
+    settings = json.loads(_attribute(local, "training_config") or "{}")
+    if "loss" in settings:
+        names = {short: name for short, name in _LOSSES.items() if short not in own}
+        settings["loss"] = _spelled(settings["loss"], names)
+        with h5py.File(local, "r+") as file:
+            file.attrs["training_config"] = json.dumps(settings)
+
+
+def _spelled(loss: Any, names: Mapping[str, str]) -> Any:
+    if isinstance(loss, str):
+        return names.get(loss.lower(), loss)
+    if isinstance(loss, list):
+        return [_spelled(one, names) for one in loss]
+    if isinstance(loss, dict) and "class_name" not in loss:  # by the names of outputs
+        return {output: _spelled(one, names) for output, one in loss.items()}
+    return loss
 
 
 def _read_optimizer(model: Model, directory: str) -> None:
