@@ -8,6 +8,8 @@ import warnings
 import zlib
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from zipfile import BadZipFile
 
@@ -30,7 +32,7 @@ def restore(job: Job, sample_input: Structure = None) -> Any:
     return _restored(job, sample_input).model
 
 
-def save_model(job: Job, path: str, options: Mapping[str, Any]) -> None:
+def save_model(job: Job, path: str, options: Mapping[str, Any] = MappingProxyType({})) -> None:
     """Write the model in the format of `path`'s ending, without one as a SavedModel."""
     kind = {} if path.endswith((".keras", ".h5")) else {"save_format": "tf"}
     with warnings.catch_warnings():
@@ -71,7 +73,7 @@ def state_of_whole(job: Job, creator: bytes, path: str) -> State:
 
 
 def load_weights(
-    job: Job, path: str, kind: str, *, whole: bool = False, by_name: bool = False
+    job: Job, path: str, kind: str | None = None, *, whole: bool = False, by_name: bool = False
 ) -> State:
     """Return the state of a model with the weights of a .keras or .h5 file, or a checkpoint.
 
@@ -82,8 +84,8 @@ def load_weights(
     ----------
     job : Job
     path : str
-    kind : str
-        ".keras", ".h5"; anything else is the prefix of a checkpoint's files.
+    kind : str, optional
+        ".keras", ".h5"; anything else is the prefix of a checkpoint's files. By default the ending.
     whole : bool
         Whether to read an .h5 file as a whole model, with the optimizer's variables.
     by_name : bool
@@ -95,6 +97,7 @@ def load_weights(
         If the file is not Keras's, or its weights do not fit the model.
     """
     made = _built(job)
+    kind = kind if kind is not None else Path(path).suffix
     whole = kind == ".keras" or (whole and kind == ".h5" and not path.endswith(".weights.h5"))
     compiled = made.keras.is_compiled(made.model) and made.model.optimizer is not None
     if compiled and (whole or path.endswith(".weights.h5") or kind not in (".keras", ".h5")):
