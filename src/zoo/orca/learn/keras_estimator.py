@@ -54,7 +54,7 @@ class KerasEstimator(FromKeras):
 
         Parameters
         ----------
-        data : DataFrame, pandas or Arrow table, or dict of arrays
+        data : DataFrame, pandas or Arrow table, dict of arrays, or data creator
             The rows to train on. Arrays by name are columns; those of ``{"x": ..., "y": ...}``,
             each one or several, need no `feature_cols` and `label_cols`.
         epochs : int
@@ -77,7 +77,7 @@ class KerasEstimator(FromKeras):
         validation_freq : int or list of int
             Validate after every n-th epoch, or after the listed epochs (counted from 1).
         data_config : dict, optional
-            Has no meaning for a DataFrame.
+            What a data creator's `config` has beside the estimator's.
         feature_cols : list of str, str or dict
             The model's inputs: ``{"input name": "column"}``, or a list. A list is matched by name
             if the columns' names are exactly the inputs' names, else by position.
@@ -173,7 +173,7 @@ class KerasEstimator(FromKeras):
 
         Parameters
         ----------
-        data : DataFrame, pandas or Arrow table, or dict of arrays
+        data : DataFrame, pandas or Arrow table, dict of arrays, or data creator
         batch_size : int
             Rows of one batch over all workers together.
         num_steps : int, optional
@@ -238,7 +238,7 @@ class KerasEstimator(FromKeras):
 
         Parameters
         ----------
-        data : DataFrame, pandas or Arrow table, or dict of arrays
+        data : DataFrame, pandas or Arrow table, dict of arrays, or data creator
         batch_size : int, optional
             The most rows the model sees at once, to limit memory. By default Orca chooses: up to
             65,536, fewer for a model whose rows need much memory. Results do not depend on it.
@@ -247,7 +247,7 @@ class KerasEstimator(FromKeras):
         steps, callbacks : None
             Must be None: a prediction covers every row.
         data_config : dict, optional
-            Has no meaning for a DataFrame.
+            What a data creator's `config` has beside the estimator's.
         feature_cols : list of str, str or dict
             As in `fit`.
         output_cols : str or list of str, optional

@@ -57,7 +57,7 @@ class Estimator(FromTorch):
 
         Parameters
         ----------
-        data : DataFrame, pandas or Arrow table, or dict of arrays
+        data : DataFrame, pandas or Arrow table, dict of arrays, or data creator
             The rows to train on. Arrays by name are columns; those of ``{"x": ..., "y": ...}``,
             each one or several, need no `feature_cols` and `label_cols`.
         epochs : int
@@ -202,7 +202,7 @@ class Estimator(FromTorch):
 
         Parameters
         ----------
-        data : DataFrame, pandas or Arrow table, or dict of arrays
+        data : DataFrame, pandas or Arrow table, dict of arrays, or data creator
         batch_size : int
             Rows of one batch over all workers together.
         num_steps : int, optional
@@ -257,7 +257,7 @@ class Estimator(FromTorch):
 
         Parameters
         ----------
-        data : DataFrame, pandas or Arrow table, or dict of arrays
+        data : DataFrame, pandas or Arrow table, dict of arrays, or data creator
         batch_size : int, optional
             The most rows the model sees at once, to limit memory; by default Orca chooses. Results
             do not depend on it.
