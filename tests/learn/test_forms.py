@@ -114,6 +114,7 @@ import numpy as np
 from pyspark.sql import SparkSession
 from tests.fake_estimator import FakeEstimator, linear
 from tests.learn.test_forms import TABLE, X, Y
+from zoo.orca.learn.forms import tables
 
 spark = SparkSession.builder.remote("local[4]").getOrCreate()
 frame = spark.createDataFrame(TABLE).repartition(5)
@@ -123,6 +124,7 @@ history = plain.fit(frame, epochs=2, validation=frame).history
 for limit in (None, "1"):
     if limit:
         spark.conf.set("spark.sql.session.localRelationCacheThreshold", limit)
+        tables._SERVER_BYTES = TABLE.nbytes // 3
     for data in (TABLE, TABLE.to_pandas(), {"x": X, "y": Y}):
         est = FakeEstimator.of(linear(4), workers=2)
         stats = est.fit(data, epochs=2, validation=frame)

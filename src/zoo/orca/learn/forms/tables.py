@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
@@ -20,6 +21,9 @@ from zoo.orca.wire.padding import PaddedColumn
 _PIECE_BYTES = 8 << 20
 #: What the rows of one partition may have. Spark's limit for a task is 128 MiB.
 _PARTITION_BYTES = 32 << 20
+#: What one table has that goes to a Spark Connect server: above 64 MiB it is a file of its own, and
+#: no part of the plan, and below Spark's limit it is one task's at worst.
+_SERVER_BYTES = 96 << 20
 
 #: The user's name for a column, and what makes its values an Arrow array.
 Readers = Sequence[tuple[str, Callable[[], pa.ChunkedArray]]]
@@ -150,8 +154,14 @@ def moved(spark: SparkSession, table: pa.Table) -> DataFrame:
     which are ten thousand by default: a thousand tasks for ten million rows.
     """
     pieces = in_pieces(table)
+    if is_connect(spark):
+        # A server cuts a table into as many tasks as it has cores, however large each becomes.
+        parts = -(-pieces.nbytes // _SERVER_BYTES) or 1
+        rows = -(-pieces.num_rows // parts)
+        frames = [spark.createDataFrame(pieces.slice(rows * n, rows)) for n in range(parts)]
+        return reduce(DataFrame.unionAll, frames)
     frame = spark.createDataFrame(pieces)
-    if pieces.nbytes <= _PARTITION_BYTES or is_connect(spark):
+    if pieces.nbytes <= _PARTITION_BYTES:
         return frame
     least = -(-pieces.nbytes // _PARTITION_BYTES)
     return frame.coalesce(max(least, spark.sparkContext.defaultParallelism))
