@@ -107,3 +107,14 @@ def test_workers_equal_one(bench: Bench, kind: str):
         close(ran[0].weights(), alone.weights())
         for name, values in alone.trained.history.items():
             np.testing.assert_allclose(ran[0].trained.history[name], values, rtol=2e-5, atol=1e-6)
+
+
+def test_steps_per_epoch_and_of_validation(bench: Bench):
+    if bench.family.framework == "torch":
+        pytest.skip("test_torch has them")
+    steps = {"epochs": 2, "steps_per_epoch": 3, "validation_steps": 2}
+    data = of(bench, "pipeline")
+    one, two = (on(bench, data, n, validation=data, **steps)[0] for n in (1, 2))
+    close(two.weights(), one.weights())
+    for name, values in one.trained.history.items():
+        np.testing.assert_allclose(two.trained.history[name], values, rtol=2e-5, atol=1e-6)

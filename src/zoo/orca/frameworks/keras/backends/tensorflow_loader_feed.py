@@ -76,10 +76,12 @@ class DatasetOfLoader:
         steps = self._pass(first)
         if self.over_passes:
             steps = steps.concatenate(self._pass(later).repeat())
-        elif count < ENDLESS:
-            steps = steps.take(count)
-        elif plan.is_certain and plan.expected is not None:
-            steps = steps.apply(tf.data.experimental.assert_cardinality(plan.expected - within))
+        else:
+            steps = steps.take(count) if count < ENDLESS else steps
+            if plan.is_certain and plan.expected is not None:
+                # Keras must know it where a call runs several steps.
+                number = min(count, plan.expected - within)
+                steps = steps.apply(tf.data.experimental.assert_cardinality(number))
         options = tf.data.Options()
         options.experimental_optimization.inject_prefetch = False
         return steps.with_options(options)
