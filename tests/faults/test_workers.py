@@ -8,7 +8,6 @@ import os
 import re
 import signal
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -46,19 +45,21 @@ def rows(spark: SparkSession) -> DataFrame:
 @pytest.fixture(autouse=True)
 def nothing_stays_behind(spark: SparkSession) -> Iterator[None]:
     """Check that no spooled row is left; processes are checked by each test, and at the end."""
-    before = _spools(spark)  # of other programs of this machine
     yield
     deadline = time.monotonic() + 10
-    while (left := _spools(spark) - before) and time.monotonic() < deadline:
+    while (left := _spools(spark)) and time.monotonic() < deadline:
         time.sleep(0.2)
     assert not left
 
 
 def _spools(spark: SparkSession) -> set[Path]:
-    roots = {tempfile.gettempdir(), spark.conf.get("spark.local.dir", "") or tempfile.gettempdir()}
-    # Other programs' directories come and go meanwhile, which `walk` does not mind.
-    found = ((place, name) for root in roots for place, names, _ in os.walk(root) for name in names)
-    return {Path(place, name) for place, name in found if name.startswith("orca-")}
+    # This session's own directory: in the machine's there are those of other runs.
+    found = os.walk(spark.conf.get("spark.local.dir"))
+    return {Path(place, name) for place, names, _ in found for name in names if _is_spool(name)}
+
+
+def _is_spool(name: str) -> bool:
+    return name.startswith("orca-")
 
 
 def _fit(creator: Callable[[Any], Any], rows: DataFrame, workers: int = 3) -> tuple[Any, float]:
