@@ -70,7 +70,7 @@ ARGUMENTS = [
 ]
 
 
-@pytest.mark.parametrize("arguments", ARGUMENTS, ids=[str(one) for one in ARGUMENTS])
+@pytest.mark.parametrize("arguments", ARGUMENTS, ids=[" ".join(one) for one in ARGUMENTS])
 def test_csv_is_as_pandas_reads_it(backend, table, arguments):
     expected = pd.read_csv(table, **arguments)
     found = read_csv(table, **arguments).collect()
