@@ -215,7 +215,6 @@ CALLED = "model_creator cannot be called as model_creator(config): "
         (lambda: None, f"{CALLED}too many positional arguments"),
         (lambda config, size: None, f"{CALLED}missing a required argument: 'size'"),
         ("model", "model_creator must be a function, got a str"),
-        (None, "model_creator must be a function, got a NoneType"),
     ],
 )
 def test_creators_are_functions_of_what_they_are_called_with(given, told: str) -> None:

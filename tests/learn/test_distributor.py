@@ -118,6 +118,7 @@ def test_without_a_frame_there_are_workers_and_no_rows(spark: SparkSession) -> N
         (None, {}, "train must be a function, got a NoneType\n"),
         (lambda worker: 1, {"rate": 1}, "train cannot be called as train(worker, rate): "),
         (lambda worker, rate: 1, {}, "train cannot be called as train(worker): "),
+        (lambda worker: (yield 1), {}, "train is a generator or a coroutine, so that to call it"),
         (lambda worker, name: 1, {}, "train has an argument 'name', which run takes for itself\n"),
         (lambda worker: 1, {"feature_cols": "x"}, "name columns of a DataFrame, and there is none"),
         (lambda worker: 1, {"resume": True}, "resume=True needs a place for checkpoints"),

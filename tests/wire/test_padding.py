@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from zoo.orca.data import column
@@ -42,6 +43,13 @@ def test_a_value_of_another_type_is_refused_with_one_that_does(pad, dtype):
     cause, way = str(caught.value).splitlines()
     assert cause == f"column('h'): pad={pad!r} is not a value of {dtype}, as the column holds"
     assert way == f"Write pad={USUAL[dtype]}, or another value of that type"
+
+
+def test_numbers_of_numpy_are_taken_for_pythons():
+    own = column("h", pad=0, length=(50, None))
+    assert column("h", pad=np.int32(0), length=(np.int64(50), None)) == own
+    assert column("h", pad=np.float32(0.5)).pad == 0.5
+    assert type(column("h", length=np.int64(50)).length) is int
 
 
 def test_whole_numbers_pad_floats_and_text_pads_bytes():

@@ -1,6 +1,6 @@
 """What a user says of one column beyond its name."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from zoo.orca.wire.padding import PaddedColumn
 
@@ -41,4 +41,11 @@ def column(
     InvalidInputError
         If an argument cannot be used.
     """
-    return PaddedColumn(name=name, pad=pad, length=length, keep=keep, mask=mask)
+    lengths = tuple(map(_number, length)) if isinstance(length, tuple) else _number(length)
+    return PaddedColumn(name=name, pad=_number(pad), length=lengths, keep=keep, mask=mask)
+
+
+def _number(value: Any) -> Any:
+    """Return a number of numpy's, as `df.history.str.len().max()` is one, as Python's own."""
+    # Known by what it has: to import numpy takes time that a program may not need.
+    return value.item() if getattr(value, "shape", None) == () else value

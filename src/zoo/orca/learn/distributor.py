@@ -268,6 +268,12 @@ def _check_function(train: Any, arguments: Mapping[str, Any]) -> None:
     way = f"\nWrite def train({call}): ..., and pass run the function itself"
     if not callable(train):
         raise InvalidInputError(f"train must be a function, got a {type(train).__qualname__}{way}")
+    kinds = (inspect.isgeneratorfunction, inspect.iscoroutinefunction, inspect.isasyncgenfunction)
+    if any(is_of(train) for is_of in kinds):
+        raise InvalidInputError(
+            "train is a generator or a coroutine, so that to call it runs nothing of it"
+            "\nLet it return its result; one that is async goes into asyncio.run(...)"
+        )
     try:
         signature = inspect.signature(train)
     except (TypeError, ValueError):  # a built-in function may have no signature
