@@ -15,7 +15,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from tests.fake_estimator import FakeEstimator, linear
-from zoo.orca.driver.predict import predict_lazily
+from zoo.orca.driver.predict import Answer, predict_lazily
 from zoo.orca.driver.stage import run_stage
 from zoo.orca.errors import ColumnError
 from zoo.orca.frameworks.fake import LinearModel
@@ -189,14 +189,17 @@ def test_names_that_are_taken_are_refused_and_others_are_not(
         outputs=twice,
     )
     with pytest.raises(ColumnError) as caught:
-        predict_lazily(once, job, ["o", "O"])
+        predict_lazily(once, job, ["o", "O"], Answer())
     first, second = str(caught.value).splitlines()
     assert "two outputs would be the column 'O'" in first and "output_cols" in second
     spark.conf.set("spark.sql.caseSensitive", "true")
     try:
-        assert predict_lazily(once, job, ["PREDICTION", "prediction2"]).columns[-2] == "PREDICTION"
+        assert (
+            predict_lazily(once, job, ["PREDICTION", "prediction2"], Answer()).columns[-2]
+            == "PREDICTION"
+        )
         with pytest.raises(ColumnError, match="two outputs"):
-            predict_lazily(once, job, ["o", "o"])
+            predict_lazily(once, job, ["o", "o"], Answer())
     finally:
         spark.conf.unset("spark.sql.caseSensitive")
 

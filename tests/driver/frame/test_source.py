@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from zoo.orca.driver.frame.source import prepare, read_spec
-from zoo.orca.driver.predict import predict_lazily
+from zoo.orca.driver.predict import Answer, predict_lazily
 from zoo.orca.errors import ColumnError
 from zoo.orca.wire.faults import agree
 from zoo.orca.wire.features import FeatureSpec
@@ -563,7 +563,7 @@ def test_a_schema_is_read_once_for_all_columns(spark, looks):
     outputs = (OutputSpec(name="prediction", dtype="float32", row_shape=()),)
     model = ModelSpec(framework="fake", creator=b"", config=b"")
     job = PredictJob(model=model, columns=spec, state=None, seed=0, outputs=outputs)
-    predict_lazily(df, job, ["prediction"])
+    predict_lazily(df, job, ["prediction"], Answer())
     # Once for the columns that pass, once for the model's; Spark itself looks at frames of its own.
     assert looks.count(df) == 2
 
