@@ -21,7 +21,7 @@ from zoo.orca.errors import (
     StateError,
     WorkerError,
 )
-from zoo.orca.learn import estimator as estimator_module
+from zoo.orca.learn.files import recorded as recorded_module
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -101,7 +101,7 @@ def test_checkpoints_are_removed_when_the_driver_has_the_state(
         removed.append((directory, sorted(path.name for path in Path(directory).iterdir())))
         raise PermissionError("of somebody else")
 
-    monkeypatch.setattr(estimator_module, "remove", remove)
+    monkeypatch.setattr(recorded_module, "remove", remove)
     estimator = FakeEstimator.of(linear(1), 2)
     estimator.fit(rows, epochs=3, model_dir=str(tmp_path), run="r")
     names = ["00000001-0000000000.state", "00000002-0000000000.state"]
@@ -136,7 +136,7 @@ def test_a_model_dir_that_one_worker_cannot_write_is_refused_by_that_worker(
         # In the place of rank 1's probe, where the driver does not look.
         (tmp_path / "r" / "rank-1.partial").mkdir(parents=True)
 
-    monkeypatch.setattr(estimator_module, "check_writable", block)
+    monkeypatch.setattr(recorded_module, "check_writable", block)
     trained = tmp_path / "trained"
 
     def on_step(rank: int, step: int) -> None:
