@@ -63,7 +63,7 @@ def main() -> None:
         text = "\n\n".join([summary(rounds), f"Load average before: {before:.1f}.", raw(rounds)])
         sections[f"{processes} processes on one host"] = text
         print(f"{processes} processes\n\n{summary(rounds)}\n", flush=True)
-    name = "allreduce_encrypted" if arguments.encryption else "allreduce"
+    name = "allreduce-encrypted" if arguments.encryption else "allreduce"
     write(name, "One all-reduce of float32", sections)
 
 

@@ -230,7 +230,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "count; MB/s of the values alone (4 bytes each)."
     )
     path = write(
-        "ingest_sorted" if options.sorted else "ingest",
+        "ingest-sorted" if options.sorted else "ingest",
         "Rows to the workers",
         {
             "": setting,

@@ -117,6 +117,6 @@ def test_every_block_of_the_page_has_a_benchmark():
     blocks = [match[3].partition(" / ")[0] for match in _plots.BLOCK.finditer(page)]
     assert blocks
     assert len(blocks) == page.count("<!-- end -->")
-    # Results of another framework are its benchmark's, as in "epochs-pytorch".
+    # Results of a variant are its benchmark's, as in "epochs-pytorch".
     missing = [name for name in blocks if not (BENCHMARKS / f"{name.split('-')[0]}.py").is_file()]
     assert not missing
