@@ -276,8 +276,8 @@ class TestWhatGoesWrong:
         given = {"feature_cols": FEATURES, "label_cols": LABELS}
         with pytest.raises(InvalidInputError, match="batch_size"):
             est.fit(ratings, batch_size=0, **given)
-        with pytest.raises(InvalidInputError, match="createDataFrame"):
-            est.fit(ratings.toPandas(), **given)
+        with pytest.raises(InvalidInputError, match="spark.read.parquet"):
+            est.fit("ratings.parquet", **given)
         with pytest.raises(InvalidInputError, match="sample_weight_col"):
             est.evaluate(ratings, sample_weight=[1.0], **given)
         with pytest.raises(InvalidInputError, match="backend"):
