@@ -291,6 +291,7 @@ ELSEWHERE = [
         "worker.shards", "reading steps tasks", "data/shard/test_xshards.py", "tasks of Spark"
     ),
     Elsewhere("worker.shards", "pictures", "data/image/test_preprocessing.py", "files of pictures"),
+    Elsewhere("worker.shards", "records", "data/image/test_tfrecord_dataset.py", "what is written"),
     Elsewhere("worker.shards", "elements", "data/tf/test_data.py", "tasks of Spark"),
     Elsewhere("worker.shards", "scaling", "data/test_transformer.py", "tasks of Spark"),
     Elsewhere("worker.shards", "files", "data/pandas/test_preprocessing.py", "tasks of Spark"),

@@ -13,7 +13,14 @@ from tests.fake_estimator import FakeEstimator, linear
 from tests.wire.saved.samples import SAMPLES, altered, damaged, fake
 from zoo.orca.driver.storage import load_state, save_state
 from zoo.orca.errors import InvalidInputError, StateError
-from zoo.orca.files import list_names, read_bytes, remove_directory, remove_file, write_bytes
+from zoo.orca.files import (
+    file_sizes,
+    list_names,
+    read_bytes,
+    remove_directory,
+    remove_file,
+    write_bytes,
+)
 from zoo.orca.wire.packing import State
 
 
@@ -52,12 +59,16 @@ def test_what_is_removed_is_gone_and_may_be_gone_already(tmp_path: Path, form: s
     directory = form.format(tmp_path)
     for name in ("a", "b", "c"):
         write_bytes(f"{directory}/{name}", b"x")
+    write_bytes(f"{directory}/inner/d", b"")
+    write_bytes(f"{directory}/b", b"xyz")
+    assert file_sizes(directory) == {"a": 1, "b": 3, "c": 1}
+    remove_directory(f"{directory}/inner")
     for _ in range(2):
         remove_file(f"{directory}/b")
         assert list_names(directory) == ["a", "c"]
     for _ in range(2):
         remove_directory(directory)
-        assert list_names(directory) == []
+        assert list_names(directory) == [] and file_sizes(directory) == {}
 
 
 def test_any_safetensors_reader_opens_it(tmp_path: Path) -> None:

@@ -118,6 +118,17 @@ def list_names(directory: str) -> list[str]:
     return sorted(info.base_name for info in filesystem.get_file_info(selector))
 
 
+def file_sizes(directory: str) -> dict[str, int]:
+    """Return the bytes of each file in a directory, by its name; none if it does not exist."""
+    filesystem, target = _locate(directory)
+    if filesystem is None:
+        found = _fsspec(directory)
+        listed = found.ls(directory, detail=True) if found.exists(directory) else []
+        return {Path(one["name"]).name: one["size"] for one in listed if one["type"] == "file"}
+    selector = pyarrow.fs.FileSelector(target, allow_not_found=True)
+    return {one.base_name: one.size for one in filesystem.get_file_info(selector) if one.is_file}
+
+
 def is_directory(path: str) -> bool:
     """Whether a path or URL names a directory that exists."""
     filesystem, target = _locate(path)

@@ -1,12 +1,14 @@
 """Files of pictures as shards, in the order of their paths."""
 
 import io
+import struct
 
 import numpy as np
 import pytest
 
 from zoo.orca.data.image import read_images, read_voc
-from zoo.orca.errors import InvalidInputError, OrcaError
+from zoo.orca.errors import DataError, InvalidInputError, OrcaError
+from zoo.orca.worker.shards.pictures import picture
 
 Image = pytest.importorskip("PIL.Image")
 pytestmark = pytest.mark.timeout(120)
@@ -45,6 +47,24 @@ def test_a_file_that_is_no_picture_is_named(spark, tmp_path):
     (tmp_path / "1.jpg").write_text("no picture")
     with pytest.raises(OrcaError, match="shard 1: .*1.jpg is no picture"):
         read_images(str(tmp_path)).collect()
+
+
+def test_whatever_is_damaged_in_a_file_it_is_named():
+    stream = io.BytesIO()
+    points = np.random.default_rng(0).integers(0, 255, (200, 200, 3), np.uint8)
+    Image.fromarray(points).save(stream, "PNG")
+    whole = stream.getvalue()
+    assert np.array_equal(np.asarray(picture(whole)), points)
+    second = whole.index(b"IDAT", whole.index(b"IDAT") + 4)
+    size = whole.index(b"IHDR") + 4
+    for damaged in (
+        whole[:second],
+        whole[:second] + b"\xf4DAT" + whole[second + 4 :],
+        whole[:size] + struct.pack(">2i", 100_000, 100_000) + whole[size + 8 :],
+        b"",
+    ):
+        with pytest.raises(DataError, match="some.png is no picture: .*\nLeave such files out"):
+            picture(damaged, "some.png")
 
 
 def test_what_cannot_be_read_is_refused(tmp_path):

@@ -5,13 +5,14 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from zoo.orca.context.context import OrcaContext
+from zoo.orca.data.image.coco import coco_pairs
 from zoo.orca.data.image.formats import VOC_CLASSES, voc_pairs
 from zoo.orca.data.pandas.paths import from_here
 from zoo.orca.data.shard.lazy import local_shards
 from zoo.orca.data.shard.xshards import XShards, made
 from zoo.orca.errors import InvalidInputError
 from zoo.orca.files import is_directory, list_names
-from zoo.orca.worker.shards.pictures import ReadAnnotated, ReadPicture
+from zoo.orca.worker.shards.pictures import ReadAnnotated, ReadPicture, ReadTargeted
 
 
 def read_images(
@@ -85,6 +86,30 @@ def read_voc(
     spark = OrcaContext.get_spark_session()
     rows = [tuple(from_here(spark, pair)) for pair in pairs]
     return made(local_shards(spark, rows).then(ReadAnnotated(numbers)))
+
+
+def read_coco(file_path: str, split: str = "train") -> XShards:
+    """Read pictures with what is in them, in the format of COCO 2017.
+
+    Parameters
+    ----------
+    file_path : str
+        The directory that has ``annotations/instances_train2017.json``, ``train2017`` and their
+        like.
+    split : str
+        ``"train"``, ``"val"`` and the like.
+
+    Returns
+    -------
+    XShards
+        A shard is a tuple: a picture, in colours, and a dict of lists, which have an item for each
+        object in it: ``bbox`` (left, top, width, height), ``category_id``, ``area``, ``iscrowd``
+        and ``segmentation``. They are in the order of the file, with those that have no object.
+    """
+    paths, targets = zip(*coco_pairs(file_path, split), strict=True)
+    spark = OrcaContext.get_spark_session()
+    rows = list(zip(from_here(spark, paths), targets, strict=True))
+    return made(local_shards(spark, rows).then(ReadTargeted()))
 
 
 def _below(path: str, end: str) -> list[str]:

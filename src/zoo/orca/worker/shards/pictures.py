@@ -14,6 +14,24 @@ from zoo.orca.errors import DataError, MissingPackageError
 from zoo.orca.files import read_bytes
 
 
+def pillow() -> Any:
+    """Return the module of Pillow that opens pictures.
+
+    Raises
+    ------
+    MissingPackageError
+        If Pillow is not installed here.
+    """
+    try:
+        from PIL import Image
+    except ImportError as error:
+        raise MissingPackageError(
+            "pictures need the package pillow, which is not installed here\n"
+            "Install it: pip install 'zoo-orca[image]'"
+        ) from error
+    return Image
+
+
 def picture(data: bytes, path: str = "a picture") -> Any:
     """Return the picture that a file's bytes are, as Pillow has it.
 
@@ -24,17 +42,12 @@ def picture(data: bytes, path: str = "a picture") -> Any:
     DataError
         If the bytes are no picture.
     """
+    opens = pillow()
     try:
-        from PIL import Image, UnidentifiedImageError
-    except ImportError as error:
-        raise MissingPackageError(
-            "pictures need the package pillow, which is not installed here\n"
-            "Install it: pip install 'zoo-orca[image]'"
-        ) from error
-    try:
-        found = Image.open(io.BytesIO(data))
+        found = opens.open(io.BytesIO(data))
         found.load()
-    except (UnidentifiedImageError, OSError) as error:
+    # Whatever Pillow raises for a damaged file: of PNG, one whose sizes are wrong, any other.
+    except (SyntaxError, ValueError, opens.DecompressionBombError, OSError) as error:
         raise DataError(f"{path} is no picture: {error}\nLeave such files out") from error
     return found
 
@@ -64,6 +77,16 @@ class ReadAnnotated:
         """Return the picture and an array of rows: left, top, right, bottom, class."""
         path, annotation = shard
         return picture(read_bytes(path), path), boxes(read_bytes(annotation), self.classes)
+
+
+@dataclass(frozen=True, slots=True)
+class ReadTargeted:
+    """Reads a picture, whose target is known."""
+
+    def __call__(self, shard: Any) -> Any:
+        """Return the picture, in colours, and its target."""
+        path, target = shard
+        return picture(read_bytes(path), path).convert("RGB"), target
 
 
 def boxes(data: bytes, classes: dict[str, int]) -> Any:
