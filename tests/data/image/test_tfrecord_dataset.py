@@ -80,6 +80,8 @@ def test_what_is_written_is_read(extracted, tmp_path):
 
 
 def test_records_become_pairs_in_an_order_that_no_machine_changes(extracted, tmp_path):
+    from zoo.orca.frameworks.creators.of_tensorflow import is_own  # it imports TensorFlow
+
     write_imagenet(str(extracted), str(tmp_path), training_files=3, validation_files=1)
     kinds = {
         "image/encoded": tf.io.FixedLenFeature([], tf.string),
@@ -98,7 +100,12 @@ def test_records_become_pairs_in_an_order_that_no_machine_changes(extracted, tmp
     assert [len(part) for part in parts] == [2, 2, 2]
     # In turns: the first record of each file, then the second of each.
     expected = [part[place] for place in range(2) for part in parts]
-    assert plain(read_tfrecord("imagenet", str(tmp_path), True).map(pair)) == expected
+    read = read_tfrecord("imagenet", str(tmp_path), True).map(pair)
+    assert plain(read) == expected
+    # So each worker keeps every n-th batch of what a creator returns, and together they have all.
+    assert not is_own(read)
+    both = [plain(read.shard(2, rank)) for rank in range(2)]
+    assert [one for pairs in zip(*both, strict=True) for one in pairs] == expected
 
 
 def test_it_is_the_same_each_time_and_older_files_go(extracted, tmp_path):
