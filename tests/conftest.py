@@ -20,8 +20,8 @@ from zoo.orca import init_orca_context, stop_orca_context
 # Every process that this run starts inherits it, which tells them from those of another run.
 _RUN = f"ORCA_TEST_RUN={uuid.uuid4().hex}"
 os.environ.update([_RUN.split("=")])
-# Whoever imports TensorFlow first decides for the process which Keras `tensorflow.keras` is. That must
-# not depend on which tests a process runs, and in which order.
+# Whoever imports TensorFlow first decides for the process which Keras `tensorflow.keras` is. That
+# must not depend on which tests a process runs, and in which order.
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 
 _PASSED = pytest.StashKey[bool]()
