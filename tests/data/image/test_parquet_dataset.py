@@ -101,7 +101,9 @@ def test_boxes_of_voc(tmp_path):
     path = str(tmp_path / "out")
     write_voc(str(tmp_path), [(2007, "trainval")], path)
     (row,) = rows_of_dataset(path)
-    assert row["label"].tolist() == [[1, 2, 3, 4, 11]] and row["image_id"] == "a.jpg"
+    shares = [1 / 3, 2 / 2, 3 / 3, 4 / 2, 11]  # of the picture's width and height
+    np.testing.assert_allclose(row["label"], [shares], rtol=1e-6)
+    assert row["image_id"] == "a.jpg"
 
 
 def test_rows_that_do_not_fit_and_places_that_are_taken(tmp_path):

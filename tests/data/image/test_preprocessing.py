@@ -85,7 +85,12 @@ def test_pictures_with_boxes(spark, tmp_path):
     (base / "ImageSets/Main/trainval.txt").write_text("a\n")
     write(base / "JPEGImages/a.jpg", 5)
     (base / "Annotations/a.xml").write_text(XML)
-    ((picture, boxes),) = read_voc(str(tmp_path)).collect()
-    assert picture.size == (3, 2) and boxes.tolist() == [[1, 2, 3, 4, 11]]
-    ((_, boxes),) = read_voc(str(tmp_path), classes=["cat"]).collect()
+    splits = [(2007, "trainval")]
+    ((picture, boxes),) = read_voc(str(tmp_path), splits).collect()
+    # Shares of the picture's width and height, as in the original.
+    assert picture.size == (3, 2)
+    np.testing.assert_allclose(boxes, [[1 / 3, 2 / 2, 3 / 3, 4 / 2, 11]], rtol=1e-6)
+    ((_, boxes),) = read_voc(str(tmp_path), splits, diff=True, max_samples=1).collect()
+    assert boxes[:, 4:].tolist() == [[11, 0]]
+    ((_, boxes),) = read_voc(str(tmp_path), splits, classes=["cat"]).collect()
     assert boxes.shape == (0, 5)

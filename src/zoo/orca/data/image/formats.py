@@ -12,7 +12,7 @@ from zoo.orca.data.image.parquet_dataset import ParquetDataset
 from zoo.orca.data.image.schema import DType, FeatureType, SchemaField
 from zoo.orca.errors import InvalidInputError
 from zoo.orca.files import list_names, read_bytes
-from zoo.orca.worker.shards.pictures import boxes
+from zoo.orca.worker.shards.pictures import boxes, picture
 
 #: The classes of Pascal VOC, in the order of their numbers.
 VOC_CLASSES = (
@@ -91,7 +91,7 @@ def write_from_directory(
 def write_voc(
     voc_root_path: str, splits_names: Sequence[tuple[int, str]], output_path: str, **kwargs: Any
 ) -> None:
-    """Write Pascal VOC: columns ``image``, ``label`` (left, top, right, bottom, class), an id."""
+    """Write Pascal VOC: columns ``image``, ``label`` (boxes as `read_voc` has them), an id."""
     numbers = {name: place for place, name in enumerate(VOC_CLASSES)}
     schema = {
         "image": SchemaField(feature_type=FeatureType.IMAGE, dtype=DType.BYTES),
@@ -101,7 +101,8 @@ def write_voc(
 
     def rows() -> Iterator[dict[str, Any]]:
         for image, annotation in voc_pairs(voc_root_path, splits_names):
-            label = boxes(read_bytes(annotation), numbers)
+            size = picture(read_bytes(image), image).size
+            label = boxes(read_bytes(annotation), numbers, size)[:, :5]
             yield {"image": image, "label": label, "image_id": image.rpartition("/")[2]}
 
     ParquetDataset.write(output_path, rows(), schema, **kwargs)

@@ -60,9 +60,11 @@ def read_images(
 
 
 def read_voc(
-    file_path: str,
-    split_names: Sequence[tuple[int, str]] | None = None,
+    file_path: str = "VOCdevkit",
+    split_names: Sequence[tuple[int, str]] = ((2009, "trainval"),),
     classes: Sequence[str] | None = None,
+    diff: bool = False,
+    max_samples: int | None = None,
 ) -> XShards:
     """Read pictures with their boxes, in the format of Pascal VOC.
 
@@ -70,22 +72,27 @@ def read_voc(
     ----------
     file_path : str
         The directory that has ``VOC2007`` and its like.
-    split_names : list of (int, str), optional
-        Years and splits; by default ``[(2007, "trainval")]``.
+    split_names : list of (int, str)
+        Years and splits.
     classes : list of str, optional
         The classes' names, in the order of their numbers; others are left out.
+    diff : bool
+        Whether boxes say if they are difficult.
+    max_samples : int, optional
+        So many pictures at most.
 
     Returns
     -------
     XShards
-        A shard is a tuple: a picture, and an array with a row for each box: left, top, right,
-        bottom, class.
+        A shard is a tuple: a picture, and an array with a row for each box: left, top, right and
+        bottom as shares of the picture's width and height, the class's number, and with `diff`
+        1 for a difficult one.
     """
     numbers = {name: place for place, name in enumerate(classes or VOC_CLASSES)}
-    pairs = voc_pairs(file_path, split_names or [(2007, "trainval")])
+    pairs = voc_pairs(file_path, split_names)[:max_samples]
     spark = OrcaContext.get_spark_session()
     rows = [tuple(from_here(spark, pair)) for pair in pairs]
-    return made(local_shards(spark, rows).then(ReadAnnotated(numbers)))
+    return made(local_shards(spark, rows).then(ReadAnnotated(numbers, diff)))
 
 
 def read_coco(file_path: str, split: str = "train") -> XShards:

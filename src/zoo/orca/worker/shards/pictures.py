@@ -72,11 +72,14 @@ class ReadAnnotated:
     """Reads a picture and the boxes that a file in the format of Pascal VOC says are in it."""
 
     classes: dict[str, int]
+    with_difficulty: bool = False
 
     def __call__(self, shard: Any) -> Any:
-        """Return the picture and an array of rows: left, top, right, bottom, class."""
+        """Return the picture and its boxes, as `boxes` has them."""
         path, annotation = shard
-        return picture(read_bytes(path), path), boxes(read_bytes(annotation), self.classes)
+        found = picture(read_bytes(path), path)
+        rows = boxes(read_bytes(annotation), self.classes, found.size)
+        return found, rows if self.with_difficulty else rows[:, :5]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,16 +92,26 @@ class ReadTargeted:
         return picture(read_bytes(path), path).convert("RGB"), target
 
 
-def boxes(data: bytes, classes: dict[str, int]) -> Any:
-    """Return the boxes of an annotation: left, top, right, bottom, and the class's number."""
+def boxes(data: bytes, classes: dict[str, int], size: tuple[int, int]) -> Any:
+    """Return the boxes of an annotation of a picture whose width and height are `size`.
+
+    Returns
+    -------
+    array of shape (boxes, 6)
+        Left, top, right and bottom, as shares of width and height; the class's number; and 1 if the
+        annotation calls it difficult.
+    """
     found = []
+    width, height = size
     for one in ElementTree.fromstring(data).iter("object"):
-        name, box = (one.findtext("name") or "").strip(), one.find("bndbox")
+        name, box = (one.findtext("name") or "").strip().lower(), one.find("bndbox")
         if name not in classes or box is None:
             continue
         sides = [float(box.findtext(side) or 0) for side in ("xmin", "ymin", "xmax", "ymax")]
-        found.append([*sides, float(classes[name])])
-    return np.array(found, np.float32).reshape(-1, 5)
+        shares = [side / of for side, of in zip(sides, (width, height) * 2, strict=True)]
+        difficult = (one.findtext("difficult") or "").strip() == "1"
+        found.append([*shares, float(classes[name]), float(difficult)])
+    return np.array(found, np.float32).reshape(-1, 6)
 
 
 @dataclass(frozen=True, slots=True)
