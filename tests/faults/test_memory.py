@@ -93,6 +93,7 @@ def test_an_allocation_that_fails_in_the_task(monkeypatch: pytest.MonkeyPatch) -
         partitionId=lambda: 0,
         getTaskInfos=lambda: [SimpleNamespace(address="node7:1")],
         allGather=lambda text: [text],
+        stageId=lambda: 0,
         taskAttemptId=lambda: 0,
     )
     monkeypatch.setattr(barrier_task, "BarrierTaskContext", SimpleNamespace(get=lambda: context))
