@@ -25,7 +25,7 @@ from zoo.orca.errors import SlotsError  # noqa: E402
 from zoo.orca.frameworks.fake import LinearModel  # noqa: E402
 
 #: Steps at which runs wait for a file of their name: what is done to the cluster comes before.
-GATES = {"back": (15, 35), "refused": (15,), "alone": (5,)}
+GATES = {"back": (15, 35, 45), "refused": (15,), "alone": (5,)}
 
 
 def creator_of(run, directory, gates):
