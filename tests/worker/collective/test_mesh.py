@@ -50,6 +50,37 @@ def test_a_refusal_is_a_dead_peer() -> None:
     assert 1 < time.monotonic() - begin < 5
 
 
+@pytest.mark.parametrize("size", [2, 4])
+def test_a_higher_rank_that_dies_before_it_connects_is_not_waited_for(size: int) -> None:
+    listeners = [Listener() for _ in range(size)]
+    addresses = [listener.address for listener in listeners]
+    listeners[-1].close()
+    begin = time.monotonic()
+    calls = [
+        lambda rank=rank: Ring.connect(listeners[rank], rank, addresses, SECRET, timeout=50)
+        for rank in range(size - 1)
+    ]
+    messages = [lost(result) for result in in_threads(calls)]
+    assert time.monotonic() - begin < 10
+    assert any(f"rank {size - 1} at" in one and "does not listen" in one for one in messages)
+
+
+def test_a_late_peer_that_listens_is_waited_for() -> None:
+    """Ranks that wait knock at it meanwhile, and disturb nobody."""
+    listeners = [Listener() for _ in range(3)]
+    addresses = [listener.address for listener in listeners]
+
+    def come(rank: int) -> Ring:
+        time.sleep(5 if rank == 2 else 0)
+        return Ring.connect(listeners[rank], rank, addresses, SECRET, timeout=50)
+
+    rings = in_threads([lambda rank=rank: come(rank) for rank in range(3)])
+    sums = in_threads([lambda ring=ring: ring.all_gather(b"x") for ring in rings])
+    assert [list(map(bytes, one)) for one in sums] == 3 * [[b"x"] * 3]
+    for ring in rings:
+        ring.close()
+
+
 def test_a_peer_that_dies_while_others_still_connect() -> None:
     listeners = [Listener() for _ in range(3)]
     addresses = [listener.address for listener in listeners]

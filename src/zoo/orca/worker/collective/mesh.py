@@ -3,6 +3,9 @@
 Every rank connects to all lower ranks and accepts connections from all higher ones. One thread
 serves all half-open connections at once. Each handshake continues when its bytes arrive. A stranger
 that sends nothing costs one file descriptor for a few seconds and delays no other rank.
+
+A higher rank may die before it connects. Nothing would tell the lower ones, which would wait for it
+as long as for one that is late. So they knock at its listener, which is open until it has met all.
 """
 
 import errno
@@ -14,6 +17,7 @@ import socket
 import ssl
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from zoo.orca.encryption.tls import contexts_of
 from zoo.orca.errors import PeerLostError
@@ -27,6 +31,8 @@ STRANGER_SECONDS = 10.0
 #: Seconds of refusals after which a peer counts as gone. It listened before it gave its address.
 REFUSAL_SECONDS = 2.0
 _RETRY_SECONDS = 0.1
+#: Seconds between two knocks at a rank that has not come yet.
+_KNOCK_SECONDS = 1.0
 _PURPOSE = "ring"
 _REFUSED = (errno.ECONNREFUSED, errno.ECONNRESET, errno.EPIPE)
 
@@ -111,6 +117,14 @@ class _Opening:
         return EncryptedLink(rank, address, self.encrypted)
 
 
+@dataclass(frozen=True, slots=True)
+class _Knock:
+    """A connection that only finds out whether a rank still listens."""
+
+    sock: socket.socket
+    rank: int
+
+
 class Mesh:
     """Connects one rank with all others; see :func:`connect`."""
 
@@ -137,6 +151,10 @@ class Mesh:
         )
         self._listens = True
         self._retry_at = dict.fromkeys(range(rank), 0.0)
+        self._knock_at = dict.fromkeys(
+            range(rank + 1, len(addresses)), time.monotonic() + _KNOCK_SECONDS
+        )
+        self._knocks: set[_Knock] = set()
         self._refused_since: dict[int, float] = {}
         self._unreachable: dict[int, str] = {}
         self._ring = hashlib.sha256(json.dumps([list(a) for a in addresses]).encode()).hexdigest()
@@ -155,11 +173,14 @@ class Mesh:
             self._dismiss_strangers(now)
             self._listen(self._strangers.may_accept(now))
             self._connect_where_due(now)
+            self._knock_where_due(now)
             for key, _ in self._selector.select(min(_RETRY_SECONDS, deadline - now)):
                 if key.fileobj is self._listener:
                     self._accept()
                 elif isinstance(key.data, _Opening):
                     self._advance(key.data)
+                elif isinstance(key.data, _Knock):
+                    self._knocked(key.data)
                 else:
                     self._watch(key.data)
         return [self._links[rank] for rank in sorted(self._links)]
@@ -169,6 +190,8 @@ class Mesh:
         self._selector.close()
         for opening in self._openings:
             opening.sock.close()
+        for knock in self._knocks:
+            knock.sock.close()
         for link in self._links.values() if failed else ():
             link.close()
 
@@ -209,6 +232,40 @@ class Mesh:
                 continue
             del self._retry_at[rank]
             self._open(sock, initiate(self._secret, self._hello(), purpose=_PURPOSE), rank)
+
+    def _knock_where_due(self, now: float) -> None:
+        for rank in [rank for rank, due in self._knock_at.items() if due <= now]:
+            self._knock_at[rank] = now + _KNOCK_SECONDS
+            if rank in self._links:
+                del self._knock_at[rank]
+                continue
+            try:
+                sock, code = start_connecting(self._addresses[rank])
+            except OSError:  # the name does not resolve: it will, or the time limit tells
+                continue
+            knock = _Knock(sock, rank)
+            if code == errno.EINPROGRESS:
+                self._knocks.add(knock)
+                self._selector.register(sock, selectors.EVENT_WRITE, knock)
+            else:
+                sock.close()
+                self._note_knock(rank, code)
+
+    def _knocked(self, knock: _Knock) -> None:
+        code = knock.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        self._selector.unregister(knock.sock)
+        self._knocks.discard(knock)
+        knock.sock.close()
+        self._note_knock(knock.rank, code)
+
+    def _note_knock(self, rank: int, code: int) -> None:
+        """Note whether a rank that has not come still listens; it is gone if it does not."""
+        if rank in self._links or code not in _REFUSED:
+            self._refused_since.pop(rank, None)
+            return
+        now = time.monotonic()
+        if now - self._refused_since.setdefault(rank, now) > REFUSAL_SECONDS:
+            raise self._lost(rank, f"does not listen any more: {os.strerror(code)}")
 
     def _open(self, sock: socket.socket, handshake: Handshake, rank: int | None) -> None:
         encrypted = None
