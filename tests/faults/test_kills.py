@@ -157,10 +157,12 @@ class Scene:
             for pid, command in found.items()
             if pid not in daemons and _parent(pid) not in found
         ]
+        kept = []
+        # Directories of Spark's come and go meanwhile, which `walk` does not mind.
         for place, names, files in os.walk(self.cluster.directory):
             left += [f"{place}/{name}" for name in names + files if name.startswith("orca-")]
+            kept += [f"{place}/{name}" for name in names + files if name.startswith("orcachild-")]
         children = len(self.victims("child"))
-        kept = list(self.cluster.directory.rglob("orcachild-*"))
         return left + ([f"{children} children and {kept}"] if len(kept) > children else [])
 
     def files(self) -> list[str]:
