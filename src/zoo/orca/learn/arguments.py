@@ -36,6 +36,16 @@ def check_bounded(call: str, data: DataFrame, validation: DataFrame | None = Non
             )
 
 
+def check_shuffle(shuffle: bool | None) -> None:
+    """Raise `InvalidInputError` for False: rows always come in a new order."""
+    if shuffle is False:
+        raise InvalidInputError(
+            "shuffle=False is not there: every epoch takes the rows in a new order\n"
+            "Leave shuffle out: then a DataFrame that has one partition for each worker stays "
+            "where it is. shuffle=True places its rows on the workers at random"
+        )
+
+
 def checked_name(name: Any) -> str:
     """Return the label of a call; an empty string for None."""
     if name is None:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from pyspark.sql import DataFrame, SparkSession
 
 from zoo.orca.driver.elastic.rounds import Elastic
-from zoo.orca.driver.frame.source import prepare
+from zoo.orca.driver.frame.source import Prepared, prepare
 from zoo.orca.driver.predict import Answer
 from zoo.orca.driver.reports.display import say
 from zoo.orca.driver.request import PredictRequest, Request
@@ -24,6 +24,7 @@ from zoo.orca.learn.arguments import (
     check_bounded,
     check_checkpoints,
     check_installed,
+    check_shuffle,
     checked_name,
     packed_callbacks,
     positive,
@@ -201,35 +202,29 @@ class Requests:
         """
         is_fit, spark = kind is TrainJob, data.sparkSession
         title = _TITLES[kind]
-        if shuffle is False:
-            raise InvalidInputError(
-                "shuffle=False is not there: every epoch takes the rows in a new order\n"
-                "Leave shuffle out: then a DataFrame that has one partition for each worker stays "
-                "where it is. shuffle=True places its rows on the workers at random"
-            )
+        check_shuffle(shuffle)
         check_bounded(title, data, validation)
         shown = verbosity(verbose)
         check_installed(self._model.framework, self._options.environment, spark)
         wanted = wanted or self.workers(spark)
-        workers, seed, least = workers or wanted, self._options.seed, self._options.min_workers
+        workers, least = workers or wanted, self._options.min_workers
         self._options.check_least(wanted)
-        # Rows that stay where they are have an order that depends on the number of workers.
-        shuffle = bool(shuffle) or (is_fit and least is not None)
-        dealt = {"batch_size": fields["batch_size"]} if is_fit else {}
+        batch_size = fields["batch_size"]
         own: dict[str, Any] = {"validate": validation is not None} if is_fit else {}
-        if creators is None:
-            frame, placement = prepare(
-                data, spec, workers, seed, validation, shuffle=shuffle, **dealt
-            )
-        else:
-            check_share(fields["batch_size"], workers)
-            if self._model.transform is not None:
-                raise InvalidInputError(
-                    "batch_transform changes columns, and data is a creator, whose batches have "
-                    "none\nCall the transform inside the creator"
-                )
-            frame, placement = frame_for(spark, workers), Placement.AT_RANDOM
+        if creators is not None:
+            frame, placement = self._without_rows(spark, workers, batch_size)
             own.update(creators.fields(is_fit))
+        else:
+            frame, placement = prepare(
+                data,
+                spec,
+                workers,
+                self._options.seed,
+                validation,
+                batch_size=batch_size if is_fit else None,
+                # Rows that stay where they are have an order that depends on the workers.
+                shuffle=bool(shuffle) or (is_fit and least is not None),
+            )
         job = self._job(kind, state, spec, spark, placement=placement, **own, **fields)
         settings = self._settings(shown, workers, checked_name(name), wanted)
         call = partial(
@@ -248,6 +243,16 @@ class Requests:
             elastic=None if least is None else _elastic(title, job, settings, least, spark),
             with_workers=lambda count: again(workers=count),
         )
+
+    def _without_rows(self, spark: SparkSession, workers: int, batch_size: int) -> Prepared:
+        """Return the frame of a call whose workers make their batches themselves."""
+        check_share(batch_size, workers)
+        if self._model.transform is not None:
+            raise InvalidInputError(
+                "batch_transform changes columns, and data is a creator, whose batches have none\n"
+                "Call the transform inside the creator"
+            )
+        return Prepared(frame_for(spark, workers), Placement.AT_RANDOM)
 
     def predict(
         self,

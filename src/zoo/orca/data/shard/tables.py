@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 Names = str | Sequence[str]
 
 
-class FrameMethods:
+class FrameMethods(ABC):
     """Methods for shards that are pandas frames, all with the same columns."""
 
     _lazy: LazyShards
@@ -269,11 +270,13 @@ class FrameMethods:
     def _asked(self, action: Callable[[], Any]) -> Any:
         return asked(self._lazy.spark, action)
 
+    @abstractmethod
     def _with(self, function: Function | UsersCall, what: str = "the function") -> XShards:
-        raise NotImplementedError
+        """Return these shards with one more function applied to each."""
 
+    @abstractmethod
     def _new(self, shards: LazyShards) -> XShards:
-        raise NotImplementedError
+        """Return an XShards of other shards."""
 
 
 def shards_of(df: DataFrame, shard_size: int | None) -> LazyShards:

@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 from pyspark.sql import DataFrame, SparkSession
 
 from zoo.orca.driver.frame.source import ColumnNames
-from zoo.orca.driver.predict import Answer
 from zoo.orca.errors import ColumnError
 from zoo.orca.learn.forms.form import Columns
-from zoo.orca.learn.forms.tables import Ways, as_arrays, frame_of
+from zoo.orca.learn.forms.tables import OwnTable, Ways, as_arrays, frame_of
 from zoo.orca.wire.arrow_columns import from_numpy, to_numpy
 
 _WAYS = {
@@ -26,15 +25,11 @@ _WAYS = {
 }
 
 
-class ArraysForm:
+class ArraysForm(OwnTable):
     """Arrays whose first axis is the rows; predictions are a dict with more of them."""
 
-    asks = Answer(keeps_columns=False, has_vectors=False)
-    is_placed = False
-    session = None
-
     def __init__(self, data: Mapping[Any, Any], argument: str) -> None:
-        self._data, self._argument = data, argument
+        super().__init__(data, argument)
         self._parts = parts_of(data)
 
     def own_columns(self) -> Columns:

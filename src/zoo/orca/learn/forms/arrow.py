@@ -9,9 +9,8 @@ from typing import Any
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 
-from zoo.orca.driver.predict import Answer
 from zoo.orca.learn.forms.form import Columns
-from zoo.orca.learn.forms.tables import Ways, as_arrays, frame_of
+from zoo.orca.learn.forms.tables import OwnTable, Ways, as_arrays, frame_of
 from zoo.orca.wire.arrow_columns import from_numpy
 
 _WAYS = {
@@ -25,19 +24,8 @@ _WAYS = {
 }
 
 
-class ArrowForm:
+class ArrowForm(OwnTable):
     """A table or a record batch; predictions are one with more columns."""
-
-    asks = Answer(keeps_columns=False, has_vectors=False)
-    is_placed = False
-    session = None
-
-    def __init__(self, data: Any, argument: str) -> None:
-        self._data, self._argument = data, argument
-
-    def own_columns(self) -> Columns:
-        """Return nothing: a table does not tell inputs from labels."""
-        return Columns()
 
     def frame(self, spark: SparkSession, columns: Columns) -> DataFrame:
         """Return the rows as a DataFrame of the session."""

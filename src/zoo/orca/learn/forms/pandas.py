@@ -10,9 +10,8 @@ import numpy as np
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 
-from zoo.orca.driver.predict import Answer
 from zoo.orca.learn.forms.form import Columns
-from zoo.orca.learn.forms.tables import Ways, as_arrays, frame_of
+from zoo.orca.learn.forms.tables import OwnTable, Ways, as_arrays, frame_of
 from zoo.orca.wire.arrow_columns import from_numpy, to_numpy
 
 _WAYS = {
@@ -25,19 +24,8 @@ _WAYS = {
 }
 
 
-class PandasForm:
+class PandasForm(OwnTable):
     """A frame of pandas; predictions are a frame with the same index and more columns."""
-
-    asks = Answer(keeps_columns=False, has_vectors=False)
-    is_placed = False
-    session = None
-
-    def __init__(self, data: Any, argument: str) -> None:
-        self._data, self._argument = data, argument
-
-    def own_columns(self) -> Columns:
-        """Return nothing: a frame does not tell inputs from labels."""
-        return Columns()
 
     def frame(self, spark: SparkSession, columns: Columns) -> DataFrame:
         """Return the rows as a DataFrame of the session, without the index."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
+from typing import Any
 
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from zoo.orca.driver.predict import collected
+from zoo.orca.driver.predict import Answer, collected
 from zoo.orca.driver.session.cluster import is_connect
 from zoo.orca.errors import ColumnError, DataError
 from zoo.orca.learn.forms.form import Columns
@@ -24,6 +25,30 @@ _PARTITION_BYTES = 32 << 20
 #: What one table has that goes to a Spark Connect server: above 64 MiB it is a file of its own, and
 #: no part of the plan, and below Spark's limit it is one task's at worst.
 _SERVER_BYTES = 96 << 20
+
+
+class OwnTable:
+    """What forms have in common whose rows the program itself holds, outside of Spark.
+
+    Parameters
+    ----------
+    data : object
+        The rows as the user gave them.
+    argument : str
+        What the user calls them.
+    """
+
+    asks = Answer(keeps_columns=False, has_vectors=False)
+    is_placed = False
+    session = None
+
+    def __init__(self, data: Any, argument: str) -> None:
+        self._data, self._argument = data, argument
+
+    def own_columns(self) -> Columns:
+        """Return nothing: a table does not tell inputs from labels."""
+        return Columns()
+
 
 #: The user's name for a column, and what makes its values an Arrow array.
 Readers = Sequence[tuple[str, Callable[[], pa.ChunkedArray]]]

@@ -5,6 +5,7 @@ A function of ours that extends `Indexed` also gets the shard's index.
 
 import operator
 import pickle
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -30,12 +31,12 @@ UsersCall = tuple[Function, tuple[Any, ...]]
 _FAILURES: Channel[Failure] = Channel(Failure)
 
 
-class Indexed:
+class Indexed(ABC):
     """A function that also gets the shard's index."""
 
+    @abstractmethod
     def __call__(self, shard: Any, index: int) -> Any:
         """Return what becomes of a shard."""
-        raise NotImplementedError
 
 
 class Functions:
