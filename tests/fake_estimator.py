@@ -110,7 +110,12 @@ class FakeEstimator(BaseEstimator):
         given = self._entered(data, features, labels)
         spec = self._read_spec(given.frame, *given.columns)
         request = self._requests.over_rows(
-            EvaluateJob, self._state, given.frame, spec, verbose=0, **fields
+            EvaluateJob,
+            self._state,
+            given.frame,
+            spec,
+            verbose=0,
+            **{"batch_size": 32, **fields},
         )
         return self._evaluate(request)
 

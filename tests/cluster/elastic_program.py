@@ -7,6 +7,7 @@ rank, in DIRECTORY/steps. Prints what the driver says, and JSON lines: one for e
 """
 
 import json
+import logging
 import sys
 import time
 from pathlib import Path
@@ -83,6 +84,8 @@ def fit(rows, run, workers=2, **engine):
 
 
 def main():
+    logging.basicConfig(stream=sys.stdout, format="%(message)s")
+    logging.getLogger("zoo.orca.driver.elastic.watch").setLevel(logging.INFO)
     start(MASTER, {"spark.orca.elastic.patience": "2s"})
     spark = SparkSession.builder.getOrCreate()
     rows = spark.range(0, 1000, 1, 2).selectExpr(

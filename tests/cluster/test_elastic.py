@@ -119,8 +119,10 @@ def _lost_and_back(cluster: standalone.Cluster, driver: Driver) -> dict[str, Any
     driver.open("back", 15)
     driver.reaches("back", 35)
     _bring_back(cluster)
+    # An epoch that ends before the driver has looked ends nothing.
+    driver.says("there are slots for more workers")
     driver.open("back", 35)
-    # Epoch 4 ends meanwhile. Without the gate behind it the training might end unseen.
+    # Epoch 4 ends the stage. Without the gate behind it the training might end unseen.
     driver.says("back: slots for 2 workers are back: going on with 2 from epoch")
     driver.open("back", 45)
     answer = driver.answer("back")

@@ -188,6 +188,7 @@ class Requests:
         validation: DataFrame | None = None,
         *,
         verbose: int | str,
+        batch_size: int,
         shuffle: bool | None = None,
         name: str | None = None,
         workers: int | None = None,
@@ -209,7 +210,7 @@ class Requests:
         wanted = wanted or self.workers(spark)
         workers, least = workers or wanted, self._options.min_workers
         self._options.check_least(wanted)
-        batch_size = fields["batch_size"]
+        fields["batch_size"] = batch_size
         own: dict[str, Any] = {"validate": validation is not None} if is_fit else {}
         if creators is not None:
             frame, placement = self._without_rows(spark, workers, batch_size)

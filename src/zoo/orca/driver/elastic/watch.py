@@ -191,7 +191,9 @@ class Watch:
             sight = Sight(now=now, slots=found, free=found - self._running(), epochs=epochs)
         else:
             sight = Sight(now=now, slots=found)
-        self._memory, verdict = judge(terms, self._memory, sight)
+        before, (self._memory, verdict) = self._memory, judge(terms, self._memory, sight)
+        if before.epochs is None and self._memory.epochs is not None:
+            _logger.info("there are slots for more workers: the stage ends with its epoch")
         if verdict is not None:
             _logger.info("the stage ends (%s): %s", verdict.name, sight)
             self._sight, self._verdict = sight, verdict
