@@ -230,6 +230,7 @@ ELSEWHERE = [
     Elsewhere(
         "frameworks.torch.saving", "whole", "learn/test_pytorch.py", "a file without its model"
     ),
+    Elsewhere("learn.tracking", "tracked", "learn/tracking/test_described.py", "what it adds"),
     Elsewhere("learn", "docstrings", "test_public_surface.py", "what help() shows"),
     Elsewhere("learn", "metrics", "frameworks/torch/metrics/test_orca_metrics.py", "by hand"),
     Elsewhere("learn.keras", "backend estimator", "learn/test_keras.py", "a user's day"),

@@ -45,6 +45,7 @@ from zoo.orca.learn.outputs import (
 )
 from zoo.orca.learn.requests import Requests
 from zoo.orca.learn.results import TrainingStats
+from zoo.orca.learn.tracking.tracked import Tracked
 from zoo.orca.wire.faults import NO_ROW_TO_TRANSFORM, NO_ROWS
 from zoo.orca.wire.features import FeatureSpec, fill_shapes
 from zoo.orca.wire.job import Job, ModelSpec, TrainJob
@@ -64,7 +65,7 @@ _FORMATS = (".keras", ".h5", ".pt", ".pth")
 _BATCH_SIZE = 32
 
 
-class BaseEstimator:
+class BaseEstimator(Tracked):
     """Trains, evaluates and predicts one model on DataFrames.
 
     Use a framework's estimator, for example `zoo.orca.learn.tf2.Estimator.from_keras`.
@@ -187,8 +188,13 @@ class BaseEstimator:
         remove_checkpoints(job, "the training is done")
         if outcome.timings:
             say(describe(outcome.timings))
-        order = "canonical" if outcome.is_canonical else "as placed"
-        return TrainingStats(outcome.history, [asdict(one) for one in outcome.timings], order)
+        return TrainingStats(
+            outcome.history,
+            [asdict(one) for one in outcome.timings],
+            "canonical" if outcome.is_canonical else "as placed",
+            first_epoch=job.initial_epoch,
+            validation_freq=job.validation_freq,
+        )
 
     def _evaluate(self, request: Request) -> dict[str, float]:
         return {f"validation_{name}": value for name, value in request.run().metrics.items()}

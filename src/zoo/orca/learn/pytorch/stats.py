@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from zoo.orca.learn.results import TrainingStats
+from zoo.orca.learn.tracking.shown import Curves
 
 #: The name of one number of a curve: the metric, the axis, the place.
 _POINT = re.compile(r"(.*)\[(\w+)\]\[(\d+)\]")
@@ -14,7 +15,7 @@ _POINT = re.compile(r"(.*)\[(\w+)\]\[(\d+)\]")
 _ROWS = "num_samples"
 
 
-class EpochStats(list[dict[str, float]]):
+class EpochStats(Curves, list[dict[str, float]]):
     """One dict for each epoch of this call, as in Orca; a name gives the last epoch's value.
 
     An epoch's dict has ``epoch`` (from 1), ``train_loss``, ``num_samples``, metrics of training
@@ -34,7 +35,7 @@ class EpochStats(list[dict[str, float]]):
 
     def __init__(self, stats: TrainingStats, first_epoch: int) -> None:
         history = {name: values for name, values in stats.history.items() if name != _ROWS}
-        self._last = TrainingStats(history, stats.profiles, stats.order)
+        self._last = TrainingStats(history, stats.profiles, stats.order, first_epoch=first_epoch)
         self.history = self._last.history
         self.profiles, self.order = stats.profiles, stats.order
         rows = stats.history.get(_ROWS, [])
@@ -61,6 +62,10 @@ class EpochStats(list[dict[str, float]]):
     def get(self, key: str, default: Any = None) -> Any:
         """Return one of the last epoch's values."""
         return self._last.get(key, default)
+
+    def epochs_of(self, name: str) -> list[int]:
+        """Return the number of the epoch, counted from 1, of each value that a name has."""
+        return self._last.epochs_of(name)
 
     def epochs(self) -> list[dict[str, float]]:
         """Return one dict for each epoch."""

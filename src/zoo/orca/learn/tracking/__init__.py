@@ -1,0 +1,1 @@
+"""What an estimator and its results show of themselves: event files, curves, tables."""
