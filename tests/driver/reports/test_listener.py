@@ -14,7 +14,7 @@ from zoo.orca.driver.reports.listener import ReportListener
 from zoo.orca.driver.session.certificate import self_signed
 from zoo.orca.wire.handshake import drive, initiate
 from zoo.orca.wire.messages.line import Hello
-from zoo.orca.wire.messages.progress import LogLine
+from zoo.orca.wire.messages.progress import EpochRecorded, LogLine
 from zoo.orca.wire.report import REPORT_PURPOSE, ReportTo
 from zoo.orca.worker.task.reporting import Reporter
 
@@ -96,18 +96,23 @@ def test_lines_that_the_driver_cannot_take_are_counted(spark: SparkSession) -> N
             super().show(progress, rank)
 
     free, recorder, sent = threading.Event(), Busy(), 30_000
+    epochs: list[int] = []
     free.set()
-    with ReportListener(spark, recorder) as server:
+    with ReportListener(
+        spark, recorder, on_epoch=lambda report, reply: epochs.append(report.epoch)
+    ) as server:
         reporter = Reporter(server.report_to, 3)
         free.clear()
         for number in range(sent):
             reporter.log(f"{number} {'x' * 1000}")
+        reporter.send(EpochRecorded(epoch=1))  # there are few of these
         free.set()
         reporter.close()
     texts = [one.text for one in recorder.reports if isinstance(one, LogLine)]
     told = [text for text in texts if text.endswith("than the driver could take)")]
     dropped = sum(int(text.split()[0].strip("(").replace(",", "")) for text in told)
     assert dropped > 0
+    assert epochs == [1]
     assert dropped + len(texts) - len(told) == sent
 
 

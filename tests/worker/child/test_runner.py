@@ -21,6 +21,7 @@ from tests.worker.group import Group, train_job
 from zoo.orca.errors import WorkerDiedError, WorkerFrozenError
 from zoo.orca.wire.messages.codec import MessageError
 from zoo.orca.wire.messages.pipe import TO_CHILD, Batches, Listening, RunJob
+from zoo.orca.wire.messages.progress import Decided, EpochRecorded
 from zoo.orca.wire.messages.results import Failure, Outcome
 from zoo.orca.wire.packing import State
 from zoo.orca.worker.pipes import LimitedSender, receive
@@ -189,6 +190,28 @@ def test_an_attempt_that_is_lost_with_its_result_is_repeated(
     newest = {"00000002-0000000000.state", "00000003-0000000000.state"}
     assert kept - {"final.state"} == newest
     assert run(2) == unbroken
+
+
+def test_an_attempt_that_is_lost_after_its_early_end_ends_there_again(
+    pair: Group, tmp_path: Path
+) -> None:
+    """A checkpoint after the last epoch would let the next attempt train another one."""
+
+    def answer(progress: Any) -> None:
+        if isinstance(progress, EpochRecorded) and progress.asks:
+            decided = Decided(epoch=progress.epoch, stop=progress.epoch >= 2)
+            pair.children[0].send(decided, heartbeat=30)
+
+    pair.children[0].on_progress = answer
+    job = train_job(linear(), epochs=5, run="fit-1", model_dir=str(tmp_path / "m"), asks=True)
+    wanted = pair.run(train_job(linear(), epochs=2), ROWS, tmp_path / "0")[0]
+    for number in ("1", "2"):
+        outcome = pair.run(job, ROWS, tmp_path / number)[0]
+        assert isinstance(outcome, Outcome)
+        assert (outcome.history, outcome.state) == (wanted.history, wanted.state)
+        assert outcome.epochs == [{"loss": loss} for loss in outcome.history["loss"]]
+        kept = [path.name for path in (tmp_path / "m" / "fit-1").iterdir()]
+        assert kept == ["00000001-0000000000.state"]
 
 
 def test_a_child_dies_with_its_task_and_takes_the_rows_along(tmp_path: Path) -> None:

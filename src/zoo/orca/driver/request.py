@@ -7,12 +7,13 @@ and how the stage runs. No other file adds anything later.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pyspark.sql import DataFrame
 
 from zoo.orca.driver.elastic.rounds import Elastic
 from zoo.orca.driver.predict import Answer, predict_lazily
+from zoo.orca.driver.reports.epochs import Epochs
 from zoo.orca.driver.runs import FitRecord
 from zoo.orca.driver.stage import StageSettings, run_stage
 from zoo.orca.errors import UnevenRowsError
@@ -41,6 +42,8 @@ class Request:
         How it goes on with fewer workers; None: it does not.
     with_workers : callable or None
         Returns the same request for so many workers, if it is elastic.
+    epochs : Epochs
+        Who hears of a `fit`'s epochs.
     """
 
     title: str
@@ -51,6 +54,7 @@ class Request:
     record: FitRecord | None = None
     elastic: Elastic | None = None
     with_workers: Callable[[int], Request] | None = None
+    epochs: Epochs = field(default_factory=Epochs)
 
     def run(self) -> Outcome:
         """Run the stage, and again with the workers that fit, if it is elastic.
@@ -60,24 +64,28 @@ class Request:
         OrcaError
             As `zoo.orca.driver.stage.run_stage`.
         """
-        if self.elastic is None or self.with_workers is None:
-            return self._run()
-        return self.elastic.run(self._run_with)
+        with self.epochs.to_the_end():
+            if self.elastic is None or self.with_workers is None:
+                outcome = self._run(self.epochs)
+            else:
+                outcome = self.elastic.run(self._run_with)
+            self.epochs.finish(outcome.epochs)
+        return outcome
 
     def _run_with(self, workers: int) -> Outcome:
         if self.with_workers is None or workers == self.settings.workers:
-            return self._run()
-        return self.with_workers(workers)._run()
+            return self._run(self.epochs)
+        return self.with_workers(workers)._run(self.epochs)
 
-    def _run(self) -> Outcome:
+    def _run(self, epochs: Epochs) -> Outcome:
         """Run the stage; if its rows turn out to be uneven, run it with rows placed at random."""
         try:
-            return run_stage(self.frame, self.job, self.settings, self.title)
+            return run_stage(self.frame, self.job, self.settings, self.title, epochs)
         except UnevenRowsError:
             # One large row group of a file is enough. Only the workers can tell: they read it.
             if self.at_random is None:
                 raise
-            return self.at_random()._run()
+            return self.at_random()._run(epochs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

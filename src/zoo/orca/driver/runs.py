@@ -78,7 +78,7 @@ def begin(directory: str, record: FitRecord) -> None:
     InvalidInputError
         If nothing can be written there.
     """
-    _write(directory, record, _this_process())
+    _write(directory, record, this_process())
 
 
 def release(directory: str, record: FitRecord) -> str:
@@ -127,10 +127,10 @@ def unfinished(model_dir: str, record: FitRecord) -> str:
             continue
         found, owner = _read(f"{root}/{name}")
         newest = checkpoints_in(list_names(f"{root}/{name}"))[-1:]
-        if found is None or _is_alive(owner):
+        if found is None or is_alive(owner):
             continue
         if not newest:
-            if _is_of_here(owner):  # one of another host may be alive
+            if is_of_here(owner):  # one of another host may be alive
                 remove_directory(f"{root}/{name}")
             continue
         (own if found == record else others).append((newest[0], name, found))
@@ -171,20 +171,22 @@ def _read(directory: str) -> tuple[FitRecord | None, dict[str, Any]]:
         return None, {}
 
 
-def _this_process() -> dict[str, Any]:
+def this_process() -> dict[str, Any]:
+    """Return what tells this process from all others, of any host."""
     pid = os.getpid()
     return {"host": socket.gethostname(), "pid": pid, "began": _beginning(pid)}
 
 
-def _is_alive(owner: dict[str, Any]) -> bool:
+def is_alive(owner: dict[str, Any]) -> bool:
     """Whether a process of this host runs still; those of other hosts count as ended."""
-    if not _is_of_here(owner):
+    if not is_of_here(owner):
         return False
     began = _beginning(int(owner.get("pid", 0)))
     return bool(began) and began == owner.get("began")
 
 
-def _is_of_here(owner: dict[str, Any]) -> bool:
+def is_of_here(owner: dict[str, Any]) -> bool:
+    """Whether a process is, or was, one of this host."""
     return bool(owner.get("host") == socket.gethostname())
 
 

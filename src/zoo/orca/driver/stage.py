@@ -15,6 +15,7 @@ from zoo.orca.driver.elastic.decisions import Terms
 from zoo.orca.driver.elastic.watch import Noting, Watch, Watched, watched
 from zoo.orca.driver.frame.arrow_batches import uncounted_batches
 from zoo.orca.driver.reports.display import display_for
+from zoo.orca.driver.reports.epochs import Epochs
 from zoo.orca.driver.reports.failures import raise_failure, translate
 from zoo.orca.driver.reports.listener import ReportListener
 from zoo.orca.driver.reports.spark_failures import spark_errors
@@ -32,7 +33,7 @@ from zoo.orca.driver.session.settings import (
 )
 from zoo.orca.driver.session.shipping import ship_package
 from zoo.orca.driver.session.slots import check_slots
-from zoo.orca.errors import DataError, SlotsError
+from zoo.orca.errors import ContextError, DataError, SlotsError
 from zoo.orca.wire.faults import NO_ROWS
 from zoo.orca.wire.job import Job, TrainJob
 from zoo.orca.wire.messages.results import RESULTS, Failure, Outcome
@@ -74,7 +75,13 @@ class StageSettings:
     wanted: int = 0
 
 
-def run_stage(frame: DataFrame, job: Job, settings: StageSettings, title: str) -> Outcome:
+def run_stage(
+    frame: DataFrame,
+    job: Job,
+    settings: StageSettings,
+    title: str,
+    epochs: Epochs | None = None,
+) -> Outcome:
     """Run `job` over `frame`, which has one partition for each worker; return rank 0's outcome.
 
     Parameters
@@ -85,6 +92,8 @@ def run_stage(frame: DataFrame, job: Job, settings: StageSettings, title: str) -
     settings : StageSettings
     title : str
         What the stage is called in Spark's UI and in the progress.
+    epochs : Epochs or None
+        Hears of the epochs that end.
 
     Raises
     ------
@@ -108,13 +117,16 @@ def run_stage(frame: DataFrame, job: Job, settings: StageSettings, title: str) -
     check_slots(spark, settings.workers, profile)
     ship_package(spark)
     display = display_for(settings.verbose, title, settings.name)
-    stage = _to_watch(spark, job, settings, profile)
+    stage, epochs = _to_watch(spark, job, settings, profile), epochs or Epochs()
     # The watch ends last: until then nothing of the workers' is shown any more.
     with (
         watched(spark, stage) as watch,
         uncounted_batches(frame),
-        ReportListener(spark, Noting(display, watch) if watch else display, identity) as progress,
+        ReportListener(
+            spark, Noting(display, watch) if watch else display, identity, epochs.hear
+        ) as progress,
     ):
+        _check_heard(epochs, progress)
         options = TaskOptions(
             secret=secrets.token_bytes(32),
             identity=identity,
@@ -130,7 +142,7 @@ def run_stage(frame: DataFrame, job: Job, settings: StageSettings, title: str) -
         with _described(spark, f"{title} {settings.name}".rstrip()):
             # Each time a new plan: the old one would read again what its workers have returned.
             plan = partial(_results, frame, task, profile)
-            run = partial(_collected, plan, settings.workers, progress, watch, full)
+            run = partial(_collected, plan, settings.workers, progress, watch, epochs, full)
             failures, outcome = _attempted(run, settings.workers, watch)
     if failures:
         raise_failure(failures)
@@ -138,6 +150,16 @@ def run_stage(frame: DataFrame, job: Job, settings: StageSettings, title: str) -
         # Adaptive execution saw an empty exchange and left the stage out.
         raise DataError(NO_ROWS)
     return outcome
+
+
+def _check_heard(epochs: Epochs, progress: ReportListener) -> None:
+    """Refuse to start if workers would have to ask, and nobody could hear them."""
+    if epochs.asks and progress.report_to is None:
+        raise ContextError(
+            "stop is asked on this machine after each epoch, and it cannot listen for the workers\n"
+            "Give it a host name that it can resolve (/etc/hosts); or leave stop out, and "
+            "give callbacks, which run on the workers"
+        )
 
 
 def _to_watch(
@@ -202,13 +224,14 @@ def _collected(
     workers: int,
     progress: ReportListener,
     watch: Watch | None,
+    epochs: Epochs,
     full: bool,
 ) -> tuple[list[Failure], Outcome | None]:
     """Run the stage and read its rows; `full` shows Spark's error above the translated one."""
     results = plan()
     spark = results.sparkSession
     try:
-        rows: list[dict[str, Any]] = interruptible(spark, results.toArrow).to_pylist()
+        rows: list[dict[str, Any]] = interruptible(spark, results.toArrow, epochs).to_pylist()
     except spark_errors() as error:
         if watch is not None:
             watch.check()

@@ -46,6 +46,26 @@ def check_shuffle(shuffle: bool | None) -> None:
         )
 
 
+def check_stop(stop: Any) -> None:
+    """Raise `InvalidInputError` unless `stop` can be asked after an epoch."""
+    if stop is None:
+        return
+    way = "\nWrite stop=lambda epoch: epoch.logs['loss'] < 0.1, or another function of an epoch"
+    if not callable(stop):
+        raise InvalidInputError(f"stop must be a function, got {_a(type(stop).__qualname__)}{way}")
+    kinds = (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
+    if any(is_of(stop) for is_of in kinds):
+        raise InvalidInputError(
+            f"stop is a generator or a coroutine, which answers nothing when it is called{way}"
+        )
+    try:
+        inspect.signature(stop).bind("epoch")
+    except TypeError as error:
+        raise InvalidInputError(f"stop cannot be called as stop(epoch): {error}{way}") from None
+    except ValueError:  # a built-in function may have no signature
+        return
+
+
 def checked_name(name: Any) -> str:
     """Return the label of a call; an empty string for None."""
     if name is None:

@@ -13,6 +13,7 @@ from zoo.orca.driver.elastic.rounds import Elastic
 from zoo.orca.driver.frame.source import Prepared, prepare
 from zoo.orca.driver.predict import Answer
 from zoo.orca.driver.reports.display import say
+from zoo.orca.driver.reports.epochs import Epochs, Stop, listeners
 from zoo.orca.driver.request import PredictRequest, Request
 from zoo.orca.driver.runs import FitRecord, check_seen, new_run, unfinished
 from zoo.orca.driver.session.cluster import nodes, threads_per_task
@@ -25,6 +26,7 @@ from zoo.orca.learn.arguments import (
     check_checkpoints,
     check_installed,
     check_shuffle,
+    check_stop,
     checked_name,
     packed_callbacks,
     positive,
@@ -91,6 +93,7 @@ class Requests:
         resume: bool,
         initial_epoch: int,
         creators: Creators | None = None,
+        stop: Stop | None = None,
         **fields: Any,
     ) -> Request:
         """Check the arguments that every `fit` has; `fields` are more of the request's."""
@@ -99,6 +102,7 @@ class Requests:
         positive("steps_per_epoch", steps_per_epoch, optional=True)
         positive("validation_steps", validation_steps, optional=True)
         check_checkpoints(checkpoint_steps, checkpoint_seconds, resume, self._options.model_dir)
+        check_stop(stop)
         model_dir, record, run = self._options.model_dir, None, ""
         if model_dir is not None:
             decisive = {"batch_size": batch_size, "steps_per_epoch": steps_per_epoch}
@@ -124,9 +128,11 @@ class Requests:
             checkpoint_seconds=checkpoint_seconds,
             initial_epoch=initial_epoch,
             creators=creators,
+            asks=stop is not None,
             **fields,
         )
-        return replace(request, record=record)
+        heard = Epochs(listeners(), initial_epoch, stop)
+        return replace(request, record=record, epochs=heard)
 
     def _record(self, spec: FeatureSpec, creators: Creators | None, **decisive: Any) -> FitRecord:
         """Return what a later `fit` must be to go on with this one."""

@@ -1,18 +1,19 @@
 """Checkpoints of a `fit`: what they hold, and their names, which sort by how far it is."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from zoo.orca.errors import StateError
 from zoo.orca.wire.packing import State
 from zoo.orca.wire.saved.schema import check_state, damaged
-from zoo.orca.wire.saved.values import Unsound, whole
+from zoo.orca.wire.saved.values import Unsound, listed, mapping, real, whole
 
 _SUFFIX = ".state"
 #: Keys of the header beside what every state has; and the tensors with what ranks have added up.
 _HISTORY, _STEPS, _SUMS = "history", "epoch_steps", "epoch_sums"
+_EPOCHS = "epochs"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +25,8 @@ class Checkpoint:
     state : State
     history : dict of str to list of float
         The logs of the epochs that have ended.
+    epochs : list of dict of str to float
+        The same, epoch by epoch.
     steps : int
         The steps of the epoch that is under way.
     sums : tuple of State
@@ -34,6 +37,7 @@ class Checkpoint:
     history: dict[str, list[float]]
     steps: int = 0
     sums: tuple[State, ...] = ()
+    epochs: list[dict[str, float]] = field(default_factory=list)
 
     def to_bytes(self) -> bytes:
         """Return the bytes of a file."""
@@ -41,7 +45,8 @@ class Checkpoint:
             f"{_SUMS}/{rank}": np.frombuffer(one.to_bytes(), np.uint8)
             for rank, one in enumerate(self.sums)
         }
-        meta = {**self.state.meta, _HISTORY: self.history, _STEPS: self.steps}
+        own = {_HISTORY: self.history, _STEPS: self.steps, _EPOCHS: self.epochs}
+        meta = {**self.state.meta, **own}
         return State({**self.state.tensors, **sums}, meta).to_bytes()
 
     @classmethod
@@ -57,15 +62,27 @@ class Checkpoint:
             found = State.from_bytes(data)
             steps = found.meta.pop(_STEPS, 0)
             whole()(steps)
+            epochs = found.meta.pop(_EPOCHS, None)
             names = [name for name in found.tensors if name.startswith(f"{_SUMS}/")]
             sums = [State.from_bytes(found.tensors.pop(name).tobytes()) for name in names]
             check_state(found)
             if _HISTORY not in found.meta:
                 raise Unsound(f"has no {_HISTORY}")
+            if epochs is not None:
+                listed(mapping(real))(epochs)
         except (StateError, Unsound) as error:
             raise damaged(path, error) from error
         history = found.meta.pop(_HISTORY)
-        return cls(state=found, history=history, steps=steps, sums=tuple(sums))
+        if epochs is None:  # earlier releases did not write them
+            epochs = by_epoch(history)
+        return cls(state=found, history=history, steps=steps, sums=tuple(sums), epochs=epochs)
+
+
+def by_epoch(history: Mapping[str, list[float]]) -> list[dict[str, float]]:
+    """Return a history epoch by epoch, without what not every epoch has."""
+    count = max(map(len, history.values()), default=0)
+    whole = {name: values for name, values in history.items() if len(values) == count}
+    return [{name: values[k] for name, values in whole.items()} for k in range(count)]
 
 
 def checkpoint_name(epoch: int, steps: int) -> str:

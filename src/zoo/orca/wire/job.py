@@ -217,6 +217,8 @@ class TrainJob(KeptJob):
         Whether to measure where the time goes.
     validation_creator : CreatorSpec or None
         Makes the validation data on the workers.
+    asks : bool
+        Whether rank 0 asks the driver after each epoch if it is the last one.
     """
 
     epochs: int = 1
@@ -230,6 +232,7 @@ class TrainJob(KeptJob):
     checkpoint_seconds: float | None = None
     profile: bool = False
     validation_creator: CreatorSpec | None = None
+    asks: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

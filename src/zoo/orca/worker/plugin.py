@@ -147,9 +147,17 @@ class Begun:
     sums: tuple[State, ...]
 
 
+def _train_on(logs: Mapping[str, float]) -> bool:
+    """Return that the training does not end with the epoch."""
+    return False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
     """A worker's collective, and where it reports.
+
+    `epoch_ended` takes what an epoch adds to the history, and returns whether to train no more. All
+    ranks call it at the end of each epoch, before they save, and get the same answer.
 
     If given, `saver` saves the state at the end of each epoch and, if it says so, within epochs.
     If given, `begun` says how far the first epoch is.
@@ -158,6 +166,7 @@ class World:
 
     collective: Collective
     report: Callable[[Progress], None]
+    epoch_ended: Callable[[Mapping[str, float]], bool] = _train_on
     saver: Saver | None = None
     begun: Begun | None = None
     timings: Stopwatch | None = None

@@ -5,6 +5,7 @@ import logging
 import secrets
 import socket
 import threading
+from collections.abc import Callable
 from typing import BinaryIO, Self
 
 from pyspark.sql import SparkSession
@@ -19,7 +20,7 @@ from zoo.orca.encryption.tls import contexts_of
 from zoo.orca.errors import OrcaError
 from zoo.orca.wire.handshake import accept, drive
 from zoo.orca.wire.messages.line import HELLO, TO_DRIVER, AskToGather, Leaving, Present
-from zoo.orca.wire.messages.progress import Phase
+from zoo.orca.wire.messages.progress import EpochRecorded, Phase
 from zoo.orca.wire.report import REPORT_PURPOSE, ReportTo
 
 _HANDSHAKE_SECONDS = 5.0
@@ -39,10 +40,18 @@ class ReportListener:
     display : Display
     identity : str
         The job's certificate and key (`zoo.orca.encryption`); empty: workers report in clear.
+    on_epoch : callable
+        Takes the report of an epoch, and what sends its rank a line; called from any thread.
     """
 
-    def __init__(self, spark: SparkSession, display: Display, identity: str = "") -> None:
-        self._display = display
+    def __init__(
+        self,
+        spark: SparkSession,
+        display: Display,
+        identity: str = "",
+        on_epoch: Callable[[EpochRecorded, Reply], None] = lambda report, reply: None,
+    ) -> None:
+        self._display, self._on_epoch = display, on_epoch
         self._contexts = contexts_of(identity)
         self._secret = secrets.token_bytes(32)
         self._lock = threading.Lock()
@@ -123,6 +132,8 @@ class ReportListener:
                     self._rendezvous.join(rank, present, reply)
                 case AskToGather() as ask:
                     self._rendezvous.gather(ask, reply)
+                case EpochRecorded() as report:
+                    self._on_epoch(report, reply)
                 case Leaving():
                     return True
                 case progress:

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from zoo.orca.wire.messages.codec import Channel, Message
 from zoo.orca.wire.messages.pipe import Address, Listening
 from zoo.orca.wire.messages.progress import (
+    Decided,
     EpochBegan,
     EpochEnded,
+    EpochRecorded,
     LogLine,
     Phase,
     Progress,
@@ -89,13 +91,14 @@ TO_DRIVER: Channel[ToDriver] = Channel(
         EpochBegan,
         StepTaken,
         EpochEnded,
+        EpochRecorded,
         Reported,
         LogLine,
         Warned,
     )
 )
-FromDriver = Met | Over
-FROM_DRIVER: Channel[FromDriver] = Channel(Met, Over)
+FromDriver = Met | Over | Decided
+FROM_DRIVER: Channel[FromDriver] = Channel(Met, Over, Decided)
 HELLO: Channel[Hello] = Channel(Hello)
 #: The text that each task passes to Spark's `allGather`.
 GATHERED: Channel[Listening] = Channel(Listening)

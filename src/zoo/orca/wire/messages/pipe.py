@@ -4,8 +4,10 @@ from dataclasses import dataclass
 
 from zoo.orca.wire.messages.codec import Channel, Message, Payload
 from zoo.orca.wire.messages.progress import (
+    Decided,
     EpochBegan,
     EpochEnded,
+    EpochRecorded,
     LogLine,
     Phase,
     Progress,
@@ -134,11 +136,11 @@ class Beat(Message):
     """The child is alive."""
 
 
-ToChild = RunJob | Predict | Connect | Start | Batches | End
+ToChild = RunJob | Predict | Connect | Start | Batches | End | Decided
 ToTask = Listening | Ready | Predictions | Beat | Progress | Outcome | Failure
 
-TO_CHILD: Channel[ToChild] = Channel(RunJob, Predict, Connect, Start, Batches, End)
+TO_CHILD: Channel[ToChild] = Channel(RunJob, Predict, Connect, Start, Batches, End, Decided)
 TO_TASK: Channel[ToTask] = Channel(
     *(Listening, Ready, Predictions, Beat, Outcome, Failure),
-    *(Phase, EpochBegan, StepTaken, EpochEnded, Reported, LogLine, Warned),
+    *(Phase, EpochBegan, StepTaken, EpochEnded, EpochRecorded, Reported, LogLine, Warned),
 )

@@ -1,4 +1,4 @@
-"""What to show while a stage runs: progress of rank 0, and printed lines of all ranks.
+"""What a stage tells while it runs: progress of rank 0, and printed lines of all ranks.
 
 The messages go from the plug-in through child and task to the driver's display.
 """
@@ -48,6 +48,42 @@ class StepTaken(EpochSoFar):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpochEnded(EpochSoFar):
     """An epoch has ended."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpochRecorded(Progress):
+    """An epoch is in the history, with these values; none of these messages is ever dropped.
+
+    Parameters
+    ----------
+    epoch : int
+        Counts from 1, over all calls of `fit`.
+    logs : dict of str to float
+    asks : bool
+        Whether rank 0 waits for a `Decided`.
+    """
+
+    epoch: int
+    logs: dict[str, float] = field(default_factory=dict)
+    asks: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decided(Message):
+    """The answer to an `EpochRecorded` that asks: whether the training ends with this epoch.
+
+    Parameters
+    ----------
+    epoch : int
+        The epoch's number; 0 if no answer will ever come.
+    stop : bool
+    problem : str
+        Why no answer will come.
+    """
+
+    epoch: int
+    stop: bool = False
+    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -47,6 +47,8 @@ class Outcome(Message):
         The model's outputs.
     history : dict of str to list of float
         One value an epoch.
+    epochs : list of dict of str to float
+        The values of each epoch of the call, whichever attempt trained it.
     metrics : dict of str to float
     timings : tuple of Timings
         By rank, if requested.
@@ -62,6 +64,7 @@ class Outcome(Message):
     outputs: tuple[OutputSpec, ...]
     inputs: FeatureSpec | None = None
     history: dict[str, list[float]] = field(default_factory=dict)
+    epochs: list[dict[str, float]] = field(default_factory=list)
     metrics: dict[str, float] = field(default_factory=dict)
     timings: tuple[Timings, ...] = ()
     is_canonical: bool = False

@@ -28,6 +28,7 @@ from zoo.orca.wire.plans.canonical import CanonicalPlan
 from zoo.orca.wire.plans.levelling import levelled
 from zoo.orca.wire.plans.order import window_rows
 from zoo.orca.wire.plans.placed import PlacedPlan
+from zoo.orca.worker.child.epochs import Ask
 from zoo.orca.worker.child.gathering import predict_created
 from zoo.orca.worker.child.loops import run_loop
 from zoo.orca.worker.child.resume import Resumable
@@ -63,8 +64,20 @@ class _Sets:
         return replace(self.train.spec, weight=None, output_weights=())
 
 
-def run_job(framework: Framework | OwnLoop, job: Job, start: Start, world: World) -> Outcome:
-    """Run a job whose rows lie in files; called on all ranks."""
+def run_job(
+    framework: Framework | OwnLoop, job: Job, start: Start, world: World, ask: Ask
+) -> Outcome:
+    """Run a job whose rows lie in files; called on all ranks.
+
+    Parameters
+    ----------
+    framework : Framework or OwnLoop
+    job : Job
+    start : Start
+    world : World
+    ask : Ask
+        Used on rank 0 if the job says that it asks.
+    """
     if isinstance(job, LoopJob):
         data = _agreed(job, start, world).train if job.columns.columns else None
         # A loop of one's own makes what it wants besides.
@@ -73,7 +86,8 @@ def run_job(framework: Framework | OwnLoop, job: Job, start: Start, world: World
     framework = cast(Framework, framework)
     match job:
         case TrainJob():
-            return _train(framework, job, _agreed(job, start, world), world)
+            sets = _agreed(job, start, world)
+            return _train(framework, job, sets, world, ask if job.asks else None)
         case EvaluateJob():
             return _evaluate(framework, job, _agreed(job, start, world), world)
         case PredictCreatedJob():
@@ -200,8 +214,10 @@ def _window(job: Job, spec: FeatureSpec, counts: tuple[int, ...]) -> int | None:
     return rows if rows is not None and rows < max(counts) else None
 
 
-def _train(framework: Framework, job: TrainJob, sets: _Sets, world: World) -> Outcome:
-    resumable = Resumable(job, world)
+def _train(
+    framework: Framework, job: TrainJob, sets: _Sets, world: World, ask: Ask | None
+) -> Outcome:
+    resumable = Resumable(job, world, ask)
     with resumable.training():
         trained = framework.train(resumable.job, sets.train, sets.validation, resumable.world)
     state, path = resumable.finish(trained.state)
@@ -216,6 +232,7 @@ def _train(framework: Framework, job: TrainJob, sets: _Sets, world: World) -> Ou
         inputs=sets.inputs,
         outputs=trained.outputs,
         history=resumable.whole(trained.history),
+        epochs=resumable.epochs,
         timings=timings,
         is_canonical=isinstance(sets.train, Rows) and sets.train.plan.is_canonical,
         state_at=path,

@@ -6,6 +6,7 @@ job. If a thread of a failed job took a message of the next job, that job would 
 """
 
 import threading
+import time
 from collections import deque
 from typing import TypeVar
 
@@ -45,8 +46,9 @@ class Mailbox:
                 # no limit: a warm child waits for hours, and its task's end ends it
                 self._changed.wait()
 
-    def take(self, job: int, kinds: tuple[type[M], ...]) -> M:
+    def take(self, job: int, kinds: tuple[type[M], ...], seconds: float | None = None) -> M:
         """Wait for the first message of some kinds; see `Letters.take`."""
+        until = None if seconds is None else time.monotonic() + seconds
         with self._changed:
             while True:
                 for one in self._waiting:
@@ -56,8 +58,11 @@ class Mailbox:
                 # A task begins a job when nothing of the one before it is still to come.
                 if self._newest > job:
                     raise PeerLostError("the task has begun another job")
+                left = None if until is None else until - time.monotonic()
+                if left is not None and left <= 0:
+                    raise TimeoutError
                 # no limit: rows may take hours to come, and the task's end ends this process
-                self._changed.wait()
+                self._changed.wait(left)
 
 
 class Letters:
@@ -66,12 +71,20 @@ class Letters:
     def __init__(self, mailbox: Mailbox, job: int) -> None:
         self._mailbox, self._job = mailbox, job
 
-    def take(self, *kinds: type[M]) -> M:
+    def take(self, *kinds: type[M], seconds: float | None = None) -> M:
         """Wait for the first message of one of these kinds, and take it.
+
+        Parameters
+        ----------
+        *kinds : type
+        seconds : float or None
+            How long to wait; None: until the job is over.
 
         Raises
         ------
         PeerLostError
             If the job is over: the task has begun another.
+        TimeoutError
+            If none has come within the seconds.
         """
-        return self._mailbox.take(self._job, kinds)
+        return self._mailbox.take(self._job, kinds, seconds)

@@ -12,6 +12,7 @@ from zoo.orca.wire.job import TrainJob
 from zoo.orca.wire.messages.progress import Warned
 from zoo.orca.wire.packing import State
 from zoo.orca.worker.child.checkpoint import Checkpoints
+from zoo.orca.worker.child.epochs import Ask, EpochBook
 from zoo.orca.worker.plugin import Begun, World, check_state_size, is_too_large
 
 #: With a checkpoint every so many seconds, ranks look at rank 0's clock about so often.
@@ -21,6 +22,13 @@ _LOOK_SECONDS = 0.5
 class Resumable:
     """The rest of a `fit`, and how its parts are joined. Made on all ranks.
 
+    Parameters
+    ----------
+    job : TrainJob
+    world : World
+    ask : Ask or None
+        Asks the driver after each epoch whether it is the last one.
+
     Attributes
     ----------
     job : TrainJob
@@ -29,7 +37,7 @@ class Resumable:
         With what saves checkpoints, if the job has a `model_dir`.
     """
 
-    def __init__(self, job: TrainJob, world: World) -> None:
+    def __init__(self, job: TrainJob, world: World, ask: Ask | None = None) -> None:
         self._checkpoints = Checkpoints(job.checkpoints)
         self._past: dict[str, list[float]] = {}
         self._last = job.initial_epoch + job.epochs
@@ -37,7 +45,7 @@ class Resumable:
         newest = self._checkpoints.newest(
             world.collective, lambda text: world.report(Warned(text=text))
         )
-        begun = None
+        begun, first = None, job.initial_epoch
         if newest is not None:
             if newest.steps:
                 # Another number of workers adds up what it gets.
@@ -48,10 +56,29 @@ class Resumable:
             state = newest.state.to_bytes()
             job = replace(job, state=state, initial_epoch=epoch, epochs=self._last - epoch)
         self.job = job
+        self._book = EpochBook(
+            world.collective,
+            world.report,
+            first=first,
+            past=newest.epochs if newest is not None else (),
+            ask=ask,
+        )
         saver = None
         if job.model_dir is not None:
             saver = _Saver(self, job, world, begun.steps if begun is not None else 0)
-        self.world = replace(world, saver=saver, begun=begun)
+        self.world = replace(world, saver=saver, begun=begun, epoch_ended=self._ended)
+
+    @property
+    def epochs(self) -> list[dict[str, float]]:
+        """What each epoch of all attempts together has added to the history."""
+        return self._book.epochs
+
+    def _ended(self, logs: Mapping[str, float]) -> bool:
+        """Write down an epoch, and return whether it is the last one; called on all ranks."""
+        if not self._book.ended(logs):
+            return False
+        self._last = self._book.last
+        return True
 
     def whole(self, history: Mapping[str, list[float]]) -> dict[str, list[float]]:
         """Return the history of all attempts together."""
@@ -102,7 +129,7 @@ class Resumable:
         # After the last epoch the state itself goes back.
         if int(checkpoint.state.meta["epoch"]) < self._last:
             whole = self.whole(checkpoint.history)
-            self._checkpoints.save(replace(checkpoint, history=whole))
+            self._checkpoints.save(replace(checkpoint, history=whole, epochs=[*self.epochs]))
 
 
 class _Saver:

@@ -24,6 +24,7 @@ from zoo.orca.wire.messages.pipe import Listening, Predict, RunJob, Start
 from zoo.orca.wire.messages.progress import Phase, Progress
 from zoo.orca.wire.packing import unpack
 from zoo.orca.worker.child.checkpoint import check_directory
+from zoo.orca.worker.child.epochs import Asking
 from zoo.orca.worker.child.jobs import run_job
 from zoo.orca.worker.child.mailbox import Letters
 from zoo.orca.worker.child.peers import Peers
@@ -128,7 +129,7 @@ class Runner:
         world = World(
             collective=self._collective, report=self._report, timings=timings if wanted else None
         )
-        outcome = run_job(framework, job, start, world)
+        outcome = run_job(framework, job, start, world, Asking(self._report, letters))
         # Without the barrier, the closed socket of a rank that finishes early looks like a loss.
         self._collective.barrier()
         _end_log()

@@ -15,6 +15,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -199,6 +200,9 @@ class _Task:
         )
         with writing(os.path.dirname(self._directory)):
             os.mkdir(self._directory, mode=0o700)
+        if self._rank == 0 and isinstance(self._job, TrainJob) and self._job.asks:
+            send = partial(child.send, heartbeat=self._options.heartbeat)
+            self._reporter.hand_decisions_to(send)
         introduced = _ChildRendezvous(self._rendezvous, child, self._options)
         self._introduced = introduced
         self._reporter.phase("moving rows")
@@ -286,6 +290,7 @@ class _Task:
 
         Such a loop uses libraries that know once for all which rank of how many their process is.
         """
+        self._reporter.hand_decisions_to(None)  # the next job has its own
         if isinstance(self._job, LoopJob):
             child.kill()
         else:

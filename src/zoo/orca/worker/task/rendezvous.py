@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from zoo.orca.errors import PeerLostError
-from zoo.orca.wire.messages.line import GATHERED, FromDriver, Met
+from zoo.orca.wire.messages.line import GATHERED, Met, Over
 from zoo.orca.wire.messages.pipe import Address, Listening
 from zoo.orca.worker.task.reporting import Reporter
 
@@ -170,7 +170,7 @@ class Rendezvous:
         if self._is_over:
             raise AttemptOverError("another task of this attempt of the stage has failed")
 
-    def _answer(self, answer: FromDriver | None) -> None:
+    def _answer(self, answer: Met | Over | None) -> None:
         """Handle the driver's answer; None if the connection is lost or never existed."""
         met = answer if isinstance(answer, Met) else None
         with self._lock:  # two threads notice when a connection ends

@@ -22,19 +22,22 @@ from zoo.orca.wire.messages.codec import MessageError
 from zoo.orca.wire.messages.line import (
     FROM_DRIVER,
     AskToGather,
-    FromDriver,
     Hello,
     Leaving,
+    Met,
+    Over,
     Present,
     ToDriver,
 )
 from zoo.orca.wire.messages.pipe import Address
-from zoo.orca.wire.messages.progress import LogLine, Phase
+from zoo.orca.wire.messages.progress import Decided, EpochRecorded, LogLine, Phase
 from zoo.orca.wire.report import REPORT_PURPOSE, ReportTo
 
 _CONNECT_SECONDS = 5.0
 _RETRY_SECONDS = 0.2
 _LAST_WORDS_SECONDS = 2.0
+#: Messages that wait to be sent.
+_MOST_QUEUED = 10_000
 Send = Callable[[bytes], None]
 _logger = logging.getLogger(__name__)
 
@@ -53,8 +56,11 @@ class Reporter:
 
     def __init__(self, to: ReportTo | None, rank: int, host: str = "") -> None:
         self._to, self._rank, self._host = to, rank, host
-        self._queue: queue.Queue[ToDriver | None] = queue.Queue(10_000)
-        self._on_answer: Callable[[FromDriver | None], None] = lambda answer: None
+        self._address = f"{to.host}:{to.port}" if to is not None else "(it does not listen)"
+        self._queue: queue.SimpleQueue[ToDriver | None] = queue.SimpleQueue()
+        self._on_answer: Callable[[Met | Over | None], None] = lambda answer: None
+        self._on_decision: Callable[[Decided], None] | None = None
+        self._deciding = threading.Lock()
         self._lost = False
         self._dropped = 0
         self._until = math.inf
@@ -66,13 +72,13 @@ class Reporter:
     def send(self, message: ToDriver) -> None:
         """Queue one message; drop it if there is no listener or the connection is too slow.
 
-        For printed lines, the driver learns how many were dropped.
+        For printed lines, the driver learns how many were dropped. Epochs are few, and are kept.
         """
         if self._to is None:
             return
-        try:
-            self._queue.put_nowait(message)
-        except queue.Full:
+        if self._queue.qsize() < _MOST_QUEUED or isinstance(message, EpochRecorded):
+            self._queue.put(message)
+        else:
             self._drop(message)
 
     def phase(self, text: str) -> None:
@@ -88,7 +94,7 @@ class Reporter:
         task: int,
         size: int,
         address: Address | None,
-        on_answer: Callable[[FromDriver | None], None],
+        on_answer: Callable[[Met | Over | None], None],
     ) -> None:
         """Send this worker's address to the driver.
 
@@ -106,12 +112,36 @@ class Reporter:
         """Ask the driver to let all workers of a task's attempt enter Spark's `allGather`."""
         self.send(AskToGather(stage=stage, task=task))
 
+    def hand_decisions_to(self, take: Callable[[Decided], None] | None) -> None:
+        """Hand on the driver's decisions, or that none will come; None: to nobody any more.
+
+        Another thread calls `take`, and not after another call of this has returned.
+        """
+        with self._deciding:
+            self._on_decision = take
+        with self._lock:  # not before: a line that is lost meanwhile must not go unnoticed
+            lost = self._lost or self._to is None
+        if lost:
+            self._decide(self._no_decision())
+
+    def _decide(self, decided: Decided) -> None:
+        with self._deciding:
+            if self._on_decision is not None:
+                self._on_decision(decided)
+
+    def _no_decision(self) -> Decided:
+        return Decided(
+            epoch=0,
+            problem=f"stop is asked on the driver after each epoch, and the worker on {self._host} "
+            f"has no line to the driver {self._address}\nOpen this port of the driver to the "
+            "workers; or leave stop out, and give callbacks, which run on the workers",
+        )
+
     def close(self) -> None:
         """Send what is queued, for a short time, and disconnect."""
         if self._to is not None and self._thread.is_alive():
             self._until = time.monotonic() + _LAST_WORDS_SECONDS
-            with contextlib.suppress(queue.Full):
-                self._queue.put(None, timeout=_LAST_WORDS_SECONDS)
+            self._queue.put(None)
             self._thread.join(max(0.1, self._until - time.monotonic()))
 
     def _run(self) -> None:
@@ -179,7 +209,11 @@ class Reporter:
     def _listen(self, stream: BinaryIO) -> None:
         with stream, contextlib.suppress(OSError, MessageError):
             for line in stream:  # no limit: a thread of its own, which ends with the connection
-                self._on_answer(FROM_DRIVER.from_text(line))
+                answer = FROM_DRIVER.from_text(line)
+                if isinstance(answer, Decided):
+                    self._decide(answer)
+                else:
+                    self._on_answer(answer)
         self._lose()
 
     def _lose(self) -> None:
@@ -188,3 +222,4 @@ class Reporter:
             self._lost = True
             on_answer = self._on_answer
         on_answer(None)
+        self._decide(self._no_decision())

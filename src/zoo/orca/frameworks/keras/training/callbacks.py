@@ -246,7 +246,10 @@ def last_callback(frame: Frame, save: Callable[[], None] | None) -> KerasCallbac
         def on_epoch_end(self, epoch: int, logs: StepLogs = None) -> None:
             loop.end_training()
             _agree(frame, self.model)
-            frame.reporter.end(loop.first + loop.taken - loop.part.start, numbers(logs))
+            recorded = numbers(logs)
+            frame.reporter.end(loop.first + loop.taken - loop.part.start, recorded)
+            if frame.world.epoch_ended(recorded):
+                self.model.stop_training = True
             loop.end_epoch()
             if save is not None:
                 save()

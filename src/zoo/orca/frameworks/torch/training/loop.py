@@ -193,9 +193,11 @@ class _Fit:
         runner.adjust_rate(EPOCH)
         runner.tell("after_train_epoch")
         runner.agree_to_stop()
-        for name, value in {**found, NUM_SAMPLES: rows}.items():
+        recorded = {**found, NUM_SAMPLES: rows}
+        for name, value in recorded.items():
             self._history.setdefault(name, []).append(value)
         self._reporter.end(done, found)
+        runner.stop = self._world.epoch_ended(recorded) or runner.stop
         if self._world.saver is not None:
             state = functools.partial(self._state, runner.epoch + 1, self._taken)
             self._world.saver.save(state, self._history)
