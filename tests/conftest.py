@@ -8,12 +8,14 @@ import time
 import uuid
 from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import numpy as np
 import pytest
 import pytest_timeout
 
+from tests import jvms, units
 from tests.faults import table
 from zoo.orca import init_orca_context, stop_orca_context
 
@@ -23,6 +25,7 @@ os.environ.update([_RUN.split("=")])
 # Whoever imports TensorFlow first decides for the process which Keras `tensorflow.keras` is. That
 # must not depend on which tests a process runs, and in which order.
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
+jvms.set_options()
 
 _PASSED = pytest.StashKey[bool]()
 
@@ -42,6 +45,26 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="write the table of faults anew: docs/faults.md and tests/faults/__init__.py",
     )
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> units.Units | None:
+    """Let processes take units, where the whole suite runs."""
+    return units.Units(config, log) if config.getoption("dist") == "loadgroup" else None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> Generator[None, None, None]:
+    """Name the group of each test, which xdist then reads, and put the units in order."""
+    if not config.getoption("loadgroup", False):
+        return (yield)
+    for item in items:
+        if (group := units.group_of(item)) is not None:
+            item.add_marker(pytest.mark.xdist_group(group))
+    yield
+    items[:] = units.in_order(items)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

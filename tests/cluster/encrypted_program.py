@@ -15,6 +15,7 @@ sys.path[:0] = [SOURCE, ROOT]
 from pyspark.sql import SparkSession  # noqa: E402
 
 from tests.fake_estimator import FakeEstimator  # noqa: E402
+from tests.jvms import OPTIONS  # noqa: E402
 from zoo.orca import init_orca_context, stop_orca_context  # noqa: E402
 from zoo.orca.frameworks.fake import LinearModel  # noqa: E402
 
@@ -23,6 +24,7 @@ CONF = {
     "spark.authenticate.secret": SECRET,
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.driver.host": "127.0.0.1",
+    "spark.executor.extraJavaOptions": OPTIONS,
     "spark.network.crypto.enabled": "true",
 }
 

@@ -17,6 +17,7 @@ sys.path[:0] = [SOURCE, ROOT]
 from pyspark.sql import SparkSession  # noqa: E402
 
 from tests.fake_estimator import FakeEstimator, linear  # noqa: E402
+from tests.jvms import OPTIONS  # noqa: E402
 from zoo.orca import init_orca_context  # noqa: E402
 
 
@@ -38,6 +39,7 @@ def main():
     builder = SparkSession.builder.master(MASTER).config("spark.executor.memory", "1g")
     for key in ("spark.driver.host", "spark.driver.bindAddress"):
         builder = builder.config(key, "127.0.0.1")
+    builder = builder.config("spark.executor.extraJavaOptions", OPTIONS)
     spark = builder.config("spark.ui.enabled", False).getOrCreate()
     init_orca_context("standalone", master=MASTER)
     data = spark.range(100).selectExpr("id / 100.0D AS x", "id / 50.0D AS y")

@@ -106,6 +106,7 @@ def main():
         conf={
             "spark.driver.host": "127.0.0.1",
             "spark.driver.bindAddress": "127.0.0.1",
+            "spark.executor.extraJavaOptions": os.environ["SPARK_SUBMIT_OPTS"],
             "spark.ui.enabled": False,
             "spark.sql.shuffle.partitions": 4,
         },

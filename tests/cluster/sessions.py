@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+from tests.jvms import OPTIONS
 from zoo.orca import init_orca_context
 
 
@@ -18,6 +19,7 @@ def start(master: str, conf: Mapping[str, Any] = MappingProxyType({})) -> None:
         conf={
             "spark.driver.host": "127.0.0.1",
             "spark.driver.bindAddress": "127.0.0.1",
+            "spark.executor.extraJavaOptions": OPTIONS,
             "spark.ui.enabled": False,
             **conf,
         },

@@ -23,6 +23,7 @@ from pathlib import Path
 
 import pyspark
 
+from tests.jvms import OPTIONS, environment_without
 from zoo.orca.context.java import find_java
 
 STARTS_WITHIN = 60.0
@@ -79,7 +80,7 @@ def running(
     """Start a cluster, its workers' JVMs, and all, with these options; kill all in the end."""
     environment = _environment(directory) | {
         "SPARK_WORKER_OPTS": worker_options,
-        "SPARK_DAEMON_JAVA_OPTS": daemon_options,
+        "SPARK_DAEMON_JAVA_OPTS": f"{OPTIONS} {daemon_options}",
     }
     cluster = Cluster(directory, environment)
     try:
@@ -106,12 +107,7 @@ def _environment(directory: Path) -> dict[str, str]:
     site = directory / "site"
     site.mkdir()
     (site / "sitecustomize.py").write_text(_NO_PACKAGE)
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("PYTHON", "SPARK", "PYSPARK"))
-    }
-    return kept | {
+    return environment_without("PYTHON", "PYSPARK") | {
         MARK: uuid.uuid4().hex,
         "JAVA_HOME": str(find_java().home),
         "PYTHONPATH": str(site),
@@ -193,8 +189,5 @@ def _marked(mark: str) -> Iterator[tuple[int, str]]:
 
 def driver_environment() -> dict[str, str]:
     """Return the environment of a driver, whose program finds the package by itself."""
-    return {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("PYTHON", "SPARK", "PYSPARK"))
-    } | {"PYSPARK_PYTHON": sys.executable, "SPARK_LOCAL_IP": "127.0.0.1"}
+    kept = environment_without("PYTHON", "PYSPARK")
+    return kept | {"PYSPARK_PYTHON": sys.executable, "SPARK_LOCAL_IP": "127.0.0.1"}

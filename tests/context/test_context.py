@@ -1,20 +1,18 @@
 """The session: created, adopted, stopped. What needs a JVM of its own runs in its own process."""
 
 import importlib.util
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.jvms import environment_without
 from zoo.orca import OrcaContext, init_orca_context, stop_orca_context
 from zoo.orca.context import context as context_module
 from zoo.orca.errors import ContextError, InvalidInputError, MissingPackageError
 
-WITHOUT_SPARK = {
-    name: value for name, value in os.environ.items() if not name.startswith(("SPARK_", "PYSPARK_"))
-}
+WITHOUT_SPARK = environment_without("PYSPARK_")
 
 
 def run(program, *, command=(sys.executable,), environment=WITHOUT_SPARK, directory):

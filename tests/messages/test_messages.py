@@ -6,7 +6,6 @@ change that is meant, ``pytest tests/messages --record-messages`` writes it anew
 """
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
+from tests.jvms import environment_without
 from tests.messages import cases, last_cases, model_cases  # noqa: F401 - they fill the table
 from tests.messages.table import CASES, Case
 from tests.messages.world import FRAMEWORKS, NO_FRAMEWORK, SESSIONS, World, path_of_project
@@ -57,7 +57,7 @@ def connect(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     titles = selected(request, "connect")
     if not titles:
         return {}
-    environment = {name: v for name, v in os.environ.items() if not name.startswith("SPARK_")}
+    environment = environment_without()
     environment |= {"PYSPARK_PYTHON": sys.executable, "PYTHONPATH": path_of_project()}
     directory = str(tmp_path_factory.mktemp("connect"))
     ended = subprocess.run(

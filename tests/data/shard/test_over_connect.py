@@ -1,7 +1,6 @@
 """Spark Connect gives what classic Spark gives."""
 
 import json
-import os
 import subprocess
 import sys
 
@@ -10,6 +9,7 @@ import pandas as pd
 import pytest
 
 from tests.fake_estimator import FakeEstimator, linear
+from tests.jvms import environment_without
 
 
 @pytest.mark.slow
@@ -18,10 +18,9 @@ def test_connect_gives_the_same(spark, tmp_path):
     frame = pd.DataFrame({"x": np.arange(20) / 20, "y": np.arange(20) / 10})
     estimator = FakeEstimator.of(linear())
     estimator.fit(frame, epochs=1)
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("SPARK_", "PYSPARK_"))}
     done = subprocess.run(
         [sys.executable, "-m", "tests.data.shard.over_connect", str(tmp_path)],
-        env={**environment, "PYSPARK_PYTHON": sys.executable},
+        env={**environment_without("PYSPARK_"), "PYSPARK_PYTHON": sys.executable},
         capture_output=True,
         text=True,
         timeout=220,

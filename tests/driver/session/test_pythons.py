@@ -10,6 +10,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from tests.fake_estimator import FakeEstimator, linear
+from tests.jvms import environment_without
 from zoo.orca.driver.session.pythons import ask_worker, check_python, is_own_python, workers_python
 from zoo.orca.errors import ContextError, MissingPackageError
 
@@ -138,7 +139,7 @@ spark.stop()
 
 def run_with_a_bare_python(kind: str, bare: Path) -> list[str]:
     """Run the program where a python3 without packages is the first on PATH; return its lines."""
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("SPARK_", "PYSPARK_"))}
+    environment = environment_without("PYSPARK_")
     environment["PATH"] = f"{bare.parent}:{environment['PATH']}"
     environment["PYTHONPATH"] = f"{ROOT}:{ROOT / 'src'}"
     command = [sys.executable, "-c", PROGRAM, kind]
