@@ -16,6 +16,8 @@ import pytest
 import pytest_timeout
 
 from tests import jvms, units
+from tests.connect.client import be_a_client, leave_out
+from tests.connect.server import running as running_server
 from tests.faults import table
 from zoo.orca import init_orca_context, stop_orca_context
 
@@ -45,6 +47,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="write the table of faults anew: docs/faults.md and tests/faults/__init__.py",
     )
+    parser.addoption(
+        "--connect",
+        metavar="URL",
+        default="",
+        help="run the tests that have a session on this Spark Connect server, without Java here",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--connect"):
+        be_a_client()
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -57,7 +70,13 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> units.Units 
 def pytest_collection_modifyitems(
     config: pytest.Config, items: list[pytest.Item]
 ) -> Generator[None, None, None]:
-    """Name the group of each test, which xdist then reads, and put the units in order."""
+    """Name the group of each test, which xdist then reads, and put the units in order.
+
+    Over Spark Connect, leave out what is not for there.
+    """
+    if config.getoption("--connect"):
+        left = leave_out(items)
+        config.hook.pytest_deselected(items=left)
     if not config.getoption("loadgroup", False):
         return (yield)
     for item in items:
@@ -165,8 +184,24 @@ def _workers_alive() -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def spark(_no_worker_survives, tmp_path_factory):
-    """A local session with four slots: room for three workers, and for telling four is too many."""
+def connect_server(
+    _no_worker_survives: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """The URL of a Spark Connect server with four slots, which its clients share."""
+    with running_server(tmp_path_factory.mktemp("connect")) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def spark(_no_worker_survives, tmp_path_factory, pytestconfig):
+    """A local session with four slots: room for three workers, and for telling four is too many.
+
+    With ``--connect``, a session of Spark Connect.
+    """
+    if url := pytestconfig.getoption("--connect"):
+        yield init_orca_context("connect", remote=url)
+        stop_orca_context()
+        return
     directory = tmp_path_factory.mktemp("spark")
     context = init_orca_context(
         "local",

@@ -261,7 +261,7 @@ def test_encryption_without_its_package_is_refused_before_anything_starts(monkey
     for conf in ({"spark.orca.encryption": True}, {"spark.network.crypto.enabled": "true"}):
         launch = context_module.plan_launch(context_module.SessionRequest(conf=conf))
         with pytest.raises(MissingPackageError, match=r"zoo-orca\[encryption\]"):
-            context_module._create_session(launch)
+            context_module._started(launch)
     assert not began
 
 

@@ -13,6 +13,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import DoubleType, FloatType, StructField, StructType
 
 from tests.fake_estimator import FakeEstimator, linear
+from zoo.orca.driver.session.cluster import is_connect
 from zoo.orca.errors import (
     ColumnError,
     DataError,
@@ -112,6 +113,7 @@ def test_checkpoints_are_removed_when_the_driver_has_the_state(
     assert len(removed) == 1
 
 
+@pytest.mark.classic("a context tells which jobs have run")
 def test_a_model_dir_that_cannot_be_written_is_refused_before_any_row_moves(
     spark: SparkSession, rows: DataFrame, tmp_path: Path
 ) -> None:
@@ -192,6 +194,7 @@ def test_evaluate_is_exact_on_every_number_of_workers(rows: DataFrame) -> None:
         assert math.isclose(found["validation_loss"], float(np.mean(collected**2)), rel_tol=1e-6)
 
 
+@pytest.mark.classic("a context tells which jobs have run")
 def test_predict_is_lazy_and_keeps_every_column(spark: SparkSession, rows: DataFrame) -> None:
     estimator = FakeEstimator.of(linear(1), 2)
     estimator.fit(rows)
@@ -226,9 +229,12 @@ def test_fewer_rows_than_workers(rows: DataFrame) -> None:
 
 
 def test_no_rows_is_an_error(rows: DataFrame) -> None:
-    # The second frame is that of an RDD, whose partitions stay: there the workers find out.
-    made = rows.sparkSession.createDataFrame([], "x double, y double")
-    for workers, nothing in ((2, rows.where("id < 0")), (made.rdd.getNumPartitions(), made)):
+    frames = [(2, rows.where("id < 0"))]
+    if not is_connect(rows.sparkSession):
+        # That of an RDD, whose partitions stay: there the workers find out.
+        made = rows.sparkSession.createDataFrame([], "x double, y double")
+        frames.append((made.rdd.getNumPartitions(), made))
+    for workers, nothing in frames:
         with pytest.raises(DataError, match="no rows"):
             FakeEstimator.of(linear(1), workers).fit(nothing)
     with pytest.raises(DataError, match="validation_data has no rows"):
@@ -247,6 +253,7 @@ def test_ragged_arrays_are_an_error(rows: DataFrame) -> None:
         FakeEstimator.of(linear(2), 2).fit(ragged, ["both"])
 
 
+@pytest.mark.classic("a context tells which jobs have run")
 def test_bad_columns_are_refused_before_any_job(spark: SparkSession, rows: DataFrame) -> None:
     spark.sparkContext.setJobGroup("bad", "columns")
     with pytest.raises(ColumnError, match="nosuch"):

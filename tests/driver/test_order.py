@@ -57,6 +57,7 @@ def test_another_number_of_workers_goes_on_in_mid_pass(rows, tmp_path):
     np.testing.assert_allclose(rest.weights, unbroken.weights, rtol=1e-12)
 
 
+@pytest.mark.classic("only there does a plan tell its partitions")
 def test_rows_that_stay_where_they_lie_say_so_and_can_be_dealt(rows):
     lying = rows.repartition(2, "id").cache()
     estimator = FakeEstimator.of(linear(1), 2)

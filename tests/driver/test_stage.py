@@ -16,6 +16,7 @@ from zoo.orca.wire.messages.results import Failure
 DESCRIPTION = "spark.job.description"
 
 
+@pytest.mark.classic("a server's jobs have no description")
 @pytest.mark.timeout(120)
 def test_the_users_job_description_is_put_back(spark: SparkSession) -> None:
     frame = spark.createDataFrame([(1.0, 2.0)], "x double, y double")
@@ -27,6 +28,7 @@ def test_the_users_job_description_is_put_back(spark: SparkSession) -> None:
     assert spark.sparkContext.getLocalProperty(DESCRIPTION) is None
 
 
+@pytest.mark.classic("a server's jobs have no description")
 @pytest.mark.timeout(120)
 def test_a_name_tells_stages_apart_in_sparks_pages(spark: SparkSession, monkeypatch) -> None:
     frame = spark.createDataFrame([(1.0, 2.0)], "x double, y double")

@@ -9,7 +9,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from py4j.protocol import Py4JError
 
 from zoo.orca import errors
 from zoo.orca.driver.reports.failures import translate
@@ -156,6 +155,8 @@ def test_a_module_of_the_users_is_named_with_the_ways_to_ship_it(session: Any) -
 
 
 def test_a_jvm_that_is_gone_is_a_lost_connection(session: Any) -> None:
+    from py4j.protocol import Py4JError
+
     silent = Py4JError("An error occurred while calling o1.getResult")
     for raised in (ConnectionRefusedError("[Errno 111] Connection refused"), silent):
         error = translate(raised, 2, session)

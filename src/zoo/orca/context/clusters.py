@@ -42,6 +42,8 @@ class Launch:
         What was given and will have no effect.
     submit_command : str or None
         Set for the modes whose driver only ``spark-submit`` can start.
+    remote : str
+        The URL of a Spark Connect server; empty if Spark is to be started here.
     """
 
     conf: dict[str, str]
@@ -49,6 +51,7 @@ class Launch:
     log_level: str | None = None
     warnings: tuple[str, ...] = ()
     submit_command: str | None = None
+    remote: str = ""
 
 
 def plan_launch(request: SessionRequest) -> Launch:
@@ -68,8 +71,9 @@ def plan_launch(request: SessionRequest) -> Launch:
     check(request, _KNOWN)
     launch = mode.build(request)
     conf, environment = launch.conf, launch.environment
-    # Under spark-submit the user has configured Spark already, so Orca adds nothing.
-    if launch.submit_command is None:
+    # Under spark-submit the user has configured Spark already, and so has who started a Connect
+    # server. So Orca adds nothing.
+    if launch.submit_command is None and not launch.remote:
         conf = _COMMON | conf | _options_conf(request.options)
         environment = environment | _options_environment(request.options)
     user_conf = _user_conf(request)
@@ -162,19 +166,41 @@ def _k8s(request: SessionRequest) -> Launch:
 
 def _spark_submit(request: SessionRequest) -> Launch:
     """Leave to spark-submit everything that it has an option for."""
+    warnings = _sizes(
+        request,
+        "under spark-submit, which has started the driver already; use its --executor-cores, "
+        "--executor-memory and --num-executors",
+    )
+    return Launch(conf={}, submit_command="spark-submit your_program.py", warnings=warnings)
+
+
+def _connect(request: SessionRequest) -> Launch:
+    """Leave everything to who started the server."""
+    remote = str(request.options.get("remote") or request.remote_from_environment or "")
+    if not remote:
+        remote = _required(request, "remote", "the server's URL, such as sc://host:15002")
+    if not remote.startswith("sc://"):
+        raise InvalidInputError(
+            f"remote={remote!r} is not the URL of a Spark Connect server\n"
+            'It begins with sc://, as in remote="sc://host:15002"'
+        )
+    warnings = _sizes(
+        request,
+        "with cluster_mode='connect': the server has its executors; start it with --conf "
+        "spark.executor.cores, spark.executor.memory and spark.executor.instances",
+    )
+    return Launch(conf={}, remote=remote, warnings=warnings)
+
+
+def _sizes(request: SessionRequest, why: str) -> tuple[str, ...]:
+    """Return a line about the sizes that were given, if what runs already has its own."""
     sizes = {
         "cores": request.cores is not None,
         "memory": request.memory != DEFAULT_MEMORY,
         "num_nodes": request.num_nodes != 1,
     }
     given = [f"{name}=" for name, is_given in sizes.items() if is_given]
-    warnings: tuple[str, ...] = ()
-    if given:
-        warnings = (
-            f"{', '.join(given)} have no effect under spark-submit, which has started the driver "
-            "already; use its --executor-cores, --executor-memory and --num-executors",
-        )
-    return Launch(conf={}, submit_command="spark-submit your_program.py", warnings=warnings)
+    return (f"{', '.join(given)} have no effect {why}",) if given else ()
 
 
 def _cluster_driver(
@@ -211,6 +237,7 @@ _K8S = _SHIPPED | {"master", "container_image"}
 _MODES = {
     "local": _Mode(_local, _PYTHON),
     "standalone": _Mode(_standalone, _STANDALONE),
+    "connect": _Mode(_connect, frozenset({"remote"})),
     "spark-submit": _Mode(_spark_submit, frozenset({"spark_log_level"})),
     "yarn": _Mode(_yarn, _YARN),
     "yarn-client": _Mode(_yarn, _YARN),

@@ -23,12 +23,13 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.orca.context.class_archive import find_class_archive
 from zoo.orca.context.clusters import Launch, plan_launch, requested_conf
-from zoo.orca.context.ended import abandon, await_stop, forget_jvm, lost_jvm
+from zoo.orca.context.connect import connect, disconnect
+from zoo.orca.context.ended import abandon, await_stop, forget_jvm, lost_jvm, running_context
 from zoo.orca.context.java import find_java, start_gateway
 from zoo.orca.context.options import Options, warn_once
 from zoo.orca.context.places import refuse_in_worker
 from zoo.orca.context.request import DEFAULT_MEMORY, SessionRequest
-from zoo.orca.context.sessions import context_of, remember
+from zoo.orca.context.sessions import context_of, remember, remote_session
 from zoo.orca.encryption.choice import check_encryption
 from zoo.orca.errors import ContextError
 
@@ -67,8 +68,8 @@ def init_orca_context(
     ----------
     cluster_mode : str
         ``"local"``, ``"standalone"``, ``"yarn"`` (or ``"yarn-client"``), ``"k8s"`` (or
-        ``"k8s-client"``), or, for programs that ``spark-submit`` starts, ``"spark-submit"``,
-        ``"yarn-cluster"`` or ``"k8s-cluster"``.
+        ``"k8s-client"``), ``"connect"``, or, for programs that ``spark-submit`` starts,
+        ``"spark-submit"``, ``"yarn-cluster"`` or ``"k8s-cluster"``.
     cores : int, "*" or None
         Cores per node. None means every core of the machine in local mode, and 2 elsewhere.
     memory : str
@@ -84,7 +85,8 @@ def init_orca_context(
         ``python_location`` (the workers' Python); standalone: ``master``; YARN: ``hadoop_conf``,
         ``hadoop_user_name``, ``spark_yarn_archive``; Kubernetes: ``master``, ``container_image``;
         both: ``penv_archive``, ``additional_archive``; all clusters: ``driver_cores``,
-        ``driver_memory``.
+        ``driver_memory``; Spark Connect: ``remote``, the server's URL, ``"sc://host:15002"``,
+        which ``SPARK_REMOTE`` in the environment may name instead.
 
     Returns
     -------
@@ -124,8 +126,10 @@ def stop_orca_context() -> None:
     """Stop the session that Orca started; an adopted one keeps running."""
     with _state.lock:
         session, _state.own_session = _state.own_session, None
+        if session is not None and context_of(session) is None:
+            disconnect(session)
         # Stopping a stopped session again would unregister the session that came after it.
-        if session is not None and session.sparkContext._jsc is not None:
+        elif session is not None and session.sparkContext._jsc is not None:
             try:
                 session.stop()
             except lost_jvm():  # ended, and the session with it
@@ -137,6 +141,7 @@ def _request(**arguments: Any) -> SessionRequest:
     return SessionRequest(
         python=sys.executable,
         python_from_environment=os.environ.get("PYSPARK_PYTHON"),
+        remote_from_environment=os.environ.get("SPARK_REMOTE"),
         **arguments,
     )
 
@@ -157,7 +162,7 @@ def _session_for(request: SessionRequest) -> SparkSession:
         if session is not None:
             _warn_of_differences(session, request)
         else:
-            session = _create_session(launch)
+            session = connect(launch.remote, launch.conf) if launch.remote else _started(launch)
             _state.own_session = session
             if not _state.stops_at_exit:
                 atexit.register(stop_orca_context)
@@ -171,7 +176,6 @@ def _session_for(request: SessionRequest) -> SparkSession:
 
 def _active_session() -> SparkSession | None:
     """Return the session that is active in this process, created in any thread."""
-    from pyspark import SparkContext
     from pyspark.sql import SparkSession
 
     await_stop()
@@ -184,10 +188,11 @@ def _active_session() -> SparkSession | None:
         return session
     # Spark keeps the active session per thread, and a notebook's callback or a web server's handler
     # runs in another one. A Connect server named in the environment is a session to come.
-    if SparkContext._active_spark_context is not None or "SPARK_REMOTE" in os.environ:
+    session = remote_session()
+    if session is None and (running_context() is not None or "SPARK_REMOTE" in os.environ):
         with _environment(_python_of_local_server()):
             return SparkSession.builder.getOrCreate()
-    return None
+    return session
 
 
 def _python_of_local_server() -> dict[str, str]:
@@ -197,7 +202,7 @@ def _python_of_local_server() -> dict[str, str]:
     return {"PYSPARK_PYTHON": sys.executable} if starts_here and not chosen else {}
 
 
-def _create_session(launch: Launch) -> SparkSession:
+def _started(launch: Launch) -> SparkSession:
     """Start a JVM if this process has none, and a session on it."""
     from py4j.protocol import Py4JError
     from pyspark import SparkConf, SparkContext
@@ -277,6 +282,9 @@ def _warn_of_differences(session: SparkSession, request: SessionRequest) -> None
         for key, wanted in requested_conf(request).items()
         if session.conf.get(key, None) != wanted
     ]
+    remote = plan_launch(request).remote
+    if remote and context_of(session) is not None:
+        differing.append(f"it is not on {remote}")
     if differing:
         warnings.warn(
             "init_orca_context uses the Spark session that is active already and changes nothing "

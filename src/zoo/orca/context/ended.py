@@ -16,19 +16,29 @@ _STOPS_WITHIN = 10.0
 
 def await_stop() -> None:
     """Wait while another thread is in the middle of stopping the context."""
-    from pyspark import SparkContext
-
     deadline = time.monotonic() + _STOPS_WITHIN
     while time.monotonic() < deadline:
-        context = SparkContext._active_spark_context
+        context = running_context()
         if context is None or context._jsc is not None:
             return
         time.sleep(0.05)
 
 
+def running_context() -> Any:
+    """Return the context of this process, which has one at most; None over Spark Connect."""
+    try:
+        from pyspark import SparkContext
+    except ImportError:  # pyspark-client has Spark Connect alone
+        return None
+    return SparkContext._active_spark_context
+
+
 def lost_jvm() -> tuple[type[Exception], ...]:
     """Return what pyspark raises if the JVM is gone."""
-    from py4j.protocol import Py4JNetworkError
+    try:
+        from py4j.protocol import Py4JNetworkError
+    except ImportError:  # there has never been one
+        return (ConnectionError,)
 
     return Py4JNetworkError, ConnectionError
 

@@ -64,6 +64,8 @@ class SessionRequest:
         The running interpreter.
     python_from_environment : str or None
         ``PYSPARK_PYTHON``, if the user has set it.
+    remote_from_environment : str or None
+        ``SPARK_REMOTE``, if the user has set it.
     """
 
     cluster_mode: str = "local"
@@ -74,6 +76,7 @@ class SessionRequest:
     options: Mapping[str, Any] = field(default_factory=dict)
     python: str = "python3"
     python_from_environment: str | None = None
+    remote_from_environment: str | None = None
 
     def executor_cores(self) -> int:
         """Cores of one executor."""

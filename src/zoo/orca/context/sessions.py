@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from zoo.orca.context.ended import await_stop, lost_jvm
+from zoo.orca.context.ended import await_stop, lost_jvm, running_context
 
 if TYPE_CHECKING:
     from pyspark import SparkContext
@@ -35,21 +35,33 @@ def known_session() -> SparkSession | None:
 
     This never starts a session.
     """
-    from pyspark import SparkContext
     from pyspark.sql import SparkSession
 
     if _last.session is not None and _is_running(_last.session):
         return _last.session
-    # If none is active in this thread, a running context shows that there is one. Over Connect
-    # there is no context, and asking for a session would start one.
+    # If none is active in this thread, a running context shows that there is one.
     await_stop()
     try:
         session = SparkSession.getActiveSession()
     except lost_jvm():
         return None
-    if session is None and SparkContext._active_spark_context is not None:
+    if session is None and running_context() is not None:
         session = SparkSession.builder.getOrCreate()
-    return session
+    return session or remote_session()
+
+
+def remote_session() -> SparkSession | None:
+    """Return the session of this program on a Spark Connect server, made in any thread, if any."""
+    from pyspark.errors import PySparkRuntimeError
+    from pyspark.sql import SparkSession
+    from pyspark.sql.utils import is_remote
+
+    if not is_remote():
+        return None
+    try:
+        return SparkSession.active()
+    except PySparkRuntimeError:  # there is none
+        return None
 
 
 def context_of(session: SparkSession) -> SparkContext | None:

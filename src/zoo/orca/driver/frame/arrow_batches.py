@@ -15,10 +15,12 @@ that the user has set in the session overrides them.
 Spark Connect has no such properties: there the limit stays, and rows come more slowly.
 """
 
+from __future__ import annotations
+
 import contextlib
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from pyspark import SparkContext
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame
 from pyspark.sql import types as T
@@ -26,6 +28,9 @@ from pyspark.sql import types as T
 from zoo.orca.driver.session.cluster import is_connect
 from zoo.orca.driver.session.properties import has_own_properties, local_property
 from zoo.orca.driver.session.settings import read_bytes_setting
+
+if TYPE_CHECKING:
+    from pyspark import SparkContext
 
 _ROWS = "spark.sql.execution.arrow.maxRecordsPerBatch"
 _BYTES = "spark.sql.execution.arrow.maxBytesPerBatch"

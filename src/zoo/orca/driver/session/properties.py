@@ -1,12 +1,15 @@
 """Properties of a thread's Spark jobs: set for a block, then put back as they were."""
 
+from __future__ import annotations
+
 import contextlib
 from collections.abc import Iterator
-
-from py4j.clientserver import ClientServer
-from pyspark import SparkContext
+from typing import TYPE_CHECKING
 
 from zoo.orca.driver.reports.spark_failures import spark_errors
+
+if TYPE_CHECKING:  # a Python that has Spark Connect alone has no contexts
+    from pyspark import SparkContext
 
 
 def has_own_properties(context: SparkContext) -> bool:
@@ -14,6 +17,8 @@ def has_own_properties(context: SparkContext) -> bool:
 
     Without PYSPARK_PIN_THREAD, Python threads share the JVM's threads.
     """
+    from py4j.clientserver import ClientServer
+
     return isinstance(context._gateway, ClientServer)
 
 

@@ -8,15 +8,18 @@ import threading
 import weakref
 import zipfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 from weakref import WeakSet
 
 import cloudpickle
-from pyspark import SparkContext
 from pyspark.sql import SparkSession
 
 import zoo.orca
 from zoo.orca.driver.session.cluster import is_connect
 from zoo.orca.driver.session.pythons import is_own_python
+
+if TYPE_CHECKING:
+    from pyspark import SparkContext
 
 #: Owners that have the package. In classic Spark a context has it for all its sessions, and refuses
 #: it from a second one. Within ``foreachBatch`` every batch has its own session.
