@@ -154,6 +154,8 @@ CALLS = [
         "fit",
         "evaluate",
         "predict",
+        "plan",
+        "verify",
     )
 ]
 

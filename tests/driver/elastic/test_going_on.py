@@ -7,8 +7,8 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 
 from tests.fake_estimator import FakeEstimator, linear
-from zoo.orca.driver import stage
 from zoo.orca.driver.elastic import watch
+from zoo.orca.driver.session import readiness
 from zoo.orca.errors import InvalidInputError, SlotsError
 
 pytestmark = pytest.mark.timeout(120)
@@ -68,15 +68,15 @@ def test_a_fit_takes_more_workers_at_the_next_epoch(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    real = stage.check_slots
+    real = readiness.check_slots
 
     def as_if_lost(spark: SparkSession, workers: int, profile: object = None) -> None:
-        monkeypatch.setattr(stage, "check_slots", real)
+        monkeypatch.setattr(readiness, "check_slots", real)
         error = SlotsError("executors were lost")
         error.slots = 1
         raise error
 
-    monkeypatch.setattr(stage, "check_slots", as_if_lost)
+    monkeypatch.setattr(readiness, "check_slots", as_if_lost)
     monkeypatch.setattr(watch, "is_local", lambda spark: False)
     (tmp_path / "steps").mkdir()
     est = FakeEstimator.of(

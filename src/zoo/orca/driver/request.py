@@ -15,6 +15,7 @@ from zoo.orca.driver.elastic.rounds import Elastic
 from zoo.orca.driver.predict import Answer, predict_lazily
 from zoo.orca.driver.reports.epochs import Epochs
 from zoo.orca.driver.runs import FitRecord
+from zoo.orca.driver.session.readiness import Readiness, check_readiness
 from zoo.orca.driver.stage import StageSettings, run_stage
 from zoo.orca.errors import UnevenRowsError
 from zoo.orca.wire.job import Job, PredictJob
@@ -44,6 +45,8 @@ class Request:
         Returns the same request for so many workers, if it is elastic.
     epochs : Epochs
         Who hears of a `fit`'s epochs.
+    rows, validation : DataFrame or None
+        The user's own frames, which `frame` was made of.
     """
 
     title: str
@@ -55,6 +58,20 @@ class Request:
     elastic: Elastic | None = None
     with_workers: Callable[[int], Request] | None = None
     epochs: Epochs = field(default_factory=Epochs)
+    rows: DataFrame | None = None
+    validation: DataFrame | None = None
+
+    def check(self) -> Readiness:
+        """Check what `run` checks of the session before anything starts there.
+
+        Raises
+        ------
+        OrcaError
+            As `zoo.orca.driver.session.readiness.check_readiness`.
+        """
+        # An elastic call begins with the workers that fit.
+        least = self.settings.workers if self.elastic is None else self.elastic.least
+        return check_readiness(self.frame.sparkSession, least, self.job.gpus)
 
     def run(self) -> Outcome:
         """Run the stage, and again with the workers that fit, if it is elastic.

@@ -17,6 +17,7 @@ from pyspark.sql import DataFrame
 from zoo.orca.driver.session.cluster import is_connect
 from zoo.orca.errors import InvalidInputError, StateError
 from zoo.orca.files import list_names, read_bytes, remove_directory, remove_file, write_bytes
+from zoo.orca.refusals import is_rehearsed, noted
 from zoo.orca.wire.checkpoints import checkpoints_in
 
 #: What leaves checkpoints: the calls' names, and the beginnings of their directories' names.
@@ -63,6 +64,19 @@ def check_seen(model_dir: str, frame: DataFrame) -> None:
             "program that was ended has left\n"
             "Name model_dir by a URL that this program and the workers reach"
         )
+
+
+@noted(str)
+def left_over(model_dir: str, record: FitRecord, frame: DataFrame) -> str:
+    """Return the name of the `fit` that `resume=True` goes on with; empty if there is none.
+
+    Raises
+    ------
+    InvalidInputError
+        As `check_seen` and `unfinished`.
+    """
+    check_seen(model_dir, frame)
+    return unfinished(model_dir, record)
 
 
 def new_run(kind: str = FIT) -> str:
@@ -130,7 +144,8 @@ def unfinished(model_dir: str, record: FitRecord) -> str:
         if found is None or is_alive(owner):
             continue
         if not newest:
-            if is_of_here(owner):  # one of another host may be alive
+            # One of another host may be alive.
+            if is_of_here(owner) and not is_rehearsed():
                 remove_directory(f"{root}/{name}")
             continue
         (own if found == record else others).append((newest[0], name, found))

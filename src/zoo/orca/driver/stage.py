@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from pyspark.resource import ResourceProfile
 from pyspark.sql import DataFrame, SparkSession
 
 from zoo.orca.driver.elastic.decisions import Terms
@@ -19,20 +18,12 @@ from zoo.orca.driver.reports.epochs import Epochs
 from zoo.orca.driver.reports.failures import raise_failure, translate
 from zoo.orca.driver.reports.listener import ReportListener
 from zoo.orca.driver.reports.spark_failures import spark_errors
-from zoo.orca.driver.session.certificate import make_identity
 from zoo.orca.driver.session.cluster import executor_cores, is_connect, is_local
-from zoo.orca.driver.session.gpus import gpu_profile
 from zoo.orca.driver.session.interrupts import interruptible
 from zoo.orca.driver.session.properties import local_property
-from zoo.orca.driver.session.pythons import check_python, workers_python
-from zoo.orca.driver.session.settings import (
-    connect_seconds,
-    elastic_patience,
-    full_traceback,
-    heartbeat_seconds,
-)
+from zoo.orca.driver.session.pythons import workers_python
+from zoo.orca.driver.session.readiness import Readiness, check_readiness
 from zoo.orca.driver.session.shipping import ship_package
-from zoo.orca.driver.session.slots import check_slots
 from zoo.orca.errors import ContextError, DataError, SlotsError
 from zoo.orca.wire.faults import NO_ROWS
 from zoo.orca.wire.job import Job, TrainJob
@@ -110,29 +101,25 @@ def run_stage(
         What went wrong on a worker; of several errors the cause, not a consequence.
     """
     spark = frame.sparkSession
-    full = full_traceback(spark)
-    profile = gpu_profile(spark, job.gpus)
-    identity = make_identity(spark)
-    check_python(spark)
-    check_slots(spark, settings.workers, profile)
+    ready = check_readiness(spark, settings.workers, job.gpus)
     ship_package(spark)
     display = display_for(settings.verbose, title, settings.name)
-    stage, epochs = _to_watch(spark, job, settings, profile), epochs or Epochs()
+    stage, epochs = _to_watch(job, settings, ready), epochs or Epochs()
     # The watch ends last: until then nothing of the workers' is shown any more.
     with (
         watched(spark, stage) as watch,
         uncounted_batches(frame),
         ReportListener(
-            spark, Noting(display, watch) if watch else display, identity, epochs.hear
+            spark, Noting(display, watch) if watch else display, ready.identity, epochs.hear
         ) as progress,
     ):
         _check_heard(epochs, progress)
         options = TaskOptions(
             secret=secrets.token_bytes(32),
-            identity=identity,
+            identity=ready.identity,
             report_to=progress.report_to,
-            heartbeat=heartbeat_seconds(spark),
-            connect_timeout=connect_seconds(spark),
+            heartbeat=ready.heartbeat,
+            connect_timeout=ready.connect,
             executor_cores=executor_cores(spark),
             log_to_driver=settings.log_to_driver and settings.verbose > 0,
             cpu_binding=settings.cpu_binding,
@@ -141,7 +128,8 @@ def run_stage(
         task = make_task(pickle.dumps(job), options)
         with _described(spark, f"{title} {settings.name}".rstrip()):
             # Each time a new plan: the old one would read again what its workers have returned.
-            plan = partial(_results, frame, task, profile)
+            plan = partial(_results, frame, task, ready.profile)
+            full = ready.full_traceback
             run = partial(_collected, plan, settings.workers, progress, watch, epochs, full)
             failures, outcome = _attempted(run, settings.workers, watch)
     if failures:
@@ -162,15 +150,11 @@ def _check_heard(epochs: Epochs, progress: ReportListener) -> None:
         )
 
 
-def _to_watch(
-    spark: SparkSession, job: Job, settings: StageSettings, profile: ResourceProfile | None
-) -> Watched:
+def _to_watch(job: Job, settings: StageSettings, ready: Readiness) -> Watched:
     """Return what of a stage is watched while it runs."""
     return Watched(
-        terms=Terms(
-            workers=settings.workers, wanted=settings.wanted, patience=elastic_patience(spark)
-        ),
-        profile=profile,
+        terms=Terms(workers=settings.workers, wanted=settings.wanted, patience=ready.patience),
+        profile=ready.profile,
         checkpoints=job.checkpoints if isinstance(job, TrainJob) else "",
     )
 

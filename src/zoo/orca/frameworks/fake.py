@@ -19,7 +19,7 @@ from zoo.orca.wire.features import FeatureSpec
 from zoo.orca.wire.job import EvaluateJob, Job, PredictJob, TrainJob
 from zoo.orca.wire.messages.progress import EpochBegan, EpochEnded, Progress
 from zoo.orca.wire.outputs import OutputSpec
-from zoo.orca.wire.packing import State, unpack
+from zoo.orca.wire.packing import GRADIENT_BYTES, State, unpack
 from zoo.orca.worker.plugin import (
     Built,
     Columns,
@@ -165,7 +165,12 @@ def _with_state(model: LinearModel, job: Job) -> LinearModel:
 
 
 def _state(model: LinearModel, epoch: int, step: int) -> State:
-    meta = {"framework": "fake", "epoch": epoch, "step": step}
+    meta = {
+        "framework": "fake",
+        "epoch": epoch,
+        "step": step,
+        GRADIENT_BYTES: model.weights.nbytes,
+    }
     return State({"weights/w": model.weights.copy()}, meta)
 
 

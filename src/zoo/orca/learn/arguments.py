@@ -8,13 +8,14 @@ import sys
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from numbers import Real
-from typing import Any
+from typing import Any, Literal, overload
 
 from pyspark.sql import DataFrame, SparkSession
 
 from zoo.orca.driver.session.pythons import is_own_python
 from zoo.orca.errors import InvalidInputError, MissingPackageError
 from zoo.orca.learn.files.callbacks import with_whole_paths
+from zoo.orca.refusals import noted, refuse
 from zoo.orca.wire.packing import pack
 
 #: TensorFlow's, JAX's and numpy's generators take seeds of 32 bits.
@@ -30,12 +31,15 @@ def check_bounded(call: str, data: DataFrame, validation: DataFrame | None = Non
     for frame, what in ((data, ""), (validation, " as validation_data")):
         if frame is not None and frame.isStreaming:
             way = f"stream.writeStream.foreachBatch(lambda batch, n: est.{call}(batch, ...))"
-            raise InvalidInputError(
-                f"{call} got a streaming DataFrame{what}, which never ends\n"
-                f"Call it for each batch: {way}"
+            refuse(
+                InvalidInputError(
+                    f"{call} got a streaming DataFrame{what}, which never ends\n"
+                    f"Call it for each batch: {way}"
+                )
             )
 
 
+@noted()
 def check_shuffle(shuffle: bool | None) -> None:
     """Raise `InvalidInputError` for False: rows always come in a new order."""
     if shuffle is False:
@@ -46,6 +50,7 @@ def check_shuffle(shuffle: bool | None) -> None:
         )
 
 
+@noted()
 def check_stop(stop: Any) -> None:
     """Raise `InvalidInputError` unless `stop` can be asked after an epoch."""
     if stop is None:
@@ -66,6 +71,7 @@ def check_stop(stop: Any) -> None:
         return
 
 
+@noted(str)
 def checked_name(name: Any) -> str:
     """Return the label of a call; an empty string for None."""
     if name is None:
@@ -96,9 +102,11 @@ def check_installed(
             extra = "keras" if backend == "jax" else framework if package != backend else ""
             what = f"'zoo-orca[{extra}]'" if extra else package
             python = sys.executable
-            raise MissingPackageError(
-                f"the package {package!r} is not installed in this program's Python, which is the "
-                f"workers', too: {python}\nInstall it: {python} -m pip install {what}"
+            refuse(
+                MissingPackageError(
+                    f"the package {package!r} is not installed in this program's Python, which is "
+                    f"the workers', too: {python}\nInstall it: {python} -m pip install {what}"
+                )
             )
 
 
@@ -110,13 +118,21 @@ def is_there(package: str) -> bool:
         return False
 
 
-def positive(name: str, value: Any, optional: bool = False, *, least: int = 1) -> None:
-    """Raise `InvalidInputError` unless `value` is a whole number from `least`.
+@overload
+def positive(name: str, value: Any, optional: Literal[False] = ..., *, least: int = ...) -> int: ...
+
+
+@overload
+def positive(name: str, value: Any, optional: Literal[True], *, least: int = ...) -> int | None: ...
+
+
+def positive(name: str, value: Any, optional: bool = False, *, least: int = 1) -> int | None:
+    """Return a whole number; raise `InvalidInputError` unless it is one from `least`.
 
     If it is optional, None will do, too.
     """
     if optional and value is None:
-        return
+        return None
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         way = f"Write {name}={least}, or more"
         whole = _whole(value)
@@ -124,7 +140,11 @@ def positive(name: str, value: Any, optional: bool = False, *, least: int = 1) -
             way = f"Write {name}={whole}, a Python int"
         if optional:
             way += f"; or leave {name} out"
-        raise InvalidInputError(f"{name} must be a whole number from {least}, got {value!r}\n{way}")
+        refuse(
+            InvalidInputError(f"{name} must be a whole number from {least}, got {value!r}\n{way}")
+        )
+        return None if optional else least
+    return value
 
 
 def _whole(value: Any) -> int | None:
@@ -149,6 +169,7 @@ def check_seed(seed: Any) -> None:
         )
 
 
+@noted(lambda: 1)
 def verbosity(verbose: Any) -> int:
     """Return how much a call shows, as a number; Keras's "auto" is 1."""
     if verbose == "auto":
@@ -205,6 +226,7 @@ def checked_config(config: Mapping[str, Any] | None) -> dict[str, Any]:
     return settings
 
 
+@noted()
 def class_weights(given: Mapping[Any, float] | None) -> dict[int, float] | None:
     """Return the weights of classes by class number, for keys of any type.
 
@@ -250,6 +272,7 @@ def _class_number(key: Any) -> int | None:
     return whole if whole == key else None
 
 
+@noted()
 def check_checkpoints(
     steps: int | None, seconds: float | None, resume: bool, model_dir: str | None
 ) -> None:
@@ -263,9 +286,11 @@ def check_checkpoints(
     positive("checkpoint_steps", steps, optional=True)
     is_number = isinstance(seconds, Real) and not isinstance(seconds, bool)
     if seconds is not None and not (is_number and 0 < seconds < math.inf):
-        raise InvalidInputError(
-            f"checkpoint_seconds must be a number above 0, got {seconds!r}\n"
-            "Write seconds, for example checkpoint_seconds=60"
+        refuse(
+            InvalidInputError(
+                f"checkpoint_seconds must be a number above 0, got {seconds!r}\n"
+                "Write seconds, for example checkpoint_seconds=60"
+            )
         )
     given = {"checkpoint_steps": steps, "checkpoint_seconds": seconds, "resume": resume or None}
     wanted = [name for name, value in given.items() if value is not None]
@@ -288,6 +313,7 @@ def check_engine(backend: str, names: Sequence[str]) -> None:
         )
 
 
+@noted()
 def packed_callbacks(callbacks: Sequence[Any] | None) -> bytes | None:
     """Return the callbacks as bytes for the workers."""
     if callbacks is None:
@@ -300,6 +326,7 @@ def packed_callbacks(callbacks: Sequence[Any] | None) -> bytes | None:
     return pack(with_whole_paths(callbacks), "callbacks") if callbacks else None
 
 
+@noted(lambda: 1)
 def frequency(value: Any) -> int | tuple[int, ...]:
     """Return after every how many epochs, or after which epochs, validation runs."""
     if isinstance(value, str) or not isinstance(value, Iterable):

@@ -7,7 +7,8 @@ from typing import Any, TypeVar
 
 AnyFunction = TypeVar("AnyFunction", bound=Callable[..., Any])
 
-_PARAMETERS = "Parameters\n----------\n"
+#: The heading of a docstring's parameters.
+PARAMETERS = "Parameters\n----------\n"
 
 
 def described_by(original: Callable[..., Any]) -> Callable[[AnyFunction], AnyFunction]:
@@ -17,18 +18,18 @@ def described_by(original: Callable[..., Any]) -> Callable[[AnyFunction], AnyFun
     """
 
     def complete(function: AnyFunction) -> AnyFunction:
-        before, common, after = _parts(original)
-        described = {**common, **_parts(function)[1]}
+        before, common, after = parts(original)
+        described = {**common, **parts(function)[1]}
         shown = [described[n] for n in inspect.signature(function).parameters if n in described]
-        function.__doc__ = "".join([before, _PARAMETERS, "\n".join(shown), after])
+        function.__doc__ = "".join([before, PARAMETERS, "\n".join(shown), after])
         return function
 
     return complete
 
 
-def _parts(function: Callable[..., Any]) -> tuple[str, dict[str, str], str]:
+def parts(function: Callable[..., Any]) -> tuple[str, dict[str, str], str]:
     """Return a docstring's text before its parameters, each parameter's lines, and the rest."""
-    before, _, rest = (inspect.getdoc(function) or "").partition(_PARAMETERS)
+    before, _, rest = (inspect.getdoc(function) or "").partition(PARAMETERS)
     parameters, blank, after = rest.partition("\n\n")
     blocks = re.split(r"\n(?=\S)", parameters)
     return before, {block.partition(" :")[0]: block for block in blocks}, blank + after

@@ -43,9 +43,11 @@ from zoo.orca.learn.outputs import (
     prediction_columns,
     with_whole,
 )
+from zoo.orca.learn.planning.planned import Planned
 from zoo.orca.learn.requests import Requests
 from zoo.orca.learn.results import TrainingStats
 from zoo.orca.learn.tracking.tracked import Tracked
+from zoo.orca.refusals import ready
 from zoo.orca.wire.faults import NO_ROW_TO_TRANSFORM, NO_ROWS
 from zoo.orca.wire.features import FeatureSpec, fill_shapes
 from zoo.orca.wire.job import Job, ModelSpec, TrainJob
@@ -65,7 +67,7 @@ _FORMATS = (".keras", ".h5", ".pt", ".pth")
 _BATCH_SIZE = 32
 
 
-class BaseEstimator(Tracked):
+class BaseEstimator(Tracked, Planned):
     """Trains, evaluates and predicts one model on DataFrames.
 
     Use a framework's estimator, for example `zoo.orca.learn.tf2.Estimator.from_keras`.
@@ -178,6 +180,7 @@ class BaseEstimator(Tracked):
 
     def _train(self, request: Request, *, keep: bool = False) -> TrainingStats:
         """Train, and adopt what comes of it; `keep` leaves the state in `model_dir`."""
+        ready(request)
         job = cast(TrainJob, request.job)
         with recorded(job, request):
             outcome = request.run()

@@ -18,6 +18,7 @@ from zoo.orca.learn.keras_creation import FromKeras
 from zoo.orca.learn.outputs import OutputNames
 from zoo.orca.learn.results import TrainingStats
 from zoo.orca.learn.trigger import steps_between
+from zoo.orca.refusals import refuse
 
 
 class KerasEstimator(FromKeras):
@@ -276,13 +277,15 @@ class KerasEstimator(FromKeras):
 
     def _epochs(self, epochs: int, initial_epoch: int | None) -> tuple[int, int]:
         """Return the number of the first epoch, and that of the epoch after the last."""
-        positive("epochs", epochs)
+        epochs = positive("epochs", epochs)
         if initial_epoch is None:
             return self._epochs_done, self._epochs_done + epochs
-        positive("initial_epoch", initial_epoch, optional=True, least=0)
-        if epochs <= initial_epoch:
-            raise InvalidInputError(
-                f"epochs={epochs} ends before initial_epoch={initial_epoch} begins\n"
-                "Give epochs the number of the last epoch, or leave initial_epoch out"
+        first = positive("initial_epoch", initial_epoch, optional=True, least=0) or 0
+        if epochs <= first:
+            refuse(
+                InvalidInputError(
+                    f"epochs={epochs} ends before initial_epoch={first} begins\n"
+                    "Give epochs the number of the last epoch, or leave initial_epoch out"
+                )
             )
-        return initial_epoch, epochs
+        return first, max(epochs, first + 1)

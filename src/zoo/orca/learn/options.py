@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from zoo.orca.errors import InvalidInputError
 from zoo.orca.learn.arguments import check_seed, positive
+from zoo.orca.refusals import noted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +62,7 @@ class EngineOptions:
         if self.num_workers is not None:
             self.check_least(self.num_workers)
 
+    @noted()
     def check_least(self, workers: int) -> None:
         """Raise if a call would have fewer workers than it must have."""
         if self.min_workers is not None and self.min_workers > workers:

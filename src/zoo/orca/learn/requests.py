@@ -15,7 +15,7 @@ from zoo.orca.driver.predict import Answer
 from zoo.orca.driver.reports.display import say
 from zoo.orca.driver.reports.epochs import Epochs, Stop, listeners
 from zoo.orca.driver.request import PredictRequest, Request
-from zoo.orca.driver.runs import FitRecord, check_seen, new_run, unfinished
+from zoo.orca.driver.runs import FitRecord, left_over, new_run
 from zoo.orca.driver.session.cluster import nodes, threads_per_task
 from zoo.orca.driver.session.pythons import child_environment
 from zoo.orca.driver.session.settings import data_memory, elastic_patience, max_result_bytes
@@ -34,6 +34,7 @@ from zoo.orca.learn.arguments import (
 )
 from zoo.orca.learn.forms.creators import Creators, check_share, frame_for
 from zoo.orca.learn.options import EngineOptions
+from zoo.orca.refusals import is_rehearsed, noted, refuse
 from zoo.orca.wire.features import FeatureSpec
 from zoo.orca.wire.job import (
     BuildJob,
@@ -97,10 +98,10 @@ class Requests:
         **fields: Any,
     ) -> Request:
         """Check the arguments that every `fit` has; `fields` are more of the request's."""
-        positive("epochs", epochs)
-        positive("batch_size", batch_size)
-        positive("steps_per_epoch", steps_per_epoch, optional=True)
-        positive("validation_steps", validation_steps, optional=True)
+        epochs = positive("epochs", epochs)
+        batch_size = positive("batch_size", batch_size)
+        steps_per_epoch = positive("steps_per_epoch", steps_per_epoch, optional=True)
+        validation_steps = positive("validation_steps", validation_steps, optional=True)
         check_checkpoints(checkpoint_steps, checkpoint_seconds, resume, self._options.model_dir)
         check_stop(stop)
         model_dir, record, run = self._options.model_dir, None, ""
@@ -108,8 +109,7 @@ class Requests:
             decisive = {"batch_size": batch_size, "steps_per_epoch": steps_per_epoch}
             record = self._record(spec, creators, initial_epoch=initial_epoch, **decisive)
             if resume:
-                check_seen(model_dir, data)
-                run = unfinished(model_dir, record)
+                run = left_over(model_dir, record, data)
         request = self.over_rows(
             TrainJob,
             state,
@@ -158,8 +158,8 @@ class Requests:
         **fields: Any,
     ) -> Request:
         """Check the arguments that every `evaluate` has; `fields` are more of the request's."""
-        positive("batch_size", batch_size)
-        positive("num_steps", num_steps, optional=True)
+        batch_size = positive("batch_size", batch_size)
+        num_steps = positive("num_steps", num_steps, optional=True)
         return self.over_rows(
             EvaluateJob,
             state,
@@ -229,8 +229,11 @@ class Requests:
                 self._options.seed,
                 validation,
                 batch_size=batch_size if is_fit else None,
-                # Rows that stay where they are have an order that depends on the workers.
-                shuffle=bool(shuffle) or (is_fit and least is not None),
+                # Rows that stay where they are have an order that depends on the workers. A
+                # stream, which only a rehearsal has here, tells no partitions.
+                shuffle=bool(shuffle)
+                or (is_fit and least is not None)
+                or (is_rehearsed() and data.isStreaming),
             )
         job = self._job(kind, state, spec, spark, placement=placement, **own, **fields)
         settings = self._settings(shown, workers, checked_name(name), wanted)
@@ -249,15 +252,19 @@ class Requests:
             at_random=at_random,
             elastic=None if least is None else _elastic(title, job, settings, least, spark),
             with_workers=lambda count: again(workers=count),
+            rows=data,
+            validation=validation,
         )
 
     def _without_rows(self, spark: SparkSession, workers: int, batch_size: int) -> Prepared:
         """Return the frame of a call whose workers make their batches themselves."""
         check_share(batch_size, workers)
         if self._model.transform is not None:
-            raise InvalidInputError(
-                "batch_transform changes columns, and data is a creator, whose batches have none\n"
-                "Call the transform inside the creator"
+            refuse(
+                InvalidInputError(
+                    "batch_transform changes columns, and data is a creator, whose batches have "
+                    "none\nCall the transform inside the creator"
+                )
             )
         return Prepared(frame_for(spark, workers), Placement.AT_RANDOM)
 
@@ -316,7 +323,7 @@ class Requests:
         **fields: Any,
     ) -> AnyJob:
         """Return a job with all its fields."""
-        self._model.check()
+        noted()(self._model.check)()
         return kind(
             model=self._model,
             columns=spec,

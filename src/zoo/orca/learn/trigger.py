@@ -4,6 +4,7 @@ from typing import Any
 
 from zoo.orca.errors import InvalidInputError
 from zoo.orca.learn.arguments import positive
+from zoo.orca.refusals import noted
 
 
 class EveryEpoch:
@@ -29,6 +30,7 @@ class SeveralIteration:
         return f"SeveralIteration({self.interval})"
 
 
+@noted()
 def steps_between(trigger: Any, checkpoint_steps: int | None, model_dir: str | None) -> int | None:
     """Return `checkpoint_steps` of `fit`, which `checkpoint_trigger` may stand for.
 

@@ -13,7 +13,7 @@ from math import prod
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from zoo.orca.errors import CreatorError, StateError
 from zoo.orca.wire.pickling import dumps, find_culprit, is_sparks
@@ -32,6 +32,8 @@ from zoo.orca.wire.saved.values import (
 
 #: Bytes of one row of a result, below the message limits of classic Spark and Connect (4 MiB).
 CHUNK_BYTES = 1 << 20
+#: In a state's header: the bytes of gradients that a worker adds up with others in each step.
+GRADIENT_BYTES = "gradient_bytes"
 _MAGIC = b"orca\x01"
 Tensors = dict[str, NDArray[Any]]
 
@@ -116,6 +118,11 @@ def _tensors(data: bytes, start: int, told: Sequence[tuple[str, str, list[int]]]
     if start != len(data):
         raise Unsound(f"has {len(data) - start} bytes that belong to no tensor")
     return tensors
+
+
+def sent_bytes(kind: DTypeLike) -> int:
+    """Return the bytes of one number of a gradient: half precisions are sent as float32."""
+    return 8 if np.dtype(kind) == np.float64 else 4
 
 
 def split(data: bytes, size: int = CHUNK_BYTES) -> Iterator[bytes]:

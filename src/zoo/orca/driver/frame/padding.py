@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from zoo.orca.errors import ColumnError, InvalidInputError
+from zoo.orca.refusals import noted
 from zoo.orca.wire.features import ColumnSpec, FeatureSpec
 from zoo.orca.wire.padding import PaddedColumn
 
@@ -46,6 +47,7 @@ def with_masks(
     return tuple(specs), tuple(names) if keys is not None else None
 
 
+@noted()
 def check_names(spec: FeatureSpec) -> None:
     """Refuse a mask with the name of another input, and a column that is padded in two ways.
 

@@ -18,6 +18,7 @@ from zoo.orca.driver.frame.partitions import known_partitions
 from zoo.orca.driver.frame.sequence import exchanged
 from zoo.orca.driver.frame.stacks import check_stackable, stack_spec, stacked
 from zoo.orca.errors import ColumnError
+from zoo.orca.refusals import noted
 from zoo.orca.wire.features import ColumnSpec, FeatureSpec, quoted
 from zoo.orca.wire.job import Placement
 from zoo.orca.wire.padding import PaddedColumn, asked
@@ -62,22 +63,12 @@ def read_spec(
     ColumnError
         If a column is missing, or no model input can take its type.
     """
-    names, keys = _named("feature_cols", feature_cols)
-    if not names:
-        raise ColumnError(
-            "feature_cols must be given: the columns that are the model's inputs\n"
-            f"The DataFrame has the columns {_Columns(df).listed()}"
-        )
-    label_names, label_keys = _named("label_cols", label_cols)
     there = _Columns(df)
-    features, feature_keys = with_masks(
-        [_spec(there, name, "feature_cols", numbers_only) for name in names],
-        keys,
-        [name.mask if isinstance(name, PaddedColumn) else None for name in names],
-    )
+    features, feature_keys = _inputs(there, feature_cols, numbers_only)
+    labels, label_keys = _labels(there, label_cols, numbers_only)
     spec = FeatureSpec(
         features=features,
-        labels=tuple(_spec(there, name, "label_cols", numbers_only) for name in label_names),
+        labels=labels,
         feature_keys=feature_keys,
         label_keys=label_keys,
         weight=_weight(there, weight_col) if isinstance(weight_col, str) else None,
@@ -100,6 +91,43 @@ def column_names(columns: Sequence[ColumnSpec], keys: Sequence[str] | None) -> C
         return names
     own = [key for key, one in zip(keys, columns, strict=True) if not one.mask_of]
     return dict(zip(own, names, strict=True))
+
+
+#: Columns, and the model's names for them if they are named.
+_Named = tuple[tuple[ColumnSpec, ...], tuple[str, ...] | None]
+
+
+@noted(lambda: ((), None))
+def _inputs(there: "_Columns", given: ColumnNames | None, numbers_only: str) -> _Named:
+    names, keys = _named("feature_cols", given)
+    if not names:
+        raise ColumnError(
+            "feature_cols must be given: the columns that are the model's inputs\n"
+            f"The DataFrame has the columns {there.listed()}"
+        )
+    found, keys = _found([_spec(there, name, "feature_cols", numbers_only) for name in names], keys)
+    masks = [name.mask if isinstance(name, PaddedColumn) else None for name in names]
+    return with_masks(
+        [one for one in found if one is not None],
+        keys,
+        [mask for one, mask in zip(found, masks, strict=True) if one is not None],
+    )
+
+
+@noted(lambda: ((), None))
+def _labels(there: "_Columns", given: ColumnNames | None, numbers_only: str) -> _Named:
+    names, keys = _named("label_cols", given)
+    found, keys = _found([_spec(there, name, "label_cols", numbers_only) for name in names], keys)
+    return tuple(one for one in found if one is not None), keys
+
+
+def _found(
+    specs: list[ColumnSpec | None], keys: tuple[str, ...] | None
+) -> tuple[list[ColumnSpec | None], tuple[str, ...] | None]:
+    """Return the columns, and the names of those that were not refused."""
+    if keys is None:
+        return specs, None
+    return specs, tuple(k for k, one in zip(keys, specs, strict=True) if one is not None)
 
 
 class Prepared(NamedTuple):
@@ -188,13 +216,17 @@ def _expression(there: "_Columns", column: ColumnSpec, where: str) -> Column:
 
 def _validation_columns(validation: DataFrame, spec: FeatureSpec) -> list[Column]:
     there = _Columns(validation)
-    for column in spec.columns:
-        fields = [there.find(source, "validation_data") for source in column.sources]
-        if column.parts:
-            check_stackable(fields, column, "validation_data")
-        else:
-            check_castable(fields[0], column, "validation_data")
-    return [_expression(there, column, "validation_data") for column in spec.columns]
+    return [_validation_column(there, column) for column in spec.columns]
+
+
+@noted(lambda: F.lit(None))
+def _validation_column(there: "_Columns", column: ColumnSpec) -> Column:
+    fields = [there.find(source, "validation_data") for source in column.sources]
+    if column.parts:
+        check_stackable(fields, column, "validation_data")
+    else:
+        check_castable(fields[0], column, "validation_data")
+    return _expression(there, column, "validation_data")
 
 
 def _named_by_position(columns: list[Column]) -> list[Column]:
@@ -231,7 +263,10 @@ def _named(
     return names, keys if names else None
 
 
-def _spec(there: "_Columns", name: InputColumns, argument: str, numbers_only: str) -> ColumnSpec:
+@noted()
+def _spec(
+    there: "_Columns", name: InputColumns, argument: str, numbers_only: str
+) -> ColumnSpec | None:
     if isinstance(name, PaddedColumn):
         if name.mask and argument != "feature_cols":
             raise ColumnError(
@@ -243,12 +278,23 @@ def _spec(there: "_Columns", name: InputColumns, argument: str, numbers_only: st
     elif isinstance(name, str):
         spec = column_spec(there.find(name, argument), argument)
     else:
-        spec = stack_spec([there.find(one, argument) for one in name], argument)
+        parts = [_part(there, one, argument) for one in name]
+        fields = [part for part in parts if part is not None]
+        if len(fields) < len(parts):
+            return None
+        spec = stack_spec(fields, argument)
     if spec.dtype == "string" and numbers_only:
         raise ColumnError(f"{argument}: {spec.refused(f'{numbers_only} has no tensors of such')}")
     return spec
 
 
+@noted()
+def _part(there: "_Columns", name: str, argument: str) -> StructField | None:
+    """Return a column of a stack, all of which are looked for."""
+    return there.find(name, argument)
+
+
+@noted(tuple)
 def _output_weights(
     there: "_Columns", given: str | Mapping[str, str] | None, is_keras: bool
 ) -> tuple[tuple[str, ColumnSpec], ...]:
@@ -261,10 +307,12 @@ def _output_weights(
         raise ColumnError(
             f"sample_weight_col is {kinds}; got {given!r}\nWrite sample_weight_col='weight'{way}"
         )
-    return tuple((output, _weight(there, name)) for output, name in given.items())
+    found = {output: _weight(there, name) for output, name in given.items()}
+    return tuple((output, one) for output, one in found.items() if one is not None)
 
 
-def _weight(there: "_Columns", name: str) -> ColumnSpec:
+@noted()
+def _weight(there: "_Columns", name: str) -> ColumnSpec | None:
     where = "the sample weights"
     spec = column_spec(there.find(name, where), where)
     if spec.shape or spec.binary or spec.dtype in ("string", "bool"):

@@ -224,6 +224,12 @@ def _show_text(progress: Progress, rank: int, label: str) -> None:
             say(f"{label}warning: {text}")
 
 
+def present(found: object) -> None:
+    """Print what a call has found, and returns; in a notebook it shows itself, as a table."""
+    if not _in_notebook():
+        say(str(found))
+
+
 def say(text: str) -> None:
     """Print lines where the progress goes."""
     print(text, flush=True)

@@ -83,6 +83,18 @@ def threads_per_task(spark: SparkSession) -> int:
     return int(_setting(spark, "spark.task.cpus") or 1)
 
 
+def threads_per_worker(spark: SparkSession, workers: int) -> int | None:
+    """Return how many threads each worker of a stage gets; None if only its hosts know.
+
+    It is what a task finds out for itself, if Spark spreads the tasks evenly.
+    """
+    cores = len(usable_processors()) if is_local(spark) else executor_cores(spark)
+    if not cores:
+        return None
+    hosts = 1 if is_local(spark) else nodes(spark)
+    return max(1, cores // max(1, -(-workers // hosts)))
+
+
 def _executors(spark: SparkSession) -> int:
     """Return the number of registered executors, without the driver.
 

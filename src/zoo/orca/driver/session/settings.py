@@ -9,6 +9,7 @@ from pyspark.sql import SparkSession
 
 from zoo.orca.driver.session.cluster import is_local
 from zoo.orca.errors import InvalidInputError
+from zoo.orca.refusals import noted, refuse
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 
@@ -38,20 +39,24 @@ def _seconds(spark: SparkSession, key: str, default: float) -> float:
     given = spark.conf.get(key, "") or str(default)
     found = re.fullmatch(r"(\d+(?:\.\d+)?) ?(ms|s|m|min|h)?", given.strip().lower())
     if found is None or not float(found[1]):
-        raise InvalidInputError(
-            f"{key}={given!r} is not a time\n"
-            "Write seconds, as in 90, or a unit that Spark knows, as in 90s, 2m or 1h"
+        refuse(
+            InvalidInputError(
+                f"{key}={given!r} is not a time\n"
+                "Write seconds, as in 90, or a unit that Spark knows, as in 90s, 2m or 1h"
+            )
         )
+        return default
     return float(found[1]) * _SECONDS[found[2] or "s"]
 
 
 def _flag(spark: SparkSession, key: str, default: bool) -> bool:
     given = spark.conf.get(key, "") or str(default)
     if given.strip().lower() not in ("true", "false"):
-        raise InvalidInputError(f"{key}={given!r} is neither true nor false\nWrite one of these")
+        refuse(InvalidInputError(f"{key}={given!r} is neither true nor false\nWrite one of these"))
     return given.strip().lower() == "true"
 
 
+@noted(lambda: 1 << 28)
 def data_memory(spark: SparkSession) -> int:
     """Return ``spark.orca.data.memory``: bytes of rows that a worker may hold in memory.
 
@@ -69,6 +74,7 @@ def data_memory(spark: SparkSession) -> int:
     return read_bytes_setting(key, spark.conf.get(key, "1g") or "1g", "m") // 4
 
 
+@noted(int)
 def max_result_bytes(spark: SparkSession) -> int:
     """Return Spark's limit on the bytes of a job's results; 0 for no limit."""
     key = "spark.driver.maxResultSize"

@@ -4,17 +4,49 @@ import contextlib
 import logging
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 from zoo.orca.driver.request import Request
-from zoo.orca.driver.runs import FitRecord, begin, release, remove, sees
+from zoo.orca.driver.runs import FitRecord, begin, new_run, release, remove, sees
 from zoo.orca.errors import OrcaError
-from zoo.orca.files import check_writable, read_bytes, writing
+from zoo.orca.files import check_writable, read_bytes, remove_directory, writing
 from zoo.orca.wire.job import KeptJob
 from zoo.orca.wire.messages.results import Outcome
 from zoo.orca.wire.packing import State
 from zoo.orca.wire.saved.schema import read_state
 
 _logger = logging.getLogger(__name__)
+
+
+def check_place(job: KeptJob, request: Request) -> None:
+    """Check that a call could begin its checkpoints, and leave nothing behind.
+
+    Raises
+    ------
+    InvalidInputError
+        If this machine cannot write to `model_dir`.
+    """
+    if not job.checkpoints or not job.model_dir or not sees(job.model_dir, request.frame):
+        return
+    # A new directory: that of a `fit` to go on with has checkpoints in it.
+    probe = f"{_there(job.model_dir)}/{new_run('probe')}"
+    try:
+        check_writable(probe, "driver", model_dir=job.model_dir, host=_host())
+    finally:
+        with contextlib.suppress(OSError, OrcaError):
+            remove_directory(probe)
+
+
+def _there(directory: str) -> str:
+    """Return a local directory, or the first one above it that is there already."""
+    if "://" in directory:
+        return directory.rstrip("/")
+    path = Path(directory).expanduser().absolute()
+    return str(next(one for one in (path, *path.parents) if one.exists()))
+
+
+def _host() -> str:
+    return f"{socket.gethostname()}, the driver's machine"
 
 
 def state_of(outcome: Outcome) -> State:
@@ -30,7 +62,7 @@ def recorded(job: KeptJob, request: Request) -> Iterator[None]:
     if not job.checkpoints or not job.model_dir or not sees(job.model_dir, request.frame):
         yield
         return
-    host = f"{socket.gethostname()}, the driver's machine"
+    host = _host()
     if request.record is None:
         check_writable(job.checkpoints, "driver", model_dir=job.model_dir, host=host)
     else:

@@ -32,6 +32,11 @@ class ArraysForm(OwnTable):
         super().__init__(data, argument)
         self._parts = parts_of(data)
 
+    @property
+    def rows(self) -> int:
+        """How many rows there are: entries of each array."""
+        return min(map(len, self._parts.values()), default=0)
+
     def own_columns(self) -> Columns:
         """Return what ``x`` and ``y`` stand for; nothing for columns by name."""
         if not _is_pair(self._data):

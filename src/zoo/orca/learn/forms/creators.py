@@ -11,6 +11,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from zoo.orca.errors import InvalidInputError
 from zoo.orca.learn.forms.form import Columns
+from zoo.orca.refusals import noted, refuse
 from zoo.orca.wire.job import CreatorSpec
 from zoo.orca.wire.packing import pack
 
@@ -40,6 +41,7 @@ def is_creator(data: Any) -> bool:
     return callable(data)
 
 
+@noted()
 def creators_of(
     data: Any,
     validation_data: Any,
@@ -71,9 +73,11 @@ def creators_of(
         ("feature_cols", "label_cols", "sample_weight_col"), columns, strict=True
     ):
         if given:
-            raise InvalidInputError(
-                f"{name}={given!r} names columns, and a creator's batches have none\n"
-                "Leave it out: the creator returns batches (x, y), or (x, y, weights)"
+            refuse(
+                InvalidInputError(
+                    f"{name}={given!r} names columns, and a creator's batches have none\n"
+                    "Leave it out: the creator returns batches (x, y), or (x, y, weights)"
+                )
             )
     config = pack(dict(data_config or {}), "data_config")
     validation = None
@@ -87,6 +91,7 @@ def frame_for(spark: SparkSession, workers: int) -> DataFrame:
     return spark.range(0, workers, 1, workers)
 
 
+@noted()
 def check_share(batch_size: int, workers: int) -> None:
     """Refuse a global batch of which some worker's creator would get nothing.
 

@@ -21,6 +21,7 @@ from zoo.orca.learn.forms.form import Columns, Form
 from zoo.orca.learn.forms.on_spark import PandasOnSparkForm, SparkForm
 from zoo.orca.learn.forms.pandas import PandasForm
 from zoo.orca.learn.forms.shards import ShardsForm
+from zoo.orca.refusals import noted
 from zoo.orca.wire.features import FeatureSpec
 
 
@@ -36,16 +37,19 @@ class Entered:
         What the user named; else what the form tells; else what the model has seen.
     creators : Creators or None
         What makes the data on the workers; the frame is then empty.
+    is_known : bool
+        False where, in a rehearsal, the rows were refused as a whole; the frame is then empty.
     """
 
     form: Form
     frame: DataFrame
     columns: Columns
     creators: Creators | None = None
+    is_known: bool = True
 
     def spec(self, read: Callable[..., FeatureSpec], **checks: Any) -> FeatureSpec:
         """Return the columns by their roles, as `read_spec` does; a creator has none."""
-        if self.creators is not None:
+        if self.creators is not None or not self.is_known:
             return FeatureSpec(features=())
         return read(self.frame, *self.columns, **checks)
 
@@ -54,6 +58,7 @@ class Entered:
         """What a prediction is to have for `answer`."""
         return self.form.asks
 
+    @noted(lambda: True)
     def shuffle(self, given: bool | None) -> bool | None:
         """Return the argument `shuffle` of a `fit`.
 
@@ -123,19 +128,40 @@ def entered_both(
     creators = creators_of(data, validation_data, columns, data_config)
     if creators is not None:
         return _created(creators), None
-    form = form_of(data, "data")
+    if is_creator(data) or is_creator(validation_data):  # refused in a rehearsal
+        return _created(None), None
+    form = _form(data, "data")
     if validation_data is None:
-        return _entered(form, None, columns, None), None
-    other = form_of(validation_data, "validation_data")
-    found = _entered(form, other.session, columns, None)
-    session = found.frame.sparkSession
-    return found, _entered(other, session, found.columns, None).frame
+        return _found(form, None, columns), None
+    other = _form(validation_data, "validation_data")
+    found = _found(form, None if other is None else other.session, columns)
+    if other is None or not found.is_known:
+        return found, None
+    validation = _found(other, found.frame.sparkSession, found.columns)
+    return found, validation.frame if validation.is_known else None
+
+
+@noted()
+def _form(data: Any, argument: str) -> Form | None:
+    return form_of(data, argument)
+
+
+def _found(form: Form | None, session: SparkSession | None, columns: Columns) -> Entered:
+    """Return the rows of a form; in a rehearsal, none if they are refused."""
+    entered = None if form is None else noted()(_entered)(form, session, columns, None)
+    return entered or _created(None)
 
 
 def _created(creators: Creators | None) -> Entered:
     session = known_session() or OrcaContext.get_spark_session()
     form = SparkForm(session.range(0))
-    return Entered(form=form, frame=session.range(0), columns=Columns(), creators=creators)
+    return Entered(
+        form=form,
+        frame=session.range(0),
+        columns=Columns(),
+        creators=creators,
+        is_known=creators is not None,
+    )
 
 
 def form_of(data: Any, argument: str) -> Form:

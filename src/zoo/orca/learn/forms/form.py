@@ -75,6 +75,10 @@ class Form(Protocol):
     is_placed: bool
 
     @property
+    def rows(self) -> int | None:
+        """How many rows there are; None where only counting them would tell."""
+
+    @property
     def session(self) -> SparkSession | None:
         """The session that the rows are in; None if they are not in Spark."""
 

@@ -16,6 +16,7 @@ class SparkForm:
 
     asks = Answer()
     is_placed = True
+    rows = None
 
     def __init__(self, data: DataFrame) -> None:
         self._data = data
@@ -43,6 +44,7 @@ class PandasOnSparkForm:
 
     asks = Answer(has_vectors=False)
     is_placed = True
+    rows = None
 
     def __init__(self, data: Any) -> None:
         self._data = data

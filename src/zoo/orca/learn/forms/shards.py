@@ -23,6 +23,7 @@ class ShardsForm:
 
     asks = Answer(keeps_columns=True, has_vectors=False)
     is_placed = False
+    rows = None
 
     def __init__(self, data: XShards) -> None:
         self._data, self._rows = data, ModelFrame(data)

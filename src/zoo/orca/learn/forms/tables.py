@@ -15,6 +15,7 @@ from zoo.orca.driver.predict import Answer, collected
 from zoo.orca.driver.session.cluster import is_connect
 from zoo.orca.errors import ColumnError, DataError
 from zoo.orca.learn.forms.form import Columns
+from zoo.orca.refusals import noted, stand_in_for
 from zoo.orca.wire.arrow_columns import for_model, refusal, typed_as
 from zoo.orca.wire.padding import PaddedColumn
 
@@ -44,6 +45,11 @@ class OwnTable:
 
     def __init__(self, data: Any, argument: str) -> None:
         self._data, self._argument = data, argument
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are."""
+        return len(self._data)
 
     def own_columns(self) -> Columns:
         """Return nothing: a table does not tell inputs from labels."""
@@ -112,11 +118,16 @@ def frame_of(spark: SparkSession, readers: Readers, columns: Columns, ways: Ways
         If a column that is named holds nulls.
     """
     wanted, padded = columns.names(), columns.padded()
-    found = {
-        f"c{place}": _read(name, read, ways, padded.get(name.lower()))
-        for place, (name, read) in enumerate(readers)
-        if name.lower() in wanted
-    }
+    found: dict[str, pa.ChunkedArray] = {}
+    others = {}
+    for place, (name, read) in enumerate(readers):
+        if name.lower() in wanted:
+            values = _read(name, read, ways, padded.get(name.lower()))
+            if values is not None:
+                found[f"c{place}"] = values
+            else:
+                stand_in_for(name)
+                others[f"c{place}"] = F.lit(0.0)
     if not readers:
         raise ColumnError(
             f"{ways.argument} has no columns\nGive it the columns that are the model's inputs"
@@ -126,15 +137,16 @@ def frame_of(spark: SparkSession, readers: Readers, columns: Columns, ways: Ways
     # By position: the user's names may repeat, or hold dots.
     return frame.select(
         *(
-            (F.col(f"c{place}") if f"c{place}" in found else F.lit(None)).alias(name)
-            for place, (name, _) in enumerate(readers)
+            (F.col(column) if column in found else others.get(column, F.lit(None))).alias(name)
+            for column, name in ((f"c{place}", name) for place, (name, _) in enumerate(readers))
         )
     )
 
 
+@noted()
 def _read(
     name: str, read: Callable[[], pa.ChunkedArray], ways: Ways, padded: PaddedColumn | None
-) -> pa.ChunkedArray:
+) -> pa.ChunkedArray | None:
     try:
         values = read()
     except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:

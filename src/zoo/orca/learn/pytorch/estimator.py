@@ -140,7 +140,8 @@ class Estimator(FromTorch):
         given, validation = entered_both(
             data, validation_data, Columns(feature_cols, label_cols, sample_weight_col)
         )
-        positive("epochs", epochs)
+        epochs = positive("epochs", epochs)
+        max_steps = positive("max_steps", max_steps, optional=True)
         options = training_options(
             first_step=self._steps_done,
             reduce_results=reduce_results,

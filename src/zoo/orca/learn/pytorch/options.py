@@ -6,6 +6,7 @@ from typing import Any
 
 from zoo.orca.errors import InvalidInputError
 from zoo.orca.learn.arguments import positive
+from zoo.orca.refusals import noted, refuse
 from zoo.orca.wire.packing import pack
 from zoo.orca.wire.torch_options import TorchOptions
 
@@ -36,12 +37,13 @@ def training_options(
         If a value cannot be used.
     """
     positive("gradient_accumulation", gradient_accumulation)
-    positive("max_steps", max_steps, optional=True)
     _check_clip(clip_grad_norm)
     if precision not in _PRECISIONS:
-        raise InvalidInputError(
-            f"precision must be one of {_PRECISIONS}, got {precision!r}\n"
-            "Leave it out for full precision"
+        refuse(
+            InvalidInputError(
+                f"precision must be one of {_PRECISIONS}, got {precision!r}\n"
+                "Leave it out for full precision"
+            )
         )
     return TorchOptions(
         info=packed_info(info),
@@ -57,6 +59,7 @@ def training_options(
     )
 
 
+@noted(bytes)
 def packed_info(info: Mapping[str, Any] | None) -> bytes:
     """Return what the hooks get as bytes for the workers: it may hold objects of the user."""
     if info is not None and not isinstance(info, Mapping):
@@ -67,6 +70,7 @@ def packed_info(info: Mapping[str, Any] | None) -> bytes:
     return pack(dict(info), "info") if info else b""
 
 
+@noted()
 def _check_clip(value: Any) -> None:
     if value is not None and not (
         isinstance(value, (int, float)) and math.isfinite(value) and value > 0

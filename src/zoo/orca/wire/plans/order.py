@@ -50,13 +50,18 @@ def window_rows(spec: FeatureSpec, budget: int) -> int:
         With all lengths of arrays filled in, so that all workers get the same number.
     budget : int
     """
+    return max(1, budget // row_bytes(spec))
+
+
+def row_bytes(spec: FeatureSpec) -> int:
+    """Return the bytes of a row and of its place in the order; unknown lengths count nothing."""
     width = _INDEX_BYTES
     for column in (*spec.columns, *spec.masks):
         size = _WIDTHS[column.dtype]
         for length in column.shape:
             size *= length or 0
         width += size
-    return max(1, budget // width)
+    return width
 
 
 def permutation(count: int, key: Key) -> Int64:

@@ -11,7 +11,7 @@ from zoo.orca.errors import StateError
 from zoo.orca.frameworks.keras.models import KerasModel, value_of
 from zoo.orca.frameworks.keras.saving.tables import Table, check_state, refresh, tables
 from zoo.orca.frameworks.keras.types import Variable
-from zoo.orca.wire.packing import State
+from zoo.orca.wire.packing import GRADIENT_BYTES, State, sent_bytes
 from zoo.orca.worker.collective.protocol import Collective
 
 _OPTIMIZERS = "optimizers"
@@ -51,6 +51,9 @@ def read_state(
         "keras": made.keras.VERSION,
         _OPTIMIZERS: built,
         _TABLES: list(known) if known is not None else tables(made),
+        GRADIENT_BYTES: sum(
+            _elements(one) * sent_bytes(made.numpy_dtype(one)) for one in made.trainable_variables
+        ),
     }
     return State(tensors, {**meta, **fixed})
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch.nn.parameter import is_lazy
 
 from zoo.orca.errors import StateError
-from zoo.orca.wire.packing import State
+from zoo.orca.wire.packing import GRADIENT_BYTES, State, sent_bytes
 from zoo.orca.wire.saved.coded import PAIRS, TENSOR, TUPLE
 from zoo.orca.worker.collective.protocol import Collective
 
@@ -55,7 +55,17 @@ def read_state(
         ],
         "operator": encode(dict(operator or {}), "operator", tensors),
     }
-    return State(tensors, {**meta, "framework": "torch", _DTYPES: dtypes, **parts})
+    fixed = {"framework": "torch", _DTYPES: dtypes, GRADIENT_BYTES: _gradient_bytes(model)}
+    return State(tensors, {**meta, **fixed, **parts})
+
+
+def _gradient_bytes(model: torch.nn.Module) -> int:
+    """Return the bytes of a step's gradients; parameters without a shape have none yet."""
+    trained = (one for one in model.parameters() if one.requires_grad and not is_lazy(one))
+    return sum(
+        one.numel() * sent_bytes(np.float64 if one.dtype == torch.float64 else np.float32)
+        for one in trained
+    )
 
 
 def write_weights(model: torch.nn.Module, state: State) -> None:
