@@ -127,6 +127,9 @@ def test_random_numbers_are_new_in_each_epoch_and_the_same_after_a_resumption(be
     rest = train(bench, data, jittered, epochs=2, initial_epoch=1, state=first.trained.state)[0]
     close(rest.weights(), whole.weights())
     assert any((rest.weights()[n] != v).any() for n, v in first.weights().items())
+    # Nor do processes change anything.
+    apart = train(bench, data, jittered, epochs=1, transform_processes=2)[0]
+    close(apart.weights(), first.weights())
 
 
 def test_evaluate_and_predict_transform_without_training(bench: Bench) -> None:

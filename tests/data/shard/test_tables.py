@@ -148,6 +148,14 @@ def test_columns_without_values_in_the_first_shard_get_the_type_of_others():
     df = XShards.partition(frame, 2).to_spark_df()
     assert [one.dataType for one in df.schema] == [T.StringType(), T.StringType()]
     assert [row.a for row in df.collect()] == [None, None, "x", "y"]
+    # pandas makes floats of what has no values.
+    frame = pd.DataFrame({"t": [None, None, "x", "y"], "n": [1.5, 2, None, None], "m": [None] * 4})
+    typed = XShards.partition(frame.astype(object), 2).transform_shard(
+        lambda one: one.astype({"m": float}).assign(t=one["t"].fillna(np.nan).infer_objects())
+    )
+    df = typed.to_spark_df()
+    assert [one.dataType for one in df.schema][::2] == [T.StringType(), T.DoubleType()]
+    assert [row.t for row in df.collect()] == [None, None, "x", "y"]
 
 
 def test_shards_without_rows_are_no_hindrance(frame):
@@ -221,3 +229,12 @@ def test_names_with_dots_are_described():
     assert list(told.columns) == ["summary", "c", "a.b"]
     means = told.set_index("summary").loc["mean"].astype(float)
     assert means.to_dict() == {"a.b": 3.0, "c": 5.0}
+
+
+def test_other_columns_of_one_name_are_told_apart_as_in_pandas(frame):
+    one = frame[["id", "value"]]
+    found = XShards.partition(one, 2).merge(XShards.partition(one, 1), on="id").concat_to_pdf()
+    expected = one.merge(one, on="id")
+    assert list(found.columns) == list(expected.columns) == ["id", "value_x", "value_y"]
+    found = found.sort_values("id").reset_index(drop=True)
+    pd.testing.assert_frame_equal(found, expected, check_dtype=False)

@@ -9,6 +9,7 @@ from zoo.orca.driver.session.settings import (
     full_traceback,
     heartbeat_seconds,
     max_result_bytes,
+    transform_processes,
 )
 from zoo.orca.errors import InvalidInputError
 
@@ -84,6 +85,14 @@ def test_what_is_no_time_is_refused(text):
     )
     assert connect_seconds(Session()) == elastic_patience(Session()) == 60
     assert elastic_patience(Session(spark_orca_elastic_patience="2m")) == 120
+
+
+def test_processes_are_a_whole_number():
+    assert transform_processes(Session()) == 0
+    assert transform_processes(Session(spark_orca_transform_processes="3")) == 3
+    for text in ("two", "-1", "1.5"):
+        with pytest.raises(InvalidInputError, match="is not a number of processes\nWrite a whole"):
+            transform_processes(Session(spark_orca_transform_processes=text))
 
 
 def test_a_flag_is_true_or_false():

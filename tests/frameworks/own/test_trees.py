@@ -99,6 +99,23 @@ def test_what_is_no_number_is_named(value: Any) -> None:
     assert "['a']" in str(error)
 
 
+@pytest.mark.parametrize("kind", [np.int64, np.uint64])
+def test_whole_numbers_of_64_bits_are_exact_and_never_wrap_around(kind: Any) -> None:
+    limits = np.iinfo(kind)
+    parts = [[limits.max - 5, limits.min, 7, 1 << 40], [5, 0, 0, 1 << 40]]
+    if limits.min:
+        parts[1][2] = -9
+    given = [np.array(part, kind) for part in parts]
+    for found in on_workers(2, lambda worker: worker.all_reduce(given[worker.rank])):
+        assert found.tolist() == [a + b for a, b in zip(*parts, strict=True)]
+        assert found.dtype == kind
+    large = [np.array([limits.max - 5], kind), np.array([6], kind)]
+    errors = on_workers(2, lambda worker: worker.all_reduce(large[worker.rank]))
+    assert all(f"is more than {np.dtype(kind)} holds" in str(one) for one in errors)
+    for found in on_workers(2, lambda w: w.all_reduce(large[w.rank].astype("float64"))):
+        np.testing.assert_allclose(found, [float(limits.max) + 1])
+
+
 def test_a_tree_that_holds_itself_is_refused() -> None:
     own: list[Any] = []
     own.append(own)

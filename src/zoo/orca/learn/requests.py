@@ -18,7 +18,12 @@ from zoo.orca.driver.request import PredictRequest, Request
 from zoo.orca.driver.runs import FitRecord, left_over, new_run
 from zoo.orca.driver.session.cluster import nodes, threads_per_task
 from zoo.orca.driver.session.pythons import child_environment
-from zoo.orca.driver.session.settings import data_memory, elastic_patience, max_result_bytes
+from zoo.orca.driver.session.settings import (
+    data_memory,
+    elastic_patience,
+    max_result_bytes,
+    transform_processes,
+)
 from zoo.orca.driver.stage import StageSettings
 from zoo.orca.errors import InvalidInputError
 from zoo.orca.learn.arguments import (
@@ -218,6 +223,8 @@ class Requests:
         self._options.check_least(wanted)
         fields["batch_size"] = batch_size
         own: dict[str, Any] = {"validate": validation is not None} if is_fit else {}
+        if self._model.transform is not None:
+            own["transform_processes"] = transform_processes(spark)
         if creators is not None:
             frame, placement = self._without_rows(spark, workers, batch_size)
             own.update(creators.fields(is_fit))

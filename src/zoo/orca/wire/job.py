@@ -160,12 +160,15 @@ class StepwiseJob(Job):
         Options that only PyTorch has.
     creator : CreatorSpec or None
         Makes the data on the workers; the stage then brings no rows.
+    transform_processes : int
+        Processes of each worker for the model's transform; 0: threads of the child.
     """
 
     batch_size: int = 32
     callbacks: bytes | None = None
     options: TorchOptions | None = None
     creator: CreatorSpec | None = None
+    transform_processes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,20 +9,12 @@ from pyspark.sql import SparkSession
 from pyspark.sql import types as T
 
 from zoo.orca.context.context import OrcaContext
+from zoo.orca.data.pandas.csv_types import breaks_lines, typed, without_missing
 from zoo.orca.data.pandas.paths import read_by
-from zoo.orca.data.shard.lazy import LazyShards
+from zoo.orca.data.shard.lazy import LazyShards, asked
 from zoo.orca.data.shard.tables import shards_of
 from zoo.orca.errors import ColumnError, InvalidInputError
-from zoo.orca.wire.features import quoted
 from zoo.orca.worker.shards.files import Finish
-
-#: Types that Spark infers and pandas does not: texts stay texts, and whole numbers are int64.
-_AS_PANDAS: dict[type[T.DataType], T.DataType] = {
-    T.DateType: T.StringType(),
-    T.TimestampType: T.StringType(),
-    T.TimestampNTZType: T.StringType(),
-    T.IntegerType: T.LongType(),
-}
 
 
 @dataclass(kw_only=True)
@@ -105,23 +97,24 @@ def csv_by_spark(paths: list[str], given: Mapping[str, Any]) -> LazyShards:
     arguments = CsvArguments(**given)
     arguments.check()
     spark = OrcaContext.get_spark_session()
-    schema = _inferred(spark, paths, arguments)
-    names = _names(schema, arguments)
-    dtypes = _dtypes(names, arguments.dtype)
-    wanted = T.StructType(
-        [
-            # By the header's names: with others, Spark warns of each file.
-            T.StructField(one.name, T.StringType() if name in dtypes else _as_pandas(one))
-            for name, one in zip(names, schema.fields, strict=True)
-        ]
-    )
     options = arguments.options()
-    reader = partial(spark.read.csv, schema=wanted, enforceSchema=True, **options)
-    df = read_by(spark, paths, reader)
-    df = df.toDF(*(f"c{place}" for place in range(len(names))))
+    options["multiLine"] = breaks_lines(spark, paths, arguments.quotechar)
+    header = _header(spark, paths, options)
+    names = _names(header, arguments)
+    dtypes = _dtypes(names, arguments.dtype)
+    reader = partial(
+        spark.read.csv,
+        # By the header's names: with others, Spark warns of each file.
+        schema=T.StructType([T.StructField(name, T.StringType()) for name in header]),
+        enforceSchema=True,
+        **options,
+    )
+    own = {name: f"c{place}" for place, name in enumerate(names)}
+    df = without_missing(read_by(spark, paths, reader).toDF(*own.values()))
     index = _index(names, arguments.index_col)
     used = _used(names, arguments.usecols, index)
-    df = df.select(*(quoted(f"c{names.index(name)}") for name in used))
+    df = df.select(*(own[name] for name in used))
+    df = asked(spark, lambda: typed(df, [own[name] for name in used if name not in dtypes]))
     finish = Finish(
         names=used,
         dtypes={name: dtype for name, dtype in dtypes.items() if name in used},
@@ -131,25 +124,21 @@ def csv_by_spark(paths: list[str], given: Mapping[str, Any]) -> LazyShards:
     return shards_of(df, OrcaContext.shard_size).then(finish)
 
 
-def _inferred(spark: SparkSession, paths: list[str], arguments: CsvArguments) -> T.StructType:
-    options = arguments.options()
-    schema: T.StructType = read_by(
-        spark, paths, lambda found: spark.read.csv(found, inferSchema=True, **options).schema
+def _header(spark: SparkSession, paths: list[str], options: Mapping[str, Any]) -> list[str]:
+    """Return Spark's names of the columns."""
+    header: list[str] = read_by(
+        spark, paths, lambda given: spark.read.csv(given, **options).columns
     )
-    if not schema.fields:
+    if not header:
         raise InvalidInputError(
             f"there are no columns in {', '.join(paths)}\nName files that are not empty"
         )
-    return schema
+    return header
 
 
-def _as_pandas(found: T.StructField) -> T.DataType:
-    return _AS_PANDAS.get(type(found.dataType), found.dataType)
-
-
-def _names(schema: T.StructType, arguments: CsvArguments) -> list[Any]:
+def _names(header: Sequence[str], arguments: CsvArguments) -> list[Any]:
     """Return pandas's names of the columns."""
-    there = len(schema.fields)
+    there = len(header)
     if arguments.names is not None:
         names = list(arguments.names)
         if len(names) != there:
@@ -158,7 +147,7 @@ def _names(schema: T.StructType, arguments: CsvArguments) -> list[Any]:
                 "Give each column a name"
             )
     elif arguments.has_header:
-        names = [one.name for one in schema.fields]
+        names = list(header)
     else:
         names = list(range(there))
     twice = [name for name in names if names.count(name) > 1]

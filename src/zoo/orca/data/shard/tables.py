@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -16,7 +16,7 @@ from zoo.orca.data.shard.lazy import LazyShards, asked, zone_of
 from zoo.orca.errors import ColumnError, InvalidInputError
 from zoo.orca.wire.features import quoted
 from zoo.orca.wire.shards.packed import is_pandas
-from zoo.orca.worker.shards.columns import FrameSchema
+from zoo.orca.worker.shards.columns import WITHOUT_VALUES, FrameSchema, is_number
 from zoo.orca.worker.shards.pieces import join_rows
 from zoo.orca.worker.shards.steps import (
     Assemble,
@@ -121,6 +121,11 @@ class FrameMethods(ABC):
             ``"inner"``, ``"left"``, ``"right"``, ``"outer"`` or another kind that Spark knows.
         on : str or list of str, optional
             Columns that both have; by default all such.
+
+        Returns
+        -------
+        XShards
+            Other columns that both have end in ``_x`` and ``_y``, as with pandas.
         """
         if not isinstance(right, FrameMethods):
             raise InvalidInputError(
@@ -132,6 +137,8 @@ class FrameMethods(ABC):
             on = [name for name in df.columns if name in other.columns]
         names = _listed(df, on)
         _listed(other, names)
+        both = {name for name in df.columns if name in other.columns and name not in names}
+        df, other = _renamed(df, both, "_x"), _renamed(other, both, "_y")
         return self._of_rows(df.join(other, on=names, how=how))
 
     def deduplicates(self) -> XShards:
@@ -259,9 +266,9 @@ class FrameMethods(ABC):
                 "Look at what was read or selected"
             )
         schema = _read_schema(first[0].value)
-        if not any(map(_is_open, schema.types)):
-            return schema
-        others = [_read_schema(shard.value) for shard in telling.collect()]
+        others: list[pa.Schema] = []
+        if any(map(_is_open, schema)):
+            others = [_read_schema(shard.value) for shard in telling.collect()]
         return pa.schema([_settled(field, others) for field in schema])
 
     def _of_rows(self, df: DataFrame) -> XShards:
@@ -288,20 +295,29 @@ def _read_schema(data: bytes) -> pa.Schema:
     return pa.ipc.read_schema(pa.py_buffer(data))
 
 
-def _is_open(kind: pa.DataType) -> bool:
-    """Whether a type is that of a column without any value."""
+def _is_open(field: pa.Field) -> bool:
+    """Whether a column has no values that would tell its type."""
+    return field.metadata == WITHOUT_VALUES or _is_unknown(field.type)
+
+
+def _is_unknown(kind: pa.DataType) -> bool:
     if pa.types.is_list(kind):
-        return _is_open(kind.value_type)
+        return _is_unknown(kind.value_type)
     return bool(pa.types.is_null(kind))
 
 
 def _settled(field: pa.Field, others: Sequence[pa.Schema]) -> pa.Field:
-    """Return a column in the type that the first shard with values in it has; a string if none."""
-    if not _is_open(field.type):
-        return field
-    found = (one.field(field.name) for one in others if field.name in one.names)
-    told = next((one for one in found if not _is_open(one.type)), None)
-    return told if told is not None else pa.field(field.name, pa.string())
+    """Return a column in the type that the first shard with values in it has.
+
+    Without any such shard it is what pandas has made of it, or a string.
+    """
+    known = pa.string() if _is_unknown(field.type) else field.type
+    if _is_open(field):
+        found = (one.field(field.name) for one in others if field.name in one.names)
+        told = next((one.type for one in found if not _is_open(one)), known)
+        # Numbers of all shards fit into pandas's floats.
+        known = known if is_number(known) and is_number(told) else told
+    return pa.field(field.name, known)
 
 
 def _listed(df: DataFrame, names: Names) -> list[str]:
@@ -314,6 +330,10 @@ def _listed(df: DataFrame, names: Names) -> list[str]:
             f"The frames have the columns {', '.join(map(repr, df.columns))}"
         )
     return found
+
+
+def _renamed(df: DataFrame, names: Set[str], ending: str) -> DataFrame:
+    return df.toDF(*(f"{name}{ending}" if name in names else name for name in df.columns))
 
 
 def _joined(df: DataFrame, grouped: DataFrame, names: Sequence[str]) -> DataFrame:

@@ -34,6 +34,17 @@ def full_traceback(spark: SparkSession) -> bool:
     return _flag(spark, "spark.orca.full.traceback", False)
 
 
+def transform_processes(spark: SparkSession) -> int:
+    """Return ``spark.orca.transform.processes``: of each worker, for transforms; 0 for threads."""
+    key = "spark.orca.transform.processes"
+    given = spark.conf.get(key, "") or "0"
+    if not given.strip().isdecimal():
+        raise InvalidInputError(
+            f"{key}={given!r} is not a number of processes\nWrite a whole number; 0 means threads"
+        )
+    return int(given)
+
+
 def _seconds(spark: SparkSession, key: str, default: float) -> float:
     """Return the seconds of a time: a bare number, or as Spark writes one, such as 90s or 2m."""
     given = spark.conf.get(key, "") or str(default)

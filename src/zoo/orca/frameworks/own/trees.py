@@ -1,5 +1,6 @@
 """Nests of numbers and arrays, summed over all ranks in one operation for each kind of number."""
 
+import itertools
 import sys
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -19,6 +20,8 @@ _SUMS = {"b": np.int64, "i": np.int64, "u": np.uint64}
 _EXTRA = 3
 #: Up to this, each kind of number is exact, and so is its sum over thousands of ranks.
 _MOST_MARK = 1 << 11
+#: The lower half of a whole number, which is added up on its own.
+_LOW_BITS, _LOW = 32, (1 << 32) - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,12 +79,14 @@ def _sum(
     mark: tuple[int, int],
 ) -> list[Any]:
     """Return the sums of leaves that are added up in one buffer."""
-    buffer = np.empty(sum(leaf.array.size for leaf in leaves) + _EXTRA, kind)
-    start = 0
-    for leaf in leaves:
-        end = start + leaf.array.size
-        buffer[start:end] = leaf.array.reshape(-1)
-        start = end
+    count, whole = sum(leaf.array.size for leaf in leaves), kind.kind in "iu"
+    start = count * (2 if whole else 1)
+    buffer = np.empty(start + _EXTRA, kind)
+    for place, leaf in zip(_places(leaves), leaves, strict=True):
+        buffer[place] = leaf.array.reshape(-1)
+    if whole:
+        np.right_shift(buffer[:count], _LOW_BITS, out=buffer[count:start])
+        buffer[:count] &= _LOW
     if weight is not None:
         # Without rows a mean is no number, and that times zero is none either.
         buffer[:start] = buffer[:start] * kind.type(weight) if weight else 0
@@ -100,15 +105,43 @@ def _sum(
                 "Leave out a step that has no rows on any rank"
             )
         buffer[:start] /= buffer[-1]
+    if whole:
+        _put_together(leaves, buffer[:count], buffer[count:start])
     return _cut(leaves, buffer)
 
 
+def _places(leaves: list[_Leaf]) -> list[slice]:
+    """Return where each leaf is in the buffer."""
+    ends = list(itertools.accumulate(leaf.array.size for leaf in leaves))
+    return [slice(start, end) for start, end in itertools.pairwise([0, *ends])]
+
+
+def _put_together(leaves: list[_Leaf], low: NDArray[Any], high: NDArray[Any]) -> None:
+    """Make whole numbers of the sums of their halves, in `low`.
+
+    A sum of 64 bits would wrap around without a word. The halves' sums have room for 2^31 ranks.
+    """
+    high += low >> _LOW_BITS
+    low &= _LOW
+    half = np.iinfo(np.int32 if low.dtype.kind == "i" else np.uint32)
+    for place, leaf in zip(_places(leaves), leaves, strict=True):
+        part = high[place]
+        if part.size and (part.min() < half.min or part.max() > half.max):
+            raise _too_large(leaf, low.dtype, "float64")
+    low |= high << _LOW_BITS
+
+
+def _too_large(leaf: _Leaf, dtype: np.dtype[Any], wider: str) -> WorkerError:
+    return WorkerError(
+        f"the sum of {leaf.path or 'it'} is more than {dtype} holds\n"
+        f"Cast it before: all_reduce(x.astype({wider!r}))"
+    )
+
+
 def _cut(leaves: list[_Leaf], buffer: NDArray[Any]) -> list[Any]:
-    found, start = [], 0
-    for leaf in leaves:
-        end = start + leaf.array.size
-        part, dtype = buffer[start:end].reshape(leaf.array.shape), leaf.array.dtype
-        start = end
+    found = []
+    for place, leaf in zip(_places(leaves), leaves, strict=True):
+        part, dtype = buffer[place].reshape(leaf.array.shape), leaf.array.dtype
         if part.dtype.kind in "fc" or dtype.kind == "b":
             # A mean of whole numbers is none, and neither is a sum of truths.
             keeps = dtype.kind in "fc"
@@ -116,10 +149,7 @@ def _cut(leaves: list[_Leaf], buffer: NDArray[Any]) -> list[Any]:
             keeps = True
             limits = np.iinfo(dtype)
             if part.size and (part.min() < limits.min or part.max() > limits.max):
-                raise WorkerError(
-                    f"the sum of {leaf.path or 'it'} is more than {dtype} holds\n"
-                    f"Cast it before: all_reduce(x.astype({part.dtype.name!r}))"
-                )
+                raise _too_large(leaf, dtype, part.dtype.name)
         found.append(leaf.wrap(part.astype(dtype if keeps else part.dtype)))
     return found
 

@@ -3,6 +3,7 @@
 There are two steps: agree with all ranks on the data, then run the job on them.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import cast
@@ -32,11 +33,12 @@ from zoo.orca.worker.child.epochs import Ask
 from zoo.orca.worker.child.gathering import predict_created
 from zoo.orca.worker.child.loops import run_loop
 from zoo.orca.worker.child.resume import Resumable
-from zoo.orca.worker.child.transforming import transformed, transformed_sample
+from zoo.orca.worker.child.transforming import transformed, transformed_sample, transforming
 from zoo.orca.worker.plugin import Created, Data, Framework, OwnLoop, Rows, World
 from zoo.orca.worker.rows.dataset import open_rows
 from zoo.orca.worker.rows.levelling import RankRows, level_as_they_lie
 from zoo.orca.worker.rows.sequence import OwnRows
+from zoo.orca.worker.rows.transform import Transforms
 
 #: The fullest worker's rows divided by the average. All workers wait in each step for the one with
 #: the largest share. Above this ratio, a few epochs cost as much as dealing the rows anew.
@@ -78,30 +80,43 @@ def run_job(
     ask : Ask
         Used on rank 0 if the job says that it asks.
     """
+    if isinstance(job, StepwiseJob):
+        with transforming(job) as transform:
+            agreed = partial(_agreed, job, start, world, transform)
+            return _run_steps(framework, job, agreed, world, ask)
+    if isinstance(job, BuildJob):
+        return _build(cast(Framework, framework), job, start)
+    raise TypeError(f"no rows are needed by a {type(job).__name__}")
+
+
+def _run_steps(
+    framework: Framework | OwnLoop,
+    job: StepwiseJob,
+    agreed: Callable[[], _Sets],
+    world: World,
+    ask: Ask,
+) -> Outcome:
     if isinstance(job, LoopJob):
-        data = _agreed(job, start, world).train if job.columns.columns else None
+        data = agreed().train if job.columns.columns else None
         # A loop of one's own makes what it wants besides.
         rows = data if isinstance(data, Rows) else None
         return run_loop(cast(OwnLoop, framework), job, rows, world)
     framework = cast(Framework, framework)
     match job:
         case TrainJob():
-            sets = _agreed(job, start, world)
-            return _train(framework, job, sets, world, ask if job.asks else None)
+            return _train(framework, job, agreed(), world, ask if job.asks else None)
         case EvaluateJob():
-            return _evaluate(framework, job, _agreed(job, start, world), world)
+            return _evaluate(framework, job, agreed(), world)
         case PredictCreatedJob():
             return predict_created(framework, job, world)
-        case BuildJob():
-            return _build(framework, job, start)
-    raise TypeError(f"no rows are needed by a {type(job).__name__}")
+    raise TypeError(f"a {type(job).__name__} has no steps")
 
 
-def _agreed(job: StepwiseJob, start: Start, world: World) -> _Sets:
+def _agreed(job: StepwiseJob, start: Start, world: World, transform: Transforms | None) -> _Sets:
     """Agree with all ranks on the data; return this rank's spooled rows, or what makes others."""
     if job.creator is not None:
         return _created(job, job.creator)
-    return _rows(job, start.spooled, world)
+    return _rows(job, start.spooled, world, transform)
 
 
 def _created(job: StepwiseJob, creator: CreatorSpec) -> _Sets:
@@ -123,7 +138,7 @@ def _created(job: StepwiseJob, creator: CreatorSpec) -> _Sets:
     return _Sets(train=train, validation=validation, columns=job.columns)
 
 
-def _rows(job: StepwiseJob, own: Spooled, world: World) -> _Sets:
+def _rows(job: StepwiseJob, own: Spooled, world: World, transform: Transforms | None) -> _Sets:
     """Agree with all ranks on counts and shapes and map this rank's files.
 
     Raises
@@ -152,9 +167,9 @@ def _rows(job: StepwiseJob, own: Spooled, world: World) -> _Sets:
         validation = _set(job, own.validation, spec, counts, world, shuffle=False)
     if isinstance(job, TrainJob) and job.validate and validation is None:
         raise DataError("validation_data has no rows\nLeave it out, or give it some")
-    train = transformed(train, job, world, training=trains)
+    train = transformed(train, job, world, transform, training=trains)
     if validation is not None:
-        validation = transformed(validation, job, world, training=False)
+        validation = transformed(validation, job, world, transform, training=False)
     is_transformed = job.model.transform is not None
     return _Sets(train=train, validation=validation, columns=spec, is_transformed=is_transformed)
 

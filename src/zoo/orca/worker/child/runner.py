@@ -37,7 +37,7 @@ from zoo.orca.worker.describing import describe
 from zoo.orca.worker.describing import missing as _missing
 from zoo.orca.worker.pipes import END_OF_LOG, Sender
 from zoo.orca.worker.plugin import Framework, World
-from zoo.orca.worker.temporary import remove_files
+from zoo.orca.worker.temporary import remove_directory, remove_files
 from zoo.orca.worker.timings import Stopwatch
 
 #: Heartbeats between a peer's loss and the end of this process.
@@ -52,6 +52,7 @@ class Runner:
     def __init__(self, sender: Sender, temporary: str = "") -> None:
         self._sender = sender
         self._temporary = temporary
+        self._directory = ""
         self._peers: Peers | None = None
         self._collective: Collective | None = None
         self._beats_since_loss = 0
@@ -90,6 +91,8 @@ class Runner:
         lost = ring.lost_peer() if isinstance(ring, Ring) else None
         self._beats_since_loss = self._beats_since_loss + 1 if lost else 0
         if lost and self._beats_since_loss > _PATIENCE_BEATS:
+            # The task may be killed before it could do this.
+            remove_directory(self._directory)
             self._sender.send(describe(lost))
             # The main thread is inside the framework, and nothing else can stop it.
             os._exit(1)
@@ -107,6 +110,7 @@ class Runner:
 
     def _serve_job(self, message: RunJob, letters: Letters) -> None:
         job = cast(Job, unpack(message.job))
+        self._directory = message.directory
         self._processors.bind(message.cpus)
         check_directory(job, message.rank, message.host)
         self._peers = Peers(message.host, message.rank, message.size)

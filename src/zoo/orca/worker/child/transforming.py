@@ -1,6 +1,8 @@
 """What the user's transform makes of a job's rows: agreed on by all ranks from a few first rows."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -8,14 +10,16 @@ from numpy.typing import NDArray
 
 from zoo.orca.errors import DataError
 from zoo.orca.wire.features import FeatureSpec
-from zoo.orca.wire.job import Job
+from zoo.orca.wire.job import Job, StepwiseJob
 from zoo.orca.wire.packing import unpack
 from zoo.orca.wire.plans.multiplied import MultipliedPlan
+from zoo.orca.worker.child.transform_processes import TransformProcesses
 from zoo.orca.worker.plugin import Columns, Rows, World
 from zoo.orca.worker.rows.transform import (
     Made,
     Transform,
     TransformedColumns,
+    Transforms,
     factor_of,
     nothing,
     roles,
@@ -33,7 +37,23 @@ def transform_of(job: Job) -> Transform | None:
     return None if packed is None else Transform(unpack(packed), job.seed)
 
 
-def transformed(rows: Rows, job: Job, world: World, *, training: bool) -> Rows:
+@contextmanager
+def transforming(job: StepwiseJob) -> Iterator[Transforms | None]:
+    """Yield the job's transform, or None; in the processes that the job asks for, if any."""
+    packed = job.model.transform
+    if packed is None or not job.transform_processes:
+        yield transform_of(job)
+        return
+    processes = TransformProcesses(packed, job.seed, job.transform_processes)
+    try:
+        yield processes
+    finally:
+        processes.close()
+
+
+def transformed(
+    rows: Rows, job: Job, world: World, transform: Transforms | None, *, training: bool
+) -> Rows:
     """Return the rows as they come out of the job's transform, if it has one; on all ranks.
 
     Raises
@@ -41,7 +61,6 @@ def transformed(rows: Rows, job: Job, world: World, *, training: bool) -> Rows:
     DataError
         If the ranks' rows come out in different forms, or what comes out cannot be used.
     """
-    transform = transform_of(job)
     if transform is None:
         return rows
     own: list[Any] = []

@@ -1,8 +1,8 @@
 """The user's function on batches of rows, and rows that come out of it.
 
-It runs where rows are gathered: in threads, ahead of the step that takes them. What a step's call
-gets depends on the step's rows alone, and its random numbers on the step alone. So neither the
-threads nor a resumed training change anything.
+It runs where rows are gathered: in threads or processes, ahead of the step that takes them. What a
+step's call gets depends on the step's rows alone, and its random numbers on the step alone. So
+neither their number nor a resumed training changes anything.
 """
 
 import inspect
@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +41,8 @@ class Transform:
     def __init__(self, function: Callable[..., Any], seed: int) -> None:
         self._function, self._seed = function, seed
         self._is_random = takes_random(function)
+        #: How many threads may call at the same time.
+        self.threads = min(len(os.sched_getaffinity(0)), _MOST_THREADS)
 
     def __call__(
         self, columns: Arrays, *, training: bool, place: Sequence[int]
@@ -79,6 +81,17 @@ class Transform:
                 "Give each array one entry for each row"
             )
         return found
+
+
+class Transforms(Protocol):
+    """Calls the user's function, here or in another process."""
+
+    threads: int
+
+    def __call__(
+        self, columns: Arrays, *, training: bool, place: Sequence[int]
+    ) -> dict[str, NDArray[Any]]:
+        """Return what `Transform` returns."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +146,7 @@ class TransformedColumns(Mapping[str, NDArray[Any]]):
     ----------
     raw : dict of str to array
         The rows that go in.
-    transform : Transform
+    transform : Transforms
     made : Made
     sample : dict of str to array
         The first rows that came out; zeros if this rank has none.
@@ -149,7 +162,7 @@ class TransformedColumns(Mapping[str, NDArray[Any]]):
     def __init__(
         self,
         raw: Arrays,
-        transform: Transform,
+        transform: Transforms,
         made: Made,
         sample: Arrays,
         *,
@@ -206,7 +219,7 @@ class TransformedColumns(Mapping[str, NDArray[Any]]):
                 found[name][start : start + len(values)] = values
 
         try:
-            threads = min(len(orders), _threads())
+            threads = min(len(orders), self._transform.threads)
             if threads == 1:
                 for number in range(len(orders)):
                     put(number)
@@ -359,7 +372,3 @@ def nothing(spec: FeatureSpec) -> dict[str, NDArray[Any]]:
 
 def _kind(value: object) -> str:
     return f"a {type(value).__qualname__}"
-
-
-def _threads() -> int:
-    return min(len(os.sched_getaffinity(0)), _MOST_THREADS)

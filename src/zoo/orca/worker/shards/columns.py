@@ -16,6 +16,8 @@ from zoo.orca.wire.shards.packed import is_pandas
 
 #: Bytes of one Arrow batch. The offsets of nested lists are numbers of 32 bits.
 _BATCH_BYTES = 16 << 20
+#: Marks a column in a schema. pandas makes floats of one that has no values.
+WITHOUT_VALUES = {b"orca": b"without values"}
 #: Spark has no unsigned numbers and no halves.
 _WIDER = {
     pa.uint8(): pa.int16(),
@@ -126,7 +128,7 @@ def _cast(column: pa.ChunkedArray, field: pa.Field) -> pa.ChunkedArray:
     if given == wanted:
         return column
     both = (given, wanted)
-    if pa.types.is_null(given) or all(map(_is_number, both)):
+    if pa.types.is_null(given) or all(map(is_number, both)):
         try:
             return column.cast(wanted, safe=True)
         except pa.ArrowInvalid as error:
@@ -136,7 +138,8 @@ def _cast(column: pa.ChunkedArray, field: pa.Field) -> pa.ChunkedArray:
     raise _differs(column, field)
 
 
-def _is_number(kind: pa.DataType) -> bool:
+def is_number(kind: pa.DataType) -> bool:
+    """Whether values of a type are whole numbers or floats."""
     return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
 
 
@@ -161,6 +164,10 @@ class FrameSchema:
     zone: str
 
     def __call__(self, shard: Any) -> bytes:
-        """Return the serialized Arrow schema."""
-        schema: pa.Schema = frame_table(shard, self.zone).schema
-        return schema.serialize().to_pybytes()  # type: ignore[no-any-return]
+        """Return the serialized Arrow schema; columns without any value are marked."""
+        table = frame_table(shard, self.zone)
+        fields = [
+            field.with_metadata(WITHOUT_VALUES if column.null_count == len(column) else {})
+            for field, column in zip(table.schema, table.columns, strict=True)
+        ]
+        return pa.schema(fields).serialize().to_pybytes()  # type: ignore[no-any-return]

@@ -139,7 +139,6 @@ class _Task:
         except OrcaError as error:
             yield from self._rows(self._failure(error))
         finally:
-            shutil.rmtree(self._directory, ignore_errors=True)
             if self._introduced is not None:
                 self._introduced.close()
             self._reporter.close()
@@ -158,7 +157,12 @@ class _Task:
         if self._options.log_to_driver:
             child.on_log = self._reporter.log
         try:
-            return child, self._converse(child, batches)
+            try:
+                return child, self._converse(child, batches)
+            finally:
+                # Before anything else: a child that is gone, or is killed next, removes nothing,
+                # and Spark may kill this process while it hands over its rows.
+                shutil.rmtree(self._directory, ignore_errors=True)
         except _ChildFailed as failed:
             self._release(child)
             failure = replace(
@@ -178,7 +182,6 @@ class _Task:
             raise _ChildFailed(self._failure(told, tuple(child.log))) from error
         except BaseException:
             # The rows themselves failed, and Spark is about to kill this process.
-            shutil.rmtree(self._directory, ignore_errors=True)
             child.kill()
             raise
 
