@@ -11,6 +11,8 @@ import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
+from zoo.orca.data import XShards
+
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 ROWS = 203
@@ -68,7 +70,11 @@ def estimator(framework: str, workers: int = 2) -> Any:
 
 def shaped(predicted: Any) -> np.ndarray:
     """Predictions of any form as one array, a row each."""
-    values = predicted["prediction"]
+    if isinstance(predicted, XShards):
+        shards = predicted.collect()
+        values = [one for shard in shards for one in np.asarray(shard["prediction"])]
+    else:
+        values = predicted["prediction"]
     if hasattr(values, "to_pylist"):
         values = values.to_pylist()
     return np.array([np.asarray(one) for one in values]).reshape(ROWS)
@@ -92,6 +98,8 @@ def test_every_form_trains_and_predicts_as_the_dataframe(
         "pandas": (TABLE.to_pandas().set_index(pd.Index(range(ROWS))[::-1]), NAMED),
         "arrow": (TABLE, NAMED),
         "arrays": ({"x": X, "y": Y}, COMMON),
+        "shards of arrays": (XShards.partition({"x": X, "y": Y}, 3), COMMON),
+        "shards of frames": (XShards.partition(TABLE.to_pandas(), 5), NAMED),
     }
     for name, (data, given) in outside.items():
         est = estimator(framework)
@@ -114,6 +122,7 @@ import numpy as np
 from pyspark.sql import SparkSession
 from tests.fake_estimator import FakeEstimator, linear
 from tests.learn.test_forms import TABLE, X, Y
+from zoo.orca.data import XShards
 from zoo.orca.learn.forms import tables
 
 spark = SparkSession.builder.remote("local[4]").getOrCreate()
@@ -134,6 +143,12 @@ for limit in (None, "1"):
         assert type(found) is type(data)
         values = np.asarray(found["prediction"])
         np.testing.assert_allclose(values, X.astype("float32") @ est.weights, rtol=1e-5, atol=1e-6)
+shards = XShards.partition({"x": X, "y": Y}, 3)
+est = FakeEstimator.of(linear(4), workers=2)
+est.fit(shards, epochs=2, validation=frame)
+np.testing.assert_array_equal(est.weights, plain.weights)
+found = np.concatenate([one["prediction"] for one in est.predict(shards).collect()])
+np.testing.assert_allclose(found.reshape(-1), values, rtol=1e-6)
 lazy = frame.pandas_api()
 found = plain.predict(lazy)
 assert type(found) is type(lazy) and len(found) == len(X)
