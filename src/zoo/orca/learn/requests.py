@@ -222,9 +222,7 @@ class Requests:
         workers, least = workers or wanted, self._options.min_workers
         self._options.check_least(wanted)
         fields["batch_size"] = batch_size
-        own: dict[str, Any] = {"validate": validation is not None} if is_fit else {}
-        if self._model.transform is not None:
-            own["transform_processes"] = transform_processes(spark)
+        own = self._own_fields(spark, is_fit, validation)
         if creators is not None:
             frame, placement = self._without_rows(spark, workers, batch_size)
             own.update(creators.fields(is_fit))
@@ -262,6 +260,15 @@ class Requests:
             rows=data,
             validation=validation,
         )
+
+    def _own_fields(
+        self, spark: SparkSession, is_fit: bool, validation: DataFrame | None
+    ) -> dict[str, Any]:
+        """Return what a job knows of its validation and transform."""
+        found: dict[str, Any] = {"validate": validation is not None} if is_fit else {}
+        if self._model.transform is not None:
+            found["transform_processes"] = transform_processes(spark)
+        return found
 
     def _without_rows(self, spark: SparkSession, workers: int, batch_size: int) -> Prepared:
         """Return the frame of a call whose workers make their batches themselves."""

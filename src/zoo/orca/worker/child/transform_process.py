@@ -42,8 +42,8 @@ def _answer(transform: Transform | Exception, request: Any) -> bytes:
     except Exception as error:
         try:
             return pickle.dumps((None, ExceptionWithTraceback(error, error.__traceback__)))
-        except Exception:  # an exception of the user's may hold anything
-            text = f"batch_transform raised {type(error).__qualname__}: {error}"
+        except Exception as lost:  # an exception of the user's may hold anything
+            text = f"batch_transform raised {type(error).__qualname__}: {error} ({lost})"
             return pickle.dumps((None, DataError(text)))
 
 
