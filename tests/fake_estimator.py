@@ -11,6 +11,7 @@ from zoo.orca.learn.estimator import BaseEstimator
 from zoo.orca.learn.forms.entry import entered_both
 from zoo.orca.learn.forms.form import Columns
 from zoo.orca.learn.options import EngineOptions
+from zoo.orca.learn.predicting.output_types import Wanted
 from zoo.orca.learn.results import TrainingStats
 from zoo.orca.wire.job import EvaluateJob, ModelSpec, TrainJob
 from zoo.orca.wire.packing import pack
@@ -120,11 +121,12 @@ class FakeEstimator(BaseEstimator):
         return self._evaluate(request)
 
     @needs_session
-    def predict(self, data: Any, features: Any = ("x",), output_cols: Any = None) -> Any:
+    def predict(
+        self, data: Any, features: Any = ("x",), output_cols: Any = None, **wanted: Any
+    ) -> Any:
         given = self._entered(data, features)
-        return self._predict(
-            given, self._read_spec(given.frame, given.columns.features), 32, output_cols
-        )
+        spec = self._read_spec(given.frame, given.columns.features)
+        return self._predict(given, spec, 32, output_cols, Wanted(**wanted))
 
     @property
     def weights(self) -> Any:

@@ -39,6 +39,12 @@ ELSEWHERE = [
     ),
     Elsewhere("data.shard", "lazy rdds splitting", "data/shard/test_xshards.py", "shards in Spark"),
     Elsewhere("data.shard", "rows", "learn/forms/test_shards.py", "rows that a model learns from"),
+    Elsewhere(
+        "driver",
+        "output_types",
+        "wire/predicting/test_column_forms.py",
+        "types that are declared, beside those of the values",
+    ),
     Elsewhere("driver", "request", "driver/test_fit.py", "a request does nothing but run"),
     Elsewhere("driver.frame", "columns", "driver/frame/test_source.py", "through a real stage"),
     Elsewhere("encryption", "tls", "encryption/test_line.py", "one handshake, between two ends"),

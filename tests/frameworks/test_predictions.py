@@ -207,3 +207,25 @@ def test_states_of_an_lstm_are_named(bench):
     else:  # Keras's states have the rows as their first axis
         assert not any(one.problem for one in specs)
         assert bench.ranks.alone(predicted, job, {"x": X})[0][2].shape == (ROWS, 4)
+
+
+@pytest.mark.parametrize(("end", "threshold"), [("sigmoid", 0.5), (None, 0.0), ("tanh", None)])
+def test_what_decides_is_told_by_the_last_activation(bench, end, threshold):
+    """A model of Keras tells of a logit by having none; one of PyTorch by its loss alone."""
+
+    def creator(config):
+        if "keras" not in config:
+            from torch import nn
+
+            ends = {"sigmoid": nn.Sigmoid, "tanh": nn.Tanh, None: nn.Identity}
+            return nn.Sequential(nn.Linear(3, 1), nn.Sequential(ends[end]()))
+        keras = models.keras_of(config)
+        return keras.Sequential([keras.Input((3,)), keras.layers.Dense(1, activation=end)])
+
+    family = bench.family
+    job = predict_job(
+        family.of_model(creator), SPEC, config=bench.config(), framework=family.framework
+    )
+    (spec,) = bench.ranks.alone(built, job, {"x": X})
+    is_torch = family.framework == "torch"
+    assert spec.threshold == (None if is_torch and end is None else threshold)

@@ -230,3 +230,16 @@ def test_fit_too_tells_what_a_model_must_return(torch_ranks):
     with pytest.raises(Failed) as caught:
         train(torch_ranks, of(Broken), data, framework="torch")
     assert caught.value.message.startswith("the model must return tensors, and returned something")
+
+
+@pytest.mark.parametrize(
+    ("loss", "threshold"),
+    [(nn.BCEWithLogitsLoss, 0.0), (nn.BCELoss(), 0.5), (nn.MSELoss, None), (None, None)],
+)
+def test_the_loss_tells_a_logit_from_a_probability(torch_ranks, loss, threshold):
+    class Summed(nn.Module):
+        def forward(self, a, b, c):
+            return a + b + c
+
+    job = job_of(lambda config: Summed(), loss=loss)
+    assert torch_ranks.alone(predicted, job, COLUMNS)[1][0].threshold == threshold

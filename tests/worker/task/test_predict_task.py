@@ -21,6 +21,7 @@ from zoo.orca.wire.job import PredictJob
 from zoo.orca.wire.messages.pipe import Batches, Predictions
 from zoo.orca.wire.outputs import OutputSpec
 from zoo.orca.wire.packing import State
+from zoo.orca.wire.predicting.column_forms import USUAL
 from zoo.orca.worker.task import child_process as children
 from zoo.orca.worker.task import predict_task
 from zoo.orca.worker.task.predict_task import grouped, make_predict_task
@@ -55,7 +56,7 @@ def batches(*sizes: int) -> Iterator[pa.RecordBatch]:
 
 
 def task(heartbeat: float = 20.0) -> Callable[[Iterator[pa.RecordBatch]], Any]:
-    return make_predict_task(predict_job(), 1, [1], heartbeat)
+    return make_predict_task(predict_job(), 1, [1], heartbeat, [USUAL])
 
 
 def check(found: list[pa.RecordBatch], sizes: tuple[int, ...]) -> None:

@@ -10,6 +10,7 @@ from pyspark.sql import types as T
 
 from zoo.orca.driver.frame.columns import is_converted
 from zoo.orca.driver.frame.source import feature_columns, is_case_sensitive
+from zoo.orca.driver.output_types import column_type
 from zoo.orca.driver.reports.failures import translate
 from zoo.orca.driver.reports.spark_failures import spark_errors
 from zoo.orca.driver.session.gpus import gpu_profile
@@ -19,24 +20,8 @@ from zoo.orca.driver.session.settings import full_traceback, heartbeat_seconds
 from zoo.orca.driver.session.shipping import ship_package
 from zoo.orca.errors import ColumnError
 from zoo.orca.wire.job import PredictJob
-from zoo.orca.wire.outputs import OutputSpec
+from zoo.orca.wire.predicting.column_forms import ColumnForm, usual
 from zoo.orca.worker.task.predict_task import make_predict_task
-
-#: Spark has no unsigned numbers, so each becomes the next larger type.
-_TYPES: dict[str, T.DataType] = {
-    "bool": T.BooleanType(),
-    "int8": T.ByteType(),
-    "int16": T.ShortType(),
-    "int32": T.IntegerType(),
-    "int64": T.LongType(),
-    "uint8": T.ShortType(),
-    "uint16": T.IntegerType(),
-    "uint32": T.LongType(),
-    "uint64": T.DecimalType(20, 0),
-    "float32": T.FloatType(),
-    "float64": T.DoubleType(),
-    "string": T.StringType(),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +33,7 @@ class Answer:
     keeps_columns : bool
         Whether all columns of the DataFrame come before the outputs; else there are only these.
     has_vectors : bool
-        Whether a row of an output of rank 2 is a Vector; else it is an array.
+        Whether there are Vectors; else there are arrays in their place.
     """
 
     keeps_columns: bool = True
@@ -56,9 +41,15 @@ class Answer:
 
 
 def predict_lazily(
-    df: DataFrame, job: PredictJob, names: Sequence[str], answer: Answer
+    df: DataFrame,
+    job: PredictJob,
+    names: Sequence[str],
+    answer: Answer,
+    forms: Sequence[ColumnForm] | None = None,
 ) -> DataFrame:
     """Return `df` with one column for each of the job's outputs; nothing runs until an action.
+
+    `forms` says what each column holds; by default what is usual for `answer`.
 
     Raises
     ------
@@ -67,6 +58,8 @@ def predict_lazily(
     DeviceError
         If the executors lack the GPUs that the job needs.
     """
+    if forms is None:
+        forms = [usual(answer.has_vectors)] * len(job.outputs)
     # Over Spark Connect each look makes a schema anew.
     fields = df.schema.fields
     _check_names(df, fields, names)
@@ -84,13 +77,13 @@ def predict_lazily(
         [
             *(T.StructField(n, f.dataType) for n, f in zip(kept, fields, strict=True)),
             *(
-                T.StructField(n, _type(o, answer.has_vectors))
-                for n, o in zip(raw, job.outputs, strict=True)
+                T.StructField(name, column_type(output, form))
+                for name, output, form in zip(raw, job.outputs, forms, strict=True)
             ),
         ]
     )
     heartbeat = heartbeat_seconds(df.sparkSession)
-    task = make_predict_task(job, len(kept), places, heartbeat, answer.has_vectors)
+    task = make_predict_task(job, len(kept), places, heartbeat, forms)
     profile = gpu_profile(df.sparkSession, job.gpus)
     with workers_python(df.sparkSession):
         predicted = widened.mapInArrow(task, schema, profile=profile)
@@ -165,15 +158,3 @@ def _inputs(
             added.append(column)
         places.append(place)
     return places, added
-
-
-def _type(output: OutputSpec, has_vectors: bool) -> T.DataType:
-    """Return the type of an output's column: its dtype, nested as deep as a row's shape."""
-    if has_vectors and output.rank == 2 and output.dtype.startswith("float"):
-        from pyspark.ml.linalg import VectorUDT  # not above: SciPy comes with it
-
-        return VectorUDT()
-    found = _TYPES[output.dtype]
-    for _ in output.row_shape:
-        found = T.ArrayType(found)
-    return found

@@ -20,6 +20,7 @@ from zoo.orca.driver.stage import StageSettings, run_stage
 from zoo.orca.errors import UnevenRowsError
 from zoo.orca.wire.job import Job, PredictJob
 from zoo.orca.wire.messages.results import Outcome
+from zoo.orca.wire.predicting.column_forms import ColumnForm
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,12 +117,15 @@ class PredictRequest:
     columns : tuple of str
         The names of the outputs' columns.
     answer : Answer
+    forms : tuple of ColumnForm or None
+        What each of these columns holds; None: what is usual.
     """
 
     data: DataFrame
     job: PredictJob
     columns: tuple[str, ...]
     answer: Answer = Answer()
+    forms: tuple[ColumnForm, ...] | None = None
 
     def run(self) -> DataFrame:
         """Return the DataFrame with its predictions; nothing runs until an action.
@@ -131,4 +135,4 @@ class PredictRequest:
         ColumnError, DeviceError
             As `zoo.orca.driver.predict.predict_lazily`.
         """
-        return predict_lazily(self.data, self.job, self.columns, self.answer)
+        return predict_lazily(self.data, self.job, self.columns, self.answer, self.forms)

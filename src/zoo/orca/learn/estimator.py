@@ -44,6 +44,7 @@ from zoo.orca.learn.outputs import (
     with_whole,
 )
 from zoo.orca.learn.planning.planned import Planned
+from zoo.orca.learn.predicting.output_types import AS_USUAL, Wanted
 from zoo.orca.learn.requests import Requests
 from zoo.orca.learn.results import TrainingStats
 from zoo.orca.learn.tracking.tracked import Tracked
@@ -216,6 +217,7 @@ class BaseEstimator(Tracked, Planned):
         spec: FeatureSpec,
         batch_size: int | None,
         names: OutputNames | None,
+        wanted: Wanted = AS_USUAL,
     ) -> Any:
         """Return predictions in the form that the rows came in."""
         check_lengths(spec)
@@ -231,6 +233,7 @@ class BaseEstimator(Tracked, Planned):
             outputs=self._outputs,
             inputs=self._inputs,
             answer=given.asks,
+            forms=wanted.forms(self._outputs, given.asks.has_vectors),
         )
         found = request.run()
         if asks_for_whole(self._outputs, names):

@@ -16,6 +16,7 @@ from zoo.orca.learn.forms.entry import entered_both
 from zoo.orca.learn.forms.form import Columns
 from zoo.orca.learn.keras_creation import FromKeras
 from zoo.orca.learn.outputs import OutputNames
+from zoo.orca.learn.predicting.output_types import Labels, OutputTypes, Threshold, Wanted
 from zoo.orca.learn.results import TrainingStats
 from zoo.orca.learn.trigger import steps_between
 from zoo.orca.refusals import refuse
@@ -229,6 +230,10 @@ class KerasEstimator(FromKeras):
         data_config: Mapping[str, Any] | None = None,
         feature_cols: ColumnNames | None = None,
         output_cols: OutputNames | None = None,
+        *,
+        output_type: OutputTypes = None,
+        labels: Labels | None = None,
+        threshold: Threshold | None = None,
     ) -> Any:
         """Return `data`, in its own form, with the model's outputs appended.
 
@@ -254,6 +259,15 @@ class KerasEstimator(FromKeras):
         output_cols : str or list of str, optional
             Names for the columns; by default ``prediction``, or ``prediction_0``, … for several.
             "prediction" for several adds a column of this name with all of them.
+        output_type : str, list or dict, optional
+            What the columns hold: "array", "vector", "scalar" (the number of an output of one
+            number), or "class" (the index of the largest, or 0 or 1 for one number); a list or a
+            dict by name for several outputs. By default it follows the output's shape.
+        labels : list or dict, optional
+            Names for the classes, in the order of their numbers.
+        threshold : float or dict, optional
+            What one number must exceed to be class 1; by default 0.5 for a probability, 0 for a
+            logit, where the model tells which it is.
 
         Returns
         -------
@@ -269,11 +283,13 @@ class KerasEstimator(FromKeras):
                 "data.limit(n) for fewer rows"
             )
         positive("batch_size", batch_size, optional=True)
+        wanted = Wanted(output_type=output_type, labels=labels, threshold=threshold)
         given = self._entered(data, feature_cols, data_config=data_config)
         if given.creators is not None:
+            wanted.refuse_for_creators()
             return self._predict_created(given.frame, given.creators, batch_size)
         spec = self._read_spec(given.frame, given.columns.features, numbers_only=self._numbers_only)
-        return self._predict(given, spec, batch_size, output_cols)
+        return self._predict(given, spec, batch_size, output_cols, wanted)
 
     def _epochs(self, epochs: int, initial_epoch: int | None) -> tuple[int, int]:
         """Return the number of the first epoch, and that of the epoch after the last."""

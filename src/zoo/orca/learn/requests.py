@@ -53,6 +53,7 @@ from zoo.orca.wire.job import (
 )
 from zoo.orca.wire.outputs import OutputSpec
 from zoo.orca.wire.packing import State
+from zoo.orca.wire.predicting.column_forms import ColumnForm
 
 _logger = logging.getLogger(__name__)
 
@@ -293,13 +294,15 @@ class Requests:
         outputs: tuple[OutputSpec, ...],
         inputs: FeatureSpec | None,
         answer: Answer,
+        forms: tuple[ColumnForm, ...],
     ) -> PredictRequest:
         """Return lazy predictions under the names `columns`."""
         spark = data.sparkSession
         threads = threads_per_task(spark)
         own: dict[str, Any] = {"batch_size": batch_size, "outputs": outputs, "threads": threads}
         job = self._job(PredictJob, state, spec, spark, inputs=inputs, **own)
-        return PredictRequest(data=data, job=job, columns=tuple(columns), answer=answer)
+        names = tuple(columns)
+        return PredictRequest(data=data, job=job, columns=names, answer=answer, forms=forms)
 
     def build(self, state: State | None, frame: DataFrame, spec: FeatureSpec) -> Request:
         """Return a call on one worker with the rows of `frame`."""

@@ -57,6 +57,9 @@ class OutputSpec:
         Whether the model returns a dict, whose order may not be the user's.
     problem : str
         Why its entries cannot be predictions of rows; empty if they can.
+    threshold : float or None
+        For one float a row: a larger one means yes. 0.5 for a probability, 0 for a logit, None if
+        nothing tells which it is.
     """
 
     name: str
@@ -65,6 +68,7 @@ class OutputSpec:
     named: bool = False
     keyed: bool = False
     problem: str = ""
+    threshold: float | None = None
 
     @property
     def rank(self) -> int:
@@ -72,8 +76,11 @@ class OutputSpec:
         return len(self.row_shape) + 1
 
     def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON values."""
-        return asdict(self)
+        """Return the fields as JSON values; a threshold, which few outputs have, where it is."""
+        found = asdict(self)
+        if self.threshold is None:
+            del found["threshold"]
+        return found
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "OutputSpec":
@@ -88,6 +95,7 @@ def output_spec(
     *,
     named: bool = False,
     keyed: bool = False,
+    threshold: float | None = None,
 ) -> OutputSpec:
     """Return the spec of an output from the shapes that it had.
 
@@ -98,7 +106,7 @@ def output_spec(
         The name of a dtype in numpy or a framework.
     shapes : dict of int or None to tuple
         Number of rows to the output's shape; None if the model itself says that the number is open.
-    named, keyed : bool
+    named, keyed, threshold : optional
         As in `OutputSpec`.
     """
     problem = ""
@@ -117,7 +125,13 @@ def output_spec(
         )
     row_shape = _common([other[1:] for other in shapes.values()]) if same_rank else shape[1:]
     return OutputSpec(
-        name=name, dtype=kind, row_shape=row_shape, named=named, keyed=keyed, problem=problem
+        name=name,
+        dtype=kind,
+        row_shape=row_shape,
+        named=named,
+        keyed=keyed,
+        problem=problem,
+        threshold=threshold,
     )
 
 

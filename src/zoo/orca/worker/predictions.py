@@ -18,15 +18,9 @@ from zoo.orca.errors import DataError
 from zoo.orca.wire.messages.codec import Blob, Payload
 from zoo.orca.wire.messages.pipe import Predictions
 from zoo.orca.wire.outputs import OutputSpec
+from zoo.orca.wire.predicting.column_forms import USUAL, ColumnForm, ColumnKind
+from zoo.orca.worker.classes import class_array, number_array
 from zoo.orca.worker.rows.arrays import from_numbers
-
-#: Whole numbers that Spark has no type for, and the next larger type that it has.
-_WIDENED = {
-    "uint8": pa.int16(),
-    "uint16": pa.int32(),
-    "uint32": pa.int64(),
-    "uint64": pa.decimal128(20, 0),
-}
 
 
 def encode(batches: Sequence[pa.RecordBatch]) -> Payload:
@@ -97,29 +91,31 @@ def split(outputs: list[Output], rows: Iterable[int]) -> Iterator[list[Output]]:
         start += count
 
 
-def to_arrow(output: Output, has_vectors: bool = True) -> pa.Array:
-    """Return one output as an array of each row's slice.
+def to_arrow(output: Output, form: ColumnForm = USUAL) -> pa.Array:
+    """Return one output as an array of what its column holds for each row.
 
-    A row of rank 0 is a value, and one of rank 2 or more is nested lists. A row of rank 1 is a list
-    for whole numbers, booleans or text, and Spark's Vector for floats, if it may be. Made here, a
-    Vector costs a tenth of what Spark's own function costs on the JVM.
+    Made here, a Vector costs a tenth of what Spark's own function costs on the JVM.
+
+    Raises
+    ------
+    ModelError
+        If the model gives a class that has no label.
     """
     values, shape = output.values, output.shape
+    if form.kind is ColumnKind.CLASS:
+        values, shape = class_array(values, shape, form), shape[:-1] or shape
+    elif form.kind is ColumnKind.SCALAR:
+        shape = shape[:1]
+    elif form.kind in (ColumnKind.ARRAY, ColumnKind.VECTOR) and len(shape) == 1:
+        shape = (*shape, 1)
     if isinstance(values, np.ndarray):
-        if has_vectors and len(shape) == 2 and values.dtype.kind == "f":
+        usually = form.kind is ColumnKind.USUAL and len(shape) == 2 and values.dtype.kind == "f"
+        if usually or form.kind is ColumnKind.VECTOR:
             return _vectors(values, *shape)
-        values = _numbers(values)
+        values = number_array(values)
     for axis in range(len(shape) - 1, 0, -1):
         values = _lists(values, prod(shape[:axis]), shape[axis])
     return values
-
-
-def _numbers(values: NDArray[Any]) -> pa.Array:
-    if values.dtype == np.bool_:
-        return from_numbers(values.view(np.uint8)).cast(pa.bool_())
-    array = from_numbers(np.ascontiguousarray(values))
-    wider = _WIDENED.get(values.dtype.name)
-    return array if wider is None else array.cast(wider)
 
 
 def _text(output: NDArray[Any], spec: OutputSpec) -> Sequence[Blob]:

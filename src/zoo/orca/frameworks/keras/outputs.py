@@ -66,6 +66,7 @@ def _symbolic(made: KerasModel) -> tuple[OutputSpec, ...] | None:
             {None: shape or ()},
             named=bool(keys) or (are_unique and _is_named(layer)),
             keyed=bool(keys),
+            threshold=_threshold(layer),
         )
         for place, (name, tensor, shape, layer) in enumerate(
             zip(names, tensors, shapes, layers, strict=True)
@@ -101,7 +102,14 @@ def _called(
 
 
 def _spec(
-    made: KerasModel, name: str, tensor: Tensor, shapes: Mapping[int | None, Shape], **flags: bool
+    made: KerasModel,
+    name: str,
+    tensor: Tensor,
+    shapes: Mapping[int | None, Shape],
+    *,
+    named: bool,
+    keyed: bool,
+    threshold: float | None = None,
 ) -> OutputSpec:
     kind = made.keras.layout_of(tensor)
     if kind:
@@ -110,7 +118,16 @@ def _spec(
             f"the model's output {name!r} is a {kind} tensor, which has no array for each row\n"
             f"Make it dense at the model's end: {way}"
         )
-    return output_spec(name, made.keras.dtype_name(tensor), shapes, **flags)
+    dtype = made.keras.dtype_name(tensor)
+    return output_spec(name, dtype, shapes, named=named, keyed=keyed, threshold=threshold)
+
+
+def _threshold(layer: Layer) -> float | None:
+    """Return what decides about one number of a layer: a probability's 0.5, or a logit's 0."""
+    if type(layer).__name__ == "Sigmoid":  # the operation, without a layer around it
+        return 0.5
+    name = getattr(getattr(layer, "activation", None), "__name__", "")
+    return {"sigmoid": 0.5, "linear": 0.0}.get(name)
 
 
 def _is_named(layer: Layer) -> bool:

@@ -1,6 +1,7 @@
 """Predictions, called with as many rows as suit the model."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Final, cast
 
 import torch
@@ -189,7 +190,22 @@ def outputs_of(
         raise call_error(made.models[0], batch.features, columns, error, hooks=other) from error
     finally:
         made.model.train(was)
-    return described(answers)
+    found = described(answers)
+    if len(found) != 1 or own:
+        return found  # nothing tells which of them the loss is of
+    return (replace(found[0], threshold=_threshold(made)),)
+
+
+def _threshold(made: TorchModel) -> float | None:
+    """Return what decides about the output's one number: a probability's 0.5, or a logit's 0."""
+    last = made.model
+    while isinstance(last, torch.nn.Sequential) and len(last):
+        last = last[-1]
+    loss = made.part("loss")
+    kind = loss if isinstance(loss, type) else type(loss)
+    if isinstance(last, torch.nn.Sigmoid) or kind is torch.nn.BCELoss:
+        return 0.5
+    return 0.0 if kind is torch.nn.BCEWithLogitsLoss else None
 
 
 def array_of(tensor: torch.Tensor) -> NDArray[Any]:

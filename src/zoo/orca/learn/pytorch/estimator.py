@@ -9,6 +9,7 @@ from zoo.orca.learn.ended import needs_session
 from zoo.orca.learn.forms.entry import entered_both
 from zoo.orca.learn.forms.form import Columns
 from zoo.orca.learn.outputs import OutputNames
+from zoo.orca.learn.predicting.output_types import Labels, OutputTypes, Threshold, Wanted
 from zoo.orca.learn.pytorch.creation import FromTorch
 from zoo.orca.learn.pytorch.options import packed_info, training_options
 from zoo.orca.learn.pytorch.stats import EpochStats, by_worker, evaluation
@@ -251,6 +252,9 @@ class Estimator(FromTorch):
         *,
         output_cols: OutputNames | None = None,
         callbacks: Sequence[Any] | None = None,
+        output_type: OutputTypes = None,
+        labels: Labels | None = None,
+        threshold: Threshold | None = None,
     ) -> Any:
         """Return `data`, in its own form, with the model's outputs appended.
 
@@ -272,6 +276,15 @@ class Estimator(FromTorch):
         callbacks : list, optional
             Their methods ``before_pred_epoch``, ``before_pred_iter`` and so on are told of each
             task's part and of each call of the model. A `MainCallback` may have `on_pred_forward`.
+        output_type : str, list or dict, optional
+            What the columns hold: "array", "vector", "scalar" (the number of an output of one
+            number), or "class" (the index of the largest, or 0 or 1 for one number); a list or a
+            dict by name for several outputs. By default it follows the output's shape.
+        labels : list or dict, optional
+            Names for the classes, in the order of their numbers.
+        threshold : float or dict, optional
+            What one number must exceed to be class 1; by default 0.5 for a probability, 0 for a
+            logit, where the model tells which it is.
 
         Returns
         -------
@@ -280,12 +293,14 @@ class Estimator(FromTorch):
             (batch,), a Vector for (batch, n), or an array outside of Spark, nested arrays for more.
         """
         positive("batch_size", batch_size, optional=True)
+        wanted = Wanted(output_type=output_type, labels=labels, threshold=threshold)
         given = self._entered(data, feature_cols)
         if given.creators is not None:
+            wanted.refuse_for_creators()
             return self._predict_created(given.frame, given.creators, batch_size)
         spec = self._read_spec(given.frame, given.columns.features, **_NUMBERS)
         telling = self._with_callbacks(callbacks)
-        return telling._predict(given, spec, batch_size, output_cols)
+        return telling._predict(given, spec, batch_size, output_cols, wanted)
 
     def shutdown(self, force: bool = False) -> None:
         """Release what is held on the cluster; saving, loading and predicting still work."""

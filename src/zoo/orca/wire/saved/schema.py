@@ -90,7 +90,7 @@ def _columns(value: Any) -> None:
 # What an output's dtype may be is not limited: one that no column holds is told in `problem`.
 _output = record(
     {"name": text, "dtype": text, "row_shape": _shape},
-    {"named": flag, "keyed": flag, "problem": text},
+    {"named": flag, "keyed": flag, "problem": text, "threshold": optional(real)},
 )
 
 # The last three came later than the others: files of earlier releases have none of them.

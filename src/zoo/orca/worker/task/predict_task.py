@@ -18,6 +18,7 @@ from zoo.orca.wire.features import ColumnSpec
 from zoo.orca.wire.job import PredictJob
 from zoo.orca.wire.messages.pipe import Batches, End, Predict, Predictions, Ready
 from zoo.orca.wire.messages.results import Failure
+from zoo.orca.wire.predicting.column_forms import ColumnForm
 from zoo.orca.worker.predictions import encode, read_outputs, split, to_arrow
 from zoo.orca.worker.task import child_process as children
 from zoo.orca.worker.task.child_process import Child
@@ -40,7 +41,7 @@ def make_predict_task(
     kept: int,
     inputs: Sequence[int],
     heartbeat: float,
-    has_vectors: bool = True,
+    forms: Sequence[ColumnForm],
 ) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     """Return the function for `mapInArrow` that appends predictions.
 
@@ -53,8 +54,8 @@ def make_predict_task(
         The positions of the model's columns, in the job's order.
     heartbeat : float
         Seconds of silence after which the child counts as frozen.
-    has_vectors : bool
-        Whether a row of floats in one axis is a Vector; else it is an array.
+    forms : sequence of ColumnForm
+        What the column of each output holds.
     """
     needs = _Needs(
         packed=pickle.dumps(job),
@@ -72,7 +73,7 @@ def make_predict_task(
                 if calls is None:  # an empty partition starts nothing
                     child = _start(needs, heartbeat)
                     longer = Longer(needs.columns)
-                    calls = _Calls(child, kept, inputs, heartbeat, longer, has_vectors)
+                    calls = _Calls(child, kept, inputs, heartbeat, longer, forms)
                 calls.ask(group)
                 # The first batch is answered before another is taken, because limit() often wants
                 # no more.
@@ -135,9 +136,9 @@ class _Calls:
         inputs: Sequence[int],
         heartbeat: float,
         longer: Longer,
-        has_vectors: bool,
+        forms: Sequence[ColumnForm],
     ) -> None:
-        self._child, self._heartbeat, self._has_vectors = child, heartbeat, has_vectors
+        self._child, self._heartbeat, self._forms = child, heartbeat, forms
         self._longer = longer
         self._columns, self._inputs = list(range(kept)), list(inputs)
         self._kept: deque[Group] = deque()
@@ -170,7 +171,8 @@ class _Calls:
         parts = split(read_outputs(answer), (batch.num_rows for batch in group))
         for batch, outputs in zip(group, parts, strict=True):
             names = [*batch.schema.names, *(f"p{index}" for index in range(len(outputs)))]
-            columns = [*batch.columns, *(to_arrow(one, self._has_vectors) for one in outputs)]
+            made = map(to_arrow, outputs, self._forms)
+            columns = [*batch.columns, *made]
             yield pa.RecordBatch.from_arrays(columns, names)
 
     def end(self) -> None:

@@ -1,0 +1,1 @@
+"""What predictions become, and the other ways to have them."""
