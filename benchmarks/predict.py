@@ -1,4 +1,4 @@
-"""How fast rows are predicted: Orca beside plain Keras on collected rows and beside a pandas UDF.
+"""How fast rows are predicted: Orca beside plain Keras on collected rows and beside UDFs.
 
 python benchmarks/predict.py [--rows N ...] [--rounds N]
 
@@ -7,7 +7,8 @@ Plain Keras collects the rows (`toArrow`) and calls `model.predict`; the two oth
 the rows are, and their rows go to Spark's noop sink. Contestants take turns, each in a process of
 its own, because Spark hands one's Python workers to the next; and each predicts a fifth of the rows
 before its time is taken: no start of a framework is in it.
-Fails when Orca's median of 10,000,000 rows is above 1.5 of plain Keras with its collecting.
+Fails when Orca's median of 10,000,000 rows is above 1.5 of plain Keras with its collecting, or
+`predict_udf`'s of 1,000,000 rows above 1.3 of Orca's `predict` or above pyspark's own function.
 """
 
 import argparse
@@ -32,8 +33,12 @@ CONTESTANTS = {
     "plain": "toArrow, then model.predict",
     "model.predict": "of which model.predict alone",
     "orca": "Orca predict, to the noop sink",
+    "predict_udf": "Orca predict_udf, to the noop sink",
     "pandas_udf": "pandas_udf over iterators, to the noop sink",
+    "predict_batch_udf": "pyspark's predict_batch_udf, to the noop sink",
 }
+#: What runs in a process of its own; plain Keras gives two figures.
+RUNS = ("plain", "orca", "predict_udf", "pandas_udf", "predict_batch_udf")
 FEATURES = ["user", "item"]
 CONFIG = {"max_user_id": 6040, "max_item_id": 3952}
 #: Of plain Keras. With two threads it is quicker than 8,192, which is the usual large number.
@@ -41,6 +46,9 @@ BATCH_SIZE = 32768
 #: Must, and reach for, at so many rows.
 OF_PLAIN = (1.5, 1.0)
 GOAL_AT = 10_000_000
+#: Must, and reach for, of `predict_udf`: of Orca's own `predict`, and of pyspark's function.
+UDF_OF_PREDICT, UDF_OF_PYSPARK = (1.3, 1.1), (1.0, 0.7)
+UDF_GOAL_AT = 1_000_000
 ROW_GROUP = 250_000
 
 
@@ -81,6 +89,32 @@ def make_pandas_udf(weights: Any) -> Any:
     return pandas_udf(predict, "array<float>")
 
 
+def make_predict_batch_udf(weights: Any) -> Any:
+    """Return pyspark's own function for models: it keeps one for each Python worker."""
+    import models_tf2
+    from pyspark import cloudpickle
+    from pyspark.ml.functions import predict_batch_udf
+    from pyspark.sql import types as T
+
+    cloudpickle.register_pickle_by_value(models_tf2)
+    creator, config = models_tf2.ncf, CONFIG
+
+    def make_predict_fn() -> Callable[[Any, Any], Any]:
+        import tensorflow as tf
+
+        tf.config.threading.set_intra_op_parallelism_threads(1)
+        model = creator(config)
+        model.set_weights(weights)
+
+        def predict(user: Any, item: Any) -> Any:
+            return model.predict_on_batch([user[:, None], item[:, None]]).reshape(len(user), -1)
+
+        return predict
+
+    kind = T.ArrayType(T.FloatType())
+    return predict_batch_udf(make_predict_fn, return_type=kind, batch_size=BATCH_SIZE)
+
+
 def contestants(path: Path) -> Iterator[dict[str, Callable[[Any], dict[str, float]]]]:
     """Yield what each contestant does with a frame; the session lives until the next step."""
     from models_tf2 import ncf
@@ -103,17 +137,26 @@ def contestants(path: Path) -> Iterator[dict[str, Callable[[Any], dict[str, floa
     def orca(frame: Any) -> dict[str, float]:
         return {"orca": to_nowhere(est.predict(frame, feature_cols=FEATURES))}
 
-    def with_udf(frame: Any) -> dict[str, float]:
-        predicted = frame.withColumn("prediction", udf(*FEATURES))
-        return {"pandas_udf": to_nowhere(predicted)}
+    def with_function(name: str) -> Callable[[Any], dict[str, float]]:
+        def run(frame: Any) -> dict[str, float]:
+            return {name: to_nowhere(frame.withColumn("prediction", functions[name](*FEATURES)))}
+
+        return run
 
     from zoo.orca import OrcaContext
 
     spark = OrcaContext.get_spark_session()
-    est.predict(spark.read.parquet(str(path)), feature_cols=FEATURES)  # builds the model
+    frame = spark.read.parquet(str(path))
+    est.predict(frame, feature_cols=FEATURES)  # builds the model
     model = est.get_model()
-    udf = make_pandas_udf(model.get_weights())
-    yield {"plain": plain, "orca": orca, "pandas_udf": with_udf}
+    weights = model.get_weights()
+    functions = {
+        # Arrays, as the others give: a Vector costs Spark more.
+        "predict_udf": est.predict_udf(frame, feature_cols=FEATURES, output_type="array"),
+        "pandas_udf": make_pandas_udf(weights),
+        "predict_batch_udf": make_predict_batch_udf(weights),
+    }
+    yield {"plain": plain, "orca": orca, **{name: with_function(name) for name in functions}}
     stop_orca_context()
 
 
@@ -141,7 +184,7 @@ def take_turns(path: Path, rounds: int) -> list[dict[str, float]]:
     results = []
     for number in range(rounds):
         found: dict[str, float] = {}
-        for name in ("plain", "orca", "pandas_udf")[:: -1 if number % 2 else 1]:
+        for name in RUNS[:: -1 if number % 2 else 1]:
             given = ["--measure", path, "--contestant", name]
             found |= race(Path(__file__).name, *given, timeout=3600)
         results.append(found)
@@ -149,8 +192,8 @@ def take_turns(path: Path, rounds: int) -> list[dict[str, float]]:
     return results
 
 
-def summary(rows: int, results: Sequence[dict[str, float]]) -> tuple[str, float]:
-    """Return medians and spreads as a table, and Orca's ratio to plain Keras."""
+def summary(rows: int, results: Sequence[dict[str, float]]) -> tuple[str, dict[str, float]]:
+    """Return medians and spreads as a table, and the medians."""
     medians = {name: median(run[name] for run in results) for name in CONTESTANTS}
     lines = [
         [
@@ -163,7 +206,27 @@ def summary(rows: int, results: Sequence[dict[str, float]]) -> tuple[str, float]
         for name, title in CONTESTANTS.items()
     ]
     shown = table([f"{rows:,} rows", "seconds", "min - max", "rows/s", "of plain"], lines)
-    return shown, medians["orca"] / medians["plain"]
+    return shown, medians
+
+
+def goals_of(rows: int, medians: dict[str, float]) -> list[Goal]:
+    """Return what a number of rows is to show."""
+    if rows == GOAL_AT:
+        ratio = medians["orca"] / medians["plain"]
+        return [Goal(f"{rows:,} rows: Orca ÷ plain", ratio, *OF_PLAIN, at_most=True)]
+    if rows != UDF_GOAL_AT:
+        return []
+    others = {"orca": ("Orca predict", UDF_OF_PREDICT)}
+    others["predict_batch_udf"] = ("predict_batch_udf", UDF_OF_PYSPARK)
+    return [
+        Goal(
+            f"{rows:,} rows: predict_udf ÷ {title}",
+            medians["predict_udf"] / medians[name],
+            *limits,
+            at_most=True,
+        )
+        for name, (title, limits) in others.items()
+    ]
 
 
 def raw(results: Sequence[dict[str, float]]) -> str:
@@ -194,11 +257,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             path = Path(directory) / "rows.parquet"
             generate(path, rows)
             results = take_turns(path, options.rounds)
-        shown, ratio = summary(rows, results)
+        shown, medians = summary(rows, results)
         print(f"\n{shown}", flush=True)
         sections[f"{rows:,} rows"] = f"{shown}\n\n{raw(results)}"
-        if rows == GOAL_AT:
-            goals.append(Goal(f"{rows:,} rows: Orca ÷ plain", ratio, *OF_PLAIN, at_most=True))
+        goals += goals_of(rows, medians)
     setting = (
         f"Each contestant {options.rounds} times in turns, each time in a process of its own with "
         f"two processors, after a fifth of the rows. model.predict gets batches of "

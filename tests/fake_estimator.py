@@ -7,17 +7,17 @@ from pyspark.sql import DataFrame
 
 from zoo.orca.frameworks.fake import LinearModel
 from zoo.orca.learn.ended import needs_session
-from zoo.orca.learn.estimator import BaseEstimator
 from zoo.orca.learn.forms.entry import entered_both
 from zoo.orca.learn.forms.form import Columns
 from zoo.orca.learn.options import EngineOptions
+from zoo.orca.learn.predicting.column_function import ColumnPredictions
 from zoo.orca.learn.predicting.output_types import Wanted
 from zoo.orca.learn.results import TrainingStats
 from zoo.orca.wire.job import EvaluateJob, ModelSpec, TrainJob
 from zoo.orca.wire.packing import pack
 
 
-class FakeEstimator(BaseEstimator):
+class FakeEstimator(ColumnPredictions):
     """Trains `zoo.orca.frameworks.fake.LinearModel`."""
 
     @classmethod

@@ -16,7 +16,11 @@ MEANING = re.compile(r"\s{2,}\S.*$")
 FRAMEWORKS = {"tensorflow", "keras", "tf_keras", "jax", "jaxlib", "torch", "torchmetrics"}
 SPARK = {"pyspark", "py4j"}
 KNOWS_SPARK = {"orca", "learn", "data", "driver", "context", "worker.task", "worker.shards"}
-SHIPS_A_WORKER_FUNCTION = {"zoo.orca.driver.stage", "zoo.orca.driver.predict"}
+SHIPS_A_WORKER_FUNCTION = {
+    "zoo.orca.driver.stage",
+    "zoo.orca.driver.predict",
+    "zoo.orca.driver.column_function",
+}
 WIRE_PACKAGES = {"numpy", "pyarrow", "safetensors", "cloudpickle", "zoo", *sys.stdlib_module_names}
 NETWORK = {"socket", "socketserver", "ssl", "select", "selectors", "asyncio", "http", "urllib"}
 MOST_MODULES = 16

@@ -45,6 +45,12 @@ ELSEWHERE = [
         "wire/predicting/test_column_forms.py",
         "types that are declared, beside those of the values",
     ),
+    Elsewhere(
+        "worker.task", "column_task", "driver/test_column_function.py", "what Spark calls, in Spark"
+    ),
+    Elsewhere(
+        "wire.predicting", "argument_names", "worker/rows/test_arguments.py", "of these arguments"
+    ),
     Elsewhere("driver", "request", "driver/test_fit.py", "a request does nothing but run"),
     Elsewhere("driver.frame", "columns", "driver/frame/test_source.py", "through a real stage"),
     Elsewhere("encryption", "tls", "encryption/test_line.py", "one handshake, between two ends"),

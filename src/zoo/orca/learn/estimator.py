@@ -19,9 +19,10 @@ from zoo.orca.driver.frame.source import (
     with_a_row,
     without_rows,
 )
+from zoo.orca.driver.predict import Answer
 from zoo.orca.driver.reports.display import say
 from zoo.orca.driver.reports.timings import describe
-from zoo.orca.driver.request import Request
+from zoo.orca.driver.request import PredictRequest, Request
 from zoo.orca.driver.storage import load_state, save_state
 from zoo.orca.errors import (
     DataError,
@@ -220,25 +221,36 @@ class BaseEstimator(Tracked, Planned):
         wanted: Wanted = AS_USUAL,
     ) -> Any:
         """Return predictions in the form that the rows came in."""
+        request = self._prediction(given.frame, spec, batch_size, names, given.asks, wanted)
+        found = request.run()
+        if asks_for_whole(self._outputs, names):
+            found = with_whole(found, request.columns)
+        return given.answer(found)
+
+    def _prediction(
+        self,
+        frame: DataFrame,
+        spec: FeatureSpec,
+        batch_size: int | None,
+        names: OutputNames | None,
+        answer: Answer,
+        wanted: Wanted,
+    ) -> PredictRequest:
+        """Return the request of a prediction; build the model where its outputs are unknown."""
         check_lengths(spec)
         if self._state is None or not self._outputs:
-            self._build(given.frame, spec)
-        columns = prediction_columns(self._outputs, names)
-        request = self._requests.predict(
+            self._build(frame, spec)
+        return self._requests.predict(
             self._state,
-            given.frame,
+            frame,
             spec,
-            columns,
+            prediction_columns(self._outputs, names),
             batch_size=batch_size,
             outputs=self._outputs,
             inputs=self._inputs,
-            answer=given.asks,
-            forms=wanted.forms(self._outputs, given.asks.has_vectors),
+            answer=answer,
+            forms=wanted.forms(self._outputs, answer.has_vectors),
         )
-        found = request.run()
-        if asks_for_whole(self._outputs, names):
-            found = with_whole(found, columns)
-        return given.answer(found)
 
     def _build(self, data: DataFrame, spec: FeatureSpec) -> None:
         """Build the model once, on one worker, for its weights and outputs.

@@ -6,16 +6,16 @@ from typing import Any
 
 from zoo.orca.errors import InvalidInputError
 from zoo.orca.learn import keras_files as files
-from zoo.orca.learn.estimator import BaseEstimator
 from zoo.orca.learn.files.kinds import CHECKPOINT, SAVED_MODEL, STATE, keras_kind
 from zoo.orca.learn.files.latest import latest_checkpoint
 from zoo.orca.learn.files.states import weights_alone, without_optimizer
+from zoo.orca.learn.predicting.column_function import ColumnPredictions
 
 #: What `save_format` may be, and the kind of file that it means.
 _FORMATS = {"tf": SAVED_MODEL, "h5": ".h5", "keras": ".keras"}
 
 
-class KerasFiles(BaseEstimator):
+class KerasFiles(ColumnPredictions):
     """Adds Keras's models and file formats to the base estimator."""
 
     latest_checkpoint = staticmethod(latest_checkpoint)

@@ -95,6 +95,19 @@ def workers_python(spark: SparkSession) -> Iterator[None]:
             context.pythonExec = before
 
 
+def keep_own_python(spark: SparkSession) -> None:
+    """Give functions that Spark itself wraps later this program's own Python, where need be.
+
+    `spark.udf.register` wraps a function anew, outside of any block of `workers_python`. A Python
+    that was chosen stays, and so does one that can do the work.
+    """
+    if not is_local(spark) or not sys.executable:
+        return
+    context = spark.sparkContext
+    if context.pythonExec == _NO_CHOICE and not _is_own(_ask(_NO_CHOICE)):
+        context.pythonExec = sys.executable
+
+
 def is_own_python(spark: SparkSession) -> bool:
     """Whether workers certainly run this program's own Python, with the same packages."""
     if not is_local(spark):

@@ -7,17 +7,17 @@ from typing import Any, Self
 
 from zoo.orca.errors import InvalidInputError, StateError
 from zoo.orca.learn.arguments import packed_callbacks
-from zoo.orca.learn.estimator import BaseEstimator
 from zoo.orca.learn.files.kinds import TORCH, torch_kind
 from zoo.orca.learn.files.latest import latest_checkpoint
 from zoo.orca.learn.files.states import without_optimizer
+from zoo.orca.learn.predicting.column_function import ColumnPredictions
 from zoo.orca.learn.pytorch import files
 from zoo.orca.learn.pytorch.recipe import packed
 from zoo.orca.wire.packing import State
 from zoo.orca.wire.torch_options import CALLBACKS
 
 
-class TorchFiles(BaseEstimator):
+class TorchFiles(ColumnPredictions):
     """Adds PyTorch's modules and files to the base estimator."""
 
     #: Whether the next `fit` must continue with the optimizer that was loaded.
@@ -26,6 +26,10 @@ class TorchFiles(BaseEstimator):
     _parts: Mapping[str, Any] = MappingProxyType({})
 
     latest_checkpoint = staticmethod(latest_checkpoint)
+
+    @property
+    def _numbers_only(self) -> str:
+        return "PyTorch"
 
     def get_model(self) -> Any:
         """Return the module with the estimator's weights, on the CPU of this process.
