@@ -20,7 +20,7 @@ def output(*row_shape: int | None, dtype: str = "float32", **more: Any) -> Outpu
     return OutputSpec(**{"name": "out", "dtype": dtype, "row_shape": row_shape, **more})
 
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 ONE, THREE = output(1, threshold=0.5), output(3)
 TWO = [output(1, name="click", threshold=0.0), output(3, name="kind")]
@@ -161,8 +161,11 @@ def test_every_form_has_them(spark: SparkSession, identity: FakeEstimator) -> No
     assert set(expected) == {"low", "high"}
     frame = pd.DataFrame({"x": x})
     table = spark.createDataFrame(frame)
-    for data in (frame, pa.table({"x": x}), {"x": x}, table.pandas_api()):
+    for data in (frame, pa.table({"x": x}), {"x": x}):
         assert list(np.asarray(identity.predict(data, **wanted)["prediction"])) == expected
+    on_spark = identity.predict(table.pandas_api(), **wanted)
+    rows = on_spark.to_spark(index_col="row").orderBy("row").collect()
+    assert [row.prediction for row in rows] == expected
     found = identity.predict(table, **wanted)
     assert found.schema["prediction"].dataType.simpleString() == "string"
     assert [row.prediction for row in found.collect()] == expected

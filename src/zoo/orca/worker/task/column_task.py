@@ -48,7 +48,8 @@ def make_column_task(
 ) -> Callable[[Iterator[tuple[pa.Array, ...]]], Iterator[pa.Array]]:
     """Return the function for `arrow_udf` that predicts a row of its arguments."""
 
-    def task(batches: Iterator[tuple[pa.Array, ...]]) -> Iterator[pa.Array]:
+    # Spark calls a column after its function.
+    def predict(batches: Iterator[tuple[pa.Array, ...]]) -> Iterator[pa.Array]:
         given = columns_of(batches)
         first = next(given, None)
         if first is None:  # an empty partition starts nothing
@@ -61,11 +62,11 @@ def make_column_task(
             raise
         job = replace(function.job, columns=arguments.columns)
         places = range(len(arguments.columns.columns))
-        predict = make_predict_task(job, 0, places, function.heartbeat, function.forms)
-        for answer in predict(map(arguments.batch, chain([first], given))):
+        task = make_predict_task(job, 0, places, function.heartbeat, function.forms)
+        for answer in task(map(arguments.batch, chain([first], given))):
             yield _column(answer, function.names)
 
-    return task
+    return predict
 
 
 def _arguments(function: ColumnFunction, arrays: Sequence[pa.Array]) -> Arguments:
