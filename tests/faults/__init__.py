@@ -16,7 +16,7 @@ r"""Every fault that is injected, and what comes of it; written by ``--faults-ta
 - a child is killed by SIGKILL:
   `WorkerDiedError`: rank N on HOST: the worker's process was ended by SIGKILL: killed from outside; most often the machine or container ran out of memory
 - a child is killed by SIGKILL at a random moment, on a cluster:
-  `WorkerDiedError`: rank N on HOST: the worker's process was ended by SIGKILL: killed from outside; most often the machine or container ran out of memory
+  `WorkerDiedError`: rank N on HOST: the worker's process was ended by SIGKILL: killed from outside; most often the machine or container ran out of memory; or goes on, and equals the unbroken run
 - a child is killed by SIGKILL, with model_dir set:
   `WorkerDiedError`: rank N on HOST: the worker's process was ended by SIGKILL: killed from outside; most often the machine or container ran out of memory; the next `fit(resume=True)` equals the unbroken run
 - a child is stopped by SIGSTOP:
