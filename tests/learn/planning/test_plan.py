@@ -28,7 +28,7 @@ FULL = FitPlan(
 
 def test_all_that_is_known_is_told() -> None:
     assert str(FULL).splitlines() == [
-        "workers    2 on 1 host with 4 slots, 2 threads each",
+        "workers    2 on 1 host, slots: 4, threads each: 2",
         "rows       1,000, and 50 to validate with",
         "steps      32 an epoch",
         "exchange   yes: shuffle=True asks for it",
@@ -49,7 +49,7 @@ def test_all_that_is_known_is_told() -> None:
 
 def test_what_nobody_knows_is_said_to_be_unknown() -> None:
     assert str(FitPlan(workers=1, memory=800, row_bytes=8)).splitlines()[:6] == [
-        "workers    1 of unknown slots",
+        "workers    1, slots: unknown",
         "rows       not counted: count=True counts them",
         "steps      unknown without the rows",
         "memory     800 bytes a worker (spark.orca.data.memory), which holds 100 rows of 8 bytes "

@@ -124,9 +124,9 @@ class FitPlan:
         if self.workers is None:
             return "unknown"
         hosts = "" if self.hosts is None else f" on {several(self.hosts, 'host')}"
-        slots = "of unknown slots" if self.slots is None else f"with {several(self.slots, 'slot')}"
-        threads = "" if self.threads is None else f", {several(self.threads, 'thread')} each"
-        return f"{self.workers}{hosts} {slots}{threads}"
+        slots = "unknown" if self.slots is None else f"{self.slots:,}"
+        threads = "" if self.threads is None else f", threads each: {self.threads}"
+        return f"{self.workers}{hosts}, slots: {slots}{threads}"
 
     def _rows(self) -> str:
         validation = ""
