@@ -9,6 +9,7 @@ from pyspark.sql import DataFrame
 from zoo.orca.context.sessions import known_session
 from zoo.orca.driver.reports.failures import check_session, ended_session
 from zoo.orca.errors import OrcaError
+from zoo.orca.learn.forms.wording import reword_for
 
 _Parameters = ParamSpec("_Parameters")
 _Result = TypeVar("_Result")
@@ -27,15 +28,15 @@ def needs_session(call: Callable[_Parameters, _Result]) -> Callable[_Parameters,
         frame = next((one for one in given if isinstance(one, DataFrame)), None)
         # Rows of another form go to the session that runs, or to one that the call starts.
         session = known_session() if frame is None else frame.sparkSession
-        if session is None:
-            return call(*arguments, **named)
-        check_session(session)
+        if session is not None:
+            check_session(session)
         try:
             return call(*arguments, **named)
-        except OrcaError:
+        except OrcaError as error:
+            reword_for(error, call, arguments, named)
             raise
         except Exception as error:  # an attribute of None, an assertion: whatever comes first
-            ended = ended_session(error, session)
+            ended = None if session is None else ended_session(error, session)
             if ended is None:
                 raise
             raise ended from error

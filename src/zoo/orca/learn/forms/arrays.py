@@ -54,7 +54,7 @@ class ArraysForm(OwnTable):
                 f"{self._argument}: its arrays have different numbers of rows: {told}\n"
                 "Each array must have one entry for each row, along its first axis"
             )
-        ways = Ways(argument=self._argument, **_WAYS)
+        ways = Ways(argument=self._argument, label=str, **_WAYS)
         readers = [(name, partial(from_numpy, array)) for name, array in arrays.items()]
         return frame_of(spark, readers, columns, ways)
 
@@ -76,6 +76,21 @@ def parts_of(data: Mapping[Any, Any]) -> dict[str, Any]:
         for role, given in data.items()
         for column, value in zip(_columns(role, given), _values(given), strict=True)
     }
+
+
+def places_of(data: Mapping[Any, Any]) -> dict[str, str]:
+    """Return where each column's array is, as code behind the dict's name."""
+    if not _is_pair(data):
+        return {str(name): f"[{name!r}]" for name in data}
+    found = {}
+    for role, given in data.items():
+        keys: list[Any] = list(given) if isinstance(given, Mapping) else []
+        if _is_several(given):
+            keys = list(range(len(given)))
+        inner = [f"[{key!r}]" for key in keys] if keys else [""]
+        for column, place in zip(_columns(role, given), inner, strict=True):
+            found[column] = f"[{role!r}]{place}"
+    return found
 
 
 def _is_pair(data: Mapping[Any, Any]) -> bool:

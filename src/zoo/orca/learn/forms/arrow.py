@@ -34,7 +34,7 @@ class ArrowForm(OwnTable):
             (name, partial(_lists, column))
             for name, column in zip(table.column_names, table.columns, strict=True)
         ]
-        ways = Ways(argument=self._argument, **_WAYS)
+        ways = Ways(argument=self._argument, label=str, **_WAYS)
         return frame_of(spark, readers, columns, ways)
 
     def answer(self, predicted: DataFrame, outputs: Sequence[str]) -> Any:

@@ -34,7 +34,7 @@ class PandasForm(OwnTable):
             (str(name), partial(_column, self._data, index))
             for index, name in enumerate(self._data.columns)
         ]
-        ways = Ways(argument=self._argument, **_WAYS)
+        ways = Ways(argument=self._argument, label=partial(label_of, self._data), **_WAYS)
         return frame_of(spark, readers, columns, ways)
 
     def answer(self, predicted: DataFrame, outputs: Sequence[str]) -> Any:
@@ -46,6 +46,11 @@ class PandasForm(OwnTable):
                 values = np.fromiter(values, object, len(values))
             result[name] = values
         return result
+
+
+def label_of(data: Any, name: str) -> Any:
+    """Return what a frame calls a column, which may be a number; the name itself for a new one."""
+    return next((label for label in data.columns if str(label) == name), name)
 
 
 def _column(data: Any, index: int) -> pa.ChunkedArray:

@@ -76,6 +76,8 @@ class Ways:
         How times, dates and structs become numbers.
     others : str
         What to do about any other column.
+    label : callable
+        Returns what the form itself calls a column.
     """
 
     argument: str
@@ -84,6 +86,7 @@ class Ways:
     days: str
     parts: str
     others: str
+    label: Callable[[str], Any]
 
     @property
     def where(self) -> str:
@@ -99,12 +102,12 @@ class Ways:
             text = self.days
         elif kind is not None and pa.types.is_struct(kind) and kind.num_fields:
             text, part = self.parts, kind.field(0).name
-            return text.format(name=repr(name), data=self.argument, part=part)
-        return text.format(name=repr(name), data=self.argument)
+            return text.format(name=repr(self.label(name)), data=self.argument, part=part)
+        return text.format(name=repr(self.label(name)), data=self.argument)
 
     def fill(self, name: str) -> str:
         """Return how a column gets rid of nulls."""
-        return self.nulls.format(name=repr(name), data=self.argument)
+        return self.nulls.format(name=repr(self.label(name)), data=self.argument)
 
 
 def frame_of(spark: SparkSession, readers: Readers, columns: Columns, ways: Ways) -> DataFrame:

@@ -15,6 +15,7 @@ from zoo.orca.learn.files.recorded import check_place
 from zoo.orca.learn.forms.creators import is_creator
 from zoo.orca.learn.forms.entry import form_of
 from zoo.orca.learn.forms.form import Form
+from zoo.orca.learn.forms.wording import reword_for
 from zoo.orca.learn.planning.plan import FitPlan, PlannedColumn
 from zoo.orca.learn.planning.tables import several
 from zoo.orca.refusals import Rehearsal, noted, rehearsal
@@ -31,6 +32,8 @@ def rehearsed(
     """Rehearse a `fit`: every check that it makes before its stage starts, and nothing else."""
     with rehearsal() as current:
         estimator.fit(*arguments, **named)
+    for error in current.refused:
+        reword_for(error, type(estimator).fit, (estimator, *arguments), named)
     request, ready = current.request, None
     if request is not None:
         with rehearsal(current):
