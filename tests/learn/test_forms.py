@@ -1,4 +1,4 @@
-"""Rows of every form through every framework, and over Spark Connect."""
+"""Rows of every form through Keras and PyTorch, and over Spark Connect."""
 
 import subprocess
 import sys
@@ -23,19 +23,14 @@ COMMON = {"batch_size": 20, "verbose": 0}
 NAMED = {"feature_cols": ["x"], "label_cols": ["y"], **COMMON}
 
 
-def of_keras(version: int) -> Any:
-    def creator(config: dict[str, Any]) -> Any:
-        if version == 2:
-            import tf_keras as keras
-        else:
-            import keras
-        keras.utils.set_random_seed(5)
-        layers = [keras.layers.Dense(3, activation="tanh"), keras.layers.Dense(1)]
-        model = keras.Sequential([keras.Input((4,)), *layers])
-        model.compile("adam", "mse", metrics=["mae"])
-        return model
+def of_keras(config: dict[str, Any]) -> Any:
+    import tf_keras as keras
 
-    return creator
+    keras.utils.set_random_seed(5)
+    layers = [keras.layers.Dense(3, activation="tanh"), keras.layers.Dense(1)]
+    model = keras.Sequential([keras.Input((4,)), *layers])
+    model.compile("adam", "mse", metrics=["mae"])
+    return model
 
 
 def of_torch(config: dict[str, Any]) -> Any:
@@ -59,13 +54,9 @@ def estimator(framework: str, workers: int = 2) -> Any:
         return Torch.from_torch(
             model=of_torch, optimizer=optimizer, loss=nn.MSELoss(), num_workers=workers
         )
-    if framework == "tf2":
-        from zoo.orca.learn.tf2 import Estimator as TF2
+    from zoo.orca.learn.tf2 import Estimator as TF2
 
-        return TF2.from_keras(model_creator=of_keras(2), num_workers=workers)
-    from zoo.orca.learn.keras import Estimator as Keras
-
-    return Keras.from_keras(model_creator=of_keras(3), num_workers=workers, keras_backend="jax")
+    return TF2.from_keras(model_creator=of_keras, num_workers=workers)
 
 
 def shaped(predicted: Any) -> np.ndarray:
@@ -80,7 +71,7 @@ def shaped(predicted: Any) -> np.ndarray:
     return np.array([np.asarray(one) for one in values]).reshape(ROWS)
 
 
-@pytest.mark.parametrize("framework", ["tf2", "keras", "torch"])
+@pytest.mark.parametrize("framework", ["tf2", "torch"])
 def test_every_form_trains_and_predicts_as_the_dataframe(
     spark: SparkSession, framework: str
 ) -> None:

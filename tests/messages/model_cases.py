@@ -364,7 +364,7 @@ def _(world: World) -> Any:
     return two_outputs(world).predict(world.frame, feature_cols=["x"], output_cols=names)
 
 
-@case("three predictions a row")
+@case("three predictions a row", connect="keras")
 def _(world: World) -> Any:
     if world.framework == "torch":
         est = world.estimator(module(lambda self, x: x.repeat(3)))

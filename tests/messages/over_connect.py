@@ -23,7 +23,7 @@ def main() -> None:
     for framework in (NO_FRAMEWORK, *FRAMEWORKS):
         world = World(spark, framework, Path(directory))
         for title in titles:
-            if framework in CASES[title].frameworks:
+            if framework in CASES[title].places("connect"):
                 seen[title][framework] = world.seen(CASES[title].make)
     print(json.dumps(seen))
     spark.stop()

@@ -45,7 +45,7 @@ def classic(
     for framework in (NO_FRAMEWORK, *FRAMEWORKS):
         world = World(spark, framework, tmp_path_factory.mktemp("classic"))
         for title in selected(request, "classic"):
-            if framework in CASES[title].frameworks:
+            if framework in CASES[title].places("classic"):
                 told = world.seen(CASES[title].make)
                 seen.setdefault(title, {})[framework, "classic"] = told
     return seen
@@ -97,14 +97,15 @@ def section(case: Case, told: dict[tuple[str, str], str]) -> str:
 
 
 def named(where: list[tuple[str, str]]) -> str:
-    """Name frameworks and sessions: all of both have a word of their own."""
+    """Name the frameworks of each session, or once where they are those of both."""
     known = (NO_FRAMEWORK, *FRAMEWORKS)
-    frameworks = [one for one in known if any(f == one for f, _ in where)]
-    sessions = [one for one in SESSIONS if any(s == one for _, s in where)]
-    if len(frameworks) * len(sessions) != len(where):
-        return ", ".join(f"{framework} {session}" for framework, session in where)
-    first = "every framework" if len(frameworks) == len(FRAMEWORKS) else " and ".join(frameworks)
-    return f"{first}, {' and '.join(sessions)}"
+    sessions: dict[str, list[str]] = {}
+    for session in SESSIONS:
+        if frameworks := [one for one in known if (one, session) in where]:
+            every = len(frameworks) == len(FRAMEWORKS)
+            name = "every framework" if every else " and ".join(frameworks)
+            sessions.setdefault(name, []).append(session)
+    return "; ".join(f"{name}, {' and '.join(told)}" for name, told in sessions.items())
 
 
 def read() -> dict[str, str]:

@@ -13,9 +13,10 @@ from zoo.orca.errors import OrcaError
 pytestmark = [pytest.mark.timeout(300), pytest.mark.slow]
 
 
-@pytest.fixture(params=FRAMEWORKS)
-def world(request, spark, tmp_path):
-    return World(spark, request.param, tmp_path)
+@pytest.fixture(scope="module", params=FRAMEWORKS)
+def world(request, spark, tmp_path_factory):
+    """One framework after another: children stay warm."""
+    return World(spark, request.param, tmp_path_factory.mktemp("ways"))
 
 
 def second_line(world, estimator, frame, columns):
