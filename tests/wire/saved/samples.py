@@ -33,6 +33,7 @@ OUTPUT = {
     "named": False,
     "keyed": True,
     "problem": "",
+    "threshold": 0.5,
 }
 COMMON = {
     "epoch": 3,
@@ -49,6 +50,7 @@ COMMON = {
     "outputs": [OUTPUT],
     "model": "c0ffee",
     "history": {"loss": [1.0, float("nan"), 0.25]},
+    "gradient_bytes": 40,
 }
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from zoo.orca.errors import StateError
 from zoo.orca.wire import features
-from zoo.orca.wire.packing import State
+from zoo.orca.wire.packing import GRADIENT_BYTES, State
 from zoo.orca.wire.padding import KEEPS, Padding, fits
 from zoo.orca.wire.saved import coded
 from zoo.orca.wire.saved.values import (
@@ -121,6 +121,7 @@ _COMMON: Mapping[str, Check] = {
     "outputs": listed(_output),
     "model": text,
     "history": mapping(listed(real)),
+    GRADIENT_BYTES: whole(),
 }
 _KERAS: Mapping[str, Check] = {
     "keras": one_of(("2", "3")),
