@@ -55,6 +55,7 @@ class Server:
         (Session("local-cluster[2,1,1024]", executors=[2]), 2),
         (Session("yarn", {INSTANCES: "3"} | DYNAMIC, [5]), 5),
         (Session("yarn", DYNAMIC, [0], age=0), 1),
+        (Session("yarn", {"spark.dynamicAllocation.minExecutors": "4"} | DYNAMIC, [9]), 4),
         (Session("spark://h:7077"), 1),
         (Server("local[4]"), 1),
         (Server("yarn", {INSTANCES: "3"}), 3),

@@ -18,6 +18,7 @@ from zoo.orca.driver.reports.epochs import Epochs
 from zoo.orca.driver.reports.failures import raise_failure, translate
 from zoo.orca.driver.reports.listener import ReportListener
 from zoo.orca.driver.reports.spark_failures import spark_errors
+from zoo.orca.driver.session.allocation import barrier_stages
 from zoo.orca.driver.session.cluster import executor_cores, is_connect, is_local
 from zoo.orca.driver.session.interrupts import interruptible
 from zoo.orca.driver.session.properties import local_property
@@ -94,7 +95,8 @@ def run_stage(
     SlotsAreBack
         If there are slots for more workers, up to ``settings.wanted``.
     ContextError, MissingPackageError
-        If the workers' Python cannot do the work, or this one cannot encrypt.
+        If the workers' Python cannot do the work, or this one cannot encrypt; if executors come and
+        go, and those that stay have too few slots.
     DeviceError
         Before anything starts, if the executors lack the GPUs that workers need.
     OrcaError
@@ -107,6 +109,7 @@ def run_stage(
     stage, epochs = _to_watch(job, settings, ready), epochs or Epochs()
     # The watch ends last: until then nothing of the workers' is shown any more.
     with (
+        barrier_stages(spark),
         watched(spark, stage) as watch,
         uncounted_batches(frame),
         ReportListener(

@@ -37,8 +37,21 @@ def is_stopped(spark: SparkSession) -> bool:
 
 
 def allocates_dynamically(spark: SparkSession) -> bool:
-    """Whether executors of the session come and go with its load."""
+    """Whether executors of the session come and go with its load; in local mode there are none."""
+    if _is_one_process(spark):
+        return False
     return _setting(spark, "spark.dynamicAllocation.enabled") == "true"
+
+
+def kept_executors(spark: SparkSession) -> int:
+    """Return how many executors always stay, where executors come and go."""
+    return int(_setting(spark, "spark.dynamicAllocation.minExecutors") or 0)
+
+
+def slots_of_executor(spark: SparkSession) -> int:
+    """Return how many tasks an executor runs at once; 1 if the settings do not tell."""
+    cores = int(_setting(spark, "spark.executor.cores") or 1)
+    return max(1, cores // int(_setting(spark, "spark.task.cpus") or 1))
 
 
 def nodes(spark: SparkSession) -> int:
@@ -47,13 +60,13 @@ def nodes(spark: SparkSession) -> int:
     Settings count first: they hold before the last executor has registered. Without them the
     registered executors are counted. A Spark Connect server tells only settings; without them, 1.
     """
-    if re.fullmatch(r"local(\[.*\])?", _setting(spark, "spark.master")):
+    if _is_one_process(spark):
         return 1
     said = int(_setting(spark, "spark.executor.instances") or 0)
     if allocates_dynamically(spark):
-        # spark.executor.instances is only the number at the start.
-        said = int(_setting(spark, "spark.dynamicAllocation.minExecutors") or 0)
-        return max(1, said if is_connect(spark) else _executors(spark))
+        # spark.executor.instances is only the number at the start, and all but these may leave.
+        said = kept_executors(spark)
+        return said or (1 if is_connect(spark) else max(1, _executors(spark)))
     return said or (1 if is_connect(spark) else max(1, _executors(spark)))
 
 
@@ -133,6 +146,11 @@ def _slots_of_server(spark: SparkSession) -> int | None:
     cores = _setting(spark, "spark.executor.cores")
     executors = _setting(spark, "spark.executor.instances")
     return int(cores) * int(executors) // cpus if cores and executors else None
+
+
+def _is_one_process(spark: SparkSession) -> bool:
+    """Whether tasks run in the process of Spark's driver, on this machine or a server's."""
+    return re.fullmatch(r"local(\[.*\])?", _setting(spark, "spark.master")) is not None
 
 
 def _setting(spark: SparkSession, key: str) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pyspark.resource import ResourceProfile
 from pyspark.sql import SparkSession
 
+from zoo.orca.driver.session.allocation import check_allocation
 from zoo.orca.driver.session.certificate import make_identity
 from zoo.orca.driver.session.gpus import gpu_profile
 from zoo.orca.driver.session.pythons import check_python
@@ -55,7 +56,8 @@ def check_readiness(spark: SparkSession, workers: int, gpus: int) -> Readiness:
     SlotsError
         If the cluster cannot run all workers at the same time.
     ContextError, MissingPackageError
-        If the workers' Python cannot do the work, or this one cannot encrypt.
+        If the workers' Python cannot do the work, or this one cannot encrypt; if executors come and
+        go, and those that stay have too few slots.
     DeviceError
         If the executors lack the GPUs that workers need.
     """
@@ -65,6 +67,7 @@ def check_readiness(spark: SparkSession, workers: int, gpus: int) -> Readiness:
     profile = noted()(gpu_profile)(spark, gpus)
     identity = noted(str)(make_identity)(spark)
     noted()(check_python)(spark)
+    noted()(check_allocation)(spark, workers)
     noted()(check_slots)(spark, workers, profile)
     return Readiness(
         profile=profile,

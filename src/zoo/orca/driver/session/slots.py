@@ -9,7 +9,9 @@ import time
 from pyspark.resource import ResourceProfile
 from pyspark.sql import SparkSession
 
+from zoo.orca.driver.session.allocation import has_kept_slots
 from zoo.orca.driver.session.cluster import allocates_dynamically, is_connect, is_local, slots
+from zoo.orca.driver.session.settings import elastic_patience
 from zoo.orca.errors import SlotsError
 
 #: Executors of a cluster may still be registering when the first stage is asked for.
@@ -26,7 +28,10 @@ def check_slots(spark: SparkSession, workers: int, profile: ResourceProfile | No
     """
     # Settings do not change, and local mode has its slots from the start.
     certain = is_local(spark) or is_connect(spark)
-    deadline = time.monotonic() + (0 if certain else _PATIENCE_SECONDS)
+    patience = _PATIENCE_SECONDS
+    if has_kept_slots(spark, workers):
+        patience = max(patience, elastic_patience(spark))  # those that are to stay will come
+    deadline = time.monotonic() + (0 if certain else patience)
     while (found := slots(spark, profile)) is not None and found < workers:
         if time.monotonic() >= deadline:
             error = SlotsError(_describe(spark, workers, found, profile))
