@@ -93,19 +93,23 @@ def stream(spark: SparkSession, tmp_path):
 
 def test_a_stream_is_refused_with_the_way_to_train_on_its_batches(stream, tmp_path) -> None:
     est = FakeEstimator.of(linear(1))
+    functions = {
+        "fit": "est.batch_trainer(path, ...)",
+        "evaluate": "lambda batch, n: est.evaluate(batch, ...)",
+    }
     for call, name in ((est.fit, "fit"), (est.evaluate, "evaluate")):
         with pytest.raises(InvalidInputError) as caught:
             call(stream)
         first, second = str(caught.value).splitlines()
         assert first == f"{name} got a streaming DataFrame, which never ends"
         way = second.partition(": ")[2]
-        assert way == f"stream.writeStream.foreachBatch(lambda batch, n: est.{name}(batch, ...))"
+        assert way == f"stream.writeStream.foreachBatch({functions[name]})"
     bounded = stream.sparkSession.createDataFrame([(1.0, 2.0)], "x double, y double")
     with pytest.raises(InvalidInputError, match="streaming DataFrame as validation_data"):
         est.fit(bounded, validation=stream)
     # The way out, run as it is written.
-    way = "stream.writeStream.foreachBatch(lambda batch, n: est.fit(batch, ['x']))"
-    query = eval(way, {"stream": stream, "est": est})
+    way = "stream.writeStream.foreachBatch(est.batch_trainer(path, features=['x']))"
+    query = eval(way, {"stream": stream, "est": est, "path": str(tmp_path / "state")})
     query.option("checkpointLocation", str(tmp_path / "at"))
     query.trigger(availableNow=True).start().awaitTermination()
     assert est._epochs_done == 1

@@ -49,6 +49,7 @@ COMMON = {
     "columns": COLUMNS,
     "outputs": [OUTPUT],
     "model": "c0ffee",
+    "stream": {"batch": 0, "query": "b3f1"},
     "history": {"loss": [1.0, float("nan"), 0.25]},
     "gradient_bytes": 40,
 }

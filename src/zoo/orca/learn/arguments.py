@@ -30,7 +30,10 @@ def check_bounded(call: str, data: DataFrame, validation: DataFrame | None = Non
     """Raise `InvalidInputError` for streams: a stage needs rows that end."""
     for frame, what in ((data, ""), (validation, " as validation_data")):
         if frame is not None and frame.isStreaming:
-            way = f"stream.writeStream.foreachBatch(lambda batch, n: est.{call}(batch, ...))"
+            function = f"lambda batch, n: est.{call}(batch, ...)"
+            if call == "fit":
+                function = "est.batch_trainer(path, ...)"
+            way = f"stream.writeStream.foreachBatch({function})"
             refuse(
                 InvalidInputError(
                     f"{call} got a streaming DataFrame{what}, which never ends\n"

@@ -48,6 +48,7 @@ from zoo.orca.learn.planning.planned import Planned
 from zoo.orca.learn.predicting.output_types import AS_USUAL, Wanted
 from zoo.orca.learn.requests import Requests
 from zoo.orca.learn.results import TrainingStats
+from zoo.orca.learn.streams.trainer import TrainsOnStreams
 from zoo.orca.learn.tracking.tracked import Tracked
 from zoo.orca.refusals import ready
 from zoo.orca.wire.faults import NO_ROW_TO_TRANSFORM, NO_ROWS
@@ -69,7 +70,7 @@ _FORMATS = (".keras", ".h5", ".pt", ".pth")
 _BATCH_SIZE = 32
 
 
-class BaseEstimator(Tracked, Planned):
+class BaseEstimator(Tracked, Planned, TrainsOnStreams):
     """Trains, evaluates and predicts one model on DataFrames.
 
     Use a framework's estimator, for example `zoo.orca.learn.tf2.Estimator.from_keras`.

@@ -111,6 +111,9 @@ def _any_cursor(value: Any) -> None:
     (_live_cursor if is_live else _cursor)(value)
 
 
+#: The last batch of a stream that was trained.
+_stream = record({"batch": whole(), "query": text})
+
 #: What every framework's state has.
 _REQUIRED: Mapping[str, Check] = {"framework": text, "epoch": whole(), "step": whole()}
 #: What any framework's state may have; checkpoints have the history.
@@ -120,6 +123,7 @@ _COMMON: Mapping[str, Check] = {
     "inputs": _columns,
     "outputs": listed(_output),
     "model": text,
+    "stream": _stream,
     "history": mapping(listed(real)),
     GRADIENT_BYTES: whole(),
 }

@@ -1,0 +1,1 @@
+"""Training on streams: each micro-batch once, whatever ends the program."""
