@@ -15,7 +15,7 @@ MEANING = re.compile(r"\s{2,}\S.*$")
 
 FRAMEWORKS = {"tensorflow", "keras", "tf_keras", "jax", "jaxlib", "torch", "torchmetrics"}
 SPARK = {"pyspark", "py4j"}
-KNOWS_SPARK = {"orca", "learn", "data", "driver", "context", "worker.task", "worker.shards"}
+KNOWS_SPARK = {"orca", "ml", "learn", "data", "driver", "context", "worker.task", "worker.shards"}
 SHIPS_A_WORKER_FUNCTION = {
     "zoo.orca.driver.stage",
     "zoo.orca.driver.predict",

@@ -26,7 +26,7 @@ def test_import_of_the_package_imports_nothing_heavy(module):
 
 @pytest.mark.parametrize(
     "module",
-    [f"zoo.orca.learn.{name}" for name in ("keras", "tf2", "pytorch", "metrics")],
+    ["zoo.orca.ml", *(f"zoo.orca.learn.{name}" for name in ("keras", "tf2", "pytorch", "metrics"))],
 )
 def test_import_of_an_estimator_imports_no_framework(module):
     assert not loaded_by(module) & FRAMEWORKS

@@ -214,12 +214,6 @@ ELSEWHERE = [
         "parts of a fit that equals a plain loop",
     ),
     Elsewhere(
-        "frameworks.torch.metrics",
-        "inputs",
-        "frameworks/torch/metrics/test_orca_metrics.py",
-        "every form of outputs and labels",
-    ),
-    Elsewhere(
         "frameworks.torch.training",
         "callbacks hook_steps",
         "frameworks/torch/training/test_operator.py",
@@ -243,6 +237,13 @@ ELSEWHERE = [
         "frameworks.torch.saving", "whole", "learn/test_pytorch.py", "a file without its model"
     ),
     Elsewhere("learn.tracking", "tracked", "learn/tracking/test_described.py", "what it adds"),
+    Elsewhere("ml", "config_keys", "ml/test_params.py", "parameters, too"),
+    Elsewhere(
+        "ml",
+        "keras_params stages summary torch_params",
+        "ml/test_classification.py",
+        "what all stages share, by those of each framework",
+    ),
     Elsewhere("learn", "docstrings", "test_public_surface.py", "what help() shows"),
     Elsewhere("learn", "metrics", "frameworks/torch/metrics/test_orca_metrics.py", "by hand"),
     Elsewhere("learn.keras", "backend estimator", "learn/test_keras.py", "a user's day"),

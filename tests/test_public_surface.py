@@ -91,6 +91,16 @@ PUBLIC = {
     ],
     "zoo.orca.learn.tf2": ["Estimator"],
     "zoo.orca.learn.trigger": ["EveryEpoch", "SeveralIteration"],
+    "zoo.orca.ml": [
+        "KerasClassifier",
+        "KerasClassifierModel",
+        "KerasRegressor",
+        "KerasRegressorModel",
+        "TorchClassifier",
+        "TorchClassifierModel",
+        "TorchRegressor",
+        "TorchRegressorModel",
+    ],
 }
 
 ERRORS = [

@@ -15,7 +15,7 @@ _KERAS = "Use zoo.orca.learn.tf2.Estimator.from_keras, or zoo.orca.learn.keras f
 _TORCH = "Use zoo.orca.learn.pytorch.Estimator.from_torch, which needs no other backend"
 _NO_RAY = "Leave it out: workers are tasks of Spark, and nothing else needs to run"
 _SEARCH = "Use Optuna, or Spark's CrossValidator, around fit and evaluate"
-_SPARK_ML = "Use zoo.orca.learn.tf2, zoo.orca.learn.keras or zoo.orca.learn.pytorch"
+_SPARK_ML = "Use zoo.orca.ml for stages of Spark ML; else zoo.orca.learn.tf2, .keras or .pytorch"
 
 
 class GoneModules(MetaPathFinder):

@@ -37,6 +37,9 @@ DTYPES = (
     "string",
 )
 _SHORT_FLOATS = ("float16", "bfloat16", "half")
+#: What the numbers of an output of classes are. The model's loss tells; "" where it does not.
+LOGITS, PROBABILITIES, LOGARITHMS = "logits", "probabilities", "logarithms"
+SCALES = ("", LOGITS, PROBABILITIES, LOGARITHMS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +63,8 @@ class OutputSpec:
     threshold : float or None
         For one float a row: a larger one means yes. 0.5 for a probability, 0 for a logit, None if
         nothing tells which it is.
+    scale : str
+        One of `SCALES`.
     """
 
     name: str
@@ -69,6 +74,7 @@ class OutputSpec:
     keyed: bool = False
     problem: str = ""
     threshold: float | None = None
+    scale: str = ""
 
     @property
     def rank(self) -> int:

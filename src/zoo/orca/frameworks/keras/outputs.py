@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from zoo.orca.frameworks.common.structures import Structure
 from zoo.orca.frameworks.keras.columns.inputs import InputLayout
 from zoo.orca.frameworks.keras.loaders.layout import LoaderLayout
 from zoo.orca.frameworks.keras.models import KerasModel
+from zoo.orca.frameworks.keras.scales import scales_of
 from zoo.orca.frameworks.keras.types import Layer, Tensor
 from zoo.orca.wire.outputs import PROBES, OutputSpec, Shape, output_spec
 
@@ -34,6 +36,12 @@ def outputs_of(made: KerasModel, layout: AnyLayout, features: Arrays) -> tuple[O
     ModelError
         If an output is ragged or sparse. The message names it.
     """
+    found = _outputs_of(made, layout, features)
+    scales = scales_of(made, [one.name for one in found])
+    return tuple(replace(one, scale=scale) for one, scale in zip(found, scales, strict=True))
+
+
+def _outputs_of(made: KerasModel, layout: AnyLayout, features: Arrays) -> tuple[OutputSpec, ...]:
     is_own = made.keras.has_own_predict_step(made.model)
     known = []
     if not made.is_static:

@@ -257,7 +257,8 @@ def _spec(
             row_shape=(),
             problem=f"the model's output {name!r} is a {kind} tensor, and a prediction is an entry "
             f"a row of a dense one\nLet forward return output.{way}",
-            **flags,
+            named=flags["named"],
+            keyed=flags["keyed"],
         )
     dtype = str(first.dtype).removeprefix("torch.")
     return output_spec(name, dtype, {n: tuple(t.shape) for n, t in tensors.items()}, **flags)

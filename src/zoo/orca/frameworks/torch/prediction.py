@@ -13,6 +13,7 @@ from zoo.orca.frameworks.common.structures import Structure
 from zoo.orca.frameworks.torch.call_errors import CALL_ERRORS, call_error
 from zoo.orca.frameworks.torch.device import flat_tensors
 from zoo.orca.frameworks.torch.feed import Batch, BatchLayout, tensors_of
+from zoo.orca.frameworks.torch.metrics.inputs import scale_of
 from zoo.orca.frameworks.torch.models import TorchModel, call_model, described, resized
 from zoo.orca.frameworks.torch.saving.state import is_built, write_training, write_weights
 from zoo.orca.frameworks.torch.training.callbacks import MainCallback
@@ -193,7 +194,8 @@ def outputs_of(
     found = described(answers)
     if len(found) != 1 or own:
         return found  # nothing tells which of them the loss is of
-    return (replace(found[0], threshold=_threshold(made)),)
+    scale = scale_of(made.loss())
+    return (replace(found[0], threshold=_threshold(made), scale=scale),)
 
 
 def _threshold(made: TorchModel) -> float | None:

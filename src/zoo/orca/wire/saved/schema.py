@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from zoo.orca.errors import StateError
 from zoo.orca.wire import features
+from zoo.orca.wire.outputs import SCALES
 from zoo.orca.wire.packing import GRADIENT_BYTES, State
 from zoo.orca.wire.padding import KEEPS, Padding, fits
 from zoo.orca.wire.saved import coded
@@ -90,7 +91,13 @@ def _columns(value: Any) -> None:
 # What an output's dtype may be is not limited: one that no column holds is told in `problem`.
 _output = record(
     {"name": text, "dtype": text, "row_shape": _shape},
-    {"named": flag, "keyed": flag, "problem": text, "threshold": optional(real)},
+    {
+        "named": flag,
+        "keyed": flag,
+        "problem": text,
+        "threshold": optional(real),
+        "scale": one_of(SCALES),
+    },
 )
 
 # The last three came later than the others: files of earlier releases have none of them.

@@ -22,8 +22,10 @@ from torch.nn import functional as F
 
 from zoo.orca.errors import ModelError
 from zoo.orca.frameworks.torch.training.losses import LossFunction
+from zoo.orca.wire import outputs as wire
 
 LOGITS, CLASS_LOGITS, CLASS_LOGS = "logits", "logits of classes", "logarithms"
+_SCALES = {LOGITS: wire.LOGITS, CLASS_LOGITS: wire.LOGITS, CLASS_LOGS: wire.LOGARITHMS}
 #: As in Keras and the original: a logarithm stays finite.
 SMALL = 1e-7
 _ROUNDING = 1e-5
@@ -61,6 +63,13 @@ def outputs_for(loss: LossFunction | None) -> Outputs:
     if isinstance(loss, torch.nn.KLDivLoss) or loss is F.kl_div:
         return Outputs(CLASS_LOGS)
     return Outputs()
+
+
+def scale_of(loss: LossFunction | None) -> str:
+    """Return what the outputs of classes are, one of `zoo.orca.wire.outputs.SCALES`."""
+    if isinstance(loss, torch.nn.BCELoss) or loss is F.binary_cross_entropy:
+        return wire.PROBABILITIES
+    return _SCALES.get(outputs_for(loss).kind, "")
 
 
 class Scores(NamedTuple):

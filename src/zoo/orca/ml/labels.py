@@ -1,0 +1,80 @@
+"""Labels as Spark ML has them: doubles, also for classes."""
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+from pyspark.sql import types as T
+
+from zoo.orca.driver.reports.failures import translate
+from zoo.orca.driver.reports.spark_failures import spark_errors
+from zoo.orca.driver.session.interrupts import interruptible
+from zoo.orca.errors import ColumnError, DataError
+from zoo.orca.wire.features import quoted
+
+_WHOLE = (T.ByteType, T.ShortType, T.IntegerType, T.LongType)
+_MEASURED = (T.FloatType, T.DoubleType, T.DecimalType)
+#: Larger numbers are no classes, and no `int` of Spark's.
+_LARGEST = (1 << 31) - 1
+
+
+def with_classes(dataset: DataFrame, column: str) -> DataFrame:
+    """Return a dataset whose labels are whole numbers: floats are cast where they are whole.
+
+    To know that takes a job over the labels, unless their type says it.
+
+    Raises
+    ------
+    DataError
+        If a label is not whole; names it.
+    ColumnError
+        If labels are no numbers.
+    """
+    field = _field(dataset, column)
+    if field is None or isinstance(field.dataType, _WHOLE):
+        return dataset
+    label = F.col(quoted(column))
+    if isinstance(field.dataType, _MEASURED):
+        _check_whole(dataset, column)
+    elif not isinstance(field.dataType, T.BooleanType):
+        raise _no_number(field, "StringIndexer of pyspark.ml.feature gives each class a number")
+    return dataset.withColumn(field.name, label.cast("int"))
+
+
+def check_numbers(dataset: DataFrame, column: str) -> None:
+    """Raise `ColumnError` unless labels are numbers."""
+    field = _field(dataset, column)
+    if field is not None and not isinstance(field.dataType, (*_WHOLE, *_MEASURED)):
+        raise _no_number(field, f"Make numbers of them: F.col({quoted(column)!r}).cast('double')")
+
+
+def _field(dataset: DataFrame, column: str) -> T.StructField | None:
+    """Return a column's field; None if there is none, or several, of which `fit` tells."""
+    fields = [one for one in dataset.schema.fields if one.name.lower() == column.lower()]
+    exact = [one for one in fields if one.name == column]
+    found = exact if len(fields) > 1 else fields
+    return found[0] if len(found) == 1 else None
+
+
+def _check_whole(dataset: DataFrame, column: str) -> None:
+    label = F.col(quoted(column)).cast("double")
+    # Spark takes NaN for equal to itself.
+    is_whole = (label == F.rint(label)) & ~F.isnan(label) & (F.abs(label) <= _LARGEST)
+    wrong = dataset.select(label.alias("label")).where(label.isNotNull() & ~is_whole).limit(1)
+    spark = dataset.sparkSession
+    try:
+        found = interruptible(spark, wrong.collect)
+    except spark_errors() as error:
+        # Not `from error`: Python would print Spark's pages of Java above the line that counts.
+        raise translate(error, 0, spark) from None
+    if found:
+        raise DataError(
+            f"labelCol: column {column!r} has {found[0][0]!r}, and classes are whole numbers\n"
+            f"Make classes of it, with F.round({quoted(column)!r}) or Bucketizer; a regressor "
+            "takes numbers that are measured"
+        )
+
+
+def _no_number(field: T.StructField, way: str) -> ColumnError:
+    kind = field.dataType.simpleString()
+    return ColumnError(
+        f"labelCol: column {field.name!r} is a {kind}, and labels are numbers\n{way}"
+    )
