@@ -6,11 +6,13 @@ from pyspark import keyword_only
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from zoo.orca.learn.estimator import BaseEstimator
 from zoo.orca.ml.keras_params import KerasParams
 from zoo.orca.ml.labels import with_classes
 from zoo.orca.ml.params import AUTO, ClassifierParams
 from zoo.orca.ml.predictions import class_columns, known_scale, only_output, renamed
 from zoo.orca.ml.stages import TrainedStage, TrainingStage
+from zoo.orca.ml.summary import TrainingSummary
 from zoo.orca.ml.torch_params import TorchParams
 from zoo.orca.wire.features import quoted
 
@@ -32,6 +34,14 @@ class ClassifierModel(TrainedStage, ClassifierParams):
         """The number of classes; two where the model has one output, of class 1."""
         output = only_output(self.estimator._outputs, type(self).__name__)
         return max(2, *(length or 0 for length in (*output.row_shape, 0)))
+
+    def _trained(self, estimator: BaseEstimator, summary: TrainingSummary) -> TrainedStage:
+        super()._trained(estimator, summary)
+        scales = {output.scale for output in estimator._outputs}
+        if self.getOutputScale() == AUTO and len(scales) == 1 and "" not in scales:
+            # Who reads the model may do so without its loss.
+            self._set(outputScale=scales.pop())
+        return self
 
     def _transform(self, dataset: DataFrame) -> DataFrame:
         params = ("rawPredictionCol", "probabilityCol", "predictionCol")
