@@ -27,7 +27,7 @@ from zoo.orca.wire.plans.placed import PlacedPlan
 from zoo.orca.wire.torch_options import TorchOptions
 from zoo.orca.worker.child.predicting import Calls
 from zoo.orca.worker.child.runner import load_framework
-from zoo.orca.worker.child.transforming import transformed, transformed_sample
+from zoo.orca.worker.child.transforming import transformed, transformed_sample, transforming
 from zoo.orca.worker.collective.protocol import Alone, Collective
 from zoo.orca.worker.collective.ring import Listener, Ring
 from zoo.orca.worker.plugin import Data as AnyData
@@ -279,10 +279,11 @@ def train_here(job: Any, rows: AnyData, validation: AnyData | None, collective: 
     world = World(collective=collective, report=progress.append, timings=timings)
     plugin = plugin_of(job)
     plugin.prepare(job, 1)
-    rows = transformed(rows, job, world, training=True)
-    if validation is not None:
-        validation = transformed(validation, job, world, training=False)
-    trained = plugin.train(job, rows, validation, world)
+    with transforming(job) as transform:
+        rows = transformed(rows, job, world, transform, training=True)
+        if validation is not None:
+            validation = transformed(validation, job, world, transform, training=False)
+        trained = plugin.train(job, rows, validation, world)
     # Taken on every rank, unlike in a job, because tests compare them.
     trained = replace(trained, state=trained.state())
     if timings is not None:
@@ -295,7 +296,9 @@ def _evaluate(job: Any, rows: Rows, collective: Collective) -> Evaluated:
     world = World(collective=collective, report=lambda progress: None)
     plugin = plugin_of(job)
     plugin.prepare(job, 1)
-    return plugin.evaluate(job, transformed(rows, job, world, training=False), world)
+    with transforming(job) as transform:
+        rows = transformed(rows, job, world, transform, training=False)
+        return plugin.evaluate(job, rows, world)
 
 
 def plugin_of(job: Any) -> Any:
