@@ -67,12 +67,15 @@ def test_optimizers_with_a_rate_that_a_callback_has_changed(
     goes_on(keras_bench, tmp_path, counts, optimizer=optimizer, make_callbacks=halving)
 
 
-@pytest.mark.parametrize(
-    "counts", [ALONE, pytest.param(TWO, marks=pytest.mark.keras3_on_tensorflow)]
-)
+@pytest.mark.keras3_on_tensorflow
 @pytest.mark.parametrize("layers", ["dropout", "seeded", "recurrent", "own", "normalised"])
-def test_random_generators_and_statistics_of_layers(keras_bench, tmp_path, layers, counts):
-    goes_on(keras_bench, tmp_path, counts, layers=layers)
+def test_random_generators_and_statistics_of_layers(keras_bench, tmp_path, layers):
+    goes_on(keras_bench, tmp_path, TWO, layers=layers)
+
+
+@pytest.mark.parametrize("layers", ["dropout", "normalised"])
+def test_those_of_a_worker_alone(keras_bench, tmp_path, layers):
+    goes_on(keras_bench, tmp_path, ALONE, layers=layers)
 
 
 @pytest.mark.keras3_on_tensorflow
@@ -95,8 +98,7 @@ def test_the_rate_that_a_plateau_has_left_is_the_next_fits_first(keras_bench):
     assert second.history[name] == pytest.approx([0.025])
 
 
-@pytest.mark.parametrize("more", [None, "scale"])
-@pytest.mark.parametrize("ending", [".keras", ".h5"])
+@pytest.mark.parametrize(("ending", "more"), [(".keras", None), (".h5", None), (".keras", "scale")])
 def test_files_of_keras_keep_the_optimizer_and_its_rate(keras_bench, tmp_path, ending, more):
     config, data = keras_bench.config(ADAM, more=more), data_of(ALONE)
     fields = {"config": config, "make_callbacks": stateful.halving(version(keras_bench))}
