@@ -15,12 +15,16 @@ MEANING = re.compile(r"\s{2,}\S.*$")
 
 FRAMEWORKS = {"tensorflow", "keras", "tf_keras", "jax", "jaxlib", "torch", "torchmetrics"}
 SPARK = {"pyspark", "py4j"}
-KNOWS_SPARK = {"orca", "ml", "learn", "data", "driver", "context", "worker.task", "worker.shards"}
+KNOWS_SPARK = {
+    *("orca", "mlflow", "ml", "learn", "data", "driver", "context"),
+    *("worker.task", "worker.shards"),
+}
 SHIPS_A_WORKER_FUNCTION = {
     "zoo.orca.driver.stage",
     "zoo.orca.driver.predict",
     "zoo.orca.driver.column_function",
 }
+STARTS_A_CHILD = {"zoo.orca.mlflow.pyfunc"}
 WIRE_PACKAGES = {"numpy", "pyarrow", "safetensors", "cloudpickle", "zoo", *sys.stdlib_module_names}
 NETWORK = {"socket", "socketserver", "ssl", "select", "selectors", "asyncio", "http", "urllib"}
 MOST_MODULES = 16
@@ -68,7 +72,7 @@ def is_allowed(module: Module, found: Import) -> bool:
     if here == "orca":
         return there in ("context", "gone")
     if there == "worker.task":
-        return module.name in SHIPS_A_WORKER_FUNCTION
+        return module.name in SHIPS_A_WORKER_FUNCTION | STARTS_A_CHILD
     if here == "learn" and there.startswith("frameworks"):
         return found.is_lazy
     if here == "frameworks":

@@ -236,13 +236,24 @@ ELSEWHERE = [
     Elsewhere(
         "frameworks.torch.saving", "whole", "learn/test_pytorch.py", "a file without its model"
     ),
-    Elsewhere("learn.tracking", "tracked", "learn/tracking/test_described.py", "what it adds"),
     Elsewhere("ml", "config_keys", "ml/test_params.py", "parameters, too"),
     Elsewhere(
         "ml",
         "keras_params stages summary torch_params",
         "ml/test_classification.py",
         "what all stages share, by those of each framework",
+    ),
+    Elsewhere(
+        "learn.tracking",
+        "packaged tracked",
+        "mlflow/test_autologging.py",
+        "of estimators that have trained",
+    ),
+    Elsewhere(
+        "mlflow",
+        "artifact beside requirements",
+        "mlflow/test_saving.py",
+        "what is in a model, and who loads it",
     ),
     Elsewhere("learn", "docstrings", "test_public_surface.py", "what help() shows"),
     Elsewhere("learn", "metrics", "frameworks/torch/metrics/test_orca_metrics.py", "by hand"),

@@ -90,6 +90,15 @@ PUBLIC = {
         "Top5Accuracy",
     ],
     "zoo.orca.learn.tf2": ["Estimator"],
+    "zoo.orca.mlflow": [
+        "FLAVOR_NAME",
+        "autolog",
+        "get_default_conda_env",
+        "get_default_pip_requirements",
+        "load_model",
+        "log_model",
+        "save_model",
+    ],
     "zoo.orca.learn.trigger": ["EveryEpoch", "SeveralIteration"],
     "zoo.orca.ml": [
         "KerasClassifier",

@@ -49,6 +49,8 @@ def test_plot_draws_every_value_at_its_epoch(as_torch):
 
 def test_plot_draws_the_curves_that_are_named():
     assert list(drawn(TrainingStats(HISTORY).plot(["mae"]))) == ["mae"]
+    turned = dict(reversed(HISTORY.items()))
+    assert list(drawn(TrainingStats(turned).plot())) == ["loss", "mae"]
     assert list(drawn(TrainingStats(HISTORY).plot(["val_loss"]))) == ["loss"]
     with pytest.raises(InvalidInputError, match=r"'acc'\nName some of \['loss', 'mae'\]"):
         TrainingStats(HISTORY).plot(["acc"])

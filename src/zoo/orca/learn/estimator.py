@@ -185,6 +185,7 @@ class BaseEstimator(Tracked, Planned, TrainsOnStreams):
         """Train, and adopt what comes of it; `keep` leaves the state in `model_dir`."""
         ready(request)
         job = cast(TrainJob, request.job)
+        self._summarise(request.epochs)
         with recorded(job, request):
             outcome = request.run()
             self._adopt(state_of(outcome), outcome)

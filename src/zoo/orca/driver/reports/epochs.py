@@ -90,6 +90,10 @@ class Epochs:
         self._is_broken = False
         self._heard: queue.SimpleQueue[tuple[EpochRecorded, Reply] | None] = queue.SimpleQueue()
 
+    def also(self, listener: Listener) -> None:
+        """Let one more hear, after the others; before the call begins."""
+        self._listeners = (*self._listeners, listener)
+
     @property
     def asks(self) -> bool:
         """Whether workers must be able to ask after each epoch."""

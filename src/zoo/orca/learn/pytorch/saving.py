@@ -13,7 +13,8 @@ from zoo.orca.learn.files.states import without_optimizer
 from zoo.orca.learn.predicting.column_function import ColumnPredictions
 from zoo.orca.learn.pytorch import files
 from zoo.orca.learn.pytorch.recipe import packed
-from zoo.orca.wire.packing import State
+from zoo.orca.learn.tracking.packaged import Package
+from zoo.orca.wire.packing import State, unpack
 from zoo.orca.wire.torch_options import CALLBACKS
 
 
@@ -30,6 +31,13 @@ class TorchFiles(ColumnPredictions):
     @property
     def _numbers_only(self) -> str:
         return "PyTorch"
+
+    @classmethod
+    def _of_package(cls, package: Package, **options: Any) -> Self:
+        """Return an estimator like the one that was packed; this unpickles names and bytes."""
+        made = super()._of_package(package, **options)
+        made._parts = unpack(package.model.creator)
+        return made
 
     def get_model(self) -> Any:
         """Return the module with the estimator's weights, on the CPU of this process.

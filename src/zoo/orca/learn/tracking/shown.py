@@ -77,6 +77,7 @@ class Curves:
                 "Install it: pip install 'zoo-orca[demo]'"
             )
         there = list(dict.fromkeys(name.removeprefix(_VALIDATION) for name in self.history))
+        there.sort(key=lambda name: name != "loss")
         wanted = there if names is None else [n.removeprefix(_VALIDATION) for n in names]
         for name in wanted:
             if name not in there:
