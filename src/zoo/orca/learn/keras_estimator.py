@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from zoo.orca.driver.frame.source import ColumnNames
+from zoo.orca.driver.reports.epochs import Stop
 from zoo.orca.errors import InvalidInputError
 from zoo.orca.learn.arguments import (
     class_weights,
@@ -51,6 +52,7 @@ class KerasEstimator(FromKeras):
         checkpoint_seconds: float | None = None,
         resume: bool = False,
         checkpoint_trigger: Any = None,
+        stop: Stop | None = None,
     ) -> TrainingStats:
         """Train the model; a second `fit` continues where the first ended.
 
@@ -106,6 +108,9 @@ class KerasEstimator(FromKeras):
         checkpoint_trigger : EveryEpoch or SeveralIteration, optional
             Of `zoo.orca.learn.trigger`: writes checkpoints to `model_dir` then. At the end, the
             state is there as ``model.STEP.safetensors``, which `latest_checkpoint` finds.
+        stop : callable, optional
+            Asked on the driver after each epoch, with its number (``.epoch``, from 1) and what it
+            adds to the history (``.logs``). If it returns true, the training ends with this epoch.
 
         Returns
         -------
@@ -152,6 +157,7 @@ class KerasEstimator(FromKeras):
             ),
             checkpoint_seconds=checkpoint_seconds,
             resume=resume,
+            stop=stop,
         )
         return self._train(request, keep=checkpoint_trigger is not None)
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from zoo.orca.driver.frame.source import ColumnNames
+from zoo.orca.driver.reports.epochs import Stop
 from zoo.orca.learn.arguments import positive
 from zoo.orca.learn.ended import needs_session
 from zoo.orca.learn.forms.entry import entered_both
@@ -53,6 +54,7 @@ class Estimator(FromTorch):
         checkpoint_seconds: float | None = None,
         resume: bool = False,
         checkpoint_trigger: Any = None,
+        stop: Stop | None = None,
     ) -> Any:
         """Train the model; a second `fit` continues where the first ended.
 
@@ -122,6 +124,9 @@ class Estimator(FromTorch):
         checkpoint_trigger : EveryEpoch or SeveralIteration, optional
             Of `zoo.orca.learn.trigger`: writes checkpoints to `model_dir` then. At the end, the
             state is there as ``model.STEP.safetensors``, which `latest_checkpoint` finds.
+        stop : callable, optional
+            Asked on the driver after each epoch, with its number (``.epoch``, from 1) and what it
+            adds to the history (``.logs``). If it returns true, the training ends with this epoch.
 
         Returns
         -------
@@ -178,6 +183,7 @@ class Estimator(FromTorch):
             ),
             checkpoint_seconds=checkpoint_seconds,
             resume=resume,
+            stop=stop,
             options=options,
         )
         stats = self._train(request, keep=checkpoint_trigger is not None)
