@@ -16,7 +16,7 @@ MEANING = re.compile(r"\s{2,}\S.*$")
 FRAMEWORKS = {"tensorflow", "keras", "tf_keras", "jax", "jaxlib", "torch", "torchmetrics"}
 SPARK = {"pyspark", "py4j"}
 KNOWS_SPARK = {
-    *("orca", "mlflow", "ml", "learn", "data", "driver", "context"),
+    *("orca", "automl", "mlflow", "ml", "learn", "data", "driver", "context"),
     *("worker.task", "worker.shards"),
 }
 SHIPS_A_WORKER_FUNCTION = {

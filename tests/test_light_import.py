@@ -19,14 +19,18 @@ def loaded_by(module: str) -> set[str]:
     return {name.partition(".")[0] for name in json.loads(answer.stdout)}
 
 
-@pytest.mark.parametrize("module", ["zoo.orca", "zoo.orca.data"])
+@pytest.mark.parametrize("module", ["zoo.orca", "zoo.orca.data", "zoo.orca.automl.hp"])
 def test_import_of_the_package_imports_nothing_heavy(module):
     assert not loaded_by(module) & HEAVY
 
 
 @pytest.mark.parametrize(
     "module",
-    ["zoo.orca.ml", *(f"zoo.orca.learn.{name}" for name in ("keras", "tf2", "pytorch", "metrics"))],
+    [
+        *(f"zoo.orca.learn.{name}" for name in ("keras", "tf2", "pytorch", "metrics")),
+        "zoo.orca.automl.auto_estimator",
+        "zoo.orca.ml",
+    ],
 )
 def test_import_of_an_estimator_imports_no_framework(module):
     assert not loaded_by(module) & FRAMEWORKS

@@ -19,6 +19,10 @@ class Elsewhere(NamedTuple):
 
 #: Every module is named, so that a new one is found.
 ELSEWHERE = [
+    Elsewhere("automl", "recipes", "automl/test_auto_estimator.py", "what its trials are made of"),
+    Elsewhere("automl", "space", "automl/test_hp.py", "spaces of several hyperparameters"),
+    Elsewhere("automl", "kept study", "automl/test_search.py", "what becomes of its trials"),
+    Elsewhere("learn.pytorch", "named", "automl/test_auto_estimator.py", "searches use names"),
     Elsewhere(
         "context",
         "class_archive_maker class_archive_place",

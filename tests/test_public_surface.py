@@ -7,6 +7,23 @@ import pytest
 PUBLIC = {
     "zoo.common.nncontext": ["init_nncontext"],
     "zoo.orca": ["OrcaContext", "init_orca_context", "stop_orca_context"],
+    "zoo.orca.automl.auto_estimator": ["AutoEstimator"],
+    "zoo.orca.automl.hp": [
+        "choice",
+        "choice_n",
+        "grid_search",
+        "lograndint",
+        "loguniform",
+        "qlograndint",
+        "qloguniform",
+        "qrandint",
+        "qrandn",
+        "quniform",
+        "randint",
+        "randn",
+        "sample_from",
+        "uniform",
+    ],
     "zoo.orca.learn": ["Distributor"],
     "zoo.orca.data": ["SharedValue", "XShards", "column"],
     "zoo.orca.data.image": [

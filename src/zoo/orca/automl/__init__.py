@@ -1,0 +1,1 @@
+"""Searches for hyperparameters: `auto_estimator.AutoEstimator` over spaces of `hp`."""
