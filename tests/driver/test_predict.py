@@ -223,6 +223,7 @@ def test_a_stream_is_predicted(
     spark.catalog.dropTempView("predicted")
 
 
+@pytest.mark.classic("a server puts words of its own around what a task raises")
 def test_an_error_of_a_prediction_begins_with_its_cause(spark: SparkSession) -> None:
     estimator = FakeEstimator.of(linear(1))
     frame = spark.range(4).select(F.col("id").cast("double").alias("x"), F.lit(1.0).alias("y"))

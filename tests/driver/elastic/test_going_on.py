@@ -62,6 +62,7 @@ def test_a_fit_begins_with_the_slots_that_there_are(
         )
 
 
+@pytest.mark.classic("a server does not tell its slots")
 def test_a_fit_takes_more_workers_at_the_next_epoch(
     spark: SparkSession,
     tmp_path: Path,
