@@ -1,7 +1,7 @@
 """Trains on a stream, and kills itself where it is told to: ``… DIRECTORY NUMBER:MOMENT [URL]``.
 
-Each file of DIRECTORY/rows is a batch. Over Spark Connect (URL) the batches are trained in a
-process of the server's: that one is killed, again and again, at all moments; this one goes on.
+Each file of DIRECTORY/rows is a batch. With the URL of a Spark Connect server this program gives
+the batches itself, as Spark does: one that it has not noted as done comes again. So no JVM starts.
 """
 
 import os
@@ -16,6 +16,8 @@ from pyspark.errors import PySparkException
 from tests.fake_estimator import FakeEstimator, linear
 
 STARTS_WITHIN = 120.0
+#: No moment: also over Spark Connect, Spark itself gives the batches, to a process of the server's.
+STREAM = "a stream"
 #: What happens to a batch, in order. At the end of each moment the process can be killed.
 MOMENTS = ("called", "training", "trained", "half written", "written", "returned")
 
@@ -104,27 +106,30 @@ def train(spark: Any, directory: str, number: int, moment: str) -> Any:
     raise TimeoutError("the server could not start the process of the batches")
 
 
+def give(spark: Any, directory: str, number: int, moment: str) -> None:
+    """Give all batches that are not done, and note each as done, as Spark does."""
+    files = sorted(Path(directory, "rows").glob("*.parquet"), key=lambda file: file.stat().st_mtime)
+    done, trainer = Path(directory, "done"), Trainer(directory, number, moment)
+    for batch in range(int(done.read_text()) if done.exists() else 0, len(files)):
+        trainer(spark.read.parquet(str(files[batch])), batch)
+        done.write_text(str(batch + 1))
+
+
 def main() -> None:
     directory, what, *url = sys.argv[1:]
     from zoo.orca import OrcaContext, init_orca_context, stop_orca_context
 
-    if not url:
-        number, _, moment = what.partition(":")
-        init_orca_context("local", cores=2, memory="1g", conf={"spark.orca.class.archive": False})
-        query = train(OrcaContext.get_spark_session(), directory, int(number), moment)
-        query.awaitTermination(120)
-        print("all batches are trained")
+    number, _, moment = what.partition(":")
+    if url:
+        init_orca_context("connect", remote=url[0])
     else:
-        spark = init_orca_context("connect", remote=url[0])
-        deaths = []
-        for number, moment in enumerate((*MOMENTS, "never")):
-            query = train(spark, directory, number, moment)
-            try:
-                query.awaitTermination(60)
-            except Exception as error:
-                deaths.append(moment)
-                print(moment, error, file=sys.stderr)
-        print(f"killed when {', '.join(deaths)}")
+        init_orca_context("local", cores=2, memory="1g", conf={"spark.orca.class.archive": False})
+    spark = OrcaContext.get_spark_session()
+    if url and moment != STREAM:
+        give(spark, directory, int(number), moment)
+    else:
+        train(spark, directory, int(number), moment).awaitTermination(120)
+    print("all batches are trained")
     stop_orca_context()
 
 

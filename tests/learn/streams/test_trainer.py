@@ -16,7 +16,7 @@ from pyspark.sql import functions as F
 from tests.connect.server import environment
 from tests.fake_estimator import FakeEstimator, linear
 from tests.learn.streams import killed_program
-from tests.learn.streams.killed_program import MOMENTS
+from tests.learn.streams.killed_program import MOMENTS, STREAM
 from zoo.orca.driver.storage import load_state
 from zoo.orca.errors import InvalidInputError, StateError, WorkerError
 from zoo.orca.frameworks.common.cursor import cursor, first_step
@@ -251,8 +251,28 @@ def test_between_any_two_steps_a_kill_changes_nothing(
     parts: list[DataFrame], tmp_path: Path, connect_server: str
 ) -> None:
     unkilled = written(parts, tmp_path)
-    ended = program(tmp_path, "", connect_server)
-    assert ended.stdout == f"killed when {', '.join(MOMENTS)}\n", ended.stderr
+    for number, moment in enumerate(MOMENTS):
+        killed = program(tmp_path, f"{number}:{moment}", connect_server)
+        assert killed.returncode == -signal.SIGKILL, killed.stderr
+        is_in = MOMENTS.index(moment) >= MOMENTS.index("written")
+        if number or is_in:
+            assert place(tmp_path / "state")["batch"] == (number if is_in else number - 1), moment
+    ended = program(tmp_path, "9:never", connect_server)
+    assert ended.stdout == "all batches are trained\n", ended.stderr
     found = load_state(str(tmp_path / "state"))
     assert found.meta["stream"] == {"batch": BATCHES - 1, "query": ""}
     np.testing.assert_array_equal(found.tensors["weights/w"], unkilled.weights)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_over_spark_connect_the_server_trains(
+    parts: list[DataFrame], tmp_path: Path, connect_server: str
+) -> None:
+    first = written(parts[:2], tmp_path)
+    for _ in range(2):
+        ended = program(tmp_path, f"9:{STREAM}", connect_server)
+        assert ended.stdout == "all batches are trained\n", ended.stderr
+        np.testing.assert_array_equal(
+            load_state(str(tmp_path / "state")).tensors["weights/w"], first.weights
+        )
