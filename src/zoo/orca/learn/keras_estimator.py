@@ -15,15 +15,15 @@ from zoo.orca.learn.arguments import (
 from zoo.orca.learn.ended import needs_session
 from zoo.orca.learn.forms.entry import entered_both
 from zoo.orca.learn.forms.form import Columns
-from zoo.orca.learn.keras_creation import FromKeras
 from zoo.orca.learn.outputs import OutputNames
 from zoo.orca.learn.predicting.output_types import Labels, OutputTypes, Threshold, Wanted
 from zoo.orca.learn.results import TrainingStats
+from zoo.orca.learn.saved.keras import FromSavedKeras
 from zoo.orca.learn.trigger import steps_between
 from zoo.orca.refusals import refuse
 
 
-class KerasEstimator(FromKeras):
+class KerasEstimator(FromSavedKeras):
     """Trains Keras models of any version and reports in Keras's terms."""
 
     @needs_session

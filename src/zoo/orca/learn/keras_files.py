@@ -48,13 +48,19 @@ def check_overwrite(path: str, overwrite: bool) -> None:
         )
 
 
-def whole_model(job: Job, path: str, kind: str, **given: Any) -> bytes:
+def whole_model(
+    job: Job, path: str, kind: str, *, data: bytes | None = None, call: str = "load", **given: Any
+) -> bytes:
     """Return the creator of the model in a file, packed for the workers.
 
     Parameters
     ----------
     job : Job
     path, kind : str
+    data : bytes, optional
+        The file's content, if it lies nowhere.
+    call : str
+        What the user has called, for errors.
     **given : object
         `custom_objects`, `compile` and `safe_mode` of `load`.
 
@@ -73,9 +79,13 @@ def whole_model(job: Job, path: str, kind: str, **given: Any) -> bytes:
             "Load it there, or save the model as .keras"
         )
     own = given.pop("custom_objects") or {}
-    files = read_tree(path) if kind == SAVED_MODEL else {path: read_bytes(path)}
+    if kind == SAVED_MODEL:
+        files = read_tree(path)
+    else:
+        files = {path: read_bytes(path) if data is None else data}
     model = WholeModel(
         path=path,
+        call=call,
         kind=kind,
         framework=job.model.framework,
         legacy=has_keras_2(job),
@@ -90,7 +100,7 @@ def whole_model(job: Job, path: str, kind: str, **given: Any) -> bytes:
                 model.checked(model.written_to(directory), own)
             except ModelError as error:
                 raise StateError(str(error)) from error
-    return pack(model, "the model of load")
+    return pack(model, f"the model of {call}")
 
 
 def get_model(job: Job, sample_input: Any) -> Any:
@@ -139,7 +149,8 @@ def load_weights(
 ) -> State:
     """Return the model's state with the weights at `path`; `whole` adds the optimizer."""
     if kind == SAVED_MODEL:
-        given = {"custom_objects": custom_objects, "compile": whole, "safe_mode": True}
+        given: dict[str, Any] = {"compile": whole, "safe_mode": True}
+        given["custom_objects"] = custom_objects
         creator = whole_model(job, path, kind, **given)
         found: State = _models("load", job).state_of_whole(job, creator, path)
         return found

@@ -227,7 +227,8 @@ def _row_elements(
         if isinstance(output, torch.Tensor) and output.dim():
             sizes.append(output[0].numel())
 
-    if any(isinstance(module, torch.jit.ScriptModule) for module in made.model.modules()):
+    parts = list(made.model.modules())
+    if any(isinstance(part, (torch.jit.ScriptModule, torch.fx.GraphModule)) for part in parts):
         # It takes no hooks; what it computes is seldom more than its weights.
         computed = [*made.model.parameters(), *flat_tensors(call(features)).values()]
         return sum(int(value.numel()) for value in computed)

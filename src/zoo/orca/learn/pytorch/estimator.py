@@ -11,9 +11,9 @@ from zoo.orca.learn.forms.entry import entered_both
 from zoo.orca.learn.forms.form import Columns
 from zoo.orca.learn.outputs import OutputNames
 from zoo.orca.learn.predicting.output_types import Labels, OutputTypes, Threshold, Wanted
-from zoo.orca.learn.pytorch.creation import FromTorch
 from zoo.orca.learn.pytorch.options import packed_info, training_options
 from zoo.orca.learn.pytorch.stats import EpochStats, by_worker, evaluation
+from zoo.orca.learn.saved.torch import FromSavedTorch
 from zoo.orca.learn.trigger import steps_between
 from zoo.orca.wire.torch_options import TorchOptions
 
@@ -21,7 +21,7 @@ from zoo.orca.wire.torch_options import TorchOptions
 _NUMBERS: dict[str, Any] = {"numbers_only": "PyTorch", "weights_by_output": False}
 
 
-class Estimator(FromTorch):
+class Estimator(FromSavedTorch):
     """Trains a PyTorch model on Spark DataFrames. Make one with `from_torch`."""
 
     @needs_session

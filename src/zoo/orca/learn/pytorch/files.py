@@ -44,6 +44,47 @@ def holds_model(path: str) -> bool:
     return is_scripted(read_bytes(path))
 
 
+def is_program(path: str) -> bool:
+    """Whether a file is one of `torch.export`."""
+    _driver("from_saved")
+    from zoo.orca.frameworks.torch.saving.exported import is_exported
+
+    return is_exported(read_bytes(path))
+
+
+def whole_program(data: bytes, path: str) -> bytes:
+    """Return the model in a file of `torch.export`, packed for a recipe; this reads it.
+
+    Raises
+    ------
+    ModelError, StateError
+        If it cannot be read, or takes batches of one size alone.
+    """
+    _driver("from_saved")
+    from zoo.orca.frameworks.torch.saving.exported import (
+        ExportedModel,
+        check_program,
+        read_program,
+    )
+
+    check_program(read_program(data, path), path)
+    return pack([ExportedModel(path, data)], "the model of from_saved")
+
+
+def program_bytes(program: Any) -> bytes:
+    """Return a program of `torch.export` as a file."""
+    from zoo.orca.frameworks.torch.saving.exported import program_bytes
+
+    return program_bytes(program)
+
+
+def scripted(module: Any) -> bytes:
+    """Return a module of TorchScript, packed for a recipe."""
+    from zoo.orca.frameworks.torch.saving.whole import ScriptedModel, script_bytes
+
+    return pack([ScriptedModel("the model", script_bytes(module))], "the model of from_saved")
+
+
 def save_whole(job: Job, path: str) -> None:
     """Write the model with the job's state as TorchScript."""
     model = get_model(job)

@@ -41,6 +41,8 @@ class WholeModel:
     ----------
     path : str
         Where the file was, for errors.
+    call : str
+        What the user has called, for errors.
     kind : str
         ".keras", ".h5" or `SAVED_MODEL`.
     framework : str
@@ -58,6 +60,7 @@ class WholeModel:
     """
 
     path: str
+    call: str = "load"
     kind: str
     framework: str
     legacy: bool = False
@@ -80,8 +83,8 @@ class WholeModel:
                 told = " ".join(str(error).split())[:500] or type(error).__name__
                 raise ModelError(
                     f"{self.path} cannot be loaded: {told}\nIf it has classes or functions of your "
-                    "own, pass load(path, custom_objects={'Name': Name}); compile=False leaves "
-                    "out its loss and metrics"
+                    f"own, pass {self.call}(path, custom_objects={{'Name': Name}}); compile=False "
+                    "leaves out its loss and metrics"
                 ) from error
 
     def written_to(self, directory: str) -> str:
@@ -116,8 +119,34 @@ class WholeModel:
             ) from error
         found = dict(own)
         for node in _nodes(configurations):
-            _check_node(node, found, self.path, self.safe_mode)
+            self._check(node, found)
         return found
+
+    def _check(self, node: dict[str, Any], own: dict[str, Any]) -> None:
+        """Check what one object of a file is made by; add the file's name for one of the user's."""
+        name = node.get("class_name")
+        if not isinstance(name, str):
+            return
+        if name in ("__lambda__", "Lambda") and self.safe_mode and name not in own:
+            raise ModelError(
+                f"{self.path} has a Lambda layer, whose code would run here\n"
+                f"If you trust who wrote the file, pass {self.call}(path, safe_mode=False)"
+            )
+        registered, module = node.get("registered_name"), node.get("module")
+        called = str(node.get("config")) if name == "function" else name
+        if called in own:
+            if isinstance(registered, str):
+                own.setdefault(registered, own[called])
+            return
+        if registered in own or not isinstance(module, str):
+            return
+        is_python = module == "builtins" and hasattr(builtins, called)
+        if module.partition(".")[0] in (*_KERAS, "builtins") and not is_python:
+            return
+        raise ModelError(
+            f"{self.path} is made with {called!r} of {module!r}, which is not Keras's\n"
+            f"Pass it: {self.call}(path, custom_objects={{{called!r}: {called}}})"
+        )
 
     def _load(self, local: str, own: dict[str, Any]) -> Any:
         if self._is_of_keras_2(local):
@@ -229,30 +258,3 @@ def _nodes(value: object) -> Iterator[dict[str, Any]]:
             left.extend(one.values())
         elif isinstance(one, list):
             left.extend(one)
-
-
-def _check_node(node: dict[str, Any], own: dict[str, Any], path: str, safe_mode: bool) -> None:
-    """Check what one object of a file is made by; add the file's name for one of the user's."""
-    name = node.get("class_name")
-    if not isinstance(name, str):
-        return
-    if name in ("__lambda__", "Lambda") and safe_mode and name not in own:
-        raise ModelError(
-            f"{path} has a Lambda layer, whose code would run here\n"
-            "If you trust who wrote the file, pass load(path, safe_mode=False)"
-        )
-    registered, module = node.get("registered_name"), node.get("module")
-    called = str(node.get("config")) if name == "function" else name
-    if called in own:
-        if isinstance(registered, str):
-            own.setdefault(registered, own[called])
-        return
-    if registered in own or not isinstance(module, str):
-        return
-    is_python = module == "builtins" and hasattr(builtins, called)
-    if module.partition(".")[0] in (*_KERAS, "builtins") and not is_python:
-        return
-    raise ModelError(
-        f"{path} is made with {called!r} of {module!r}, which is not Keras's\n"
-        f"Pass it: load(path, custom_objects={{{called!r}: {called}}})"
-    )

@@ -1,0 +1,1 @@
+"""Estimators of models that are there already: files and objects of the frameworks' own."""
