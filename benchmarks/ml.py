@@ -143,10 +143,10 @@ def by_hand(search: Any, rows: Any, epochs: int) -> dict[str, Any]:
 
 def run_session(parallelism: int, count: int, epochs: int) -> dict[str, Any]:
     """Run one contestant; return its seconds and what it found."""
-    from zoo.orca import init_orca_context, stop_orca_context
+    from zoo.orca import OrcaContext, init_orca_context, stop_orca_context
 
-    context = init_orca_context("local", cores=2, conf={"spark.ui.enabled": "false"})
-    rows = rows_of(context.sparkSession, count)
+    init_orca_context("local", cores=2, conf={"spark.ui.enabled": "false"})
+    rows = rows_of(OrcaContext.get_spark_session(), count)
     stage = stage_of(epochs)
     stage.copy({stage.epochs: 1}).fit(rows).transform(rows).count()
     search = search_of(stage, max(parallelism, 1))

@@ -8,7 +8,7 @@ import warnings
 from pyspark.ml import Pipeline, PipelineModel
 from pyspark.ml.tuning import CrossValidator, CrossValidatorModel
 
-from zoo.orca import init_orca_context, stop_orca_context
+from zoo.orca import OrcaContext, init_orca_context, stop_orca_context
 
 
 def main(directory: str) -> None:
@@ -18,7 +18,8 @@ def main(directory: str) -> None:
     handler = logging.Handler()
     handler.emit = lambda record: told.append(record.getMessage())  # type: ignore[method-assign]
     logging.getLogger("zoo.orca.ml.persistence").addHandler(handler)
-    spark = init_orca_context("local", cores=4, conf={"spark.ui.enabled": "false"}).sparkSession
+    init_orca_context("local", cores=4, conf={"spark.ui.enabled": "false"})
+    spark = OrcaContext.get_spark_session()
     table = spark.read.parquet(f"{directory}/table")
     seen = {}
 
