@@ -205,7 +205,7 @@ class StageReader(MLReader[Any]):
             path,
             names,
             self._kind.__name__,
-            names[0],
+            "modelCreator" if "modelCreator" in names else names[0],
         )
         rows = self.sparkSession.read.parquet(_within(path, _PACKED)).collect()
         return {row["name"]: _unpickled(path, row["name"], bytes(row["data"])) for row in rows}
