@@ -27,4 +27,5 @@ def table(spark: SparkSession) -> DataFrame:
         for n, row in enumerate(x)
     ]
     names = "id features list a b kind two size weight held".split()
-    return spark.createDataFrame(rows, names).repartition(3).cache()
+    # In one partition: each task of `predict` would import a framework of its own.
+    return spark.createDataFrame(rows, names).coalesce(1).cache()
