@@ -12,8 +12,9 @@ from pyspark.sql import functions as F
 from tests.fake_estimator import FakeEstimator, linear
 from tests.learn.test_forms import COMMON, NAMED, TABLE, estimator
 from zoo.orca.driver import stage
+from zoo.orca.driver.storage import load_state, save_state
 from zoo.orca.errors import OrcaError
-from zoo.orca.wire.packing import State
+from zoo.orca.wire.packing import GRADIENT_BYTES, State
 
 pytestmark = pytest.mark.timeout(200)
 
@@ -58,6 +59,17 @@ def test_what_it_tells_is_what_fit_does(rows: DataFrame) -> None:
     assert known.state_bytes == est._state.nbytes
     assert known.gradient_bytes == est.weights.nbytes
     assert known.is_trained
+
+
+def test_a_state_that_does_not_tell_its_gradients_is_helped_by_a_build(rows: DataFrame) -> None:
+    est = FakeEstimator.of(linear(), workers=2)
+    told = {"framework": "fake", "epoch": 1, "step": 3}
+    state = State({"weights/w": np.ones(1), "more": np.ones(9)}, told)
+    est._state = state
+    assert est.plan(rows).gradient_bytes is None
+    plan = est.plan(rows, build=True)
+    assert (plan.gradient_bytes, plan.state_bytes, plan.is_trained) == (8, state.nbytes, True)
+    assert est._state is state
 
 
 def test_why_rows_move_or_stay(rows: DataFrame, tmp_path: Path) -> None:
@@ -174,7 +186,7 @@ def test_a_place_that_cannot_be_written_is_told_and_none_is_made(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("framework", ["keras", "tf2", "torch"])
-def test_a_model_is_built_for_its_size(spark: SparkSession, framework: str) -> None:
+def test_a_model_is_built_for_its_size(spark: SparkSession, framework: str, tmp_path: Path) -> None:
     est = estimator(framework)
     plan = est.plan(TABLE, **NAMED, build=True)
     assert (plan.rows, plan.steps) == (203, 11)
@@ -187,3 +199,5 @@ def test_a_model_is_built_for_its_size(spark: SparkSession, framework: str) -> N
     assert after.state_bytes == est._state.nbytes == State.from_bytes(est._state.to_bytes()).nbytes
     assert after.columns[0].shape == (4,)
     assert after.windows is False
+    save_state(est._state, str(tmp_path / "state"))
+    assert load_state(str(tmp_path / "state")).meta[GRADIENT_BYTES] == plan.gradient_bytes

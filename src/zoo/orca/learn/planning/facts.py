@@ -54,23 +54,24 @@ def planned(
     current, ready = rehearsed(estimator, arguments, named)
     refused = tuple(current.refused)
     told: dict[str, Any] = {"refused": refused, "stopped": _stopped(current)}
-    state = estimator._state
+    state = model = estimator._state
     request = current.request
     if request is not None:
-        if build and state is None and not refused:
+        if build and not refused and (state is None or GRADIENT_BYTES not in state.meta):
             estimator = built(estimator, request)
-            state = estimator._state
+            model = estimator._state
         spec = _known_shapes(request.job.columns, estimator)
         if ready is not None:
             told |= _of_cluster(request, ready)
         told |= _of_rows(estimator, request, spec, arguments, named, count and not refused)
         told["columns"] = tuple(one for one in _columns(spec) if one.column not in current.unfit)
-    return FitPlan(**told, **_of_model(state))
+    return FitPlan(**told, **_of_model(state or model, model))
 
 
 def built(estimator: Any, request: Request) -> Any:
     """Return a copy of an estimator with a model that is made, on one worker, for these columns."""
     made = copy.copy(estimator)
+    made._state = None
     spec = request.job.columns
     if request.rows is None or not spec.features:
         made._state = made_state(made._requests)
@@ -184,11 +185,11 @@ def _of_memory(
     return {"memory_needed": most * row_bytes(spec), "windows": held < most}
 
 
-def _of_model(state: State | None) -> dict[str, Any]:
-    if state is None:
+def _of_model(state: State | None, model: State | None) -> dict[str, Any]:
+    if state is None or model is None:
         return {}
     return {
-        "gradient_bytes": state.meta.get(GRADIENT_BYTES),
+        "gradient_bytes": model.meta.get(GRADIENT_BYTES),
         "state_bytes": state.nbytes,
         "is_trained": bool(state.meta.get("step")),
     }
