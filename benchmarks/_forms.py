@@ -1,9 +1,9 @@
-"""One contestant of forms.py: trains the NCF on one form of the same rows; prints one JSON line.
+"""One contestant of forms.py: trains the NCF on forms of the same rows; prints one JSON line.
 
-python benchmarks/_forms.py FORM FILE --framework tf2|pytorch --batch N --epochs N --workers N
+python benchmarks/_forms.py plain|orca FILE --framework tf2|keras-jax|pytorch --forms FORM ...
 
-The line has the seconds of each epoch. "plain" is the framework alone on the loader that "loader"
-gives to Orca's creator.
+The line has the seconds of each epoch, by form. "plain" is the framework alone on the loader that
+"loader" gives to Orca's creator.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from _clocks import ShippedClock, epoch_seconds, make_clock, read_seen
 from _models import MODELS, Config
 from _train import Fit, affinity, make_estimator
 
-FORMS = ("plain", "loader", "DataFrame", "pandas", "XShards")
+FORMS = ("loader", "DataFrame", "pandas", "XShards")
 _NCF = MODELS["ncf"]
 
 
@@ -41,19 +41,27 @@ def tf_loader(config: Config, batch_size: int) -> Any:
     return rows.shuffle(len(label)).batch(batch_size).prefetch(tf.data.AUTOTUNE)
 
 
-LOADERS: dict[str, Callable[[Config, int], Any]] = {"tf2": tf_loader, "pytorch": torch_loader}
+LOADERS: dict[str, Callable[[Config, int], Any]] = {
+    "tf2": tf_loader,
+    "keras-jax": tf_loader,
+    "pytorch": torch_loader,
+}
 
 
-def plain(fit: Fit, options: argparse.Namespace) -> list[float]:
+def plain(fit: Fit, options: argparse.Namespace) -> dict[str, list[float]]:
     """Train with the framework alone, on the loader."""
+    if backend := options.framework.partition("-")[2]:
+        # Keras 3 looks at it when it is imported, and never again.
+        os.environ["KERAS_BACKEND"] = backend
     config = {**fit.config, "file": str(fit.train)}
     batches = LOADERS[options.framework](config, fit.batch)
     model = _NCF.creator(options.framework)(config)
     if options.framework == "pytorch":
-        return list(_plain_pytorch(model, config, batches, options.epochs))
+        return {"loader": list(_plain_pytorch(model, config, batches, options.epochs))}
     with tempfile.TemporaryDirectory() as clocks:
-        model.fit(batches, epochs=options.epochs, verbose=0, callbacks=[make_clock(clocks)])
-        return epoch_seconds(read_seen(clocks))
+        clock = make_clock(clocks, options.framework)
+        model.fit(batches, epochs=options.epochs, verbose=0, callbacks=[clock])
+        return {"loader": epoch_seconds(read_seen(clocks))}
 
 
 def _plain_pytorch(model: Any, config: Config, batches: Any, epochs: int) -> Iterator[float]:
@@ -78,36 +86,42 @@ def _plain_pytorch(model: Any, config: Config, batches: Any, epochs: int) -> Ite
         yield time.time() - began
 
 
-def orca(fit: Fit, options: argparse.Namespace) -> list[float]:
-    """Train with Orca."""
+def orca(fit: Fit, options: argparse.Namespace) -> dict[str, list[float]]:
+    """Train with Orca on one form after another."""
     from zoo.orca import OrcaContext, init_orca_context, stop_orca_context
 
     init_orca_context("local", cores=max(options.workers, len(affinity())), memory="4g")
     frame = OrcaContext.get_spark_session().read.parquet(str(fit.train))
-    columns = {"feature_cols": _NCF.features, "label_cols": [_NCF.label]}
-    data: Any = frame
-    if options.form == "loader":
-        # The file is named by a partial: `config` is the estimator's.
-        data, columns = _FromFile(LOADERS[options.framework], str(fit.train)), {}
-    elif options.form == "pandas":
-        data = frame.toPandas()
-    elif options.form == "XShards":
-        from zoo.orca.data.pandas import read_parquet
-
-        data = read_parquet(str(fit.train))
     quiet = {} if options.framework == "pytorch" else {"verbose": 0}
-    with tempfile.TemporaryDirectory() as clocks:
-        make_estimator(fit, options).fit(
-            data,
-            epochs=options.epochs,
-            batch_size=fit.batch,
-            callbacks=[ShippedClock(clocks, options.framework)],
-            **columns,
-            **quiet,
-        )
-        seconds = epoch_seconds(read_seen(clocks))
+    seconds = {}
+    for form in options.forms:
+        columns = {"feature_cols": _NCF.features, "label_cols": [_NCF.label]}
+        with tempfile.TemporaryDirectory() as clocks:
+            make_estimator(fit, options).fit(
+                _data(form, frame, fit, options.framework),
+                epochs=options.epochs,
+                batch_size=fit.batch,
+                callbacks=[ShippedClock(clocks, options.framework)],
+                **({} if form == "loader" else columns),
+                **quiet,
+            )
+            seconds[form] = epoch_seconds(read_seen(clocks))
     stop_orca_context()
     return seconds
+
+
+def _data(form: str, frame: Any, fit: Fit, framework: str) -> Any:
+    """Return the rows in a form."""
+    if form == "loader":
+        # The file is named by an object: `config` is the estimator's.
+        return _FromFile(LOADERS[framework], str(fit.train))
+    if form == "pandas":
+        return frame.toPandas()
+    if form == "XShards":
+        from zoo.orca.data.pandas import read_parquet
+
+        return read_parquet(str(fit.train))
+    return frame
 
 
 class _FromFile:
@@ -123,9 +137,10 @@ class _FromFile:
 def main() -> None:
     """Run one contestant."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("form", choices=FORMS)
+    parser.add_argument("contestant", choices=["plain", "orca"])
     parser.add_argument("file", type=Path)
     parser.add_argument("--framework", choices=list(LOADERS), default="tf2")
+    parser.add_argument("--forms", nargs="+", choices=FORMS, default=FORMS)
     parser.add_argument("--batch", type=int, default=1280)
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--workers", type=int, default=1)
@@ -135,7 +150,7 @@ def main() -> None:
         there = affinity()
         os.sched_setaffinity(0, [there[i % len(there)] for i in (0, 1)])
     fit = Fit(_NCF, options.file, None, options.batch, 0)
-    train = plain if options.form == "plain" else orca
+    train = {"plain": plain, "orca": orca}[options.contestant]
     print(json.dumps({"seconds": train(fit, options)}))
 
 

@@ -1,18 +1,18 @@
 """Rows a second of the NCF from every form of the same rows, beside the framework alone.
 
-python benchmarks/forms.py [--frameworks tf2 pytorch] [--rounds N] [--rows N] [--epochs N]
+python benchmarks/forms.py [--frameworks tf2 keras-jax pytorch] [--rounds N] [--rows N] [--epochs N]
 
 The forms are a DataFrame, a pandas frame, XShards of pandas frames, and a data creator's loader: a
 `tf.data` pipeline, or a torch DataLoader that shuffles. The framework alone trains on the very same
-loader. Each contestant trains in a process of its own on the same two processors, with one worker;
-they take turns. A figure is the median of all epochs but the first.
+loader. It and Orca train in processes of their own on the same two processors, with one worker, and
+take turns; so do the forms within Orca's. A figure is the median of all epochs but the first.
 """
 
 import argparse
 import sys
 import tempfile
 from collections.abc import Sequence
-from functools import partial
+from itertools import count
 from pathlib import Path
 from statistics import median
 
@@ -32,26 +32,50 @@ from _report import (
 )
 
 BATCH = 1280
-FIGURE = "rows/s"
+ALONE = "loader, framework alone"
 LOADER_MUST, FRAME_MUST = 0.95, 0.95
 
 
-def measure(form: str, framework: str, file: Path, rows: int, epochs: int) -> dict[str, float]:
-    """Return the rows a second of one contestant."""
-    settings = ["--framework", framework, "--batch", BATCH, "--epochs", epochs]
-    found = race("_forms.py", form, file, *settings)
-    return {FIGURE: rows / median(found["seconds"][1:])}
+class Contestant:
+    """One process of a framework's: the framework alone, or Orca with all forms.
+
+    Parameters
+    ----------
+    kind : str
+        "plain" or "orca".
+    framework : str
+    file : Path
+    options : argparse.Namespace
+    """
+
+    def __init__(self, kind: str, framework: str, file: Path, options: argparse.Namespace) -> None:
+        self._kind, self._rows = kind, options.rows
+        self._settings = [file, "--framework", framework, "--batch", BATCH]
+        self._settings += ["--epochs", options.epochs]
+        self._rounds = count()
+
+    def __call__(self) -> dict[str, float]:
+        """Return the rows a second of each form."""
+        forms = FORMS[:: -1 if next(self._rounds) % 2 else 1]
+        found = race("_forms.py", self._kind, *self._settings, "--forms", *forms)
+        rates = {form: self._rows / median(all_[1:]) for form, all_ in found["seconds"].items()}
+        return rates if self._kind == "orca" else {ALONE: rates["loader"]}
+
+
+def rates(runs: Sequence[Run], framework: str, form: str) -> list[float]:
+    """Return a form's rows a second in each round."""
+    kind = "plain" if form == ALONE else "Orca"
+    return values(runs, f"{framework}: {kind}", form)
 
 
 def goals(runs: Sequence[Run], frameworks: Sequence[str]) -> list[Goal]:
     """Return the ratios that must hold."""
     found = []
     for framework in frameworks:
-        pairs = [("loader", "plain", LOADER_MUST)]
+        pairs = [("loader", ALONE, LOADER_MUST)]
         pairs += [(form, "DataFrame", FRAME_MUST) for form in ("pandas", "XShards")]
         for form, other, must in pairs:
-            figures = [values(runs, f"{framework}: {one}", FIGURE) for one in (form, other)]
-            value, within = ratio(*figures)
+            value, within = ratio(*(rates(runs, framework, one) for one in (form, other)))
             found.append(Goal(f"{framework}: {form} ÷ {other}", value, must, detail=within))
     return found
 
@@ -68,27 +92,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
         name = save_rows(Path(directory), "ncf", options.rows)
         file = Path(directory) / f"{name}.parquet"
         contestants = {
-            f"{framework}: {form}": partial(
-                measure, form, framework, file, options.rows, options.epochs
-            )
+            f"{framework}: {shown}": Contestant(kind, framework, file, options)
             for framework in options.frameworks
-            for form in FORMS
+            for kind, shown in (("plain", "plain"), ("orca", "Orca"))
         }
         runs = take_turns(contestants, options.rounds)
-    rates = table(
-        ["contestant", "rows/s: median (min–max)"],
-        [[name, spread(values(runs, name, FIGURE))] for name in contestants],
+    shown = table(
+        ["rows/s: median (min–max)", *options.frameworks],
+        [
+            [form, *(spread(rates(runs, framework, form)) for framework in options.frameworks)]
+            for form in (ALONE, *FORMS)
+        ],
     )
     setting = f"{options.rows:,} rows, batches of {BATCH:,}, {options.rounds} rounds, one worker."
     reached = goals(runs, options.frameworks)
     path = write(
         "forms",
         "Rows a second by the form of the rows",
-        {"": setting, "Rates": rates},
+        {"": setting, "Rates": shown},
         runs=runs,
         goals=reached,
     )
-    return conclude(path, [rates], reached)
+    return conclude(path, [shown], reached)
 
 
 if __name__ == "__main__":
