@@ -21,8 +21,36 @@ r"""Every fault that is injected, and what comes of it; written by ``--faults-ta
   `WorkerDiedError`: rank N on HOST: the worker's process was ended by SIGKILL: killed from outside; most often the machine or container ran out of memory; the next `fit(resume=True)` equals the unbroken run
 - a child is stopped by SIGSTOP:
   `WorkerFrozenError`: rank N on HOST: the worker's process N gave no sign of life for N s (limit N s, spark.orca.heartbeat.timeout): stopped, swapping, or stuck in a call that never lets other threads run
+- a child whose DataLoader has processes is killed by SIGKILL:
+  `WorkerDiedError`: rank N on HOST: the worker's process was ended by SIGKILL: killed from outside; most often the machine or container ran out of memory
 - a child's container has no memory left, and the kernel kills it:
   `WorkerDiedError`: rank N on HOST: the worker's process was ended by SIGKILL: killed from outside; most often the machine or container ran out of memory
+- a creator's batches have no labels:
+  `DataError`: a batch of data is a Tensor, not (x, y)
+- a creator's batches have other axes on one rank:
+  `DataError`: data makes other batches on rank N than on rank N: {'x': (floatN (rows, N, N)), 'y': floatN (rows, N)}, and {'x': (floatN (rows, N)), 'y': floatN (rows, N)}
+- a creator's batches have other row shapes on one rank:
+  `ModelError`: rank N on HOST: the model fails on two rows of its columns, x floatN (batch, N): RuntimeError: matN and matN shapes cannot be multiplied (NxN and NxN)
+- a creator's iterator blocks for ever on one rank:
+  waits, and says so after 60 s, then after 120 s and so on; Ctrl-C ends it
+- a creator's iterator raises in mid-epoch on one rank:
+  `WorkerError`: rank N on HOST: ValueError: line N is broken
+- a creator's loader has no batches on one rank:
+  `DataError`: data(config, batch_size) has made a loader without batches on rank N, and each worker's batches are its own
+- a data creator raises on one rank:
+  `WorkerError`: rank N on HOST: LookupError: there is no such table
+- a data creator returns a number:
+  `DataError`: data(config, batch_size) returned an int, which has no batches
+- a data creator returns nothing:
+  `DataError`: data(config, batch_size) returned None
+- a data creator returns one batch:
+  `DataError`: data(config, batch_size) returned a tuple of N, which is one batch and no loader
+- a process of a creator's DataLoader is killed by SIGKILL:
+  `WorkerError`: rank N on HOST: RuntimeError: DataLoader worker (pid(s) N, N) exited unexpectedly
+- a process of a creator's DataLoader raises:
+  `WorkerError`: rank N on HOST: ZeroDivisionError: division by zero
+- a process of a creator's DataLoader with timeout=2 blocks for ever:
+  `WorkerError`: rank N on HOST: RuntimeError: DataLoader timed out after N seconds
 - a worker ends because its peer does, and the peer's Python worker is killed:
   goes on, and equals the unbroken run
 - a worker's network cable is pulled:
@@ -51,6 +79,8 @@ r"""Every fault that is injected, and what comes of it; written by ``--faults-ta
   `WorkerDiedError`: rank N on HOST: the worker's process N lost its channel to Spark's task, but not its life, and was killed: code of the job has closed file descriptors that are not its own
 - the creator holds a lock, which cannot be sent:
   `CreatorError`: model_creator cannot be sent to the workers, because it uses 'lock' of type lock, which cannot be pickled
+- the creator of validation_data raises on one rank:
+  `WorkerError`: rank N on HOST: LookupError: there is no such table
 - the disk of Spark's temporary files cannot be written:
   `WorkerError`: Spark cannot write its temporary files: PATH: Read-only file system
 - the disk of Spark's temporary files is full:

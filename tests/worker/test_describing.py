@@ -132,6 +132,27 @@ def test_keras_account_of_a_call_comes_behind_the_cause(text, told):
     assert describe(ValueError(text)).message == told
 
 
+IN_LOADER = """Caught LookupError in DataLoader worker process 1.
+Original Traceback (most recent call last):
+  File "{site}/torch/utils/data/_utils/worker.py", line 309, in _worker_loop
+    data = fetcher.fetch(index)
+           ^^^^^^^^^^^^^^^^^^^^
+  File "/home/me/train.py", line 2, in __getitem__
+    return self.rows[number]
+           ~~~~~~~~~^^^^^^^^
+LookupError: no such row
+"""
+
+
+def test_what_a_process_of_a_dataloader_quotes_is_cut():
+    linecache.cache["/home/me/train.py"] = (1, None, ["\n", "    return self.rows[number]\n"], "")
+    site = next(path for path in sys.path if path.endswith("site-packages"))
+    found = describe(LookupError(IN_LOADER.format(site=site)))
+    assert found.message == "LookupError: no such row\n  in DataLoader worker process 1"
+    where = '  File "/home/me/train.py", line 2, in __getitem__\n    return self.rows[number]'
+    assert found.where == where
+
+
 def test_a_package_that_is_not_there_is_named_with_the_python_that_lacks_it():
     try:
         import nowhere.at.all  # noqa: F401

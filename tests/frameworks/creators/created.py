@@ -26,6 +26,7 @@ def created(
     batch_size: int = BATCH,
     config: dict[str, Any] | None = None,
     argument: str = "data",
+    report: Callable[[Any], None] = lambda progress: None,
 ) -> Created:
     """What a job makes of a creator."""
     spec = CreatorSpec(creator=pack(creator, argument), config=pack({}, "data_config"))
@@ -36,6 +37,8 @@ def created(
         batch_size=batch_size,
         seed=SEED,
         role=role,
+        report=report,
+        at_end=lambda function: None,
     )
 
 

@@ -8,6 +8,7 @@ import pytest
 from tests.frameworks.bench import Bench, close
 from tests.frameworks.creators.created import BATCH, all_rows, batch, cut, on
 from tests.frameworks.ranks import same_on_all
+from zoo.orca.wire.plans.live import LivePlan
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -118,3 +119,50 @@ def test_steps_per_epoch_and_of_validation(bench: Bench):
     close(two.weights(), one.weights())
     for name, values in one.trained.history.items():
         np.testing.assert_allclose(two.trained.history[name], values, rtol=2e-5, atol=1e-6)
+
+
+def test_one_worker_goes_on_where_it_stopped_in_a_pipeline(bench: Bench):
+    if bench.family.framework == "torch":
+        pytest.skip("not for PyTorch")
+    data, steps = of(bench, "pipeline"), {"steps_per_epoch": 3}
+    whole = on(bench, data, 1, epochs=3, **steps)[0]
+    half = on(bench, data, 1, **steps)[0]
+    # Of the 5 steps of a pass, whether Python is called in each or not.
+    assert half.trained.state.meta["cursor"]["step"] == 3
+    rest = on(bench, data, 1, epochs=2, initial_epoch=1, state=half.trained.state, **steps)[0]
+    close(rest.weights(), whole.weights())
+    for found in (whole, rest):
+        place = found.trained.state.meta["cursor"]
+        assert (place["pass"], place["step"]) == (1, 4)
+    passed = on(bench, data, 1, epochs=2)[0].trained.state.meta["cursor"]
+    assert (passed["pass"], passed["step"]) == (2, 0)
+
+
+def test_steps_that_something_counts_are_those_that_are_told():
+    told, counted = (LivePlan(0, 1, 10) for _ in range(2))
+    counted.expected = 4
+    new: list[int] = []
+
+    def count() -> tuple[int, int]:
+        answer = len(new), sum(new)
+        new.clear()
+        return answer
+
+    counted.follow(count)
+    for step, rows in enumerate([10, 10, 10, 7] * 2):
+        new.append(rows)
+        told.note([rows])
+        if step % 3 == 0:  # it is asked now and then
+            assert counted.rows == told.rows
+        if step == 3:
+            told.end_pass()
+    assert counted.within == told.within == 4
+    assert counted.taken(2) == told.taken(2) == 6
+    assert counted.counts == told.counts
+    assert counted.told(0, 8).sum() == told.told(0, 8).sum() == 74
+    assert [counted.place(step) for step in range(8)] == [told.place(step) for step in range(8)]
+    counted.finish_pass()
+    assert (counted.pass_index, counted.within) == (2, 0)
+    new.append(10)
+    counted.begin(0, 0, 0)
+    assert (counted.within, counted.taken(0)) == (0, 0)

@@ -35,7 +35,7 @@ def predict(bench: Bench, data, workers: int) -> np.ndarray:
         plugin = plugin_of(job)
         plugin.prepare(job, 1)
         world = World(collective=collective, report=lambda progress: None)
-        return predict_created(plugin, job, world).state
+        return predict_created(plugin, job, world, lambda function: None).state
 
     state, *others = bench.ranks.run([run] * workers)
     assert not any(others)

@@ -131,7 +131,7 @@ def refused(ranks: Ranks, data, workers: int = 2):
 BAD = {
     "none": (lambda config, size: None, "returned None"),
     "arrays": (lambda config, size: tensors(), "a tuple of 2, which is one batch"),
-    "number": (lambda config, size: 3, "returned a int, which has no batches"),
+    "number": (lambda config, size: 3, "returned an int, which has no batches"),
     "empty": (lambda config, size: [], "a loader without batches\n"),
     "empty on one": (
         lambda config, size: [tensors()] if config["rank"] == 0 else [],

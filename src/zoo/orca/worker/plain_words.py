@@ -1,7 +1,8 @@
 """Removes what frameworks put around the cause of an error.
 
 TensorFlow quotes the code that made a graph: a hundred lines before the one that counts. Keras
-wraps a layer's exception in a description of the call.
+wraps a layer's exception in a description of the call. torch quotes the traceback of a DataLoader's
+process.
 """
 
 import linecache
@@ -20,6 +21,14 @@ _CALLING = re.compile(
     r"(Call a|A)rguments received by .*",
     re.DOTALL,
 )
+#: What torch writes of an exception in a process of a DataLoader.
+_IN_LOADER = re.compile(
+    r"^Caught \w+ in (?P<where>DataLoader worker process \d+)\.\n"
+    r"Original Traceback \(most recent call last\):\n(?P<said>.+)",
+    re.DOTALL,
+)
+#: The marks below a frame's line.
+_MARKS = re.compile(r"^[ ~^]+\n", re.MULTILINE)
 #: Framework messages for the likeliest mistakes, and their remedies. Groups of a message go into
 #: its remedy.
 _WAYS_OUT = (
@@ -66,6 +75,11 @@ def plain(kind: str, message: str, is_users: Callable[[str], bool]) -> tuple[str
     elif message.startswith(_RUN):
         message, frames = _without_frames(message[len(_RUN) :], is_users)
         message = _NODE.sub("", message)
+    if found := _IN_LOADER.match(message):
+        message, frames = _without_frames(_MARKS.sub("", found["said"]), is_users)
+        if name := _NAME.match(message):
+            kind, message = name[0].rstrip(": "), message[name.end() :]
+        message = f"{message}\n  in {found['where']}"
     if found := _CALLING.match(message):
         message = f"{found['said'].strip()}\n  in calling {found['where']}"
     return f"{kind}: {message}" if message else kind, frames

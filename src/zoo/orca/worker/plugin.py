@@ -52,6 +52,10 @@ class Rows:
     plan: Plan
 
 
+#: Takes a function to call later.
+AtEnd: TypeAlias = Callable[[Callable[[], None]], object]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Created:
     """One worker's part of a data set that the user's creator makes there.
@@ -68,6 +72,10 @@ class Created:
     seed : int
     role : str
         "train", "evaluate" or "predict".
+    report : callable
+        Takes what this worker has to say of it.
+    at_end : callable
+        Takes what is to be called when the job ends, however it does.
     """
 
     creator: CreatorSpec
@@ -76,6 +84,8 @@ class Created:
     batch_size: int
     seed: int
     role: str
+    report: Callable[[Progress], None]
+    at_end: AtEnd
 
 
 #: One worker's part of a data set, of any kind. The engine agrees on it and passes it on. Code that

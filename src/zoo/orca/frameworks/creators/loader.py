@@ -8,6 +8,7 @@ import numpy as np
 
 from zoo.orca.errors import DataError
 from zoo.orca.frameworks.creators.seeds import mixed, seed_all, seed_creator
+from zoo.orca.frameworks.creators.waiting import Waiting
 from zoo.orca.wire.packing import unpack
 from zoo.orca.wire.plans.live import share_of
 from zoo.orca.worker.collective.protocol import Collective
@@ -41,7 +42,7 @@ class Loader(Protocol):
         """End the loader's own processes."""
 
 
-def make_loader(created: Created, collective: Collective) -> Loader:
+def make_loader(created: Created, collective: Collective, waiting: Waiting) -> Loader:
     """Call the user's creator, and return this worker's part of what it made; on all ranks.
 
     Raises
@@ -50,7 +51,8 @@ def make_loader(created: Created, collective: Collective) -> Loader:
         If it returned nothing that has batches.
     """
     call = _Call(created, collective)
-    made = call()
+    with waiting:
+        made = call()
     torch, tensorflow = sys.modules.get("torch"), sys.modules.get("tensorflow")
     if torch is not None and isinstance(made, torch.utils.data.Dataset):
         from zoo.orca.frameworks.creators.of_torch import loader_over
@@ -105,7 +107,8 @@ class _Call:
                 "DataLoader(TensorDataset(x, y), batch_size)"
             )
         if arrays or kind.startswith("pyspark.") or not isinstance(made, Iterable):
-            raise DataError(f"{said} a {kind}, which has no batches\n{_WAY}")
+            article = "an" if kind[0].lower() in "aeiou" else "a"
+            raise DataError(f"{said} {article} {kind}, which has no batches\n{_WAY}")
 
 
 class OwnBatches:
@@ -142,7 +145,7 @@ class OwnBatches:
         self._is_used = True
         tell_pass(made, pass_index)
         seed_all(mixed(self._created.seed, pass_index, self._rank, 1))
-        yield from made
+        yield from one_pass(made)
 
     def close(self) -> None:
         """End the processes of a torch DataLoader that stay."""
@@ -156,6 +159,20 @@ def tell_pass(made: object, pass_index: int) -> None:
         tell = getattr(owner, "set_epoch", None)
         if callable(tell):
             tell(pass_index)
+
+
+def one_pass(loader: Iterable[Any]) -> Iterator[Any]:
+    """Yield a loader's batches, and end the processes that a torch DataLoader has for them.
+
+    It would end them as it is collected; but an error on the way keeps it.
+    """
+    batches = iter(loader)
+    try:
+        yield from batches
+    finally:
+        end = getattr(batches, "_shutdown_workers", None)
+        if callable(end) and not getattr(loader, "persistent_workers", False):
+            end()
 
 
 def end_processes(loader: object) -> None:

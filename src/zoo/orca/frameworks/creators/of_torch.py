@@ -21,7 +21,7 @@ from torch.utils.data import (
 )
 
 from zoo.orca.errors import DataError
-from zoo.orca.frameworks.creators.loader import end_processes, tell_pass
+from zoo.orca.frameworks.creators.loader import end_processes, one_pass, tell_pass
 from zoo.orca.frameworks.creators.seeds import mixed, seed_all
 from zoo.orca.worker.collective.protocol import Collective
 from zoo.orca.worker.plugin import Created
@@ -101,7 +101,7 @@ class DealtLoader:
             generator.manual_seed(self._order.seed)
         tell_pass(self._given, pass_index)
         seed_all(mixed(self._created.seed, pass_index, self._rank, 1))
-        yield from self._loader
+        yield from one_pass(self._loader)
 
     def close(self) -> None:
         """End the loader's processes that stay."""

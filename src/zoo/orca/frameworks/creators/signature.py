@@ -48,6 +48,26 @@ def rows_of(parts: Mapping[str, Any], argument: str) -> int:
     DataError
         If they have different numbers of rows, or no arrays at all.
     """
+    # In every step: names are for the errors.
+    lengths: set[int] = set()
+    if all(_adds_rows(part, lengths) for part in parts.values()) and len(lengths) == 1:
+        return lengths.pop()
+    return _checked_rows(parts, argument)
+
+
+def _adds_rows(value: Structure, lengths: set[int]) -> bool:
+    """Add the numbers of rows of a nest's arrays; return False where something has none."""
+    if isinstance(value, (tuple, list)):
+        return all([_adds_rows(one, lengths) for one in value])
+    if isinstance(value, dict):
+        return all([_adds_rows(one, lengths) for one in value.values()])
+    shape = getattr(value, "shape", None)
+    if shape:
+        lengths.add(int(shape[0]))
+    return bool(shape) or value is None
+
+
+def _checked_rows(parts: Mapping[str, Any], argument: str) -> int:
     rows = -1
     for name, part in parts.items():
         for path, array in leaves(part, name):

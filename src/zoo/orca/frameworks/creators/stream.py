@@ -8,19 +8,24 @@ Nobody waits for a batch that does not come, and no row is taken twice.
 
 import json
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from contextlib import suppress
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from zoo.orca.errors import DataError
 from zoo.orca.frameworks.creators.loader import Loader, make_loader
 from zoo.orca.frameworks.creators.signature import Signature, common, rows_of, signature, zeros
+from zoo.orca.frameworks.creators.waiting import Waiting
+from zoo.orca.wire.messages.progress import Progress
 from zoo.orca.wire.plans.live import ENDLESS, LivePlan
 from zoo.orca.worker.collective.protocol import Collective
 from zoo.orca.worker.plugin import Created
 
 #: Turns a loader's batch into its parts by name: "x", "y" and "w".
 Split = Callable[[Any], dict[str, Any]]
+#: A batch's parts, and its rows.
+_Rows: TypeAlias = tuple[dict[str, Any], int]
 
 
 class LoaderStep(NamedTuple):
@@ -68,9 +73,21 @@ class Stream:
         self.argument, self._collective = created.argument, collective
         self._split, self._make_zeros = split, make_zeros
         self.plan = LivePlan(collective.rank, collective.size, created.batch_size)
-        self.loader: Loader = make_loader(created, collective)
-        self._batches: Iterator[dict[str, Any]] | None = None
-        self._held: list[dict[str, Any]] = []
+        others = ", and the other workers wait" if collective.size > 1 else ""
+        self._making = Waiting(
+            created.report,
+            f"rank {collective.rank} has had no batch of {created.argument} for {{seconds}} s: the "
+            f"creator, or the loader that it made, is still at work{others}",
+        )
+        self._meeting = Waiting(
+            created.report if collective.rank < 2 else _unheard,
+            f"rank {collective.rank} has waited for another worker's next batch of "
+            f"{created.argument} for {{seconds}} s",
+        )
+        self.loader: Loader = make_loader(created, collective, self._making)
+        created.at_end(self.close)
+        self._batches: Iterator[_Rows] | None = None
+        self._held: list[_Rows] = []
         self._idle: dict[str, Any] | None = None
         self._signature: Signature = None
         self._steps_in_pass = self._open_pass = 0
@@ -103,11 +120,11 @@ class Stream:
             first = self._pull()
             if first is not None:
                 self._held.append(first)
-            own = None if first is None else signature(first)
+            own = None if first is None else signature(first[0])
             told = [json.loads(bytes(one)) for one in self._gathered(own)]
             self._check_there(told)
             self._signature = common(told, self.argument)
-            self._idle = first or zeros(self._signature, self._make_zeros)
+            self._idle = first[0] if first else zeros(self._signature, self._make_zeros)
         return self._idle
 
     def _check_there(self, told: list[Signature]) -> None:
@@ -130,19 +147,23 @@ class Stream:
         self._open_pass = self.plan.pass_index
         self._batches = self._parts(self._open_pass)
         self._steps_in_pass = self.plan.within
-        for _ in range(self._steps_in_pass):
-            next(self._batches, None)
+        with self._making:
+            for _ in range(self._steps_in_pass):
+                next(self._batches, None)
 
-    def _parts(self, pass_index: int) -> Iterator[dict[str, Any]]:
+    def _parts(self, pass_index: int) -> Iterator[_Rows]:
         for batch in self.loader.batches(pass_index):
             parts = self._split(batch)
-            if rows_of(parts, self.argument):
-                yield parts
+            if rows := rows_of(parts, self.argument):
+                yield parts, rows
 
-    def _pull(self) -> dict[str, Any] | None:
+    def _pull(self) -> _Rows | None:
         if self._held:
             return self._held.pop()
-        return next(self._batches, None) if self._batches is not None else None
+        if self._batches is None:
+            return None
+        with self._making:
+            return next(self._batches, None)
 
     def restart(self) -> None:
         """Let the next step be the first one again, for an evaluation."""
@@ -163,8 +184,8 @@ class Stream:
         """Yield this rank's parts of the pass under way; ranks agree on them by `tell`."""
         if self._batches is None or self._open_pass != self.plan.pass_index:
             self._open()
-        while (parts := self._pull()) is not None:
-            yield parts
+        while (pulled := self._pull()) is not None:
+            yield pulled[0]
 
     def tell(self, rows: int) -> int:
         """Tell all ranks this one's rows of the next step; called on all ranks.
@@ -174,7 +195,8 @@ class Stream:
         int
             The rows of all ranks together; 0 if the pass has ended.
         """
-        of = self._agree(rows)
+        with self._meeting:  # TensorFlow's own loaders tell nobody when they begin with a batch
+            of = self._agree(rows)
         if not of:
             self._end(True)
         return of
@@ -196,8 +218,8 @@ class Stream:
         while count:
             if self._batches is None:
                 self._open()
-            parts = self._pull()
-            rows = 0 if parts is None else rows_of(parts, self.argument)
+            pulled = self._pull()
+            parts, rows = pulled if pulled is not None else (None, 0)
             of = self._agree(rows) if agree else self._count(rows)
             if not of:
                 self._end(agree)
@@ -213,13 +235,16 @@ class Stream:
 
     def _agree(self, rows: int) -> int:
         """Tell all ranks this one's rows of the next step; return those of all, 0 for no step."""
-        told = np.zeros(self._collective.size, np.int64)
-        told[self._collective.rank] = rows
-        self._collective.all_reduce(told)
-        if not told.any():
+        told = [rows]
+        if self._collective.size > 1:
+            shares = np.zeros(self._collective.size, np.int64)
+            shares[self._collective.rank] = rows
+            self._collective.all_reduce(shares)
+            told = shares.tolist()
+        if not any(told):
             return 0
         self._steps_in_pass += 1
-        return self.plan.note(told.tolist())
+        return self.plan.note(told)
 
     def _count(self, rows: int) -> int:
         """Count a step that this rank takes alone."""
@@ -241,9 +266,15 @@ class Stream:
         """End the pass that is under way; what it would still have is not taken."""
         batches, self._batches, self._held = self._batches, None, []
         if batches is not None:
-            batches.close()  # type: ignore[attr-defined]
+            # A thread of TensorFlow's may be inside of it, where the pass ends with an error.
+            with suppress(ValueError):
+                batches.close()  # type: ignore[attr-defined]
 
     def close(self) -> None:
         """End the loader's processes."""
         self.close_pass()
         self.loader.close()
+
+
+def _unheard(progress: Progress) -> None:
+    """Say nothing: two ranks are enough to tell that another one is late."""

@@ -121,7 +121,7 @@ class TorchParts:
             kind = type(batch).__qualname__
             shown = f"{kind} of {len(batch)}" if isinstance(batch, (tuple, list)) else kind
             raise DataError(f"a batch of {self._argument} is a {shown}, not (x, y)\n{_WAY}")
-        members = [mapped(one, torch.as_tensor) for one in batch]
+        members = [_tensors(one) for one in batch]
         nested = isinstance(members[0], (tuple, list, Mapping))
         if nested or len(members) == 2:
             return self._named(_features(members[0]), members[1:])
@@ -174,10 +174,15 @@ def _arguments(forward: Callable[..., Structure] | None) -> tuple[int, int]:
 
 def _features(value: Structure) -> Structure:
     """Return features as the model is called with them: a tuple, or a dict by keyword."""
-    value = mapped(value, torch.as_tensor)
+    value = _tensors(value)
     if isinstance(value, Mapping):
         return dict(value)
     return tuple(value) if isinstance(value, (tuple, list)) else (value,)
+
+
+def _tensors(value: Structure) -> Structure:
+    """Return a nest of tensors; what is one already, as in most batches, costs nothing."""
+    return value if isinstance(value, torch.Tensor) else mapped(value, torch.as_tensor)
 
 
 def _target(value: Structure) -> Structure:

@@ -6,7 +6,7 @@ ranks agree on one step after another, and what asks for a plan reads here what 
 
 from array import array
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -48,19 +48,43 @@ class LivePlan:
         self._first = 0
         self._of = array("q")
         self._recent: deque[tuple[int, ...]] = deque(maxlen=_RECENT)
-        self._counts = np.zeros(workers, np.int64)
+        self._counts = [0] * workers
         #: The first steps of passes, the passes' numbers, and the steps that they had before.
         self._passes = [(0, 0, 0)]
+        self._counted: Callable[[], tuple[int, int]] | None = None
+
+    def follow(self, counted: Callable[[], tuple[int, int]]) -> None:
+        """Learn the steps of a single worker, which agrees with nobody, from what counts them.
+
+        Parameters
+        ----------
+        counted : callable
+            Returns the steps since it was last called, and their rows. It is called when somebody
+            asks for steps; so of single steps, only the rows of all of them together are exact.
+        """
+        self._catch_up()
+        self._counted = counted
+
+    def _catch_up(self) -> None:
+        if self._counted is None:
+            return
+        steps, rows = self._counted()
+        for number in range(steps):
+            if self.expected is not None and self._within() >= self.expected:
+                self._end_pass()
+            self.note((rows // steps + (number < rows % steps),))
 
     @property
     def rows(self) -> int:
         """Rows of all workers together so far."""
-        return int(self._counts.sum())
+        self._catch_up()
+        return sum(self._counts)
 
     @property
     def counts(self) -> tuple[int, ...]:
         """Rows of each worker so far, by rank."""
-        return tuple(int(count) for count in self._counts)
+        self._catch_up()
+        return tuple(self._counts)
 
     @property
     def workers(self) -> int:
@@ -80,10 +104,12 @@ class LivePlan:
     @property
     def pass_index(self) -> int:
         """The number of the pass that is under way, or begins next."""
+        self._catch_up()
         return self._passes[-1][1]
 
     def begin(self, step: int, pass_index: int, within: int) -> None:
         """Begin with a step, which is number `within` of a pass."""
+        self._catch_up()
         self._first = step
         self._passes = [(step, pass_index, within)]
         self._of = array("q")
@@ -92,20 +118,30 @@ class LivePlan:
     @property
     def within(self) -> int:
         """Steps of the pass under way that were taken before."""
+        self._catch_up()
+        return self._within()
+
+    def _within(self) -> int:
         start, _, within = self._passes[-1]
         return self._first + len(self._of) - start + within
 
     def note(self, shares: Sequence[int]) -> int:
         """Note the rows of each rank in the next step; return their sum."""
-        told = tuple(int(one) for one in shares)
-        self._counts += np.array(told, np.int64)
+        told = tuple(shares)
+        for rank, rows in enumerate(told):
+            self._counts[rank] += rows
         self._recent.append(told)
-        self._of.append(sum(told))
-        return self._of[-1]
+        of = sum(told)
+        self._of.append(of)
+        return of
 
     def end_pass(self) -> None:
         """Note that the steps so far are all of their pass."""
-        self._passes.append((self._first + len(self._of), self.pass_index + 1, 0))
+        self._catch_up()
+        self._end_pass()
+
+    def _end_pass(self) -> None:
+        self._passes.append((self._first + len(self._of), self._passes[-1][1] + 1, 0))
 
     def finish_pass(self) -> None:
         """Note that a pass has ended, if one is under way."""
@@ -114,10 +150,12 @@ class LivePlan:
 
     def taken(self, start: int) -> int:
         """Return the steps that are known from `start` on."""
+        self._catch_up()
         return self._first + len(self._of) - start
 
     def place(self, step: int) -> dict[str, Any]:
         """Return the position of a step as JSON values."""
+        self._catch_up()
         start, index, within = next(one for one in reversed(self._passes) if one[0] <= step)
         return {"pass": index, "step": step - start + within, **self.identity}
 
@@ -128,6 +166,7 @@ class LivePlan:
 
     def told(self, start: int, count: int) -> Int64:
         """Return the rows of all ranks together in `count` steps, without those not yet known."""
+        self._catch_up()
         first = start - self._first
         return np.array(self._of[max(first, 0) : first + count], np.int64)
 
@@ -140,6 +179,7 @@ class LivePlan:
         return min(self._shares(step))
 
     def _shares(self, step: int) -> tuple[int, ...]:
+        self._catch_up()
         behind = len(self._of) - (step - self._first)
         return self._recent[-behind]
 

@@ -8,10 +8,12 @@ from zoo.orca.wire.job import PredictCreatedJob
 from zoo.orca.wire.messages.results import Outcome
 from zoo.orca.wire.packing import State
 from zoo.orca.worker.collective.protocol import Collective
-from zoo.orca.worker.plugin import Created, Framework, Predicted, World
+from zoo.orca.worker.plugin import AtEnd, Created, Framework, Predicted, World
 
 
-def predict_created(framework: Framework, job: PredictCreatedJob, world: World) -> Outcome:
+def predict_created(
+    framework: Framework, job: PredictCreatedJob, world: World, at_end: AtEnd
+) -> Outcome:
     """Predict on all ranks; rank 0's outcome has all outputs, one array for each."""
     if job.creator is None:
         raise TypeError("a prediction of batches needs a creator")
@@ -22,6 +24,8 @@ def predict_created(framework: Framework, job: PredictCreatedJob, world: World) 
         batch_size=job.batch_size,
         seed=job.seed,
         role="predict",
+        report=world.report,
+        at_end=at_end,
     )
     predicted = framework.predict_created(job, data, world)
     whole = _gathered(predicted, world.collective)

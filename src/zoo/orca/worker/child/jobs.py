@@ -4,6 +4,7 @@ There are two steps: agree with all ranks on the data, then run the job on them.
 """
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import cast
@@ -34,7 +35,7 @@ from zoo.orca.worker.child.gathering import predict_created
 from zoo.orca.worker.child.loops import run_loop
 from zoo.orca.worker.child.resume import Resumable
 from zoo.orca.worker.child.transforming import transformed, transformed_sample, transforming
-from zoo.orca.worker.plugin import Created, Data, Framework, OwnLoop, Rows, World
+from zoo.orca.worker.plugin import AtEnd, Created, Data, Framework, OwnLoop, Rows, World
 from zoo.orca.worker.rows.dataset import open_rows
 from zoo.orca.worker.rows.levelling import RankRows, level_as_they_lie
 from zoo.orca.worker.rows.sequence import OwnRows
@@ -81,9 +82,10 @@ def run_job(
         Used on rank 0 if the job says that it asks.
     """
     if isinstance(job, StepwiseJob):
-        with transforming(job) as transform:
-            agreed = partial(_agreed, job, start, world, transform)
-            return _run_steps(framework, job, agreed, world, ask)
+        # A job that fails must not leave the processes of a loader to a warm child.
+        with ExitStack() as stack, transforming(job) as transform:
+            agreed = partial(_agreed, job, start, world, transform, stack.callback)
+            return _run_steps(framework, job, agreed, world, ask, stack.callback)
     if isinstance(job, BuildJob):
         return _build(cast(Framework, framework), job, start)
     raise TypeError(f"no rows are needed by a {type(job).__name__}")
@@ -95,6 +97,7 @@ def _run_steps(
     agreed: Callable[[], _Sets],
     world: World,
     ask: Ask,
+    at_end: AtEnd,
 ) -> Outcome:
     if isinstance(job, LoopJob):
         data = agreed().train if job.columns.columns else None
@@ -108,18 +111,20 @@ def _run_steps(
         case EvaluateJob():
             return _evaluate(framework, job, agreed(), world)
         case PredictCreatedJob():
-            return predict_created(framework, job, world)
+            return predict_created(framework, job, world, at_end)
     raise TypeError(f"a {type(job).__name__} has no steps")
 
 
-def _agreed(job: StepwiseJob, start: Start, world: World, transform: Transforms | None) -> _Sets:
+def _agreed(
+    job: StepwiseJob, start: Start, world: World, transform: Transforms | None, at_end: AtEnd
+) -> _Sets:
     """Agree with all ranks on the data; return this rank's spooled rows, or what makes others."""
     if job.creator is not None:
-        return _created(job, job.creator)
+        return _created(job, job.creator, world, at_end)
     return _rows(job, start.spooled, world, transform)
 
 
-def _created(job: StepwiseJob, creator: CreatorSpec) -> _Sets:
+def _created(job: StepwiseJob, creator: CreatorSpec, world: World, at_end: AtEnd) -> _Sets:
     def data(spec: CreatorSpec, argument: str, role: str) -> Created:
         return Created(
             creator=spec,
@@ -128,6 +133,8 @@ def _created(job: StepwiseJob, creator: CreatorSpec) -> _Sets:
             batch_size=job.batch_size,
             seed=job.seed,
             role=role,
+            report=world.report,
+            at_end=at_end,
         )
 
     if not isinstance(job, TrainJob):

@@ -1,8 +1,9 @@
 """A user's batches as a `tf.data.Dataset`, for Keras on TensorFlow.
 
-A pipeline of the user's stays one: TensorFlow runs it, and Python is called once a step, to agree
-with the other ranks on the step's rows. That comes last in the pipeline, behind all that runs
-ahead, so it is done where the step is: sums over ranks must come in one order.
+A pipeline of the user's stays one: TensorFlow runs it. On several workers Python is called once a
+step, to agree with the other ranks on the step's rows. That comes last in the pipeline, behind all
+that runs ahead, so it is done where the step is: sums over ranks must come in one order. A single
+worker agrees with nobody, so there TensorFlow itself counts the steps, and Python is not called.
 """
 
 from collections.abc import Callable, Iterator
@@ -69,13 +70,16 @@ class DatasetOfLoader:
         if isinstance(loader, ArraysOf):
             self.stream.close_pass()
             loader.begin(plan.pass_index)
-            later = loader.dataset
-            first = later.skip(within) if within else later
+            later = _ahead(loader.dataset)
+            first = _ahead(loader.dataset.skip(within)) if within else later
         else:
             first = later = self._generated()
-        steps = self._pass(first)
+        a_pass: Callable[[tf.data.Dataset], Any] = self._pass
+        if not self._counted and isinstance(loader, ArraysOf) and self._ends_are_known:
+            a_pass = self._alone()
+        steps = a_pass(first)
         if self.over_passes:
-            steps = steps.concatenate(self._pass(later).repeat())
+            steps = steps.concatenate(a_pass(later).repeat())
         else:
             steps = steps.take(count) if count < ENDLESS else steps
             if plan.is_certain and plan.expected is not None:
@@ -85,6 +89,33 @@ class DatasetOfLoader:
         options = tf.data.Options()
         options.experimental_optimization.inject_prefetch = False
         return steps.with_options(options)
+
+    @property
+    def _ends_are_known(self) -> bool:
+        """Whether steps tell where passes end."""
+        loader = self.stream.loader
+        return self.stream.plan.expected is not None or getattr(loader, "is_endless", False)
+
+    def _alone(self) -> Callable[[tf.data.Dataset], Any]:
+        """Return the function from a pass's batches to its steps, which TensorFlow counts."""
+        with tf.device("CPU"):
+            total = tf.Variable([0, 0], dtype=tf.int64, trainable=False)
+        seen = np.zeros(2, np.int64)
+
+        def counted() -> tuple[int, int]:
+            now = total.numpy()
+            steps, rows = (now - seen).tolist()
+            seen[:] = now
+            return steps, rows
+
+        self.stream.plan.follow(counted)
+
+        def step(*batch: Structure) -> Any:
+            rows = tf.shape(tf.nest.flatten(batch)[0], tf.int64)[0]
+            with tf.control_dependencies([total.assign_add(tf.stack([tf.ones_like(rows), rows]))]):
+                return tf.nest.map_structure(tf.identity, self._weighed(batch))
+
+        return lambda batches: batches.map(tf.autograph.experimental.do_not_convert(step))
 
     def _pass(self, batches: tf.data.Dataset) -> Any:
         """Return the steps of a pass: this rank's, then those that only others have.
@@ -164,6 +195,16 @@ class DatasetOfLoader:
     def close(self) -> None:
         """End the loader's processes."""
         self.stream.close()
+
+
+def _ahead(batches: tf.data.Dataset) -> Any:
+    """Return batches that are made ahead, as TensorFlow lets those of any other pipeline be.
+
+    It is told not to do so behind what counts steps.
+    """
+    if type(batches).__name__.startswith("_Prefetch"):
+        return batches
+    return batches.prefetch(tf.data.AUTOTUNE)
 
 
 def _pairs(spec: tf.TensorSpec, rows: list[Any]) -> list[tuple[Any, Any]]:
