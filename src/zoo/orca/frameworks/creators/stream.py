@@ -216,7 +216,8 @@ class Stream:
         """
         self.check_end(count)
         while count:
-            if self._batches is None:
+            # Who knows the steps of a pass takes these, and does not ask whether it has ended.
+            if self._batches is None or self._open_pass != self.plan.pass_index:
                 self._open()
             pulled = self._pull()
             parts, rows = pulled if pulled is not None else (None, 0)
