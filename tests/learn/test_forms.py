@@ -1,5 +1,6 @@
 """Rows of every form through Keras and PyTorch, and over Spark Connect."""
 
+import json
 import subprocess
 import sys
 from typing import Any
@@ -108,15 +109,15 @@ def test_every_form_trains_and_predicts_as_the_dataframe(
 
 
 PROGRAM = """
-import sys
+import json
 import numpy as np
-from pyspark.sql import SparkSession
 from tests.fake_estimator import FakeEstimator, linear
-from tests.learn.test_forms import TABLE, X, Y
+from tests.learn.test_forms import TABLE, X, Y, of_creator
+from tests.over_connect import connect_session
 from zoo.orca.data import XShards
 from zoo.orca.learn.forms import tables
 
-spark = SparkSession.builder.remote("local[4]").getOrCreate()
+spark = connect_session("local[4]")
 frame = spark.createDataFrame(TABLE).repartition(5)
 plain = FakeEstimator.of(linear(4), workers=2)
 history = plain.fit(frame, epochs=2, validation=frame).history
@@ -144,11 +145,44 @@ lazy = frame.pandas_api()
 found = plain.predict(lazy)
 assert type(found) is type(lazy) and len(found) == len(X)
 print("all forms are equal")
+told = of_creator()
+print()  # behind what calls show
+print(json.dumps(told))
 spark.stop()
 """
 
 
-def test_forms_over_spark_connect() -> None:
+def loader(config: dict[str, Any], batch_size: int) -> Any:
+    """A creator: the same rows, shuffled by the loader."""
+    import torch
+    from torch.utils.data import DataLoader, TensorDataset
+
+    rows = TensorDataset(*(torch.from_numpy(one.astype("float32")) for one in (X, Y)))
+    return DataLoader(rows, batch_size=batch_size, shuffle=True)
+
+
+def features(config: dict[str, Any], batch_size: int) -> Any:
+    """A creator of the rows' features, in order."""
+    import torch
+    from torch.utils.data import DataLoader
+
+    return DataLoader(torch.from_numpy(X.astype("float32")), batch_size=batch_size)
+
+
+def of_creator() -> Any:
+    """What a fit, an evaluation and a prediction of creators come to."""
+    est = estimator("torch")
+    stats = est.fit(loader, epochs=2, batch_size=20, validation_data=loader, verbose=0)
+    told = {**stats.history, **est.evaluate(loader, batch_size=20)}
+    return {**told, "predicted": est.predict(features, batch_size=50).tolist()}
+
+
+def test_forms_over_spark_connect(spark: SparkSession) -> None:
     run = [sys.executable, "-c", PROGRAM]
     found = subprocess.run(run, capture_output=True, text=True, timeout=280)
-    assert found.stdout.endswith("all forms are equal\n"), found.stderr
+    assert "all forms are equal\n" in found.stdout, found.stderr
+    expected, seen = of_creator(), json.loads(found.stdout.splitlines()[-1])
+    assert list(seen) == list(expected)
+    for name, values in expected.items():
+        np.testing.assert_allclose(seen[name], values, rtol=1e-6, err_msg=name)
+    assert len(expected["predicted"]) == ROWS

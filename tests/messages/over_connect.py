@@ -8,17 +8,16 @@ import json
 import sys
 from pathlib import Path
 
-from pyspark.sql import SparkSession
-
 from tests.messages import cases, last_cases, model_cases  # noqa: F401 - they fill the table
 from tests.messages.table import CASES
 from tests.messages.world import FRAMEWORKS, NO_FRAMEWORK, World
+from tests.over_connect import connect_session
 
 
 def main() -> None:
     """Make the mistakes that are named, one framework after another."""
     directory, *titles = sys.argv[1:]
-    spark = SparkSession.builder.remote("local[4]").getOrCreate()
+    spark = connect_session("local[4]")
     seen: dict[str, dict[str, str]] = {title: {} for title in titles}
     for framework in (NO_FRAMEWORK, *FRAMEWORKS):
         world = World(spark, framework, Path(directory))

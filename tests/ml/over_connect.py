@@ -7,14 +7,14 @@ from pyspark.ml import Pipeline, PipelineModel
 from pyspark.ml.evaluation import MulticlassClassificationEvaluator
 from pyspark.ml.feature import StandardScaler
 from pyspark.ml.tuning import CrossValidator, CrossValidatorModel, ParamGridBuilder
-from pyspark.sql import SparkSession
 
 from tests.ml.models import classifier
+from tests.over_connect import connect_session
 
 
 def main(directory: str) -> None:
     """Fit, transform, search, save and load."""
-    spark = SparkSession.builder.remote("local[4]").getOrCreate()
+    spark = connect_session("local[4]")
     table = spark.read.parquet(f"{directory}/table")
     seen = {}
 

@@ -9,9 +9,9 @@ import sys
 
 import numpy as np
 import pandas as pd
-from pyspark.sql import SparkSession
 
 from tests.fake_estimator import FakeEstimator, linear
+from tests.over_connect import connect_session
 from zoo.orca.data import SharedValue, XShards
 from zoo.orca.data.pandas import read_csv
 from zoo.orca.errors import ShardError
@@ -19,7 +19,7 @@ from zoo.orca.errors import ShardError
 
 def main(directory: str) -> None:
     """Do a bit of everything."""
-    spark = SparkSession.builder.remote("local[2]").getOrCreate()
+    spark = connect_session("local[2]")
     seen = {}
     table = SharedValue(np.arange(10) * 2)
     numbers = XShards.partition(np.arange(10), 3).transform_shard(lambda a: table.value[a])

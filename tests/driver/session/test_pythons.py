@@ -121,9 +121,11 @@ from pyspark.sql import SparkSession
 
 if sys.argv[1] == "classic":
     builder = SparkSession.builder.master("local[2]").config("spark.ui.enabled", False)
+    spark = builder.getOrCreate()
 else:
-    builder = SparkSession.builder.remote("local[2]")
-spark = builder.getOrCreate()
+    from tests.over_connect import connect_session
+
+    spark = connect_session("local[2]")
 from tests.fake_estimator import FakeEstimator, linear
 
 frame = spark.createDataFrame([(1.0, 2.0), (2.0, 4.0)], "x double, y double")
