@@ -255,7 +255,7 @@ ELSEWHERE = [
     ),
     Elsewhere(
         "mlflow",
-        "artifact beside requirements",
+        "artifact beside",
         "mlflow/test_saving.py",
         "what is in a model, and who loads it",
     ),

@@ -5,17 +5,16 @@ pandas, `mlflow.pyfunc.spark_udf` columns of Spark. Beside Orca's own files ther
 in MLflow's flavour of its framework, where that can hold it.
 """
 
+from importlib.util import find_spec
 from typing import Any
 
 from zoo.orca.errors import MissingPackageError
 
-try:
-    import mlflow as _mlflow
-except ImportError as _error:
+if find_spec("mlflow") is None:
     raise MissingPackageError(
         "zoo.orca.mlflow needs MLflow, which is not installed here\n"
         "Install it: pip install 'zoo-orca[mlflow]'"
-    ) from _error
+    )
 
 from zoo.orca.mlflow.artifact import FLAVOR_NAME
 from zoo.orca.mlflow.autologging import autolog
@@ -31,8 +30,6 @@ __all__ = [
     "log_model",
     "save_model",
 ]
-
-_MLFLOW_VERSION = _mlflow.__version__
 
 
 def _load_pyfunc(path: str, model_config: Any = None) -> Any:

@@ -6,6 +6,8 @@ So programs that know nothing of Orca load it: `mlflow.keras.load_model` and its
 import logging
 import shutil
 from collections.abc import Callable
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -52,24 +54,10 @@ def save_beside(
         _logger.info("the model is saved without MLflow's own flavour of it: %s", reason)
 
 
-def _keras(estimator: Any, package: Package, target: Path, made: Any) -> None:
+def _keras(flavor: str, estimator: Any, package: Package, target: Path, made: Any) -> None:
     model = estimator.get_model()
-    import mlflow.keras  # it imports Keras, whose backend is chosen now
-
-    mlflow.keras.save_model(
-        model,
-        str(target),
-        mlflow_model=made,
-        signature=_signature(_fed(package)),
-        pip_requirements=_requirements(package),
-    )
-
-
-def _tensorflow(estimator: Any, package: Package, target: Path, made: Any) -> None:
-    model = estimator.get_model()
-    import mlflow.tensorflow
-
-    mlflow.tensorflow.save_model(
+    # MLflow's module imports Keras, whose backend is chosen now.
+    import_module(flavor).save_model(
         model,
         str(target),
         mlflow_model=made,
@@ -103,8 +91,8 @@ def _pytorch(estimator: Any, package: Package, target: Path, made: Any) -> None:
 
 
 _WRITERS: dict[str, Callable[[Any, Package, Path, Any], None]] = {
-    "keras": _keras,
-    "tf2": _tensorflow,
+    "keras": partial(_keras, "mlflow.keras"),
+    "tf2": partial(_keras, "mlflow.tensorflow"),
     "torch": _pytorch,
 }
 
