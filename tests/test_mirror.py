@@ -302,11 +302,17 @@ ELSEWHERE = [
         "worker/collective/test_ring.py",
         "each way of the bytes, by the same sweeps",
     ),
+    Elsewhere(
+        "worker.child",
+        "transform_process",
+        "worker/child/test_transform_processes.py",
+        "the other end of its sockets",
+    ),
     Elsewhere("worker.rows", "sequence", "worker/rows/test_levelling.py", "a part, then levelled"),
     Elsewhere("worker.rows", "arrays columns", "worker/rows/test_dataset.py", "Arrow to arrays"),
     Elsewhere(
         "worker.task",
-        "barrier_task child_process",
+        "child_process",
         "worker/child/test_runner.py",
         "a task and its child",
     ),
