@@ -1,4 +1,4 @@
-"""The driver's tests a second time: over Spark Connect, from a process that has no Java."""
+"""Tests of the driver a second time: over Spark Connect, from a process that has no Java."""
 
 import os
 import re
