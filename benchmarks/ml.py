@@ -112,7 +112,8 @@ def by_hand(search: Any, rows: Any, epochs: int) -> dict[str, Any]:
         )
         start = time.perf_counter()
         estimator.fit(
-            data,
+            # As the stage does: the order of rows follows what is in them.
+            data.withColumn("label", F.col("label").cast("int")),
             epochs=epochs,
             batch_size=1280,
             feature_cols=["features"],
