@@ -48,6 +48,7 @@ SETS_A_LIMIT = (
 NO_WAITS = {
     "select.poll": "makes a poll",
     "means.result": "an average so far",
+    "_listeners.get": "a variable of the thread's own",
 }
 
 
