@@ -105,3 +105,14 @@ def test_calls_are_joined() -> None:
     pieces = [np.ones((2, 2)), np.zeros((1, 2))]
     np.testing.assert_array_equal(joined(pieces, spec), np.concatenate(pieces))
     assert OutputSpec.from_json(spec.to_json()) == spec
+
+
+def test_the_loss_decides_about_one_number_before_the_last_layer_does() -> None:
+    def decision(**fields: object) -> float | None:
+        return OutputSpec(name="out", dtype="float32", row_shape=(1,), **fields).decision
+
+    assert decision() is None
+    assert decision(threshold=0.0) == 0.0
+    assert decision(scale="probabilities", threshold=0.0) == 0.5
+    assert decision(scale="logits") == 0.0
+    assert decision(scale="logarithms") == pytest.approx(np.log(0.5))

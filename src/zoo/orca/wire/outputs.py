@@ -8,7 +8,7 @@ rows that went in.
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from math import prod
+from math import log, prod
 from typing import Any
 
 import numpy as np
@@ -40,6 +40,7 @@ _SHORT_FLOATS = ("float16", "bfloat16", "half")
 #: What the numbers of an output of classes are. The model's loss tells; "" where it does not.
 LOGITS, PROBABILITIES, LOGARITHMS = "logits", "probabilities", "logarithms"
 SCALES = ("", LOGITS, PROBABILITIES, LOGARITHMS)
+_DECISIONS = {LOGITS: 0.0, PROBABILITIES: 0.5, LOGARITHMS: log(0.5)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,8 +62,7 @@ class OutputSpec:
     problem : str
         Why its entries cannot be predictions of rows; empty if they can.
     threshold : float or None
-        For one float a row: a larger one means yes. 0.5 for a probability, 0 for a logit, None if
-        nothing tells which it is.
+        For one float a row: what the model's last layer says of `decision`.
     scale : str
         One of `SCALES`.
     """
@@ -80,6 +80,15 @@ class OutputSpec:
     def rank(self) -> int:
         """Number of axes, including that of the rows."""
         return len(self.row_shape) + 1
+
+    @property
+    def decision(self) -> float | None:
+        """For one float a row: a larger one means yes; None if nothing tells.
+
+        It is 0.5 for a probability and 0 for a logit. The loss says which it is, because the model
+        was trained so; else the last layer does.
+        """
+        return _DECISIONS.get(self.scale, self.threshold)
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON values; a threshold, which few outputs have, where it is."""
