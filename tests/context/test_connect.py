@@ -56,6 +56,7 @@ import os, sys, threading, time, warnings
 from tests.connect.client import be_a_client
 be_a_client()
 
+import numpy as np
 from zoo.orca import OrcaContext, init_orca_context, stop_orca_context
 from zoo.orca.context import connect, sessions
 from zoo.orca.data import XShards
@@ -111,8 +112,8 @@ other = Estimator.from_keras(model_creator=model_creator, keras_backend="jax")
 other.load("state.safetensors")
 one, two = (e.evaluate(rows, **columns)["validation_loss"] for e in (other, est))
 assert abs(one - two) < 1e-6, (one, two)
-shards = XShards.partition([1, 2, 3]).transform_shard(lambda numbers: [n + 1 for n in numbers])
-assert sum(shards.collect(), []) == [2, 3, 4]
+shards = XShards.partition(np.array([1, 2, 3]), 2).transform_shard(lambda numbers: numbers + 1)
+assert np.concatenate(shards.collect()).tolist() == [2, 3, 4]
 
 sessions._last.session = None
 seen = []
