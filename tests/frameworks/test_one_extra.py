@@ -112,7 +112,8 @@ def test_the_extras_are_those_of_the_package():
         asked = {re.split(r"\W*[<>=]", name)[0].replace("-", "_") for name in extras[extra]}
         assert asked <= set(packages)
     # Tests of their own are about the packages of the others.
-    assert extras.keys() == {*program.PACKAGES, "encryption", "image", "loops", "dev"}
+    others = "automl connect dev encryption image loops mlflow tensorboard".split()
+    assert extras.keys() == {*program.PACKAGES, *others}
 
 
 @pytest.mark.parametrize("family", program.EXTRAS)
