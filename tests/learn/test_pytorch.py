@@ -3,6 +3,7 @@
 import json
 import pickle
 import threading
+import time
 import uuid
 from pathlib import Path
 
@@ -325,7 +326,9 @@ class Seen(Callback):
         self.told.append(len(runner.output))
 
     def after_pred_epoch(self, runner):
-        Path(self.directory, uuid.uuid4().hex).write_text(json.dumps(self.told))
+        path = Path(self.directory, uuid.uuid4().hex)
+        path.write_text(json.dumps(self.told))
+        path.rename(f"{path}.json")
 
 
 class Negative(MainCallback):
@@ -340,7 +343,11 @@ def test_a_prediction_tells_callbacks(trained, ratings: DataFrame, tmp_path: Pat
     told = est.predict(few, 20, callbacks=[Seen(str(tmp_path)), Negative()]).collect()
     for row, all_five in zip(told, right, strict=True):
         np.testing.assert_allclose(row.prediction.toArray(), -all_five[:2], rtol=1e-6)
-    (note,) = tmp_path.iterdir()
+    # A child is told of the end behind the last row, and nobody waits for it.
+    until = time.monotonic() + 60
+    while not list(tmp_path.glob("*.json")) and time.monotonic() < until:
+        time.sleep(0.05)
+    (note,) = tmp_path.glob("*.json")
     assert json.loads(note.read_text()) == ["epoch", *[2, 20] * 2, 2, 10]
     again = [row.prediction.toArray() for row in est.predict(few).collect()]
     np.testing.assert_array_equal(again, right)
