@@ -200,7 +200,8 @@ def test_another_jobs_ring_in_a_dead_peers_place() -> None:
     ]
     mine, theirs = in_threads(calls)
     assert "rank 0 at" in lost(mine) and "is not who it should be" in lost(mine)
-    assert "did not come" in lost(theirs)
+    # The other one has given up meanwhile: it does not come, and its listener is closed.
+    assert "did not come" in lost(theirs) or "does not listen any more" in lost(theirs)
 
 
 class Meddler:
