@@ -21,7 +21,7 @@ SCORES = np.array(
 )
 
 
-def output(*shape, scale="", name="output_0"):
+def output(*shape, scale=None, name="output_0"):
     return OutputSpec(name=name, dtype="float32", row_shape=shape, scale=scale)
 
 
@@ -117,10 +117,10 @@ def test_what_no_stage_gives_is_refused():
 
 
 def test_the_scale_is_the_losss_unless_the_stage_says_it():
-    assert known_scale("", output(3, scale="logits"), "stage") == "logits"
+    assert known_scale(None, output(3, scale="logits"), "stage") == "logits"
     assert known_scale("probabilities", output(3, scale="logits"), "stage") == "probabilities"
     with pytest.raises(InvalidInputError, match="does not say.*\n.*setOutputScale.'logits'."):
-        known_scale("", output(3), "stage")
+        known_scale(None, output(3), "stage")
     with pytest.raises(InvalidInputError, match="has one number a row\n"):
         known_scale("logarithms", output(1), "stage")
 

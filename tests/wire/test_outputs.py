@@ -1,12 +1,14 @@
 """What an output is, and whether its entries are rows: from shapes alone."""
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from zoo.orca.errors import ModelError
-from zoo.orca.wire.outputs import OutputSpec, as_dtype, joined, output_spec, rows_of
+from zoo.orca.wire.outputs import OutputSpec, Scale, as_dtype, joined, output_spec, rows_of
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -107,12 +109,13 @@ def test_calls_are_joined() -> None:
     assert OutputSpec.from_json(spec.to_json()) == spec
 
 
-def test_the_loss_decides_about_one_number_before_the_last_layer_does() -> None:
-    def decision(**fields: object) -> float | None:
-        return OutputSpec(name="out", dtype="float32", row_shape=(1,), **fields).decision
+def test_one_number_is_a_yes_by_its_scale() -> None:
+    def threshold(scale: Scale | None) -> float | None:
+        spec = OutputSpec(name="out", dtype="float32", row_shape=(1,), scale=scale)
+        assert OutputSpec.from_json(json.loads(json.dumps(spec.to_json()))) == spec
+        return spec.threshold
 
-    assert decision() is None
-    assert decision(threshold=0.0) == 0.0
-    assert decision(scale="probabilities", threshold=0.0) == 0.5
-    assert decision(scale="logits") == 0.0
-    assert decision(scale="logarithms") == pytest.approx(np.log(0.5))
+    assert threshold(None) is None
+    assert threshold(Scale.PROBABILITIES) == 0.5
+    assert threshold(Scale.LOGITS) == 0.0
+    assert threshold(Scale.LOGARITHMS) == pytest.approx(np.log(0.5))

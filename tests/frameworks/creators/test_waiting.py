@@ -18,6 +18,10 @@ from zoo.orca.wire.job import TrainJob
 pytestmark = pytest.mark.timeout(120)
 
 
+#: Seconds that a loader blocks; a third of it is not too long for a first batch.
+BLOCK = 4.0
+
+
 def of_waiting() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == "orca-waiting"]
 
@@ -57,13 +61,13 @@ def test_the_rank_that_is_late_is_told(bench: Bench, kind: str) -> None:
     def generator(rank):
         for start in range(0, 48, 12):
             if rank == 1 and start == 24:
-                time.sleep(1.5)
+                time.sleep(BLOCK)
             yield batch(framework, cut(all_rows(), start, start + 12))
 
     def creator(config, batch_size):
         rank = config["rank"]
         if kind == "creator" and rank == 1:
-            time.sleep(1.5)
+            time.sleep(BLOCK)
         if kind != "pipeline":
             return generator(-1 if kind == "creator" else rank)
         import tensorflow as tf
@@ -85,7 +89,7 @@ def test_the_rank_that_is_late_is_told(bench: Bench, kind: str) -> None:
             config=config,
             batch_size=BATCH,
         )
-        waiting.SECONDS = 0.4
+        waiting.SECONDS = BLOCK / 3
         try:
             train_here(replace(job, creator=data.creator), data, None, collective)
         finally:

@@ -16,12 +16,12 @@ CASES = [
     ("sparse_categorical_crossentropy", None, "softmax", "probabilities"),
     ("binary_crossentropy", None, "sigmoid", "probabilities"),
     ("bce", None, "sigmoid", "probabilities"),
-    ("hinge", None, None, ""),
-    ("mse", None, None, ""),
+    ("hinge", None, None, None),
+    ("mse", None, None, None),
     ("mse", None, "sigmoid", "probabilities"),
     ("mse", None, "log_softmax", "logarithms"),
     (None, None, "softmax", "probabilities"),
-    ("own", None, None, ""),
+    ("own", None, None, None),
     ("own", None, "softmax", "probabilities"),
 ]
 
@@ -99,4 +99,4 @@ def two_outputs(number):
 
 @pytest.mark.parametrize("number", [2, 3])
 def test_each_output_has_its_own(ranks: Ranks, number: int) -> None:
-    assert ranks.alone(two_outputs, number) == ["logits", ""]
+    assert ranks.alone(two_outputs, number) == ["logits", None]

@@ -3,7 +3,7 @@
 # Annotations inside functions that travel to the ranks must not be looked up there.
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import make_dataclass, replace
 
 import numpy as np
 import pytest
@@ -121,13 +121,9 @@ def test_outputs_are_known_by_name_in_whatever_order_they_come(torch_ranks):
 
 def test_a_dataclass_names_its_outputs(torch_ranks):
     def answer(a, b, c):
-        @dataclass
-        class Answer:
-            score: torch.Tensor
-            hidden: tuple[torch.Tensor, torch.Tensor]
-            loss: torch.Tensor | None = None
-
-        return Answer(a + b, (b, c))
+        # Written as a class its annotations are text, looked up in a module that a rank may lack.
+        fields = [("score", torch.Tensor), ("hidden", tuple), ("loss", torch.Tensor, None)]
+        return make_dataclass("Answer", fields)(a + b, (b, c))
 
     found, specs = torch_ranks.alone(predicted, of_three(answer), COLUMNS)
     names = ["score", "hidden_output_0", "hidden_output_1"]

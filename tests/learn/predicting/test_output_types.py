@@ -12,7 +12,7 @@ from tests.fake_estimator import FakeEstimator, linear
 from zoo.orca.data import XShards
 from zoo.orca.errors import InvalidInputError
 from zoo.orca.learn.predicting.output_types import AS_USUAL, Wanted
-from zoo.orca.wire.outputs import OutputSpec
+from zoo.orca.wire.outputs import OutputSpec, Scale
 from zoo.orca.wire.predicting.column_forms import NESTED, USUAL, ColumnForm, ColumnKind
 
 
@@ -22,8 +22,8 @@ def output(*row_shape: int | None, dtype: str = "float32", **more: Any) -> Outpu
 
 pytestmark = pytest.mark.timeout(300)
 
-ONE, THREE = output(1, threshold=0.5), output(3)
-TWO = [output(1, name="click", threshold=0.0), output(3, name="kind")]
+ONE, THREE = output(1, scale=Scale.PROBABILITIES), output(3)
+TWO = [output(1, name="click", scale=Scale.LOGITS), output(3, name="kind")]
 
 
 def forms(*outputs: OutputSpec, has_vectors: bool = True, **wanted: Any) -> Any:
@@ -56,7 +56,7 @@ def test_labels_go_to_the_only_output_that_is_a_class() -> None:
 
 def test_what_one_number_means_is_what_the_model_tells_or_the_user() -> None:
     assert forms(ONE, output_type="class")[0].threshold == 0.5
-    assert forms(output(threshold=0.0), output_type="class")[0].threshold == 0.0
+    assert forms(output(scale=Scale.LOGITS), output_type="class")[0].threshold == 0.0
     assert forms(ONE, output_type="class", threshold=np.float32(0.75))[0].threshold == 0.75
     assert forms(output(), output_type="class", threshold=0)[0].threshold == 0.0
 

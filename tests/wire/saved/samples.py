@@ -33,7 +33,7 @@ OUTPUT = {
     "named": False,
     "keyed": True,
     "problem": "",
-    "threshold": 0.5,
+    "scale": "probabilities",
 }
 COMMON = {
     "epoch": 3,

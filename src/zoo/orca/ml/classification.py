@@ -15,6 +15,7 @@ from zoo.orca.ml.stages import TrainedStage, TrainingStage
 from zoo.orca.ml.summary import TrainingSummary
 from zoo.orca.ml.torch_params import TorchParams
 from zoo.orca.wire.features import quoted
+from zoo.orca.wire.outputs import Scale
 
 
 class ClassifierStage(TrainingStage, ClassifierParams):
@@ -38,9 +39,9 @@ class ClassifierModel(TrainedStage, ClassifierParams):
     def _trained(self, estimator: BaseEstimator, summary: TrainingSummary) -> TrainedStage:
         super()._trained(estimator, summary)
         scales = {output.scale for output in estimator._outputs}
-        if self.getOutputScale() == AUTO and len(scales) == 1 and "" not in scales:
+        if self.getOutputScale() == AUTO and len(scales) == 1 and None not in scales:
             # Who reads the model may do so without its loss.
-            self._set(outputScale=scales.pop())
+            self._set(outputScale=str(scales.pop()))
         return self
 
     def _transform(self, dataset: DataFrame) -> DataFrame:
@@ -48,7 +49,7 @@ class ClassifierModel(TrainedStage, ClassifierParams):
         names = self._named(*params)
         predicted, source, output = self._predicted(dataset, names)
         told = self.getOutputScale()
-        scale = known_scale("" if told == AUTO else told, output, type(self).__name__)
+        scale = known_scale(None if told == AUTO else Scale(told), output, type(self).__name__)
         found = class_columns(F.col(quoted(source)), output, scale)
         columns = dict(zip(params, found, strict=True))
         return renamed(predicted, source, {name: columns[p] for p, name in names.items()})

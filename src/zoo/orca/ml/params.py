@@ -16,10 +16,10 @@ from pyspark.ml.param.shared import (
 )
 
 from zoo.orca.ml.config_keys import ConfigKeys
-from zoo.orca.wire.outputs import LOGARITHMS, LOGITS, PROBABILITIES
+from zoo.orca.wire.outputs import Scale
 
 AUTO = "auto"
-_SCALES = (AUTO, LOGITS, PROBABILITIES, LOGARITHMS)
+_SCALES = (AUTO, *map(str, Scale))
 
 
 def _columns(value: Any) -> Any:

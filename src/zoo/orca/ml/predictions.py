@@ -11,7 +11,7 @@ from pyspark.sql import types as T
 from zoo.orca.driver.frame.source import is_case_sensitive
 from zoo.orca.errors import ColumnError, InvalidInputError, ModelError
 from zoo.orca.wire.features import quoted
-from zoo.orca.wire.outputs import LOGARITHMS, LOGITS, PROBABILITIES, OutputSpec
+from zoo.orca.wire.outputs import OutputSpec, Scale
 
 
 def check_new(dataset: DataFrame, columns: dict[str, str]) -> None:
@@ -64,7 +64,7 @@ def only_output(outputs: Sequence[OutputSpec], stage: str) -> OutputSpec:
     return output
 
 
-def known_scale(told: str, output: OutputSpec, stage: str) -> str:
+def known_scale(told: Scale | None, output: OutputSpec, stage: str) -> Scale:
     """Return what an output of classes is.
 
     Raises
@@ -73,21 +73,23 @@ def known_scale(told: str, output: OutputSpec, stage: str) -> str:
         If neither the stage nor the model's loss says it, or it cannot be.
     """
     scale = told or output.scale
-    if not scale:
+    if scale is None:
         raise InvalidInputError(
             f"{stage}: the model's loss does not say whether its output {output.name!r} is of "
-            f"logits or probabilities\nSay it with setOutputScale({LOGITS!r}) or "
-            f"setOutputScale({PROBABILITIES!r})"
+            f"logits or probabilities\nSay it with setOutputScale({str(Scale.LOGITS)!r}) or "
+            f"setOutputScale({str(Scale.PROBABILITIES)!r})"
         )
-    if scale == LOGARITHMS and _is_one(output):
+    if scale == Scale.LOGARITHMS and _is_one(output):
         raise InvalidInputError(
-            f"{stage}: outputScale is {LOGARITHMS!r}, and the model has one number a row\n"
+            f"{stage}: outputScale is {str(scale)!r}, and the model has one number a row\n"
             "Return the logarithm for each class, (batch, classes)"
         )
     return scale
 
 
-def class_columns(source: Column, output: OutputSpec, scale: str) -> tuple[Column, Column, Column]:
+def class_columns(
+    source: Column, output: OutputSpec, scale: Scale
+) -> tuple[Column, Column, Column]:
     """Return raw predictions and probabilities, as Vectors, and the class with the largest one.
 
     One number a row is of class 1; class 0 gets what it leaves.
@@ -97,11 +99,11 @@ def class_columns(source: Column, output: OutputSpec, scale: str) -> tuple[Colum
     source : Column
         What `predict` gives: a number, or a Vector.
     output : OutputSpec
-    scale : str
+    scale : Scale
     """
     if _is_one(output):
         one = _number(source, output)
-        if scale == LOGITS:
+        if scale == Scale.LOGITS:
             raw = F.array(-one, one)
             # Not 1 - p, which has no digits left where p is almost 1.
             chances = F.array(1 / (1 + F.exp(one)), 1 / (1 + F.exp(-one)))
@@ -142,11 +144,11 @@ def _array(source: Column) -> Column:
     return vector_to_array(source)
 
 
-def _chances(raw: Column, scale: str) -> Column:
+def _chances(raw: Column, scale: Scale) -> Column:
     """Return the probabilities of several classes."""
-    if scale == PROBABILITIES:
+    if scale == Scale.PROBABILITIES:
         return raw
-    if scale == LOGARITHMS:
+    if scale == Scale.LOGARITHMS:
         return F.transform(raw, F.exp)
     highest = _once(
         F.struct(raw.alias("raw"), F.array_max(raw).alias("top")),

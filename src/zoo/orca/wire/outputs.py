@@ -8,6 +8,7 @@ rows that went in.
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from enum import StrEnum, auto
 from math import log, prod
 from typing import Any
 
@@ -37,10 +38,18 @@ DTYPES = (
     "string",
 )
 _SHORT_FLOATS = ("float16", "bfloat16", "half")
-#: What the numbers of an output of classes are. The model's loss tells; "" where it does not.
-LOGITS, PROBABILITIES, LOGARITHMS = "logits", "probabilities", "logarithms"
-SCALES = ("", LOGITS, PROBABILITIES, LOGARITHMS)
-_DECISIONS = {LOGITS: 0.0, PROBABILITIES: 0.5, LOGARITHMS: log(0.5)}
+
+
+class Scale(StrEnum):
+    """What the numbers of an output of classes are."""
+
+    LOGITS = auto()
+    PROBABILITIES = auto()
+    LOGARITHMS = auto()
+
+
+#: What one number a row must be above for a yes.
+_THRESHOLDS = {Scale.LOGITS: 0.0, Scale.PROBABILITIES: 0.5, Scale.LOGARITHMS: log(0.5)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,10 +70,9 @@ class OutputSpec:
         Whether the model returns a dict, whose order may not be the user's.
     problem : str
         Why its entries cannot be predictions of rows; empty if they can.
-    threshold : float or None
-        For one float a row: what the model's last layer says of `decision`.
-    scale : str
-        One of `SCALES`.
+    scale : Scale or None
+        As the loss tells, because the model is trained so; else as the last layer does. None where
+        nothing tells.
     """
 
     name: str
@@ -73,8 +81,7 @@ class OutputSpec:
     named: bool = False
     keyed: bool = False
     problem: str = ""
-    threshold: float | None = None
-    scale: str = ""
+    scale: Scale | None = None
 
     @property
     def rank(self) -> int:
@@ -82,25 +89,20 @@ class OutputSpec:
         return len(self.row_shape) + 1
 
     @property
-    def decision(self) -> float | None:
-        """For one float a row: a larger one means yes; None if nothing tells.
-
-        It is 0.5 for a probability and 0 for a logit. The loss says which it is, because the model
-        was trained so; else the last layer does.
-        """
-        return _DECISIONS.get(self.scale, self.threshold)
+    def threshold(self) -> float | None:
+        """For one float a row: a larger one means yes; None if nothing tells."""
+        return None if self.scale is None else _THRESHOLDS[self.scale]
 
     def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON values; a threshold, which few outputs have, where it is."""
-        found = asdict(self)
-        if self.threshold is None:
-            del found["threshold"]
-        return found
+        """Return the fields as JSON values."""
+        return asdict(self)
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "OutputSpec":
         """Return the output that `to_json` described."""
-        return cls(**{**values, "row_shape": tuple(values["row_shape"])})
+        scale = values.get("scale")
+        known = {"row_shape": tuple(values["row_shape"]), "scale": scale and Scale(scale)}
+        return cls(**{**values, **known})
 
 
 def output_spec(
@@ -110,7 +112,6 @@ def output_spec(
     *,
     named: bool = False,
     keyed: bool = False,
-    threshold: float | None = None,
 ) -> OutputSpec:
     """Return the spec of an output from the shapes that it had.
 
@@ -121,7 +122,7 @@ def output_spec(
         The name of a dtype in numpy or a framework.
     shapes : dict of int or None to tuple
         Number of rows to the output's shape; None if the model itself says that the number is open.
-    named, keyed, threshold : optional
+    named, keyed : optional
         As in `OutputSpec`.
     """
     problem = ""
@@ -146,7 +147,6 @@ def output_spec(
         named=named,
         keyed=keyed,
         problem=problem,
-        threshold=threshold,
     )
 
 

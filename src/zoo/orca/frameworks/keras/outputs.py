@@ -74,7 +74,6 @@ def _symbolic(made: KerasModel) -> tuple[OutputSpec, ...] | None:
             {None: shape or ()},
             named=bool(keys) or (are_unique and _is_named(layer)),
             keyed=bool(keys),
-            threshold=_threshold(layer),
         )
         for place, (name, tensor, shape, layer) in enumerate(
             zip(names, tensors, shapes, layers, strict=True)
@@ -117,7 +116,6 @@ def _spec(
     *,
     named: bool,
     keyed: bool,
-    threshold: float | None = None,
 ) -> OutputSpec:
     kind = made.keras.layout_of(tensor)
     if kind:
@@ -127,15 +125,7 @@ def _spec(
             f"Make it dense at the model's end: {way}"
         )
     dtype = made.keras.dtype_name(tensor)
-    return output_spec(name, dtype, shapes, named=named, keyed=keyed, threshold=threshold)
-
-
-def _threshold(layer: Layer) -> float | None:
-    """Return what decides about one number of a layer: a probability's 0.5, or a logit's 0."""
-    if type(layer).__name__ == "Sigmoid":  # the operation, without a layer around it
-        return 0.5
-    name = getattr(getattr(layer, "activation", None), "__name__", "")
-    return {"sigmoid": 0.5, "linear": 0.0}.get(name)
+    return output_spec(name, dtype, shapes, named=named, keyed=keyed)
 
 
 def _is_named(layer: Layer) -> bool:

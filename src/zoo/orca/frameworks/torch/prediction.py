@@ -21,12 +21,18 @@ from zoo.orca.frameworks.torch.training.operator import TrainingOperator, overri
 from zoo.orca.frameworks.torch.training.runner import TrainingRunner
 from zoo.orca.wire.features import ColumnSpec
 from zoo.orca.wire.job import PredictJob
-from zoo.orca.wire.outputs import PROBES, OutputSpec
+from zoo.orca.wire.outputs import PROBES, OutputSpec, Scale
 from zoo.orca.wire.packing import State
 from zoo.orca.wire.torch_options import CALLBACKS, TorchOptions
 from zoo.orca.worker.collective.protocol import Alone
 from zoo.orca.worker.plugin import Columns, World
 
+#: What comes out of a layer at the end of a sequence.
+_ENDS: Final = {
+    torch.nn.Sigmoid: Scale.PROBABILITIES,
+    torch.nn.Softmax: Scale.PROBABILITIES,
+    torch.nn.LogSoftmax: Scale.LOGARITHMS,
+}
 _SHORT: Final = (torch.bfloat16, torch.float16)
 
 
@@ -194,20 +200,15 @@ def outputs_of(
     found = described(answers)
     if len(found) != 1 or own:
         return found  # nothing tells which of them the loss is of
-    scale = scale_of(made.loss())
-    return (replace(found[0], threshold=_threshold(made), scale=scale),)
+    return (replace(found[0], scale=scale_of(made.loss()) or _scale_of_end(made.model)),)
 
 
-def _threshold(made: TorchModel) -> float | None:
-    """Return what decides about the output's one number: a probability's 0.5, or a logit's 0."""
-    last = made.model
+def _scale_of_end(model: torch.nn.Module) -> Scale | None:
+    """Return what the last layer of a sequence says that its outputs are."""
+    last = model
     while isinstance(last, torch.nn.Sequential) and len(last):
         last = last[-1]
-    loss = made.part("loss")
-    kind = loss if isinstance(loss, type) else type(loss)
-    if isinstance(last, torch.nn.Sigmoid) or kind is torch.nn.BCELoss:
-        return 0.5
-    return 0.0 if kind is torch.nn.BCEWithLogitsLoss else None
+    return next((scale for kind, scale in _ENDS.items() if isinstance(last, kind)), None)
 
 
 def array_of(tensor: torch.Tensor) -> NDArray[Any]:

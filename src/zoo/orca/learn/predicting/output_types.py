@@ -205,7 +205,7 @@ def _class_form(output: OutputSpec, labels: Any, threshold: float | None) -> Col
             f"{_shown(output)}\nLeave threshold out"
         )
     if by_threshold and threshold is None:
-        threshold = output.decision
+        threshold = output.threshold
         if threshold is None:
             raise InvalidInputError(
                 f"output_type='class': the model's output {output.name!r} is one number a row, and "

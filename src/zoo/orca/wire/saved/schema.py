@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from zoo.orca.errors import StateError
 from zoo.orca.wire import features
-from zoo.orca.wire.outputs import SCALES
+from zoo.orca.wire.outputs import Scale
 from zoo.orca.wire.packing import GRADIENT_BYTES, State
 from zoo.orca.wire.padding import KEEPS, Padding, fits
 from zoo.orca.wire.saved import coded
@@ -95,8 +95,7 @@ _output = record(
         "named": flag,
         "keyed": flag,
         "problem": text,
-        "threshold": optional(real),
-        "scale": one_of(SCALES),
+        "scale": optional(one_of(tuple(Scale))),
     },
 )
 

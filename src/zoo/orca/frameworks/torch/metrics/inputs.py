@@ -22,10 +22,10 @@ from torch.nn import functional as F
 
 from zoo.orca.errors import ModelError
 from zoo.orca.frameworks.torch.training.losses import LossFunction
-from zoo.orca.wire import outputs as wire
+from zoo.orca.wire.outputs import Scale
 
 LOGITS, CLASS_LOGITS, CLASS_LOGS = "logits", "logits of classes", "logarithms"
-_SCALES = {LOGITS: wire.LOGITS, CLASS_LOGITS: wire.LOGITS, CLASS_LOGS: wire.LOGARITHMS}
+_SCALES = {LOGITS: Scale.LOGITS, CLASS_LOGITS: Scale.LOGITS, CLASS_LOGS: Scale.LOGARITHMS}
 #: As in Keras and the original: a logarithm stays finite.
 SMALL = 1e-7
 _ROUNDING = 1e-5
@@ -65,11 +65,11 @@ def outputs_for(loss: LossFunction | None) -> Outputs:
     return Outputs()
 
 
-def scale_of(loss: LossFunction | None) -> str:
-    """Return what the outputs of classes are, one of `zoo.orca.wire.outputs.SCALES`."""
+def scale_of(loss: LossFunction | None) -> Scale | None:
+    """Return what a loss says that the outputs of classes are."""
     if isinstance(loss, torch.nn.BCELoss) or loss is F.binary_cross_entropy:
-        return wire.PROBABILITIES
-    return _SCALES.get(outputs_for(loss).kind, "")
+        return Scale.PROBABILITIES
+    return _SCALES.get(outputs_for(loss).kind)
 
 
 class Scores(NamedTuple):
