@@ -55,6 +55,7 @@ ELSEWHERE = [
     Elsewhere(
         "wire.predicting", "argument_names", "worker/rows/test_arguments.py", "of these arguments"
     ),
+    Elsewhere("driver.elastic", "calls", "driver/elastic/test_going_on.py", "calls that go on"),
     Elsewhere("driver", "request", "driver/test_fit.py", "a request does nothing but run"),
     Elsewhere("driver.frame", "columns", "driver/frame/test_source.py", "through a real stage"),
     Elsewhere("encryption", "tls", "encryption/test_line.py", "one handshake, between two ends"),

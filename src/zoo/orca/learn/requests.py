@@ -1,18 +1,16 @@
 """From the arguments of a call to a request: checked, complete, and not yet run."""
 
 import json
-import logging
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from pyspark.sql import DataFrame, SparkSession
 
-from zoo.orca.driver.elastic.rounds import Elastic
+from zoo.orca.driver.elastic.calls import going_on
 from zoo.orca.driver.frame.source import Prepared, prepare
 from zoo.orca.driver.predict import Answer
-from zoo.orca.driver.reports.display import say
 from zoo.orca.driver.reports.epochs import Epochs, Stop, listeners
 from zoo.orca.driver.request import PredictRequest, Request
 from zoo.orca.driver.runs import FitRecord, left_over, new_run
@@ -20,7 +18,6 @@ from zoo.orca.driver.session.cluster import nodes, threads_per_task
 from zoo.orca.driver.session.pythons import child_environment
 from zoo.orca.driver.session.settings import (
     data_memory,
-    elastic_patience,
     max_result_bytes,
     transform_processes,
 )
@@ -55,15 +52,34 @@ from zoo.orca.wire.outputs import OutputSpec
 from zoo.orca.wire.packing import State
 from zoo.orca.wire.predicting.column_forms import ColumnForm
 
-_logger = logging.getLogger(__name__)
-
 AnyJob = TypeVar("AnyJob", bound=Job)
+RowsJob: TypeAlias = TrainJob | EvaluateJob | PredictCreatedJob
 
 _TITLES: dict[type[Job], str] = {
     TrainJob: "fit",
     EvaluateJob: "evaluate",
     PredictCreatedJob: "predict",
 }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Call:
+    """What a call over rows was given, checked; `fields` are its job's own."""
+
+    kind: type[RowsJob]
+    state: State | None
+    data: DataFrame
+    spec: FeatureSpec
+    validation: DataFrame | None
+    creators: Creators | None
+    verbose: int
+    shuffle: bool
+    name: str
+    fields: Mapping[str, Any]
+
+    @property
+    def spark(self) -> SparkSession:
+        return self.data.sparkSession
 
 
 class Requests:
@@ -193,7 +209,7 @@ class Requests:
 
     def over_rows(
         self,
-        kind: type[TrainJob] | type[EvaluateJob] | type[PredictCreatedJob],
+        kind: type[RowsJob],
         state: State | None,
         data: DataFrame,
         spec: FeatureSpec,
@@ -203,72 +219,83 @@ class Requests:
         batch_size: int,
         shuffle: bool | None = None,
         name: str | None = None,
-        workers: int | None = None,
-        wanted: int | None = None,
         creators: Creators | None = None,
         **fields: Any,
     ) -> Request:
-        """Return a complete call over the rows of `data`, checked against schema and cluster.
-
-        Rows move to random workers, or stay in their partitions, which must then be even. A call
-        that goes on with fewer `workers` knows how many are `wanted`.
-        """
-        is_fit, spark = kind is TrainJob, data.sparkSession
-        title = _TITLES[kind]
+        """Return a complete call over the rows of `data`, checked against schema and cluster."""
         check_shuffle(shuffle)
-        check_bounded(title, data, validation)
-        shown = verbosity(verbose)
-        check_installed(self._model.framework, self._options.environment, spark)
-        wanted = wanted or self.workers(spark)
-        workers, least = workers or wanted, self._options.min_workers
-        self._options.check_least(wanted)
-        fields["batch_size"] = batch_size
-        own = self._own_fields(spark, is_fit, validation)
-        if creators is not None:
-            frame, placement = self._without_rows(spark, workers, batch_size)
-            own.update(creators.fields(is_fit))
-        else:
-            frame, placement = prepare(
-                data,
-                spec,
-                workers,
-                self._options.seed,
-                validation,
-                batch_size=batch_size if is_fit else None,
-                # Rows that stay where they are have an order that depends on the workers. A
-                # stream, which only a rehearsal has here, tells no partitions.
-                shuffle=bool(shuffle)
-                or (is_fit and least is not None)
-                or (is_rehearsed() and data.isStreaming),
-            )
-        job = self._job(kind, state, spec, spark, placement=placement, **own, **fields)
-        settings = self._settings(shown, workers, checked_name(name), wanted)
-        call = partial(
-            self.over_rows, kind, state, data, spec, validation, name=name, creators=creators
+        check_bounded(_TITLES[kind], data, validation)
+        call = _Call(
+            kind=kind,
+            state=state,
+            data=data,
+            spec=spec,
+            validation=validation,
+            creators=creators,
+            verbose=verbosity(verbose),
+            # Rows that stay where they are have an order that depends on the workers.
+            shuffle=bool(shuffle) or (kind is TrainJob and self._options.min_workers is not None),
+            name=checked_name(name),
+            fields={**fields, "batch_size": batch_size},
         )
-        again = partial(call, verbose=shown, shuffle=True, wanted=wanted, **fields)
-        at_random = None
-        if placement is not Placement.AT_RANDOM:
-            at_random = partial(again, workers=workers)
+        check_installed(self._model.framework, self._options.environment, call.spark)
+        wanted = self.workers(call.spark)
+        self._options.check_least(wanted)
+        return self._request(call, wanted, wanted)
+
+    def _request(self, call: _Call, workers: int, wanted: int) -> Request:
+        """Return a call as a stage of so many workers; it goes on with fewer than it `wanted`."""
+        frame, placement = self._placed(call, workers)
+        job = self._job(
+            call.kind,
+            call.state,
+            call.spec,
+            call.spark,
+            placement=placement,
+            **self._own_fields(call),
+            **call.fields,
+        )
+        settings = self._settings(call.verbose, workers, call.name, wanted)
+        title, least = _TITLES[call.kind], self._options.min_workers
+        anew = replace(call, shuffle=True)
+        is_placed = placement is Placement.AT_RANDOM
         return Request(
             title=title,
             frame=frame,
             job=job,
             settings=settings,
-            at_random=at_random,
-            elastic=None if least is None else _elastic(title, job, settings, least, spark),
-            with_workers=lambda count: again(workers=count),
-            rows=data,
-            validation=validation,
+            at_random=None if is_placed else partial(self._request, anew, workers, wanted),
+            elastic=None if least is None else going_on(title, job, settings, least, call.spark),
+            with_workers=lambda count: self._request(anew, count, wanted),
+            rows=call.data,
+            validation=call.validation,
         )
 
-    def _own_fields(
-        self, spark: SparkSession, is_fit: bool, validation: DataFrame | None
-    ) -> dict[str, Any]:
-        """Return what a job knows of its validation and transform."""
-        found: dict[str, Any] = {"validate": validation is not None} if is_fit else {}
+    def _placed(self, call: _Call, workers: int) -> Prepared:
+        """Return the rows of a call: moved to random workers, or in their even partitions."""
+        batch_size = call.fields["batch_size"]
+        if call.creators is not None:
+            return self._without_rows(call.spark, workers, batch_size)
+        # A stream, which only a rehearsal has here, tells no partitions.
+        is_stream = is_rehearsed() and call.data.isStreaming
+        return prepare(
+            call.data,
+            call.spec,
+            workers,
+            self._options.seed,
+            call.validation,
+            batch_size=batch_size if call.kind is TrainJob else None,
+            shuffle=call.shuffle or is_stream,
+        )
+
+    def _own_fields(self, call: _Call) -> dict[str, Any]:
+        """Return what a job knows of its validation, transform and creators."""
+        is_fit = call.kind is TrainJob
+        found: dict[str, Any] = {"validate": call.validation is not None} if is_fit else {}
         if self._model.transform is not None:
-            found["transform_processes"] = transform_processes(spark)
+            found["transform_processes"] = transform_processes(call.spark)
+        if call.creators is not None:
+            found.update(call.creators.fields(is_fit))
         return found
 
     def _without_rows(self, spark: SparkSession, workers: int, batch_size: int) -> Prepared:
@@ -352,29 +379,3 @@ class Requests:
             gpus=self._options.num_gpus_per_worker,
             **fields,
         )
-
-
-def _elastic(
-    title: str, job: Job, settings: StageSettings, least: int, spark: SparkSession
-) -> Elastic:
-    """Return how a call goes on with at least so many workers."""
-    directory, first = (
-        (job.checkpoints, job.initial_epoch) if isinstance(job, TrainJob) else ("", 0)
-    )
-
-    def tell(text: str) -> None:
-        line = f"{settings.name or title}: {text}"
-        if settings.verbose > 0:
-            say(line)
-        else:
-            _logger.warning(line)
-
-    return Elastic(
-        wanted=settings.wanted,
-        least=least,
-        patience=elastic_patience(spark),
-        master=spark.conf.get("spark.master", "") or "",
-        checkpoints=directory,
-        first_epoch=first,
-        tell=tell,
-    )
