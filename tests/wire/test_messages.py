@@ -5,6 +5,7 @@ import json
 import re
 import types
 from dataclasses import fields, is_dataclass
+from enum import StrEnum
 from typing import Any, get_args, get_origin, get_type_hints
 
 import pytest
@@ -56,6 +57,8 @@ def values_of(hint: Any) -> st.SearchStrategy[Any]:
         return st.lists(values_of(arguments[0]), max_size=3).map(origin)
     if origin is dict:
         return st.dictionaries(values_of(str), values_of(arguments[1]), max_size=3)
+    if issubclass(hint, StrEnum):
+        return st.sampled_from(hint)
     hints = get_type_hints(hint)
     return st.builds(hint, **{one.name: values_of(hints[one.name]) for one in fields(hint)})
 

@@ -1,7 +1,7 @@
 """How messages become bytes: a JSON header of typed fields, and for some messages raw bytes.
 
-A message is a frozen dataclass. Its fields are numbers, text, tuples, lists and dicts of those, or
-other dataclasses. Reading checks them against their types: bytes from another process give this
+A message is a frozen dataclass. Its fields are numbers, text, members of a `StrEnum`, tuples, lists
+and dicts of those, or other dataclasses. Reading checks them against their types: bytes from another process give this
 message or an error, and are never executed. One field may be bytes. They travel after the header,
 neither copied nor encoded.
 
@@ -16,6 +16,7 @@ import sys
 import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
+from enum import StrEnum
 from functools import cache
 from typing import (
     Any,
@@ -271,6 +272,8 @@ def _reader(hint: Any) -> Reader:
         return _mapping(_reader(arguments[1]))
     if isinstance(hint, type) and is_dataclass(hint):
         return lambda value: _read_fields(hint, value, None)
+    if isinstance(hint, type) and issubclass(hint, StrEnum):
+        return _member(hint)
     raise TypeError(f"a message cannot have a field of type {hint}")
 
 
@@ -289,6 +292,17 @@ def _scalar(allowed: tuple[type[Any], ...]) -> Reader:
         if type(value) not in allowed:
             raise _wrong(value)
         return value
+
+    return read
+
+
+def _member(kind: type[StrEnum]) -> Reader:
+    members = {member.value: member for member in kind}
+
+    def read(value: Any) -> Any:
+        if type(value) is not str or value not in members:
+            raise _wrong(value)
+        return members[value]
 
     return read
 

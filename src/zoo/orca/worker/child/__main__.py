@@ -10,7 +10,6 @@ import sys
 import threading
 import traceback
 
-from zoo.orca.wire.messages.codec import MessageError
 from zoo.orca.wire.messages.pipe import TO_CHILD, Beat, RunJob
 from zoo.orca.wire.paths import add_last_paths
 from zoo.orca.worker.child.mailbox import Mailbox
@@ -60,11 +59,11 @@ def _read(stream, mailbox: Mailbox, own: str) -> None:  # type: ignore[no-untype
             if isinstance(message, RunJob):
                 spooled = message.directory
             mailbox.put(message)
-    except MessageError:
-        traceback.print_exc()  # the log: the task reports its last lines
-        code = 1
     except OSError:  # user code has closed the pipe: the task's end would go unnoticed
         code = LOST_PIPE
+    except Exception:  # no message, or a fault of ours: nobody would read the task's next message
+        traceback.print_exc()  # the log: the task reports its last lines
+        code = 1
     # The task was killed before it could clean up. So this thread removes the rows that the task
     # spooled, even if the main thread has not started that job, and this process's temporary files.
     # The main thread may be deep inside the framework, so there is no orderly way out.

@@ -233,8 +233,9 @@ class Child:
                         self._messages.put(message)
         except MessageError as error:  # the start of the next message is no longer known
             end = error
-        self.failed = True
-        self._messages.put(end)
+        finally:  # whatever ends this thread, the task must not wait for more
+            self.failed = True
+            self._messages.put(end)
 
     def _read_log(self) -> None:
         with cast("IO[bytes]", self._process.stdout) as stream:

@@ -207,14 +207,16 @@ class Reporter:
             send(LogLine(text=text).to_line())
 
     def _listen(self, stream: BinaryIO) -> None:
-        with stream, contextlib.suppress(OSError, MessageError):
-            for line in stream:  # no limit: a thread of its own, which ends with the connection
-                answer = FROM_DRIVER.from_text(line)
-                if isinstance(answer, Decided):
-                    self._decide(answer)
-                else:
-                    self._on_answer(answer)
-        self._lose()
+        try:
+            with stream, contextlib.suppress(OSError, MessageError):
+                for line in stream:  # no limit: a thread of its own, which ends with the connection
+                    answer = FROM_DRIVER.from_text(line)
+                    if isinstance(answer, Decided):
+                        self._decide(answer)
+                    else:
+                        self._on_answer(answer)
+        finally:  # whatever ends this thread, nobody must wait for more
+            self._lose()
 
     def _lose(self) -> None:
         """Tell current and later waiters that no answer will come."""
