@@ -1,9 +1,9 @@
 """How messages become bytes: a JSON header of typed fields, and for some messages raw bytes.
 
-A message is a frozen dataclass. Its fields are numbers, text, members of a `StrEnum`, tuples, lists
-and dicts of those, or other dataclasses. Reading checks them against their types: bytes from another process give this
-message or an error, and are never executed. One field may be bytes. They travel after the header,
-neither copied nor encoded.
+A message is a frozen dataclass. Its fields are numbers, text, members of a `StrEnum`, or tuples,
+lists, dicts and dataclasses of those. Reading checks them against their types: bytes from another
+process give this message or an error, and are never executed. One field may be bytes. They travel
+after the header, neither copied nor encoded.
 
 Layout of the bytes: a mark, header length (4 bytes), length of the raw bytes (8 bytes), both
 little-endian; then both. A message without raw bytes may also travel as only the header's text.

@@ -52,24 +52,27 @@ def main() -> None:
 
 def _read(stream, mailbox: Mailbox, own: str) -> None:  # type: ignore[no-untyped-def]
     spooled = ""
-    code = 0
+    code = 1  # for no message, or a fault of ours: nobody would read the task's next message
     try:
         # no limit: a task that is silent has nothing to say yet, and its end closes the pipe
         while (message := receive(stream, TO_CHILD)) is not None:
             if isinstance(message, RunJob):
                 spooled = message.directory
             mailbox.put(message)
+        code = 0
     except OSError:  # user code has closed the pipe: the task's end would go unnoticed
         code = LOST_PIPE
-    except Exception:  # no message, or a fault of ours: nobody would read the task's next message
+    except BaseException:
         traceback.print_exc()  # the log: the task reports its last lines
-        code = 1
-    # The task was killed before it could clean up. So this thread removes the rows that the task
-    # spooled, even if the main thread has not started that job, and this process's temporary files.
-    # The main thread may be deep inside the framework, so there is no orderly way out.
-    remove_directory(spooled)
-    remove_directory(own)
-    os._exit(code)
+        raise
+    finally:
+        # The task was killed before it could clean up. So this thread removes the rows that the
+        # task spooled, even if the main thread has not started that job, and this process's
+        # temporary files. The main thread may be deep inside the framework, so there is no orderly
+        # way out.
+        remove_directory(spooled)
+        remove_directory(own)
+        os._exit(code)
 
 
 def _beat(sender: Sender, runner: Runner) -> None:
