@@ -111,6 +111,7 @@ def links_are_encrypted(expected: bool) -> Any:
         from zoo.orca.worker.collective.ring import Ring
 
         gc.unfreeze()
+        gc.collect()  # the ring of the child's job before may not have gone yet
         rings = [one for one in gc.get_objects() if isinstance(one, Ring)]
         kinds = {isinstance(link, EncryptedLink) for ring in rings for link in ring._links}
         if kinds != {expected}:
