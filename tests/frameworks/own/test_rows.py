@@ -133,6 +133,8 @@ def test_numbers_that_are_none_are_refused_at_once(given: dict[str, Any]) -> Non
     assert len(list(rows.batches(np.int64(2)))) == 2
 
 
+# The loader's process is forked, and a test before may have imported JAX, which warns of it.
+@pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")
 def test_pytorch_gets_the_rows_and_the_steps() -> None:
     torch = pytest.importorskip("torch")
     from torch.utils.data import DataLoader

@@ -16,9 +16,9 @@ from zoo.orca.frameworks.torch.metrics.inputs import scale_of
         (nn.BCELoss(), "probabilities"),
         (F.binary_cross_entropy, "probabilities"),
         (nn.NLLLoss(), "logarithms"),
-        (nn.MSELoss(), ""),
-        (lambda output, target: (output - target).mean(), ""),
-        (None, ""),
+        (nn.MSELoss(), None),
+        (lambda output, target: (output - target).mean(), None),
+        (None, None),
     ],
 )
 def test_the_loss_says_what_outputs_of_classes_are(loss, scale):
