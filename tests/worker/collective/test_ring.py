@@ -1,5 +1,6 @@
 """The ring against numpy, and against everything that can happen to a network peer."""
 
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -410,6 +411,6 @@ def test_the_end_is_told_from_every_other_operation():
     told = [str(error) for error in errors]
     # Whoever learns it second may only see that the first one has left.
     assert "rank 1 at" in told[0] and "rank 0 at" in told[1]
-    assert "has returned while this rank calls barrier" in told[0] or (
-        "called barrier, 0 bytes, call 2 while this rank calls end" in told[1]
+    assert "has returned while this rank calls barrier" in told[0] or re.search(
+        r"called barrier, 0 bytes, call \d+ while this rank calls end", told[1]
     )

@@ -7,7 +7,6 @@ from zoo.orca.errors import DataError
 from zoo.orca.wire.features import ColumnSpec, FeatureSpec
 from zoo.orca.wire.plans.multiplied import MultipliedPlan
 from zoo.orca.wire.plans.placed import PlacedPlan
-from zoo.orca.worker.rows import transform as module
 from zoo.orca.worker.rows.steps import Steps
 from zoo.orca.worker.rows.transform import (
     Made,
@@ -23,20 +22,21 @@ pytestmark = pytest.mark.timeout(60)
 X = FeatureSpec(features=(ColumnSpec(name="x", dtype="int64"),))
 
 
-def columns_of(function, raw, factor=1, spec=X, training=True, rank=0):
+def columns_of(function, raw, factor=1, spec=X, training=True, rank=0, threads=2):
+    transform = Transform(function, 5)
+    transform.threads = threads
     made = Made(spec=spec, factor=factor)
     sample = {column.name: np.zeros((1, *column.shape), np.int64) for column in spec.columns}
-    return TransformedColumns(
-        raw, Transform(function, 5), made, sample, training=training, rank=rank
-    )
+    return TransformedColumns(raw, transform, made, sample, training=training, rank=rank)
 
 
-def chunks(function, counts, rank, factor=1, batch_size=4, count=7):
+def chunks(function, counts, rank, factor=1, batch_size=4, count=7, threads=2):
     """All steps' rows of one rank, without what only fills up."""
     plan = PlacedPlan(counts=counts, batch_size=batch_size, seed=1)
     given = MultipliedPlan(given=plan, factor=factor) if factor > 1 else plan
     raw = {"x": np.arange(counts[rank]) + 1000 * rank}
-    steps = Steps(given, rank, columns_of(function, raw, factor, rank=rank), dict)
+    made = columns_of(function, raw, factor, rank=rank, threads=threads)
+    steps = Steps(given, rank, made, dict)
     found = []
     for chunk in steps.take(0, count):
         for step, rows in enumerate(chunk.rows):
@@ -52,12 +52,11 @@ def negated(columns, training):
 
 @pytest.mark.parametrize("threads", [1, 4])
 @pytest.mark.parametrize("counts", [(10,), (9, 3), (11, 1, 2)])
-def test_steps_are_those_of_the_plan_each_transformed(monkeypatch, threads, counts):
-    monkeypatch.setattr(module, "_threads", lambda: threads)
+def test_steps_are_those_of_the_plan_each_transformed(threads, counts):
     plan = PlacedPlan(counts=counts, batch_size=4, seed=1)
     for rank in range(len(counts)):
         orders = plan.steps(rank)
-        for step, (found, of) in enumerate(chunks(negated, counts, rank)):
+        for step, (found, of) in enumerate(chunks(negated, counts, rank, threads=threads)):
             assert found == (-1 - (next(orders) + 1000 * rank)).tolist()
             assert of == min(4, plan.rows - step % plan.steps_per_pass * 4)
 
@@ -76,14 +75,14 @@ def test_several_rows_for_one_count_as_many():
             assert of == 12
 
 
-def test_random_numbers_depend_on_seed_step_rank_and_training_alone(monkeypatch):
+def test_random_numbers_depend_on_seed_step_rank_and_training_alone():
     def drawn(columns, training, random):
         return {"x": random.integers(0, 1 << 40, len(columns["x"]))}
 
-    found = {}
-    for threads in (1, 3):
-        monkeypatch.setattr(module, "_threads", lambda threads=threads: threads)
-        found[threads] = [chunks(drawn, (8, 8), rank) for rank in (0, 1)]
+    found = {
+        threads: [chunks(drawn, (8, 8), rank, threads=threads) for rank in (0, 1)]
+        for threads in (1, 3)
+    }
     assert found[1] == found[3]
     whole = [values for rank in found[1] for values, _ in rank]
     assert len({tuple(values) for values in whole}) == len(whole)
