@@ -3,41 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol
 
-from zoo.orca.learn.options import EngineOptions
+from zoo.orca.learn.tracking.packaged import Trained
 from zoo.orca.learn.tracking.shown import table
-from zoo.orca.wire.features import ColumnSpec, FeatureSpec
-from zoo.orca.wire.job import ModelSpec
-from zoo.orca.wire.outputs import OutputSpec
-from zoo.orca.wire.packing import State
+from zoo.orca.wire.features import ColumnSpec
 
 _FRAMEWORKS = {"tf2": "TensorFlow", "keras": "Keras 3", "torch": "PyTorch"}
-
-
-class _Described(Protocol):
-    """What is described."""
-
-    _model: ModelSpec
-    _options: EngineOptions
-    _state: State | None
-
-    @property
-    def _outputs(self) -> tuple[OutputSpec, ...]: ...
-
-    @property
-    def _seen_columns(self) -> FeatureSpec | None: ...
 
 
 class Tabled:
     """Adds a table to the base estimator; making it asks neither Spark nor a framework."""
 
-    def _repr_html_(self: _Described) -> str:
+    def _repr_html_(self: Trained) -> str:
         rows = [(name, [text]) for name, text in _told(self) if text]
         return table(type(self).__qualname__, [], rows)
 
 
-def _told(est: _Described) -> Iterator[tuple[str, str]]:
+def _told(est: Trained) -> Iterator[tuple[str, str]]:
     """Yield what there is to say, with its name."""
     yield "framework", _FRAMEWORKS.get(est._model.framework, est._model.framework)
     options = est._options

@@ -31,8 +31,8 @@ class Package:
     state: State
 
 
-class _Trained(Protocol):
-    """What a package is made of."""
+class Trained(Protocol):
+    """What the base estimator knows of itself: a package is made of it, and a table tells it."""
 
     _model: ModelSpec
     _options: EngineOptions
@@ -48,7 +48,7 @@ class _Trained(Protocol):
 class Packaged:
     """Adds packing to the base estimator."""
 
-    def _package(self: _Trained, what: str) -> Package:
+    def _package(self: Trained, what: str) -> Package:
         """Return all that another program needs to predict, and to go on.
 
         Raises

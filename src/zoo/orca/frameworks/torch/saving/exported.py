@@ -7,28 +7,19 @@ file is read only where the user trusts it.
 import io
 import types
 import zipfile
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from zoo.orca.errors import ModelError, StateError
 from zoo.orca.frameworks.common.structures import Structure
+from zoo.orca.frameworks.torch.saving.whole import ModelFile
 
 
-@dataclass(frozen=True, slots=True)
-class ExportedModel:
-    """Makes the model that a file of `torch.export` holds; stands for the user's function.
+class ExportedModel(ModelFile):
+    """A file of `torch.export`."""
 
-    Parameters
-    ----------
-    path : str
-        Where the file was, for errors.
-    data : bytes
-    """
-
-    path: str
-    data: bytes
+    __slots__ = ()
 
     def __call__(self, config: object) -> torch.nn.Module:
         """Return the module, on the CPU."""

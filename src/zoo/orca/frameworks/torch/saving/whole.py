@@ -15,8 +15,8 @@ from zoo.orca.errors import ModelError, StateError
 
 
 @dataclass(frozen=True, slots=True)
-class ScriptedModel:
-    """Makes the model that a file of TorchScript holds; stands for the user's function.
+class ModelFile:
+    """A file that holds a model; stands for the user's function, and makes the model.
 
     Parameters
     ----------
@@ -27,6 +27,12 @@ class ScriptedModel:
 
     path: str
     data: bytes
+
+
+class ScriptedModel(ModelFile):
+    """A file of TorchScript."""
+
+    __slots__ = ()
 
     def __call__(self, config: object) -> Any:
         """Return the module, on the CPU."""
