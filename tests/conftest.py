@@ -19,6 +19,7 @@ from tests import jvms, units
 from tests.connect.client import be_a_client, leave_out
 from tests.connect.server import running as running_server
 from tests.faults import table
+from tests.thorough import is_thorough
 from zoo.orca import init_orca_context, stop_orca_context
 
 # Every process that this run starts inherits it, which tells them from those of another run.
@@ -54,6 +55,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="run the tests that have a session on this Spark Connect server, without Java here",
     )
 
+    parser.addoption(
+        "--thorough",
+        action="store_true",
+        help="run those tests of the whole suite, too, that tests/thorough.py leaves out",
+    )
+
 
 def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--connect"):
@@ -72,13 +79,17 @@ def pytest_collection_modifyitems(
 ) -> Generator[None, None, None]:
     """Name the group of each test, which xdist then reads, and put the units in order.
 
-    Over Spark Connect, leave out what is not for there.
+    Over Spark Connect, leave out what is not for there; of the whole suite, what is thorough.
     """
     if config.getoption("--connect"):
         left = leave_out(items)
         config.hook.pytest_deselected(items=left)
     if not config.getoption("loadgroup", False):
         return (yield)
+    if not config.getoption("--thorough"):
+        left = [item for item in items if is_thorough(item)]
+        items[:] = [item for item in items if not is_thorough(item)]
+        config.hook.pytest_deselected(items=left)
     for item in items:
         if (group := units.group_of(item)) is not None:
             item.add_marker(pytest.mark.xdist_group(group))

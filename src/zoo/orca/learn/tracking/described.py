@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from zoo.orca.learn.tracking.packaged import Trained
+from zoo.orca.learn.tracking.packaged import EstimatorParts
 from zoo.orca.learn.tracking.shown import table
 from zoo.orca.wire.features import ColumnSpec
 
@@ -14,12 +14,12 @@ _FRAMEWORKS = {"tf2": "TensorFlow", "keras": "Keras 3", "torch": "PyTorch"}
 class Tabled:
     """Adds a table to the base estimator; making it asks neither Spark nor a framework."""
 
-    def _repr_html_(self: Trained) -> str:
+    def _repr_html_(self: EstimatorParts) -> str:
         rows = [(name, [text]) for name, text in _told(self) if text]
         return table(type(self).__qualname__, [], rows)
 
 
-def _told(est: Trained) -> Iterator[tuple[str, str]]:
+def _told(est: EstimatorParts) -> Iterator[tuple[str, str]]:
     """Yield what there is to say, with its name."""
     yield "framework", _FRAMEWORKS.get(est._model.framework, est._model.framework)
     options = est._options

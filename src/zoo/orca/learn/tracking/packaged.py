@@ -31,8 +31,8 @@ class Package:
     state: State
 
 
-class Trained(Protocol):
-    """What the base estimator knows of itself: a package is made of it, and a table tells it."""
+class EstimatorParts(Protocol):
+    """What the base estimator is of: a package is made of it, and a table tells it."""
 
     _model: ModelSpec
     _options: EngineOptions
@@ -48,7 +48,7 @@ class Trained(Protocol):
 class Packaged:
     """Adds packing to the base estimator."""
 
-    def _package(self: Trained, what: str) -> Package:
+    def _package(self: EstimatorParts, what: str) -> Package:
         """Return all that another program needs to predict, and to go on.
 
         Raises
