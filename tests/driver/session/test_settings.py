@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.driver.session.test_cluster import Server
 from zoo.orca.driver.session.settings import (
     connect_seconds,
     data_memory,
@@ -56,6 +57,10 @@ def test_the_default_is_a_quarter_of_an_executors_memory():
     assert data_memory(Session(spark_executor_memory="4096")) == 1 << 30  # Spark means MiB
     local = Session(spark_master="local[2]", spark_driver_memory="2g", spark_executor_memory="8g")
     assert data_memory(local) == 512 << 20
+    server = Server("local[2]", {"spark.driver.memory": "2g"})
+    assert data_memory(server) == 512 << 20
+    apart = {"spark.driver.memory": "8g", "spark.executor.memory": "2g"}
+    assert data_memory(Server("local-cluster[2,1,2048]", apart)) == 512 << 20
 
 
 def test_a_real_session_knows_its_memory(spark):

@@ -24,6 +24,11 @@ def is_local(spark: SparkSession) -> bool:
     return _setting(spark, "spark.master").startswith("local") and not is_connect(spark)
 
 
+def is_one_process(spark: SparkSession) -> bool:
+    """Whether tasks run in the process of Spark's driver, on this machine or a server's."""
+    return re.fullmatch(r"local(\[.*\])?", _setting(spark, "spark.master")) is not None
+
+
 def is_connect(spark: SparkSession) -> bool:
     """Whether the session talks to a Spark Connect server."""
     return type(spark).__module__.startswith("pyspark.sql.connect")
@@ -38,7 +43,7 @@ def is_stopped(spark: SparkSession) -> bool:
 
 def allocates_dynamically(spark: SparkSession) -> bool:
     """Whether executors of the session come and go with its load; in local mode there are none."""
-    if _is_one_process(spark):
+    if is_one_process(spark):
         return False
     return _setting(spark, "spark.dynamicAllocation.enabled") == "true"
 
@@ -60,7 +65,7 @@ def nodes(spark: SparkSession) -> int:
     Settings count first: they hold before the last executor has registered. Without them the
     registered executors are counted. A Spark Connect server tells only settings; without them, 1.
     """
-    if _is_one_process(spark):
+    if is_one_process(spark):
         return 1
     said = int(_setting(spark, "spark.executor.instances") or 0)
     if allocates_dynamically(spark):
@@ -146,11 +151,6 @@ def _slots_of_server(spark: SparkSession) -> int | None:
     cores = _setting(spark, "spark.executor.cores")
     executors = _setting(spark, "spark.executor.instances")
     return int(cores) * int(executors) // cpus if cores and executors else None
-
-
-def _is_one_process(spark: SparkSession) -> bool:
-    """Whether tasks run in the process of Spark's driver, on this machine or a server's."""
-    return re.fullmatch(r"local(\[.*\])?", _setting(spark, "spark.master")) is not None
 
 
 def _setting(spark: SparkSession, key: str) -> str:

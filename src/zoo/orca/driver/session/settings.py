@@ -7,7 +7,7 @@ import re
 
 from pyspark.sql import SparkSession
 
-from zoo.orca.driver.session.cluster import is_local
+from zoo.orca.driver.session.cluster import is_one_process
 from zoo.orca.errors import InvalidInputError
 from zoo.orca.refusals import noted, refuse
 
@@ -71,7 +71,8 @@ def _flag(spark: SparkSession, key: str, default: bool) -> bool:
 def data_memory(spark: SparkSession) -> int:
     """Return ``spark.orca.data.memory``: bytes of rows that a worker may hold in memory.
 
-    The default is a quarter of an executor's memory; in local mode the driver is the executor.
+    The default is a quarter of an executor's memory; in local mode the driver is the executor,
+    that of a Spark Connect server, too.
 
     Raises
     ------
@@ -81,7 +82,7 @@ def data_memory(spark: SparkSession) -> int:
     key = "spark.orca.data.memory"
     if given := spark.conf.get(key, ""):
         return max(1, read_bytes_setting(key, given))
-    key = "spark.driver.memory" if is_local(spark) else "spark.executor.memory"
+    key = "spark.driver.memory" if is_one_process(spark) else "spark.executor.memory"
     return read_bytes_setting(key, spark.conf.get(key, "1g") or "1g", "m") // 4
 
 
