@@ -25,8 +25,18 @@ NAMED = {"feature_cols": ["x"], "label_cols": ["y"], **COMMON}
 
 
 def of_keras(config: dict[str, Any]) -> Any:
-    import tf_keras as keras
+    import tf_keras
 
+    return layers_of(tf_keras)
+
+
+def of_keras_3(config: dict[str, Any]) -> Any:
+    import keras
+
+    return layers_of(keras)
+
+
+def layers_of(keras: Any) -> Any:
     keras.utils.set_random_seed(5)
     layers = [keras.layers.Dense(3, activation="tanh"), keras.layers.Dense(1)]
     model = keras.Sequential([keras.Input((4,)), *layers])
@@ -55,6 +65,10 @@ def estimator(framework: str, workers: int = 2) -> Any:
         return Torch.from_torch(
             model=of_torch, optimizer=optimizer, loss=nn.MSELoss(), num_workers=workers
         )
+    if framework == "keras":
+        from zoo.orca.learn.keras import Estimator as Keras3
+
+        return Keras3.from_keras(model_creator=of_keras_3, num_workers=workers, keras_backend="jax")
     from zoo.orca.learn.tf2 import Estimator as TF2
 
     return TF2.from_keras(model_creator=of_keras, num_workers=workers)
@@ -177,6 +191,7 @@ def of_creator() -> Any:
     return {**told, "predicted": est.predict(features, batch_size=50).tolist()}
 
 
+@pytest.mark.classic("its program runs over Spark Connect already")
 def test_forms_over_spark_connect(spark: SparkSession) -> None:
     run = [sys.executable, "-c", PROGRAM]
     found = subprocess.run(run, capture_output=True, text=True, timeout=280)
