@@ -16,7 +16,6 @@ import pytest
 import pytest_timeout
 
 from tests import jvms, units
-from tests.connect.client import be_a_client, leave_out
 from tests.connect.server import running as running_server
 from tests.faults import table
 from tests.thorough import is_thorough
@@ -49,22 +48,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="write the table of faults anew: docs/faults.md and tests/faults/__init__.py",
     )
     parser.addoption(
-        "--connect",
-        metavar="URL",
-        default="",
-        help="run the tests that have a session on this Spark Connect server, without Java here",
-    )
-
-    parser.addoption(
         "--thorough",
         action="store_true",
         help="run those tests of the whole suite, too, that tests/thorough.py leaves out",
     )
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    if config.getoption("--connect"):
-        be_a_client()
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -79,11 +66,8 @@ def pytest_collection_modifyitems(
 ) -> Generator[None, None, None]:
     """Name the group of each test, which xdist then reads, and put the units in order.
 
-    Over Spark Connect, leave out what is not for there; of the whole suite, what is thorough.
+    Of the whole suite, leave out what is thorough.
     """
-    if config.getoption("--connect"):
-        left = leave_out(items)
-        config.hook.pytest_deselected(items=left)
     if not config.getoption("loadgroup", False):
         return (yield)
     if not config.getoption("--thorough"):
@@ -207,9 +191,9 @@ def connect_server(
 def spark(_no_worker_survives, tmp_path_factory, pytestconfig):
     """A local session with four slots: room for three workers, and for telling four is too many.
 
-    With ``--connect``, a session of Spark Connect.
+    Where `tests.connect.client` is a plug-in, a session of Spark Connect.
     """
-    if url := pytestconfig.getoption("--connect"):
+    if url := pytestconfig.getoption("connect", ""):
         yield init_orca_context("connect", remote=url)
         stop_orca_context()
         return

@@ -195,6 +195,7 @@ def test_what_spark_cannot_do_is_said_before(
         estimator.predict_udf()
 
 
+@pytest.mark.classic("a server's workers run the Python that it was started with")
 def test_a_program_without_a_chosen_python_gives_its_own(
     spark: SparkSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,6 +13,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import DoubleType, FloatType, StructField, StructType
 
 from tests.fake_estimator import FakeEstimator, linear
+from tests.jobs import no_job
 from zoo.orca.driver.session.cluster import is_connect
 from zoo.orca.errors import (
     ColumnError,
@@ -113,17 +114,15 @@ def test_checkpoints_are_removed_when_the_driver_has_the_state(
     assert len(removed) == 1
 
 
-@pytest.mark.classic("a context tells which jobs have run")
+@pytest.mark.classic("a client does not look at paths of its server")
 def test_a_model_dir_that_cannot_be_written_is_refused_before_any_row_moves(
     spark: SparkSession, rows: DataFrame, tmp_path: Path
 ) -> None:
     (tmp_path / "file").touch()
     model_dir = str(tmp_path / "file" / "below")
     estimator = FakeEstimator.of(linear(1), 2)
-    spark.sparkContext.setJobGroup("model_dir", "refused")
-    with pytest.raises(InvalidInputError) as caught:
+    with no_job(spark), pytest.raises(InvalidInputError) as caught:
         estimator.fit(rows, epochs=1, model_dir=model_dir, run="r")
-    assert spark.sparkContext.statusTracker().getJobIdsForGroup("model_dir") == []
     first, way = str(caught.value).splitlines()
     assert first.startswith(f"model_dir={model_dir!r} cannot be written on {socket.gethostname()}")
     assert "Not a directory" in first and "may write to" in way
@@ -194,18 +193,14 @@ def test_evaluate_is_exact_on_every_number_of_workers(rows: DataFrame) -> None:
         assert math.isclose(found["validation_loss"], float(np.mean(collected**2)), rel_tol=1e-6)
 
 
-@pytest.mark.classic("a context tells which jobs have run")
 def test_predict_is_lazy_and_keeps_every_column(spark: SparkSession, rows: DataFrame) -> None:
     estimator = FakeEstimator.of(linear(1), 2)
     estimator.fit(rows)
-    tracker = spark.sparkContext.statusTracker()
-    spark.sparkContext.setJobGroup("predict", "lazy")
     wide = rows.withColumn("a b.c", F.lit("odd name")).withColumn("m", F.create_map("x", "y"))
-    predicted = estimator.predict(wide)
-    assert tracker.getJobIdsForGroup("predict") == []
+    with no_job(spark):
+        predicted = estimator.predict(wide)
     assert predicted.columns == [*wide.columns, "prediction"]
     found = predicted.toPandas().sort_values("id")
-    assert tracker.getJobIdsForGroup("predict") != []
     expected = found["x"].to_numpy(np.float32).astype(np.float64) * estimator.weights[0]
     np.testing.assert_allclose(found["prediction"], expected, rtol=1e-6)
     assert set(found["a b.c"]) == {"odd name"}
@@ -253,12 +248,9 @@ def test_ragged_arrays_are_an_error(rows: DataFrame) -> None:
         FakeEstimator.of(linear(2), 2).fit(ragged, ["both"])
 
 
-@pytest.mark.classic("a context tells which jobs have run")
 def test_bad_columns_are_refused_before_any_job(spark: SparkSession, rows: DataFrame) -> None:
-    spark.sparkContext.setJobGroup("bad", "columns")
-    with pytest.raises(ColumnError, match="nosuch"):
+    with no_job(spark), pytest.raises(ColumnError, match="nosuch"):
         FakeEstimator.of(linear(1)).fit(rows, ["nosuch"])
-    assert spark.sparkContext.statusTracker().getJobIdsForGroup("bad") == []
 
 
 def test_more_workers_than_slots(rows: DataFrame) -> None:

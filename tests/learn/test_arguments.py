@@ -8,6 +8,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from tests.fake_estimator import FakeEstimator, linear
+from tests.jobs import no_job
 from zoo.orca.errors import InvalidInputError, MissingPackageError
 from zoo.orca.learn.arguments import (
     check_creator,
@@ -67,20 +68,18 @@ def test_a_missing_framework_is_found_before_anything_starts(
     made = make(framework)
     frame = spark.range(4).selectExpr("double(id) as x", "double(id) as y")
     monkeypatch.setitem(sys.modules, package, None)
-    spark.sparkContext.setJobGroup("missing", framework)
     for call in (
         lambda: make(framework),
         lambda: made.fit(frame, feature_cols="x", label_cols="y"),
         lambda: made.predict(frame, feature_cols="x"),
     ):
-        with pytest.raises(MissingPackageError) as caught:
+        with no_job(spark), pytest.raises(MissingPackageError) as caught:
             call()
         first, second = str(caught.value).splitlines()
         assert first.startswith(
             f"the package {package!r} is not installed in this program's Python"
         )
         assert second == f"Install it: {sys.executable} -m pip install {install}"
-    assert spark.sparkContext.statusTracker().getJobIdsForGroup("missing") == []
 
 
 @pytest.fixture
@@ -115,6 +114,7 @@ def test_a_stream_is_refused_with_the_way_to_train_on_its_batches(stream, tmp_pa
     assert est._epochs_done == 1
 
 
+@pytest.mark.classic("a server's workers run the Python that it was started with")
 def test_another_python_may_have_what_this_one_lacks(spark: SparkSession, monkeypatch) -> None:
     monkeypatch.setattr(spark.sparkContext, "pythonExec", "/opt/other/python")
     monkeypatch.setitem(sys.modules, "torch", None)

@@ -89,6 +89,7 @@ def test_the_steps_are_those_of_fit(rows: DataFrame, alone: Any) -> None:
     np.testing.assert_allclose(same["losses"], stats.history["loss"], rtol=1e-12)
 
 
+@pytest.mark.classic("only there does a plan tell its partitions")
 def test_rows_that_stay_where_they_lie_are_moved_if_uneven(spark: SparkSession) -> None:
     def counts(worker: Any) -> Any:
         return worker.all_gather(worker.rows.count)

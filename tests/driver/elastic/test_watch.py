@@ -15,10 +15,7 @@ from zoo.orca.driver.reports.spark_failures import spark_errors
 from zoo.orca.errors import SlotsError
 from zoo.orca.wire.messages.progress import Phase
 
-pytestmark = [
-    pytest.mark.timeout(120),
-    pytest.mark.classic("a server does not tell its slots, so nothing is watched"),
-]
+pytestmark = pytest.mark.timeout(120)
 
 
 @pytest.fixture(autouse=True)

@@ -50,6 +50,7 @@ def trained(rows: DataFrame, feature: Any, workers: int = 1, width: int = 4) -> 
     return estimator
 
 
+@pytest.mark.classic("only there rows are known to stay where they lie")
 def test_a_padded_column_trains_as_the_same_column_stored_fixed(
     rows: DataFrame, whole: DataFrame
 ) -> None:
@@ -215,6 +216,7 @@ def test_predict_before_any_training_needs_a_length(rows: DataFrame) -> None:
     assert estimator.predict(rows, [eval(call)]).count() == 210
 
 
+@pytest.mark.classic("a server's log is its own")
 def test_a_task_tells_once_that_it_cuts(rows: DataFrame, capfd: Any) -> None:
     estimator = trained(rows, column("history", length=3), width=3)
     capfd.readouterr()

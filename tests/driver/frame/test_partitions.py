@@ -12,10 +12,7 @@ from zoo.orca.driver.frame.source import prepare, read_spec
 from zoo.orca.driver.stage import run_stage
 from zoo.orca.errors import InvalidInputError
 
-pytestmark = [
-    pytest.mark.timeout(120),
-    pytest.mark.classic("only there does a plan tell its partitions"),
-]
+pytestmark = pytest.mark.timeout(120)
 
 
 @pytest.fixture

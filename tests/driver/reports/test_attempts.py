@@ -12,10 +12,7 @@ from pyspark.sql import SparkSession
 from zoo.orca.driver.reports.attempts import Attempts
 from zoo.orca.driver.reports.spark_failures import spark_errors
 
-pytestmark = [
-    pytest.mark.timeout(120),
-    pytest.mark.classic("a server does not tell what became of attempts"),
-]
+pytestmark = pytest.mark.timeout(120)
 
 
 def seen_by(task):

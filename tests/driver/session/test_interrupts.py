@@ -16,6 +16,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from tests.fake_estimator import FakeEstimator, linear
+from tests.jobs import running_jobs
 from zoo.orca.errors import OrcaError
 
 pytestmark = pytest.mark.timeout(120)
@@ -122,7 +123,7 @@ def test_fit_is_interrupted(
     estimator = FakeEstimator.of(slow(tmp_path), 2)
     pids = interrupted(lambda: estimator.fit(rows, epochs=100), tmp_path, interrupt)
     assert pids and ends(pids)
-    assert spark.sparkContext.statusTracker().getActiveJobsIds() == []
+    assert running_jobs(spark) == []
     deadline = time.monotonic() + 10
     while spools(spark) and time.monotonic() < deadline:
         time.sleep(0.1)

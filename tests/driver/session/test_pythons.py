@@ -10,11 +10,14 @@ import pytest
 from pyspark.sql import SparkSession
 
 from tests.fake_estimator import FakeEstimator, linear
+from tests.jobs import no_job
 from tests.jvms import environment_without
 from zoo.orca.driver.session.pythons import ask_worker, check_python, is_own_python, workers_python
 from zoo.orca.errors import ContextError, MissingPackageError
 
 ROOT = Path(__file__).parents[3]
+
+classic = pytest.mark.classic("a server's workers run the Python that it was started with")
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +34,7 @@ def choose(spark: SparkSession, monkeypatch: pytest.MonkeyPatch):
     return lambda python: monkeypatch.setattr(spark.sparkContext, "pythonExec", str(python))
 
 
+@classic
 def test_without_a_choice_functions_are_wrapped_for_this_programs_python(
     spark: SparkSession, choose
 ) -> None:
@@ -42,6 +46,7 @@ def test_without_a_choice_functions_are_wrapped_for_this_programs_python(
     assert spark.sparkContext.pythonExec == "python3"
 
 
+@classic
 def test_a_choice_is_kept(spark: SparkSession, choose, bare: Path) -> None:
     choose(bare)
     with workers_python(spark):
@@ -49,6 +54,7 @@ def test_a_choice_is_kept(spark: SparkSession, choose, bare: Path) -> None:
     assert not is_own_python(spark)
 
 
+@classic
 def test_this_programs_python_by_another_name_is_its_own(
     spark: SparkSession, choose, tmp_path: Path
 ) -> None:
@@ -60,22 +66,22 @@ def test_this_programs_python_by_another_name_is_its_own(
     check_python(spark)
 
 
+@classic
 def test_a_python_without_pyarrow_is_refused_before_the_stage(
     spark: SparkSession, choose, bare: Path
 ) -> None:
     choose(bare)
     frame = spark.createDataFrame([(1.0, 2.0)], "x double, y double")
-    spark.sparkContext.setJobGroup("python", "bare")
-    with pytest.raises(MissingPackageError) as caught:
+    with no_job(spark), pytest.raises(MissingPackageError) as caught:
         FakeEstimator.of(linear(1)).fit(frame)
     first, second = str(caught.value).splitlines()
     version = ".".join(map(str, sys.version_info[:3]))
     assert first == f"the workers' Python, {bare} ({version}), has no numpy and no pyarrow"
     assert f"os.environ['PYSPARK_PYTHON'] = {sys.executable!r}" in second
     assert f"{bare} -m pip install numpy pyarrow" in second
-    assert spark.sparkContext.statusTracker().getJobIdsForGroup("python") == []
 
 
+@classic
 def test_another_version_and_none_at_all_are_refused(
     spark: SparkSession, choose, tmp_path: Path
 ) -> None:
@@ -91,6 +97,7 @@ def test_another_version_and_none_at_all_are_refused(
         check_python(spark)
 
 
+@classic
 def test_a_python_that_is_mended_is_asked_again_and_a_fit_one_is_not(
     spark: SparkSession, choose, tmp_path: Path
 ) -> None:

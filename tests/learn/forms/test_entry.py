@@ -130,7 +130,10 @@ WAYS = {
 }
 
 
-@pytest.mark.parametrize("kind", WAYS)
+RDD = pytest.param("rdd", marks=pytest.mark.classic("only there are RDDs"))
+
+
+@pytest.mark.parametrize("kind", ["series", "chunks", "numpy", RDD])
 def test_what_has_no_form_is_named_with_the_way_to_one(spark: SparkSession, kind: str) -> None:
     data = WAYS[kind](spark)
     with pytest.raises(InvalidInputError) as caught:
