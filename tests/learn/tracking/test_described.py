@@ -28,4 +28,5 @@ def test_an_estimator_shows_what_it_is_and_how_far_it_has_come():
     )
     html = est._repr_html_()
     assert "<td>2 epochs, 1,500 steps</td>" in html and "<td>12 numbers</td>" in html
+    assert "<th>state</th><td>64 bytes</td>" in html
     assert "&lt;b&gt;: float32 (any, 4)" in html and "<b>" not in html

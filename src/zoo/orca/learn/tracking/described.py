@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from zoo.orca.learn.planning.tables import size
 from zoo.orca.learn.tracking.packaged import EstimatorParts
 from zoo.orca.learn.tracking.shown import table
 from zoo.orca.wire.features import ColumnSpec
@@ -37,7 +38,7 @@ def _told(est: EstimatorParts) -> Iterator[tuple[str, str]]:
     yield "trained", f"{epochs:,} epochs, {steps:,} steps"
     weights = [t for name, t in state.tensors.items() if name.startswith("weights/")]
     yield "weights", f"{sum(tensor.size for tensor in weights):,} numbers"
-    yield "state", f"{state.nbytes / 2**20:,.1f} MiB"
+    yield "state", size(state.nbytes)
 
 
 def _columns(columns: Sequence[ColumnSpec]) -> str:
