@@ -44,6 +44,8 @@ class Family:
         Makes a creator of a function of the config that makes the model.
     callback : callable
         Makes a callback that ends each step with a call of a given function.
+    patient : callable
+        Makes a callback that stops after three epochs, because the loss of none is enough better.
     bad_index : str or None
         Words of the error for a row that an embedding does not have; None where it is no error.
     class_weights : bool
@@ -60,6 +62,7 @@ class Family:
     ncf: Creator
     of_model: Callable[[Callable[[dict[str, Any]], Any]], Creator]
     callback: Callable[[Callable[[], None]], Any]
+    patient: Callable[[], Any]
     bad_index: str | None
     config: Mapping[str, Any] = field(default_factory=dict)
     class_weights: bool = True
@@ -79,6 +82,7 @@ def _keras(
         models.ncf,
         lambda function: function,
         partial(models.after_steps, version),
+        partial(models.patient, version),
         bad_index,
         {"keras": version},
     )
@@ -105,6 +109,7 @@ FAMILIES = {
         torch_family.ncf,
         torch_family.of_model,
         torch_family.after_steps,
+        torch_family.patient,
         "index out of range",
         class_weights=False,
     ),

@@ -187,6 +187,14 @@ def after_steps(version: int, function: Callable[[], None]) -> Any:
     return AfterSteps()
 
 
+def patient(version: int) -> Any:
+    """A callback that stops after three epochs, and goes back to the first one's weights."""
+    keras = keras_of({"keras": version})
+    return keras.callbacks.EarlyStopping(
+        "loss", patience=2, min_delta=1e6, restore_best_weights=True
+    )
+
+
 def named(config: dict[str, Any]) -> Any:
     """Ten times the item and once the user, by `config["inputs"]`: a dict of inputs, or a list.
 

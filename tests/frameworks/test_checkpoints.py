@@ -1,7 +1,7 @@
 """Checkpoints within epochs: whoever goes on from one ends as the unbroken run does."""
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -58,17 +58,14 @@ def fit(bench: Any, workers: int, directory: Path, **fields: Any) -> Ended:
         rows, others = data.rows(rank, BATCH), seen.rows(rank, BATCH, shuffle=False)
 
         def run(collective: Any) -> Ended:
-            from dataclasses import replace
-
             progress: list[Any] = []
             world = World(collective=collective, report=progress.append)
             plugin = plugin_of(job)
             plugin.prepare(job, 1)
             resumable = Resumable(job, world)
-            trained = plugin.train(resumable.job, rows, others, resumable.world)
-            state = trained.state()
-            resumable.finish(lambda: state)
-            trained = replace(trained, state=state)
+            trained = resumable.train(plugin, rows, others)
+            resumable.finish(trained)
+            trained = replace(trained, state=trained.state())
             return Ended(trained, resumable.whole(trained.history), progress)
 
         return run

@@ -146,6 +146,27 @@ def after_steps(function: Callable[[], None]) -> Any:
     return AfterSteps()
 
 
+def patient() -> Any:
+    """A callback that stops after three epochs."""
+    from zoo.orca.learn.pytorch.callbacks import Callback
+
+    class Patient(Callback):
+        def __init__(self) -> None:
+            self.epochs = 0
+
+        def after_train_epoch(self, runner: Any) -> None:
+            self.epochs += 1
+            runner.stop = self.epochs == 3
+
+        def state_dict(self) -> dict[str, Any]:
+            return {"epochs": self.epochs}
+
+        def load_state_dict(self, state: Any) -> None:
+            self.epochs = state["epochs"]
+
+    return Patient()
+
+
 embedding = _of(_embedded, _mean)
 summed = _of(_embedded, _sum)
 classifier = _of(_classifier, _entropy)

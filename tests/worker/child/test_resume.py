@@ -7,14 +7,17 @@ import numpy as np
 import pytest
 
 from tests.fake_estimator import linear
+from tests.frameworks.ranks import Data
 from tests.worker.group import train_job
 from zoo.orca.errors import StateError
+from zoo.orca.frameworks.fake import FakeFramework
 from zoo.orca.wire.checkpoints import Checkpoint
 from zoo.orca.wire.packing import State
 from zoo.orca.worker.child import checkpoint
 from zoo.orca.worker.child.checkpoint import Checkpoints
 from zoo.orca.worker.child.resume import Resumable
-from zoo.orca.worker.plugin import World
+from zoo.orca.worker.collective.protocol import Alone
+from zoo.orca.worker.plugin import Trained, World
 
 FAKE = {"framework": "fake", "epoch": 0, "step": 0}
 STATE = State({"weights/w": np.arange(3.0)}, {"epoch": 2})
@@ -39,22 +42,13 @@ def test_the_state_is_taken_on_rank_0_alone(rank: int, wanted: bytes) -> None:
 
     collective: Any = Ranks(rank)
     world = World(collective=collective, report=lambda progress: None)
-    assert Resumable(train_job(linear()), world).finish(take) == (wanted, "")
+    trained = Trained(history={}, state=take, outputs=())
+    assert Resumable(train_job(linear()), world).finish(trained) == (wanted, "")
     assert taken == [0][rank:]
 
 
-class Alone:
-    """A collective of one rank."""
-
-    rank, size = 0, 1
-
-    def broadcast(self, data, root=0):
-        return data
-
-
 def resumed(directory, told, **fields):
-    collective: Any = Alone()
-    world = World(collective=collective, report=told.append)
+    world = World(collective=Alone(), report=told.append)
     job = train_job(linear(), epochs=9, model_dir=str(directory), run="fit", **fields)
     return Resumable(job, world)
 
@@ -99,3 +93,39 @@ def test_a_failed_training_ends_when_nothing_is_written_any_more(tmp_path, monke
         fit.world.saver.save(lambda: State({}, {**FAKE, "epoch": 1}), {})
         raise ZeroDivisionError
     assert len(written) == 1
+
+
+class Ends:
+    """A driver that ends a training after some epochs."""
+
+    def __init__(self, epochs: int) -> None:
+        self.epochs = epochs
+
+    def check(self) -> None:
+        """It answers."""
+
+    def __call__(self, record: Any) -> bool:
+        return record.epoch >= self.epochs
+
+
+def attempt(directory, ends):
+    """Train with the framework in numpy; return the result and the epochs."""
+    numbers = np.arange(20, dtype=np.float32)
+    data = Data.of({"x": numbers / 20, "y": 3 * numbers}, [20], features=("x",))
+    job = train_job(linear(), epochs=9, model_dir=str(directory), run="fit")
+    fit = Resumable(job, World(collective=Alone(), report=lambda progress: None), ends)
+    trained = fit.train(FakeFramework(), data.rows(0, job.batch_size), None)
+    return fit.finish(trained), fit.whole(trained.history), fit.epochs
+
+
+def test_what_the_driver_has_ended_stays_ended(tmp_path):
+    """An attempt may be lost with its result; and the next driver may be of another mind."""
+    ended = attempt(tmp_path, Ends(3))
+    assert len(ended[2]) == 3
+    newest = tmp_path / "fit" / "00000003-0000000000.state"
+    for ends in (Ends(3), Ends(5), None):
+        assert attempt(tmp_path, ends) == ended
+    newest.unlink()
+    assert attempt(tmp_path, Ends(3)) == ended
+    newest.unlink()
+    assert len(attempt(tmp_path, None)[2]) == 9

@@ -105,11 +105,11 @@ class FakeFramework:
                 history.setdefault("val_loss", []).append(value)
             logs = {name: values[-1] for name, values in history.items()}
             _tell(world, EpochEnded(steps=count, logs=logs))
-            is_last = world.epoch_ended(logs)
+            is_ended = world.epoch_ended(logs, is_stopped=False, is_last=epoch + 1 == last)
             state = functools.partial(_state, model, epoch + 1, step)
             if world.saver is not None:
                 world.saver.save(state, history)
-            if is_last:
+            if is_ended:
                 break
         return Trained(history=history, state=state, outputs=_OUTPUTS)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from zoo.orca.errors import StateError
+from zoo.orca.wire.outputs import OutputSpec
 from zoo.orca.wire.packing import State
 from zoo.orca.wire.saved.schema import check_state, damaged
 from zoo.orca.wire.saved.values import Unsound, listed, mapping, real, whole
@@ -14,6 +15,10 @@ _SUFFIX = ".state"
 #: Keys of the header beside what every state has; and the tensors with what ranks have added up.
 _HISTORY, _STEPS, _SUMS = "history", "epoch_steps", "epoch_sums"
 _EPOCHS = "epochs"
+#: The model's outputs, which only the checkpoint of a training that has ended has.
+_OUTPUTS = "outputs"
+#: The tensor with what callbacks have counted.
+_COUNTED = "counted"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +32,11 @@ class Checkpoint:
         The logs of the epochs that have ended.
     epochs : list of dict of str to float
         The same, epoch by epoch.
+    outputs : tuple of OutputSpec or None
+        Of a training that has ended after the last of these epochs, before it had trained all: the
+        model's outputs. `state` is then what the training results in. None while it goes on.
+    counted : State or None
+        What callbacks have counted, for the plug-in to read.
     steps : int
         The steps of the epoch that is under way.
     sums : tuple of State
@@ -38,6 +48,8 @@ class Checkpoint:
     steps: int = 0
     sums: tuple[State, ...] = ()
     epochs: list[dict[str, float]] = field(default_factory=list)
+    outputs: tuple[OutputSpec, ...] | None = None
+    counted: State | None = None
 
     def to_bytes(self) -> bytes:
         """Return the bytes of a file."""
@@ -45,8 +57,12 @@ class Checkpoint:
             f"{_SUMS}/{rank}": np.frombuffer(one.to_bytes(), np.uint8)
             for rank, one in enumerate(self.sums)
         }
+        if self.counted is not None:
+            sums[_COUNTED] = np.frombuffer(self.counted.to_bytes(), np.uint8)
         own = {_HISTORY: self.history, _STEPS: self.steps, _EPOCHS: self.epochs}
         meta = {**self.state.meta, **own}
+        if self.outputs is not None:
+            meta[_OUTPUTS] = [one.to_json() for one in self.outputs]
         return State({**self.state.tensors, **sums}, meta).to_bytes()
 
     @classmethod
@@ -65,6 +81,9 @@ class Checkpoint:
             epochs = found.meta.pop(_EPOCHS, None)
             names = [name for name in found.tensors if name.startswith(f"{_SUMS}/")]
             sums = [State.from_bytes(found.tensors.pop(name).tobytes()) for name in names]
+            counted = None
+            if _COUNTED in found.tensors:
+                counted = State.from_bytes(found.tensors.pop(_COUNTED).tobytes())
             check_state(found)
             if _HISTORY not in found.meta:
                 raise Unsound(f"has no {_HISTORY}")
@@ -72,10 +91,18 @@ class Checkpoint:
                 listed(mapping(real))(epochs)
         except (StateError, Unsound) as error:
             raise damaged(path, error) from error
-        history = found.meta.pop(_HISTORY)
+        history, outputs = found.meta.pop(_HISTORY), found.meta.pop(_OUTPUTS, None)
         if epochs is None:  # earlier releases did not write them
             epochs = by_epoch(history)
-        return cls(state=found, history=history, steps=steps, sums=tuple(sums), epochs=epochs)
+        return cls(
+            state=found,
+            history=history,
+            steps=steps,
+            sums=tuple(sums),
+            epochs=epochs,
+            counted=counted,
+            outputs=None if outputs is None else tuple(map(OutputSpec.from_json, outputs)),
+        )
 
 
 def by_epoch(history: Mapping[str, list[float]]) -> list[dict[str, float]]:

@@ -96,8 +96,8 @@ Data: TypeAlias = Rows | Created
 class Saver(Protocol):
     """Saves the state of a training that goes on; every method is called on all ranks.
 
-    `state` returns a copy of the state, and is called on rank 0 alone. `history` is the history of
-    the epochs that have ended.
+    `state` returns a copy of the state, and is called on rank 0 alone; so is `counted`, which
+    returns what callbacks have counted. `history` is the history of the epochs that have ended.
     """
 
     @property
@@ -120,6 +120,8 @@ class Saver(Protocol):
         steps: int,
         sums: State,
         /,
+        *,
+        counted: Callable[[], State] | None = None,
     ) -> None:
         """Save within an epoch.
 
@@ -131,9 +133,17 @@ class Saver(Protocol):
             The epoch's steps that are done.
         sums : State
             What this rank has added up in the epoch, such as its metrics.
+        counted : callable, optional
         """
 
-    def save(self, state: Callable[[], State], history: Mapping[str, list[float]], /) -> None:
+    def save(
+        self,
+        state: Callable[[], State],
+        history: Mapping[str, list[float]],
+        /,
+        *,
+        counted: Callable[[], State] | None = None,
+    ) -> None:
         """Save at the end of an epoch."""
 
 
@@ -157,8 +167,28 @@ class Begun:
     sums: tuple[State, ...]
 
 
-def _train_on(logs: Mapping[str, float]) -> bool:
-    """Return that the training does not end with the epoch."""
+class EndOfEpoch(Protocol):
+    """Takes note that an epoch has ended."""
+
+    def __call__(self, logs: Mapping[str, float], /, *, is_stopped: bool, is_last: bool) -> bool:
+        """Return whether the driver ends the training with an epoch.
+
+        All ranks call it at the end of each epoch, before they save, with the same flags, and get
+        the same answer.
+
+        Parameters
+        ----------
+        logs : dict of str to float
+            What the epoch adds to the history.
+        is_stopped : bool
+            Whether a callback has stopped the training.
+        is_last : bool
+            Whether it is the last of the epochs that were to be trained.
+        """
+
+
+def _train_on(logs: Mapping[str, float], /, *, is_stopped: bool, is_last: bool) -> bool:
+    """Return that the driver does not end the training."""
     return False
 
 
@@ -166,19 +196,20 @@ def _train_on(logs: Mapping[str, float]) -> bool:
 class World:
     """A worker's collective, and where it reports.
 
-    `epoch_ended` takes what an epoch adds to the history, and returns whether to train no more. All
-    ranks call it at the end of each epoch, before they save, and get the same answer.
-
     If given, `saver` saves the state at the end of each epoch and, if it says so, within epochs.
-    If given, `begun` says how far the first epoch is.
+    If given, `begun` says how far the first epoch is. Earlier attempts have trained `past_epochs`
+    of the call, which are not among the job's. If given, `counted` is what callbacks had counted
+    in them.
     If given, `timings` receives the parts of each step's time.
     """
 
     collective: Collective
     report: Callable[[Progress], None]
-    epoch_ended: Callable[[Mapping[str, float]], bool] = _train_on
+    epoch_ended: EndOfEpoch = _train_on
     saver: Saver | None = None
     begun: Begun | None = None
+    past_epochs: int = 0
+    counted: State | None = None
     timings: Stopwatch | None = None
 
     @property

@@ -61,7 +61,7 @@ def attempt(ranks, job, data):
             plugin = plugin_of(resumable.job)
             plugin.prepare(resumable.job, 1)
             trained = plugin.train(resumable.job, rows, None, resumable.world)
-            blob, _ = resumable.finish(trained.state)
+            blob, _ = resumable.finish(trained)
             return resumable.whole(trained.history), blob
 
         return run
@@ -95,19 +95,28 @@ def test_a_fit_that_was_lost_goes_on_from_its_checkpoint(torch_ranks, tmp_path):
     assert resumed == unbroken
 
 
-@pytest.mark.parametrize("how", ["argument", "callback"])
+class FourEpochs(Callback):
+    """Has its own mind of the length of a fit."""
+
+    def before_run(self, runner):
+        runner.num_epochs = 4
+
+
+@pytest.mark.parametrize("how", ["argument", "callback", "epochs"])
 def test_steps_of_a_lost_fit_are_counted_with_those_before(torch_ranks, tmp_path, how):
     stop, data = tmp_path / "stop", rows_of()
-    callbacks = [Breaks(stop)]
-    options = {"first_step": 0, "last_step": 20}
-    if how == "callback":
-        callbacks, options = [*callbacks, MaxstepsCallback(20)], {"first_step": 0}
+    more, epochs, last_step = {
+        "argument": ([], 20, 20),
+        "callback": ([MaxstepsCallback(20)], 1, None),
+        "epochs": ([FourEpochs()], 20, None),
+    }[how]
+    options = {"first_step": 0, "last_step": last_step}
     job = job_of(
         TrainJob,
         of(Embedded, **ADAM),
         data.spec,
-        epochs=20,
-        callbacks=callbacks,
+        epochs=epochs,
+        callbacks=[Breaks(stop), *more],
         run="fit-2",
         model_dir=str(tmp_path / "m"),
         options=options,
@@ -117,6 +126,7 @@ def test_steps_of_a_lost_fit_are_counted_with_those_before(torch_ranks, tmp_path
     shutil.rmtree(tmp_path / "m")  # as the driver does
     stop.touch()
     assert all(isinstance(answer, Failed) for answer in attempt(torch_ranks, job, data))
+    assert (tmp_path / "m" / "fit-2" / "00000002-0000000000.state").exists()
     stop.unlink()
     resumed = attempt(torch_ranks, job, data)
     assert len(resumed[0][0]["loss"]) == 4

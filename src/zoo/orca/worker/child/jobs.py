@@ -240,9 +240,8 @@ def _train(
     framework: Framework, job: TrainJob, sets: _Sets, world: World, ask: Ask | None
 ) -> Outcome:
     resumable = Resumable(job, world, ask)
-    with resumable.training():
-        trained = framework.train(resumable.job, sets.train, sets.validation, resumable.world)
-    state, path = resumable.finish(trained.state)
+    trained = resumable.train(framework, sets.train, sets.validation)
+    state, path = resumable.finish(trained)
     timings: tuple[Timings, ...] = ()
     if world.timings is not None:
         world.timings.end("taking the state")

@@ -13,7 +13,15 @@ from zoo.orca.wire.messages.progress import Warned
 from zoo.orca.wire.packing import State
 from zoo.orca.worker.child.checkpoint import Checkpoints
 from zoo.orca.worker.child.epochs import Ask, EpochBook
-from zoo.orca.worker.plugin import Begun, World, check_state_size, is_too_large
+from zoo.orca.worker.plugin import (
+    Begun,
+    Data,
+    Framework,
+    Trained,
+    World,
+    check_state_size,
+    is_too_large,
+)
 
 #: With a checkpoint every so many seconds, ranks look at rank 0's clock about so often.
 _LOOK_SECONDS = 0.5
@@ -35,17 +43,21 @@ class Resumable:
         The remaining epochs, from the newest checkpoint on.
     world : World
         With what saves checkpoints, if the job has a `model_dir`.
+    is_over : bool
+        Whether an epoch has ended that is the last one.
     """
 
     def __init__(self, job: TrainJob, world: World, ask: Ask | None = None) -> None:
         self._checkpoints = Checkpoints(job.checkpoints)
         self._past: dict[str, list[float]] = {}
         self._last = job.initial_epoch + job.epochs
+        self.is_over = self._is_early = False
         self._is_root = world.rank == 0
         newest = self._checkpoints.newest(
             world.collective, lambda text: world.report(Warned(text=text))
         )
         begun, first = None, job.initial_epoch
+        self._ended = _ended_in(newest)
         if newest is not None:
             if newest.steps:
                 # Another number of workers adds up what it gets.
@@ -66,19 +78,28 @@ class Resumable:
         saver = None
         if job.model_dir is not None:
             saver = _Saver(self, job, world, begun.steps if begun is not None else 0)
-        self.world = replace(world, saver=saver, begun=begun, epoch_ended=self._ended)
+        self.world = replace(
+            world,
+            saver=saver,
+            begun=begun,
+            past_epochs=job.initial_epoch - first,
+            counted=newest.counted if newest is not None else None,
+            epoch_ended=self._epoch_ended,
+        )
 
     @property
     def epochs(self) -> list[dict[str, float]]:
         """What each epoch of all attempts together has added to the history."""
         return self._book.epochs
 
-    def _ended(self, logs: Mapping[str, float]) -> bool:
-        """Write down an epoch, and return whether it is the last one; called on all ranks."""
-        if not self._book.ended(logs):
-            return False
-        self._last = self._book.last
-        return True
+    def _epoch_ended(
+        self, logs: Mapping[str, float], /, *, is_stopped: bool, is_last: bool
+    ) -> bool:
+        """Write down an epoch, and return whether the driver ends with it; called on all ranks."""
+        is_ended = self._book.ended(logs)
+        self.is_over = is_ended or is_stopped or is_last
+        self._is_early = self.is_over and not is_last
+        return is_ended
 
     def whole(self, history: Mapping[str, list[float]]) -> dict[str, list[float]]:
         """Return the history of all attempts together."""
@@ -97,11 +118,22 @@ class Resumable:
             self._checkpoints.abandon()
             raise
 
-    def finish(self, take: Callable[[], State]) -> tuple[bytes, str]:
+    def train(self, framework: Framework, data: Data, validation: Data | None) -> Trained:
+        """Train what is left; called on all ranks.
+
+        Where an earlier attempt has ended before it had trained all epochs, that is nothing.
+        """
+        if self._ended is not None:
+            return self._ended
+        with self.training():
+            return framework.train(self.job, data, validation, self.world)
+
+    def finish(self, trained: Trained) -> tuple[bytes, str]:
         """Take the final state on rank 0; return it, or the path it was written to.
 
         Checkpoints stay. If the state is lost on its way to the driver, the next attempt repeats
-        the last epoch.
+        the last epoch. It could not know of an end that a callback or the driver has brought about,
+        so such an end leaves a checkpoint that says so.
 
         Returns
         -------
@@ -118,18 +150,30 @@ class Resumable:
         self._checkpoints.finish()
         if not self._is_root:
             return b"", ""
-        state = take()
+        state = trained.state()
         check_state_size(state.nbytes, self.job)
+        if self._is_early:
+            checkpoint = Checkpoint(
+                state=state, history=dict(trained.history), outputs=trained.outputs
+            )
+            self.keep(checkpoint)
+            self._checkpoints.finish()
         if not is_too_large(state.nbytes, self.job):
             return state.to_bytes(), ""
         return b"", self._checkpoints.keep(state)
 
     def keep(self, checkpoint: Checkpoint) -> None:
         """Write a checkpoint with the history of all attempts; on rank 0 only."""
-        # After the last epoch the state itself goes back.
-        if int(checkpoint.state.meta["epoch"]) < self._last:
-            whole = self.whole(checkpoint.history)
-            self._checkpoints.save(replace(checkpoint, history=whole, epochs=[*self.epochs]))
+        whole = self.whole(checkpoint.history)
+        self._checkpoints.save(replace(checkpoint, history=whole, epochs=[*self.epochs]))
+
+
+def _ended_in(newest: Checkpoint | None) -> Trained | None:
+    """Return the result of a training that a checkpoint says has ended; None if it goes on."""
+    if newest is None or newest.outputs is None:
+        return None
+    state = newest.state
+    return Trained(history={}, state=lambda: state, outputs=newest.outputs)
 
 
 class _Saver:
@@ -170,11 +214,19 @@ class _Saver:
         self._gap = max(int(told[1]), 1)
         return bool(told[0])
 
-    def save(self, state: Callable[[], State], history: Mapping[str, list[float]]) -> None:
+    def save(
+        self,
+        state: Callable[[], State],
+        history: Mapping[str, list[float]],
+        *,
+        counted: Callable[[], State] | None = None,
+    ) -> None:
         """Save the state at the end of an epoch; called on all ranks."""
         self._saved = time.monotonic()
-        if self._collective.rank == 0:
-            self._fit.keep(Checkpoint(state=state(), history=dict(history)))
+        # After the last epoch the state itself goes back.
+        if self._collective.rank == 0 and not self._fit.is_over:
+            own = counted() if counted is not None else None
+            self._fit.keep(Checkpoint(state=state(), history=dict(history), counted=own))
 
     def save_within(
         self,
@@ -182,11 +234,19 @@ class _Saver:
         history: Mapping[str, list[float]],
         steps: int,
         sums: State,
+        *,
+        counted: Callable[[], State] | None = None,
     ) -> None:
         """Save the state within an epoch; called on all ranks."""
         self._saved = time.monotonic()
         told = self._collective.all_gather(sums.to_bytes())
         if self._collective.rank == 0:
             parts = tuple(State.from_bytes(bytes(one)) for one in told)
-            checkpoint = Checkpoint(state=state(), history=dict(history), steps=steps, sums=parts)
+            checkpoint = Checkpoint(
+                state=state(),
+                history=dict(history),
+                steps=steps,
+                sums=parts,
+                counted=counted() if counted is not None else None,
+            )
             self._fit.keep(checkpoint)

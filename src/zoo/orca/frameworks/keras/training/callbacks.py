@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from zoo.orca.errors import ModelError
 from zoo.orca.frameworks.common.progress import TrainingReporter
 from zoo.orca.frameworks.keras.models import KerasModel, value_of
+from zoo.orca.frameworks.keras.saving.counts import write_counts
 from zoo.orca.frameworks.keras.training.metrics import restore
 from zoo.orca.frameworks.keras.training.position import LoopPosition
 from zoo.orca.frameworks.keras.training.quiet import has_hook
@@ -113,6 +114,10 @@ class Frame:
         The callback that sets how many steps a call runs, if one may.
     seed : int
         The job's seed.
+    last : int
+        The number of the job's last epoch.
+    users : sequence
+        All the user's callbacks, including those of other ranks.
     within : Within or None
         Goes on within an epoch, and saves within epochs.
     """
@@ -125,6 +130,8 @@ class Frame:
     step_logs: Callable[[Any, float], dict[str, float]]
     pacing: list[KerasCallback]
     seed: int
+    last: int = 0
+    users: Sequence[KerasCallback] = ()
     within: Within | None = None
 
     @property
@@ -243,12 +250,17 @@ def last_callback(frame: Frame, save: Callable[[], None] | None) -> KerasCallbac
 
         _supports_tf_logs = True
 
+        def on_train_begin(self, logs: StepLogs = None) -> None:
+            if frame.world.counted is not None:
+                write_counts(frame.users, frame.world.counted)
+
         def on_epoch_end(self, epoch: int, logs: StepLogs = None) -> None:
             loop.end_training()
             _agree(frame, self.model)
             recorded = numbers(logs)
             frame.reporter.end(loop.first + loop.taken - loop.part.start, recorded)
-            if frame.world.epoch_ended(recorded):
+            is_stopped, is_last = bool(self.model.stop_training), epoch + 1 == frame.last
+            if frame.world.epoch_ended(recorded, is_stopped=is_stopped, is_last=is_last):
                 self.model.stop_training = True
             loop.end_epoch()
             if save is not None:
@@ -260,8 +272,9 @@ def last_callback(frame: Frame, save: Callable[[], None] | None) -> KerasCallbac
     def on_train_batch_end(self: KerasCallback, batch: int, logs: StepLogs = None) -> None:
         if agrees:
             _agree(frame, self.model)
+        # What a callback ends here is not saved: whoever went on from it would train on.
         if within is not None:
-            within.step_ended(batch + 1)
+            within.step_ended(batch + 1, saves=not frame.made.model.stop_training)
 
     if agrees or watches:
         Last.on_train_batch_end = on_train_batch_end

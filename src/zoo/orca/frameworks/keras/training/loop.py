@@ -8,6 +8,7 @@ from typing import Any
 from zoo.orca.frameworks.common.cursor import begun_with, first_step
 from zoo.orca.frameworks.common.progress import TrainingReporter
 from zoo.orca.frameworks.common.structures import Structure
+from zoo.orca.frameworks.keras.loop_ends import beginnings_of, ends_of, without
 from zoo.orca.frameworks.keras.models import KerasModel
 from zoo.orca.frameworks.keras.saving.state import (
     expected_bytes,
@@ -63,6 +64,7 @@ class KerasSession:
         validation: Data | None = None,
     ) -> None:
         self.made, self.world, self._seed = made, world, job.seed
+        self._last = job.initial_epoch + job.epochs if isinstance(job, TrainJob) else 0
         self._class_weight = job.class_weight if isinstance(job, TrainJob) else None
         self.state = State.from_bytes(job.state) if job.state is not None else None
         self.data = source_of(made, data, world, self._class_weight, self.state)
@@ -179,6 +181,8 @@ class KerasSession:
             step_logs=of_step,
             pacing=pacing,
             seed=self._seed,
+            last=self._last,
+            users=callbacks,
             within=within,
         )
 
@@ -245,11 +249,17 @@ def train(
     seed_fit(made, job.seed, world, first)
     history = made.keras.package().callbacks.History()
     progress = FitProgress(
-        made=made, begun=session.state, job=job, plan=plan, loop=loop, records=history
+        made=made,
+        begun=session.state,
+        job=job,
+        plan=plan,
+        loop=loop,
+        callbacks=users,
+        records=history,
     )
     frame = session.frame(loop, plans, users)
     if frame.within is not None:
-        frame.within.progress = progress.within
+        frame.within.save = progress.save_within
     save = (lambda: progress.save(world)) if world.saver is not None else None
     running = [*user_callbacks(made, users, world), history]
     listed = _listed(session, frame, running, save)
@@ -285,17 +295,25 @@ class _Fit:
         """Run a job's epochs; of the first one, some steps may be done."""
         part, first = self.loop.part, job.initial_epoch
         last, frequency = first + job.epochs, job.validation_freq
-        if begun is not None:
-            # Keras's loop begins with an epoch, so what is left of one is an epoch of its own.
-            left = part.count if part.count >= ENDLESS else part.count - begun.steps
-            self.loop.begun = begun.steps
-            self.loop.train = replace(part, count=left)
+        if begun is None:
+            if first < last:
+                self._call(first, last, part.count, frequency)
+            return
+        # Keras's loop begins with an epoch, so what is left of one is an epoch of its own. To
+        # callbacks and optimizer, the two loops are one.
+        left = part.count if part.count >= ENDLESS else part.count - begun.steps
+        self.loop.begun = begun.steps
+        self.loop.train = replace(part, count=left)
+        ends = ends_of(self.made.model, self.callbacks) if first + 1 < last else []
+        with without(ends):
             self._call(first, first + 1, left, frequency)
-            self.loop.train, first = part, first + 1
-            if self.made.model.stop_training:
-                return
-        if first < last:
-            self._call(first, last, part.count, frequency)
+        self.loop.train = part
+        if self.made.model.stop_training:
+            for end in ends:
+                end.call()
+        elif first + 1 < last:
+            with without(beginnings_of(self.callbacks)):
+                self._call(first + 1, last, part.count, frequency)
 
     def _call(self, first: int, last: int, steps: int, frequency: int | tuple[int, ...]) -> None:
         made, loop = self.made, self.loop

@@ -1,20 +1,22 @@
 """What a `fit` has come to: its history and its state, at any step."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 from zoo.orca.frameworks.common.cursor import cursor
 from zoo.orca.frameworks.keras.models import KerasModel
+from zoo.orca.frameworks.keras.saving.counts import read_counts
 from zoo.orca.frameworks.keras.saving.state import read_state
 from zoo.orca.frameworks.keras.saving.tables import Table, tables
 from zoo.orca.frameworks.keras.training.callbacks import numbers
 from zoo.orca.frameworks.keras.training.position import LoopPosition
+from zoo.orca.frameworks.keras.types import KerasCallback
 from zoo.orca.wire.job import TrainJob
 from zoo.orca.wire.packing import State
 from zoo.orca.wire.plans.plan import Plan
-from zoo.orca.worker.plugin import World
+from zoo.orca.worker.plugin import Saver, World
 
 
 @dataclass(kw_only=True)
@@ -26,6 +28,7 @@ class FitProgress:
     job: TrainJob
     plan: Plan
     loop: LoopPosition
+    callbacks: Sequence[KerasCallback]
     records: Any
     tables: Sequence[Table] = field(init=False)
 
@@ -57,11 +60,16 @@ class FitProgress:
         meta = {"epoch": epoch, "step": done + taken, "cursor": place}
         return read_state(self.made, meta, known=self.tables)
 
-    def within(self) -> tuple[Callable[[], State], dict[str, list[float]]]:
-        """Return what to save within an epoch, after its last step that ended."""
-        return partial(self.state, self.loop.step + 1), self.history()
+    def counted(self) -> State:
+        """Return what the user's callbacks have counted; on rank 0, where all of them run."""
+        return read_counts(self.callbacks, self.job.model.framework)
+
+    def save_within(self, saver: Saver, steps: int, sums: State) -> None:
+        """Save within an epoch, after its last step that ended."""
+        state = partial(self.state, self.loop.step + 1)
+        saver.save_within(state, self.history(), steps, sums, counted=self.counted)
 
     def save(self, world: World) -> None:
         """Offer the state for a checkpoint."""
         if world.saver is not None:
-            world.saver.save(self.state, self.history())
+            world.saver.save(self.state, self.history(), counted=self.counted)

@@ -6,10 +6,10 @@ from typing import TypeAlias
 from zoo.orca.frameworks.keras.training.metrics import Logs
 from zoo.orca.frameworks.keras.training.position import LoopPosition
 from zoo.orca.wire.packing import State
-from zoo.orca.worker.plugin import World
+from zoo.orca.worker.plugin import Saver, World
 
-#: Returns what returns the state so far, and the history.
-Progress: TypeAlias = Callable[[], tuple[Callable[[], State], dict[str, list[float]]]]
+#: Saves what there is after so many steps of an epoch, with what this rank has added up in it.
+Save: TypeAlias = Callable[[Saver, int, State], None]
 
 
 class Within:
@@ -36,10 +36,7 @@ class Within:
     ) -> None:
         self._saver, self._begun = world.saver, world.begun
         self._loop, self._logs, self._average, self._seed = loop, logs, average, seed
-        #: Returns the state so far, and the history.
-        self.progress: Callable[[], tuple[Callable[[], State], dict[str, list[float]]]] | None = (
-            None
-        )
+        self.save: Save | None = None
 
     @property
     def saves(self) -> bool:
@@ -51,20 +48,20 @@ class Within:
         """Whether it must know when a step ends."""
         return self.saves or self._begun is not None
 
-    def step_ended(self, step: int) -> None:
-        """Save if it is due, after the first `step` steps of the loop's epoch."""
+    def step_ended(self, step: int, *, saves: bool) -> None:
+        """After the first `step` steps of the loop's epoch, save if it is due and `saves`."""
         loop, saver = self._loop, self._saver
         begun, self._begun = self._begun, None
         if begun is not None:
             # Not before the first step: it may be what makes the metrics.
             self._logs.go_on(begun.sums)
         done = loop.begun + step
-        if saver is None or not self.saves or self.progress is None or step >= loop.part.count:
+        if saver is None or not self.saves or self.save is None:
+            return
+        if not saves or step >= loop.part.count:
             return
         if saver.is_due(done):
             self._average()
-            sums = self._logs.sums()
-            state, history = self.progress()
-            saver.save_within(state, history, done, sums)
+            self.save(saver, done, self._logs.sums())
             # A run that goes on from here draws the same random numbers.
             self._seed(loop.part.start + step)

@@ -16,7 +16,7 @@ driver without it. A method gets the runner, which has
   ``save_checkpoint(path)``, ``get_state_dict()``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from zoo.orca.errors import MissingPackageError
@@ -42,6 +42,16 @@ class Callback:
 
     def after_run(self, runner: "TrainingRunner") -> None:
         """Run after the last epoch."""
+
+    def state_dict(self) -> Mapping[str, Any]:
+        """Return what this callback counts; a checkpoint of `fit` holds it.
+
+        It is made of tensors, numbers, text, lists, tuples and dicts.
+        """
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take back what `state_dict` returned, after `before_run` of an attempt that goes on."""
 
     def before_epoch(self, runner: "TrainingRunner") -> None:
         """Run before each epoch of training or validation."""

@@ -81,7 +81,7 @@ class _Fit:
         self._first = first_step(session.state, plan)
         if isinstance(self._feed, LoaderFeed):
             self._feed.over_passes = job.steps_per_epoch is not None
-        self._taken = 0
+        self._taken = self._left = 0
         self._before = int(session.state.meta.get("step", 0)) if session.state else 0
         self._runner.global_step = self._before
         self._runner.begin(job, plan)
@@ -116,14 +116,15 @@ class _Fit:
         if self._world.timings is not None:
             self._world.timings.end("build")
         runner.tell("before_run")
+        runner.count_on()
         count = len(runner.train_loader)
         begun = self._world.begun
-        left = runner.agree_on_length(begun.steps if begun is not None else 0)
+        left = self._left = runner.agree_on_length(begun.steps if begun is not None else 0)
         self._reporter.epochs = job.initial_epoch + -(-left // count)
         batches = self._feed.take(self._first, left)
         epoch = job.initial_epoch
         try:
-            while self._goes_on(epoch, left):
+            while self._goes_on(epoch):
                 runner.epoch = epoch
                 done = begun.steps if begun is not None else 0
                 most = self._most(count, done, left)
@@ -145,11 +146,12 @@ class _Fit:
             outputs=self._session.outputs,
         )
 
-    def _goes_on(self, epoch: int, left: int) -> bool:
-        """Whether there is another epoch, of a call that has `left` steps if they are known."""
+    def _goes_on(self, epoch: int) -> bool:
+        """Whether there is an epoch of this number, if no callback stops before."""
         if self._is_open and self._runner.last_step is None:
-            return epoch - self._job.initial_epoch < self._runner.num_epochs
-        return left > self._taken
+            done = epoch - self._job.initial_epoch + self._world.past_epochs
+            return done < self._runner.num_epochs
+        return self._left > self._taken
 
     def _most(self, count: int, done: int, left: int) -> int:
         """Return the most steps of the next epoch, of which some are done."""
@@ -197,10 +199,12 @@ class _Fit:
         for name, value in recorded.items():
             self._history.setdefault(name, []).append(value)
         self._reporter.end(done, found)
-        runner.stop = self._world.epoch_ended(recorded) or runner.stop
+        is_stopped, is_last = bool(runner.stop), not self._goes_on(runner.epoch + 1)
+        is_ended = self._world.epoch_ended(recorded, is_stopped=is_stopped, is_last=is_last)
+        runner.stop = is_ended or is_stopped
         if self._world.saver is not None:
             state = functools.partial(self._state, runner.epoch + 1, self._taken)
-            self._world.saver.save(state, self._history)
+            self._world.saver.save(state, self._history, counted=runner.counted)
 
     def _seed(self, step: int) -> None:
         """Seed each epoch by itself, so that two fits of one epoch equal one fit of two."""
@@ -223,7 +227,10 @@ class _Fit:
             check_state_size(nbytes, self._job)
         self._reporter.step(done, self._loss_so_far)
         saver = self._world.saver
-        if saver is not None and saver.within_epochs and done < count and saver.is_due(done):
+        # What a callback has ended is not saved: whoever went on from it would train on.
+        if saver is None or not saver.within_epochs or done >= count or self._runner.stop:
+            return
+        if saver.is_due(done):
             self._save_within(saver, start, done)
 
     def _save_within(self, saver: Saver, start: int, done: int) -> None:
@@ -232,7 +239,7 @@ class _Fit:
         own = self._steps.sums()
         sums = State({**own.tensors, **(gathered := self._gathered.sums()).tensors}, gathered.meta)
         state = functools.partial(self._state, self._runner.epoch, start + done - self._first)
-        saver.save_within(state, self._history, done, sums)
+        saver.save_within(state, self._history, done, sums, counted=self._runner.counted)
         # A run that goes on from here draws the same random numbers.
         self._seed(start + done)
 

@@ -17,10 +17,11 @@ from zoo.orca.frameworks.torch.models import TorchModel, call_model
 from zoo.orca.frameworks.torch.row_shapes import RowShapes
 from zoo.orca.frameworks.torch.saving.resumed import MADE
 from zoo.orca.frameworks.torch.training.callbacks import Callback, MainCallback, looks_at_steps
+from zoo.orca.frameworks.torch.training.counts import read_counts, write_counts
 from zoo.orca.frameworks.torch.training.losses import Loss, SumLoss
 from zoo.orca.frameworks.torch.training.schedules import EPOCH, Schedules
 from zoo.orca.wire.job import TrainJob
-from zoo.orca.wire.packing import unpack
+from zoo.orca.wire.packing import State, unpack
 from zoo.orca.wire.plans.plan import Plan
 from zoo.orca.wire.torch_options import TorchOptions
 from zoo.orca.worker.plugin import World
@@ -48,7 +49,8 @@ class TrainingRunner:
     train_loader : sized
         Its length is the number of steps in an epoch.
     num_epochs : int
-        Epochs of this call; a callback's `before_run` may change it.
+        Epochs of this call, with those that earlier attempts have trained; a callback's
+        `before_run` may change it.
     first_step : int
         The number of this call's first step.
     last_step : int or None
@@ -91,6 +93,7 @@ class TrainingRunner:
         #: Whether losses are divided by the ranks' joint divisor.
         self.shares_divisor = False
         self._callbacks: list[Callback] = []
+        self._given: list[Callback] = []
         self.has_callbacks = self.has_own_validation = False
         self.watched = {"train": False, "val": False}
         self._callable = self.models[0]
@@ -101,7 +104,7 @@ class TrainingRunner:
     def begin(self, job: TrainJob, plan: Plan) -> None:
         """Set what is known about the training's length."""
         self.train_loader = range(job.steps_per_epoch or plan.steps_per_pass)
-        self.num_epochs = job.epochs
+        self.num_epochs = self.world.past_epochs + job.epochs
         first = self.options.first_step
         self.first_step = self.global_step if first is None else first
         self.last_step = self.options.last_step
@@ -121,7 +124,8 @@ class TrainingRunner:
         ends = [end for _, end in told if end is not None]
         self.last_step = min(ends) if ends else None
         if self.last_step is None:
-            return max(max(self.num_epochs, 0) * len(self.train_loader) - begun, 0)
+            epochs = max(self.num_epochs - self.world.past_epochs, 0)
+            return max(epochs * len(self.train_loader) - begun, 0)
         return max(self.last_step - self.global_step, 0)
 
     def use_callbacks(self, given: Sequence[Callback]) -> None:
@@ -148,6 +152,7 @@ class TrainingRunner:
         # All ranks must know whether any rank watches steps.
         for phase in self.watched:
             self.watched[phase] = any(looks_at_steps(one, phase) for one in given)
+        self._given = list(given)
         self._callbacks = [one for one in given if self.rank == 0 or not one.writes]
         self.has_callbacks = bool(given)
         self.has_own_validation = any(
@@ -166,6 +171,15 @@ class TrainingRunner:
         """Call one method of every callback."""
         for callback in self._callbacks:
             getattr(callback, moment)(self)
+
+    def counted(self) -> State:
+        """Return what callbacks have counted; on rank 0, where all of them run."""
+        return read_counts(self._given)
+
+    def count_on(self) -> None:
+        """Let callbacks go on with what an earlier attempt's have counted."""
+        if self.world.counted is not None:
+            write_counts(self._given, self.world.counted)
 
     def show(self, batch: Batch, index: int, phase: str) -> Shown:
         """Let callbacks see a step's batch, and return their version of it.
