@@ -18,7 +18,8 @@ import report  # noqa: E402
 import tabular  # noqa: E402
 
 #: What each example is run with: every framework once, because a run takes most of a minute.
-ON_RATINGS, ON_A_TABLE = ["tf2", "keras"], ["pytorch"]
+ON_RATINGS = ["tf2", pytest.param("keras", marks=pytest.mark.thorough)]
+ON_A_TABLE = ["pytorch"]
 
 LINES = ((1, 1193, 5, 978300760), (1, 661, 3, 978302109), (2, 1193, 4, 978298413))
 
