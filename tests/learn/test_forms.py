@@ -86,7 +86,7 @@ def shaped(predicted: Any) -> np.ndarray:
     return np.array([np.asarray(one) for one in values]).reshape(ROWS)
 
 
-@pytest.mark.parametrize("framework", ["tf2", "torch"])
+@pytest.mark.parametrize("framework", ["torch", pytest.param("tf2", marks=pytest.mark.thorough)])
 def test_every_form_trains_and_predicts_as_the_dataframe(
     spark: SparkSession, framework: str
 ) -> None:

@@ -121,7 +121,7 @@ def test_save_load_fit_goes_on_as_fit_fit(ratings: DataFrame, tmp_path: Path) ->
         np.testing.assert_array_equal(mine, other)
 
 
-@pytest.mark.parametrize("keras", [2, 3])
+@pytest.mark.parametrize("keras", [2, pytest.param(3, marks=pytest.mark.thorough)])
 def test_a_model_of_either_keras(spark: SparkSession, tmp_path: Path, keras: int) -> None:
     rows = spark.range(64).select(
         F.array((F.rand(1)), F.rand(2), F.rand(3)).alias("x"),
