@@ -18,6 +18,7 @@ PYTHON = Path(sys.prefix) / "loops" / "bin" / "python"
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.thorough,  # the suite runs the page's own loop
     pytest.mark.timeout(600),
     pytest.mark.skipif(not PYTHON.exists(), reason="no .venv/loops: scripts/setup makes it"),
 ]

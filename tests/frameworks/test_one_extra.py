@@ -20,7 +20,8 @@ from tests.frameworks import one_extra_program as program
 
 ROOT = Path(__file__).parents[2]
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+# The suite has test_floors.py and test_light_import.py, which see who imports what.
+pytestmark = [pytest.mark.slow, pytest.mark.thorough, pytest.mark.timeout(300)]
 
 # The finders that Python has, less what is hidden: everything else is as in an environment where
 # the package is not installed, also for those who only ask whether it is.
