@@ -47,3 +47,11 @@ def test_long_units_begin_first() -> None:
     warm = [item(f"{name}.py::test[tf2]", "bench", bench="tf2") for name in ("pure", "slow")]
     given = [pure[0], warm[0], pure[1], *with_spark, slow[0], warm[1], slow[1]]
     assert units.in_order(given) == [*warm, *slow, *with_spark, *pure]
+
+
+def test_xdist_may_write_a_group_behind_a_tests_name(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = f"{request.node.nodeid}@warm"
+    monkeypatch.setattr(request.node, "_nodeid", written)
+    assert request.node.nodeid == written
