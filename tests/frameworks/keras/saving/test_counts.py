@@ -66,6 +66,14 @@ def test_counts_come_back() -> None:
     assert vars(plain) == vars(EarlyStopping())
 
 
+def test_what_was_counted_stays_while_training_goes_on() -> None:
+    weights = [np.zeros((2, 3)), np.zeros(3)]
+    state = read_counts([counting(best_weights=weights)], "keras")
+    for one in weights:
+        one += 1
+    assert [tensor.any() for tensor in state.tensors.values()] == [False, False]
+
+
 def test_callbacks_that_are_not_the_same_begin_anew() -> None:
     state = read_counts([counting(wait=2, best_weights=[np.ones(5)]), EarlyStopping()], "keras")
     other, plain = Own(), ReduceLROnPlateau()
