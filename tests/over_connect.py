@@ -3,9 +3,7 @@
 Without it every server takes Spark's own port, and of two runs at a time one gets the other's.
 """
 
-import os
 import socket
-import sys
 import warnings
 
 from pyspark.sql import SparkSession
@@ -15,8 +13,6 @@ def connect_session(master: str) -> SparkSession:
     """Start a server in this process, which has none, and connect to it."""
     from pyspark.sql.connect.client import core
 
-    # The server's workers are this Python, not the first one on the path.
-    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]

@@ -1,6 +1,7 @@
 """Rows of every form through Keras and PyTorch, and over Spark Connect."""
 
 import json
+import os
 import subprocess
 import sys
 from typing import Any
@@ -194,7 +195,9 @@ def of_creator() -> Any:
 @pytest.mark.classic("its program runs over Spark Connect already")
 def test_forms_over_spark_connect(spark: SparkSession) -> None:
     run = [sys.executable, "-c", PROGRAM]
-    found = subprocess.run(run, capture_output=True, text=True, timeout=280)
+    # The server's workers are this Python, not the first one on the path.
+    environment = {**os.environ, "PYSPARK_PYTHON": sys.executable}
+    found = subprocess.run(run, capture_output=True, text=True, timeout=280, env=environment)
     assert "all forms are equal\n" in found.stdout, found.stderr
     expected, seen = of_creator(), json.loads(found.stdout.splitlines()[-1])
     assert list(seen) == list(expected)

@@ -34,9 +34,9 @@ def _seen_of_tensorflow() -> dict[str, Any]:
         "optimizer": tf.config.optimizer.get_experimental_options(),
         "synchronous": tf.config.experimental.get_synchronous_execution(),
         "filtering": tf.debugging.is_traceback_filtering_enabled(),
-        "device": tf.constant(1.0).device,
+        "device of tensorflow": tf.constant(1.0).device,
         "sum of infinities": bool(tf.math.is_nan(tf.constant(float("inf")) * 0.0)),
-        "random": float(tf.random.uniform(())),
+        "random numbers of tensorflow": float(tf.random.uniform(())),
     }
 
 
@@ -45,7 +45,7 @@ def _seen_of_torch() -> dict[str, Any]:
 
     return {
         "dtype": torch.ones(1).dtype,
-        "device": torch.ones(1).device,
+        "device of torch": torch.ones(1).device,
         "grad": (torch.ones(1, requires_grad=True) * 2).requires_grad,
         "deterministic": torch.are_deterministic_algorithms_enabled(),
         "anomaly": torch.is_anomaly_enabled(),
@@ -55,7 +55,7 @@ def _seen_of_torch() -> dict[str, Any]:
         "denormal": float(torch.tensor([1e-310], dtype=torch.float64) * 1.0),
         "threads": torch.get_num_threads(),
         "shown": str(torch.tensor([1 / 3])),
-        "random": float(torch.rand(())),
+        "random numbers of torch": float(torch.rand(())),
     }
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from zoo.orca.errors import MissingPackageError, ModelError
 from zoo.orca.frameworks.common.input_shapes import Input
 from zoo.orca.frameworks.common.structures import Structure
+from zoo.orca.frameworks.creators.seeds import seed_all
 from zoo.orca.frameworks.keras.backends.chosen import backend_of
 from zoo.orca.frameworks.keras.columns.inputs import InputLayout
 from zoo.orca.frameworks.keras.columns.names import Names, by_output, one_label
@@ -58,6 +59,7 @@ def begin(seed: int) -> list[Version]:
     for keras in known:
         keras.begin()
         keras.make_random(seed)
+    seed_all(seed)  # torch, too, which a loader of an earlier job may have imported
     note_settings()  # of the packages that Keras imported for seeding
     return known
 
