@@ -19,6 +19,7 @@ import pytest
 from tests.fake_estimator import linear
 from tests.worker.group import Group, train_job
 from zoo.orca.errors import WorkerDiedError, WorkerFrozenError
+from zoo.orca.wire.checkpoints import Checkpoint
 from zoo.orca.wire.messages.codec import MessageError
 from zoo.orca.wire.messages.pipe import TO_CHILD, Batches, Listening, RunJob
 from zoo.orca.wire.messages.progress import Decided, EpochRecorded
@@ -195,7 +196,7 @@ def test_an_attempt_that_is_lost_with_its_result_is_repeated(
 def test_an_attempt_that_is_lost_after_its_early_end_ends_there_again(
     pair: Group, tmp_path: Path
 ) -> None:
-    """A checkpoint after the last epoch would let the next attempt train another one."""
+    """The last checkpoint says that training has ended; without it the last epoch is repeated."""
 
     def answer(progress: Any) -> None:
         if isinstance(progress, EpochRecorded) and progress.asks:
@@ -205,13 +206,17 @@ def test_an_attempt_that_is_lost_after_its_early_end_ends_there_again(
     pair.children[0].on_progress = answer
     job = train_job(linear(), epochs=5, run="fit-1", model_dir=str(tmp_path / "m"), asks=True)
     wanted = pair.run(train_job(linear(), epochs=2), ROWS, tmp_path / "0")[0]
-    for number in ("1", "2"):
+    ended = tmp_path / "m" / "fit-1" / "00000002-0000000000.state"
+    for number in ("1", "2", "3"):
+        if number == "3":
+            ended.unlink()
         outcome = pair.run(job, ROWS, tmp_path / number)[0]
         assert isinstance(outcome, Outcome)
         assert (outcome.history, outcome.state) == (wanted.history, wanted.state)
         assert outcome.epochs == [{"loss": loss} for loss in outcome.history["loss"]]
-        kept = [path.name for path in (tmp_path / "m" / "fit-1").iterdir()]
-        assert kept == ["00000001-0000000000.state"]
+        kept = sorted(path.name for path in ended.parent.iterdir())
+        assert kept == ["00000001-0000000000.state", ended.name]
+        assert Checkpoint.from_bytes(ended.read_bytes(), "").outputs is not None
 
 
 def test_a_child_dies_with_its_task_and_takes_the_rows_along(tmp_path: Path) -> None:
