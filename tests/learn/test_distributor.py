@@ -1,7 +1,9 @@
 """`zoo.orca.learn.Distributor` through Spark: a user's day."""
 
 import functools
+import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from zoo.orca.errors import (
 )
 from zoo.orca.frameworks.fake import LinearModel
 from zoo.orca.learn import Distributor
+from zoo.orca.wire.processors import usable_processors
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
@@ -296,3 +299,27 @@ def test_reports_and_prints_are_shown(
     shown = capfd.readouterr().out
     assert "mine: 3/3 - loss: 0.3333" in shown
     assert "mine: [rank 1] printed by 1" in shown
+
+
+def test_workers_share_processors_with_those_of_other_calls(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    def threads(worker: Any, begun: str = "", until: str = "") -> int:
+        if begun:
+            Path(begun).touch()
+        deadline = time.monotonic() + 60
+        while until and not Path(until).exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return int(os.environ["OMP_NUM_THREADS"])
+
+    begun, until = str(tmp_path / "begun"), str(tmp_path / "until")
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(run, 1, threads, begun=begun, until=until)
+        deadline = time.monotonic() + 60
+        while not Path(begun).exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        beside = run(1, threads)
+        Path(until).touch()
+        alone = first.result(60)
+    assert alone == len(usable_processors())
+    assert beside == max(1, alone // 2)

@@ -28,6 +28,7 @@ from zoo.orca.wire.packing import State
 from zoo.orca.worker.pipes import LimitedSender, receive
 from zoo.orca.worker.task.barrier_task import TaskOptions, _ChildRendezvous
 from zoo.orca.worker.task.child_process import Child, acquire, release
+from zoo.orca.worker.task.threads import Threads
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -260,6 +261,18 @@ def test_a_warm_child_is_used_again_for_the_same_environment_only() -> None:
     other = acquire({"A": "2"})
     assert other.pid != first.pid
     assert not first.alive
+    other.stop()
+
+
+def test_a_warm_child_is_used_again_for_threads_that_are_allowed_only() -> None:
+    first = acquire({"A": "1"}, Threads(count=2, most=2))
+    release(first)
+    assert acquire({"A": "1"}, Threads(count=1, most=2)) is first
+    release(first)
+    other = acquire({"A": "1"}, Threads(count=1, most=1))
+    assert (other.threads, first.alive) == (1, False)
+    release(other)
+    assert acquire({"A": "1"}, Threads(count=4, most=4, any_number=True)) is other
     other.stop()
 
 

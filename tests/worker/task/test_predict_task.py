@@ -25,6 +25,7 @@ from zoo.orca.wire.predicting.column_forms import USUAL
 from zoo.orca.worker.task import child_process as children
 from zoo.orca.worker.task import predict_task
 from zoo.orca.worker.task.predict_task import grouped, make_predict_task
+from zoo.orca.worker.task.threads import Threads
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -174,8 +175,8 @@ def test_a_child_that_is_killed_is_an_error_and_no_hang(monkeypatch: pytest.Monk
     started: list[children.Child] = []
     acquire = children.acquire
 
-    def noted(environment: dict[str, str]) -> children.Child:
-        started.append(acquire(environment))
+    def noted(environment: dict[str, str], threads: Threads) -> children.Child:
+        started.append(acquire(environment, threads))
         return started[-1]
 
     def source() -> Iterator[pa.RecordBatch]:

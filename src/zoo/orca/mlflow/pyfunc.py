@@ -30,7 +30,7 @@ from zoo.orca.wire.processors import usable_processors
 from zoo.orca.worker.predictions import Output, encode, read_outputs
 from zoo.orca.worker.task import child_process as children
 from zoo.orca.worker.task.child_process import Child
-from zoo.orca.worker.task.environment import thread_environment
+from zoo.orca.worker.task.threads import threads_for
 
 #: Seconds of silence after which the child counts as frozen, as spark.orca.heartbeat.timeout.
 _HEARTBEAT_SECONDS = 60.0
@@ -178,7 +178,7 @@ class _Started:
 
     def __init__(self, job: PredictJob, heartbeat: float) -> None:
         self.process, self._heartbeat = os.getpid(), heartbeat
-        child = children.acquire({**job.environment, **thread_environment(job.threads or 1)})
+        child = children.acquire(job.environment, threads_for(job, job.threads or 1))
         child.noise = job.noise
         self._child = child
         end = _ended if _task() is None else _released

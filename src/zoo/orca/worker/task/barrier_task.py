@@ -35,12 +35,13 @@ from zoo.orca.worker.rows.arrays import from_bytes, from_numbers
 from zoo.orca.worker.rows.files import writing
 from zoo.orca.worker.rows.spool import Spool
 from zoo.orca.worker.task import child_process as children
+from zoo.orca.worker.task.at_work import AtWork
 from zoo.orca.worker.task.child_process import Child
 from zoo.orca.worker.task.devices import device_environment, gpu_addresses
-from zoo.orca.worker.task.environment import thread_environment
 from zoo.orca.worker.task.readers import forgive_gone_readers
 from zoo.orca.worker.task.rendezvous import Attempt, Rendezvous
 from zoo.orca.worker.task.reporting import Reporter
+from zoo.orca.worker.task.threads import Threads, threads_for
 from zoo.orca.worker.temporary import local_directory
 
 #: A task's result rows: first a message, then the pieces of the state, if any.
@@ -113,6 +114,7 @@ class _Task:
         self._host = self._places[self._rank].rsplit(":", 1)[0]
         self._options = options
         self._job = job
+        self._at_work = AtWork(context.stageId(), self._rank)
         self._threads = self._share_of_threads()
         self._reporter = Reporter(options.report_to, self._rank, self._host)
         attempt = Attempt(
@@ -142,6 +144,7 @@ class _Task:
             if self._introduced is not None:
                 self._introduced.close()
             self._reporter.close()
+            self._at_work.close()
 
     def _run_child(self, batches: Iterator[pa.RecordBatch]) -> tuple[Child, Outcome]:
         if len(self._places) < self._options.workers:
@@ -196,7 +199,7 @@ class _Task:
                 rank=self._rank,
                 size=len(self._places),
                 cpus=self._cpus(),
-                threads=self._threads,
+                threads=self._threads.count,
                 job=pickle.dumps(self._job),
             ),
             heartbeat=self._options.heartbeat,
@@ -267,14 +270,17 @@ class _Task:
         hosts = [place.rsplit(":", 1)[0] for place in self._places]
         return [rank for rank, host in enumerate(hosts) if host == self._host]
 
-    def _share_of_threads(self) -> int:
+    def _share_of_threads(self) -> Threads:
         cores = self._options.executor_cores or len(usable_processors())
-        return max(1, cores // len(self._neighbours()))
+        workers = len(self._neighbours())
+        alone = max(1, cores // workers)
+        count = max(1, cores // (workers + self._at_work.others()))
+        return threads_for(self._job, count, alone)
 
     def _acquired(self) -> Child:
         """Return a child; without one, tell the others that they need not wait for it."""
         try:
-            return children.acquire(self._environment())
+            return children.acquire(self._environment(), self._threads)
         except (OrcaError, OSError) as error:
             # The others wait to hear from every task. If they do not come, this is still the cause.
             with contextlib.suppress(PeerLostError):
@@ -303,7 +309,6 @@ class _Task:
         place = self._neighbours().index(self._rank)
         return {
             **self._job.environment,
-            **thread_environment(self._threads),
             **device_environment(self._job.gpus, gpu_addresses(), place, os.environ),
         }
 
@@ -312,8 +317,9 @@ class _Task:
         if not self._options.cpu_binding:
             return ()
         cpus = usable_processors()
-        first = self._neighbours().index(self._rank) * self._threads
-        mine = {cpus[i % len(cpus)] for i in range(first, first + self._threads)}
+        threads = self._threads.count
+        first = self._neighbours().index(self._rank) * threads
+        mine = {cpus[i % len(cpus)] for i in range(first, first + threads)}
         return tuple(sorted(mine))
 
 

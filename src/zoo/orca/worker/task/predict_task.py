@@ -23,9 +23,9 @@ from zoo.orca.worker.predictions import encode, read_outputs, split, to_arrow
 from zoo.orca.worker.task import child_process as children
 from zoo.orca.worker.task.child_process import Child
 from zoo.orca.worker.task.devices import device_environment, gpu_addresses
-from zoo.orca.worker.task.environment import thread_environment
 from zoo.orca.worker.task.longer import Longer
 from zoo.orca.worker.task.readers import forgive_gone_readers
+from zoo.orca.worker.task.threads import Threads, threads_for
 
 #: A group of batches is sent when it reaches this many rows or bytes, kept columns included.
 _GROUP_ROWS = 1 << 16
@@ -59,7 +59,8 @@ def make_predict_task(
     """
     needs = _Needs(
         packed=pickle.dumps(job),
-        environment={**job.environment, **thread_environment(job.threads or 1)},
+        environment=job.environment,
+        threads=threads_for(job, job.threads or 1),
         noise=job.noise,
         gpus=job.gpus,
         columns=job.columns.columns,
@@ -122,6 +123,7 @@ class _Needs:
 
     packed: bytes
     environment: dict[str, str]
+    threads: Threads
     noise: tuple[str, ...]
     gpus: int
 
@@ -189,7 +191,7 @@ class _Calls:
 
 
 def _start(needs: _Needs, heartbeat: float) -> Child:
-    child = children.acquire({**needs.environment, **_devices(needs.gpus)})
+    child = children.acquire({**needs.environment, **_devices(needs.gpus)}, needs.threads)
     child.noise = needs.noise
     try:
         child.send(Predict(job=needs.packed), heartbeat=heartbeat)
