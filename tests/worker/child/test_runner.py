@@ -27,7 +27,7 @@ from zoo.orca.wire.messages.results import Failure, Outcome
 from zoo.orca.wire.packing import State
 from zoo.orca.worker.pipes import LimitedSender, receive
 from zoo.orca.worker.task.barrier_task import TaskOptions, _ChildRendezvous
-from zoo.orca.worker.task.child_process import Child, acquire, release
+from zoo.orca.worker.task.child_process import Child, _environment, acquire, release
 from zoo.orca.worker.task.threads import Threads
 
 pytestmark = pytest.mark.timeout(60)
@@ -274,6 +274,19 @@ def test_a_warm_child_is_used_again_for_threads_that_are_allowed_only() -> None:
     release(other)
     assert acquire({"A": "1"}, Threads(count=4, most=4, any_number=True)) is other
     other.stop()
+
+
+def test_threads_of_openmp_sleep_soon_unless_a_user_says_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
+        monkeypatch.delenv(name, raising=False)
+    assert _environment({})["GOMP_SPINCOUNT"] == "10000"
+    monkeypatch.setenv("GOMP_SPINCOUNT", "7")
+    assert _environment({})["GOMP_SPINCOUNT"] == "7"
+    monkeypatch.delenv("GOMP_SPINCOUNT")
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    assert "GOMP_SPINCOUNT" not in _environment({})
 
 
 def test_a_child_that_ends_in_silence_is_an_error(tmp_path: Path) -> None:
