@@ -2,18 +2,20 @@
 
 Fits of several threads, as of a search with trials side by side, share an executor's processors.
 Nobody but the executor knows: the driver sees slots, and a stage sees its own tasks. So each worker
-leaves a mark in the executor's directory for as long as it runs.
+holds a socket for as long as it runs, whose name tells the others. It has no file: Spark may kill
+the process at any time, and nothing may be left. Linux alone has such names.
 """
 
 import contextlib
-import fcntl
-import os
+import re
+import socket
+from hashlib import sha256
 from pathlib import Path
 
 from zoo.orca.errors import OrcaError
 from zoo.orca.worker.temporary import local_directory
 
-_NAME = "orca-at-work"
+_BOUND = Path("/proc/net/unix")
 
 
 class AtWork:
@@ -22,52 +24,34 @@ class AtWork:
     Parameters
     ----------
     stage, rank : int
-    directory : Path, optional
-        By default Spark's for temporary files, which each executor has for itself.
+    executor : str, optional
+        Tells executors of a host apart; by default Spark's directory for temporary files, which
+        each has for itself.
     """
 
-    def __init__(self, stage: int, rank: int, directory: Path | None = None) -> None:
+    def __init__(self, stage: int, rank: int, executor: str = "") -> None:
         self._stage = stage
-        self._descriptor = -1
+        self._socket: socket.socket | None = None
         # Without a mark the job runs as well, only not as fast as it might beside others.
-        with contextlib.suppress(OSError, OrcaError):
-            self._directory = directory or Path(local_directory())
-            self._path = self._directory / f"{_NAME}-{stage}-{rank}-{os.getpid()}"
-            self._descriptor = os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600)
-            # no limit: LOCK_NB answers at once
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with contextlib.suppress(OSError, OrcaError, AttributeError):
+            key = sha256((executor or local_directory()).encode()).hexdigest()[:24]
+            self._room = f"orca-at-work/{key}"
+            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+            self._socket.bind(f"\0{self._room}/{stage}/{rank}")
 
     def others(self) -> int:
         """Return how many workers of other stages are at work on this executor."""
-        if self._descriptor < 0:
+        if self._socket is None:
             return 0
-        own = f"{_NAME}-{self._stage}-"
-        marks = self._directory.glob(f"{_NAME}-*")
-        return sum(not mark.name.startswith(own) and _is_locked(mark) for mark in marks)
+        try:
+            bound = _BOUND.read_text()
+        except OSError:
+            return 0
+        stages = re.findall(rf"@{self._room}/(\d+)/", bound)
+        return sum(int(stage) != self._stage for stage in stages)
 
     def close(self) -> None:
         """Remove the mark."""
-        if self._descriptor >= 0:
-            with contextlib.suppress(OSError):
-                self._path.unlink()
-            os.close(self._descriptor)
-            self._descriptor = -1
-
-
-def _is_locked(mark: Path) -> bool:
-    """Whether the process that left a mark is still there; the marks of others are removed."""
-    try:
-        descriptor = os.open(mark, os.O_RDWR)
-    except OSError:  # it has just ended
-        return False
-    try:
-        # no limit: LOCK_NB answers at once
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    else:
-        with contextlib.suppress(OSError):
-            mark.unlink()
-        return False
-    finally:
-        os.close(descriptor)
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
