@@ -104,7 +104,8 @@ def threads_per_task(spark: SparkSession) -> int:
 def threads_per_worker(spark: SparkSession, workers: int) -> int | None:
     """Return how many threads each worker of a stage gets; None if only its hosts know.
 
-    It is what a task finds out for itself, if Spark spreads the tasks evenly.
+    It is what a task finds out for itself, if Spark spreads the tasks evenly and no other call's
+    workers are beside it.
     """
     cores = len(usable_processors()) if is_local(spark) else executor_cores(spark)
     if not cores:
