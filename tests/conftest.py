@@ -1,5 +1,6 @@
 """Fixtures that every test may use."""
 
+import contextlib
 import os
 import random
 import sys
@@ -178,6 +179,20 @@ def _workers_alive() -> dict[str, str]:
     return alive
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _nothing_is_left_in_the_checkout(pytestconfig: pytest.Config) -> Iterator[None]:
+    """Fail the run if tests leave files there, from where somebody would commit them."""
+    before = set(_names_in(pytestconfig.rootpath))
+    yield
+    left = set(_names_in(pytestconfig.rootpath)) - before
+    assert not left, f"tests have left files in {pytestconfig.rootpath}: {left}"
+
+
+def _names_in(directory: Path) -> list[str]:
+    """The names of what is no cache of a tool's."""
+    return [path.name for path in directory.iterdir() if not path.name.startswith(".")]
+
+
 @pytest.fixture(scope="session")
 def connect_server(
     _no_worker_survives: None, tmp_path_factory: pytest.TempPathFactory
@@ -188,7 +203,13 @@ def connect_server(
 
 
 @pytest.fixture(scope="session")
-def spark(_no_worker_survives, tmp_path_factory, pytestconfig):
+def where_spark_is(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of the session's processes: what a relative path of Spark's means."""
+    return tmp_path_factory.mktemp("spark")
+
+
+@pytest.fixture(scope="session")
+def spark(_no_worker_survives, where_spark_is, pytestconfig):
     """A local session with four slots: room for three workers, and for telling four is too many.
 
     Where `tests.connect.client` is a plug-in, a session of Spark Connect.
@@ -197,20 +218,21 @@ def spark(_no_worker_survives, tmp_path_factory, pytestconfig):
         yield init_orca_context("connect", remote=url)
         stop_orca_context()
         return
-    directory = tmp_path_factory.mktemp("spark")
-    context = init_orca_context(
-        "local",
-        cores=4,
-        memory="2g",
-        conf={
-            # Three tasks of `predict` show what four would, and import fewer frameworks.
-            "spark.default.parallelism": 3,
-            "spark.local.dir": str(directory / "local"),
-            "spark.sql.shuffle.partitions": 4,
-            "spark.ui.enabled": "false",
-            "spark.sql.warehouse.dir": str(directory / "warehouse"),
-        },
-    )
+    directory = where_spark_is
+    with contextlib.chdir(directory):
+        context = init_orca_context(
+            "local",
+            cores=4,
+            memory="2g",
+            conf={
+                # Three tasks of `predict` show what four would, and import fewer frameworks.
+                "spark.default.parallelism": 3,
+                "spark.local.dir": str(directory / "local"),
+                "spark.sql.shuffle.partitions": 4,
+                "spark.ui.enabled": "false",
+                "spark.sql.warehouse.dir": str(directory / "warehouse"),
+            },
+        )
     assert context is not None
     from pyspark.sql import SparkSession
 

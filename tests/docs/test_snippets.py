@@ -37,8 +37,9 @@ def test_blocks_compile(page):
     [page for page in PAGES if any(not b.startswith(NOT_RUN) for _, b in blocks(page))],
     ids=lambda page: page.stem,
 )
-def test_blocks_run(page, spark, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
+def test_blocks_run(page, spark, where_spark_is, monkeypatch, capsys):
+    # A program starts Spark where it is: a relative path means the same to both.
+    monkeypatch.chdir(where_spark_is)
     # A function of __main__ travels to the workers by value, as it does from a user's program.
     namespace = {"__name__": "__main__"}
     for line, source in blocks(page):

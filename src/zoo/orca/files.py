@@ -15,6 +15,17 @@ import pyarrow.fs
 from zoo.orca.errors import InvalidInputError, StateError
 
 
+def whole_path(path: str | Path) -> str:
+    """Return a URL as it is, and a local path from the root.
+
+    For a path that goes to another process: Spark's, and those of the workers, have directories of
+    their own, which a relative path would mean there.
+    """
+    if "://" in (text := str(path)):
+        return text
+    return str(Path(text).expanduser().absolute())
+
+
 def write_bytes(path: str, data: bytes) -> None:
     """Write a file under another name, then rename it: no reader ever sees half a file.
 
@@ -235,7 +246,8 @@ def remove_directory(directory: str) -> None:
 def _locate(path: str) -> tuple[Any, str]:
     """Return pyarrow's filesystem and the path in it; None if only fsspec may know the scheme."""
     if "://" not in path:
-        return pyarrow.fs.LocalFileSystem(), str(Path(path).expanduser().absolute())
+        # Hadoop writes a local path so, with one slash, and escapes nothing.
+        return pyarrow.fs.LocalFileSystem(), whole_path(path.removeprefix("file:"))
     try:
         return cast("tuple[Any, str]", pyarrow.fs.FileSystem.from_uri(path))
     except pa.ArrowInvalid:

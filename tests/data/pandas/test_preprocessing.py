@@ -149,7 +149,10 @@ def test_several_files_and_their_groups(tmp_path, by_pandas):
 
 
 def test_relative_paths_are_from_where_the_program_is(table, tmp_path, monkeypatch, backend):
-    monkeypatch.chdir(tmp_path)
+    here = tmp_path / "a place #1"
+    here.mkdir()
+    (tmp_path / "table.csv").rename(here / "table.csv")
+    monkeypatch.chdir(here)
     assert read_csv("table.csv").first()["id"].tolist() == [1, 2, 3]
 
 

@@ -263,11 +263,12 @@ def test_equal_values_are_in_one_shard_and_rows_in_order():
         XShards.partition(frame, 4).partition_by(["k", "n"])
 
 
-def test_saved_shards_are_the_same(tmp_path, numbers):
+def test_saved_shards_are_the_same(tmp_path, monkeypatch, numbers):
+    monkeypatch.chdir(tmp_path)  # Spark's processes stay where they are
     mixed = numbers.transform_shard(lambda a: pd.DataFrame({"a": a}) if a[0] else {"a": a})
-    path = str(tmp_path / "saved")
-    assert mixed.save_pickle(path) is mixed
-    loaded = XShards.load_pickle(path).collect()
+    assert mixed.save_pickle("saved") is mixed
+    assert (tmp_path / "saved").is_dir()
+    loaded = XShards.load_pickle("saved").collect()
     assert [type(one) for one in loaded] == [dict, *[pd.DataFrame] * 3]
     np.testing.assert_array_equal(
         np.concatenate([np.asarray(one["a"]) for one in loaded]), np.arange(10)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from zoo.orca.errors import InvalidInputError
+from zoo.orca.files import whole_path
 from zoo.orca.learn.arguments import check_seed, positive
 from zoo.orca.refusals import noted
 
@@ -24,7 +25,8 @@ class EngineOptions:
     cpu_binding : bool
         Whether each worker keeps to its own cores.
     model_dir : str or None
-        A directory that driver and workers reach, for checkpoints.
+        A directory that driver and workers reach, for checkpoints. A relative one is of the
+        program's directory, not of a worker's.
     min_workers : int or None
         The fewest workers that a call goes on with after executors were lost; None means all.
     environment : dict
@@ -45,6 +47,10 @@ class EngineOptions:
     environment: Mapping[str, str] = field(default_factory=dict)
     noise: tuple[str, ...] = ()
     num_gpus_per_worker: int = 0
+
+    def __post_init__(self) -> None:
+        if self.model_dir is not None:
+            object.__setattr__(self, "model_dir", whole_path(self.model_dir))
 
     def check(self) -> None:
         """Raise for impossible numbers."""

@@ -44,7 +44,8 @@ def from_here(spark: SparkSession, paths: Sequence[str]) -> list[str]:
 
     def absolute(path: str) -> str:
         is_relative = "://" not in path and not Path(path).is_absolute()
-        return Path(path).absolute().as_uri() if is_relative and Path(path).exists() else path
+        # Not `as_uri`: Hadoop looks for a blank by the name %20.
+        return f"file:{Path(path).absolute()}" if is_relative and Path(path).exists() else path
 
     return list(map(absolute, paths)) if is_local(spark) else list(paths)
 

@@ -22,8 +22,9 @@ from zoo.orca.data.shard.lazy import (
 from zoo.orca.data.shard.rdds import is_rdd, shards_of_rdd
 from zoo.orca.data.shard.splitting import split_rows
 from zoo.orca.data.shard.tables import FrameMethods
-from zoo.orca.driver.session.cluster import slots
+from zoo.orca.driver.session.cluster import is_local, slots
 from zoo.orca.errors import InvalidInputError
+from zoo.orca.files import whole_path
 from zoo.orca.wire.shards.packed import COLUMNS
 from zoo.orca.worker.shards.cutting import ByColumn, Evenly
 from zoo.orca.worker.shards.steps import (
@@ -102,7 +103,8 @@ class XShards(FrameMethods):
             Has no effect: each shard is in a partition of its own.
         """
         spark = OrcaContext.get_spark_session()
-        frame = asked(spark, lambda: spark.read.parquet(str(path)))
+        where = _from_here(spark, path)
+        frame = asked(spark, lambda: spark.read.parquet(where))
         if set(frame.columns) != set(COLUMNS):
             raise InvalidInputError(
                 f"{path} has no shards, but the columns {', '.join(map(repr, frame.columns))}\n"
@@ -125,8 +127,8 @@ class XShards(FrameMethods):
         XShards
             These shards.
         """
-        writer = self._lazy.checked().write
-        asked(self._lazy.spark, lambda: writer.parquet(str(path)))
+        writer, where = self._lazy.checked().write, _from_here(self._lazy.spark, path)
+        asked(self._lazy.spark, lambda: writer.parquet(where))
         return self
 
     @property
@@ -383,6 +385,11 @@ def _counted(name: str, value: Any) -> int:
             f"{name} must be a whole number from 1, got {value!r}\nWrite {name}=1, or more"
         )
     return value
+
+
+def _from_here(spark: SparkSession, path: str) -> str:
+    """Return a path of this program's directory as Spark finds it, where that is this machine."""
+    return whole_path(path) if is_local(spark) else str(path)
 
 
 #: The original's name for shards that Spark holds.

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from zoo.orca.files import whole_path
+
 #: The attribute that holds the path, by the name of the class that writes there.
 _PATHS = {
     "ModelCheckpoint": "filepath",
@@ -23,8 +25,8 @@ def _with_whole_path(callback: Any) -> Any:
     names = {kind.__name__ for kind in type(callback).__mro__}
     for name, attribute in _PATHS.items():
         path = getattr(callback, attribute, None) if name in names else None
-        if isinstance(path, (str, Path)) and str(path) and "://" not in str(path):
-            whole = str(Path(path).expanduser().absolute())
+        if isinstance(path, (str, Path)) and str(path):
+            whole = whole_path(path)
             if whole != str(path):
                 callback = copy.copy(callback)
                 setattr(callback, attribute, whole)

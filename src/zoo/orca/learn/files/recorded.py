@@ -9,7 +9,7 @@ from pathlib import Path
 from zoo.orca.driver.request import Request
 from zoo.orca.driver.runs import FitRecord, begin, new_run, release, remove, sees
 from zoo.orca.errors import OrcaError
-from zoo.orca.files import check_writable, read_bytes, remove_directory, writing
+from zoo.orca.files import check_writable, read_bytes, remove_directory, whole_path, writing
 from zoo.orca.wire.job import KeptJob
 from zoo.orca.wire.messages.results import Outcome
 from zoo.orca.wire.packing import State
@@ -41,7 +41,7 @@ def _there(directory: str) -> str:
     """Return a local directory, or the first one above it that is there already."""
     if "://" in directory:
         return directory.rstrip("/")
-    path = Path(directory).expanduser().absolute()
+    path = Path(whole_path(directory))
     return str(next(one for one in (path, *path.parents) if one.exists()))
 
 

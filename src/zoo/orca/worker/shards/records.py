@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.orca.errors import InvalidInputError, MissingPackageError
-from zoo.orca.files import read_bytes, write_bytes
+from zoo.orca.files import read_bytes, whole_path, write_bytes
 from zoo.orca.worker.shards.pictures import picture
 
 #: The files that are read in turns.
@@ -90,7 +90,7 @@ def dataset_of_records(paths: Sequence[str]) -> Any:
     """
     import tensorflow as tf
 
-    files = [path if "://" in path else str(Path(path).expanduser().absolute()) for path in paths]
+    files = list(map(whole_path, paths))
     try:
         tf.io.gfile.exists(files[0])
     except tf.errors.UnimplementedError as error:
