@@ -1,4 +1,7 @@
-"""Classes from numbers: numpy's own argmax and comparison, for any shape, and no class for NaN."""
+"""Classes from numbers: numpy's own argmax and comparison, for any shape, and no class for NaN.
+
+And all that Spark ML has of classes, by the formulas.
+"""
 
 from typing import Any
 
@@ -7,6 +10,7 @@ import pyarrow as pa
 import pytest
 
 from zoo.orca.errors import ModelError
+from zoo.orca.wire.outputs import Scale
 from zoo.orca.wire.predicting.column_forms import ColumnForm, ColumnKind
 from zoo.orca.worker.predictions import Output, to_arrow
 
@@ -73,3 +77,73 @@ def test_labels_have_their_type(labels: tuple[Any, ...], kind: pa.DataType) -> N
 def test_a_class_without_a_label_is_refused(wrong: int) -> None:
     with pytest.raises(ModelError, match=f"the class {wrong}, and labels names the classes 0 to 2"):
         classes(np.array([0, wrong]), labels=("a", "b", "c"))
+
+
+SCORES = np.array(
+    [[1.0, 2.0, 3.0], [-1000.0, 0.0, 1000.0], [5.0, 5.0, 1.0], [-2.0, -1.0, -3.0]], np.float32
+)
+
+
+def of_spark_ml(values: Any, scale: Scale) -> tuple[np.ndarray, np.ndarray, list[float]]:
+    """Raw predictions, probabilities and classes."""
+    array = np.asarray(values, np.float32)
+    form = ColumnForm(kind=ColumnKind.CLASSES, scale=scale)
+    rows = to_arrow(Output(array.reshape(-1), array.shape), form).to_pylist()
+    raw, chances = (
+        np.array([row[name]["values"] for row in rows]) for name in ("rawPrediction", "probability")
+    )
+    return raw, chances, [row["prediction"] for row in rows]
+
+
+def softmax(values: np.ndarray) -> np.ndarray:
+    powers = np.exp(values.astype(float) - values.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+def test_logits_of_classes() -> None:
+    raw, chances, found = of_spark_ml(SCORES, Scale.LOGITS)
+    np.testing.assert_array_equal(raw, SCORES)
+    np.testing.assert_allclose(chances, softmax(SCORES), rtol=1e-12)
+    assert found == [2, 2, 0, 1]
+
+
+def test_probabilities_of_classes() -> None:
+    given = softmax(SCORES).astype(np.float32)
+    raw, chances, found = of_spark_ml(given, Scale.PROBABILITIES)
+    np.testing.assert_array_equal(raw, given)
+    np.testing.assert_array_equal(chances, given)
+    assert found == [2, 2, 0, 1]
+
+
+def test_logarithms_of_classes() -> None:
+    given = np.log(softmax(SCORES[[0, 3]])).astype(np.float32)
+    raw, chances, found = of_spark_ml(given, Scale.LOGARITHMS)
+    np.testing.assert_array_equal(raw, given)
+    np.testing.assert_allclose(chances, np.exp(given.astype(float)), rtol=1e-12)
+    assert found == [2, 1]
+
+
+@pytest.mark.parametrize("shape", [(6,), (6, 1)])
+def test_one_logit(shape: tuple[int, ...]) -> None:
+    logits = np.array([-800.0, -2.0, 0.0, 3.0, 40.0, 800.0])
+    raw, chances, found = of_spark_ml(logits.reshape(shape), Scale.LOGITS)
+    np.testing.assert_array_equal(raw, np.stack([-logits, logits], 1))
+    with np.errstate(over="ignore"):
+        expected = np.stack([1 / (1 + np.exp(logits)), 1 / (1 + np.exp(-logits))], 1)
+    np.testing.assert_allclose(chances, expected, rtol=1e-12)
+    assert chances[4, 0] == pytest.approx(np.exp(-40.0)) and found == [0, 0, 0, 1, 1, 1]
+
+
+@pytest.mark.parametrize("shape", [(5,), (5, 1)])
+def test_one_probability(shape: tuple[int, ...]) -> None:
+    chance = np.array([0.0, 0.25, 0.5, 0.75, 1.0])
+    raw, chances, found = of_spark_ml(chance.reshape(shape), Scale.PROBABILITIES)
+    np.testing.assert_array_equal(chances, np.stack([1 - chance, chance], 1))
+    np.testing.assert_array_equal(raw, chances)
+    assert found == [0, 0, 0, 1, 1]
+
+
+def test_no_rows_have_no_classes() -> None:
+    form = ColumnForm(kind=ColumnKind.CLASSES)
+    for shape in ((0,), (0, 1), (0, 3)):
+        assert len(to_arrow(Output(np.zeros(0, np.float32), shape), form)) == 0

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from pyspark.sql import types as T
 from pyspark.sql.pandas.types import to_arrow_type
 
 from zoo.orca.driver.output_types import column_type
@@ -29,6 +30,8 @@ def fits(dtype: str, shape: tuple[int, ...], form: ColumnForm) -> bool:
         return int(np.prod(shape)) == 1
     if form.kind is ColumnKind.VECTOR:
         return len(shape) < 2 and dtype not in ("string", "int64", "uint64")
+    if form.kind is ColumnKind.CLASSES:
+        return len(shape) < 2 and dtype != "string"
     if form.kind is ColumnKind.CLASS and dtype == "string":
         return shape[-1:] in ((), (1,)) and not form.labels
     return True
@@ -36,6 +39,8 @@ def fits(dtype: str, shape: tuple[int, ...], form: ColumnForm) -> bool:
 
 def arrow_type(declared: Any) -> pa.DataType:
     """The type that Spark gives to Arrow; a Vector's may hold nulls where it has none."""
+    if isinstance(declared, T.StructType):
+        return pa.struct([(field.name, arrow_type(field.dataType)) for field in declared.fields])
     if declared.simpleString() != "vector":
         return to_arrow_type(declared)
     return to_arrow(Output(np.ones(1, np.float32), (1, 1))).type

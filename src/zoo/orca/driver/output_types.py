@@ -4,6 +4,7 @@ from pyspark.sql import types as T
 
 from zoo.orca.wire.outputs import OutputSpec
 from zoo.orca.wire.predicting.column_forms import (
+    CLASS_FIELDS,
     ColumnForm,
     ColumnKind,
     column_depth,
@@ -37,6 +38,11 @@ _LABELS: dict[type, T.DataType] = {
 
 def column_type(output: OutputSpec, form: ColumnForm) -> T.DataType:
     """Return the type of an output's column."""
+    if form.kind is ColumnKind.CLASSES:
+        from pyspark.ml.linalg import VectorUDT
+
+        types = (VectorUDT(), VectorUDT(), T.DoubleType())
+        return T.StructType(list(map(T.StructField, CLASS_FIELDS, types)))
     if is_vector(output, form):
         from pyspark.ml.linalg import VectorUDT  # not above: SciPy comes with it
 

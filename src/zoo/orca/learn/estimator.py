@@ -45,7 +45,7 @@ from zoo.orca.learn.outputs import (
     with_whole,
 )
 from zoo.orca.learn.planning.planned import Planned
-from zoo.orca.learn.predicting.output_types import AS_USUAL, Wanted
+from zoo.orca.learn.predicting.output_types import AS_USUAL, Asks
 from zoo.orca.learn.requests import Requests
 from zoo.orca.learn.results import TrainingStats
 from zoo.orca.learn.streams.trainer import TrainsOnStreams
@@ -220,7 +220,7 @@ class BaseEstimator(Tracked, Planned, TrainsOnStreams):
         spec: FeatureSpec,
         batch_size: int | None,
         names: OutputNames | None,
-        wanted: Wanted = AS_USUAL,
+        wanted: Asks = AS_USUAL,
     ) -> Any:
         """Return predictions in the form that the rows came in."""
         request = self._prediction(given.frame, spec, batch_size, names, given.asks, wanted)
@@ -236,12 +236,13 @@ class BaseEstimator(Tracked, Planned, TrainsOnStreams):
         batch_size: int | None,
         names: OutputNames | None,
         answer: Answer,
-        wanted: Wanted,
+        wanted: Asks,
     ) -> PredictRequest:
         """Return the request of a prediction; build the model where its outputs are unknown."""
         check_lengths(spec)
         if self._state is None or not self._outputs:
             self._build(frame, spec)
+        forms = wanted.forms(self._outputs, answer.has_vectors)
         return self._requests.predict(
             self._state,
             frame,
@@ -251,7 +252,7 @@ class BaseEstimator(Tracked, Planned, TrainsOnStreams):
             outputs=self._outputs,
             inputs=self._inputs,
             answer=answer,
-            forms=wanted.forms(self._outputs, answer.has_vectors),
+            forms=forms,
         )
 
     def _build(self, data: DataFrame, spec: FeatureSpec) -> None:

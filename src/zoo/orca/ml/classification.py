@@ -10,12 +10,13 @@ from zoo.orca.learn.estimator import BaseEstimator
 from zoo.orca.ml.keras_params import KerasParams
 from zoo.orca.ml.labels import with_classes
 from zoo.orca.ml.params import AUTO, ClassifierParams
-from zoo.orca.ml.predictions import class_columns, known_scale, only_output, renamed
+from zoo.orca.ml.predictions import AsClasses, only_output, renamed
 from zoo.orca.ml.stages import TrainedStage, TrainingStage
 from zoo.orca.ml.summary import TrainingSummary
 from zoo.orca.ml.torch_params import TorchParams
 from zoo.orca.wire.features import quoted
 from zoo.orca.wire.outputs import Scale
+from zoo.orca.wire.predicting.column_forms import CLASS_FIELDS
 
 
 class ClassifierStage(TrainingStage, ClassifierParams):
@@ -47,12 +48,12 @@ class ClassifierModel(TrainedStage, ClassifierParams):
     def _transform(self, dataset: DataFrame) -> DataFrame:
         params = ("rawPredictionCol", "probabilityCol", "predictionCol")
         names = self._named(*params)
-        predicted, source, output = self._predicted(dataset, names)
         told = self.getOutputScale()
-        scale = known_scale(None if told == AUTO else Scale(told), output, type(self).__name__)
-        found = class_columns(F.col(quoted(source)), output, scale)
-        columns = dict(zip(params, found, strict=True))
-        return renamed(predicted, source, {name: columns[p] for p, name in names.items()})
+        wanted = AsClasses(None if told == AUTO else Scale(told), type(self).__name__)
+        predicted, source = self._predicted(dataset, names, wanted)
+        fields = dict(zip(params, CLASS_FIELDS, strict=True))
+        columns = {name: F.col(quoted(source))[fields[param]] for param, name in names.items()}
+        return renamed(predicted, source, columns)
 
 
 class KerasClassifierModel(ClassifierModel, KerasParams):

@@ -1,17 +1,20 @@
-"""From a model's output to the columns that Spark ML's evaluators read; all of it on the JVM."""
+"""From a model's output to the columns that Spark ML's evaluators read.
 
-from collections.abc import Callable, Sequence
-from typing import Any
+They are made where the model runs: an evaluator reads probabilities even for a measure that needs
+none, and Spark's own functions of arrays take several times as long for a softmax.
+"""
 
-from pyspark.ml.functions import array_to_vector, vector_to_array
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
-from pyspark.sql import types as T
 
 from zoo.orca.driver.frame.source import is_case_sensitive
 from zoo.orca.errors import ColumnError, InvalidInputError, ModelError
 from zoo.orca.wire.features import quoted
 from zoo.orca.wire.outputs import OutputSpec, Scale
+from zoo.orca.wire.predicting.column_forms import ColumnForm, ColumnKind, is_one
 
 
 def check_new(dataset: DataFrame, columns: dict[str, str]) -> None:
@@ -47,7 +50,7 @@ def only_output(outputs: Sequence[OutputSpec], stage: str) -> OutputSpec:
     Raises
     ------
     ModelError
-        If it has several, or the rows of its output are no list of numbers.
+        If it has several, or a row of its output is no list of numbers.
     """
     if len(outputs) != 1:
         names = [output.name for output in outputs]
@@ -60,6 +63,11 @@ def only_output(outputs: Sequence[OutputSpec], stage: str) -> OutputSpec:
         raise ModelError(
             f"{stage}: a row of the model's output has the shape {output.row_shape}\n"
             "Return (batch,) or (batch, n), or use model.estimator.predict"
+        )
+    if output.dtype == "string":
+        raise ModelError(
+            f"{stage}: the model's output {output.name!r} is text, and a stage of Spark ML gives "
+            "numbers\nReturn numbers, or use model.estimator.predict"
         )
     return output
 
@@ -79,7 +87,7 @@ def known_scale(told: Scale | None, output: OutputSpec, stage: str) -> Scale:
             f"logits or probabilities\nSay it with setOutputScale({str(Scale.LOGITS)!r}) or "
             f"setOutputScale({str(Scale.PROBABILITIES)!r})"
         )
-    if scale == Scale.LOGARITHMS and _is_one(output):
+    if scale is Scale.LOGARITHMS and is_one(output):
         raise InvalidInputError(
             f"{stage}: outputScale is {str(scale)!r}, and the model has one number a row\n"
             "Return the logarithm for each class, (batch, classes)"
@@ -87,91 +95,62 @@ def known_scale(told: Scale | None, output: OutputSpec, stage: str) -> Scale:
     return scale
 
 
-def class_columns(
-    source: Column, output: OutputSpec, scale: Scale
-) -> tuple[Column, Column, Column]:
-    """Return raw predictions and probabilities, as Vectors, and the class with the largest one.
-
-    One number a row is of class 1; class 0 gets what it leaves.
+@dataclass(frozen=True, slots=True)
+class AsClasses:
+    """Asks for what Spark ML's evaluators of classes read.
 
     Parameters
     ----------
-    source : Column
-        What `predict` gives: a number, or a Vector.
-    output : OutputSpec
-    scale : Scale
+    told : Scale or None
+        What the model's numbers are, as the stage says; None: as its loss says.
+    stage : str
+        Named in errors.
     """
-    if _is_one(output):
-        one = _number(source, output)
-        if scale == Scale.LOGITS:
-            raw = F.array(-one, one)
-            # Not 1 - p, which has no digits left where p is almost 1.
-            chances = F.array(1 / (1 + F.exp(one)), 1 / (1 + F.exp(-one)))
-        else:
-            raw = chances = F.array(1 - one, one)
-    else:
-        raw = _array(source)
-        chances = _chances(raw, scale)
-    place = F.array_position(raw, F.array_max(raw)) - 1
-    return array_to_vector(raw), array_to_vector(chances), place.cast(T.DoubleType())
+
+    told: Scale | None
+    stage: str
+
+    def forms(self, outputs: Sequence[OutputSpec], has_vectors: bool) -> tuple[ColumnForm, ...]:
+        """Return the form of the one output.
+
+        Raises
+        ------
+        ModelError, InvalidInputError
+            As `only_output` and `known_scale`.
+        """
+        output = only_output(outputs, self.stage)
+        scale = known_scale(self.told, output, self.stage)
+        return (ColumnForm(kind=ColumnKind.CLASSES, scale=scale),)
 
 
-def number_column(source: Column, output: OutputSpec, stage: str) -> Column:
-    """Return the number that a regressor predicts.
+@dataclass(frozen=True, slots=True)
+class AsNumber:
+    """Asks for the number that a regressor predicts.
 
-    Raises
-    ------
-    ModelError
-        If a row has several.
+    Parameters
+    ----------
+    stage : str
+        Named in errors.
     """
-    if not _is_one(output):
-        raise ModelError(
-            f"{stage}: a row of the model's output has {output.row_shape[0]} numbers, and a "
-            "prediction is one\nReturn (batch,) or (batch, 1), or use model.estimator.predict"
-        )
-    return _number(source, output)
 
+    stage: str
 
-def _is_one(output: OutputSpec) -> bool:
-    return output.row_shape in ((), (1,))
+    def forms(self, outputs: Sequence[OutputSpec], has_vectors: bool) -> tuple[ColumnForm, ...]:
+        """Return the form of the one output.
 
-
-def _number(source: Column, output: OutputSpec) -> Column:
-    return source.cast(T.DoubleType()) if output.rank == 1 else _array(source)[0]
-
-
-def _array(source: Column) -> Column:
-    return vector_to_array(source)
-
-
-def _chances(raw: Column, scale: Scale) -> Column:
-    """Return the probabilities of several classes."""
-    if scale == Scale.PROBABILITIES:
-        return raw
-    if scale == Scale.LOGARITHMS:
-        return F.transform(raw, F.exp)
-    highest = _once(
-        F.struct(raw.alias("raw"), F.array_max(raw).alias("top")),
-        lambda one: F.transform(one["raw"], lambda logit: F.exp(logit - one["top"])),
-    )
-    return _once(
-        highest,
-        lambda powers: _once(
-            F.struct(
-                powers.alias("powers"),
-                F.aggregate(powers, F.lit(0.0), lambda total, one: total + one).alias("total"),
-            ),
-            lambda both: F.transform(both["powers"], lambda power: power / both["total"]),
-        ),
-    )
-
-
-def _once(value: Column, body: Callable[[Column], Any]) -> Column:
-    """Return what `body` makes of a value that is computed once.
-
-    Spark would compute what an inner function of `transform` refers to again for each element.
-    """
-    return F.transform(F.array(value), body)[0]
+        Raises
+        ------
+        ModelError
+            As `only_output`; or if a row has several numbers.
+        """
+        output = only_output(outputs, self.stage)
+        if not is_one(output):
+            raise ModelError(
+                f"{self.stage}: a row of the model's output has {output.row_shape[0]} numbers, and "
+                "a prediction is one\nReturn (batch,) or (batch, 1), or use "
+                "model.estimator.predict"
+            )
+        return (ColumnForm(kind=ColumnKind.SCALAR),)
 
 
 def renamed(predicted: DataFrame, source: str, columns: dict[str, Column]) -> DataFrame:

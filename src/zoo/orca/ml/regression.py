@@ -8,7 +8,7 @@ from pyspark.sql import functions as F
 
 from zoo.orca.ml.keras_params import KerasParams
 from zoo.orca.ml.labels import check_numbers
-from zoo.orca.ml.predictions import number_column, renamed
+from zoo.orca.ml.predictions import AsNumber, renamed
 from zoo.orca.ml.stages import TrainedStage, TrainingStage
 from zoo.orca.ml.torch_params import TorchParams
 from zoo.orca.wire.features import quoted
@@ -29,8 +29,8 @@ class RegressorModel(TrainedStage):
 
     def _transform(self, dataset: DataFrame) -> DataFrame:
         names = self._named("predictionCol")
-        predicted, source, output = self._predicted(dataset, names)
-        number = number_column(F.col(quoted(source)), output, type(self).__name__)
+        predicted, source = self._predicted(dataset, names, AsNumber(type(self).__name__))
+        number = F.col(quoted(source)).cast("double")
         return renamed(predicted, source, {name: number for name in names.values()})
 
 

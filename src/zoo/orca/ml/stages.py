@@ -12,12 +12,12 @@ from pyspark.sql import functions as F
 from zoo.orca.errors import InvalidInputError
 from zoo.orca.learn.arguments import check_bounded
 from zoo.orca.learn.estimator import BaseEstimator
+from zoo.orca.learn.predicting.output_types import Asks
 from zoo.orca.ml.params import StageParams
 from zoo.orca.ml.persistence import Stored
-from zoo.orca.ml.predictions import check_new, only_output
+from zoo.orca.ml.predictions import check_new
 from zoo.orca.ml.summary import TrainingSummary
 from zoo.orca.wire.features import quoted
-from zoo.orca.wire.outputs import OutputSpec
 
 #: Arguments of `fit` that have a parameter of their own.
 _FIT = {
@@ -163,25 +163,20 @@ class TrainedStage(Model, OfFramework):
         return self
 
     def _predicted(
-        self, dataset: DataFrame, columns: dict[str, str]
-    ) -> tuple[DataFrame, str, OutputSpec]:
-        """Return the rows with the model's output, the name of its column, and what it is.
+        self, dataset: DataFrame, columns: dict[str, str], wanted: Asks
+    ) -> tuple[DataFrame, str]:
+        """Return the rows with the model's output as it is wanted, and the name of its column.
 
         Parameters
         ----------
         dataset : DataFrame
         columns : dict of str to str
             Parameters to the names of columns that shall come of it.
+        wanted : Asks
         """
         check_new(dataset, columns)
-        source, name = f"{self.uid}_output", type(self).__name__
-        made = self.estimator
-        if made._outputs:
-            only_output(made._outputs, name)
-        predicted = made.predict(
-            dataset, feature_cols=_listed(self.getFeaturesCol()), output_cols=[source]
-        )
-        return predicted, source, only_output(made._outputs, name)
+        source, features = f"{self.uid}_output", _listed(self.getFeaturesCol())
+        return self.estimator._predict_as(dataset, features, [source], wanted), source
 
     def _named(self, *params: str) -> dict[str, str]:
         """Return the names of the columns that shall be there: an empty one leaves a column out."""

@@ -7,6 +7,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from zoo.orca.errors import ModelError
+from zoo.orca.wire.outputs import Scale
 from zoo.orca.wire.predicting.column_forms import ColumnForm
 from zoo.orca.worker.rows.arrays import from_numbers
 
@@ -64,6 +65,52 @@ def class_array(
     if missing is not None and missing.any():
         array = pa.array(found, mask=missing)
     return _labelled(array, found, form) if form.labels else array
+
+
+def of_each_class(
+    values: NDArray[Any], shape: tuple[int, ...], scale: Scale
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return what Spark ML has of classes: raw predictions, probabilities, the likeliest class.
+
+    One number a row is of class 1, and class 0 gets what it leaves.
+
+    Parameters
+    ----------
+    values : array
+        All values, flat.
+    shape : tuple of int
+        (rows, classes), (rows, 1) or (rows,).
+    scale : Scale
+
+    Returns
+    -------
+    array, array, array
+        Of shapes (rows, classes), (rows, classes) and (rows,).
+    """
+    raw = values.astype(np.float64).reshape(-1, shape[1] if len(shape) > 1 else 1)
+    # Powers too large for a double are infinite: their probabilities are 0.
+    with np.errstate(over="ignore", invalid="ignore"):
+        if raw.shape[1] != 1:
+            chances = _chances(raw, scale)
+        elif scale is Scale.LOGITS:
+            raw = np.concatenate([-raw, raw], axis=1)
+            # Not 1 - p, which has no digits left where p is almost 1.
+            chances = 1 / (1 + np.exp(-raw))
+        else:
+            raw = chances = np.concatenate([1 - raw, raw], axis=1)
+    return raw, chances, raw.argmax(axis=1).astype(np.float64)
+
+
+def _chances(raw: NDArray[np.float64], scale: Scale) -> NDArray[np.float64]:
+    """Return the probabilities of several classes."""
+    if scale is Scale.PROBABILITIES:
+        return raw
+    if scale is Scale.LOGARITHMS:
+        logs: NDArray[np.float64] = np.exp(raw)
+        return logs
+    powers = np.exp(raw - raw.max(axis=1, keepdims=True))
+    found: NDArray[np.float64] = powers / powers.sum(axis=1, keepdims=True)
+    return found
 
 
 def _decided(table: NDArray[Any], threshold: float) -> NDArray[Any]:

@@ -18,8 +18,8 @@ from zoo.orca.errors import DataError
 from zoo.orca.wire.messages.codec import Blob, Payload
 from zoo.orca.wire.messages.pipe import Predictions
 from zoo.orca.wire.outputs import OutputSpec
-from zoo.orca.wire.predicting.column_forms import USUAL, ColumnForm, ColumnKind
-from zoo.orca.worker.classes import class_array, number_array
+from zoo.orca.wire.predicting.column_forms import CLASS_FIELDS, USUAL, ColumnForm, ColumnKind
+from zoo.orca.worker.classes import class_array, number_array, of_each_class
 from zoo.orca.worker.rows.arrays import from_numbers
 
 
@@ -102,6 +102,10 @@ def to_arrow(output: Output, form: ColumnForm = USUAL) -> pa.Array:
         If the model gives a class that has no label.
     """
     values, shape = output.values, output.shape
+    if form.kind is ColumnKind.CLASSES:
+        raw, chances, classes = of_each_class(values, shape, form.scale)
+        columns = [_vectors(raw, *raw.shape), _vectors(chances, *raw.shape), from_numbers(classes)]
+        return pa.StructArray.from_arrays(columns, list(CLASS_FIELDS))
     if form.kind is ColumnKind.CLASS:
         values, shape = class_array(values, shape, form), shape[:-1] or shape
     elif form.kind is ColumnKind.SCALAR:
@@ -137,7 +141,7 @@ def _vectors(values: NDArray[Any], rows: int, length: int) -> pa.Array:
         "type": from_numbers(np.ones(rows, np.int8)),
         "size": pa.nulls(rows, pa.int32()),
         "indices": pa.nulls(rows, pa.list_(pa.int32())),
-        "values": _lists(from_numbers(values.astype(np.float64)), rows, length),
+        "values": _lists(from_numbers(values.astype(np.float64).reshape(-1)), rows, length),
     }
     return pa.StructArray.from_arrays(list(fields.values()), list(fields))
 

@@ -15,7 +15,13 @@ from zoo.orca.learn.arguments import positive
 from zoo.orca.learn.ended import needs_session
 from zoo.orca.learn.estimator import BaseEstimator
 from zoo.orca.learn.outputs import OutputNames
-from zoo.orca.learn.predicting.output_types import Labels, OutputTypes, Threshold, Wanted
+from zoo.orca.learn.predicting.output_types import (
+    Asks,
+    Labels,
+    OutputTypes,
+    Threshold,
+    Wanted,
+)
 from zoo.orca.wire.features import FeatureSpec
 
 
@@ -74,7 +80,7 @@ class ColumnPredictions(BaseEstimator):
         positive("batch_size", batch_size, optional=True)
         wanted = Wanted(output_type=output_type, labels=labels, threshold=threshold)
         self._model.check()
-        frame, spec = self._columns_of_udf(data, feature_cols)
+        frame, spec = self._columns_to_predict(data, feature_cols)
         request = self._prediction(frame, spec, batch_size, output_cols, Answer(), wanted)
         names = request.columns
         if output_cols is None:
@@ -90,7 +96,15 @@ class ColumnPredictions(BaseEstimator):
             "" if self._model.transform is not None else self._numbers_only,
         )
 
-    def _columns_of_udf(self, data: Any, feature_cols: Any) -> tuple[DataFrame, FeatureSpec]:
+    @needs_session
+    def _predict_as(
+        self, data: DataFrame, feature_cols: Any, output_cols: OutputNames, wanted: Asks
+    ) -> DataFrame:
+        """Return rows with predictions as somebody else than `predict` wants them."""
+        frame, spec = self._columns_to_predict(data, feature_cols)
+        return self._prediction(frame, spec, None, output_cols, Answer(), wanted).run()
+
+    def _columns_to_predict(self, data: Any, feature_cols: Any) -> tuple[DataFrame, FeatureSpec]:
         """Return a frame of the session, and the columns: those of `data`, or those seen."""
         if data is not None:
             given = self._entered(data, feature_cols)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from zoo.orca.errors import InvalidInputError
 from zoo.orca.wire.outputs import OutputSpec
@@ -34,6 +34,13 @@ _KINDS = {
 _KNOWN = f"one of {', '.join(map(repr, _KINDS))} or None"
 #: Whole numbers that a double does not hold all of.
 _LONG = ("int64", "uint64")
+
+
+class Asks(Protocol):
+    """What decides which column each output becomes."""
+
+    def forms(self, outputs: Sequence[OutputSpec], has_vectors: bool) -> tuple[ColumnForm, ...]:
+        """Return what the column of each output holds, or raise `OrcaError`."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,8 +4,10 @@ from dataclasses import dataclass
 from enum import Enum
 from math import prod
 
-from zoo.orca.wire.outputs import OutputSpec
+from zoo.orca.wire.outputs import OutputSpec, Scale
 
+#: Vectors of what the model gives and of probabilities, and the class as a double.
+CLASS_FIELDS = ("rawPrediction", "probability", "prediction")
 #: What a class may be called.
 Label = str | int | float | bool
 
@@ -27,6 +29,8 @@ class ColumnKind(Enum):
         The one value of a row, whatever its axes.
     CLASS
         The class that the numbers along the last axis speak for.
+    CLASSES
+        What Spark ML has of classes: a struct of `CLASS_FIELDS`.
     """
 
     USUAL = 1
@@ -35,6 +39,7 @@ class ColumnKind(Enum):
     VECTOR = 4
     SCALAR = 5
     CLASS = 6
+    CLASSES = 7
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,11 +53,14 @@ class ColumnForm:
         For a class by one float: a larger one is class 1, any other class 0.
     labels : tuple
         What classes are called, by their indices, all of one type; empty: by the index itself.
+    scale : Scale
+        For all that Spark ML has of classes: what the model's numbers are.
     """
 
     kind: ColumnKind
     threshold: float = 0.0
     labels: tuple[Label, ...] = ()
+    scale: Scale = Scale.LOGITS
 
 
 USUAL = ColumnForm(kind=ColumnKind.USUAL)
