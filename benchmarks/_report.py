@@ -26,7 +26,9 @@ from _paths import ROOT
 from _processes import Watch
 
 HERE = Path(__file__).parent
-RESULTS = HERE / "results"
+#: Another directory for a run that is only to be looked at.
+RESULTS_VARIABLE = "ORCA_BENCHMARK_RESULTS"
+RESULTS = Path(os.environ.get(RESULTS_VARIABLE, HERE / "results"))
 
 
 @dataclass(frozen=True)

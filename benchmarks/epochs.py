@@ -98,7 +98,8 @@ def contestants(options: argparse.Namespace, directory: str) -> Iterator[tuple[s
         for name, contestant in CONTESTANTS.get(framework, KERAS_CONTESTANTS).items():
             settings = [*more, "--framework", framework]
             yield f"{framework}: {name}", partial(measure, contestant, fits, directory, settings)
-    if "tf2" in options.frameworks and STRATEGY_MODEL in fits and STRATEGY_BATCH in options.batches:
+    has_strategy = "tf2" in options.frameworks and options.strategy_steps > 0
+    if has_strategy and STRATEGY_MODEL in fits and STRATEGY_BATCH in options.batches:
         only = [name for name in fits[STRATEGY_MODEL] if name.endswith(f":{STRATEGY_BATCH}")]
         more += ["--steps", options.strategy_steps]
         yield STRATEGY, partial(measure, ["mirrored"], {STRATEGY_MODEL: only}, directory, more)
@@ -212,7 +213,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--batches", nargs="+", type=int, choices=[256, 1280, 8192], default=[256, 1280, 8192])
     add("--epochs", type=int, default=4, help="of each training; the first does not count")
     add("--scale", type=float, default=1.0, help="times the usual rows")
-    add("--strategy-steps", type=int, default=120, help="of its epoch: it is slow")
+    add("--strategy-steps", type=int, default=120, help="of its epoch; 0: without it")
     return parser.parse_args(arguments)
 
 

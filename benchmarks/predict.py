@@ -182,12 +182,12 @@ def measure(path: Path, name: str) -> dict[str, float]:
     return found
 
 
-def take_turns(path: Path, rounds: int) -> list[dict[str, float]]:
+def take_turns(path: Path, rounds: int, names: Sequence[str]) -> list[dict[str, float]]:
     """Return each round's seconds by contestant; every second round goes backwards."""
     results = []
     for number in range(rounds):
         found: dict[str, float] = {}
-        for name in RUNS[:: -1 if number % 2 else 1]:
+        for name in names[:: -1 if number % 2 else 1]:
             given = ["--measure", path, "--contestant", name]
             found |= race(Path(__file__).name, *given, timeout=3600)
         results.append(found)
@@ -197,16 +197,17 @@ def take_turns(path: Path, rounds: int) -> list[dict[str, float]]:
 
 def summary(rows: int, results: Sequence[dict[str, float]]) -> tuple[str, dict[str, float]]:
     """Return medians and spreads as a table, and the medians."""
-    medians = {name: median(run[name] for run in results) for name in CONTESTANTS}
+    names = [name for name in CONTESTANTS if name in results[0]]
+    medians = {name: median(run[name] for run in results) for name in names}
     lines = [
         [
-            title,
+            CONTESTANTS[name],
             f"{medians[name]:.2f}",
             f"{min(run[name] for run in results):.2f} - {max(run[name] for run in results):.2f}",
             f"{rows / medians[name]:,.0f}",
             f"{medians[name] / medians['plain']:.2f}",
         ]
-        for name, title in CONTESTANTS.items()
+        for name in names
     ]
     shown = table([f"{rows:,} rows", "seconds", "min - max", "rows/s", "of plain"], lines)
     return shown, medians
@@ -219,26 +220,31 @@ def goals_of(rows: int, medians: dict[str, float]) -> list[Goal]:
         return [Goal(f"{rows:,} rows: Orca ÷ plain", ratio, *OF_PLAIN, at_most=True)]
     if rows != UDF_GOAL_AT:
         return []
+    plain = Goal(f"{rows:,} rows: Orca ÷ plain", medians["orca"] / medians["plain"], at_most=True)
     others = {"orca": ("Orca predict", UDF_OF_PREDICT)}
     others["predict_batch_udf"] = ("predict_batch_udf", UDF_OF_PYSPARK)
     return [
-        Goal(
-            f"{rows:,} rows: predict_udf ÷ {title}",
-            medians["predict_udf"] / medians[name],
-            *limits,
-            at_most=True,
-        )
-        for name, (title, limits) in others.items()
+        plain,
+        *(
+            Goal(
+                f"{rows:,} rows: predict_udf ÷ {title}",
+                medians["predict_udf"] / medians[name],
+                *limits,
+                at_most=True,
+            )
+            for name, (title, limits) in others.items()
+            if name in medians
+        ),
     ]
 
 
 def raw(results: Sequence[dict[str, float]]) -> str:
     """Return every run as a table, in seconds."""
+    names = [name for name in CONTESTANTS if name in results[0]]
     lines = [
-        [number, *(f"{run[name]:.3f}" for name in CONTESTANTS)]
-        for number, run in enumerate(results, 1)
+        [number, *(f"{run[name]:.3f}" for name in names)] for number, run in enumerate(results, 1)
     ]
-    return table(["round", *CONTESTANTS], lines)
+    return table(["round", *names], lines)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -246,6 +252,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--rows", type=int, nargs="+", default=[1_000_000, 10_000_000])
     parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--only", nargs="+", choices=RUNS, default=list(RUNS))
     parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--contestant", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
@@ -259,7 +266,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with tempfile.TemporaryDirectory(prefix="orca-predict-") as directory:
             path = Path(directory) / "rows.parquet"
             generate(path, rows)
-            results = take_turns(path, options.rounds * (3 if rows <= SHORT else 1))
+            rounds = options.rounds * (3 if rows <= SHORT else 1)
+            results = take_turns(path, rounds, options.only)
         shown, medians = summary(rows, results)
         print(f"\n{shown}", flush=True)
         sections[f"{rows:,} rows"] = f"{shown}\n\n{raw(results)}"

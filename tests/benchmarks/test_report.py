@@ -13,6 +13,7 @@ import _bytes  # noqa: E402
 import _plots  # noqa: E402
 import _report  # noqa: E402
 import _summary  # noqa: E402
+import check  # noqa: E402
 import epochs  # noqa: E402
 import growth  # noqa: E402
 from _report import Goal, Run  # noqa: E402
@@ -120,3 +121,18 @@ def test_every_block_of_the_page_has_a_benchmark():
     # Results of a variant are its benchmark's, as in "epochs-pytorch".
     missing = [name for name in blocks if not (BENCHMARKS / f"{name.split('-')[0]}.py").is_file()]
     assert not missing
+
+
+@pytest.mark.parametrize(
+    ("value", "at_most", "before", "mark"),
+    [
+        (1.24, True, 1.0, "met"),
+        (1.26, True, 1.0, "MISSED"),
+        (0.81, False, 1.0, "met"),
+        (0.79, False, 1.0, "MISSED"),
+        (9.0, True, None, "–"),
+    ],
+)
+def test_a_check_is_of_the_ratio_before(value, at_most, before, mark):
+    goal = check.beside({"name": "a ÷ b", "value": value, "at_most": at_most}, before)
+    assert goal.mark == mark
