@@ -7,7 +7,7 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from zoo.orca.errors import ColumnError, DataError
-from zoo.orca.ml.labels import check_numbers, with_classes
+from zoo.orca.ml.labels import check_marks, check_numbers, with_classes
 
 
 def frame(spark, values, kind="double", name="label"):
@@ -66,3 +66,12 @@ def test_what_is_no_number_is_refused(spark):
 def test_a_column_is_found_by_sparks_rule_for_case(spark):
     found = with_classes(frame(spark, [1.0], name="Label"), "label")
     assert found.columns == ["Label"] and found.first()[0] == 1
+
+
+def test_marks_of_rows_that_validate(spark):
+    check_marks(frame(spark, [True], "boolean"), "label")
+    check_marks(frame(spark, [1.0]), "label")
+    with pytest.raises(ColumnError, match="'label' is a string.*\\n.*F.col\\('label'\\) == "):
+        check_marks(frame(spark, ["train"], "string"), "label")
+    with pytest.raises(ColumnError, match="not one column 'v'\\n.*'label'"):
+        check_marks(frame(spark, [1.0]), "v")

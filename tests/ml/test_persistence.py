@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 
@@ -152,6 +153,28 @@ def test_weights_that_are_damaged_are_not_used(table, tmp_path):
     frame.write.mode("overwrite").parquet(f"{tmp_path}/model/weights")
     with pytest.raises(StateError, match="its weights are not those that were written\n"):
         TorchClassifierModel.load(f"{tmp_path}/model", modelCreator=torch_classes)
+    for damage in (_scribbled, shutil.rmtree):
+        damage(tmp_path / "model" / "weights")
+        with pytest.raises(StateError, match="damaged: its weights cannot be read: .*\nRead anot"):
+            TorchClassifierModel.load(f"{tmp_path}/model", modelCreator=torch_classes)
+
+
+@pytest.mark.parametrize(
+    ("part", "told"), [("metadata", "its metadata cannot be read"), ("code", "modelCreator cannot")]
+)
+def test_a_stage_that_is_damaged_is_told_so(spark, tmp_path, part, told):
+    TorchClassifier(modelCreator=torch_classes).save(f"{tmp_path}/stage")
+    _scribbled(tmp_path / "stage" / part)
+    with pytest.raises(StateError, match=f"stage is damaged: {told}.*\nRead another copy"):
+        TorchClassifier.load(f"{tmp_path}/stage")
+
+
+def _scribbled(directory):
+    """Write something else into each file of a directory; its checksums go."""
+    for path in directory.glob(".*.crc"):
+        path.unlink()
+    for path in directory.glob("part-*"):
+        path.write_bytes(b"{" * 100)
 
 
 def test_weights_of_many_pieces(table, tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""Labels as Spark ML has them: doubles, also for classes."""
+"""Labels as Spark ML has them: doubles, also for classes; and marks of rows that validate."""
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -44,6 +44,22 @@ def check_numbers(dataset: DataFrame, column: str) -> None:
     field = _field(dataset, column)
     if field is not None and not isinstance(field.dataType, (*_WHOLE, *_MEASURED)):
         raise _no_number(field, f"Make numbers of them: F.col({quoted(column)!r}).cast('double')")
+
+
+def check_marks(dataset: DataFrame, column: str) -> None:
+    """Raise `ColumnError` unless a column says which rows validate: by booleans, or by 0 and 1."""
+    field, ref = _field(dataset, column), quoted(column)
+    if field is None:
+        raise ColumnError(
+            f"validationIndicatorCol: the DataFrame has not one column {column!r}\n"
+            f"It has the columns {', '.join(map(repr, dataset.columns))}"
+        )
+    if not isinstance(field.dataType, (T.BooleanType, *_WHOLE, *_MEASURED)):
+        raise ColumnError(
+            f"validationIndicatorCol: column {column!r} is a {field.dataType.simpleString()}, and "
+            "it is true for rows that validate\n"
+            f"Make booleans of it: df.withColumn({column!r}, F.col({ref!r}) == ...)"
+        )
 
 
 def _field(dataset: DataFrame, column: str) -> T.StructField | None:

@@ -17,6 +17,7 @@ import logging
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -34,6 +35,7 @@ from pyspark.ml.util import (
 from pyspark.sql import SparkSession
 from pyspark.sql.utils import is_remote
 
+from zoo.orca.driver.reports.spark_failures import read_error, spark_errors
 from zoo.orca.errors import InvalidInputError, MissingPackageError, StateError
 from zoo.orca.ml.summary import TrainingSummary
 from zoo.orca.wire.packing import pack, split, unpack
@@ -157,24 +159,23 @@ class StageReader(MLReader[Any]):
         stage._set(**values, **self._code_in(path, kept[_PACKED]))
         if _WEIGHTS in kept:
             size, digest = kept[_WEIGHTS]
-            weights = _read_pieces(self.sparkSession, _within(path, _WEIGHTS))
+            with _explained(path, "its weights cannot be read"):
+                weights = _read_pieces(self.sparkSession, _within(path, _WEIGHTS))
             if len(weights) != size or hashlib.sha256(weights).hexdigest() != digest:
-                raise StateError(
-                    f"{path} is damaged: its weights are not those that were written\n"
-                    "Read another copy of it, or train anew"
-                )
+                raise _damaged(path, "its weights are not those that were written")
             made = _loaded(stage, weights)
             stage._trained(made, TrainingSummary(kept[_HISTORY]))  # type: ignore[attr-defined]
         return stage
 
     def _metadata(self, path: str) -> dict[str, Any]:
-        try:
-            metadata = DefaultParamsReader.loadMetadata(path, self.sparkSession)
-        except AnalysisException as error:
-            raise StateError(
-                f"there is no stage in {path}: {str(error).splitlines()[0]}\n"
-                "Name the directory that write().save(path) wrote"
-            ) from error
+        with _explained(path, "its metadata cannot be read"):
+            try:
+                metadata = DefaultParamsReader.loadMetadata(path, self.sparkSession)
+            except AnalysisException as error:
+                raise StateError(
+                    f"there is no stage in {path!r}: {str(error).splitlines()[0]}\n"
+                    "Name the directory that write().save(path) wrote"
+                ) from error
         wanted = f"{self._kind.__module__}.{self._kind.__name__}"
         if metadata["class"] != wanted or _ORCA not in metadata:
             raise StateError(
@@ -207,8 +208,28 @@ class StageReader(MLReader[Any]):
             self._kind.__name__,
             "modelCreator" if "modelCreator" in names else names[0],
         )
-        rows = self.sparkSession.read.parquet(_within(path, _PACKED)).collect()
+        with _explained(path, f"{names[0]} cannot be read"):
+            rows = self.sparkSession.read.parquet(_within(path, _PACKED)).collect()
+        missing = [name for name in names if name not in {row["name"] for row in rows}]
+        if missing:
+            raise _damaged(path, f"it holds no {missing[0]}")
         return {row["name"]: _unpickled(path, row["name"], bytes(row["data"])) for row in rows}
+
+
+@contextmanager
+def _explained(path: str, what: str) -> Iterator[None]:
+    """Turn what Spark tells of files that it cannot read into an error of ours."""
+    try:
+        yield
+    except spark_errors() as error:
+        # Not `from error`: Python would print Spark's pages of Java above the line that counts.
+        raise _damaged(path, f"{what}: {read_error(error).message.splitlines()[0]}") from None
+    except json.JSONDecodeError as error:
+        raise _damaged(path, f"{what}: {error}") from error
+
+
+def _damaged(path: str, why: str) -> StateError:
+    return StateError(f"{path} is damaged: {why}\nRead another copy of it, or train anew")
 
 
 def _sorted_out(stage: Stored) -> tuple[dict[str, Any], dict[str, str], dict[str, bytes]]:
@@ -266,6 +287,11 @@ def _unpickled(path: str, name: str, data: bytes) -> Any:
         raise MissingPackageError(
             f"{path}: {name} cannot be read, because a module is missing here: {error}\n"
             "Install it, or give the code: load(path, modelCreator=...)"
+        ) from error
+    except AttributeError as error:  # a module of today has no such function any more
+        raise StateError(
+            f"{path}: {name} cannot be read, because code has changed: {error}\n"
+            "Give today's code: load(path, modelCreator=...)"
         ) from error
 
 

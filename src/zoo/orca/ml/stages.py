@@ -13,6 +13,7 @@ from zoo.orca.errors import InvalidInputError
 from zoo.orca.learn.arguments import check_bounded
 from zoo.orca.learn.estimator import BaseEstimator
 from zoo.orca.learn.predicting.output_types import Asks
+from zoo.orca.ml.labels import check_marks
 from zoo.orca.ml.params import StageParams
 from zoo.orca.ml.persistence import Stored
 from zoo.orca.ml.predictions import check_new
@@ -121,6 +122,7 @@ class TrainingStage(Estimator[Any], OfFramework):
         name = self._optional(self.validationIndicatorCol)
         if name is None:
             return dataset, None
+        check_marks(dataset, name)
         # A null is neither true nor false, and its row must not vanish.
         marked = F.coalesce(F.col(quoted(name)).cast("boolean"), F.lit(False))
         return dataset.where(~marked), dataset.where(marked)

@@ -170,6 +170,28 @@ def test_callback_that_looks_at_steps_and_stops(warm):
     assert np.isfinite(ran[0].trained.history["loss"]).all()
 
 
+def test_callback_of_one_rank_that_stops_before_an_epoch(warm):
+    """A limit of time, for one, is over on one rank first."""
+    ran = fit(warm, models.embedded, two(), epochs=3, make_callbacks=stopping_alone)
+    same_on_all(ran)
+    assert len(ran[0].trained.history["loss"]) == 2
+
+
+def stopping_alone():
+    import multiprocessing
+
+    import keras
+
+    is_odd = int(multiprocessing.current_process().name.rpartition("-")[2]) % 2
+
+    class Stop(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 1 and is_odd:
+                self.model.stop_training = True
+
+    return [Stop()]
+
+
 def watching():
     import keras
 

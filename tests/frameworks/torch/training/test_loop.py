@@ -19,7 +19,11 @@ from tests.frameworks.ranks import (
 )
 from tests.frameworks.torch.test_equal import ADAM, MOMENTUM, Odd, close, columns
 from tests.frameworks.torch_models import Embedded, Normalised, of
-from zoo.orca.frameworks.torch.training.callbacks import Callback, MaxstepsCallback
+from zoo.orca.frameworks.torch.training.callbacks import (
+    Callback,
+    MainCallback,
+    MaxstepsCallback,
+)
 from zoo.orca.wire.job import BuildJob
 from zoo.orca.wire.messages.progress import EpochBegan, EpochEnded, StepTaken, Warned
 from zoo.orca.wire.packing import State
@@ -137,6 +141,22 @@ class StopsOnRank1(Callback):
         runner.stop = runner.rank == 1 and runner.epoch == 1
 
 
+class StopsBefore(Callback):
+    def before_train_epoch(self, runner):
+        runner.stop = runner.rank == 1 and runner.epoch == 1
+
+
+class StopsBeforeRun(Callback):
+    def before_run(self, runner):
+        runner.stop = runner.rank == 1
+
+
+class StopsInAStep(MainCallback):
+    def on_iter_forward(self, runner):
+        super().on_iter_forward(runner)
+        runner.stop = runner.rank == 1 and runner.global_step == 4
+
+
 class Watches(Callback):
     """Keeps what it saw where the test can read it."""
 
@@ -156,12 +176,18 @@ class Seen(Embedded):
         self.register_buffer("seen", torch.zeros(3, dtype=torch.float64))
 
 
-def test_stopping_is_agreed_on(torch_ranks):
+@pytest.mark.parametrize(
+    ("callback", "epochs", "steps"),
+    # An epoch has six steps. Who stops before or in a step, stops after it.
+    [(StopsOnRank1, 2, 12), (StopsBefore, 2, 7), (StopsBeforeRun, 1, 1), (StopsInAStep, 1, 5)],
+)
+def test_stopping_is_agreed_on(torch_ranks, callback, epochs, steps):
     data = Data.of(columns(), (50, 53), features=("x", "u"))
-    ran = train(torch_ranks, of(Embedded), data, epochs=5, callbacks=[StopsOnRank1()], **TORCH)
+    ran = train(torch_ranks, of(Embedded), data, epochs=5, callbacks=[callback()], **TORCH)
     same_on_all(ran)
-    assert len(ran[0].trained.history["loss"]) == 2
-    assert ran[0].trained.state.meta["epoch"] == 2
+    assert len(ran[0].trained.history["loss"]) == epochs
+    meta = ran[0].trained.state.meta
+    assert (meta["epoch"], meta["step"]) == (epochs, steps)
 
 
 def test_steps_are_watched_and_counted(torch_ranks):

@@ -254,6 +254,11 @@ def last_callback(frame: Frame, save: Callable[[], None] | None) -> KerasCallbac
             if frame.world.counted is not None:
                 write_counts(frame.users, frame.world.counted)
 
+        def on_epoch_begin(self, epoch: int, logs: StepLogs = None) -> None:
+            if frame.users:
+                # A rank that is stopped alone would leave the epoch, and others wait for it.
+                _agree(frame, self.model)
+
         def on_epoch_end(self, epoch: int, logs: StepLogs = None) -> None:
             loop.end_training()
             _agree(frame, self.model)

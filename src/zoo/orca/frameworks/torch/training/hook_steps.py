@@ -146,6 +146,8 @@ class OperatorSteps:
             clock.computed(1)
             if runner.watched["train"]:
                 self._watch(batch)
+            elif runner.main_callback is not None:
+                runner.agree_to_stop()  # it may have stopped on a rank whose loss is no number
             tick(done[0])
             clock.called()
             if runner.stop:

@@ -173,6 +173,9 @@ class _Fit:
         runner.whole.train()
         runner.epochs, runner.epoch_stats = runner.epoch, None
         runner.tell("before_train_epoch")
+        if runner.has_callbacks:
+            # One that is stopped alone would leave the epoch while others wait for its gradients.
+            runner.agree_to_stop()
         if begun is not None:
             self._gathered.go_on(begun.sums)
         tick = functools.partial(self._tick, start, count)
