@@ -133,10 +133,18 @@ def test_before_any_training_a_dataframe_tells_the_types(spark: SparkSession) ->
 
 @pytest.mark.parametrize("kind", ["array", "vector", "scalar", None])
 def test_output_types(spark: SparkSession, estimator: FakeEstimator, kind: str | None) -> None:
-    frame = rows(spark, 30)
+    # Spark gives functions columns of a cached frame, or of Parquet, in another way than its rows.
+    frame = rows(spark, 30).select("a", "b").cache()
     found = frame.select(estimator.predict_udf(output_type=kind)().alias("prediction"))
     predicted = estimator.predict(frame, None, output_type=kind).select("prediction")
     assert found.schema == predicted.schema and found.collect() == predicted.collect()
+    spark.udf.register("of_kind", estimator.predict_udf(output_type=kind))
+    frame.createOrReplaceTempView("column_function_cached")
+    told = spark.sql("SELECT of_kind(a, b) AS told FROM column_function_cached").collect()
+    given = [row.prediction for row in predicted.collect()]
+    # SQL gets arrays in the place of Vectors.
+    assert [row.told for row in told] == [list(p) if kind == "vector" else p for p in given]
+    frame.unpersist()
 
 
 def test_a_later_fit_does_not_change_it(spark: SparkSession) -> None:

@@ -1,6 +1,7 @@
 """A prediction as a function of columns: for `withColumn`, SQL and streams."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pyspark
@@ -17,7 +18,7 @@ from zoo.orca.errors import DeviceError, InvalidInputError, MissingPackageError
 from zoo.orca.wire.features import quoted
 from zoo.orca.wire.job import PredictJob
 from zoo.orca.wire.predicting.argument_names import argument_names, wrong_count
-from zoo.orca.wire.predicting.column_forms import ColumnForm
+from zoo.orca.wire.predicting.column_forms import ColumnForm, ColumnKind, is_vector
 from zoo.orca.worker.task.column_task import ColumnFunction, make_column_task
 
 #: What `spark.udf.register` looks for in a function.
@@ -61,6 +62,12 @@ def column_function(
             f"spark.task.resource.gpu.amount={job.gpus}"
         )
     several = len(names) > 1
+    vectors = [is_vector(one, form) for one, form in zip(job.outputs, forms, strict=True)]
+    # Spark 4.3 fails on Vectors that a function returns for rows of Parquet or of a cached frame.
+    forms = [
+        replace(form, kind=ColumnKind.ARRAY) if vector else form
+        for form, vector in zip(forms, vectors, strict=True)
+    ]
     function = ColumnFunction(
         job=job,
         forms=tuple(forms),
@@ -80,11 +87,26 @@ def column_function(
             raise InvalidInputError(wrong_count(arguments, len(given)))
         with workers_python(spark):
             found: Column = made(*given)
-        return found
+        return _with_vectors(found, vectors, names)
 
     for name in _OF_A_UDF:
         setattr(predicted, name, getattr(made, name))
     return predicted
+
+
+def _with_vectors(found: Column, vectors: Sequence[bool], names: Sequence[str]) -> Column:
+    """Return what a function gives with Vectors in place of the arrays that stand for them."""
+    if not any(vectors):
+        return found
+    from pyspark.ml.functions import array_to_vector  # not above: SciPy comes with it
+
+    if len(names) == 1:
+        return array_to_vector(found)
+    fields = [
+        (array_to_vector(found.getField(name)) if vector else found.getField(name)).alias(name)
+        for name, vector in zip(names, vectors, strict=True)
+    ]
+    return F.struct(*fields)
 
 
 def _arrow_udf() -> Callable[..., Any]:
