@@ -164,6 +164,28 @@ def test_a_path_is_of_one_stream(
     np.testing.assert_array_equal(est.weights, fitted([parts[0], parts[0], parts[1]]).weights)
 
 
+def test_two_trainers_at_one_path_lose_nothing(parts: list[DataFrame], tmp_path: Path) -> None:
+    path = str(tmp_path / "state")
+    one, other = (estimator().batch_trainer(path, **ARGUMENTS) for _ in range(2))
+    one(parts[0], 0)
+    one(parts[1], 1)
+    other._last = trainer_module.Place()  # it has looked before the first one wrote
+    with pytest.raises(StateError, match="written by another stream .*: it has batch 1 .*\n"):
+        other(parts[2], 0)
+    assert place(tmp_path / "state")["batch"] == 1
+
+
+def test_an_estimator_learns_from_one_stream(parts: list[DataFrame], tmp_path: Path) -> None:
+    est = estimator()
+    one = est.batch_trainer(str(tmp_path / "one"), **ARGUMENTS)
+    one(parts[0], 0)
+    est.batch_trainer(str(tmp_path / "other"), **ARGUMENTS)(parts[1], 0)
+    with pytest.raises(StateError, match="batch_trainer of .*other since .*\nMake an estimator"):
+        one(parts[2], 1)
+    with pytest.raises(InvalidInputError, match="path must be a path .*, got None\n"):
+        est.batch_trainer(None, **ARGUMENTS)  # type: ignore[arg-type]
+
+
 def test_what_cannot_be_is_refused_before_the_stream_starts(
     parts: list[DataFrame], tmp_path: Path
 ) -> None:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol, cast
@@ -59,6 +60,7 @@ class _Estimator(Protocol):
     """What a trainer needs of an estimator."""
 
     _state: State | None
+    _stream_path: str | None
 
     def fit(self, data: Any, **arguments: Any) -> Any: ...
 
@@ -98,9 +100,10 @@ class BatchTrainer:
         if _is_trained(last, place, self._path):
             _logger.info("%s has batch %d already: it is not trained again", self._path, number)
             return
+        self._check_alone()
         before = self._estimator._state
         try:
-            self._train(batch, place)
+            self._train(batch, place, last)
         except BaseException as error:
             # What is in memory must be what is in the file: Spark gives this batch again.
             self._estimator._state = before
@@ -121,21 +124,51 @@ class BatchTrainer:
                     f"est.load({self._path!r}) goes on from it; give batch_trainer another path"
                 )
             self._estimator.load(self._path)
+            self._estimator._stream_path = self._path
             place = self._last = Place(**noted)
         return place
 
-    def _train(self, batch: DataFrame, place: Place) -> None:
+    def _check_alone(self) -> None:
+        """Refuse to go on with what the estimator has learned from another stream since."""
+        other = self._estimator._stream_path
+        if self._last is not None and other not in (None, self._path):
+            raise StateError(
+                f"the estimator has been trained by the batch_trainer of {other} since the last "
+                f"batch of {self._path}\nMake an estimator for each stream: both would learn from "
+                "both"
+            )
+
+    def _train(self, batch: DataFrame, place: Place, last: Place) -> None:
         """Train, and write what comes of it."""
         estimator = self._estimator
         estimator._state = _at_a_pass(estimator._state)
         estimator.fit(batch, **self._arguments)
         trained = cast(State, estimator._state)
         noted = replace(trained, meta={**trained.meta, _STREAM: asdict(place)})
+        self._check_file(last, place)
         estimator._write(noted, self._path)
+        estimator._stream_path = self._path
+
+    def _check_file(self, last: Place, place: Place) -> None:
+        """Refuse to write over what another trainer has written while this one trained."""
+        if not is_regular(self._path):
+            return
+        found = load_state(self._path).meta.get(_STREAM)
+        # The new place, where an interrupt came just after it was written.
+        if found not in (asdict(last), asdict(place)):
+            other = Place(**found) if found else Place()
+            raise StateError(
+                f"{self._path} has been written by another stream or program meanwhile: it has "
+                f"batch {other.batch} of {other.query or 'a stream'}, and had batch {last.batch}\n"
+                f"{_ANOTHER}"
+            )
 
 
 class TrainsOnStreams:
     """What estimators have for streams."""
+
+    #: The path of the trainer that has trained the estimator last.
+    _stream_path: str | None = None
 
     def batch_trainer(self, path: str, **fit_arguments: Any) -> BatchTrainer:
         """Return a function for ``writeStream.foreachBatch`` that trains on each micro-batch once.
@@ -167,6 +200,11 @@ class TrainsOnStreams:
             If `path` is there and cannot be read, or `batch_trainer` did not write it.
         """
         estimator = cast(_Estimator, self)
+        if not isinstance(path, (str, os.PathLike)) or not str(path):
+            raise InvalidInputError(
+                f"path must be a path or URL of a file, got {path!r}\n"
+                "Name one: est.batch_trainer('model.safetensors')"
+            )
         stem, dot, ending = str(path).rpartition(".")
         if f"{dot}{ending}" in _FORMATS:
             raise InvalidInputError(
