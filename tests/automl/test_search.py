@@ -178,6 +178,19 @@ def test_a_trial_that_another_process_runs_is_left_to_it(tmp_path: Path) -> None
     assert [one.state.name for one in second.study.trials[1:3]] == ["RUNNING", "RUNNING"]
 
 
+def test_a_stored_search_has_one_space(tmp_path: Path) -> None:
+    storage = f"sqlite:///{tmp_path}/search.db"
+    Made(space={"x": hp.uniform(0, 1)}, storage=storage, samples=1).run()
+    with pytest.raises(InvalidInputError, match=r"search_space\['x'\] does not fit .*\n.*name"):
+        Made(space={"x": hp.choice([1, 2])}, storage=storage, samples=2).run()
+
+
+@pytest.mark.parametrize("storage", ["foo://search", "sqlite:////nowhere/at/all.db"])
+def test_a_storage_that_cannot_be_opened_is_named(storage: str) -> None:
+    with pytest.raises(InvalidInputError, match="storage='.* cannot be opened: .*\nWrite storage="):
+        Made(storage=storage, samples=1).run()
+
+
 def test_each_point_of_a_grid_is_tried_as_often_as_asked_and_not_again(tmp_path: Path) -> None:
     space = {"a": hp.grid_search([1, 2]), "b": hp.grid_search([[3], [4]]), "x": hp.randn()}
     storage = f"sqlite:///{tmp_path}/search.db"

@@ -50,7 +50,8 @@ def draw(space: Mapping[str, Any], draws: Draws) -> dict[str, Any]:
     Raises
     ------
     InvalidInputError
-        If a function of `hp.sample_from` fails; names the hyperparameter.
+        If a function of `hp.sample_from` fails, or the trials of a stored search were drawn from
+        another space; names the hyperparameter.
     """
     computed, found = [], dict[str, Any]()
     for path, one in _leaves(space):
@@ -58,7 +59,7 @@ def draw(space: Mapping[str, Any], draws: Draws) -> dict[str, Any]:
             computed.append((path, one))
             _put(found, path, None)  # keys stay in their order
         else:
-            _put(found, path, one.draw(draws, _name(path)) if isinstance(one, Space) else one)
+            _put(found, path, _drawn(one, draws, _name(path)) if isinstance(one, Space) else one)
     for path, rule in computed:
         try:
             _put(found, path, rule.function(SimpleNamespace(config=_Config(found))))
@@ -69,6 +70,16 @@ def draw(space: Mapping[str, Any], draws: Draws) -> dict[str, Any]:
                 "It finds the values of the others, and of functions before it, in spec.config"
             ) from error
     return found
+
+
+def _drawn(one: Space, draws: Draws, name: str) -> Any:
+    try:
+        return one.draw(draws, name)
+    except ValueError as error:
+        raise InvalidInputError(
+            f"search_space[{name!r}] does not fit the search's earlier trials: {error}\n"
+            "Give the space that the search was begun with, or this search another name"
+        ) from error
 
 
 class _Config(dict[str, Any]):

@@ -150,17 +150,26 @@ def open_study(
     Raises
     ------
     InvalidInputError
-        If a stored one looks for the other end of its metric.
+        If the storage cannot be opened, or a stored one looks for the other end of its metric.
     """
     package = optuna()
-    study: Study = package.create_study(
-        storage=storage,
-        study_name=name,
-        sampler=sampler,
-        pruner=pruner,
-        direction="minimize" if mode == "min" else "maximize",
-        load_if_exists=storage is not None,
-    )
+    from sqlalchemy.exc import SQLAlchemyError  # Optuna's own storages need it
+
+    try:
+        study: Study = package.create_study(
+            storage=storage,
+            study_name=name,
+            sampler=sampler,
+            pruner=pruner,
+            direction="minimize" if mode == "min" else "maximize",
+            load_if_exists=storage is not None,
+        )
+    except (SQLAlchemyError, package.exceptions.StorageInternalError) as error:
+        raise InvalidInputError(
+            f"storage={storage!r} cannot be opened: {str(error).splitlines()[0]}\n"
+            "Write storage='sqlite:///search.db', with a directory that is there, or the URL of "
+            "another database"
+        ) from error
     found = study.direction.name.lower()
     if found != ("minimize" if mode == "min" else "maximize"):
         raise InvalidInputError(
