@@ -71,6 +71,11 @@ def test_training_goes_on_where_no_file_can_be_written(tmp_path, caplog):
     assert len(caplog.records) == 1 and "no more event files" in caplog.text
 
 
+def test_a_directory_has_a_name(est):
+    with pytest.raises(InvalidInputError, match="log_dir must be a path or a name, got None\n"):
+        est.set_tensorboard(None, "app")
+
+
 def test_without_tensorboard_it_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorboard", None)
     with pytest.raises(MissingPackageError, match=r"pip install 'zoo-orca\[tensorboard\]'"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Mapping
 
@@ -108,7 +109,15 @@ class Summaries:
         ------
         MissingPackageError
             If `tensorboard` is not installed here.
+        InvalidInputError
+            If one of them is no path or name.
         """
+        for name, given in (("log_dir", log_dir), ("app_name", app_name)):
+            if not isinstance(given, (str, os.PathLike)) or not str(given):
+                raise InvalidInputError(
+                    f"{name} must be a path or a name, got {given!r}\n"
+                    "Write for example est.set_tensorboard('logs', 'first')"
+                )
         if not is_there("tensorboard"):
             raise MissingPackageError(
                 "set_tensorboard needs the package tensorboard, which is not installed here\n"
