@@ -17,8 +17,16 @@ from pathlib import Path
 
 from tests.connect.server import ROOT, environment, running
 
-#: Where tests have a session and no more: calls as stages, what estimators do, predictions, MLflow.
-EVERYTHING = ("tests/driver", "tests/learn", "tests/mlflow")
+#: Where tests have a session and no more: calls as stages, what estimators do, predictions, shards,
+#: Spark ML, searches, MLflow.
+EVERYTHING = (
+    "tests/automl",
+    "tests/data",
+    "tests/driver",
+    "tests/learn",
+    "tests/ml",
+    "tests/mlflow",
+)
 
 
 def command(url: str, *arguments: str) -> list[str]:

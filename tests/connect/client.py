@@ -19,7 +19,6 @@ LEFT_OUT = {
     "tests/driver/frame/test_arrow_batches.py": "only there have jobs their thread's properties",
     "tests/driver/frame/test_partitions.py": "only there does a plan tell its partitions",
     "tests/driver/reports/test_attempts.py": "a server does not tell what became of attempts",
-    "tests/learn/streams": "its programs run on a Connect server of their own already",
     "tests/learn/test_ended.py": "its programs start and end sessions of their own",
 }
 

@@ -252,6 +252,7 @@ def trained(worker: Any, epochs: int, fails_at: str) -> Any:
 
 def test_a_run_goes_on_from_its_newest_checkpoint(spark: SparkSession, tmp_path: Path) -> None:
     kept, fails_at = tmp_path / "kept", tmp_path / "fails"
+    kept.mkdir()  # over Spark Connect a path that is not here is of the server
     fails_at.touch()
     given: dict[str, Any] = {"epochs": 5, "fails_at": str(fails_at)}
     options = {"model_dir": str(kept)}

@@ -13,6 +13,7 @@ from tests.ml.test_persistence import predictions
 from zoo.orca.ml import TorchClassifierModel
 
 
+@pytest.mark.classic("its program runs over Spark Connect already")
 @pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_connect_gives_the_same(table, tmp_path):

@@ -40,6 +40,7 @@ def searched(stage):
     )
 
 
+@pytest.mark.classic("its program starts a session of its own")
 @pytest.mark.slow
 def test_a_new_process_reads_pipelines_and_searches(table, tmp_path):
     words = table.withColumn("word", F.concat(F.lit("w"), F.col("kind").cast("int")))

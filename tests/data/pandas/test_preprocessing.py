@@ -148,6 +148,7 @@ def test_several_files_and_their_groups(tmp_path, by_pandas):
         assert shards.concat_to_pdf()["a"].tolist() == expected
 
 
+@pytest.mark.classic("a server has a directory of its own")
 def test_relative_paths_are_from_where_the_program_is(table, tmp_path, monkeypatch, backend):
     here = tmp_path / "a place #1"
     here.mkdir()

@@ -12,6 +12,7 @@ from tests.fake_estimator import FakeEstimator, linear
 from tests.jvms import environment_without
 
 
+@pytest.mark.classic("its program runs over Spark Connect already")
 @pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_connect_gives_the_same(spark, tmp_path):

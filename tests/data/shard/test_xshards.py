@@ -263,6 +263,7 @@ def test_equal_values_are_in_one_shard_and_rows_in_order():
         XShards.partition(frame, 4).partition_by(["k", "n"])
 
 
+@pytest.mark.classic("a server has a directory of its own")
 def test_saved_shards_are_the_same(tmp_path, monkeypatch, numbers):
     monkeypatch.chdir(tmp_path)  # Spark's processes stay where they are
     mixed = numbers.transform_shard(lambda a: pd.DataFrame({"a": a}) if a[0] else {"a": a})
@@ -275,6 +276,7 @@ def test_saved_shards_are_the_same(tmp_path, monkeypatch, numbers):
     )
 
 
+@pytest.mark.classic("only there are RDDs")
 def test_elements_of_an_rdd_are_shards(spark):
     rdd = spark.sparkContext.parallelize(range(7), 3)
     shards = XShards(rdd).transform_shard(lambda number: number * 2)

@@ -36,7 +36,8 @@ def test_more_workers_than_the_server_has_slots(server, slots):
     assert time.monotonic() - started < 5  # nothing is waited for that cannot come
     first, second = str(caught.value).splitlines()
     assert first.endswith(f"{server.conf['spark.master']} has {slots}")
-    assert f"num_workers={slots}" in second
+    assert f"num_workers={slots}), or raise the server's spark." in second
+    assert "init_orca_context" not in second  # a client cannot set it
 
 
 def test_where_settings_do_not_tell_the_server_is_asked_by_the_stage():

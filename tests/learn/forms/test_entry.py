@@ -10,6 +10,7 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 
 from tests.fake_estimator import FakeEstimator, linear
+from zoo.orca import OrcaContext
 from zoo.orca.errors import InvalidInputError
 from zoo.orca.learn.forms.entry import entered, entered_both, form_of
 from zoo.orca.learn.forms.form import Columns
@@ -38,7 +39,8 @@ def as_arrow(arrays: dict[str, np.ndarray]) -> pa.Table:
 
 def on_spark(arrays: dict[str, np.ndarray]) -> DataFrame:
     # So many partitions that its rows move to the workers as those from outside do.
-    return SparkSession.builder.getOrCreate().createDataFrame(as_arrow(arrays)).repartition(5)
+    spark = OrcaContext.get_spark_session()
+    return spark.createDataFrame(as_arrow(arrays)).repartition(5)
 
 
 FORMS = {

@@ -26,6 +26,7 @@ def test_pieces_are_neither_small_nor_large(monkeypatch) -> None:
     assert in_pieces(none)["h"].num_chunks == 1 and in_pieces(none).schema == none.schema
 
 
+@pytest.mark.classic("only there does a plan tell its partitions")
 def test_rows_keep_their_order_in_few_partitions(spark: SparkSession, monkeypatch) -> None:
     rows = 300_000
     table = pa.table({"x": np.arange(rows), "c": np.arange(rows) / 7})

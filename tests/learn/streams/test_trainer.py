@@ -25,6 +25,7 @@ from zoo.orca.learn.streams.trainer import _at_a_pass
 from zoo.orca.wire.packing import State
 
 pytestmark = pytest.mark.timeout(120)
+programs = pytest.mark.classic("its programs have sessions of their own")
 
 ARGUMENTS: dict[str, Any] = {"epochs": 2, "batch_size": 8}
 BATCHES = 7
@@ -207,6 +208,7 @@ def test_what_cannot_be_is_refused_before_the_stream_starts(
     np.testing.assert_array_equal(other.weights, before)
 
 
+@pytest.mark.classic("a server trains, and not the estimator that is here")
 def test_a_stream_is_trained_on(spark: SparkSession, parts: list[DataFrame], tmp_path: Path):
     rows = tmp_path / "rows"
 
@@ -250,6 +252,7 @@ def program(*arguments: object) -> "subprocess.CompletedProcess[str]":
     )
 
 
+@programs
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_program_that_is_killed_has_trained_each_batch_once(
@@ -267,6 +270,7 @@ def test_a_program_that_is_killed_has_trained_each_batch_once(
     np.testing.assert_array_equal(found.tensors["weights/w"], unkilled.weights)
 
 
+@programs
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_between_any_two_steps_a_kill_changes_nothing(
@@ -286,6 +290,7 @@ def test_between_any_two_steps_a_kill_changes_nothing(
     np.testing.assert_array_equal(found.tensors["weights/w"], unkilled.weights)
 
 
+@programs
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_over_spark_connect_the_server_trains(

@@ -44,7 +44,11 @@ def _describe(
     spark: SparkSession, workers: int, found: int, profile: ResourceProfile | None
 ) -> str:
     master = spark.conf.get("spark.master", "") or ""
-    if master.startswith("local"):
+    if is_connect(spark):  # which a program cannot set
+        way = f"the server's spark.executor.instances and spark.executor.cores to {workers} slots"
+        if master.startswith("local"):
+            way = f"the server's spark.master to local[{workers}]"
+    elif master.startswith("local"):
         way = f"local[{workers}] (init_orca_context(cores={workers}))"
     elif allocates_dynamically(spark):
         way = f"spark.dynamicAllocation.minExecutors so that {workers} slots are there at the start"

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
+from pyspark.sql.pandas.types import from_arrow_schema
 
 from zoo.orca.driver.predict import Answer, collected
 from zoo.orca.driver.session.cluster import is_connect
@@ -195,6 +196,8 @@ def moved(spark: SparkSession, table: pa.Table) -> DataFrame:
     """
     pieces = in_pieces(table)
     if is_connect(spark):
+        if not pieces.num_rows:  # a client reads no types off a table without rows
+            return spark.createDataFrame(pieces, from_arrow_schema(pieces.schema))
         # A server cuts a table into as many tasks as it has cores, however large each becomes.
         parts = -(-pieces.nbytes // _SERVER_BYTES) or 1
         rows = -(-pieces.num_rows // parts)
