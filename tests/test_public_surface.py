@@ -7,6 +7,7 @@ import pytest
 PUBLIC = {
     "zoo.common.nncontext": ["init_nncontext"],
     "zoo.orca": ["OrcaContext", "init_orca_context", "stop_orca_context"],
+    "zoo.orca.automl": ["AutoEstimator"],
     "zoo.orca.automl.auto_estimator": ["AutoEstimator"],
     "zoo.orca.automl.hp": [
         "choice",

@@ -1,8 +1,10 @@
 """What the driver is told about an exception: the cause, and the frames that are the user's."""
 
 import linecache
+import re
 import sys
 
+import pandas
 import pytest
 
 from zoo.orca.errors import ModelError, OrcaError
@@ -31,6 +33,13 @@ def test_frames_of_packages_are_left_out():
         "    return json.loads('{')",
     ]
     assert "json/decoder.py" in found.traceback
+
+
+def test_frames_of_compiled_packages_are_left_out():
+    with pytest.raises(KeyError) as caught:
+        pandas.DataFrame({"a": [1]})["b"]
+    paths = re.findall(r'File "([^"]+)"', describe(caught.value).where)
+    assert set(paths) == {__file__}
 
 
 def test_all_of_the_traceback_where_the_job_wants_it(monkeypatch):

@@ -13,7 +13,9 @@ from tests.fake_estimator import FakeEstimator, linear
 from zoo.orca.data import column
 from zoo.orca.driver.frame.source import column_names, read_spec
 from zoo.orca.errors import ColumnError, DataError
+from zoo.orca.wire.faults import null_message
 from zoo.orca.wire.features import ColumnSpec
+from zoo.orca.wire.messages.rows import Finding
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -133,6 +135,15 @@ def test_the_error_for_unequal_lengths_says_what_trains(rows: DataFrame) -> None
     exec(found[1], there)
     estimator = trained(rows, eval(found[2], there), width=6)
     assert estimator.predict(rows, None).where("prediction is null").count() == 0
+
+
+@pytest.mark.parametrize("kind", ["array<int>", "array<array<double>>"])
+def test_null_arrays_become_empty_as_the_error_says(spark: SparkSession, kind: str) -> None:
+    df = spark.sql(f"select cast(null as {kind}) as x")
+    spec = read_spec(df, [column("x")]).features[0]
+    way = null_message(Finding(column="x", data="train", kind="null", rows=1, example=""), 1, spec)
+    filled = eval(re.search(r"F\.coalesce\(.*\)\)", way)[0], {"F": F})
+    assert df.select(filled.alias("x")).first() == ([],)
 
 
 @pytest.mark.parametrize("kind", ["double", "int", "string", "boolean"])

@@ -8,7 +8,10 @@ import pytest
 from pyspark.sql import SparkSession
 
 from tests.fake_estimator import FakeEstimator, linear
+from zoo.orca.data import column
 from zoo.orca.errors import ColumnError, DataError
+from zoo.orca.learn.forms.arrow import ArrowForm
+from zoo.orca.learn.forms.form import Columns
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -77,3 +80,9 @@ def test_nulls_are_refused_before_anything_moves(spark: SparkSession) -> None:
     drop, _, fill = str(caught.value).splitlines()[1].partition(", or fill them: ")
     assert eval(drop.removeprefix("Drop these rows with "), {"data": data}).num_rows == 2
     assert eval(fill, {"data": data}).null_count == 0
+    data = pa.table({"x": ["a", None], "h": [[1], None]})
+    for name in ("x", column("h")):
+        with pytest.raises(DataError, match="holds nulls: 1 of 2 rows") as caught:
+            ArrowForm(data, "data").frame(spark, Columns([name], ()))
+        fill = str(caught.value).partition(", or fill them: ")[2]
+        assert eval(fill, {"data": data}).null_count == 0

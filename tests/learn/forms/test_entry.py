@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+import torch
 from pyspark.sql import DataFrame, SparkSession
 
 from tests.fake_estimator import FakeEstimator, linear
@@ -149,11 +150,17 @@ def test_what_has_no_form_is_named_with_the_way_to_one(spark: SparkSession, kind
     assert entered(made, Columns("x")).frame.count() == 1
 
 
+A_CREATOR = "Pass a function that makes it: def creator(config, batch_size)"
+
+
 def test_other_things_have_no_form_either() -> None:
     for data, told in (
         ("rows.parquet", "got a str\nRead a DataFrame from there: spark.read.parquet(data)"),
         ((1, 2), "got a tuple\nPass a dict: {'x': inputs, 'y': labels}"),
         (None, "got a NoneType\nPass a Spark DataFrame"),
+        (torch.utils.data.TensorDataset(torch.zeros(1)), f"TensorDataset\n{A_CREATOR}"),
+        (torch.utils.data.DataLoader([1]), f"DataLoader\n{A_CREATOR}"),
+        ((row for row in [1]), f"got a generator\n{A_CREATOR}"),
         (len, "got a builtin_function_or_method\nPass a Spark DataFrame"),
     ):
         with pytest.raises(InvalidInputError) as caught:

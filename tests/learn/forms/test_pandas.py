@@ -120,10 +120,23 @@ def test_missing_values_are_refused_before_anything_moves(
     est = FakeEstimator.of(linear())
     with pytest.raises(DataError, match=r"^column 'x' holds nulls: \d of 2 rows") as caught:
         est.fit(data)
-    way = str(caught.value).splitlines()[1].partition("with ")[2].partition(", or")[0]
-    assert eval(way)["x"].notna().all()
+    drop, _, fill = str(caught.value).splitlines()[1].partition(", or fill them")
+    assert eval(drop.partition("with ")[2])["x"].notna().all()
+    if series.map(type).eq(str).any():
+        assert eval(fill.removeprefix(": "))["x"].tolist() == ["a", ""]
+    assert bool(fill) != series.map(lambda cell: isinstance(cell, np.ndarray)).any()
     with pytest.raises(DataError, match="^column 'x' of validation_data holds nulls"):
         est.fit(pd.DataFrame({"x": [1.0], "y": [1.0]}), validation=data)
+
+
+def test_null_arrays_of_a_padded_column_become_empty_as_the_error_says(spark: SparkSession) -> None:
+    data = pd.DataFrame({"x": pd.Series([[1, 2], None, np.nan, np.ones(1)]), "y": 1.0})
+    columns = Columns([column("x")], "y")
+    with pytest.raises(DataError, match=r"holds nulls: 2 of 4 rows") as caught:
+        PandasForm(data, "data").frame(spark, columns)
+    exec(str(caught.value).partition(", or fill them: ")[2])
+    lengths = PandasForm(data, "data").frame(spark, columns).selectExpr("size(x)").toArrow()
+    assert lengths[0].to_pylist() == [2, 0, 0, 1]
 
 
 def test_columns_that_no_call_names_may_hold_anything(spark: SparkSession) -> None:

@@ -97,7 +97,7 @@ def test_bytes_are_decoded(form: str) -> None:
     data = of(form, {"x": [b"\x00\xff", b"\xff\x33"]})
     text = ColumnSpec(name="x", dtype="string", binary=True).refused("no").splitlines()[1]
     way = reworded(text, words_of(data, "data"))
-    assert way.endswith(" makes numbers of raw pixels; PIL.Image reads a JPEG")
+    assert way.endswith("; for PNG or JPEG, a batch_transform of the estimator, with PIL.Image")
     assert values(run(way.partition(" makes")[0], data), "x") == [[0.0, 1.0], [1.0, 0.2]]
 
 

@@ -168,6 +168,11 @@ def test_data_of_other_forms_is_refused_beside_the_rest(
     assert not plan.stopped
 
 
+def test_rows_of_a_creator_are_known_to_its_loader_alone(spark: SparkSession) -> None:
+    plan = estimator("torch").plan(lambda config, batch_size: [], batch_size=4, count=True)
+    assert plan.is_created and plan.rows is None and not plan.refused
+
+
 def test_a_stream_is_refused_beside_the_rest(spark: SparkSession) -> None:
     stream = spark.readStream.format("rate").load().withColumn("x", F.lit(1.0))
     plan = FakeEstimator.of(linear(), workers=9).plan(stream, batch_size=4, count=True)

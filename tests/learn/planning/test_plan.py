@@ -59,6 +59,11 @@ def test_what_nobody_knows_is_said_to_be_unknown() -> None:
     ]
 
 
+def test_rows_of_a_creator_are_not_said_to_be_countable() -> None:
+    rows = str(FitPlan(workers=1, is_created=True)).splitlines()[1]
+    assert rows == "rows       unknown: they are what the creator's loader has, on the workers"
+
+
 def test_all_that_would_be_refused_is_told() -> None:
     refused = (
         ColumnError("there is no column 'a'\nDid you mean 'b'?"),

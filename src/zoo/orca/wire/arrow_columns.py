@@ -157,7 +157,8 @@ def _from_arrays(rows: NDArray[Any]) -> pa.ChunkedArray:
     """Return rows that are arrays of one number of axes as nested lists."""
     missing = np.array([row is None for row in rows])
     if missing.any():
-        return pa.chunked_array([pa.array(missing, mask=missing)])
+        none = pa.array([], pa.float32())
+        return pa.chunked_array([_lists(np.zeros(len(rows), int), none, pa.array(missing))])
     if len({getattr(row, "ndim", 0) for row in rows}) > 1:
         raise ValueError("its arrays have different numbers of axes")
     chunk = np.cumsum([row.size for row in rows]) // _MOST_VALUES

@@ -133,7 +133,7 @@ def _way_to_fill(finding: Finding, column: ColumnSpec) -> str:
             return ""
         return f": F.transform({name!r}, lambda x: F.coalesce(x, F.lit({value})))"
     if column.shape:
-        return ""
+        return f": F.coalesce({name!r}, F.array())" if column.padding else ""
     filled = f": df.fillna({value}, subset={[name]!r})"
     if column.dtype in ("bool", "string") or name != column.name:
         return filled

@@ -117,7 +117,7 @@ class ColumnSpec:
         )
         return (
             f"Decode it: {_DECODE[depth]}; {change} makes numbers of raw pixels; "
-            "PIL.Image reads a JPEG"
+            "for PNG or JPEG, a batch_transform of the estimator, with PIL.Image"
         )
 
     def _way_to_index(self) -> str:

@@ -25,6 +25,8 @@ _VERSIONED = ("pyarrow", "numpy", "tensorflow", "tf_keras", "keras", "jax", "tor
 _PACKAGE = str(Path(zoo.orca.__file__).parent)
 #: In the names of TensorFlow's generated files. They are not the user's, and are gone by now.
 _GENERATED = "__autograph_generated_file"
+#: The endings of Cython's sources.
+_CYTHON = (".pyx", ".pxi", ".pxd")
 #: How many causes of causes are described.
 _MOST_CAUSES = 3
 
@@ -123,7 +125,13 @@ def _only(error: TracebackException) -> str:
 def _is_users(path: str) -> bool:
     if path.startswith((_PACKAGE, "<frozen ")) or _GENERATED in path:
         return False
-    return not is_installed(path)
+    return not is_installed(path) and not _is_compiled(path)
+
+
+def _is_compiled(path: str) -> bool:
+    """Whether a file is what Cython made an installed package of, named from the package on."""
+    package = sys.modules.get(path.partition("/")[0])
+    return path.endswith(_CYTHON) and package is not None and is_installed(package.__file__)
 
 
 def _formatted(frame: FrameSummary) -> str:

@@ -18,6 +18,8 @@ from zoo.orca.wire.arrow_columns import from_numpy, to_numpy
 
 _WAYS = {
     "nulls": "Leave these rows out of every array, or fill them",
+    "fill": "",
+    "empty": "",
     "moments": "Make the array one of numbers: array.astype('int64')",
     "days": "Make the array one of numbers: array.astype('datetime64[D]').astype('int64')",
     "parts": "Pass what is in it as arrays of their own",

@@ -14,8 +14,9 @@ from zoo.orca.learn.forms.tables import OwnTable, Ways, as_arrays, frame_of
 from zoo.orca.wire.arrow_columns import from_numpy
 
 _WAYS = {
-    "nulls": "Drop these rows with {data}.filter({data}[{name}].is_valid()), or fill them: "
-    "{data}[{name}].fill_null(0)",
+    "nulls": "Drop these rows with {data}.filter({data}[{name}].is_valid()), or fill them",
+    "fill": ": {data}[{name}].fill_null({value})",
+    "empty": ": {data}[{name}].fill_null([])",
     "moments": "Add it as numbers: {data}.append_column('number', {data}[{name}].cast('int64'))",
     "days": "Add it as numbers: {data}.append_column('number', {data}[{name}].cast('date32')"
     ".cast('int32'))",

@@ -207,21 +207,36 @@ def _is(data: Any, package: str, *names: str) -> bool:
     )
 
 
-_FORMS = "a DataFrame of Spark or pandas, an Arrow table or a dict of arrays, or an XShards"
+_FORMS = (
+    "a DataFrame of Spark or pandas, an Arrow table or a dict of arrays, an XShards, or a function "
+    "that makes batches"
+)
 
 
 def _refused(data: Any, argument: str) -> str:
     kind = f"{type(data).__module__}.{type(data).__qualname__}"
     way = "Pass a Spark DataFrame, as spark.read and spark.createDataFrame(...) return it"
-    way = next((w for start, w in _WAYS.items() if kind.startswith(start)), way)
+    ways = (w for start, w in _WAYS.items() if kind.startswith(start))
+    way = next(ways, _LOADER if _has_batches(data) else way)
     kind = kind.removeprefix("builtins.")
     return f"{argument} must be {_FORMS}, got {_a(kind)}\n{way.format(argument=argument)}"
+
+
+def _has_batches(data: Any) -> bool:
+    """Whether an object looks like a loader, a data set, or a generator."""
+    kind = type(data)
+    return hasattr(kind, "__iter__") or (hasattr(kind, "__getitem__") and hasattr(kind, "__len__"))
 
 
 def _a(kind: str) -> str:
     return f"{'an' if kind[0].lower() in 'aeiou' else 'a'} {kind}"
 
 
+#: What makes rows of a loader, which cannot travel to the workers as it is.
+_LOADER = (
+    "Pass a function that makes it: def creator(config, batch_size): ..., which returns it on each "
+    "worker"
+)
 #: The beginnings of classes' names, and what makes a form of their objects.
 _WAYS = {
     "pandas.core.series.": "Make a frame of it: {argument}.to_frame('x')",

@@ -15,8 +15,10 @@ from zoo.orca.learn.forms.tables import OwnTable, Ways, as_arrays, frame_of
 from zoo.orca.wire.arrow_columns import from_numpy, to_numpy
 
 _WAYS = {
-    "nulls": "Drop these rows with {data}.dropna(subset=[{name}]), or fill them: "
-    "{data}.fillna({{{name}: 0}})",
+    "nulls": "Drop these rows with {data}.dropna(subset=[{name}]), or fill them",
+    "fill": ": {data}.fillna({{{name}: {value}}})",
+    "empty": ": {data}[{name}] = {data}[{name}].map("
+    "lambda row: row if hasattr(row, '__len__') else [])",
     "moments": "Make it numbers: {data}[{name}] = {data}[{name}].astype('int64')",
     "days": "Make it numbers: {data}[{name}] = pandas.to_datetime({data}[{name}]).astype('int64')",
     "parts": "Take out what is in it: {data}[{name}] = {data}[{name}].str['{part}']",

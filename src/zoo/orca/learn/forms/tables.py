@@ -73,6 +73,10 @@ class Ways:
         What the user calls the rows.
     nulls : str
         How to get rid of nulls.
+    fill : str
+        How to fill them with ``{value}``.
+    empty : str
+        How to have empty arrays in place of null ones, which are padded.
     moments, days, parts : str
         How times, dates and structs become numbers.
     others : str
@@ -83,6 +87,8 @@ class Ways:
 
     argument: str
     nulls: str
+    fill: str
+    empty: str
     moments: str
     days: str
     parts: str
@@ -106,9 +112,15 @@ class Ways:
             return text.format(name=repr(self.label(name)), data=self.argument, part=part)
         return text.format(name=repr(self.label(name)), data=self.argument)
 
-    def fill(self, name: str) -> str:
-        """Return how a column gets rid of nulls."""
-        return self.nulls.format(name=repr(self.label(name)), data=self.argument)
+    def without_nulls(self, name: str, kind: pa.DataType, *, is_padded: bool) -> str:
+        """Return how a column of a type gets rid of nulls."""
+        text = self.nulls
+        if not pa.types.is_nested(kind) and not isinstance(kind, pa.BaseExtensionType):
+            text += self.fill
+        elif is_padded:
+            text += self.empty
+        value = repr(_usual(kind))
+        return text.format(name=repr(self.label(name)), data=self.argument, value=value)
 
 
 def frame_of(spark: SparkSession, readers: Readers, columns: Columns, ways: Ways) -> DataFrame:
@@ -173,7 +185,8 @@ def _read(
     if values.null_count:
         raise DataError(
             f"column {name!r}{ways.where} holds nulls: {values.null_count:,} of "
-            f"{len(values):,} {'row' if len(values) == 1 else 'rows'}\n{ways.fill(name)}"
+            f"{len(values):,} {'row' if len(values) == 1 else 'rows'}\n"
+            f"{ways.without_nulls(name, values.type, is_padded=padded is not None)}"
         )
     try:
         return for_model(values)
@@ -182,6 +195,17 @@ def _read(
             f"column {name!r}{ways.where} of type {values.type} does not fit the numbers that "
             f"Spark has: {_first_line(error)}\n{ways.convert(name)}"
         ) from error
+
+
+def _usual(kind: pa.DataType) -> bool | int | str | bytes:
+    """Return what nulls of a type are filled with, if nobody knows better."""
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    if pa.types.is_boolean(kind):
+        return False
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        return ""
+    is_binary = pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+    return b"" if is_binary else 0
 
 
 def _first_line(error: Exception) -> str:

@@ -114,7 +114,8 @@ def _of_rows(
     told["steps"] = job.steps_per_epoch
     if job.creator is not None:
         why = "each worker makes its own part of every batch"
-        return {**told, "moves": False, "why": why, "order": "as placed", "memory": None}
+        told |= {"is_created": True, "memory": None}
+        return {**told, "moves": False, "why": why, "order": "as placed"}
     rows = _rows(form, request, count)
     if count and request.validation is not None:
         told["validation_rows"] = request.validation.count()

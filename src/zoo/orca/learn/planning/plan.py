@@ -9,6 +9,7 @@ from zoo.orca.learn.planning.tables import as_html, as_text, several, size
 
 _HEAD = ("role", "of the model", "column", "dtype", "a row's shape")
 _NOT_COUNTED = "not counted: count=True counts them"
+_CREATED = "unknown: they are what the creator's loader has, on the workers"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +50,8 @@ class FitPlan:
     columns : tuple of PlannedColumn
     rows, validation_rows, steps : int or None
         Rows in all, and the steps of an epoch.
+    is_created : bool
+        Whether a data creator makes the rows.
     moves : bool or None
         Whether the rows move to other workers by an exchange.
     why : str
@@ -80,6 +83,7 @@ class FitPlan:
     rows: int | None = None
     validation_rows: int | None = None
     steps: int | None = None
+    is_created: bool = False
     moves: bool | None = None
     why: str = ""
     order: str = ""
@@ -132,7 +136,8 @@ class FitPlan:
         validation = ""
         if self.validation_rows is not None:
             validation = f", and {self.validation_rows:,} to validate with"
-        return (_NOT_COUNTED if self.rows is None else f"{self.rows:,}") + validation
+        unknown = _CREATED if self.is_created else _NOT_COUNTED
+        return (unknown if self.rows is None else f"{self.rows:,}") + validation
 
     def _steps(self) -> str:
         return "unknown without the rows" if self.steps is None else f"{self.steps:,} an epoch"
