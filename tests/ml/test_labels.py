@@ -6,6 +6,8 @@ import pytest
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
+from zoo.orca.driver.reports.failures import translate
+from zoo.orca.driver.reports.spark_failures import spark_errors
 from zoo.orca.errors import ColumnError, DataError
 from zoo.orca.ml.labels import check_marks, check_numbers, with_classes
 
@@ -37,14 +39,16 @@ def test_integers_stay(spark, kind):
     assert with_classes(given, "label") is given
 
 
-@pytest.mark.parametrize("value", [1.5, float("nan"), float("inf"), 1e10])
+@pytest.mark.parametrize("value", ["1.5", "NaN", "Infinity", "1.0E10"])
 def test_the_first_that_is_not_whole_is_named(spark, value):
-    given = frame(spark, [0.0, 1.0, value, 2.0], name="my label").coalesce(1)
-    with pytest.raises(DataError) as raised:
-        with_classes(given, "my label")
-    cause, way = str(raised.value).splitlines()
-    assert cause == f"labelCol: column 'my label' has {value!r}, and classes are whole numbers"
-    assert "F.round('`my label`')" in way
+    given = frame(spark, [0.0, 1.0, float(value), 2.5], name="my label").coalesce(1)
+    with pytest.raises(spark_errors()) as raised:
+        with_classes(given, "my label").collect()
+    found = translate(raised.value, 0, spark)
+    assert type(found) is DataError
+    cause, way = str(found).splitlines()
+    assert cause == f"labelCol: column 'my label' has {value}, and classes are whole numbers"
+    assert "F.round('`my label`')" in way and way.endswith("measured")
 
 
 def test_the_way_out_works(spark):

@@ -26,18 +26,23 @@ def test_pieces_are_neither_small_nor_large(monkeypatch) -> None:
     assert in_pieces(none)["h"].num_chunks == 1 and in_pieces(none).schema == none.schema
 
 
+SETTING = "spark.sql.execution.arrow.localRelationThreshold"
+
+
 @pytest.mark.classic("only there does a plan tell its partitions")
-def test_rows_keep_their_order_in_few_partitions(spark: SparkSession, monkeypatch) -> None:
+@pytest.mark.parametrize("own", [None, "100m"])
+def test_rows_keep_their_order_in_few_partitions(spark: SparkSession, monkeypatch, own) -> None:
+    """They are no part of the plan, which Spark would make them; the user's setting stays."""
     rows = 300_000
     table = pa.table({"x": np.arange(rows), "c": np.arange(rows) / 7})
-    # Beyond spark.sql.execution.arrow.localRelationThreshold, 48 MB, each piece is a partition.
     monkeypatch.setattr(tables, "_PARTITION_BYTES", table.nbytes // 3)
-    spark.conf.set("spark.sql.execution.arrow.localRelationThreshold", "1b")
+    if own is not None:
+        spark.conf.set(SETTING, own)
     try:
         frame = moved(spark, table)
-        found = frame.toArrow()
-        partitions = frame.rdd.getNumPartitions()
+        assert spark.conf.get(SETTING, None) == own
     finally:
-        spark.conf.unset("spark.sql.execution.arrow.localRelationThreshold")
+        spark.conf.unset(SETTING)
+    found = frame.toArrow()
     assert found.equals(table.cast(found.schema))
-    assert 3 <= partitions <= 4
+    assert 3 <= frame.rdd.getNumPartitions() <= 4

@@ -57,7 +57,8 @@ _CALLED_FROM = re.compile(r'^("\w+" was called from)\n(\S.*)$', re.MULTILINE)
 _TRACEBACK = "Traceback (most recent call last):\n"
 #: Where a worker's Python error ends and the JVM's text goes on.
 _JVM_GOES_ON = re.compile(r"\n( SQLSTATE: |\tat |Caused by: |\t\.\.\. |Driver stacktrace:|$)")
-_ORCAS = re.compile(r"^(?:.*: )?zoo\.orca\.errors\.(?P<kind>\w+): ", re.MULTILINE)
+#: A task raised it, or an expression of Orca's, whose text Spark puts behind its own condition.
+_ORCAS = re.compile(r"^(?:.*(?:: |\] ))?zoo\.orca\.errors\.(?P<kind>\w+): ", re.MULTILINE)
 _FRAME = re.compile(r'^ *File "(?P<path>.*)", line \d+, in .*$')
 _SPARKS_OWN = re.compile(r"[/\\]pyspark(\.zip)?[/\\]|[/\\]zoo[/\\]orca[/\\]|^<frozen ")
 #: Words and their kinds. The first match counts: an interrupted job's text has several.
@@ -106,7 +107,7 @@ def raised_by_orca(text: str) -> tuple[str, str] | None:
     if not (found := list(_ORCAS.finditer(text))):
         return None
     told = _JVM_GOES_ON.split(text[found[-1].end() :])[0]
-    return found[-1]["kind"], told.strip()
+    return found[-1]["kind"], _STATE.split(told)[0].strip()
 
 
 def read_failure(text: str) -> SparkFailure:

@@ -14,6 +14,7 @@ from pyspark.sql.pandas.types import from_arrow_schema
 
 from zoo.orca.driver.predict import Answer, collected
 from zoo.orca.driver.session.cluster import is_connect
+from zoo.orca.driver.session.properties import session_setting
 from zoo.orca.errors import ColumnError, DataError
 from zoo.orca.learn.forms.form import Columns
 from zoo.orca.refusals import noted, stand_in_for
@@ -24,6 +25,10 @@ from zoo.orca.wire.padding import PaddedColumn
 _PIECE_BYTES = 8 << 20
 #: What the rows of one partition may have. Spark's limit for a task is 128 MiB.
 _PARTITION_BYTES = 32 << 20
+#: A table of up to so many bytes may be part of Spark's plan. Spark makes it so up to 48 MiB, which
+#: takes several seconds for a million rows, in each job anew.
+_PLAN_BYTES = 1 << 20
+_PLAN_LIMIT = "spark.sql.execution.arrow.localRelationThreshold"
 #: What one table has that goes to a Spark Connect server: above 64 MiB it is a file of its own, and
 #: no part of the plan, and below Spark's limit it is one task's at worst.
 _SERVER_BYTES = 96 << 20
@@ -227,9 +232,10 @@ def moved(spark: SparkSession, table: pa.Table) -> DataFrame:
         rows = -(-pieces.num_rows // parts)
         frames = [spark.createDataFrame(pieces.slice(rows * n, rows)) for n in range(parts)]
         return reduce(DataFrame.unionAll, frames)
-    frame = spark.createDataFrame(pieces)
-    if pieces.nbytes <= _PARTITION_BYTES:
-        return frame
+    if pieces.nbytes <= _PLAN_BYTES:
+        return spark.createDataFrame(pieces)
+    with session_setting(spark, _PLAN_LIMIT, "0"):
+        frame = spark.createDataFrame(pieces)
     least = -(-pieces.nbytes // _PARTITION_BYTES)
     return frame.coalesce(max(least, spark.sparkContext.defaultParallelism))
 
