@@ -150,6 +150,7 @@ def keras() -> AutoEstimator:
         (lambda: keras().fit(None, n_sampling=0), "n_sampling must be a whole number from 1"),
         (lambda: keras().fit(None, n_sampling=-1), "tries without end\nGive timeout="),
         (lambda: keras().fit(None, stop=len), "stop is not for AutoEstimator.fit"),
+        (lambda: keras().fit(None, step=3), "AutoEstimator.fit has 'step', which neither it nor"),
         (lambda: keras().fit(None, search_alg="zoopt"), "search_alg='zoopt' is none of"),
         (lambda: keras().fit(None, scheduler="pbt"), "scheduler='pbt' is none of"),
         (

@@ -98,11 +98,26 @@ def test_a_program_that_may_run_code_is_read_only_where_it_is_trusted(tmp_path: 
         Estimator.from_saved(path, safe_mode=False, sync_batch_norm=True)
 
 
-def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
+def test_what_is_no_model_is_refused(spark: SparkSession, tmp_path: Path) -> None:
     torch.save(made(), tmp_path / "pickled.pt")
     with pytest.raises(StateError, match="without running code"):
         Estimator.from_saved(tmp_path / "pickled.pt")
+    whole = (tmp_path / "pickled.pt").read_bytes()
+    (tmp_path / "cut.pt").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(StateError, match="no file of PyTorch, or a part of one\n.*TorchScript"):
+        Estimator.from_saved(tmp_path / "cut.pt")
     with pytest.raises(InvalidInputError, match="a path or a torch.nn.Module, got function"):
         Estimator.from_saved(made)
     with pytest.raises(InvalidInputError, match="no model yet"):
         Estimator.from_saved(Estimator.from_torch(model=made()).save(str(tmp_path / "state")))
+
+
+def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
+    path = Path(saved(made(), "m.pt", tmp_path))
+    data = bytearray(path.read_bytes())
+    weights = made().state_dict()
+    value = next(iter(weights.values())).detach().numpy().tobytes()
+    data[data.index(value)] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(StateError, match="is damaged: its part .*\n.*another copy"):
+        Estimator.from_saved(path)

@@ -209,6 +209,7 @@ class AutoEstimator:
                 "Make another one; with the same storage and name it goes on with this search"
             )
         _check(epochs, n_sampling, timeout, parallelism, fit_arguments)
+        self._recipe.check_fit(fit_arguments)
         check_seed(seed)
         goal, space = goal_of(metric, metric_mode, metric_threshold), checked_space(search_space)
         pruner = studies.pruner_of(scheduler, scheduler_params)

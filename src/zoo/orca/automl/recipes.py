@@ -1,7 +1,7 @@
 """How a search makes the estimator of a trial."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from pyspark.sql import SparkSession
@@ -36,6 +36,21 @@ class Recipe:
         """Return the estimator of a trial."""
         settings = {name: value for name, value in config.items() if name != "batch_size"}
         return self._make(config=settings, **self._arguments)
+
+    def check_fit(self, given: Iterable[str]) -> None:
+        """Refuse arguments that the estimators' `fit` does not take, before any trial begins.
+
+        Raises
+        ------
+        InvalidInputError
+        """
+        known = inspect.signature(self._make.__self__.fit).parameters  # type: ignore[attr-defined]
+        for name in given:
+            if name not in known:
+                raise InvalidInputError(
+                    f"AutoEstimator.fit has {name!r}, which neither it nor fit of the estimators "
+                    f"takes\nLeave {name} out; fit of the estimators takes {', '.join(known)}"
+                )
 
     def workers(self, spark: SparkSession) -> int:
         """Return the workers of a trial."""

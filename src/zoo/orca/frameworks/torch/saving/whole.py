@@ -59,14 +59,28 @@ def is_scripted(data: bytes) -> bool:
 
 
 def check_scripted(data: bytes, path: str) -> None:
-    """Raise `StateError` unless a file holds a model that needs no code of Python."""
-    if not is_scripted(data):
+    """Raise `StateError` unless a file holds a whole model that needs no code of Python."""
+    if is_scripted(data):
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            damaged = archive.testzip()  # PyTorch compares no checksums
+        if damaged is not None:
+            raise StateError(
+                f"{path} is damaged: its part {damaged} is not what was written\n"
+                "Read another copy of it, or write it anew with save(path, entire=True)"
+            )
+        return
+    # An archive, as PyTorch writes today, or a pickle, as it wrote before.
+    if not (zipfile.is_zipfile(io.BytesIO(data)) or data.startswith(b"\x80")):
         raise StateError(
-            f"{path} holds no model that can be made without running code: a module that is "
-            "pickled whole runs some, and a state_dict has weights alone\nPass "
-            "from_torch(model=...) and load a state_dict, or write TorchScript with "
-            "save(path, entire=True)"
+            f"{path} is no file of PyTorch, or a part of one\nName a file of TorchScript, as "
+            "save(path, entire=True) writes it, or of torch.export"
         )
+    raise StateError(
+        f"{path} holds no model that can be made without running code: a module that is "
+        "pickled whole runs some, and a state_dict has weights alone\nPass "
+        "from_torch(model=...) and load a state_dict, or write TorchScript with "
+        "save(path, entire=True)"
+    )
 
 
 def script_bytes(model: torch.nn.Module) -> bytes:
