@@ -13,6 +13,8 @@ from _report import HERE, environment
 from zoo.orca.worker.task.child_process import _KEEP_MEMORY
 
 HOSTS = ["10.78.0.1", "10.78.0.2"]
+#: Of more hosts than two.
+ADDRESSES = [f"10.78.0.{number}" for number in range(1, 9)]
 CARD = "eth0"
 
 
@@ -34,9 +36,10 @@ def run(*command: str) -> None:
 class Network:
     """Namespaces with one host each; a context, which takes everything down again."""
 
-    def __init__(self) -> None:
+    def __init__(self, hosts: Sequence[str] = HOSTS) -> None:
+        self._hosts = hosts
         self._switch = f"bench{os.getpid()}switch"
-        self.spaces = [f"bench{os.getpid()}host{rank}" for rank in range(len(HOSTS))]
+        self.spaces = [f"bench{os.getpid()}host{rank}" for rank in range(len(hosts))]
 
     def __enter__(self) -> "Network":
         try:
@@ -50,8 +53,11 @@ class Network:
         for space in (*self.spaces, self._switch):
             subprocess.run(["ip", "netns", "delete", space], capture_output=True, check=False)
 
-    def limit(self, gigabits: float | None) -> None:
-        """Let every host send so many Gbit/s at most; None is as fast as the machine can."""
+    def limit(self, gigabits: float | None, away: float = 0.0) -> None:
+        """Let every host send so many Gbit/s at most; None is as fast as the machine can.
+
+        Hosts are so many milliseconds `away` from each other, there and back.
+        """
         for space in self.spaces:
             remove = ["tc", "-n", space, "qdisc", "del", "dev", CARD, "root"]
             subprocess.run(remove, capture_output=True, check=False)
@@ -59,13 +65,20 @@ class Network:
                 # The bucket must hold what comes between two ticks of the kernel's clock.
                 burst = f"{max(128, int(400 * gigabits))}kb"
                 shape = ["tbf", "rate", f"{gigabits}gbit", "burst", burst, "latency", "50ms"]
-                run("tc", "-n", space, "qdisc", "add", "dev", CARD, "root", *shape)
+                add = ["tc", "-n", space, "qdisc", "add", "dev", CARD]
+                if away:
+                    # Each way has the delay of one card.
+                    delay = ["netem", "delay", f"{away / 2}ms", "limit", "100000"]
+                    run(*add, "root", "handle", "1:", *delay)
+                    run(*add, "parent", "1:", "handle", "2:", *shape)
+                else:
+                    run(*add, "root", *shape)
 
     def _build(self) -> None:
         run("ip", "netns", "add", self._switch)
         run("ip", "-n", self._switch, "link", "add", "bridge", "type", "bridge")
         run("ip", "-n", self._switch, "link", "set", "bridge", "up")
-        for rank, (space, host) in enumerate(zip(self.spaces, HOSTS, strict=True)):
+        for rank, (space, host) in enumerate(zip(self.spaces, self._hosts, strict=True)):
             run("ip", "netns", "add", space)
             ends = ["type", "veth", "peer", "name", f"port{rank}", "netns", self._switch]
             run("ip", "-n", space, "link", "add", CARD, *ends)

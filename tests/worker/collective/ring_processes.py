@@ -9,11 +9,15 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from zoo.orca.errors import PeerLostError
+from zoo.orca.worker.collective.hosts import Hosts
 from zoo.orca.worker.collective.ring import Listener, Ring
 from zoo.orca.worker.collective.shared_memory import SharedMemory
+from zoo.orca.worker.collective.streams import Streams
 
 #: Which transport the rings of `thread_ring` and `process_ring` have.
 SHARE_MEMORY = True
+#: Over how many hosts the ranks of these rings lie, in turns; each is an address of this one.
+HOSTS = 1
 #: The certificate of the rings of `thread_ring` and `process_ring`; empty: they are in clear.
 IDENTITY = ""
 SECRET = b"the secret of the tests".ljust(32, b".")
@@ -52,14 +56,27 @@ def connect_all(listeners: Sequence[Listener], **options: Any) -> list[Any]:
 def thread_ring(size: int, **options: Any) -> Iterator[list[Ring]]:
     """Rings of `size` threads of this process, connected with each other."""
     given = {"share_memory": SHARE_MEMORY, "identity": IDENTITY, **options}
-    rings = connect_all([Listener() for _ in range(size)], **given)
+    rings = connect_all([Listener(host_of(rank)) for rank in range(size)], **given)
     assert all(isinstance(ring, Ring) for ring in rings), rings
-    assert [shares_memory(ring) for ring in rings] == [given["share_memory"]] * size
+    expected = expected_transport(size, given["share_memory"])
+    assert [type(ring._transport) for ring in rings] == [expected] * size
     try:
         yield rings
     finally:
         for ring in rings:
             ring.close()
+
+
+def host_of(rank: int) -> str:
+    """The address of a rank's host."""
+    return f"127.0.0.{1 + rank % HOSTS}"
+
+
+def expected_transport(size: int, share_memory: bool) -> type:
+    """What carries a ring's operations."""
+    if not share_memory or size <= HOSTS:
+        return SharedMemory if share_memory and HOSTS == 1 < size else Streams
+    return SharedMemory if HOSTS == 1 else Hosts
 
 
 def shares_memory(ring: Ring) -> bool:
@@ -75,10 +92,11 @@ def on_all(rings: Sequence[Ring], function: Callable[..., Any], *args: Any) -> l
 class Rank:
     """One process of a ring; `start` a function there, then take its `result`."""
 
-    def __init__(self, rank: int, options: dict[str, Any]) -> None:
+    def __init__(self, rank: int, host: str, transport: type, options: dict[str, Any]) -> None:
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(rank, options, theirs), daemon=True)
+        given = (rank, host, transport, options, theirs)
+        self.process = context.Process(target=_serve, args=given, daemon=True)
         self.process.start()
         theirs.close()
 
@@ -106,7 +124,8 @@ class Rank:
 def process_ring(size: int, **options: Any) -> Iterator[list[Rank]]:
     """Processes that are connected as one ring."""
     given = {"share_memory": SHARE_MEMORY, "identity": IDENTITY, **options}
-    ranks = [Rank(number, given) for number in range(size)]
+    expected = expected_transport(size, given["share_memory"])
+    ranks = [Rank(number, host_of(number), expected, given) for number in range(size)]
     try:
         addresses = [rank.result() for rank in ranks]
         for rank in ranks:
@@ -125,11 +144,13 @@ def everywhere(ranks: Sequence[Rank], function: Callable[..., Any], *args: Any) 
     return [rank.result() for rank in ranks]
 
 
-def _serve(number: int, options: dict[str, Any], pipe: Connection) -> None:
-    listener = Listener()
+def _serve(
+    number: int, host: str, transport: type, options: dict[str, Any], pipe: Connection
+) -> None:
+    listener = Listener(host)
     pipe.send(listener.address)
     ring = Ring.connect(listener, number, pipe.recv(), SECRET, timeout=40, **options)
-    assert shares_memory(ring) == (options["share_memory"] and ring.size > 1)
+    assert type(ring._transport) is transport
     pipe.send("connected")
     while True:
         try:

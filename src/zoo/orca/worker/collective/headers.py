@@ -36,6 +36,12 @@ def header_of(name: str, detail: int, sequence: int, length: int) -> bytes:
     return _HEADER.pack(_NUMBERS[name], detail, sequence & 0xFFFFFFFF, length)
 
 
+def with_length(header: bytes, length: int) -> bytes:
+    """Return the header of the same call with another length of the data."""
+    *call, _ = _HEADER.unpack(header)
+    return _HEADER.pack(*call, length)
+
+
 def length_in(header: Buffer) -> int:
     """Return the length of the data that a header announces."""
     length: int = _HEADER.unpack(header)[-1]

@@ -6,10 +6,13 @@
       Streams          carries them between any hosts, over the links themselves
       SharedMemory     carries them if all ranks are on one host; the links then only tell
                        whether all ranks are still there
+      Hosts            carries them if some hosts have several ranks: through memory within a host,
+                       and over the links between the first ranks of the hosts
 
 Every rank begins every operation by sending a header to every other rank. The header has the
 operation, its sequence number and its length. So mismatched calls are an error on both sides at
-once, not a hang or a wrong sum. Every rank's sums are bit-identical.
+once, not a hang or a wrong sum. Between hosts with several ranks only their first ranks do so, and
+the ranks of a host among themselves. Every rank's sums are bit-identical.
 
 A failure closes all links, so every rank that waits for this one notices at once.
 """
@@ -26,9 +29,10 @@ from zoo.orca.errors import PeerLostError
 from zoo.orca.worker.collective import mesh, segment
 from zoo.orca.worker.collective.arithmetic import flat_view, kind_code
 from zoo.orca.worker.collective.headers import GOODBYE, header_of
+from zoo.orca.worker.collective.hosts import Hosts
 from zoo.orca.worker.collective.protocol import Buffer
 from zoo.orca.worker.collective.shared_memory import SharedMemory
-from zoo.orca.worker.collective.sockets import Link, Listener, hosts_shared
+from zoo.orca.worker.collective.sockets import Link, Listener, ranks_by_host
 from zoo.orca.worker.collective.streams import Streams
 from zoo.orca.worker.collective.transfers import Loop
 from zoo.orca.worker.collective.transport import Transport
@@ -120,20 +124,27 @@ class Ring:
         finally:
             listener.close()
         # With more waiting ranks than processors, spinning would slow down the rank that works.
-        together = hosts_shared(rank, addresses)
-        ring = cls(rank, links, timeout=timeout, spin=together <= (os.cpu_count() or 1))
-        if together == len(addresses) > 1:
-            ring._share_memory(share_memory)
-        ring.needs_encryption = bool(identity) and together < len(addresses)
+        groups = ranks_by_host(addresses)
+        together = next(group for group in groups if rank in group)
+        ring = cls(rank, links, timeout=timeout, spin=len(together) <= (os.cpu_count() or 1))
+        if len(groups) < len(addresses):
+            ring._share_memory(groups, together, share_memory)
+        ring.needs_encryption = bool(identity) and len(groups) > 1
         ring.timeout = operation_timeout
         ring.host = addresses[rank][0]
         return ring
 
-    def _share_memory(self, willing: bool) -> None:
+    def _share_memory(
+        self, groups: Sequence[Sequence[int]], together: Sequence[int], willing: bool
+    ) -> None:
         """Switch to shared memory if every rank is willing and able; called on all ranks."""
-        segments = segment.agree(self._rank, self.all_gather, willing=willing)
-        if segments:
+        segments = segment.agree(self._rank, together, self.all_gather, willing=willing)
+        if not segments:
+            return
+        if len(groups) == 1:
             self._transport = SharedMemory(self._rank, self._links, self._loop, segments)
+        else:
+            self._transport = Hosts(self._rank, self._links, self._loop, segments, groups)
 
     @property
     def rank(self) -> int:

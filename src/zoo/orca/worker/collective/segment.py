@@ -26,7 +26,7 @@ import os
 import secrets
 import stat
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from zoo.orca.worker.collective.headers import HEADER_BYTES
@@ -147,27 +147,34 @@ class Segment:
 
 
 def agree(
-    rank: int, all_gather: Callable[[bytes], Sequence[Buffer]], *, willing: bool
-) -> list[Segment]:
-    """Return all ranks' segments in rank order, or none at all; called on all ranks.
+    rank: int,
+    together: Sequence[int],
+    all_gather: Callable[[bytes], Sequence[Buffer]],
+    *,
+    willing: bool,
+) -> dict[int, Segment]:
+    """Return the segments of the ranks of one host, or none at all; called on all ranks.
 
     Parameters
     ----------
     rank : int
+    together : sequence of int
+        The ranks that seem to be on this rank's host, it among them, in order.
     all_gather : callable
         Exchanges a few bytes between all ranks, in secret.
     willing : bool
-        Whether this rank wants to share memory. The result is the same on all ranks.
+        Whether this rank wants to share memory. Either all ranks get segments, or none does.
     """
     with contextlib.ExitStack() as unless_agreed:
         mine = _create(unless_agreed) if willing else None
         offers = all_gather(mine.offer() if mine else b"")
-        segments = []
+        segments: dict[int, Segment] = {}
         if mine is not None and all(map(len, offers)):
-            segments = _open_others(mine, rank, offers, unless_agreed)
+            theirs = {number: offers[number] for number in together}
+            segments = _open_others(mine, rank, theirs, unless_agreed)
         answers = all_gather(_YES if segments else b"no")
         if not all(bytes(answer) == _YES for answer in answers):
-            return []
+            return {}
         unless_agreed.pop_all()
         return segments
 
@@ -183,19 +190,19 @@ def _create(unless_agreed: contextlib.ExitStack) -> Segment | None:
 
 
 def _open_others(
-    mine: Segment, rank: int, offers: Sequence[Buffer], unless_agreed: contextlib.ExitStack
-) -> list[Segment]:
-    segments = []
-    for number, offer in enumerate(offers):
+    mine: Segment, rank: int, offers: Mapping[int, Buffer], unless_agreed: contextlib.ExitStack
+) -> dict[int, Segment]:
+    segments = {}
+    for number, offer in offers.items():
         if number == rank:
-            segments.append(mine)
+            segments[number] = mine
             continue
         try:
-            segments.append(Segment.open(bytes(offer)))
+            opened = segments[number] = Segment.open(bytes(offer))
         except OSError as error:
             _log.debug("no memory shared with rank %d, all use sockets: %s", number, error)
-            return []
-        unless_agreed.callback(segments[-1].close)
+            return {}
+        unless_agreed.callback(opened.close)
     return segments
 
 

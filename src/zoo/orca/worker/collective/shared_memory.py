@@ -1,4 +1,4 @@
-"""Operations through memory that all ranks of one host share.
+"""Operations through memory that ranks of one host share: all of a ring, or some of it.
 
 One step repeats. Every rank writes its data into its own segment, publishes it by incrementing its
 turn, and waits until all others have published theirs. Then each rank reads what it needs from the
@@ -14,6 +14,8 @@ all_reduce piece by piece, each in one step: every rank reads and adds all data
            step, together with its next piece: each number is read and added on one rank only
 all_gather, broadcast, barrier
            each rank copies what is meant for it
+to the first, from the first
+           halves of an all-reduce: only one rank adds, only one rank's data is copied
 ========== ======================================================================================
 
 All of them add in rank order, from rank 0 up. A rank whose peer is not there yet spins for some
@@ -24,7 +26,7 @@ links decide that a peer is lost.
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -55,19 +57,20 @@ class SharedMemory:
     ----------
     rank : int
     links : sequence of Link
-        To all other ranks, in rank order.
+        To the other ranks that share the memory, in rank order.
     loop : Loop
         Watches the links.
-    segments : sequence of Segment
-        Of all ranks, in rank order.
+    segments : dict of int to Segment
+        Of these ranks, and this one, in rank order.
     """
 
     def __init__(
-        self, rank: int, links: Sequence[Link], loop: Loop, segments: Sequence[Segment]
+        self, rank: int, links: Sequence[Link], loop: Loop, segments: Mapping[int, Segment]
     ) -> None:
         self._rank = rank
         self._loop = loop
-        self._segments = list(segments)
+        self._segments = list(segments.values())
+        self._place = list(segments).index(rank)
         self._mine = segments[rank]
         self._peers = [(link, segments[link.rank]) for link in links]
         self._turn = 0
@@ -88,14 +91,14 @@ class SharedMemory:
         self._begin(header)
         half = self._publish(data[:HALF_BYTES])
         self._check_headers(half)
-        sizes = [length_in(segment.headers[half]) for segment in self._segments]
-        gathered = {link.rank: np.empty(sizes[link.rank], np.uint8).data for link, _ in self._peers}
-        for start in range(0, max(sizes), HALF_BYTES):
+        lengths = {link.rank: length_in(one.headers[half]) for link, one in self._peers}
+        gathered = {rank: np.empty(size, np.uint8).data for rank, size in lengths.items()}
+        for start in range(0, max(len(data), *lengths.values()), HALF_BYTES):
             if start:
                 half = self._publish(data[start : start + HALF_BYTES])
-            for rank, theirs in gathered.items():
-                part = theirs[start : start + HALF_BYTES]
-                part[:] = self._segments[rank].halves[half][: len(part)]
+            for link, segment in self._peers:
+                part = gathered[link.rank][start : start + HALF_BYTES]
+                part[:] = segment.halves[half][: len(part)]
         return {**gathered}
 
     def give(self, header: bytes, data: memoryview) -> None:
@@ -111,13 +114,31 @@ class SharedMemory:
         self._begin(header)
         self._check_headers(self._publish())
 
+    def sum_to_first(self, header: bytes, flat: NDArray[Any]) -> None:
+        """Replace the first rank's `flat` by the sum over ranks; the others' is undefined after."""
+        with np.errstate(all="ignore"):
+            if len(self._segments) > _SLICED_RANKS and flat.nbytes > _SLICED_BYTES:
+                self._sum_in_slices(header, flat)
+            else:
+                self._sum_directly(header, flat, only_first=True)
+
+    def copy_from_first(self, flat: NDArray[Any]) -> None:
+        """Replace the others' `flat` by the first rank's, as the end of an operation."""
+        first = self._segments[0]
+        length = HALF_BYTES // flat.itemsize
+        for start in range(0, max(1, len(flat)), length):
+            piece = flat[start : start + length].view(np.uint8).data
+            half = self._publish(_NOTHING if self._place else piece)
+            if self._place:
+                piece[:] = first.halves[half][: len(piece)]
+
     def close(self) -> None:
         """Release the memory and the bells."""
         for segment in self._segments:
             segment.close()
 
-    def _sum_directly(self, header: bytes, flat: NDArray[Any]) -> None:
-        """Let every rank add everything that was published."""
+    def _sum_directly(self, header: bytes, flat: NDArray[Any], *, only_first: bool = False) -> None:
+        """Let every rank, or the first, add everything that was published."""
         self._begin(header)
         length = HALF_BYTES // flat.itemsize
         for start in range(0, max(1, len(flat)), length):
@@ -125,7 +146,8 @@ class SharedMemory:
             half = self._publish(piece.view(np.uint8).data)
             if not start:
                 self._check_headers(half)
-            self._add(half, 0, piece)
+            if not (only_first and self._place):
+                self._add(half, 0, piece)
 
     def _sum_in_slices(self, header: bytes, flat: NDArray[Any]) -> None:
         """Let every rank add its slice of each piece, and publish it with the next piece."""
@@ -137,8 +159,8 @@ class SharedMemory:
         for piece in [*pieces, flat[:0]]:
             if slices:
                 place = self._mine.halves[1 - half]
-                before = sum(map(len, slices[: self._rank])) * flat.itemsize
-                count = len(slices[self._rank])
+                before = sum(map(len, slices[: self._place])) * flat.itemsize
+                count = len(slices[self._place])
                 self._add(half, before, np.frombuffer(place, flat.dtype, count, _PIECE_BYTES))
             half = self._publish(piece.view(np.uint8).data)
             if not slices:

@@ -214,6 +214,9 @@ class Link:
 _SO_ERROR = (socket.SOL_SOCKET, socket.SO_ERROR)
 
 
-def hosts_shared(rank: int, addresses: Sequence[tuple[str, int]]) -> int:
-    """Return how many ranks, including this one, listen on the host of `rank`."""
-    return sum(host == addresses[rank][0] for host, _ in addresses)
+def ranks_by_host(addresses: Sequence[tuple[str, int]]) -> list[list[int]]:
+    """Return the ranks that listen on each host, the hosts in the order of their first ranks."""
+    groups: dict[str, list[int]] = {}
+    for rank, (host, _) in enumerate(addresses):
+        groups.setdefault(host, []).append(rank)
+    return list(groups.values())

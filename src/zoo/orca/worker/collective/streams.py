@@ -45,13 +45,14 @@ class Streams:
     ----------
     rank : int
     links : sequence of Link
-        To all other ranks, in rank order.
+        To the other ranks that take part, in rank order.
     loop : Loop
-        Runs this transport's tasks over the same links.
+        Runs this transport's tasks.
     """
 
     def __init__(self, rank: int, links: Sequence[Link], loop: Loop) -> None:
-        self._rank = rank
+        self._order = sorted([rank, *(link.rank for link in links)])
+        self._place = self._order.index(rank)
         self._size = len(links) + 1
         self._links = list(links)
         self._by_rank = {link.rank: link for link in self._links}
@@ -152,7 +153,11 @@ class Streams:
             pulls = [pull(k, slots[k.rank].data[HEADER_BYTES:]) for k in self._links]
             self._loop.run(tasks + pulls)
         parts = [slots[link.rank][HEADER_BYTES:].view(flat.dtype) for link in self._links]
-        add_in_rank_order(flat, self._rank, parts)
+        add_in_rank_order(flat, self._place, parts)
+
+    def _at(self, place: int) -> Link:
+        """Return the link to the rank in a place."""
+        return self._by_rank[self._order[place]]
 
     def _sum_with_the_other(self, header: bytes, flat: NDArray[Any]) -> None:
         """Between two ranks: send all of ours while all of theirs arrives."""
@@ -160,7 +165,7 @@ class Streams:
         data = flat.view(np.uint8).data
         self._meet(header, self._links, data)
         sent = Gate(EAGER_BYTES)
-        add = pipeline.add_theirs(link, flat, sent, self._scratch, ours_first=self._rank == 0)
+        add = pipeline.add_theirs(link, flat, sent, self._scratch, ours_first=self._place == 0)
         with np.errstate(all="ignore"):
             self._loop.run([pipeline.push_counted(link, data, sent), add])
 
@@ -174,23 +179,22 @@ class Streams:
     def _sum_around(self, header: bytes, flat: NDArray[Any]) -> None:
         """Reduce-scatter, then all-gather, as one stream from the left to the right neighbour.
 
-        Rank r sends chunks r, r-1, ...: first `size - 1` partial sums, then finished ones. After
-        its first chunk, a rank sends what it received one chunk earlier. So it may send as soon as
-        that has arrived.
+        The rank in place r sends chunks r, r-1, ...: first `size - 1` partial sums, then finished
+        ones. After its first chunk, a rank sends what it received one chunk earlier. So it may send
+        as soon as that has arrived.
         """
         self._meet(header)
+        left, right = self._neighbours()
         chunks = [segments(part) for part in np.array_split(flat, self._size)]
-        order = [chunks[(self._rank - step) % self._size] for step in range(2 * self._size - 1)]
+        order = [chunks[(self._place - step) % self._size] for step in range(2 * self._size - 1)]
         incoming = [segment for chunk in order[1:] for segment in chunk]
         partial = sum(len(chunk) for chunk in order[1 : self._size])
         outgoing = [segment for chunk in order[:-1] for segment in chunk]
         gate = Gate(len(order[0]))
-        left, right = self._neighbours()
         receive = take_in(left, incoming, gate, self._scratch, partial)
         with np.errstate(all="ignore"):
             self._loop.run([pass_on(right, outgoing, gate), receive])
 
     def _neighbours(self) -> tuple[Link, Link]:
         """Return the links to the rank before and the rank after this one."""
-        size = self._size
-        return self._by_rank[(self._rank - 1) % size], self._by_rank[(self._rank + 1) % size]
+        return self._at(self._place - 1), self._at((self._place + 1) % self._size)
