@@ -1,27 +1,28 @@
-"""Puts the results into the documentation: tables and plots of docs/performance.md.
+"""Puts the results into the documentation: docs/performance.md and the page of all tables.
 
 python benchmarks/_plots.py
 
 Between a line ``<!-- results: NAME / SECTION -->`` and the next ``<!-- end -->`` stands that
-section of benchmarks/results/NAME.md, and between ``<!-- plot: NAME -->`` and its end the plot of
-NAME. What has no results yet stays as it is. Needs matplotlib (pip install 'zoo-orca[demo]').
+section of benchmarks/results/NAME.md; between ``<!-- plot: NAME -->`` and its end the picture of
+that name; and between ``<!-- goals: NAME ... -->`` and its end what the results of these names
+must hold. What has no results yet stays as it is. Needs matplotlib (pip install 'zoo-orca[demo]').
 """
 
 import json
 import re
 import shutil
 import sys
-from collections.abc import Callable
-from pathlib import Path
-from statistics import median
+from collections.abc import Sequence
 from typing import Any
 
 from _paths import ROOT
-from _report import RESULTS
+from _pictures import PICTURES, draw
+from _report import RESULTS, Goal, table
 
 PAGE = ROOT / "docs" / "performance.md"
+PAGES = (PAGE, ROOT / "docs" / "performance-tables.md")
 IMAGES = ROOT / "docs" / "images"
-BLOCK = re.compile(r"(<!-- (results|plot): ([^>]+?) -->\n).*?(<!-- end -->)", re.DOTALL)
+BLOCK = re.compile(r"(<!-- (results|plot|goals): ([^>]+?) -->\n).*?(<!-- end -->)", re.DOTALL)
 PICTURE = re.compile(r"\]\(([\w-]+\.png)\)")
 Results = dict[str, Any]
 
@@ -31,6 +32,8 @@ def fill(page: str, results: dict[str, Results]) -> str:
 
     def block(match: re.Match[str]) -> str:
         opening, kind, what, end = match.groups()
+        if kind == "goals":
+            return f"{opening}{goals(what.split(), results)}{end}"
         name, _, section = what.partition(" / ")
         if name not in results:
             return match[0]
@@ -52,78 +55,34 @@ def shown(result: Results, section: str) -> str:
 
 
 def picture(name: str) -> str:
-    """Return the Markdown of a plot."""
-    return f"\n![{CAPTIONS[name]}](images/{name}.svg)\n"
+    """Return the Markdown of a picture."""
+    return f"\n![{PICTURES[name].caption}](images/{name}.svg)\n"
 
 
-def draw_epochs(result: Results, axes: Any) -> None:
-    """Draw rows a second, of each contestant as a multiple of plain Keras with the same batch."""
-    rates: dict[str, dict[str, list[float]]] = {}
-    for run in result["runs"]:
-        for figure, rate in run["figures"].items():
-            rates.setdefault(run["contestant"], {}).setdefault(figure, []).append(rate)
-    plain = next(name for name in rates if name.endswith(": plain"))
-    figures = list(rates[plain])
-    width = 0.8 / len(rates)
-    for place, (name, measured) in enumerate(rates.items()):
-        there = [index for index, figure in enumerate(figures) if figure in measured]
-        base = [median(rates[plain][figures[index]]) for index in there]
-        ratios = [median(measured[figures[i]]) / b for i, b in zip(there, base, strict=True)]
-        axes.bar([index + place * width for index in there], ratios, width, label=name)
-    axes.set_xticks([index + 0.4 - width / 2 for index in range(len(figures))], figures)
-    axes.tick_params(axis="x", rotation=30)
-    axes.axhline(1, color="black", linewidth=0.8)
-    axes.set_ylabel("rows/s ÷ plain Keras")
-    axes.legend(fontsize="small")
-
-
-def draw_growth(result: Results, axes: Any) -> None:
-    """Draw a fit's seconds over its rows, and the straight line of exponent 1."""
-    rows, times = result["rows"], result["seconds"]
-    middles = [median(one) for one in times]
-    below = [middle - min(one) for middle, one in zip(middles, times, strict=True)]
-    above = [max(one) - middle for middle, one in zip(middles, times, strict=True)]
-    axes.errorbar(rows, middles, [below, above], marker="o", capsize=3, label="fit, one epoch")
-    line = [middles[-1] * size / rows[-1] for size in rows]
-    axes.plot(rows, line, linestyle=":", color="grey", label="exponent 1")
-    axes.set_xscale("log")
-    axes.set_yscale("log")
-    axes.set_xlabel("rows")
-    axes.set_ylabel("seconds")
-    axes.legend(fontsize="small")
-
-
-DRAW: dict[str, Callable[[Results, Any], None]] = {"epochs": draw_epochs, "growth": draw_growth}
-CAPTIONS = {
-    "epochs": "Rows a second of a later epoch, by model and batch, as multiples of plain Keras",
-    "growth": "Seconds of a fit over its rows",
-}
-
-
-def draw(name: str, result: Results, path: Path) -> None:
-    """Draw one plot into a file that is the same for the same results."""
-    import matplotlib
-
-    matplotlib.use("svg")
-    matplotlib.rcParams["svg.hashsalt"] = name
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(figsize=(9, 4.5), layout="constrained")
-    DRAW[name](result, axes)
-    axes.set_title(CAPTIONS[name], fontsize="medium")
-    figure.savefig(path, metadata={"Date": None})
-    pyplot.close(figure)
+def goals(names: Sequence[str], results: dict[str, Results]) -> str:
+    """Return what some results must hold, each with a link to its tables."""
+    rows = []
+    for name in names:
+        for goal in results.get(name, {}).get("goals", []):
+            one = Goal(**{key: value for key, value in goal.items() if key != "mark"})
+            sign = "≤" if one.at_most else "≥"
+            must = "–" if one.must is None else f"{sign} {one.must:g}"
+            link = f"[{name}](performance-tables.md#{name})"
+            rows.append([one.name, f"{one.value:.3g}", one.detail, must, one.mark, link])
+    names_of = ["ours ÷ the other", "measured", "within rounds", "must", "mark", "all figures"]
+    return f"\n{table(names_of, rows)}\n\n"
 
 
 def main() -> int:
-    """Fill the page and draw the plots."""
+    """Fill the pages and draw the pictures."""
     results = {path.stem: json.loads(path.read_text()) for path in RESULTS.glob("*.json")}
-    for name in DRAW:
-        if name in results:
-            draw(name, results[name], IMAGES / f"{name}.svg")
+    for name, one in PICTURES.items():
+        if one.result in results:
+            draw(name, results[one.result], IMAGES / f"{name}.svg")
             print(IMAGES / f"{name}.svg")
-    PAGE.write_text(fill(PAGE.read_text(), results))
-    print(PAGE)
+    for page in PAGES:
+        page.write_text(fill(page.read_text(), results))
+        print(page)
     return 0
 
 

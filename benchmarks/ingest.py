@@ -29,7 +29,7 @@ from statistics import median
 from typing import Any
 
 import pyarrow as pa
-from _report import HERE, Goal, goals_table, table, write
+from _report import HERE, Goal, Run, goals_table, table, write
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -180,7 +180,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     titles = CONTESTANTS | (SORTED if options.sorted else {})
     sizes = [("ints", rows) for rows in options.rows]
     sizes += [("arrays", options.array_rows)] if options.array_rows else []
-    lines, ratios, raw = [], [], []
+    lines, ratios = [], []
+    runs: list[Run] = []
     goals: list[Goal] = []
     with tempfile.TemporaryDirectory(prefix="orca-ingest-") as directory:
         spark = session(directory)
@@ -200,7 +201,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                         f"{rows * width / middle[name] / 1e6:,.0f}",
                     ]
                 )
-                raw += [[title, titles[name], n, f"{s:.3f}"] for n, s in enumerate(found, 1)]
+                runs += [Run(n, titles[name], {title: s}) for n, s in enumerate(found, 1)]
             exchange = middle["exchanged"] / middle["bare"]
             as_it_is = middle["as it is"] / middle["toArrow"]
             inwards = middle["pandas"] / middle["toArrow"]
@@ -235,8 +236,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         {
             "": setting,
             "Medians": f"{table(names, lines)}\n\n{shown}",
-            "Every run": table(["rows", "contestant", "round", "seconds"], raw),
         },
+        runs=runs,
         goals=goals,
     )
     print(f"\n{table(names, lines)}\n\n{shown}\n\n{goals_table(goals)}\n\n{path}")

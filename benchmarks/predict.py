@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from _report import Goal, conclude, race, table, write
+from _report import Goal, Run, conclude, race, table, write
 from pyarrow import parquet
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
@@ -238,13 +238,13 @@ def goals_of(rows: int, medians: dict[str, float]) -> list[Goal]:
     ]
 
 
-def raw(results: Sequence[dict[str, float]]) -> str:
-    """Return every run as a table, in seconds."""
-    names = [name for name in CONTESTANTS if name in results[0]]
-    lines = [
-        [number, *(f"{run[name]:.3f}" for name in names)] for number, run in enumerate(results, 1)
+def runs_of(rows: int, results: Sequence[dict[str, float]]) -> list[Run]:
+    """Return every run, in seconds."""
+    return [
+        Run(number, CONTESTANTS[name], {f"{rows:,} rows": seconds})
+        for number, found in enumerate(results, 1)
+        for name, seconds in found.items()
     ]
-    return table(["round", *names], lines)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -261,7 +261,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])
         print(json.dumps(measure(options.measure, options.contestant)))
         return 0
-    sections, goals = {}, []
+    sections: dict[str, str] = {}
+    goals: list[Goal] = []
+    runs: list[Run] = []
     for rows in options.rows:
         with tempfile.TemporaryDirectory(prefix="orca-predict-") as directory:
             path = Path(directory) / "rows.parquet"
@@ -270,7 +272,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             results = take_turns(path, rounds, options.only)
         shown, medians = summary(rows, results)
         print(f"\n{shown}", flush=True)
-        sections[f"{rows:,} rows"] = f"{shown}\n\n{raw(results)}"
+        sections[f"{rows:,} rows"] = shown
+        runs += runs_of(rows, results)
         goals += goals_of(rows, medians)
     setting = (
         f"Each contestant {options.rounds} times in turns, {3 * options.rounds} with up to "
@@ -278,7 +281,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         f"two processors, after a fifth of the rows. model.predict gets batches of "
         f"{BATCH_SIZE:,} rows."
     )
-    path = write("predict", "Speed of predictions", {"": setting, **sections}, goals=goals)
+    path = write(
+        "predict", "Speed of predictions", {"": setting, **sections}, runs=runs, goals=goals
+    )
     return conclude(path, [], goals)
 
 

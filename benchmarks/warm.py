@@ -19,7 +19,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from _report import Goal, conclude, race, table, write
+from _report import Goal, Run, conclude, race, table, write
 
 WORKERS = 2
 SEED = 7
@@ -116,15 +116,16 @@ def run_session(rows: int) -> dict[str, Any]:
 def report(runs: Sequence[dict[str, Any]], options: argparse.Namespace) -> int:
     """Write and print what the sessions came to; return the exit code."""
     shuffle = median(run["shuffle"] for run in runs)
-    lines, raw = [["Spark's shuffle alone", f"{shuffle:.2f}", "", ""]], []
+    lines = [["Spark's shuffle alone", f"{shuffle:.2f}", "", ""]]
+    every: list[Run] = []
     beyond: dict[str, float] = {}
     for name in JOBS:
         first = median(run[name]["first step"] for run in runs)
         result = median(run[name]["result"] for run in runs)
         beyond[name] = median(run[name]["first step"] - run["shuffle"] for run in runs)
         lines.append([name, f"{first:.2f}", f"{beyond[name]:.2f}", f"{result:.2f}"])
-        raw += [
-            [n, name, f"{run['shuffle']:.3f}", *(f"{s:.3f}" for s in run[name].values())]
+        every += [
+            Run(n, name, {"shuffle alone": run["shuffle"], **run[name]})
             for n, run in enumerate(runs, 1)
         ]
     shown = table(["job", "to first step, s", "beyond the shuffle, s", "to result, s"], lines)
@@ -138,9 +139,8 @@ def report(runs: Sequence[dict[str, Any]], options: argparse.Namespace) -> int:
         f"{options.rows:,} rows of 3 floats that Spark has to exchange, {WORKERS} workers, "
         f"{options.rounds} rounds, each a cold process."
     )
-    names = ["round", "job", "shuffle alone", "first step", "result"]
-    sections = {"": setting, "Medians": shown, "Every run": table(names, raw)}
-    path = write("warm", "Later jobs of a session", sections, goals=goals)
+    sections = {"": setting, "Medians": shown}
+    path = write("warm", "Later jobs of a session", sections, runs=every, goals=goals)
     return conclude(path, [shown], goals)
 
 

@@ -1,6 +1,8 @@
 """What benchmarks compute from what they measured: pure functions, no contestant runs."""
 
+import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 
 import _bytes  # noqa: E402
+import _pictures  # noqa: E402
 import _plots  # noqa: E402
 import _report  # noqa: E402
 import _summary  # noqa: E402
@@ -113,11 +116,27 @@ def test_a_page_is_filled_where_there_are_results():
     assert _plots.fill(filled, {"one": result, "growth": result}) == filled
 
 
+def test_what_results_must_hold_is_one_table():
+    goals = [asdict(Goal("a ÷ b", 1.25, 1.0, detail="1–2")) | {"mark": "met"}]
+    page = "<!-- goals: one other -->\n<!-- end -->\n"
+    filled = _plots.fill(page, {"one": {"goals": goals}})
+    assert "| a ÷ b " in filled and "| 1.25 " in filled and "| ≥ 1 " in filled
+    assert "(performance-tables.md#one)" in filled
+
+
+def test_every_picture_is_drawn_of_the_results_that_there_are(tmp_path):
+    pytest.importorskip("matplotlib")
+    for name, one in _pictures.PICTURES.items():
+        result = json.loads((_report.HERE / "results" / f"{one.result}.json").read_text())
+        _pictures.draw(name, result, tmp_path / f"{name}.svg")
+        assert f"plot: {name} -->" in _plots.PAGE.read_text()
+
+
 def test_every_block_of_the_page_has_a_benchmark():
-    page = _plots.PAGE.read_text()
-    blocks = [match[3].partition(" / ")[0] for match in _plots.BLOCK.finditer(page)]
-    assert blocks
-    assert len(blocks) == page.count("<!-- end -->")
+    page = "".join(page.read_text() for page in _plots.PAGES)
+    found = list(_plots.BLOCK.finditer(page))
+    assert len(found) == page.count("<!-- end -->") > 0
+    blocks = [name for match in found for name in match[3].partition(" / ")[0].split()]
     # Results of a variant are its benchmark's, as in "epochs-pytorch".
     missing = [name for name in blocks if not (BENCHMARKS / f"{name.split('-')[0]}.py").is_file()]
     assert not missing
