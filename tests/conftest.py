@@ -202,6 +202,16 @@ def connect_server(
         yield url
 
 
+@pytest.fixture(scope="module")
+def by_value(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Send what Spark's tasks need of this module along: they have no package of tests."""
+    from pyspark import cloudpickle
+
+    cloudpickle.register_pickle_by_value(request.module)
+    yield
+    cloudpickle.unregister_pickle_by_value(request.module)
+
+
 @pytest.fixture(scope="session")
 def where_spark_is(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The directory of the session's processes: what a relative path of Spark's means."""

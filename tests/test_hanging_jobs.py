@@ -17,12 +17,11 @@ import time
 import pytest
 
 
-def sleep(row):
-    time.sleep(600)
-
-
 @pytest.fixture(scope="session")
 def never(spark):
+    def sleep(row):
+        time.sleep(600)
+
     spark.sparkContext.parallelize([0], 1).map(sleep).collect()
 
 

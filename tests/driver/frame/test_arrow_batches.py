@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 from tests.fake_estimator import FakeEstimator, linear
 from zoo.orca.driver.frame.arrow_batches import uncounted_batches
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.timeout(120), pytest.mark.usefixtures("by_value")]
 
 BYTES = "spark.sql.execution.arrow.maxBytesPerBatch"
 ROWS = "spark.sql.execution.arrow.maxRecordsPerBatch"

@@ -18,7 +18,7 @@ from zoo.orca.wire.messages.line import FROM_DRIVER, AskToGather, Present
 from zoo.orca.worker.task import rendezvous
 from zoo.orca.worker.task.rendezvous import Attempt, AttemptOverError, Rendezvous
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = [pytest.mark.timeout(60), pytest.mark.usefixtures("by_value")]
 
 A, B, C = ("a", 1), ("b", 2), ("c", 3)
 
