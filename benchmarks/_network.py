@@ -53,6 +53,15 @@ class Network:
         for space in (*self.spaces, self._switch):
             subprocess.run(["ip", "netns", "delete", space], capture_output=True, check=False)
 
+    def can_delay(self) -> bool:
+        """Whether this machine's kernel can hold packets back."""
+        place = ["-n", self.spaces[0], "qdisc"]
+        add = ["tc", *place, "add", "dev", CARD, "root", "netem", "delay", "1ms"]
+        able = subprocess.run(add, capture_output=True, check=False).returncode == 0
+        if able:
+            run("tc", *place, "del", "dev", CARD, "root")
+        return able
+
     def limit(self, gigabits: float | None, away: float = 0.0) -> None:
         """Let every host send so many Gbit/s at most; None is as fast as the machine can.
 

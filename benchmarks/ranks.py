@@ -2,7 +2,8 @@
 
 python benchmarks/ranks.py [--hosts 2 4 8] [--ranks 1 2 4] [--gigabits 10 1] [--rounds N]
 
-Each host is a network namespace of this machine, 0.2 ms from the others (`tc`). The ranks are
+Each host is a network namespace of this machine, 0.2 ms from the others (`tc`) where the kernel can
+hold packets back, which the result tells. The ranks are
 processes of numpy, without Spark. A figure is the slowest rank's median of some calls; contestants
 take turns. "bytes" is what a host hands to its sockets, beside the least that can be: 2 (h - 1) / h
 of the data among h hosts. All ranks share this machine's processors, which limits large layouts.
@@ -128,12 +129,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if reason := why_not():
         raise SystemExit(reason)
     found: list[tuple[dict[str, Any], dict[str, Any]]] = []
+    away = AWAY
     for hosts in options.hosts:
         with Network(ADDRESSES[:hosts]) as network:
+            away = AWAY if network.can_delay() else 0.0
             for ranks in options.ranks:
                 with Layout(network, hosts, ranks) as layout:
                     for gigabits in options.gigabits:
-                        network.limit(gigabits, AWAY)
+                        network.limit(gigabits, away)
                         for name, size in SIZES.items():
                             figures = measure(layout, size, options.rounds)
                             point = {"hosts": hosts, "ranks": ranks, "Gbit/s": gigabits}
@@ -144,7 +147,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     names = ["hosts", "ranks a host", "Gbit/s", "size", "Orca, ms", "gloo, ms", "Orca / gloo"]
     shown = table([*names, "messages a rank", "bytes a host / least"], lines)
     setting = (
-        f"{AWAY} ms there and back, {options.rounds} rounds in turns; the slowest rank's median of "
+        f"{away} ms there and back, {options.rounds} rounds in turns; the slowest rank's median of "
         "a round's calls, and the median of the rounds."
     )
     goals = goals_of(found)
