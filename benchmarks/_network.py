@@ -97,44 +97,31 @@ class Network:
             run("ip", "-n", self._switch, "link", "set", f"port{rank}", "master", "bridge", "up")
 
 
-class Ranks:
-    """A worker on each host, for one model; a context, which ends them.
+class Processes:
+    """Processes in namespaces, each asked and answered by lines; a context, which ends them."""
 
-    Each has one thread and one processor of its own, as far as there are enough.
-    """
-
-    def __init__(self, network: Network, arguments: Sequence[object]) -> None:
-        self._network, self._arguments = network, arguments
+    def __init__(self) -> None:
         self._processes: list[subprocess.Popen[str]] = []
-
-    def __enter__(self) -> "Ranks":
-        cpus = sorted(os.sched_getaffinity(0))
-        for rank, space in enumerate(self._network.spaces):
-            command = ["ip", "netns", "exec", space, "taskset", "-c", str(cpus[rank % len(cpus)])]
-            command += [sys.executable, str(HERE / "_rank.py"), str(rank), HOSTS[rank]]
-            self._processes.append(
-                subprocess.Popen(
-                    command + [str(argument) for argument in self._arguments],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    text=True,
-                    # As the children of Orca's tasks have it.
-                    env=_KEEP_MEMORY | environment() | {"OMP_NUM_THREADS": "1"},
-                )
-            )
-        ports = [int(self._hear(process)) for process in self._processes]
-        self._say(json.dumps(list(zip(HOSTS, ports, strict=True))))
-        return self
+        self._cpus = sorted(os.sched_getaffinity(0))
 
     def __exit__(self, *exc: object) -> None:
         for process in self._processes:
             process.kill()
             process.communicate()
 
-    def train(self) -> list[dict[str, Any]]:
-        """Train once more; return what each rank saw."""
-        self._say("train")
-        return [json.loads(self._hear(process)) for process in self._processes]
+    def _start(self, space: str, arguments: Sequence[object], variables: dict[str, str]) -> None:
+        """Start a Python program on a processor of its own, as far as there are enough."""
+        cpu = self._cpus[len(self._processes) % len(self._cpus)]
+        command = ["ip", "netns", "exec", space, "taskset", "-c", str(cpu), sys.executable]
+        self._processes.append(
+            subprocess.Popen(
+                command + [str(argument) for argument in arguments],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                env=variables | environment() | {"OMP_NUM_THREADS": "1"},
+            )
+        )
 
     def _say(self, line: str) -> None:
         for process in self._processes:
@@ -142,9 +129,37 @@ class Ranks:
             process.stdin.write(line + "\n")
             process.stdin.flush()
 
-    def _hear(self, process: "subprocess.Popen[str]") -> str:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        if not line:
-            raise SystemExit("a rank has ended: see what it printed above")
-        return line
+    def _hear(self) -> list[str]:
+        """Return the next line of each process."""
+        lines = []
+        for process in self._processes:
+            assert process.stdout is not None
+            lines.append(process.stdout.readline().strip())
+            if not lines[-1]:
+                raise SystemExit("a rank has ended: see what it printed above")
+        return lines
+
+
+class Ranks(Processes):
+    """A worker on each host, for one model; a context, which ends them.
+
+    Each has one thread.
+    """
+
+    def __init__(self, network: Network, arguments: Sequence[object]) -> None:
+        super().__init__()
+        self._network, self._arguments = network, arguments
+
+    def __enter__(self) -> "Ranks":
+        for rank, space in enumerate(self._network.spaces):
+            program = [HERE / "_rank.py", rank, HOSTS[rank], *self._arguments]
+            # As the children of Orca's tasks have it.
+            self._start(space, program, _KEEP_MEMORY)
+        ports = map(int, self._hear())
+        self._say(json.dumps(list(zip(HOSTS, ports, strict=True))))
+        return self
+
+    def train(self) -> list[dict[str, Any]]:
+        """Train once more; return what each rank saw."""
+        self._say("train")
+        return [json.loads(line) for line in self._hear()]

@@ -14,16 +14,14 @@ rank more than 2 log2(hosts) + 4 messages for 4 KB.
 import argparse
 import json
 import math
-import os
 import socket
-import subprocess
 import sys
 from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
-from _network import ADDRESSES, Network, why_not
-from _report import HERE, Goal, brief, conclude, environment, table, write
+from _network import ADDRESSES, Network, Processes, why_not
+from _report import HERE, Goal, brief, conclude, table, write
 
 SIZES = {"4 KB": 4096, "164 KB": 164_000, "1.28 MB": 1_280_000, "16 MB": 16_000_000}
 AWAY = 0.2
@@ -34,59 +32,31 @@ CALLS = (3, 200)
 WHO = ("orca", "gloo")
 
 
-class Layout:
+class Layout(Processes):
     """Ranks on hosts; a context, which ends them."""
 
     def __init__(self, network: Network, hosts: int, ranks: int) -> None:
+        super().__init__()
         self.hosts, self.ranks = hosts, ranks
-        places = [host for host in range(hosts) for _ in range(ranks)]
-        cpus = sorted(os.sched_getaffinity(0))
-        self._processes = []
+        self._network = network
+
+    def __enter__(self) -> "Layout":
+        places = [host for host in range(self.hosts) for _ in range(self.ranks)]
         for rank, host in enumerate(places):
-            command = ["ip", "netns", "exec", network.spaces[host]]
-            command += ["taskset", "-c", str(cpus[rank % len(cpus)])]
-            command += [sys.executable, str(HERE / "_ranks.py"), str(rank), ADDRESSES[host]]
-            self._processes.append(
-                subprocess.Popen(
-                    command,
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    text=True,
-                    env=environment() | {"OMP_NUM_THREADS": "1"},
-                )
-            )
-        ports = [int(self._hear(process)) for process in self._processes]
+            program = [HERE / "_ranks.py", rank, ADDRESSES[host]]
+            self._start(self._network.spaces[host], program, {})
+        ports = map(int, self._hear())
         addresses = [(ADDRESSES[host], port) for host, port in zip(places, ports, strict=True)]
         with socket.create_server(("127.0.0.1", 0)) as probe:
             store = [ADDRESSES[0], probe.getsockname()[1]]
-        self._say({"addresses": addresses, "store": store})
-        self.transport = {self._hear(process) for process in self._processes}
-
-    def __enter__(self) -> "Layout":
+        self._say(json.dumps({"addresses": addresses, "store": store}))
+        self._hear()  # all are connected
         return self
-
-    def __exit__(self, *exc: object) -> None:
-        for process in self._processes:
-            process.kill()
-            process.communicate()
 
     def run(self, who: str, size: int, calls: int) -> list[dict[str, float]]:
         """Return what each rank saw of some calls."""
-        self._say({"who": who, "bytes": size, "calls": calls})
-        return [json.loads(self._hear(process)) for process in self._processes]
-
-    def _say(self, order: Any) -> None:
-        for process in self._processes:
-            assert process.stdin is not None
-            process.stdin.write(json.dumps(order) + "\n")
-            process.stdin.flush()
-
-    def _hear(self, process: "subprocess.Popen[str]") -> str:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        if not line:
-            raise SystemExit("a rank has ended: see what it printed above")
-        return line.strip()
+        self._say(json.dumps({"who": who, "bytes": size, "calls": calls}))
+        return [json.loads(line) for line in self._hear()]
 
 
 def measure(layout: Layout, size: int, rounds: int) -> dict[str, Any]:

@@ -68,6 +68,15 @@ def test_an_error_of_orcas_own_is_what_it_was_on_the_worker(session: Any, after:
     assert type(error) is errors.DataError and str(error) == told and error.traceback == text
 
 
+def test_an_error_that_an_expression_raises_ends_before_sparks_state(session: Any) -> None:
+    told = "labelCol: column 'a SQLSTATE: x' has 1.5, and classes are whole numbers\nMake classes"
+    raised = "org.apache.spark.SparkRuntimeException: [USER_RAISED_EXCEPTION]"
+    after = " SQLSTATE: P0001\n\tat org.apache.spark"
+    text = f"{raised} zoo.orca.errors.DataError: {told}{after}"
+    error = translate(Exception(text), 0, session)
+    assert type(error) is errors.DataError and str(error) == told
+
+
 def test_every_recorded_failure_is_expected() -> None:
     assert {path.stem for path in RECORDED.iterdir()} == {name for name, *_ in CASES}
 

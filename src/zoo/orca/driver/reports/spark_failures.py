@@ -51,6 +51,7 @@ class SparkFailure:
 #: Ends the message; Spark Connect appends the server's stack after it.
 _SERVER_STACK = "\nJVM stacktrace:"
 _STATE = re.compile(r"\s*SQLSTATE: \w+")
+_LAST_STATE = re.compile(r"\s*SQLSTATE: \w+\s*\Z")
 _EXCEPTION = re.compile(r"^(Caused by: )?\(?(\w+\.)*\w*(Exception|Error|Failed)(:|\)) ?")
 _CONDITION = re.compile(r"\[[A-Z][A-Z0-9_.]+\] ")
 _CALLED_FROM = re.compile(r'^("\w+" was called from)\n(\S.*)$', re.MULTILINE)
@@ -107,7 +108,7 @@ def raised_by_orca(text: str) -> tuple[str, str] | None:
     if not (found := list(_ORCAS.finditer(text))):
         return None
     told = _JVM_GOES_ON.split(text[found[-1].end() :])[0]
-    return found[-1]["kind"], _STATE.split(told)[0].strip()
+    return found[-1]["kind"], _LAST_STATE.sub("", told).strip()
 
 
 def read_failure(text: str) -> SparkFailure:
