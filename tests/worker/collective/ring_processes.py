@@ -9,7 +9,9 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from zoo.orca.errors import PeerLostError
-from zoo.orca.worker.collective.hosts import Hosts
+from zoo.orca.worker.collective.groups import layout
+from zoo.orca.worker.collective.groups.hosts import Hosts
+from zoo.orca.worker.collective.groups.rows import Rows
 from zoo.orca.worker.collective.ring import Listener, Ring
 from zoo.orca.worker.collective.shared_memory import SharedMemory
 from zoo.orca.worker.collective.streams import Streams
@@ -18,6 +20,8 @@ from zoo.orca.worker.collective.streams import Streams
 SHARE_MEMORY = True
 #: Over how many hosts the ranks of these rings lie, in turns; each is an address of this one.
 HOSTS = 1
+#: How many hosts exchange data each with each, all ranks being connected; None: as in a job.
+ROW: int | None = None
 #: The certificate of the rings of `thread_ring` and `process_ring`; empty: they are in clear.
 IDENTITY = ""
 SECRET = b"the secret of the tests".ljust(32, b".")
@@ -74,6 +78,8 @@ def host_of(rank: int) -> str:
 
 def expected_transport(size: int, share_memory: bool) -> type:
     """What carries a ring's operations."""
+    if ROW is not None:
+        return Rows if size > ROW else Streams
     if not share_memory or size <= HOSTS:
         return SharedMemory if share_memory and HOSTS == 1 < size else Streams
     return SharedMemory if HOSTS == 1 else Hosts
@@ -95,7 +101,7 @@ class Rank:
     def __init__(self, rank: int, host: str, transport: type, options: dict[str, Any]) -> None:
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        given = (rank, host, transport, options, theirs)
+        given = (rank, host, transport, ROW, options, theirs)
         self.process = context.Process(target=_serve, args=given, daemon=True)
         self.process.start()
         theirs.close()
@@ -145,8 +151,15 @@ def everywhere(ranks: Sequence[Rank], function: Callable[..., Any], *args: Any) 
 
 
 def _serve(
-    number: int, host: str, transport: type, options: dict[str, Any], pipe: Connection
+    number: int,
+    host: str,
+    transport: type,
+    row: int | None,
+    options: dict[str, Any],
+    pipe: Connection,
 ) -> None:
+    if row is not None:
+        layout.ROW, layout.MESHED_RANKS = row, 0
     listener = Listener(host)
     pipe.send(listener.address)
     ring = Ring.connect(listener, number, pipe.recv(), SECRET, timeout=40, **options)

@@ -1,6 +1,6 @@
-"""From addresses to a full mesh of authenticated links.
+"""From addresses to a mesh of authenticated links, each to each or as far as they are needed.
 
-Every rank connects to all lower ranks and accepts connections from all higher ones. One thread
+Every rank connects to its lower peers and accepts connections from its higher ones. One thread
 serves all half-open connections at once. Each handshake continues when its bytes arrive. A stranger
 that sends nothing costs one file descriptor for a few seconds and delays no other rank.
 
@@ -16,7 +16,7 @@ import selectors
 import socket
 import ssl
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from zoo.orca.encryption.tls import contexts_of
@@ -126,7 +126,7 @@ class _Knock:
 
 
 class Mesh:
-    """Connects one rank with all others; see :func:`connect`."""
+    """Connects one rank with its peers; see :func:`connect`."""
 
     def __init__(
         self,
@@ -135,8 +135,11 @@ class Mesh:
         addresses: Sequence[tuple[str, int]],
         secret: bytes,
         timeout: float,
-        identity: str = "",
+        identity: str,
+        peers: Collection[int],
     ) -> None:
+        self._peers = frozenset(peers)
+        higher = [peer for peer in peers if peer > rank]
         self._contexts = contexts_of(identity)
         self._listener = listener
         self._rank = rank
@@ -145,15 +148,13 @@ class Mesh:
         self._timeout = timeout
         self._links: dict[int, Link] = {}
         self._openings: set[_Opening] = set()
-        # All higher ranks may come at the same time.
+        # All higher peers may come at the same time.
         self._strangers: Strangers[_Opening] = Strangers(
-            STRANGER_SECONDS, MOST_STRANGERS + len(addresses) - rank - 1
+            STRANGER_SECONDS, MOST_STRANGERS + len(higher)
         )
         self._listens = True
-        self._retry_at = dict.fromkeys(range(rank), 0.0)
-        self._knock_at = dict.fromkeys(
-            range(rank + 1, len(addresses)), time.monotonic() + _KNOCK_SECONDS
-        )
+        self._retry_at = {peer: 0.0 for peer in peers if peer < rank}
+        self._knock_at = dict.fromkeys(higher, time.monotonic() + _KNOCK_SECONDS)
         self._knocks: set[_Knock] = set()
         self._refused_since: dict[int, float] = {}
         self._unreachable: dict[int, str] = {}
@@ -164,7 +165,7 @@ class Mesh:
     def run(self) -> list[Link]:
         """Return the links in rank order once all are there."""
         deadline = time.monotonic() + self._timeout
-        while len(self._links) < len(self._addresses) - 1:
+        while len(self._links) < len(self._peers):
             now = time.monotonic()
             if now > deadline:
                 raise self._timed_out()
@@ -301,7 +302,7 @@ class Mesh:
         said = json.loads(hello)
         rank = said["rank"]
         if opening.rank is None:
-            expected = self._rank < rank < len(self._addresses) and rank not in self._links
+            expected = rank > self._rank and rank in self._peers - self._links.keys()
         else:
             expected = rank == opening.rank
         if not expected or said["ring"] != self._ring:
@@ -347,7 +348,7 @@ class Mesh:
         return PeerLostError(f"rank {rank} at {host}:{port} {what}", rank=rank, host=host)
 
     def _timed_out(self) -> PeerLostError:
-        missing = set(range(len(self._addresses))) - set(self._links) - {self._rank}
+        missing = self._peers - self._links.keys()
         first, *others = sorted(missing)
         also = f"; neither did ranks {', '.join(map(str, others))}" if others else ""
         why = f" ({self._unreachable[first]})" if first in self._unreachable else ""
@@ -361,17 +362,20 @@ def connect(
     secret: bytes,
     timeout: float,
     identity: str = "",
+    peers: Collection[int] | None = None,
 ) -> list[Link]:
-    """Return links to all other ranks, in rank order; must be called on all ranks.
+    """Return links to `peers`, by default all other ranks, in rank order; called on all ranks.
 
-    With an `identity` they are encrypted (`zoo.orca.encryption`).
+    With an `identity` they are encrypted (`zoo.orca.encryption`). A rank is its peers' peer.
 
     Raises
     ------
     PeerLostError
         A peer did not connect in time, refuses connections, or does not know the secret.
     """
-    mesh = Mesh(listener, rank, addresses, secret, timeout, identity)
+    if peers is None:
+        peers = set(range(len(addresses))) - {rank}
+    mesh = Mesh(listener, rank, addresses, secret, timeout, identity, peers)
     failed = True
     try:
         links = mesh.run()

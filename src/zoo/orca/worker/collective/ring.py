@@ -4,15 +4,16 @@
 
     Ring               the operations in order, one at a time; failures; the end
       Streams          carries them between any hosts, over the links themselves
+      Rows             carries them among more hosts than can all send to all
       SharedMemory     carries them if all ranks are on one host; the links then only tell
                        whether all ranks are still there
       Hosts            carries them if some hosts have several ranks: through memory within a host,
                        and over the links between the first ranks of the hosts
 
-Every rank begins every operation by sending a header to every other rank. The header has the
-operation, its sequence number and its length. So mismatched calls are an error on both sides at
-once, not a hang or a wrong sum. Between hosts with several ranks only their first ranks do so, and
-the ranks of a host among themselves. Every rank's sums are bit-identical.
+Every rank begins every operation by sending a header to every other rank of its group: its host,
+its row of hosts, or all (`groups.layout`). The header has the operation, its sequence number and
+its length. So mismatched calls are an error on both sides at once, not a hang or a wrong sum. Every
+rank's sums are bit-identical.
 
 A failure closes all links, so every rank that waits for this one notices at once.
 """
@@ -28,11 +29,13 @@ from numpy.typing import NDArray
 from zoo.orca.errors import PeerLostError
 from zoo.orca.worker.collective import mesh, segment
 from zoo.orca.worker.collective.arithmetic import flat_view, kind_code
+from zoo.orca.worker.collective.groups import layout
+from zoo.orca.worker.collective.groups.hosts import Hosts
+from zoo.orca.worker.collective.groups.rows import Rows, among
 from zoo.orca.worker.collective.headers import GOODBYE, header_of
-from zoo.orca.worker.collective.hosts import Hosts
 from zoo.orca.worker.collective.protocol import Buffer
 from zoo.orca.worker.collective.shared_memory import SharedMemory
-from zoo.orca.worker.collective.sockets import Link, Listener, ranks_by_host
+from zoo.orca.worker.collective.sockets import Link, Listener
 from zoo.orca.worker.collective.streams import Streams
 from zoo.orca.worker.collective.transfers import Loop
 from zoo.orca.worker.collective.transport import Transport
@@ -48,7 +51,7 @@ _Result = TypeVar("_Result")
 
 
 class Ring:
-    """A fixed group of processes, connected each to each; made by :meth:`connect`.
+    """A fixed group of processes, connected by links; made by :meth:`connect`.
 
     Only one thread at a time may call operations. Any thread may call `close`, `abort` and
     `lost_peer`.
@@ -63,14 +66,19 @@ class Ring:
         Whether data that leaves this host must be encrypted, whoever carries it.
     """
 
-    def __init__(self, rank: int, links: Sequence[Link], *, timeout: float, spin: bool) -> None:
+    def __init__(
+        self, rank: int, size: int, links: Sequence[Link], *, timeout: float, spin: bool
+    ) -> None:
         self.timeout = timeout
         self.host = "127.0.0.1"
         self.needs_encryption = False
         self._rank = rank
+        self._size = size
         self._links = list(links)
+        self._by_rank = {link.rank: link for link in self._links}
+        self._meshed = size <= layout.MESHED_RANKS
         self._loop = Loop(self._links, _SPIN_SECONDS if spin else 0.0)
-        self._transport: Transport = Streams(rank, self._links, self._loop)
+        self._transport: Transport
         self._sequence = 0
         self._failure: PeerLostError | None = None
         self._closed = False
@@ -119,15 +127,20 @@ class Ring:
         PeerLostError
             A peer did not connect in time, refuses connections, or does not know the secret.
         """
+        size = len(addresses)
+        groups = layout.ranks_by_host(addresses)
+        meshed = size <= layout.MESHED_RANKS
+        peers = set(range(size)) - {rank} if meshed else layout.partners(rank, groups)
         try:
-            links = mesh.connect(listener, rank, addresses, secret, timeout, identity)
+            links = mesh.connect(listener, rank, addresses, secret, timeout, identity, peers)
         finally:
             listener.close()
         # With more waiting ranks than processors, spinning would slow down the rank that works.
-        groups = ranks_by_host(addresses)
-        together = next(group for group in groups if rank in group)
-        ring = cls(rank, links, timeout=timeout, spin=len(together) <= (os.cpu_count() or 1))
-        if len(groups) < len(addresses):
+        together = layout.group_of(rank, groups)
+        spin = len(together) <= (os.cpu_count() or 1)
+        ring = cls(rank, size, links, timeout=timeout, spin=spin)
+        ring._lay_out([[number] for number in range(size)] if meshed else groups)
+        if len(groups) < size:
             ring._share_memory(groups, together, share_memory)
         ring.needs_encryption = bool(identity) and len(groups) > 1
         ring.timeout = operation_timeout
@@ -141,10 +154,26 @@ class Ring:
         segments = segment.agree(self._rank, together, self.all_gather, willing=willing)
         if not segments:
             return
-        if len(groups) == 1:
-            self._transport = SharedMemory(self._rank, self._links, self._loop, segments)
+        near = [self._by_rank[other] for other in together if other != self._rank]
+        memory = SharedMemory(self._rank, near, self._loop, segments) if near else None
+        if memory is not None and len(groups) == 1:
+            self._transport = memory
         else:
-            self._transport = Hosts(self._rank, self._links, self._loop, segments, groups)
+            self._transport = Hosts(self._rank, groups, memory, self._among)
+
+    def _lay_out(self, groups: Sequence[Sequence[int]]) -> None:
+        """Let links carry all operations: within the groups, and between their carriers."""
+        if all(len(group) == 1 for group in groups):
+            self._transport = self._among([rank for (rank,) in groups])
+        elif len(groups) == 1:
+            self._transport = Streams(self._rank, self._links, self._loop)
+        else:
+            self._transport = Rows(
+                self._rank, groups, self._by_rank, self._loop, meshed=self._meshed
+            )
+
+    def _among(self, ranks: Sequence[int]) -> Transport:
+        return among(self._rank, ranks, self._by_rank, self._loop, meshed=self._meshed)
 
     @property
     def rank(self) -> int:
@@ -154,7 +183,7 @@ class Ring:
     @property
     def size(self) -> int:
         """Number of processes."""
-        return len(self._links) + 1
+        return self._size
 
     def all_reduce(self, array: NDArray[Any]) -> None:
         """Replace `array` on every rank by the sum over ranks; see :class:`Collective`.

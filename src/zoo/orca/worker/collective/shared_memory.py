@@ -14,8 +14,7 @@ all_reduce piece by piece, each in one step: every rank reads and adds all data
            step, together with its next piece: each number is read and added on one rank only
 all_gather, broadcast, barrier
            each rank copies what is meant for it
-to the first, from the first
-           halves of an all-reduce: only one rank adds, only one rank's data is copied
+shares     the two halves of an all-reduce: some ranks add one share each, and the others copy it
 ========== ======================================================================================
 
 All of them add in rank order, from rank 0 up. A rank whose peer is not there yet spins for some
@@ -32,6 +31,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from zoo.orca.worker.collective.arithmetic import add_in_rank_order
 from zoo.orca.worker.collective.headers import GOODBYE, check, length_in
 from zoo.orca.worker.collective.protocol import Buffer
 from zoo.orca.worker.collective.segment import ASLEEP, HALF_BYTES, TURN, Segment
@@ -47,6 +47,8 @@ _SLICED_BYTES: Final = 256 << 10
 _PIECE_BYTES: Final = HALF_BYTES // 2
 #: Minimum number of polls for a peer before sleeping, because sleeping costs more.
 _LEAST_TRIES: Final = 20
+#: Parts of one publication start at multiples of this, which any type of number may.
+_ALIGNMENT: Final = 64
 _NOTHING: Final = memoryview(b"")
 
 
@@ -114,31 +116,46 @@ class SharedMemory:
         self._begin(header)
         self._check_headers(self._publish())
 
-    def sum_to_first(self, header: bytes, flat: NDArray[Any]) -> None:
-        """Replace the first rank's `flat` by the sum over ranks; the others' is undefined after."""
-        with np.errstate(all="ignore"):
-            if len(self._segments) > _SLICED_RANKS and flat.nbytes > _SLICED_BYTES:
-                self._sum_in_slices(header, flat)
-            else:
-                self._sum_directly(header, flat, only_first=True)
+    def sum_shares(self, header: bytes, shares: Sequence[NDArray[Any]]) -> None:
+        """Let each of the first ranks add one of `shares` over all ranks, as the start of a sum.
 
-    def copy_from_first(self, flat: NDArray[Any]) -> None:
-        """Replace the others' `flat` by the first rank's, as the end of an operation."""
-        first = self._segments[0]
-        length = HALF_BYTES // flat.itemsize
-        for start in range(0, max(1, len(flat)), length):
-            piece = flat[start : start + length].view(np.uint8).data
-            half = self._publish(_NOTHING if self._place else piece)
-            if self._place:
-                piece[:] = first.halves[half][: len(piece)]
+        Parameters
+        ----------
+        header : bytes
+        shares : sequence of array
+            Views of one rank's data, in order, at most one a rank. The rank in place k replaces its
+            share k by the sum. Elsewhere that share is undefined afterwards.
+        """
+        self._begin(header)
+        # So many bytes of each share fit into one publication.
+        room = HALF_BYTES // len(shares) // _ALIGNMENT * _ALIGNMENT
+        length = room // shares[0].itemsize
+        for start in range(0, max(1, len(shares[0])), length):
+            parts = [share[start : start + length] for share in shares]
+            half = self._publish_parts(parts, room)
+            if not start:
+                self._check_headers(half)
+            if self._place < len(shares):
+                self._add_theirs(half, self._place * room, parts[self._place])
+
+    def copy_shares(self, shares: Sequence[NDArray[Any]]) -> None:
+        """Replace each share by that of the rank in its place, as the end of an operation."""
+        length = HALF_BYTES // shares[0].itemsize
+        for start in range(0, max(1, len(shares[0])), length):
+            pieces = [share[start : start + length].view(np.uint8).data for share in shares]
+            own = pieces[self._place] if self._place < len(pieces) else _NOTHING
+            half = self._publish(own)
+            for place, piece in enumerate(pieces):
+                if place != self._place:
+                    piece[:] = self._segments[place].halves[half][: len(piece)]
 
     def close(self) -> None:
         """Release the memory and the bells."""
         for segment in self._segments:
             segment.close()
 
-    def _sum_directly(self, header: bytes, flat: NDArray[Any], *, only_first: bool = False) -> None:
-        """Let every rank, or the first, add everything that was published."""
+    def _sum_directly(self, header: bytes, flat: NDArray[Any]) -> None:
+        """Let every rank add everything that was published."""
         self._begin(header)
         length = HALF_BYTES // flat.itemsize
         for start in range(0, max(1, len(flat)), length):
@@ -146,8 +163,7 @@ class SharedMemory:
             half = self._publish(piece.view(np.uint8).data)
             if not start:
                 self._check_headers(half)
-            if not (only_first and self._place):
-                self._add(half, 0, piece)
+            self._add(half, 0, piece)
 
     def _sum_in_slices(self, header: bytes, flat: NDArray[Any]) -> None:
         """Let every rank add its slice of each piece, and publish it with the next piece."""
@@ -180,6 +196,15 @@ class SharedMemory:
         for part in others:
             np.add(out, part, out=out)
 
+    def _add_theirs(self, half: int, offset: int, out: NDArray[Any]) -> None:
+        """Add the other ranks' data at `offset` to `out`, all of them in rank order."""
+        theirs = [
+            np.frombuffer(segment.halves[half], out.dtype, len(out), offset)
+            for segment in self._segments
+            if segment is not self._mine
+        ]
+        add_in_rank_order(out, self._place, theirs)
+
     def _begin(self, header: bytes) -> None:
         """Let the next publication carry the header of a call."""
         self._header = header
@@ -188,6 +213,16 @@ class SharedMemory:
     def _check_headers(self, half: int) -> None:
         for link, segment in self._peers:
             check(link, segment.headers[half].tobytes(), self._header)
+
+    def _publish_parts(self, parts: Sequence[NDArray[Any]], room: int) -> int:
+        """Publish the others' parts of this rank's data, each at a multiple of `room`."""
+        place = self._mine.halves[(self._turn + 1) & 1]
+        for number, part in enumerate(parts):
+            # Nobody else reads this rank's own part.
+            if number != self._place:
+                start = number * room
+                place[start : start + part.nbytes] = part.view(np.uint8).data
+        return self._publish()
 
     def _publish(self, data: memoryview = _NOTHING) -> int:
         """Publish this rank's data, wait for all others, and return the half where the data are."""

@@ -19,7 +19,6 @@ import os
 import select
 import socket
 import time
-from collections.abc import Sequence
 from typing import Any, Final
 
 from zoo.orca.errors import PeerLostError
@@ -212,11 +211,3 @@ class Link:
 
 
 _SO_ERROR = (socket.SOL_SOCKET, socket.SO_ERROR)
-
-
-def ranks_by_host(addresses: Sequence[tuple[str, int]]) -> list[list[int]]:
-    """Return the ranks that listen on each host, the hosts in the order of their first ranks."""
-    groups: dict[str, list[int]] = {}
-    for rank, (host, _) in enumerate(addresses):
-        groups.setdefault(host, []).append(rank)
-    return list(groups.values())

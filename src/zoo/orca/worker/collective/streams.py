@@ -9,6 +9,8 @@ one round trip.
 all_reduce
  small     direct: all to all, added in rank order on every rank
  two ranks each sends all its data while it receives the other's: half a ring's round trips
+ medium    in shares: each rank gets its share from all, adds it, and sends the sum to all. Two
+           messages a peer, and no more bytes than a ring's
  large     ring: reduce-scatter and all-gather in one pipelined stream, each sum made on one rank
 broadcast
  small     root to all
@@ -18,7 +20,7 @@ all_gather all to all: every byte must reach every rank, and no other way is sho
 """
 
 import select
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -32,10 +34,14 @@ from zoo.orca.worker.collective.protocol import Buffer
 from zoo.orca.worker.collective.sockets import EAGER_BYTES, Link
 from zoo.orca.worker.collective.transfers import MOVED, Loop, Task, pull, push, push_call
 
-#: Three or more ranks exchange all data directly while each receives no more than this. Measured,
-#: see benchmarks/allreduce.py. Above it, the ring is faster because it sends fewer bytes.
-_DIRECT_BYTES: Final = 1 << 20
+#: Three or more ranks exchange all data directly while each receives no more than this, and in
+#: shares while it receives no more than that. Measured, see benchmarks/ranks.py: above the first,
+#: sending less is worth a second round of messages, and above the second, a ring adds and sends
+#: while it receives.
+_DIRECT_BYTES: Final = 64 << 10
+_SHARES_BYTES: Final = 8 << 20
 _NOTHING: Final = memoryview(b"")
+_NONE: Final[Mapping[int, memoryview]] = {}
 
 
 class Streams:
@@ -51,6 +57,7 @@ class Streams:
     """
 
     def __init__(self, rank: int, links: Sequence[Link], loop: Loop) -> None:
+        self._rank = rank
         self._order = sorted([rank, *(link.rank for link in links)])
         self._place = self._order.index(rank)
         self._size = len(links) + 1
@@ -66,14 +73,57 @@ class Streams:
         """Replace `flat` by the sum over ranks, with the algorithm for its size."""
         if self._size == 2 and flat.nbytes > EAGER_BYTES:
             self._sum_with_the_other(header, flat)
-        elif flat.nbytes * len(self._links) > _DIRECT_BYTES:
-            self._sum_around(header, flat)
-        else:
+        elif flat.nbytes * len(self._links) <= _DIRECT_BYTES:
             self._sum_directly(header, flat)
+        elif flat.nbytes * len(self._links) <= _SHARES_BYTES:
+            shares = np.array_split(flat, self._size)
+            self.sum_shares(header, shares)
+            self.copy_shares(shares)
+        else:
+            self._sum_around(header, flat)
+
+    def sum_shares(self, header: bytes, shares: Sequence[NDArray[Any]]) -> None:
+        """Let each of the first ranks add one of `shares` over all ranks, as the start of a sum.
+
+        Parameters
+        ----------
+        header : bytes
+        shares : sequence of array
+            Views of one rank's data, in order, at most one a rank. The rank in place k replaces its
+            share k by the sum.
+        """
+        outgoing = self._by_carrier(shares)
+        ours = outgoing.get(self._rank, _NOTHING)
+        parts = self._trade(header, outgoing, len(ours))
+        if ours:
+            own = shares[self._place]
+            add_in_rank_order(own, self._place, [part.view(own.dtype) for part in parts])
+
+    def copy_shares(self, shares: Sequence[NDArray[Any]]) -> None:
+        """Replace each share by that of the rank in its place, as the end of a sum."""
+        outgoing = self._by_carrier(shares)
+        ours = outgoing.pop(self._rank, _NOTHING)
+        tasks = [push(link, ours) for link in self._links]
+        self._loop.run(tasks + [pull(self._by_rank[k], share) for k, share in outgoing.items()])
+
+    def hand_on(self, flat: NDArray[Any], have: int) -> None:
+        """Let the first rank send `flat` to the others but the first `have`, as a sum's end."""
+        data = flat.view(np.uint8).data
+        if self._place == 0:
+            self._loop.run([push(self._by_rank[rank], data) for rank in self._order[have:]])
+        elif self._place >= have:
+            self._loop.run([pull(self._by_rank[self._order[0]], data)])
+
+    def _by_carrier(self, shares: Sequence[NDArray[Any]]) -> dict[int, memoryview]:
+        """Return the bytes of each share by the rank that adds it."""
+        return {
+            rank: share.view(np.uint8).data
+            for rank, share in zip(self._order, shares, strict=False)
+        }
 
     def all_gather(self, header: bytes, data: memoryview) -> dict[int, Buffer]:
         """Return the other ranks' data by rank."""
-        sizes = self._meet(header, self._links, data)
+        sizes = self._meet(header, dict.fromkeys(self._by_rank, data))
         # Not zeroed first, as a bytearray would be, because all of it is overwritten.
         gathered: dict[int, Buffer] = {r: np.empty(n, np.uint8).data for r, n in sizes.items()}
         tasks = [push(link, data[EAGER_BYTES:]) for link in self._links]
@@ -91,7 +141,7 @@ class Streams:
     def give(self, header: bytes, data: memoryview) -> None:
         """Broadcast as the root."""
         if len(data) <= EAGER_BYTES or not self._links:
-            self._meet(header, self._links, data)
+            self._meet(header, dict.fromkeys(self._by_rank, data))
             return
         self._meet(header)
         self._loop.run([push(self._neighbours()[1], data)])
@@ -110,15 +160,13 @@ class Streams:
         self._loop.run(tasks)
         return data.data
 
-    def _meet(
-        self, header: bytes, eager_to: Sequence[Link] = (), data: memoryview = _NOTHING
-    ) -> dict[int, int]:
-        """Exchange headers, some with the start of the data; return the others' lengths.
+    def _meet(self, header: bytes, outgoing: Mapping[int, memoryview] = _NONE) -> dict[int, int]:
+        """Exchange headers, with the start of the data for a peer; return the others' lengths.
 
         Afterwards every rank is in this operation and reads, so data may flow without limit.
         """
-        eager = data[:EAGER_BYTES]
-        tasks = [push_call(k, header, eager if k in eager_to else _NOTHING) for k in self._links]
+        starts = {rank: data[:EAGER_BYTES] for rank, data in outgoing.items()}
+        tasks = [push_call(k, header, starts.get(k.rank, _NOTHING)) for k in self._links]
         tasks += [self._hear(k, header, self._headers[k.rank]) for k in self._links]
         self._loop.run(tasks)
         return {rank: length_in(theirs) for rank, theirs in self._headers.items()}
@@ -141,19 +189,27 @@ class Streams:
 
     def _sum_directly(self, header: bytes, flat: NDArray[Any]) -> None:
         """Send all to all; add in rank order, so that every rank gets the same bits."""
-        slots = self._slots_for(flat.nbytes)
         data = flat.view(np.uint8).data
-        if flat.nbytes <= EAGER_BYTES:
-            tasks = [push_call(link, header, data) for link in self._links]
+        parts = self._trade(header, dict.fromkeys(self._by_rank, data), len(data))
+        add_in_rank_order(flat, self._place, [part.view(flat.dtype) for part in parts])
+
+    def _trade(
+        self, header: bytes, outgoing: Mapping[int, memoryview], size: int
+    ) -> list[NDArray[np.uint8]]:
+        """Send each peer its data; return what they sent, `size` bytes each, in rank order."""
+        slots = self._slots_for(size)
+        if max(map(len, outgoing.values()), default=0) <= EAGER_BYTES:
+            given = {link.rank: outgoing.get(link.rank, _NOTHING) for link in self._links}
+            tasks = [push_call(link, header, given[link.rank]) for link in self._links]
             hear = [self._hear(k, header, slots[k.rank].data) for k in self._links]
             self._loop.run(tasks + hear)
         else:
-            self._meet(header, self._links, data)
-            tasks = [push(link, data[EAGER_BYTES:]) for link in self._links]
+            self._meet(header, outgoing)
+            rest = {rank: data[EAGER_BYTES:] for rank, data in outgoing.items()}
+            tasks = [push(link, rest.get(link.rank, _NOTHING)) for link in self._links]
             pulls = [pull(k, slots[k.rank].data[HEADER_BYTES:]) for k in self._links]
             self._loop.run(tasks + pulls)
-        parts = [slots[link.rank][HEADER_BYTES:].view(flat.dtype) for link in self._links]
-        add_in_rank_order(flat, self._place, parts)
+        return [slots[link.rank][HEADER_BYTES:] for link in self._links]
 
     def _at(self, place: int) -> Link:
         """Return the link to the rank in a place."""
@@ -163,7 +219,7 @@ class Streams:
         """Between two ranks: send all of ours while all of theirs arrives."""
         (link,) = self._links
         data = flat.view(np.uint8).data
-        self._meet(header, self._links, data)
+        self._meet(header, {link.rank: data})
         sent = Gate(EAGER_BYTES)
         add = pipeline.add_theirs(link, flat, sent, self._scratch, ours_first=self._place == 0)
         with np.errstate(all="ignore"):

@@ -1,79 +1,54 @@
-"""Operations among several ranks on each of several hosts: memory within a host, sockets between.
+"""What operations in groups have in common: within the groups, then between their first ranks.
 
-One rank of each host, its first, speaks for the host. So what a host sends does not grow with its
-ranks.
-
-========== ======================================================================================
-all_reduce the ranks of a host add into its first rank; the first ranks add among themselves; each
-           rank copies the sum from its host's first
-all_gather, broadcast, barrier
-           the ranks of a host, then the first ranks, then the ranks of a host again
-========== ======================================================================================
-
-The order of additions follows the layout alone: by rank within a host, then as `Streams` adds. So
-all ranks have the same bits, and so has each run of the same layout.
+The ranks of a group are near each other: on one host (`Hosts`), or in one row of hosts (`Rows`).
+One rank of each group, its first, speaks for it in all operations but sums.
 """
 
 import struct
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final, TypeAlias
 
-from numpy.typing import NDArray
-
+from zoo.orca.worker.collective.groups.layout import carriers_of, group_of
 from zoo.orca.worker.collective.headers import with_length
 from zoo.orca.worker.collective.protocol import Buffer
-from zoo.orca.worker.collective.segment import Segment
-from zoo.orca.worker.collective.shared_memory import SharedMemory
-from zoo.orca.worker.collective.sockets import Link
-from zoo.orca.worker.collective.streams import Streams
-from zoo.orca.worker.collective.transfers import Loop
+from zoo.orca.worker.collective.transport import Transport
 
-_NOTHING = memoryview(b"")
+_NOTHING: Final = memoryview(b"")
+
+#: Makes the transport among this rank and its like in the other groups.
+Far: TypeAlias = Callable[[Sequence[int]], Transport]
 
 
-class Hosts:
-    """The transport between hosts of which some have several ranks.
+class Nested:
+    """Operations in groups, without the sum.
 
     Parameters
     ----------
     rank : int
-    links : sequence of Link
-        To all other ranks, in rank order.
-    loop : Loop
-        Watches the links, and runs transfers over them.
-    segments : dict of int to Segment
-        Of the ranks of this host, in rank order.
     groups : sequence of sequence of int
-        The ranks of each host, in order; the hosts in the order of their first ranks.
+        The ranks of each group, in order; the groups in the order of their first ranks.
+    near : Transport or None
+        Within this rank's group; None where it is alone.
+    far : callable
+        Called with the ranks in this rank's place of each group, if it carries a share.
     """
 
     def __init__(
-        self,
-        rank: int,
-        links: Sequence[Link],
-        loop: Loop,
-        segments: Mapping[int, Segment],
-        groups: Sequence[Sequence[int]],
+        self, rank: int, groups: Sequence[Sequence[int]], near: Transport | None, far: Far
     ) -> None:
         self._rank = rank
         self._groups = {group[0]: tuple(group) for group in groups}
         self._firsts = {member: group[0] for group in groups for member in group}
         self._first = self._firsts[rank]
-        near = [link for link in links if self._firsts[link.rank] == self._first]
-        far = [link for link in links if link.rank in self._groups]
-        #: None where this rank is alone on its host.
-        self._within = SharedMemory(rank, near, loop, segments) if near else None
-        #: None where another rank speaks for the host.
-        self._between = Streams(rank, far, loop) if rank == self._first else None
-
-    def all_reduce(self, header: bytes, flat: NDArray[Any]) -> None:
-        """Replace `flat` by the sum over ranks; bit-identical on all ranks."""
-        if self._within is not None:
-            self._within.sum_to_first(header, flat)
-        if self._between is not None:
-            self._between.all_reduce(header, flat)
-        if self._within is not None:
-            self._within.copy_from_first(flat)
+        self._carriers = carriers_of(groups)
+        self._place = group_of(rank, groups).index(rank)
+        self._within = near
+        #: Among this rank and its like in the other groups; None where it carries no share.
+        self._beside: Transport | None = None
+        if self._place < len(self._carriers):
+            self._beside = far(self._carriers[self._place])
+        #: None where another rank speaks for the group.
+        self._between = self._beside if self._place == 0 else None
 
     def all_gather(self, header: bytes, data: memoryview) -> dict[int, Buffer]:
         """Return the other ranks' data by rank."""
@@ -130,7 +105,7 @@ class Hosts:
             self._within.close()
 
     def _from_first(self, header: bytes, data: memoryview) -> Buffer:
-        """Return what the host's first rank has, whose `data` it is; the others' is empty."""
+        """Return what the group's first rank has, whose `data` it is; the others' is empty."""
         if self._within is None:
             return data
         if self._rank == self._first:
@@ -139,23 +114,23 @@ class Hosts:
         return self._within.take(with_length(header, 0), self._first)
 
     def _wait_for_first(self, header: bytes) -> None:
-        """Return once the first rank has found that the other hosts made the same call."""
+        """Return once the first rank has found that the other groups made the same call."""
         if self._within is not None:
             self._within.barrier(header)
 
     def _others(self) -> list[int]:
-        """Return the ranks of each other host."""
+        """Return the number of ranks of each other group."""
         return [len(group) for first, group in self._groups.items() if first != self._first]
 
 
 def _packed(parts: Sequence[Buffer]) -> memoryview:
-    """Return the data of a host's ranks as one: their lengths, then each."""
+    """Return the data of a group's ranks as one: their lengths, then each."""
     lengths = struct.pack(f"<{len(parts)}Q", *map(len, parts))
     return memoryview(b"".join([lengths, *parts]))
 
 
 def _unpacked(data: Buffer, counts: Sequence[int]) -> Iterator[memoryview]:
-    """Yield the parts of what `_packed` made of so many ranks of each host, one after another."""
+    """Yield the parts of what `_packed` made of so many ranks of each group, one after another."""
     view, place = memoryview(data), 0
     for count in counts:
         lengths = struct.unpack_from(f"<{count}Q", view, place)

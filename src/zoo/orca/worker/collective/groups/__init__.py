@@ -1,0 +1,1 @@
+"""Sums among several hosts: which ranks exchange data with which, and in what order."""
