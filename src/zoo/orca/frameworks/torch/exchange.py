@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from zoo.orca.errors import ModelError
 from zoo.orca.frameworks.gradients.fused_sum import FusedSum
@@ -132,6 +133,8 @@ class _Dense:
         pieces = self._values.split([parameter.numel() for parameter in parameters])
         self._views = [v.view(p.shape) for v, p in zip(pieces, parameters, strict=True)]
         self._is_plain = all(parameter.dtype == dtype for parameter in parameters)
+        #: Marks and divisor keep their digits where values do not: a divisor weighs all gradients.
+        self._exact: Collective | None = getattr(collective, "exact", None)
         self._reduce_tensor = getattr(collective, "all_reduce_tensor", None)
 
     @property
@@ -178,11 +181,19 @@ class _Dense:
             if self._host is not self._flat:
                 self._host.copy_(self._flat)
         elif self._host is self._flat:
-            self._collective.all_reduce(self._flat.numpy())
+            self._sum_here(self._flat.numpy())
         else:
             self._host.copy_(self._flat)
-            self._collective.all_reduce(self._host.numpy())
+            self._sum_here(self._host.numpy())
             self._flat.copy_(self._host)
+
+    def _sum_here(self, flat: NDArray[Any]) -> None:
+        if self._exact is None:
+            self._collective.all_reduce(flat)
+            return
+        count = len(self._values)
+        self._collective.all_reduce(flat[:count])
+        self._exact.all_reduce(flat[count:])
 
 
 class _Sparse:

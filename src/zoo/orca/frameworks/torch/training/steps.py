@@ -65,7 +65,7 @@ def exchanges_of(runner: TrainingRunner) -> list[Gradients]:
             p for group in optimizer.param_groups for p in group["params"] if p.requires_grad
         ]
         marks = [id(parameter) in sparse for parameter in parameters]
-        found.append(Gradients(parameters, marks, runner.world.collective))
+        found.append(Gradients(parameters, marks, runner.world.gradients))
     return found
 
 
