@@ -1,12 +1,12 @@
 """What holds for every framework: n workers equal one, and a job that goes on an unbroken one."""
 
-import json
 from functools import partial
 
 import numpy as np
 import pytest
 
 from tests.frameworks import ncf_by_hand
+from tests.frameworks.apart import apart
 from tests.frameworks.bench import ADAM, BATCH, MOMENTUM, ROWS, SGD, columns, embedded
 from tests.frameworks.ranks import (
     Data,
@@ -15,10 +15,8 @@ from tests.frameworks.ranks import (
     predict_job,
     predicted,
     same_on_all,
-    train_here,
 )
 from zoo.orca.wire.job import TrainJob
-from zoo.orca.worker.collective.ring import Listener, Ring
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -193,17 +191,3 @@ def test_rounded_gradients_train_the_recommender_as_well(bench):
     found = ran[0].trained.history["loss"]
     assert found != exact and exact[-1] < 0.9 * exact[0]
     np.testing.assert_allclose(found, exact, rtol=1e-2)
-
-
-def apart(job, rows, collective):
-    """Train as if each rank were on a host of its own, over sockets."""
-    listener = Listener(f"127.0.0.{1 + collective.rank}")
-    told = collective.all_gather(json.dumps(listener.address).encode())
-    addresses = [tuple(json.loads(bytes(one))) for one in told]
-    ring = Ring.connect(listener, collective.rank, addresses, b"of the tests".ljust(32, b"."))
-    try:
-        ran = train_here(job, rows, None, ring)
-        ring.barrier()
-        return ran
-    finally:
-        ring.close()
