@@ -141,25 +141,27 @@ class Processes:
 
 
 class Ranks(Processes):
-    """A worker on each host, for one model; a context, which ends them.
+    """A process of a program on each host, which trains; a context, which ends them.
 
     Each has one thread.
     """
 
-    def __init__(self, network: Network, arguments: Sequence[object]) -> None:
+    def __init__(
+        self, network: Network, arguments: Sequence[object], program: str = "_rank.py"
+    ) -> None:
         super().__init__()
-        self._network, self._arguments = network, arguments
+        self._network, self._arguments, self._program = network, arguments, program
 
     def __enter__(self) -> "Ranks":
         for rank, space in enumerate(self._network.spaces):
-            program = [HERE / "_rank.py", rank, HOSTS[rank], *self._arguments]
+            program = [HERE / self._program, rank, HOSTS[rank], *self._arguments]
             # As the children of Orca's tasks have it.
             self._start(space, program, _KEEP_MEMORY)
         ports = map(int, self._hear())
         self._say(json.dumps(list(zip(HOSTS, ports, strict=True))))
         return self
 
-    def train(self) -> list[dict[str, Any]]:
+    def train(self, what: object = "train") -> list[Any]:
         """Train once more; return what each rank saw."""
-        self._say("train")
+        self._say(json.dumps(what))
         return [json.loads(line) for line in self._hear()]

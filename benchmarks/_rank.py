@@ -76,7 +76,6 @@ def train(model: Model, rows: Rows, ring: Collective, config: Any, epochs: int) 
             batch_size=rows.plan.batch_size,
             epochs=epochs,
             callbacks=pack(callbacks, "callbacks"),
-            verbose=0,
         )
         world = World(collective=ring, report=lambda progress: None)
         plugin = framework()

@@ -1,11 +1,13 @@
 """From which size of the gradients on DistributedDataParallel's overlap beats one fused sum.
 
 python benchmarks/crossover.py [--rounds N] [--sizes 64k ... 64m] [--steps N]
+                               [--link 10gbit|1gbit]
 
 DistributedDataParallel sends gradients in buckets while the backward pass still computes others;
 Orca sends them all at once when it is done, with less work for each message. PyTorch models of four
 square layers, from 64 KiB to 64 MiB of parameters, few rows in a step, and SGD, so that exchanging
 gradients is most of a step. Both train with two workers of one thread on the same two processors.
+With a link, each worker is on a host of its own, a network namespace, and without Spark.
 """
 
 import argparse
@@ -18,12 +20,15 @@ from statistics import median
 from typing import Any
 
 from _models import dense_rows
+from _network import Network, Ranks, why_not
 from _report import Run, conclude, race, ratio, spread, table, take_turns, values, write
 from pyarrow import parquet
 
 #: Width of the layers by the size of their parameters: four layers of width squared floats.
 WIDTHS = {"64k": 64, "256k": 128, "1m": 256, "4m": 512, "16m": 1024, "64m": 2048}
+LINKS = {"10gbit": 10.0, "1gbit": 1.0}
 ORCA, DDP, PLAIN = "Orca, 2 workers", "DistributedDataParallel, 2 processes", "plain, half a batch"
+ROUNDED = 'Orca, gradient_dtype="bfloat16"'
 
 
 def measure(contestant: list[Any], files: dict[str, str], directory: str, options: Any) -> Any:
@@ -36,6 +41,24 @@ def measure(contestant: list[Any], files: dict[str, str], directory: str, option
     # The plain process has all rows, and so twice the steps.
     steps = options.steps * (options.batch // batch)
     return {size: 1000 * one / steps for size, one in zip(files, seconds, strict=True)}
+
+
+def over_link(options: Any, directory: str, files: dict[str, str]) -> list[Run]:
+    """Let the contestants train over a link, in turns."""
+    chosen = {ORCA: "orca", ROUNDED: "bfloat16", DDP: "ddp"}
+    arguments = [directory, options.batch, options.epochs]
+    with Network() as network, Ranks(network, arguments, "_crossing.py") as ranks:
+        network.limit(LINKS[options.link])
+
+        def train(contestant: str) -> dict[str, float]:
+            found = {}
+            for size, file in files.items():
+                seconds = [median(one[1:]) for one in ranks.train([contestant, file])]
+                found[size] = 1000 * max(seconds) / options.steps
+            return found
+
+        names = {name: partial(train, one) for name, one in chosen.items()}
+        return take_turns(names, options.rounds, "ms a step")
 
 
 def crossover(runs: Sequence[Run], sizes: Sequence[str]) -> str:
@@ -53,15 +76,15 @@ def crossover(runs: Sequence[Run], sizes: Sequence[str]) -> str:
     return f"The crossover lies between {below} and {slower[0]} of gradients."
 
 
-def steps_table(runs: Sequence[Run], sizes: Sequence[str]) -> str:
+def steps_table(runs: Sequence[Run], sizes: Sequence[str], third: str = PLAIN) -> str:
     """Return milliseconds a step by size, and their ratio."""
     rows = []
     for size in sizes:
         ours, theirs = values(runs, ORCA, size), values(runs, DDP, size)
         faster, within = ratio(theirs, ours)
-        alone = spread(values(runs, PLAIN, size))
-        rows.append([size, spread(ours), spread(theirs), alone, f"{faster:.3g} ({within})"])
-    return table(["gradients", f"{ORCA}: ms a step", DDP, PLAIN, "DDP's ÷ Orca's"], rows)
+        other = spread(values(runs, third, size))
+        rows.append([size, spread(ours), spread(theirs), other, f"{faster:.3g} ({within})"])
+    return table(["gradients", f"{ORCA}: ms a step", DDP, third, "DDP's ÷ Orca's"], rows)
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -73,6 +96,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--batch", type=int, default=64, help="rows of a step over both workers")
     add("--steps", type=int, default=30, help="of an epoch")
     add("--epochs", type=int, default=4, help="of each training; the first does not count")
+    add("--link", choices=list(LINKS), help="between two hosts; else both are on one")
     add("--without", choices=["orca", "ddp"], nargs="*", default=[], help="leave a contestant out")
     return parser.parse_args(arguments)
 
@@ -80,6 +104,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark; return the exit code."""
     options = parse(arguments)
+    if options.link and (reason := why_not()):
+        raise SystemExit(f"--link: {reason}")
     sizes = [size for size in WIDTHS if size in options.sizes]
     contestants: dict[str, list[Any]] = {
         ORCA: ["orca", "--workers", 2],
@@ -92,29 +118,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for size, file in files.items():
             rows = dense_rows(options.batch * options.steps, 0, WIDTHS[size])
             parquet.write_table(rows, Path(directory) / f"{file}.parquet")
-        runs = take_turns(
-            {
+        if options.link:
+            runs = over_link(options, directory, files)
+        else:
+            trainings = {
                 name: partial(measure, contestant, files, directory, options)
                 for name, contestant in chosen.items()
-            },
-            options.rounds,
-            "ms a step",
-        )
+            }
+            runs = take_turns(trainings, options.rounds, "ms a step")
     if options.without:
         print("\nA contestant was left out: nothing is compared, or written.")
         return 0
-    shown = f"{steps_table(runs, sizes)}\n\n{crossover(runs, sizes)}"
-    sections = {"": SETTING.format(options=options), "Steps": shown}
-    path = write("crossover", "Gradients by their size", sections, runs=runs)
+    third = ROUNDED if options.link else PLAIN
+    shown = f"{steps_table(runs, sizes, third)}\n\n{crossover(runs, sizes)}"
+    setting = SETTING.format(options=options) + (OVER_LINK if options.link else HERE)
+    name = f"crossover-{options.link}" if options.link else "crossover"
+    sections = {"": setting, "Steps": shown}
+    path = write(name, "Gradients by their size", sections, runs=runs)
     return conclude(path, [shown], [])
 
 
 SETTING = """\
 PyTorch, four square layers and an output, SGD; {options.batch} rows of a step over both workers, \
 {options.steps} steps an epoch, median of all epochs but the first of {options.epochs}; \
-{options.rounds} rounds, in turns. DistributedDataParallel runs under pyspark's `TorchDistributor` \
-with gloo. Plain is one process on one processor with one worker's share of a step: what a step \
-takes without an exchange."""
+{options.rounds} rounds, in turns. DistributedDataParallel has gloo. """
+HERE = """\
+It runs under pyspark's `TorchDistributor`. Plain is one process on one processor with one \
+worker's share of a step: what a step takes without an exchange."""
+OVER_LINK = """\
+Each process is in a network namespace and on a processor of its own, without Spark, connected by \
+a virtual switch; `tc` limits what each may send. The slower process counts."""
 
 
 if __name__ == "__main__":

@@ -276,7 +276,12 @@ def train_here(job: Any, rows: AnyData, validation: AnyData | None, collective: 
     progress: list[Progress] = []
     began = time.perf_counter()
     timings = Stopwatch() if job.profile else None
-    world = World(collective=collective, report=progress.append, timings=timings)
+    world = World(
+        collective=collective,
+        report=progress.append,
+        timings=timings,
+        rounds_gradients=job.rounds_gradients,
+    )
     plugin = plugin_of(job)
     plugin.prepare(job, 1)
     with transforming(job) as transform:

@@ -1,17 +1,22 @@
 """What holds for every framework: n workers equal one, and a job that goes on an unbroken one."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
 from tests.frameworks import ncf_by_hand
+from tests.frameworks.apart import apart
 from tests.frameworks.bench import ADAM, BATCH, MOMENTUM, ROWS, SGD, columns, embedded
 from tests.frameworks.ranks import (
     Data,
     evaluate,
+    job_of,
     predict_job,
     predicted,
     same_on_all,
 )
+from zoo.orca.wire.job import TrainJob
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -130,6 +135,19 @@ def in_pieces(job, columns):
 STEPS = 200
 
 
+def ratings(steps: int) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Rows of so many batches, in none of which an id comes twice, and NCF's first weights."""
+    random = np.random.default_rng(3)
+    rows = {
+        name: np.concatenate([random.permutation(64)[:32] for _ in range(steps)]).astype(np.int32)
+        for name in ("user", "item")
+    }
+    rows["label"] = ((rows["user"] * 7 + rows["item"]) % 5).astype(np.int32)
+    shapes = {n: (64, 4) for n in ("gmf_user", "gmf_item", "mlp_user", "mlp_item")}
+    shapes |= {"hidden": (8, 8), "out": (12, 5)}
+    return rows, {n: random.normal(0, 0.3, s).astype(np.float32) for n, s in shapes.items()}
+
+
 def test_ncf_has_the_loss_curve_of_plain_numpy(bench):
     """Of Adam, over 200 batches: to one part in ten thousand, and so the same in every framework.
 
@@ -137,15 +155,7 @@ def test_ncf_has_the_loss_curve_of_plain_numpy(bench):
     itself, the others that of their sum. Adam's epsilon is next to nothing: Keras adds it before
     the correction of the second moment's bias, PyTorch after it.
     """
-    random = np.random.default_rng(3)
-    rows = {
-        name: np.concatenate([random.permutation(64)[:32] for _ in range(STEPS)]).astype(np.int32)
-        for name in ("user", "item")
-    }
-    rows["label"] = ((rows["user"] * 7 + rows["item"]) % 5).astype(np.int32)
-    shapes = {n: (64, 4) for n in ("gmf_user", "gmf_item", "mlp_user", "mlp_item")}
-    shapes |= {"hidden": (8, 8), "out": (12, 5)}
-    weights = {n: random.normal(0, 0.3, s).astype(np.float32) for n, s in shapes.items()}
+    rows, weights = ratings(STEPS)
     ran = bench.train(
         bench.family.ncf,
         Data.of(rows, (32 * STEPS,), features=("user", "item"), labels=("label",)),
@@ -161,3 +171,23 @@ def test_ncf_has_the_loss_curve_of_plain_numpy(bench):
     expected = ncf_by_hand.losses(weights, batches, rate=0.01, epsilon=1e-12)
     assert expected[-1] < 0.8 * expected[0]
     np.testing.assert_allclose(ran[0].trained.history["loss"], expected, rtol=1e-4)
+
+
+def test_rounded_gradients_train_the_recommender_as_well(bench):
+    """To one part in a hundred of the loss; every rank has the same weights, bit for bit."""
+    rows, weights = ratings(40)
+    data = Data.of(rows, (640, 640), features=("user", "item"), labels=("label",))
+    fields = {
+        "batch_size": 32,
+        "epochs": 4,
+        "config": bench.config(("Adam", {"learning_rate": 0.01}), weights=weights),
+    }
+    exact = bench.train(bench.family.ncf, data, **fields)[0].trained.history["loss"]
+    framework = bench.family.framework
+    fields |= {"framework": framework, "rounds_gradients": True, "validate": False}
+    job = job_of(TrainJob, bench.family.ncf, data.spec, **fields)
+    ran = bench.ranks.run([partial(apart, job, data.rows(rank, 32)) for rank in range(2)])
+    same_on_all(ran)
+    found = ran[0].trained.history["loss"]
+    assert found != exact and exact[-1] < 0.9 * exact[0]
+    np.testing.assert_allclose(found, exact, rtol=1e-2)

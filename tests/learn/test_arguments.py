@@ -19,6 +19,7 @@ from zoo.orca.learn.arguments import (
     positive,
     verbosity,
 )
+from zoo.orca.learn.pytorch import Estimator as TorchEstimator
 from zoo.orca.learn.tf2 import Estimator as KerasEstimator
 
 pytestmark = pytest.mark.timeout(120)
@@ -187,6 +188,18 @@ def test_a_seed_is_one_that_every_framework_takes(value, way: str) -> None:
     assert second == way
     for seed in (0, (1 << 32) - 1):
         KerasEstimator.from_keras(model_creator=lambda config: None, seed=seed)
+
+
+@pytest.mark.parametrize("value", ["bf16", "float16", None, np.float32])
+@pytest.mark.parametrize("make", [KerasEstimator.from_keras, TorchEstimator.from_torch])
+def test_gradients_are_sent_as_a_type_that_there_is(make, value) -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        make(gradient_dtype=value)
+    first, second = str(caught.value).splitlines()
+    assert first == f"gradient_dtype must be 'float32' or 'bfloat16', got {value!r}"
+    assert second.startswith("Write 'bfloat16' to send half the bytes between hosts")
+    for name in ("float32", "bfloat16"):
+        assert make(gradient_dtype=name)._options.gradient_dtype == name
 
 
 @pytest.mark.parametrize("value", [0, -2, 0.5, "2", None, True, np.int64(2)])

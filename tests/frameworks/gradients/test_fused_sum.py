@@ -47,12 +47,14 @@ class Member:
         return self.group.meet(self.rank, bytes(data))
 
 
-def exchange(specs, shares, arrays, *, keep_rows=False, repeat=1):
+def exchange(specs, shares, arrays, *, keep_rows=False, repeat=1, rounded=False):
     """What each rank's sum returns, and the calls it made in its last step."""
     group, results = Threads(len(shares)), [None] * len(shares)
 
     def run(rank):
         member = group.member(rank)
+        if rounded:
+            member.exact = member
         fused = FusedSum(member, specs, keep_rows=keep_rows)
         for _ in range(repeat):
             member.calls.clear()
@@ -102,6 +104,25 @@ def test_rank_without_rows_gives_nothing_not_even_nan():
     np.testing.assert_array_equal(dense, np.ones(3))
     np.testing.assert_array_equal(values, np.ones((1, 2)))
     assert indices.tolist() == [4]
+
+
+def test_rounded_rows_are_the_same_on_all_ranks_and_near():
+    random = np.random.default_rng(0)
+    specs = [
+        GradientSpec(shape=(3,), dtype=F32, sparse=False),
+        GradientSpec(shape=(90, 2), dtype=F32, sparse=True),
+        GradientSpec(shape=(90, 2), dtype=F64, sparse=True),
+    ]
+    arrays = []
+    for rank in range(2):
+        rows, numbers = random.normal(size=(4, 2)), np.arange(4) + rank
+        arrays.append([np.full(3, 1.1, F32), rows.astype(F32), numbers, rows, numbers])
+    found, calls = exchange(specs, [1, 1], arrays, rounded=True)
+    exact, _ = exchange(specs, [1, 1], arrays)
+    assert calls[-1] == "all_gather"
+    assert 0 < np.abs(found[1] - exact[1]).max() <= 2**-8 * np.abs(exact[1]).max()
+    for k in (0, 2, 3, 4):
+        np.testing.assert_array_equal(found[k], exact[k])
 
 
 def dense_of(values, indices, shape):

@@ -172,6 +172,15 @@ def check_seed(seed: Any) -> None:
         )
 
 
+def check_gradient_dtype(value: Any) -> None:
+    """Raise `InvalidInputError` unless `value` names what gradients can be sent as."""
+    if not isinstance(value, str) or value not in ("float32", "bfloat16"):
+        raise InvalidInputError(
+            f"gradient_dtype must be 'float32' or 'bfloat16', got {value!r}\nWrite 'bfloat16' to "
+            "send half the bytes between hosts, with fewer digits, or leave it out"
+        )
+
+
 @noted(lambda: 1)
 def verbosity(verbose: Any) -> int:
     """Return how much a call shows, as a number; Keras's "auto" is 1."""

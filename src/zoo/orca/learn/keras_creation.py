@@ -46,6 +46,7 @@ class FromKeras(KerasFiles):
         num_gpus_per_worker: int = 0,
         min_workers: int | None = None,
         batch_transform: BatchTransform | None = None,
+        gradient_dtype: str = "float32",
     ) -> Self:
         """Return an estimator for the model that `model_creator` returns.
 
@@ -87,6 +88,11 @@ class FromKeras(KerasFiles):
             dict of numpy arrays by the names of the DataFrame's columns, and returns the model's
             inputs, labels and weights in the same way. If it takes a third argument, that is a
             random generator of numpy, which is new for each step.
+        gradient_dtype : "float32" or "bfloat16"
+            What gradients of float32 are sent as between hosts. "bfloat16" halves their bytes and
+            keeps 8 significant bits of each number, so training is no longer exact. All workers
+            still have the same weights. Sums within a host, and those between GPUs, keep their
+            digits.
 
         Raises
         ------
@@ -110,6 +116,7 @@ class FromKeras(KerasFiles):
             num_gpus_per_worker=num_gpus_per_worker,
             min_workers=min_workers,
             batch_transform=batch_transform,
+            gradient_dtype=gradient_dtype,
         )
 
     @classmethod

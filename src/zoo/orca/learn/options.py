@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from zoo.orca.errors import InvalidInputError
 from zoo.orca.files import whole_path
-from zoo.orca.learn.arguments import check_seed, positive
+from zoo.orca.learn.arguments import check_gradient_dtype, check_seed, positive
 from zoo.orca.refusals import noted
 
 
@@ -35,6 +35,8 @@ class EngineOptions:
         Substrings of the log lines that the framework prints at every start.
     num_gpus_per_worker : int
         GPUs that each worker, and each task of `predict`, has to itself.
+    gradient_dtype : str
+        What gradients of float32 are sent as between hosts: "float32" or "bfloat16".
     """
 
     num_workers: int | None = None
@@ -47,6 +49,7 @@ class EngineOptions:
     environment: Mapping[str, str] = field(default_factory=dict)
     noise: tuple[str, ...] = ()
     num_gpus_per_worker: int = 0
+    gradient_dtype: str = "float32"
 
     def __post_init__(self) -> None:
         if self.model_dir is not None:
@@ -58,6 +61,7 @@ class EngineOptions:
         positive("workers_per_node", self.workers_per_node)
         positive("num_gpus_per_worker", self.num_gpus_per_worker, least=0)
         check_seed(self.seed)
+        check_gradient_dtype(self.gradient_dtype)
         positive("min_workers", self.min_workers, optional=True)
         if self.min_workers is not None and self.model_dir is None:
             raise InvalidInputError(

@@ -151,6 +151,7 @@ class Requests:
             initial_epoch=initial_epoch,
             creators=creators,
             asks=stop is not None,
+            rounds_gradients=self._options.gradient_dtype == "bfloat16",
             **fields,
         )
         heard = Epochs(listeners(), initial_epoch, stop)

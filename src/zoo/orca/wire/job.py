@@ -222,6 +222,8 @@ class TrainJob(KeptJob):
         Makes the validation data on the workers.
     asks : bool
         Whether rank 0 asks the driver after each epoch if it is the last one.
+    rounds_gradients : bool
+        Whether gradients may be sent between hosts as bfloat16.
     """
 
     epochs: int = 1
@@ -236,6 +238,7 @@ class TrainJob(KeptJob):
     profile: bool = False
     validation_creator: CreatorSpec | None = None
     asks: bool = False
+    rounds_gradients: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

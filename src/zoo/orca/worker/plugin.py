@@ -34,6 +34,8 @@ from zoo.orca.wire.outputs import OutputSpec
 from zoo.orca.wire.packing import State
 from zoo.orca.wire.plans.plan import Plan
 from zoo.orca.worker.collective.protocol import Collective
+from zoo.orca.worker.collective.ring import Ring
+from zoo.orca.worker.collective.rounded import Rounded
 from zoo.orca.worker.timings import Stopwatch
 
 #: Rows by column name: arrays of shape (rows, *row shape). Strings are object arrays of bytes.
@@ -200,7 +202,8 @@ class World:
     If given, `begun` says how far the first epoch is. Earlier attempts have trained `past_epochs`
     of the call, which are not among the job's. If given, `counted` is what callbacks had counted
     in them.
-    If given, `timings` receives the parts of each step's time.
+    If given, `timings` receives the parts of each step's time. If `rounds_gradients`, gradients may
+    be sent between hosts as bfloat16.
     """
 
     collective: Collective
@@ -211,6 +214,16 @@ class World:
     past_epochs: int = 0
     counted: State | None = None
     timings: Stopwatch | None = None
+    rounds_gradients: bool = False
+
+    @property
+    def gradients(self) -> Collective:
+        """What sums gradients: the collective, or one of the same ranks that rounds."""
+        ring = self.collective
+        # Another collective, such as that of GPUs, has its own way to send.
+        if self.rounds_gradients and isinstance(ring, Ring) and ring.spans_hosts:
+            return Rounded(ring)
+        return ring
 
     @property
     def rank(self) -> int:

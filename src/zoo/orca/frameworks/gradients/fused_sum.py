@@ -178,7 +178,8 @@ class FusedSum:
         total = sum(length * dtype.itemsize for dtype, length in riders)
         self._rides = bool(self._as_rows) and total * peers <= _RIDE_BYTES
         as_rows = [self._specs[k] for k in self._as_rows]
-        self._parcel = Parcel(as_rows, riders if self._rides else [])
+        rounded = getattr(self._collective, "exact", None) is not None
+        self._parcel = Parcel(as_rows, riders if self._rides else [], rounded=rounded)
 
     def _put(self, region: Region, buffer: Array, weight: float, given: Given) -> None:
         """Write the weighted gradients that are summed whole into the buffers."""

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from zoo.orca.worker.collective.bfloat16 import round_to, widened
 from zoo.orca.worker.collective.protocol import Buffer
 
 Array = NDArray[Any]
@@ -17,6 +18,7 @@ Array = NDArray[Any]
 #: this.
 ALIGN = 64
 INDEX = np.dtype(np.int64)
+_HALF = np.dtype(np.uint16)
 _PROBE = [object()]
 _HELD_BY_LIST = sys.getrefcount(_PROBE[0])
 #: How many layouts are cached; each is for different row counts.
@@ -140,6 +142,8 @@ class Parcel:
         The gradients that are sent as rows.
     riders : sequence of (dtype, int)
         The flat buffers that travel along, and their lengths.
+    rounded : bool
+        Whether rows of float32 are sent as bfloat16; riders are few, and stay as they are.
 
     Attributes
     ----------
@@ -148,9 +152,14 @@ class Parcel:
     """
 
     def __init__(
-        self, specs: Sequence[GradientSpec], riders: Sequence[tuple[np.dtype[Any], int]]
+        self,
+        specs: Sequence[GradientSpec],
+        riders: Sequence[tuple[np.dtype[Any], int]],
+        *,
+        rounded: bool = False,
     ) -> None:
         self._specs = specs
+        self._sent_as = {np.dtype(np.float32): _HALF} if rounded else {}
         self._dtypes = list(dict.fromkeys(spec.wire for spec in specs))
         self._riders: list[tuple[np.dtype[Any], int, int]] = []
         self._begin = len(specs) * INDEX.itemsize
@@ -179,8 +188,15 @@ class Parcel:
         all_numbers, *blocks = _cut(self.data, parts.blocks)
         for (values, numbers), (where, block, place) in zip(rows, parts.rows, strict=True):
             all_numbers[where] = numbers
-            if values is not None:
-                multiply(values.reshape(-1), weight, blocks[block][place])
+            if values is None:
+                continue
+            part = blocks[block][place]
+            if part.dtype == _HALF:
+                weighed = np.empty(len(part), np.float32)
+                multiply(values.reshape(-1), weight, weighed)
+                round_to(part, weighed)
+            else:
+                multiply(values.reshape(-1), weight, part)
         return _cut(self.data, self._riders)
 
     def unpack(self, data: Buffer) -> tuple[list[Array], list[tuple[Array, Array]]]:
@@ -188,6 +204,7 @@ class Parcel:
         view = memoryview(data)
         parts = self._parts(bytes(view[: len(self._specs) * INDEX.itemsize]))
         numbers, *blocks = _cut(data, parts.blocks)
+        blocks = [widened(block) if block.dtype == _HALF else block for block in blocks]
         rows = [(blocks[block][place], numbers[where]) for where, block, place in parts.rows]
         return _cut(data, self._riders), rows
 
@@ -201,7 +218,8 @@ class Parcel:
             rows.append((slice(first, first + count), block, slice(start, end)))
             lengths[spec.wire], first = end, first + count
         at, blocks = self._begin, []
-        for dtype, length in [(INDEX, first), *lengths.items()]:
+        for wire, length in [(INDEX, first), *lengths.items()]:
+            dtype = self._sent_as.get(wire, wire)
             blocks.append((dtype, length, at))
             at += length * dtype.itemsize
         return _Parts(size=at, blocks=blocks, rows=rows)

@@ -7,6 +7,7 @@
     device, nccl        which device; sums between GPUs
     feed, row_shapes    rows as tensors, step by step; the shape of one row of an output
     exchange            gradients: one sum over all workers per update
+    dense, overlap      those in one buffer, sent at once or while others are computed
     statistics          batch normalisation on several workers
     prediction          predictions, call by call
     call_errors         why a model cannot be called with its columns

@@ -11,7 +11,9 @@ its optimizer leaves it alone. A parameter that some rank used gets the sum on a
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,8 @@ import torch
 from zoo.orca.errors import ModelError
 from zoo.orca.frameworks.gradients.fused_sum import FusedSum
 from zoo.orca.frameworks.gradients.layout import GradientSpec
+from zoo.orca.frameworks.torch.dense import Dense
+from zoo.orca.frameworks.torch.overlap import Overlapped, agreed_order, pays
 from zoo.orca.worker.collective.protocol import Collective
 
 _HALVES = (torch.float16, torch.bfloat16)
@@ -34,6 +38,9 @@ class Gradients:
     sparse : sequence of bool
         For each parameter, whether its gradient is known to be sparse.
     collective : Collective
+    overlap : bool
+        Whether gradients may be sent before the backward pass has ended, which then knows their
+        final values: nothing scales them, and the model makes no calls of the collective's.
 
     Attributes
     ----------
@@ -51,6 +58,8 @@ class Gradients:
         parameters: Sequence[torch.nn.Parameter],
         sparse: Sequence[bool],
         collective: Collective,
+        *,
+        overlap: bool = False,
     ) -> None:
         self._all = list(parameters)
         self._known_sparse = list(sparse)
@@ -61,7 +70,17 @@ class Gradients:
                     "the model has complex parameters, and several workers train real ones only\n"
                     "Make them pairs of real ones (torch.view_as_real), or train with one worker"
                 )
-        self._dense: list[_Dense] | None = None
+        count = sum(
+            parameter.numel()
+            for parameter, is_sparse in zip(self._all, sparse, strict=True)
+            if not is_sparse and parameter.device.type == "cpu"
+        )
+        self._may_overlap = overlap and pays(collective, count)
+        self._overlapped: Overlapped | None = None
+        self._numbers: dict[int, int] = {}
+        self._is_armed = False
+        self._seen: list[int] = []
+        self._dense: list[Dense] | None = None
         self._sparse: _Sparse | None = None
         self.seconds = 0.0
 
@@ -80,6 +99,7 @@ class Gradients:
             This rank's part of the sum's divisor; None on all ranks or none.
         """
         began = time.perf_counter()
+        self._is_armed = False
         if idle:
             for parameter in self._all:
                 parameter.grad = None
@@ -91,6 +111,38 @@ class Gradients:
             by = self._dense[0].divided_by if self._dense and divisor is not None else 1.0
             self._sparse.exchange(scale / by)
         self.seconds += time.perf_counter() - began
+
+    @contextmanager
+    def sending(self) -> Iterator[None]:
+        """Let gradients be sent while others are computed, in the steps within."""
+        if not self._may_overlap:
+            yield
+            return
+        hooks = [
+            parameter.register_post_accumulate_grad_hook(partial(self._ready, number))
+            for number, parameter in enumerate(self._all)
+            if parameter.requires_grad  # a callback may have frozen it
+        ]
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
+            if self._overlapped is not None:
+                self._overlapped.stop()
+
+    def begin_last(self) -> None:
+        """Note that the next backward pass is the last one before the sum."""
+        self._is_armed = self._may_overlap
+
+    def _ready(self, number: int, parameter: torch.Tensor) -> None:
+        """Take note of a gradient that the backward pass has made."""
+        if not self._is_armed:
+            return
+        if self._overlapped is None:
+            self._seen.append(number)
+        elif number in self._numbers:
+            self._overlapped.ready(self._numbers[number])
 
     def _agree(self) -> None:
         """Agree with all ranks, once, on which gradients are sparse."""
@@ -107,82 +159,23 @@ class Gradients:
                 wire = torch.float32 if parameter.dtype in _HALVES else parameter.dtype
                 groups.setdefault(wire, []).append(parameter)
         # The first group exists even if it is empty, because it carries the divisor.
-        self._dense = [_Dense(ps, wire, self._collective) for wire, ps in groups.items()]
+        self._dense = [Dense(ps, wire, self._collective) for wire, ps in groups.items()]
+        if self._may_overlap:
+            self._dense[0] = self._overlapped = self._in_order(groups[torch.float32])
         self._sparse = _Sparse(rows, self._collective) if rows else None
+
+    def _in_order(self, parameters: list[torch.nn.Parameter]) -> Overlapped:
+        """Return a group in the order in which gradients become ready; called on all ranks."""
+        members = {id(parameter) for parameter in parameters}
+        order = agreed_order(self._seen, len(self._all), self._collective)
+        order = [number for number in order if id(self._all[number]) in members]
+        self._numbers = {number: place for place, number in enumerate(order)}
+        ordered = [self._all[number] for number in order]
+        return Overlapped(ordered, torch.float32, self._collective)
 
 
 def _is_sparse(gradient: torch.Tensor | None) -> bool:
     return gradient is not None and gradient.is_sparse
-
-
-class _Dense:
-    """Gradients that are sent in one buffer: values, marks, divisor."""
-
-    def __init__(
-        self, parameters: list[torch.nn.Parameter], dtype: torch.dtype, collective: Collective
-    ) -> None:
-        self._parameters, self._collective = parameters, collective
-        count = sum(parameter.numel() for parameter in parameters)
-        device = parameters[0].device if parameters else torch.device("cpu")
-        self._flat = torch.zeros(count + len(parameters) + 1, dtype=dtype, device=device)
-        self._host = self._flat if device.type == "cpu" else self._flat.cpu().pin_memory()
-        self._values = self._flat[:count]
-        self._marks = self._flat[count:-1]
-        self._host_marks = self._host[count:-1].numpy()
-        pieces = self._values.split([parameter.numel() for parameter in parameters])
-        self._views = [v.view(p.shape) for v, p in zip(pieces, parameters, strict=True)]
-        self._is_plain = all(parameter.dtype == dtype for parameter in parameters)
-        self._reduce_tensor = getattr(collective, "all_reduce_tensor", None)
-
-    @property
-    def divided_by(self) -> float:
-        """The divisor of the last sums."""
-        return float(at_least_some(self._flat[-1]))
-
-    def exchange(self, scale: float, divisor: torch.Tensor | None) -> None:
-        """Sum the gradients and distribute the results."""
-        gradients = [parameter.grad for parameter in self._parameters]
-        missing = [k for k, gradient in enumerate(gradients) if gradient is None]
-        self._put(gradients, missing)
-        if scale != 1.0:
-            self._values.mul_(scale)
-        self._flat[-1] = 0.0 if divisor is None else divisor
-        self._sum()
-        if divisor is not None:
-            self._values.div_(at_least_some(self._flat[-1]))
-        absent = self._host_marks == 0
-        some = bool(absent.any())
-        for k, (parameter, view) in enumerate(zip(self._parameters, self._views, strict=True)):
-            if some and absent[k]:
-                parameter.grad = None
-            else:
-                parameter.grad = view if self._is_plain else view.to(parameter.dtype)
-
-    def _put(self, gradients: list[torch.Tensor | None], missing: list[int]) -> None:
-        views = self._views
-        self._marks.fill_(1.0)
-        if missing:
-            given = zip(views, gradients, strict=True)
-            views = [view for view, gradient in given if gradient is not None]
-            for k in missing:
-                self._views[k].zero_()
-                self._marks[k] = 0.0
-        there = [gradient for gradient in gradients if gradient is not None]
-        if there:
-            dense = [g.to_dense() if g.is_sparse else g for g in there]
-            torch._foreach_copy_(views, dense)
-
-    def _sum(self) -> None:
-        if self._reduce_tensor is not None:
-            self._reduce_tensor(self._flat)
-            if self._host is not self._flat:
-                self._host.copy_(self._flat)
-        elif self._host is self._flat:
-            self._collective.all_reduce(self._flat.numpy())
-        else:
-            self._host.copy_(self._flat)
-            self._collective.all_reduce(self._host.numpy())
-            self._flat.copy_(self._host)
 
 
 class _Sparse:
@@ -223,11 +216,6 @@ def _rows(parameter: torch.nn.Parameter, dtype: torch.dtype) -> tuple[torch.Tens
         return gradient.to("cpu", dtype), torch.arange(len(parameter))
     gradient = gradient.coalesce()
     return gradient.values().to("cpu", dtype), gradient.indices()[0].cpu()
-
-
-def at_least_some(divisor: torch.Tensor) -> torch.Tensor:
-    """Return a mean's divisor, or 1 if no label counts: then all gradients are 0, as in PyTorch."""
-    return torch.where(divisor == 0, torch.ones_like(divisor), divisor)
 
 
 def clip_norm(parameters: Sequence[torch.nn.Parameter], most: float) -> None:

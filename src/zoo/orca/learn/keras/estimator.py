@@ -41,6 +41,7 @@ class Estimator(KerasEstimator):
         num_gpus_per_worker: int = 0,
         min_workers: int | None = None,
         batch_transform: BatchTransform | None = None,
+        gradient_dtype: str = "float32",
     ) -> Self:
         """Return an estimator for the model that `model_creator` returns.
 
@@ -71,4 +72,5 @@ class Estimator(KerasEstimator):
             num_gpus_per_worker=num_gpus_per_worker,
             min_workers=min_workers,
             batch_transform=batch_transform,
+            gradient_dtype=gradient_dtype,
         )

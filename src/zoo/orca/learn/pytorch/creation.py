@@ -41,6 +41,7 @@ class FromTorch(TorchFiles):
         sync_batch_norm: bool = False,
         min_workers: int | None = None,
         batch_transform: BatchTransform | None = None,
+        gradient_dtype: str = "float32",
     ) -> Self:
         """Return an estimator for a PyTorch model.
 
@@ -108,6 +109,11 @@ class FromTorch(TorchFiles):
             dict of numpy arrays by the names of the DataFrame's columns, and returns the model's
             inputs, labels and weights in the same way. If it takes a third argument, that is a
             random generator of numpy, which is new for each step.
+        gradient_dtype : "float32" or "bfloat16"
+            What gradients of float32 are sent as between hosts. "bfloat16" halves their bytes and
+            keeps 8 significant bits of each number, so training is no longer exact. All workers
+            still have the same weights. Sums within a host, and those between GPUs, keep their
+            digits.
 
         Raises
         ------
@@ -137,6 +143,7 @@ class FromTorch(TorchFiles):
             model_dir=model_dir,
             num_gpus_per_worker=num_gpus_per_worker,
             min_workers=min_workers,
+            gradient_dtype=gradient_dtype,
         )
         spec = replace(spec, transform=packed_transform(batch_transform))
         made = cls(spec, options)

@@ -131,7 +131,10 @@ class Runner:
         timings.add("moving rows, beside the import", start.moved)
         wanted = isinstance(job, TrainJob) and job.profile
         world = World(
-            collective=self._collective, report=self._report, timings=timings if wanted else None
+            collective=self._collective,
+            report=self._report,
+            timings=timings if wanted else None,
+            rounds_gradients=isinstance(job, TrainJob) and job.rounds_gradients,
         )
         outcome = run_job(framework, job, start, world, Asking(self._report, letters))
         # Without the barrier, the closed socket of a rank that finishes early looks like a loss.

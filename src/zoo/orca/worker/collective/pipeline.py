@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from zoo.orca.worker.collective.bfloat16 import round_to, widen_to
 from zoo.orca.worker.collective.sockets import Link
 from zoo.orca.worker.collective.transfers import LATER, MOVED, Task, pull, push
 
@@ -39,22 +40,47 @@ def push_counted(link: Link, data: memoryview, sent: Gate) -> Task:
         yield MOVED if count else (link, select.POLLOUT)
 
 
+def push_rounded(link: Link, array: NDArray[Any], sent: Gate) -> Task:
+    """Send `array`, of float32, as halves; advance the gate, by what they stand for.
+
+    The array keeps the rounded numbers, which the peer has, too.
+    """
+    room = np.empty(SEGMENT_BYTES // array.itemsize, np.uint16)
+    for segment in segments(array):
+        halves = room[: len(segment)]
+        round_to(halves, segment)
+        widen_to(segment, halves)
+        yield from push(link, halves.view(np.uint8).data)
+        sent.open += segment.nbytes
+        yield MOVED
+
+
 def add_theirs(
-    link: Link, array: NDArray[Any], sent: Gate, scratch: NDArray[np.uint8], *, ours_first: bool
+    link: Link,
+    array: NDArray[Any],
+    sent: Gate,
+    scratch: NDArray[np.uint8],
+    room: NDArray[np.uint16] | None = None,
+    *,
+    ours_first: bool,
 ) -> Task:
     """Add the peer's whole array to ours, each segment once ours of the same position is `sent`.
 
     Both ranks make the same additions with their operands in the same order. They cannot deadlock:
-    the rank that has sent less always finds what it waits for.
+    the rank that has sent less always finds what it waits for. With `room` the peer sends halves.
     """
     position = 0
     for segment in segments(array):
-        theirs = scratch[: segment.nbytes]
-        yield from pull(link, theirs.data)
+        part = scratch[: segment.nbytes].view(segment.dtype)
+        if room is None:
+            yield from pull(link, part.view(np.uint8).data)
+        else:
+            halves = room[: len(segment)]
+            yield from pull(link, halves.view(np.uint8).data)
+            widen_to(part, halves)
         position += segment.nbytes
         while sent.open < position:
             yield LATER
-        part = theirs.view(segment.dtype)
         first, second = (segment, part) if ours_first else (part, segment)
         np.add(first, second, out=segment)
         yield MOVED

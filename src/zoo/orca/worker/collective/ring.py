@@ -24,6 +24,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NoReturn, TypeVar
 
+import numpy as np
 from numpy.typing import NDArray
 
 from zoo.orca.errors import PeerLostError
@@ -62,6 +63,8 @@ class Ring:
         The seconds that one operation may take, including the wait for the slowest rank.
     host : str
         The interface of this host that the other ranks reach.
+    spans_hosts : bool
+        Whether some ranks are on another host than others.
     needs_encryption : bool
         Whether data that leaves this host must be encrypted, whoever carries it.
     """
@@ -71,6 +74,7 @@ class Ring:
     ) -> None:
         self.timeout = timeout
         self.host = "127.0.0.1"
+        self.spans_hosts = False
         self.needs_encryption = False
         self._rank = rank
         self._size = size
@@ -142,7 +146,8 @@ class Ring:
         ring._lay_out([[number] for number in range(size)] if meshed else groups)
         if len(groups) < size:
             ring._share_memory(groups, together, share_memory)
-        ring.needs_encryption = bool(identity) and len(groups) > 1
+        ring.spans_hosts = len(groups) > 1
+        ring.needs_encryption = bool(identity) and ring.spans_hosts
         ring.timeout = operation_timeout
         ring.host = addresses[rank][0]
         return ring
@@ -185,8 +190,15 @@ class Ring:
         """Number of processes."""
         return self._size
 
-    def all_reduce(self, array: NDArray[Any]) -> None:
+    def all_reduce(self, array: NDArray[Any], *, rounded: bool = False) -> None:
         """Replace `array` on every rank by the sum over ranks; see :class:`Collective`.
+
+        Parameters
+        ----------
+        array : array
+        rounded : bool
+            Whether numbers of float32 may be sent between hosts as bfloat16, half the bytes. They
+            are added as float32. Other types are always exact. The same on all ranks.
 
         Raises
         ------
@@ -196,10 +208,13 @@ class Ring:
             A peer closed its connection, fell silent, or called another operation.
         """
         flat = flat_view(array)
-        kind = kind_code(flat.dtype)
-        self._operate(
-            "all_reduce", kind, flat.nbytes, lambda header: self._transport.all_reduce(header, flat)
-        )
+        rounded = rounded and flat.dtype == np.float32
+        kind = kind_code(flat.dtype, rounded=rounded)
+
+        def run(header: bytes) -> None:
+            self._transport.all_reduce(header, flat, rounded=rounded)
+
+        self._operate("all_reduce", kind, flat.nbytes, run)
 
     def all_gather(self, data: Buffer) -> Sequence[Buffer]:
         """Return every rank's `data` in rank order; lengths may differ. Called on all ranks."""

@@ -79,8 +79,8 @@ class SharedMemory:
         self._header = b""
         self._lock = threading.Lock()
 
-    def all_reduce(self, header: bytes, flat: NDArray[Any]) -> None:
-        """Replace `flat` by the sum over ranks, added in rank order."""
+    def all_reduce(self, header: bytes, flat: NDArray[Any], *, rounded: bool) -> None:
+        """Replace `flat` by the sum over ranks, added in rank order; here nothing is rounded."""
         # Overflow and NaN are the training's concern. It must not matter which rank adds them.
         with np.errstate(all="ignore"):
             if len(self._segments) > _SLICED_RANKS and flat.nbytes > _SLICED_BYTES:

@@ -12,6 +12,8 @@ all_reduce
  medium    in shares: each rank gets its share from all, adds it, and sends the sum to all. Two
            messages a peer, and no more bytes than a ring's
  large     ring: reduce-scatter and all-gather in one pipelined stream, each sum made on one rank
+ rounded   as bfloat16, added as float32: all as above, but large data in shares, too. So numbers
+           are rounded once, and those of shares twice, where a ring would round at each rank
 broadcast
  small     root to all
  large     from rank to rank around the ring, passed on while it arrives
@@ -28,6 +30,7 @@ from numpy.typing import NDArray
 
 from zoo.orca.worker.collective import pipeline
 from zoo.orca.worker.collective.arithmetic import add_in_rank_order
+from zoo.orca.worker.collective.bfloat16 import round_to, rounded_of, widen_to, widened
 from zoo.orca.worker.collective.headers import HEADER_BYTES, check, length_in
 from zoo.orca.worker.collective.pipeline import Gate, pass_on, segments, take_in
 from zoo.orca.worker.collective.protocol import Buffer
@@ -69,9 +72,11 @@ class Streams:
         self._slots: dict[int, NDArray[np.uint8]] = {}
         self._slot_size = -1
 
-    def all_reduce(self, header: bytes, flat: NDArray[Any]) -> None:
+    def all_reduce(self, header: bytes, flat: NDArray[Any], *, rounded: bool = False) -> None:
         """Replace `flat` by the sum over ranks, with the algorithm for its size."""
-        if self._size == 2 and flat.nbytes > EAGER_BYTES:
+        if rounded:
+            self._sum_rounded(header, flat)
+        elif self._size == 2 and flat.nbytes > EAGER_BYTES:
             self._sum_with_the_other(header, flat)
         elif flat.nbytes * len(self._links) <= _DIRECT_BYTES:
             self._sum_directly(header, flat)
@@ -82,7 +87,9 @@ class Streams:
         else:
             self._sum_around(header, flat)
 
-    def sum_shares(self, header: bytes, shares: Sequence[NDArray[Any]]) -> None:
+    def sum_shares(
+        self, header: bytes, shares: Sequence[NDArray[Any]], *, rounded: bool = False
+    ) -> None:
         """Let each of the first ranks add one of `shares` over all ranks, as the start of a sum.
 
         Parameters
@@ -91,20 +98,37 @@ class Streams:
         shares : sequence of array
             Views of one rank's data, in order, at most one a rank. The rank in place k replaces its
             share k by the sum.
+        rounded : bool
+            Whether numbers of float32 are sent as bfloat16.
         """
-        outgoing = self._by_carrier(shares)
+        sent = [rounded_of(share) for share in shares] if rounded else shares
+        outgoing = self._by_carrier(sent)
         ours = outgoing.get(self._rank, _NOTHING)
         parts = self._trade(header, outgoing, len(ours))
-        if ours:
-            own = shares[self._place]
-            add_in_rank_order(own, self._place, [part.view(own.dtype) for part in parts])
+        if not ours:
+            return
+        own = shares[self._place]
+        if rounded:
+            widen_to(own, sent[self._place])
+            theirs = [widened(part.view(np.uint16)) for part in parts]
+        else:
+            theirs = [part.view(own.dtype) for part in parts]
+        add_in_rank_order(own, self._place, theirs)
 
-    def copy_shares(self, shares: Sequence[NDArray[Any]]) -> None:
+    def copy_shares(self, shares: Sequence[NDArray[Any]], *, rounded: bool = False) -> None:
         """Replace each share by that of the rank in its place, as the end of a sum."""
-        outgoing = self._by_carrier(shares)
+        sent = list(shares)
+        if rounded:
+            sent = [np.empty(len(share), np.uint16) for share in shares]
+            if self._place < len(shares):
+                round_to(sent[self._place], shares[self._place])
+        outgoing = self._by_carrier(sent)
         ours = outgoing.pop(self._rank, _NOTHING)
         tasks = [push(link, ours) for link in self._links]
         self._loop.run(tasks + [pull(self._by_rank[k], share) for k, share in outgoing.items()])
+        if rounded:
+            for share, halves in zip(shares, sent, strict=True):
+                widen_to(share, halves)
 
     def hand_on(self, flat: NDArray[Any], have: int) -> None:
         """Let the first rank send `flat` to the others but the first `have`, as a sum's end."""
@@ -224,6 +248,33 @@ class Streams:
         add = pipeline.add_theirs(link, flat, sent, self._scratch, ours_first=self._place == 0)
         with np.errstate(all="ignore"):
             self._loop.run([pipeline.push_counted(link, data, sent), add])
+
+    def _sum_rounded(self, header: bytes, flat: NDArray[Any]) -> None:
+        """Add all ranks' numbers, rounded, in rank order."""
+        sent = flat.nbytes // 2
+        if self._size == 2 and sent > EAGER_BYTES:
+            self._sum_rounded_with_the_other(header, flat)
+        elif sent * len(self._links) <= _DIRECT_BYTES:
+            halves = rounded_of(flat)
+            data = halves.view(np.uint8).data
+            parts = self._trade(header, dict.fromkeys(self._by_rank, data), len(data))
+            widen_to(flat, halves)
+            theirs = [widened(part.view(np.uint16)) for part in parts]
+            add_in_rank_order(flat, self._place, theirs)
+        else:
+            shares = np.array_split(flat, self._size)
+            self.sum_shares(header, shares, rounded=True)
+            self.copy_shares(shares, rounded=True)
+
+    def _sum_rounded_with_the_other(self, header: bytes, flat: NDArray[Any]) -> None:
+        """Between two ranks: send all of ours, rounded, while all of theirs arrives."""
+        (link,) = self._links
+        self._meet(header)
+        sent, halves = Gate(0), np.empty(pipeline.SEGMENT_BYTES // flat.itemsize, np.uint16)
+        first = self._place == 0
+        add = pipeline.add_theirs(link, flat, sent, self._scratch, halves, ours_first=first)
+        with np.errstate(all="ignore"):
+            self._loop.run([pipeline.push_rounded(link, flat, sent), add])
 
     def _slots_for(self, size: int) -> dict[int, NDArray[np.uint8]]:
         """Return one buffer per peer for header and `size` bytes; training uses one size only."""

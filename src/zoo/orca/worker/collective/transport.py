@@ -15,8 +15,11 @@ from zoo.orca.worker.collective.protocol import Buffer
 class Transport(Protocol):
     """Moves data between the ranks of one ring."""
 
-    def all_reduce(self, header: bytes, flat: NDArray[Any]) -> None:
-        """Replace `flat`, one-dimensional, by the sum over ranks; bit-identical on all ranks."""
+    def all_reduce(self, header: bytes, flat: NDArray[Any], *, rounded: bool) -> None:
+        """Replace `flat`, one-dimensional, by the sum over ranks; bit-identical on all ranks.
+
+        If `rounded`, numbers of float32 may be sent as bfloat16.
+        """
 
     def all_gather(self, header: bytes, data: memoryview) -> dict[int, Buffer]:
         """Return the other ranks' data by rank."""

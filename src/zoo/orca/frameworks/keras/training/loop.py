@@ -88,7 +88,7 @@ class KerasSession:
         if world.size > 1:
             self._step = distribute(
                 made,
-                world.collective,
+                world.gradients,
                 weighted=self.data.is_weighted,
                 batch=sample,
                 outputs=len(self.outputs),

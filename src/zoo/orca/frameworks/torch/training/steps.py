@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from functools import partial
 from itertools import islice
 from typing import Any, Protocol, cast
@@ -11,7 +12,8 @@ import torch
 
 from zoo.orca.errors import ModelError
 from zoo.orca.frameworks.common.structures import Structure
-from zoo.orca.frameworks.torch.exchange import Gradients, at_least_some, clip_norm
+from zoo.orca.frameworks.torch.dense import at_least_some
+from zoo.orca.frameworks.torch.exchange import Gradients, clip_norm
 from zoo.orca.frameworks.torch.feed import Batch
 from zoo.orca.frameworks.torch.metrics.gathered import Gathered
 from zoo.orca.frameworks.torch.statistics import Sync, undisturbed
@@ -50,8 +52,11 @@ class EpochSteps(Protocol):
         """The epoch's loss of this rank: a sum and its divisor."""
 
 
-def exchanges_of(runner: TrainingRunner) -> list[Gradients]:
-    """Return one exchange for each optimizer; none for one worker."""
+def exchanges_of(runner: TrainingRunner, *, overlap: bool = False) -> list[Gradients]:
+    """Return one exchange for each optimizer; none for one worker.
+
+    If `overlap`, they may send while gradients are computed.
+    """
     if runner.world_size == 1:
         return []
     sparse = {
@@ -65,7 +70,7 @@ def exchanges_of(runner: TrainingRunner) -> list[Gradients]:
             p for group in optimizer.param_groups for p in group["params"] if p.requires_grad
         ]
         marks = [id(parameter) in sparse for parameter in parameters]
-        found.append(Gradients(parameters, marks, runner.world.collective))
+        found.append(Gradients(parameters, marks, runner.world.gradients, overlap=overlap))
     return found
 
 
@@ -100,7 +105,9 @@ class PlainSteps:
         self._evaluations = Evaluations(runner.world.collective) if by_closure else None
         self._value, self._counts = 0.0, True
         self._is_watched = runner.watched["train"]
-        exchanges = exchanges_of(runner)
+        # A synchronised model calls the collective itself, and an optimizer evaluates
+        # a closure as often as it likes.
+        exchanges = exchanges_of(runner, overlap=sync is None and not by_closure)
         self._exchange = exchanges[0] if exchanges else None
         self._clip = runner.options.clip_grad_norm
         self._group = runner.options.gradient_accumulation
@@ -116,6 +123,12 @@ class PlainSteps:
         self, batches: Iterator[Batch], start: int, count: int, tick: Tick, begun: Begun | None
     ) -> int:
         """Run the steps, with an update for every group of them."""
+        with self._exchange.sending() if self._exchange is not None else nullcontext():
+            return self._epoch(batches, start, count, tick, begun)
+
+    def _epoch(
+        self, batches: Iterator[Batch], start: int, count: int, tick: Tick, begun: Begun | None
+    ) -> int:
         self._totals = Totals(self._runner.device)
         runner, done = self._runner, begun.steps if begun is not None else 0
         for part in begun.sums if begun is not None else ():
@@ -129,7 +142,9 @@ class PlainSteps:
             clock.fed()
             of = None if len(taken) == 1 else sum(batch.of for batch in taken)
             idle, held = True, list[tuple[Batch, int]]()
-            for batch in taken:
+            for number, batch in enumerate(taken, start=1):
+                if self._exchange is not None and number == len(taken):
+                    self._exchange.begin_last()
                 if watched:
                     given = runner.show(batch, done, "train")
                     batch = batch._replace(features=given.features, target=given.target)

@@ -39,8 +39,8 @@ class Hosts(Nested):
         super().__init__(rank, groups, near, far)
         self._memory = near
 
-    def all_reduce(self, header: bytes, flat: NDArray[Any]) -> None:
-        """Replace `flat` by the sum over ranks; bit-identical on all ranks."""
+    def all_reduce(self, header: bytes, flat: NDArray[Any], *, rounded: bool) -> None:
+        """Replace `flat` by the sum over ranks; only what goes between hosts is rounded."""
         shares = [flat]
         if flat.nbytes > _SHARED_BYTES:
             shares = np.array_split(flat, len(self._carriers))
@@ -48,6 +48,6 @@ class Hosts(Nested):
             self._memory.sum_shares(header, shares)
         if self._beside is not None and self._place < len(shares):
             own = shares[self._place]
-            self._beside.all_reduce(with_length(header, own.nbytes), own)
+            self._beside.all_reduce(with_length(header, own.nbytes), own, rounded=rounded)
         if self._memory is not None:
             self._memory.copy_shares(shares)

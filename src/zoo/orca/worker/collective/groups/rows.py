@@ -94,20 +94,20 @@ class Rows(Nested):
         #: Among all ranks, if all are connected.
         self._all = streams([other for row in rows for other in row]) if meshed else None
 
-    def all_reduce(self, header: bytes, flat: NDArray[Any]) -> None:
+    def all_reduce(self, header: bytes, flat: NDArray[Any], *, rounded: bool) -> None:
         """Replace `flat` by the sum over ranks; bit-identical on all ranks."""
         if flat.nbytes <= _WHOLE_BYTES:
-            self._row.all_reduce(header, flat)
+            self._row.all_reduce(header, flat, rounded=rounded)
             if self._beside is not None:
-                self._beside.all_reduce(header, flat)
+                self._beside.all_reduce(header, flat, rounded=rounded)
             self._row.hand_on(flat, len(self._carriers))
             return
         shares = np.array_split(flat, len(self._carriers))
-        self._row.sum_shares(header, shares)
+        self._row.sum_shares(header, shares, rounded=rounded)
         if self._beside is not None:
             own = shares[self._place]
-            self._beside.all_reduce(with_length(header, own.nbytes), own)
-        self._row.copy_shares(shares)
+            self._beside.all_reduce(with_length(header, own.nbytes), own, rounded=rounded)
+        self._row.copy_shares(shares, rounded=rounded)
 
     def all_gather(self, header: bytes, data: memoryview) -> dict[int, Buffer]:
         """Return the other ranks' data by rank."""
