@@ -1,4 +1,4 @@
-"""Puts the results into the documentation: docs/performance.md and the page of all tables.
+"""Puts the results into the documentation: the pages on performance and on many hosts, all tables.
 
 python benchmarks/_plots.py
 
@@ -20,7 +20,7 @@ from _pictures import PICTURES, draw
 from _report import RESULTS, Goal, table
 
 PAGE = ROOT / "docs" / "performance.md"
-PAGES = (PAGE, ROOT / "docs" / "performance-tables.md")
+PAGES = (PAGE, *(ROOT / "docs" / f"{name}.md" for name in ("performance-tables", "many-hosts")))
 IMAGES = ROOT / "docs" / "images"
 BLOCK = re.compile(r"(<!-- (results|plot|goals): ([^>]+?) -->\n).*?(<!-- end -->)", re.DOTALL)
 PICTURE = re.compile(r"\]\(([\w-]+\.png)\)")
