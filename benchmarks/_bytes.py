@@ -36,9 +36,9 @@ class Counting:
         self._totals["sent"] += _reduced(array.nbytes, self.collective.size)
         self.collective.all_reduce(array)
 
-    def all_gather(self, data: Any) -> Any:
+    def all_gather(self, data: Any, merge: Any = None) -> Any:
         self._totals["sent"] += memoryview(data).nbytes * (self.collective.size - 1)
-        return self.collective.all_gather(data)
+        return self.collective.all_gather(data, merge)
 
 
 def make_counter(directory: str | os.PathLike[str]) -> Any:

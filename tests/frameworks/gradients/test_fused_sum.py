@@ -16,8 +16,8 @@ F16, F32, F64 = (np.dtype(name) for name in ("float16", "float32", "float64"))
 class Threads:
     """A collective of threads: everybody's data meets at a barrier."""
 
-    def __init__(self, size):
-        self.size, self.calls = size, []
+    def __init__(self, size, a_host=1):
+        self.size, self.a_host, self.calls = size, a_host, []
         self._slots = [None] * size
         self._barrier = threading.Barrier(size)
 
@@ -42,14 +42,19 @@ class Member:
         total = sum(self.group.meet(self.rank, array.copy()))
         array[...] = total
 
-    def all_gather(self, data):
+    def all_gather(self, data, merge=None):
         self.calls.append("all_gather")
-        return self.group.meet(self.rank, bytes(data))
+        found, a_host = self.group.meet(self.rank, bytes(data)), self.group.a_host
+        if merge is None or a_host == 1:
+            return found
+        # A copy, because the next merge writes where this one did.
+        hosts = [found[first : first + a_host] for first in range(0, len(found), a_host)]
+        return [bytes(merge(host)) for host in hosts]
 
 
-def exchange(specs, shares, arrays, *, keep_rows=False, repeat=1, rounded=False):
+def exchange(specs, shares, arrays, *, keep_rows=False, repeat=1, rounded=False, a_host=1):
     """What each rank's sum returns, and the calls it made in its last step."""
-    group, results = Threads(len(shares)), [None] * len(shares)
+    group, results = Threads(len(shares), a_host), [None] * len(shares)
 
     def run(rank):
         member = group.member(rank)
@@ -177,3 +182,42 @@ def test_results_are_not_overwritten_while_somebody_holds_them():
     del first
     (third,) = fused(1, 1, np.full(4, 2, F32))
     assert third.ctypes.data == place
+
+
+@pytest.mark.parametrize("rounded", [False, True])
+def test_ranks_of_one_host_send_each_row_once(rounded):
+    random = np.random.default_rng(3)
+    specs = [
+        GradientSpec(shape=(50, 4), dtype=F32, sparse=True),
+        GradientSpec(shape=(3,), dtype=F32, sparse=False),
+        GradientSpec(shape=(60, 2), dtype=F64, sparse=True),
+    ]
+    shares, arrays = [3, 0, 2, 4], []
+    for _ in shares:
+        numbers = [random.integers(0, 6, 5), random.integers(0, 60, 4)]
+        first, last = random.normal(size=(5, 4)).astype(F32), random.normal(size=(4, 2))
+        arrays.append([first, numbers[0], random.normal(size=3).astype(F32), last, numbers[1]])
+    alone, _ = exchange(specs, shares, arrays, repeat=2)
+    merged, _ = exchange(specs, shares, arrays, repeat=2, a_host=2, rounded=rounded)
+    room = 2e-2 if rounded else 1e-6
+    np.testing.assert_allclose(merged[2], alone[2], room)
+    for place, spec in ((0, specs[0]), (3, specs[2])):
+        tables = []
+        for values, numbers in (
+            (alone[place], alone[place + 1]),
+            (merged[place], merged[place + 1]),
+        ):
+            table = np.zeros(spec.shape)
+            np.add.at(table, numbers, values)
+            tables.append(table)
+        np.testing.assert_allclose(tables[1], tables[0], room, room)
+        first = set(arrays[0][place + 1])  # the host's other rank has no rows of the step
+        assert sorted(merged[place + 1][: len(first)]) == sorted(first)
+        assert len(merged[place + 1]) < len(alone[place + 1])
+
+
+def test_rows_that_must_stay_apart_are_not_merged():
+    specs = [GradientSpec(shape=(50, 4), dtype=F32, sparse=True)]
+    arrays = [[np.ones((2, 4), F32), np.array([7, 7])]] * 2
+    (_, numbers), _ = exchange(specs, [1, 1], arrays, keep_rows=True, a_host=2)
+    assert numbers.tolist() == [7, 7, 7, 7]

@@ -1,6 +1,6 @@
 """Several ranks on each of several hosts: any layout has the same sums, and sends as few bytes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -83,6 +83,22 @@ def test_a_host_sends_no_more_with_more_ranks(monkeypatch: pytest.MonkeyPatch) -
             totals.append(sent["bytes"])
     # Only headers grow: those of the ranks that carry a share.
     assert all(2 * 400_000 <= total <= 2 * 400_000 + 200 for total in totals), totals
+
+
+@pytest.mark.parametrize("layout", ["AAB", "ABA", "ABBCCC"])
+def test_a_host_s_messages_are_merged_before_they_leave_it(layout: str) -> None:
+    def merge(parts: Sequence[Any]) -> bytes:
+        return b"+".join(bytes(part) for part in parts)
+
+    def gather(ring: Ring) -> list[bytes]:
+        return [bytes(part) for part in ring.all_gather(b"%d" % ring.rank, merge)]
+
+    hosts = dict.fromkeys(layout, "")
+    for rank, host in enumerate(layout):
+        hosts[host] += f"+{rank}" if hosts[host] else f"{rank}"
+    with laid_out(layout) as rings:
+        for found in on_all(rings, gather):
+            assert found == [whole.encode() for whole in hosts.values()]
 
 
 def test_where_one_rank_cannot_share_all_use_sockets(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,8 @@
 
     gradients of one rank        are sent as                         come out as
     dense                        one flat buffer, summed             dense
-    sparse                       rows, in rank order                 sparse, all ranks' rows
+    sparse                       rows, in rank order; those of one   sparse, all ranks' or hosts'
+                                 host are merged if they leave it    rows
     sparse, of many rows         part of the flat buffer             sparse, the rows touched
 
 Each rank weights its gradients by its share of the step's rows, so the sum is the gradient of the
@@ -221,10 +222,12 @@ class FusedSum:
         if not self._as_rows:
             return {}
         found: Found = {k: [] for k in self._as_rows}
-        for rank, message in enumerate(self._collective.all_gather(self._parcel.data)):
+        # Clipping needs each row as its rank has made it.
+        merge = None if self._keep_rows else self._parcel.merged
+        for number, message in enumerate(self._collective.all_gather(self._parcel.data, merge)):
             riders, rows = self._parcel.unpack(message)
             for flat, theirs in zip(flats, riders, strict=self._rides):
-                if rank == 0:
+                if number == 0:
                     np.copyto(flat, theirs)
                 else:
                     np.add(flat, theirs, out=flat)

@@ -159,6 +159,8 @@ class Parcel:
         rounded: bool = False,
     ) -> None:
         self._specs = specs
+        self._given_riders = riders
+        self._joint: Parcel | None = None
         self._sent_as = {np.dtype(np.float32): _HALF} if rounded else {}
         self._dtypes = list(dict.fromkeys(spec.wire for spec in specs))
         self._riders: list[tuple[np.dtype[Any], int, int]] = []
@@ -208,6 +210,23 @@ class Parcel:
         rows = [(blocks[block][place], numbers[where]) for where, block, place in parts.rows]
         return _cut(data, self._riders), rows
 
+    def merged(self, parcels: Sequence[Buffer]) -> Buffer:
+        """Return the parcel of several ranks together: each row once, and riders, summed."""
+        if self._joint is None:
+            self._joint = Parcel(self._specs, self._given_riders, rounded=bool(self._sent_as))
+        riders, rows = zip(*map(self.unpack, parcels), strict=True)
+        # Overflow and NaN are the training's concern.
+        with np.errstate(all="ignore"):
+            sums = [
+                summed_rows(pairs, spec.row)
+                for pairs, spec in zip(zip(*rows, strict=True), self._specs, strict=True)
+            ]
+            for place, *parts in zip(self._joint.pack(sums, 1.0), *riders, strict=True):
+                np.copyto(place, parts[0])
+                for part in parts[1:]:
+                    np.add(place, part, out=place)
+        return self._joint.data
+
     def _place(self, counts: bytes) -> _Parts:
         lengths = dict.fromkeys(self._dtypes, 0)
         rows, first = [], 0
@@ -223,6 +242,26 @@ class Parcel:
             blocks.append((dtype, length, at))
             at += length * dtype.itemsize
         return _Parts(size=at, blocks=blocks, rows=rows)
+
+
+def summed_rows(pairs: Sequence[tuple[Array, Array]], row: int) -> tuple[Array, Array]:
+    """Return each row once, as the sum of all of its number in their order, and the numbers.
+
+    Parameters
+    ----------
+    pairs : sequence of (values, numbers)
+        Of several ranks, in rank order; values one after another.
+    row : int
+        How many values a row has.
+    """
+    values = np.concatenate([values.reshape(-1, row) for values, _ in pairs])
+    numbers = np.concatenate([numbers for _, numbers in pairs])
+    if not len(numbers):
+        return values, numbers
+    order = np.argsort(numbers, kind="stable")
+    ordered = numbers[order]
+    starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
+    return np.add.reduceat(values[order], starts, axis=0), ordered[starts]
 
 
 def multiply(values: Array, weight: float, out: Array) -> None:

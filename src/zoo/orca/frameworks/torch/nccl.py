@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from zoo.orca.errors import ModelError, PeerLostError
 from zoo.orca.frameworks.common.process_group import meeting, same_gpu_twice
-from zoo.orca.worker.collective.protocol import Buffer, Collective
+from zoo.orca.worker.collective.protocol import Buffer, Collective, Merge
 from zoo.orca.worker.collective.ring import Ring
 
 if TYPE_CHECKING:
@@ -155,9 +155,9 @@ class Nccl:
         """Replace `array` on every rank by the sum over ranks, through the base."""
         self._base.all_reduce(array)
 
-    def all_gather(self, data: Buffer) -> Sequence[Buffer]:
+    def all_gather(self, data: Buffer, merge: Merge | None = None) -> Sequence[Buffer]:
         """Return every rank's `data` in rank order. Called on all ranks."""
-        return self._base.all_gather(data)
+        return self._base.all_gather(data, merge)
 
     def broadcast(self, data: Buffer | None, root: int = 0) -> Buffer:
         """Return `root`'s `data` on every rank; the others pass None. Called on all ranks."""

@@ -5,12 +5,14 @@ the same length (except `all_gather` and `broadcast`). Code above never asks whe
 distributed: :class:`Alone` is the collective of one worker.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeAlias
 
 from numpy.typing import NDArray
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
+#: Makes one message of several, given in rank order.
+Merge: TypeAlias = Callable[[Sequence[Buffer]], Buffer]
 
 
 class Collective(Protocol):
@@ -35,8 +37,12 @@ class Collective(Protocol):
             A peer closed its connection, fell silent, or called another operation.
         """
 
-    def all_gather(self, data: Buffer) -> Sequence[Buffer]:
-        """Return every rank's `data` in rank order; lengths may differ. Called on all ranks."""
+    def all_gather(self, data: Buffer, merge: Merge | None = None) -> Sequence[Buffer]:
+        """Return every rank's `data` in rank order; lengths may differ. Called on all ranks.
+
+        With `merge`, given on all ranks or none, those of one host may come as one message, merged
+        before it leaves the host. All ranks return the same messages.
+        """
 
     def broadcast(self, data: Buffer | None, root: int = 0) -> Buffer:
         """Return `root`'s `data` on every rank; the others pass None. Called on all ranks."""
@@ -57,7 +63,7 @@ class Alone:
     def all_reduce(self, array: NDArray[Any]) -> None:
         """Leave `array` as it is: it is already the sum over one rank."""
 
-    def all_gather(self, data: Buffer) -> Sequence[Buffer]:
+    def all_gather(self, data: Buffer, merge: Merge | None = None) -> Sequence[Buffer]:
         """Return a list with `data` alone."""
         return [data]
 

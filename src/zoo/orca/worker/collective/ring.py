@@ -34,7 +34,7 @@ from zoo.orca.worker.collective.groups import layout
 from zoo.orca.worker.collective.groups.hosts import Hosts
 from zoo.orca.worker.collective.groups.rows import Rows, among
 from zoo.orca.worker.collective.headers import GOODBYE, header_of
-from zoo.orca.worker.collective.protocol import Buffer
+from zoo.orca.worker.collective.protocol import Buffer, Merge
 from zoo.orca.worker.collective.shared_memory import SharedMemory
 from zoo.orca.worker.collective.sockets import Link, Listener
 from zoo.orca.worker.collective.streams import Streams
@@ -216,9 +216,14 @@ class Ring:
 
         self._operate("all_reduce", kind, flat.nbytes, run)
 
-    def all_gather(self, data: Buffer) -> Sequence[Buffer]:
-        """Return every rank's `data` in rank order; lengths may differ. Called on all ranks."""
+    def all_gather(self, data: Buffer, merge: Merge | None = None) -> Sequence[Buffer]:
+        """Return every rank's `data` in rank order; see :class:`Collective`."""
         view = memoryview(data).cast("B")
+        hosts = self._transport
+        if merge is not None and isinstance(hosts, Hosts):
+            return self._operate(
+                "all_gather", 0, len(view), lambda header: hosts.gather_merged(header, view, merge)
+            )
         gathered = self._operate(
             "all_gather", 0, len(view), lambda header: self._transport.all_gather(header, view)
         )

@@ -5,7 +5,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from zoo.orca.worker.collective.protocol import Buffer
+from zoo.orca.worker.collective.protocol import Buffer, Merge
 from zoo.orca.worker.collective.ring import Ring
 
 
@@ -35,9 +35,9 @@ class Rounded:
         """Replace `array` on every rank by the sum over ranks of rounded numbers."""
         self.exact.all_reduce(array, rounded=True)
 
-    def all_gather(self, data: Buffer) -> Sequence[Buffer]:
+    def all_gather(self, data: Buffer, merge: Merge | None = None) -> Sequence[Buffer]:
         """Return every rank's `data` in rank order. Called on all ranks."""
-        return self.exact.all_gather(data)
+        return self.exact.all_gather(data, merge)
 
     def broadcast(self, data: Buffer | None, root: int = 0) -> Buffer:
         """Return `root`'s `data` on every rank; the others pass None. Called on all ranks."""

@@ -22,8 +22,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.orca.worker.collective.groups.nested import Far, Nested
+from zoo.orca.worker.collective.groups.nested import Far, Nested, packed, unpacked
 from zoo.orca.worker.collective.headers import with_length
+from zoo.orca.worker.collective.protocol import Buffer, Merge
 from zoo.orca.worker.collective.shared_memory import SharedMemory
 
 #: More data than this is worth a message from each carrier.
@@ -51,3 +52,17 @@ class Hosts(Nested):
             self._beside.all_reduce(with_length(header, own.nbytes), own, rounded=rounded)
         if self._memory is not None:
             self._memory.copy_shares(shares)
+
+    def gather_merged(self, header: bytes, data: memoryview, merge: Merge) -> list[Buffer]:
+        """Return each host's messages, made one by `merge`, in the order of the hosts."""
+        together: Sequence[Buffer] = [data]
+        if self._memory is not None:
+            near = {**self._memory.all_gather(header, data), self._rank: data}
+            together = [near[rank] for rank in sorted(near)]
+        whole = memoryview(b"")
+        if self._between is not None:
+            ours = memoryview(merge(together) if len(together) > 1 else data)
+            theirs = self._between.all_gather(with_length(header, len(ours)), ours)
+            all_of = {**theirs, self._rank: ours}
+            whole = packed([all_of[first] for first in sorted(all_of)])
+        return list(unpacked(self._from_first(header, whole), [len(self._groups)]))

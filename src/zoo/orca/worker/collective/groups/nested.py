@@ -58,12 +58,12 @@ class Nested:
         elsewhere: Buffer = _NOTHING
         if self._between is not None:
             own = {**found, self._rank: data}
-            packed = _packed([own[rank] for rank in self._groups[self._first]])
-            theirs = self._between.all_gather(with_length(header, len(packed)), packed)
+            bundle = packed([own[rank] for rank in self._groups[self._first]])
+            theirs = self._between.all_gather(with_length(header, len(bundle)), bundle)
             elsewhere = memoryview(b"".join(theirs[first] for first in sorted(theirs)))
         elsewhere = self._from_first(header, memoryview(elsewhere))
         ranks = [r for f, group in self._groups.items() if f != self._first for r in group]
-        found.update(zip(ranks, _unpacked(elsewhere, self._others()), strict=True))
+        found.update(zip(ranks, unpacked(elsewhere, self._others()), strict=True))
         return found
 
     def give(self, header: bytes, data: memoryview) -> None:
@@ -123,14 +123,14 @@ class Nested:
         return [len(group) for first, group in self._groups.items() if first != self._first]
 
 
-def _packed(parts: Sequence[Buffer]) -> memoryview:
+def packed(parts: Sequence[Buffer]) -> memoryview:
     """Return the data of a group's ranks as one: their lengths, then each."""
     lengths = struct.pack(f"<{len(parts)}Q", *map(len, parts))
     return memoryview(b"".join([lengths, *parts]))
 
 
-def _unpacked(data: Buffer, counts: Sequence[int]) -> Iterator[memoryview]:
-    """Yield the parts of what `_packed` made of so many ranks of each group, one after another."""
+def unpacked(data: Buffer, counts: Sequence[int]) -> Iterator[memoryview]:
+    """Yield the parts of what `packed` made of so many ranks of each group, one after another."""
     view, place = memoryview(data), 0
     for count in counts:
         lengths = struct.unpack_from(f"<{count}Q", view, place)
