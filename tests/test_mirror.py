@@ -214,7 +214,7 @@ ELSEWHERE = [
     ),
     Elsewhere(
         "frameworks.torch",
-        "exchange feed models plugin statistics",
+        "dense exchange feed models plugin statistics",
         "frameworks/torch/test_equal.py",
         "parts of a fit that equals a plain loop",
     ),

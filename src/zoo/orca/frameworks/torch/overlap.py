@@ -67,7 +67,7 @@ class Sender:
         self._open += 1
         self._asked.put(array)
 
-    def wait(self) -> None:
+    def finish(self) -> None:
         """Return once all sums are there; raises what one of them has raised."""
         while self._open:
             # no limit: each operation of the ring has its own
@@ -155,7 +155,7 @@ class Overlapped(Dense):
                 self._take(number)
         self._missing = [0] * len(self._parts)
         self._send_complete()
-        self._sender.wait()
+        self._sender.finish()
         self._set_rest(divisor, again=self._came_again)
         self._sum_rest()
         if self._must_repeat:
