@@ -265,8 +265,8 @@ SETTING = """\
 values alone, as a model has them (4 bytes a number)."""
 
 WIDE_SETTING = """ \
-Of pictures there are 10,000, which are 1.5 GB: 200,000 would be 30 GB, which `toArrow()` cannot \
-hold on this machine."""
+Pictures are so few because 200,000 of them would be 30 GB, which `toArrow()` cannot hold on this \
+machine."""
 
 
 if __name__ == "__main__":
