@@ -132,13 +132,13 @@ PLAIN: dict[str, Callable[[Fit, argparse.Namespace], Found]] = {
 }
 
 
-def make_estimator(fit: Fit, options: argparse.Namespace) -> Any:
+def make_estimator(fit: Fit, options: argparse.Namespace, **more: Any) -> Any:
     """Return Orca's estimator of a framework."""
     framework, _, backend = options.framework.partition("-")
     estimator = importlib.import_module(f"zoo.orca.learn.{framework}").Estimator
     creator = fit.model.creator(options.framework)
     settings: dict[str, Any] = {"config": fit.config, "num_workers": options.workers}
-    settings |= {"seed": fit.seed, "cpu_binding": options.bind}
+    settings |= {"seed": fit.seed, "cpu_binding": options.bind, **more}
     if framework == "pytorch":
         from _models_pytorch import LOSSES, OPTIMIZERS
 

@@ -54,7 +54,7 @@ PARTS = (
     ),
     Part(
         "ingest.py",
-        ("--rows", 10_000_000, "--array-rows", 0, "--rounds", 1),
+        ("--kinds", "ints", "--rows", 10_000_000, "--rounds", 1),
         "ingest",
         (
             "10,000,000 x 3 ints: exchanged ÷ bare",

@@ -1,6 +1,9 @@
 """How fast rows get from a DataFrame to the workers' files, beside the least that Spark can do.
 
-python benchmarks/ingest.py [--rounds N] [--rows N ...] [--array-rows N] [--sorted]
+python benchmarks/ingest.py [--rounds N] [--kinds KIND ...] [--rows N ...] [--scale X] [--sorted]
+
+The kinds of rows are those of _kinds.py: three ints a row, in several numbers of rows, and an array
+by default; with others the results are those of wide and large rows.
 
 The rows are read from Parquet files written once, a file for each of 2 workers. The contestants
 take turns in one session, after one round that does not count:
@@ -20,6 +23,7 @@ No framework runs, and nothing is trained.
 
 import argparse
 import os
+import shutil
 import sys
 import tempfile
 import time
@@ -29,6 +33,7 @@ from statistics import median
 from typing import Any
 
 import pyarrow as pa
+from _kinds import KINDS, written
 from _report import HERE, Goal, Run, goals_table, table, write
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -40,6 +45,9 @@ GOALS_AT = ("ints", 10_000_000)
 EXCHANGED = (1.25, 1.1)
 AS_IT_IS = (1.6, 1.2)
 FROM_PANDAS = (2.0, 1.5)
+#: The same of wide and large rows, whose values and not whose number make the time.
+WIDE_EXCHANGED, WIDE_AS_IT_IS = 1.15, 1.2
+USUAL = ["ints", "arrays"]
 CONTESTANTS = {
     "exchanged": "Orca, exchanged",
     "bare": "bare repartition and count",
@@ -47,6 +55,12 @@ CONTESTANTS = {
     "count": "bare count, as it is",
     "toArrow": "toArrow()",
     "pandas": "Orca, from pandas",
+}
+RATIOS = {
+    ("exchanged", "bare"): "exchanged / bare",
+    ("as it is", "toArrow"): "as it is / toArrow",
+    ("count", "toArrow"): "bare count / toArrow",
+    ("pandas", "toArrow"): "from pandas / toArrow",
 }
 SORTED = {"sorted": "Orca, exchanged and sorted by Spark"}
 
@@ -73,10 +87,10 @@ def spooling(spec: Any) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.Reco
     return task
 
 
-def contestants(df: DataFrame, outside: Any) -> dict[str, Callable[[], int]]:
+def contestants(df: DataFrame, columns: list[Any], outside: Any) -> dict[str, Callable[[], int]]:
     """Return one function for each contestant, which moves all rows and returns their number.
 
-    `outside` has the rows of `df` as a frame of pandas.
+    `outside` has the rows of `df` as a frame of pandas, if they shall come from there.
     """
     from zoo.orca.driver.frame.arrow_batches import uncounted_batches
     from zoo.orca.driver.frame.sequence import PLACE
@@ -84,7 +98,7 @@ def contestants(df: DataFrame, outside: Any) -> dict[str, Callable[[], int]]:
     from zoo.orca.learn.forms.entry import entered
     from zoo.orca.learn.forms.form import Columns
 
-    spec = read_spec(df, df.columns)
+    spec = read_spec(df, columns)
 
     def counted(frame: DataFrame, task: Any) -> int:
         done = frame.mapInArrow(task, "rows long", barrier=True).collect()
@@ -115,26 +129,12 @@ def contestants(df: DataFrame, outside: Any) -> dict[str, Callable[[], int]]:
     }
 
 
-def written(spark: SparkSession, directory: str, kind: str, rows: int) -> tuple[DataFrame, int]:
-    """Return a frame of that many rows, read from files, and the bytes of one row's values."""
-    path = str(Path(directory) / f"{kind}-{rows}")
-    base = spark.range(0, rows, 1, WORKERS)
-    if kind == "ints":
-        columns = [(F.rand(n) * 10_000).cast("int").alias(f"x{n}") for n in range(3)]
-    else:
-        columns = [F.array(*(F.rand(n).cast("float") for n in range(100))).alias("x")]
-    base.select(*columns).write.parquet(path)
-    # However large the files are, each is one partition.
-    spark.conf.set("spark.sql.files.maxPartitionBytes", 1 << 40)
-    return spark.read.parquet(path), 4 * (3 if kind == "ints" else 100)
-
-
 def take_turns(
-    df: DataFrame, rows: int, rounds: int, titles: dict[str, str]
+    df: DataFrame, columns: list[Any], rows: int, rounds: int, titles: dict[str, str]
 ) -> dict[str, list[float]]:
     """Return the seconds of each contestant's rounds."""
     seconds: dict[str, list[float]] = {name: [] for name in titles}
-    move = contestants(df, df.toArrow().to_pandas())
+    move = contestants(df, columns, df.toArrow().to_pandas() if "pandas" in titles else None)
     for number in range(rounds + 1):
         for name in titles:
             start = time.perf_counter()
@@ -169,26 +169,59 @@ def session(directory: str) -> SparkSession:
     return spark
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the benchmark; return the exit code."""
+def goals(kind: str, title: str, middle: dict[str, float]) -> list[Goal]:
+    """Return what one kind's medians must come to."""
+    exchanged, as_it_is = EXCHANGED, AS_IT_IS
+    if kind != "ints":
+        exchanged, as_it_is = (WIDE_EXCHANGED, None), (WIDE_AS_IT_IS, None)
+    pairs = [("exchanged", "bare", *exchanged), ("as it is", "toArrow", *as_it_is)]
+    pairs += [("pandas", "toArrow", *FROM_PANDAS)] if kind == "ints" else []
+    return [
+        Goal(
+            f"{title}: {'from pandas' if one == 'pandas' else one} ÷ "
+            f"{'toArrow()' if other == 'toArrow' else other}",
+            middle[one] / middle[other],
+            must,
+            reach,
+            at_most=True,
+        )
+        for one, other, must, reach in pairs
+    ]
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--kinds", nargs="+", choices=list(KINDS), default=USUAL)
     parser.add_argument("--rows", type=int, nargs="*", default=[1_000_000, 10_000_000, 30_000_000])
-    parser.add_argument("--array-rows", type=int, default=1_000_000, help="0: no arrays")
+    parser.add_argument("--scale", type=float, default=1.0, help="times the rows of other kinds")
     parser.add_argument("--sorted", action="store_true", help="the exchange with a sort, too")
-    options = parser.parse_args(arguments)
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the benchmark; return the exit code."""
+    options = parse(arguments)
+    is_wide = not set(options.kinds) <= set(USUAL)
     titles = CONTESTANTS | (SORTED if options.sorted else {})
-    sizes = [("ints", rows) for rows in options.rows]
-    sizes += [("arrays", options.array_rows)] if options.array_rows else []
+    if is_wide:  # a Vector is none in pandas
+        titles.pop("pandas")
+    sizes = [
+        (kind, rows)
+        for kind in options.kinds
+        for rows in (options.rows if kind == "ints" else [int(KINDS[kind].rows * options.scale)])
+    ]
     lines, ratios = [], []
     runs: list[Run] = []
-    goals: list[Goal] = []
+    reached: list[Goal] = []
     with tempfile.TemporaryDirectory(prefix="orca-ingest-") as directory:
         spark = session(directory)
         for kind, rows in sizes:
-            df, width = written(spark, directory, kind, rows)
-            title = f"{rows:,} x {'3 ints' if kind == 'ints' else '100 floats in an array'}"
-            seconds = take_turns(df, rows, options.rounds, titles)
+            df = written(spark, directory, kind, rows, WORKERS)
+            title = f"{rows:,} x {KINDS[kind].title}"
+            columns = KINDS[kind].columns(df)
+            seconds = take_turns(df, columns, rows, options.rounds, titles)
             middle = {name: median(found) for name, found in seconds.items()}
             for name, found in seconds.items():
                 lines.append(
@@ -198,50 +231,42 @@ def main(arguments: Sequence[str] | None = None) -> int:
                         f"{middle[name]:.2f}",
                         f"{min(found):.2f} - {max(found):.2f}",
                         f"{rows / middle[name]:,.0f}",
-                        f"{rows * width / middle[name] / 1e6:,.0f}",
+                        f"{rows * KINDS[kind].width / middle[name] / 1e6:,.0f}",
                     ]
                 )
                 runs += [Run(n, titles[name], {title: s}) for n, s in enumerate(found, 1)]
-            exchange = middle["exchanged"] / middle["bare"]
-            as_it_is = middle["as it is"] / middle["toArrow"]
-            inwards = middle["pandas"] / middle["toArrow"]
-            if (kind, rows) == GOALS_AT:
-                goals = [
-                    Goal(f"{title}: exchanged ÷ bare", exchange, *EXCHANGED, at_most=True),
-                    Goal(f"{title}: as it is ÷ toArrow()", as_it_is, *AS_IT_IS, at_most=True),
-                    Goal(f"{title}: from pandas ÷ toArrow()", inwards, *FROM_PANDAS, at_most=True),
-                ]
-            floor = middle["count"] / middle["toArrow"]
-            found_ratios = (exchange, as_it_is, floor, inwards)
+            if is_wide or (kind, rows) == GOALS_AT:
+                reached += goals(kind, title, middle)
+            found_ratios = [middle[one] / middle[other] for one, other in RATIOS if one in middle]
             ratios.append([title, *(f"{one:.2f}" for one in found_ratios)])
+            shutil.rmtree(Path(directory) / f"{kind}-{rows}")
         spark.stop()
     names = ["rows", "contestant", "seconds", "min - max", "rows/s", "MB/s"]
-    shown = table(
-        [
-            "ratio of medians",
-            "exchanged / bare",
-            "as it is / toArrow",
-            "bare count / toArrow",
-            "from pandas / toArrow",
-        ],
-        ratios,
-    )
-    setting = (
-        f"{WORKERS} workers in one local session, {options.rounds} rounds after one that does not "
-        "count; MB/s of the values alone (4 bytes each)."
-    )
+    heads = [head for (one, _), head in RATIOS.items() if one in titles]
+    shown = table(["ratio of medians", *heads], ratios)
+    setting = SETTING.format(workers=WORKERS, rounds=options.rounds)
+    result = "ingest-wide" if is_wide else "ingest"
     path = write(
-        "ingest-sorted" if options.sorted else "ingest",
-        "Rows to the workers",
+        "ingest-sorted" if options.sorted else result,
+        "Wide and large rows to the workers" if is_wide else "Rows to the workers",
         {
-            "": setting,
+            "": setting + (WIDE_SETTING if is_wide else ""),
             "Medians": f"{table(names, lines)}\n\n{shown}",
         },
         runs=runs,
-        goals=goals,
+        goals=reached,
     )
-    print(f"\n{table(names, lines)}\n\n{shown}\n\n{goals_table(goals)}\n\n{path}")
-    return int(any(goal.mark == "MISSED" for goal in goals))
+    print(f"\n{table(names, lines)}\n\n{shown}\n\n{goals_table(reached)}\n\n{path}")
+    return int(any(goal.mark == "MISSED" for goal in reached))
+
+
+SETTING = """\
+{workers} workers in one local session, {rounds} rounds after one that does not count; MB/s of the \
+values alone, as a model has them (4 bytes a number)."""
+
+WIDE_SETTING = """ \
+Pictures are so few because 200,000 of them would be 30 GB, which `toArrow()` cannot hold on this \
+machine."""
 
 
 if __name__ == "__main__":

@@ -310,6 +310,7 @@ ELSEWHERE = [
         "the other end of its sockets",
     ),
     Elsewhere("worker.rows", "sequence", "worker/rows/test_levelling.py", "a part, then levelled"),
+    Elsewhere("worker.rows", "column_files", "worker/rows/test_spool.py", "what is spooled"),
     Elsewhere("worker.rows", "arrays columns", "worker/rows/test_dataset.py", "Arrow to arrays"),
     Elsewhere(
         "worker.task",

@@ -65,6 +65,7 @@ def spool_stage(frame, spec, validate=False):
         yield pa.RecordBatch.from_pydict(answer, schema)
 
     def plain(array):
+        array = np.asarray(array)
         if array.dtype == object:
             array = array.astype(str) if array.size == 0 else np.char.decode(array.astype("S"))
         return array.tolist()

@@ -223,7 +223,7 @@ def test_an_attempt_that_is_lost_after_its_early_end_ends_there_again(
 def test_a_child_dies_with_its_task_and_takes_the_rows_along(tmp_path: Path) -> None:
     spooled = tmp_path / "orca-rows"
     spooled.mkdir()
-    (spooled / "train.arrow").write_bytes(b"x")
+    (spooled / "train.0").write_bytes(b"x")
     program = f"""
 import pickle, sys, time
 from tests.fake_estimator import linear

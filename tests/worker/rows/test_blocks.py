@@ -45,4 +45,4 @@ def test_any_order_of_arrival_gives_the_same_rows(tmp_path_factory, blocks, bloc
 def test_blocks_in_order_cost_nothing(tmp_path: Path) -> None:
     _spooled(tmp_path / "x", [(0, 3), (1, 2), (4, 1)])
     names = {path.name for path in (tmp_path / "x").iterdir()}
-    assert names == {"train.arrow", "train.arrow.places"}
+    assert names == {"train", "train.0", "train.1", "train.2", "train.2.ends", "train.places"}

@@ -10,6 +10,7 @@ from tests.worker.some_rows import batch_of, filled, spec_of, spool, tables
 from zoo.orca.errors import DataError
 from zoo.orca.wire.features import fill_shapes
 from zoo.orca.worker.rows import spool as spool_module
+from zoo.orca.worker.rows.column_files import mapped
 from zoo.orca.worker.rows.dataset import batch_columns, open_rows
 
 pytestmark = pytest.mark.timeout(120)
@@ -21,7 +22,7 @@ def assert_holds(columns, spec, shapes, rows):
     """Arrays of the right type and shape, with the values of `rows`."""
     assert list(columns) == [column.name for column in spec.columns]
     for index, column in enumerate(spec.columns):
-        found = columns[column.name]
+        found = np.asarray(columns[column.name])
         assert found.dtype == NUMPY.get(column.dtype, np.dtype(object))
         shape = shapes[column.name]
         # Inside of an empty list, and without any row, there is no length to know.
@@ -94,8 +95,8 @@ def test_strings_are_bytes(tmp_path):
         open_rows(done.train.file, filled(spec, done)),
         batch_columns(batch, spec),
     ):
-        assert columns["s"].tolist() == ["größe".encode(), b""]
-        assert columns["t"].tolist() == [[b"a", b"b"], [b"", "日本".encode()]]
+        assert np.asarray(columns["s"]).tolist() == ["größe".encode(), b""]
+        assert np.asarray(columns["t"]).tolist() == [[b"a", b"b"], [b"", "日本".encode()]]
         assert columns["t"].dtype == object
 
 
@@ -111,20 +112,39 @@ def test_a_file_outlives_its_name(tmp_path):
     spec = spec_of(x="int32")
     done = spool(tmp_path, spec, [batch_of(spec, [(n,) for n in range(1000)])])
     columns = open_rows(done.train.file, filled(spec, done))
-    (tmp_path / "train.arrow").unlink()
+    for path in tmp_path.iterdir():
+        path.unlink()
     assert columns["x"].sum() == 499500
 
 
-def test_rows_are_not_on_the_disk_twice(tmp_path, monkeypatch):
-    monkeypatch.setattr(spool_module, "BLOCK_BYTES", 1)
+def test_rows_that_moved_are_not_on_the_disk_twice(tmp_path):
     spec = spec_of(x="int32", s="string")
-    batch = batch_of(spec, [(1, b"a"), (2, b"b")])
-    done = spool(tmp_path, spec, [batch, batch])
+    batches = [batch_of(spec, [(1, b"a"), (2, b"b")], origin=origin) for origin in (1, 0)]
+    done = spool(tmp_path, spec, batches)
     columns = open_rows(done.train.file, filled(spec, done))
     names = {path.name for path in tmp_path.iterdir()}
-    assert names == {"train.arrow.columns", "train.arrow.places"}
+    ours = {"train.columns", "train.columns.0", "train.columns.1", "train.columns.1.ends"}
+    assert names == {*ours, "train.places", "train.blocks.npy"}
     assert columns["x"].tolist() == [1, 2, 1, 2]
-    assert columns["s"].tolist() == [b"a", b"b", b"a", b"b"]
+    assert columns["s"][:].tolist() == [b"a", b"b", b"a", b"b"]
+
+
+def test_rows_that_come_last_are_written_behind_the_others(tmp_path):
+    spec = spec_of(x="int32", s="string", t=("string", (2,)))
+    own, taken = (
+        batch_of(spec, [(n, str(n).encode(), [b"t", str(n).encode()]) for n in some])
+        for some in ((1, 2), (30, 4))
+    )
+    (tmp_path / "other").mkdir()
+    done, other = spool(tmp_path, spec, [own]), spool(tmp_path / "other", spec, [taken])
+    agreed = filled(spec, done, other)
+    come = mapped(other.train.file, agreed.columns)
+    inode = (tmp_path / "train.0").stat().st_ino
+    columns = open_rows(done.train.file, agreed, lambda batches: [*batches, come.slice(1), come])
+    assert (tmp_path / "train.0").stat().st_ino == inode
+    assert columns["x"].tolist() == [1, 2, 4, 30, 4]
+    assert columns["s"][:].tolist() == [b"1", b"2", b"4", b"30", b"4"]
+    assert columns["t"][2:].tolist() == [[b"t", b"4"], [b"t", b"30"], [b"t", b"4"]]
 
 
 def test_nulls_in_a_batch_name_column_count_and_row():

@@ -50,9 +50,9 @@ def test_files_of_rows_are_for_this_account_alone(
     with mask(umask):
         done = spool(tmp_path, XV, batches)
         modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
-        open_rows(done.train.file, filled(XV, done))  # joins the blocks in one more file
+        open_rows(done.train.file, filled(XV, done))  # writes the blocks anew, in their order
     modes |= {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
-    assert len(modes) == 4, modes
+    assert len(modes) == 8, modes
     assert set(modes.values()) == {0o600}, modes
 
 
@@ -69,11 +69,12 @@ def test_rows_that_find_no_room_name_the_directory(tmp_path: Path, rows: int) ->
             rows_of.finish()
 
 
-def test_rows_that_are_joined_name_the_directory(
+def test_rows_that_are_written_anew_name_the_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("zoo.orca.worker.rows.spool.BLOCK_BYTES", 8)
-    done = spool(tmp_path, XV, [batch_of(XV, [(1, 1.0)] * 100)] * 2)
+    batches = [batch_of(XV, [(1, 1.0)] * 100, origin=origin) for origin in (1, 0)]
+    done = spool(tmp_path, XV, batches)
     with files_end_at(64), pytest.raises(WorkerError, match=f"written below {tmp_path}"):
         open_rows(done.train.file, filled(XV, done))
 
@@ -83,7 +84,7 @@ def test_the_order_of_blocks_names_the_directory(tmp_path: Path) -> None:
     blocks.add(np.array([2, 1, 0], np.int32))
     with files_end_at(8), pytest.raises(WorkerError, match=f"written below {tmp_path}"):
         with writing(str(tmp_path)):
-            blocks.save(str(tmp_path / "train.arrow"))
+            blocks.save(str(tmp_path / "train"))
 
 
 @pytest.mark.parametrize(

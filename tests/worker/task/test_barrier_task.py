@@ -24,7 +24,7 @@ def test_rows_are_removed_before_the_child_is_killed(
     def converse(self: Any, child: Any, batches: Any) -> None:
         self._directory = str(spool)
         spool.mkdir()
-        (spool / "train.arrow").touch()
+        (spool / "train").touch()
         raise error
 
     monkeypatch.setattr(_Task, "_converse", converse)

@@ -54,7 +54,6 @@ class WorkerRows(Mapping[str, NDArray[Any]]):
 
     def __init__(self, rows: Rows, rank: int) -> None:
         self._rows, self._rank = rows, rank
-        self._texts: dict[str, NDArray[Any]] = {}
         self._whole: dict[str, NDArray[Any]] = {}
         spec: FeatureSpec = rows.spec
         self._specs = {column.name: column for column in (*spec.columns, *spec.masks)}
@@ -76,7 +75,7 @@ class WorkerRows(Mapping[str, NDArray[Any]]):
     def __getitem__(self, name: str) -> NDArray[Any]:
         """Return a column of this worker's rows."""
         if name not in self._whole:
-            found = self._column(name)[self._own]
+            found = self._taken_of(name, self._own)
             # Whoever wrote to it would change what the next one gets.
             found.flags.writeable = False
             self._whole[name] = found
@@ -154,28 +153,25 @@ class WorkerRows(Mapping[str, NDArray[Any]]):
         return self._specs[name]
 
     def _taken(self, batch_size: int, epoch: int) -> Iterator[StepRows]:
-        columns = {name: self._column(name) for name in self._specs}
         plan = self._rows.plan
         left = plan.rows
         for chosen in of_one_pass(plan, self._rank, batch_size, epoch):
             of = min(batch_size, left)
             left -= of
-            taken = {name: values[chosen] for name, values in columns.items()}
+            taken = {name: self._taken_of(name, chosen) for name in self._specs}
             yield StepRows(taken, len(chosen), of)
 
-    def _column(self, name: str) -> NDArray[Any]:
-        """Return a column as it lies in the file, with rows that are no longer this worker's."""
+    def _taken_of(self, name: str, rows: NDArray[Any]) -> NDArray[Any]:
+        """Return chosen rows of a column; where it lies, others may be no longer this worker's."""
         spec = self._specs.get(name)
         if spec is None:
             raise KeyError(f"{name!r} is none of the columns {list(self._specs)}")
-        values = self._rows.columns[name]
+        values: NDArray[Any] = self._rows.columns[name][rows]
         if spec.dtype != "string" or spec.binary:
             return values
-        if name not in self._texts:
-            texts = np.empty(values.size, object)
-            texts[:] = [one.decode() for one in values.reshape(-1)]
-            self._texts[name] = texts.reshape(values.shape)
-        return self._texts[name]
+        texts = np.empty(values.size, object)
+        texts[:] = [one.decode() for one in values.reshape(-1)]
+        return texts.reshape(values.shape)
 
 
 def _checked(name: str, value: int, least: int) -> int:

@@ -1,7 +1,8 @@
-"""Rows as numpy arrays: from a spooled file, mapped, and from one batch."""
+"""Rows as numpy arrays: from spooled files, mapped, and from one batch."""
 
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,8 +13,9 @@ from zoo.orca.errors import DataError
 from zoo.orca.wire.faults import null_message, ragged_message
 from zoo.orca.wire.features import ColumnSpec, FeatureSpec
 from zoo.orca.wire.messages.rows import Finding
-from zoo.orca.worker.rows.arrays import numbers
+from zoo.orca.worker.rows.arrays import from_numbers, numbers
 from zoo.orca.worker.rows.blocks import in_order
+from zoo.orca.worker.rows.column_files import ColumnFile, mapped, remove, write_rows
 from zoo.orca.worker.rows.columns import (
     Parts,
     null_rows,
@@ -22,8 +24,9 @@ from zoo.orca.worker.rows.columns import (
     take_apart,
     to_numpy,
 )
-from zoo.orca.worker.rows.files import private, writing
+from zoo.orca.worker.rows.files import writing
 from zoo.orca.worker.rows.padding import cut, filled, rows_filled
+from zoo.orca.worker.rows.texts import Texts
 
 _NUMPY: dict[str, np.dtype[Any]] = {
     "bool": np.dtype(np.bool_),
@@ -32,8 +35,6 @@ _NUMPY: dict[str, np.dtype[Any]] = {
     "float32": np.dtype(np.float32),
     "string": np.dtype(object),
 }
-_ALIGNMENT = 8
-_NOTHING = np.empty(0, np.uint8)
 
 
 def open_rows(
@@ -41,10 +42,11 @@ def open_rows(
     spec: FeatureSpec,
     move: Callable[[list[pa.RecordBatch]], list[pa.RecordBatch]] = lambda batches: batches,
 ) -> dict[str, NDArray[Any]]:
-    """Return the rows of a file that `zoo.orca.worker.rows.spool.Spool` wrote, and own the file.
+    """Return the rows that `zoo.orca.worker.rows.spool.Spool` wrote, and own their files.
 
-    A file of several batches is rewritten and removed, so that its rows are not on disk twice
-    during the job. So is one with columns to pad. It is opened once.
+    Rows that come last are written behind the others. Rows in another order are written anew and
+    the files removed, so that rows are not on disk twice during the job. So are columns to pad.
+    Rows are opened once.
 
     Parameters
     ----------
@@ -52,29 +54,27 @@ def open_rows(
     spec : FeatureSpec
         With every array length filled in.
     move : callable
-        Takes the file's rows in order and returns this worker's rows.
+        Takes the rows in order and returns this worker's rows.
 
     Returns
     -------
     dict of str to array
-        By the user's column names, and those of masks, of shape (rows, *row shape), read-only.
-        Numbers are mapped, not read, so memory does not limit them. Strings are object arrays of
-        bytes, all in memory whatever the data budget is: turn large columns of strings into numbers
-        with Spark.
+        By the user's column names, and those of masks, of shape (rows, *row shape), read-only. They
+        are mapped, not read, so memory does not limit them. Of strings there are `Texts`, whose
+        rows become object arrays of bytes when they are taken.
     """
-    with pa.memory_map(path) as source:
-        reader = pa.ipc.open_file(source)
-        batches = [reader.get_batch(index) for index in range(reader.num_record_batches)]
-    batches = move(in_order(batches, path))
-    rows = sum(batch.num_rows for batch in batches)
+    whole = mapped(path, spec.columns)
+    batches = move(in_order([whole] if whole.num_rows else [], path))
     wanted = _stored_columns(spec)
-    flat = _one_after_another(batches, wanted, f"{path}.columns")
-    if _is_rewritten(batches, wanted):
-        os.remove(path)  # the last array that is mapped from it keeps its data alive
-    return {
-        one.spec.name: values.reshape(rows, *(length or 0 for length in one.spec.shape))
-        for one, values in zip(wanted, flat, strict=True)
-    }
+    is_first = bool(batches) and batches[0] is whole
+    if any(one.stored.padding is not None for one in wanted):
+        rows = _written_anew(batches, wanted, path)
+    elif is_first and len(batches) > 1:
+        _write_behind(whole, batches[1:], wanted, path)
+        rows = mapped(path, spec.columns)
+    else:
+        rows = whole if is_first else _written_anew(batches, wanted, path)
+    return {one.spec.name: _array(rows, number, one.spec) for number, one in enumerate(wanted)}
 
 
 def batch_columns(batch: pa.RecordBatch, spec: FeatureSpec) -> dict[str, NDArray[Any]]:
@@ -110,59 +110,69 @@ def _stored_columns(spec: FeatureSpec) -> list[_Wanted]:
     ]
 
 
-def _is_rewritten(batches: list[pa.RecordBatch], wanted: list[_Wanted]) -> bool:
-    return len(batches) != 1 or any(one.stored.padding is not None for one in wanted)
-
-
-def _one_after_another(
-    batches: list[pa.RecordBatch], wanted: list[_Wanted], scratch: str
-) -> list[NDArray[Any]]:
-    """Return each column's innermost values in one array.
-
-    One batch is used as it is mapped, unless columns are padded. Otherwise numbers go into the
-    file `scratch`, which is mapped in turn, so memory does not limit them.
-    """
-    if not _is_rewritten(batches, wanted):
-        return [_stored(batches[0], one.place, one.spec.dtype) for one in wanted]
-    places = []
-    with writing(os.path.dirname(scratch)), open(scratch, "wb", opener=private) as file:
+def _write_behind(
+    whole: pa.RecordBatch, others: list[pa.RecordBatch], wanted: list[_Wanted], path: str
+) -> None:
+    """Write rows behind those that lie in the files already."""
+    with writing(os.path.dirname(path)):
         for one in wanted:
-            start = file.seek(-(-file.tell() // _ALIGNMENT) * _ALIGNMENT)
-            if one.spec.dtype != "string":
-                for values in _pieces(batches, one):
-                    # Not tofile, whose errors do not say why.
-                    file.write(np.ascontiguousarray(values).data)
-            places.append(slice(start, file.tell()))
-    mapped = np.memmap(scratch, np.uint8, "r") if os.path.getsize(scratch) else _NOTHING
-    return [
-        np.concatenate([np.empty(0, object), *(v.reshape(-1) for v in _pieces(batches, one))])
-        if one.spec.dtype == "string"
-        else np.asarray(mapped[place]).view(_NUMPY[one.spec.dtype])
-        for one, place in zip(wanted, places, strict=True)
-    ]
+            file = ColumnFile(path, one.place, one.spec.dtype)
+            file.write(_innermost(batch, one.place) for batch in others)
+        write_rows(path, whole.num_rows + sum(batch.num_rows for batch in others))
 
 
-def _pieces(batches: list[pa.RecordBatch], one: _Wanted) -> Iterator[NDArray[Any]]:
-    """Yield the values of a column, padded if it is to be, or those of its mask."""
+def _written_anew(
+    batches: list[pa.RecordBatch], wanted: list[_Wanted], path: str
+) -> pa.RecordBatch:
+    """Write rows in their order, padded where they are to be, and the masks behind the columns."""
+    scratch = f"{path}.columns"
+    with writing(os.path.dirname(path)):
+        for number, one in enumerate(wanted):
+            file = ColumnFile(scratch, number, one.spec.dtype)
+            if one.stored.padding is None:
+                file.write(_innermost(batch, one.place) for batch in batches)
+                continue
+            for values in _padded_pieces(batches, one):
+                if one.spec.dtype == "string":
+                    file.write_texts(values.reshape(-1).tolist())
+                else:
+                    file.write([from_numbers(_as_stored(values))])
+        write_rows(scratch, sum(batch.num_rows for batch in batches))
+    remove(path)  # the last array that is mapped from it keeps its data alive
+    return mapped(scratch, [replace(one.spec, padding=None) for one in wanted])
+
+
+def _padded_pieces(batches: list[pa.RecordBatch], one: _Wanted) -> Iterator[NDArray[Any]]:
+    """Yield the values of a column, padded, or those of its mask."""
     for batch in batches:
-        padding = one.stored.padding
-        if padding is None:
-            yield _stored(batch, one.place, one.spec.dtype)
-            continue
         parts = take_apart(batch.column(one.place), len(one.stored.shape))
         fill: Any = False
         if one.spec.mask_of:
             values = np.ones(len(parts.values), np.bool_)
         else:
-            values, fill = _numpy(parts.values, one.spec.dtype), padding.fill
+            values = _numpy(parts.values, one.spec.dtype)
+            fill = one.stored.padding.fill if one.stored.padding else None
         yield from rows_filled(parts, values, one.stored, fill)
 
 
-def _stored(batch: pa.RecordBatch, index: int, dtype: str) -> NDArray[Any]:
+def _as_stored(values: NDArray[Any]) -> NDArray[Any]:
+    flat = np.ascontiguousarray(values).reshape(-1)
+    return flat.view(np.uint8) if flat.dtype == np.bool_ else flat
+
+
+def _innermost(batch: pa.RecordBatch, index: int) -> pa.Array:
     values = batch.column(index)
-    if isinstance(values, pa.FixedSizeListArray):
-        values = values.flatten()  # not .values, which ignores slices
-    return _numpy(values, dtype)
+    # Not .values, which ignores slices.
+    return values.flatten() if isinstance(values, pa.FixedSizeListArray) else values
+
+
+def _array(rows: pa.RecordBatch, index: int, column: ColumnSpec) -> Any:
+    """Return a column as an array, which texts are for those who take rows of them."""
+    shape = (rows.num_rows, *(length or 0 for length in column.shape))
+    values = _innermost(rows, index)
+    if column.dtype == "string":
+        return Texts(values, shape)
+    return _numpy(values, column.dtype).reshape(shape)
 
 
 def _numpy(stored: pa.Array, dtype: str) -> NDArray[Any]:

@@ -9,7 +9,6 @@ from math import prod
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from zoo.orca.wire.features import ColumnSpec
@@ -104,11 +103,3 @@ def rows_filled(
             lengths.append(count[begin:end])
             begin, end = int(start[begin]), int(start[end])
         yield filled(values[begin:end], lengths, shape, fill)
-
-
-def lists(values: pa.Array, lengths: Sequence[NDArray[Any]]) -> pa.Array:
-    """Return innermost values as lists of these lengths, for each nesting level."""
-    for count in reversed(lengths):
-        offsets = np.concatenate([[0], np.cumsum(count, dtype=np.int64)])
-        values = pa.LargeListArray.from_arrays(from_numbers(offsets), values)
-    return values

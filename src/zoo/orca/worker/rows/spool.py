@@ -1,9 +1,8 @@
-"""A worker's rows, written to one Arrow IPC file for each data set as they arrive.
+"""A worker's rows, written to files of one column each for each data set as they arrive.
 
-A file holds the columns by position (``c0``, ``c1``, ...), in a form that can be mapped without a
-copy: booleans as bytes, arrays flat in lists of one fixed size. Rows that fit in one block are one
-record batch. Columns that are padded lie there as they came, in lists of any size, because only all
-workers together know the longest.
+`zoo.orca.worker.rows.column_files` says how they lie there: in a form that can be mapped without a
+copy. Columns that are padded lie there as they came, in lists of any size, because only all workers
+together know the longest.
 
 A faulty row does not stop the spooling. All rows are checked, so the error can say how many are
 faulty. After the first fault, nothing more is written.
@@ -12,7 +11,6 @@ faulty. After the first fault, nothing more is written.
 import os
 from dataclasses import dataclass
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -21,23 +19,16 @@ from zoo.orca.wire.features import ColumnSpec, FeatureSpec
 from zoo.orca.wire.messages.rows import DataSet, Finding, Spooled
 from zoo.orca.worker.rows.arrays import numbers
 from zoo.orca.worker.rows.blocks import Blocks
+from zoo.orca.worker.rows.column_files import ColumnFile, write_rows
 from zoo.orca.worker.rows.columns import Parts, null_rows, rows_by_length, show_row, take_apart
-from zoo.orca.worker.rows.files import create
-from zoo.orca.worker.rows.padding import cut, lists
+from zoo.orca.worker.rows.padding import cut
 from zoo.orca.worker.rows.sequence import PlaceFile
 
-#: Bytes of rows held in memory before they are written as one record batch.
-BLOCK_BYTES = 64 << 20
+#: Bytes of rows held in memory before they are written: enough that narrow columns are written in
+#: pieces of some size, and so few that a batch's memory is there again for one of the next.
+BLOCK_BYTES = 4 << 20
 #: How many different lengths are counted one by one, for each column.
 _COUNTED = 64
-
-_STORED = {
-    "bool": pa.uint8(),
-    "int32": pa.int32(),
-    "int64": pa.int64(),
-    "float32": pa.float32(),
-    "string": pa.large_binary(),
-}
 
 
 class Spool:
@@ -57,7 +48,7 @@ class Spool:
         origin = self._marker + validate
 
         def data_set(name: str) -> "_DataSet":
-            path = os.path.join(directory, f"{name}.arrow")
+            path = os.path.join(directory, name)
             return _DataSet(path, name, spec.columns, origin)
 
         self._train = data_set("train")
@@ -116,7 +107,7 @@ class _DataSet:
         self._name = name
         self._specs = specs
         self._origin = origin
-        self._file = _BlockFile(path, specs)
+        self._file = _Block(path, specs)
         self._blocks = Blocks()
         self._places = PlaceFile(path)
         self._shapes: list[tuple[int | None, ...] | None] = [None] * len(specs)
@@ -138,7 +129,7 @@ class _DataSet:
         for index, part in enumerate(parts):
             self._look_at(index, part, columns)
         if not self._faulty:
-            self._file.add(parts, batch.num_rows, self._shapes)
+            self._file.add(parts, batch.num_rows)
 
     def close(self) -> None:
         """Write what is still buffered and close the file."""
@@ -221,25 +212,18 @@ class _DataSet:
             tally.rows += rows
 
 
-class _BlockFile:
-    """An Arrow IPC file of a few large record batches, made of many small ones."""
+class _Block:
+    """The rows that came last, and the files of those before them."""
 
     def __init__(self, path: str, specs: tuple[ColumnSpec, ...]) -> None:
         self._path = path
-        self._specs = specs
-        self._writer: pa.ipc.RecordBatchFileWriter | None = None
-        self._schema = pa.schema([])
-        self._sizes: list[int] = []
+        self._files = [ColumnFile(path, index, spec.dtype) for index, spec in enumerate(specs)]
         self._held: list[list[Parts]] = [[] for _ in specs]
-        self._rows = 0
-        self._bytes = 0
+        self._is_padded = [spec.padding is not None for spec in specs]
+        self._rows = self._bytes = 0
 
-    def add(
-        self, parts: list[Parts], rows: int, shapes: list[tuple[int | None, ...] | None]
-    ) -> None:
-        """Take the parts of some rows with those shapes."""
-        if not self._sizes:
-            self._sizes = [_size(shape) for shape in shapes]
+    def add(self, parts: list[Parts], rows: int) -> None:
+        """Take the parts of some rows."""
         for held, part in zip(self._held, parts, strict=True):
             held.append(part)
             self._bytes += part.values.nbytes
@@ -248,55 +232,21 @@ class _BlockFile:
             self._write()
 
     def close(self) -> None:
-        """Write what is buffered; a file without rows is a file too."""
-        if self._rows:
-            self._write()
-        self._open().close()
-
-    def _open(self) -> "pa.ipc.RecordBatchFileWriter":
-        if self._writer is None:
-            sizes = self._sizes or [0] * len(self._specs)
-            kinds = [_stored_type(s, size) for s, size in zip(self._specs, sizes, strict=True)]
-            self._schema = pa.schema([(f"c{index}", kind) for index, kind in enumerate(kinds)])
-            self._writer = pa.ipc.new_file(create(self._path), self._schema)
-        return self._writer
+        """Write what is held; a data set without rows has a file too."""
+        self._write()
+        write_rows(self._path, self._rows)
 
     def _write(self) -> None:
-        writer = self._open()
-        arrays = []
-        for spec, kind, held in zip(self._specs, self._schema.types, self._held, strict=True):
-            stored = _STORED[spec.dtype]
-            values = [one.values for one in held]
-            array = pa.concat_arrays([a if a.type == stored else a.cast(stored) for a in values])
-            if spec.padding is not None:
-                levels = zip(*(one.lengths for one in held), strict=True)
-                array = lists(array, [np.concatenate(level) for level in levels])
-            elif spec.shape:
-                array = pa.Array.from_buffers(kind, self._rows, [None], children=[array])
+        for file, held, is_padded in zip(self._files, self._held, self._is_padded, strict=True):
+            file.write(part.values for part in held)
+            if is_padded and held:
+                for level, lengths in enumerate(zip(*(one.lengths for one in held), strict=True)):
+                    file.write_lengths(level, lengths)
             held.clear()
-            arrays.append(array)
-        writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=self._schema))
-        self._rows = self._bytes = 0
+        self._bytes = 0
 
 
 def _parts(array: pa.Array, spec: ColumnSpec) -> Parts:
     """Return the parts of a column, without what a length that was asked for leaves out."""
     parts = take_apart(array, len(spec.shape))
     return parts if spec.padding is None else cut(parts, spec.shape, spec.padding.keep)
-
-
-def _stored_type(spec: ColumnSpec, size: int) -> pa.DataType:
-    stored = _STORED[spec.dtype]
-    if spec.padding is not None:
-        for _ in spec.shape:
-            stored = pa.large_list(stored)
-        return stored
-    return pa.list_(stored, size) if spec.shape else stored
-
-
-def _size(shape: tuple[int | None, ...] | None) -> int:
-    """Return the number of innermost values in one row; 1 for a scalar, which has no shape here."""
-    size = 1
-    for length in shape or ():
-        size *= length or 0
-    return size
