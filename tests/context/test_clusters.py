@@ -1,8 +1,12 @@
 """Arguments of `init_orca_context` -> Spark configuration; nothing is started."""
 
+import site
+from pathlib import Path
+
 import pytest
 
 from zoo.orca.context.clusters import plan_launch, requested_conf
+from zoo.orca.context.places import is_found
 from zoo.orca.context.request import SessionRequest
 from zoo.orca.errors import InvalidInputError
 
@@ -44,6 +48,23 @@ def test_python_of_the_environment_is_kept_and_the_argument_beats_it():
         python_from_environment="/env/python", options={"python_location": "/arg/python"}
     )
     assert from_argument.environment["PYSPARK_PYTHON"] == "/arg/python"
+
+
+def test_orca_s_daemon_runs_where_it_is_found():
+    key, own = "spark.python.daemon.module", "zoo.orca.context.daemon"
+    assert plan(is_found=True).conf[key] == own
+    assert key not in plan().conf
+    assert key not in plan(is_found=True, python_from_environment="/env/python").conf
+    assert key not in plan(is_found=True, conf={"spark.master": "spark://host:7077"}).conf
+    assert plan(is_found=True, conf={key: "mine"}).conf[key] == "mine"
+
+
+def test_a_package_is_found_where_it_is_installed_or_in_pythonpath(tmp_path):
+    file = tmp_path / "zoo" / "orca" / "context" / "context.py"
+    assert is_found(str(file), {"PYTHONPATH": f"/mine:{tmp_path}"})
+    assert not is_found(str(file), {"PYTHONPATH": "/mine"})  # in this program's sys.path alone
+    installed = Path(site.getsitepackages()[0])
+    assert is_found(str(installed / file.relative_to(tmp_path)), {})
 
 
 def test_conf_of_the_user_wins():

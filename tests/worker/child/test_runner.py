@@ -98,6 +98,7 @@ def test_what_an_import_made_is_frozen_once(tmp_path: Path) -> None:
         import gc
 
         config["leaves"] = [config]
+        assert gc.isenabled()  # an import switches it off for a while
         raise OSError(f"frozen: {gc.get_freeze_count()}")
 
     child, told = Child({}), []

@@ -38,6 +38,13 @@ def test_only_a_reader_that_is_gone_is_forgiven(daemon: ModuleType, capsys) -> N
     assert daemon.traceback.format_exc is traceback.format_exc
 
 
+def test_the_daemon_may_be_a_module_of_another_program(daemon: ModuleType, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyspark.daemon", daemon)
+    monkeypatch.setitem(sys.modules, "__main__", ModuleType("__main__"))
+    forgive_gone_readers()
+    assert printed(daemon, BrokenPipeError(), capsys) == ""
+
+
 def test_other_programs_are_left_alone(daemon: ModuleType) -> None:
     daemon.__spec__ = ModuleSpec("my.program", None)
     forgive_gone_readers()

@@ -24,6 +24,7 @@ from zoo.orca.errors import InvalidInputError
 _LOG_CONFIGURATION = Path(__file__).with_name("log4j2.properties")
 _LOG_OPTION = "-Dlog4j2.configurationFile="
 _ARCHIVE_NAME = "python_env"
+_DAEMON = "zoo.orca.context.daemon"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,7 +124,11 @@ def _local(request: SessionRequest) -> Launch:
         # Spark's 200 partitions suit a cluster. Here each costs more to start than its rows do.
         "spark.sql.shuffle.partitions": "8",
     }
-    conf, environment = _with_python(conf, _workers_python(request, request.python))
+    python = _workers_python(request, request.python)
+    is_here = str(request.conf.get("spark.master", "local")).startswith("local")
+    if request.is_found and is_here and python == request.python:
+        conf["spark.python.daemon.module"] = _DAEMON
+    conf, environment = _with_python(conf, python)
     # Spark would look up the host name, and warn if that gives a loopback address.
     environment["SPARK_LOCAL_IP"] = str(request.conf.get("spark.driver.host", "127.0.0.1"))
     warnings: tuple[str, ...] = ()

@@ -27,7 +27,7 @@ from zoo.orca.context.connect import connect, disconnect
 from zoo.orca.context.ended import abandon, await_stop, forget_jvm, lost_jvm, running_context
 from zoo.orca.context.java import find_java, start_gateway
 from zoo.orca.context.options import Options, warn_once
-from zoo.orca.context.places import refuse_in_worker
+from zoo.orca.context.places import is_found, refuse_in_worker
 from zoo.orca.context.request import DEFAULT_MEMORY, SessionRequest
 from zoo.orca.context.sessions import context_of, remember, remote_session
 from zoo.orca.encryption.choice import check_encryption
@@ -142,6 +142,7 @@ def _request(**arguments: Any) -> SessionRequest:
         python=sys.executable,
         python_from_environment=os.environ.get("PYSPARK_PYTHON"),
         remote_from_environment=os.environ.get("SPARK_REMOTE"),
+        is_found=is_found(__file__),
         **arguments,
     )
 

@@ -7,7 +7,10 @@ the script would then run again in the worker, start Spark inside Spark, and nev
 from __future__ import annotations
 
 import os
+import site
 import sys
+from collections.abc import Mapping
+from pathlib import Path
 from types import FrameType
 
 from zoo.orca.errors import ContextError
@@ -49,3 +52,14 @@ def _running_module() -> tuple[str, str] | None:
             return None if name == "__main__" else (frame.f_code.co_filename, name)
         frame = frame.f_back
     return None
+
+
+def is_found(file: str, environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether every process of this Python finds the package of a module of this directory.
+
+    It does if the package is installed, or in a directory of PYTHONPATH; not if this program alone
+    has changed its ``sys.path``.
+    """
+    given = filter(None, environ.get("PYTHONPATH", "").split(os.pathsep))
+    places = {Path(one).absolute() for one in (*site.getsitepackages(), *given)}
+    return Path(file).absolute().parents[3] in places

@@ -66,6 +66,8 @@ class SessionRequest:
         ``PYSPARK_PYTHON``, if the user has set it.
     remote_from_environment : str or None
         ``SPARK_REMOTE``, if the user has set it.
+    is_found : bool
+        Whether every process of this Python finds this package.
     """
 
     cluster_mode: str = "local"
@@ -77,6 +79,7 @@ class SessionRequest:
     python: str = "python3"
     python_from_environment: str | None = None
     remote_from_environment: str | None = None
+    is_found: bool = False
 
     def executor_cores(self) -> int:
         """Cores of one executor."""

@@ -103,10 +103,7 @@ class Runner:
 
     def _prepared(self, job: PredictJob) -> Framework:
         """Return the plug-in with its framework imported, because a fresh process has it too."""
-        framework = load_framework(job)
-        _prepare(framework, job, job.threads)
-        self._settle()
-        return framework
+        return self._imported(job, job.threads)
 
     def _serve_job(self, message: RunJob, letters: Letters) -> None:
         job = cast(Job, unpack(message.job))
@@ -117,11 +114,9 @@ class Runner:
         self._sender.send(Listening(address=self._peers.address))
         self._peers.begin(letters)
         timings = Stopwatch()
-        framework = load_framework(job)
         if not isinstance(job, LoopJob):
             self._report(Phase(text=f"importing {job.model.framework}"))
-        _prepare(framework, job, message.threads)
-        self._settle()
+        framework = self._imported(job, message.threads)
         timings.end("importing the framework")
         framework.make(job)
         timings.end("making the model")
@@ -142,13 +137,25 @@ class Runner:
         _end_log()
         self._sender.send(outcome if world.rank == 0 else replace(outcome, state=b""))
 
-    def _settle(self) -> None:
-        """Note what this process is like with its framework imported and no job's traces."""
+    def _imported(self, job: Job, threads: int) -> Framework:
+        """Return the plug-in, its framework imported; note what the process is like without a job.
+
+        An import makes a million objects that stay. To look through them for garbage, again and
+        again as they grow, takes a quarter of TensorFlow's import.
+        """
+        collects = gc.isenabled()
+        gc.disable()
+        try:
+            framework = load_framework(job)
+            _prepare(framework, job, threads)
+            if not gc.get_freeze_count():
+                # Keras collects garbage before each job, and would look through them as well.
+                gc.freeze()
+        finally:
+            if collects:
+                gc.enable()
         self._process.note()
-        if not gc.get_freeze_count():
-            # An import makes a million objects that stay. Keras collects garbage before each job,
-            # and would look through them for half a second.
-            gc.freeze()
+        return framework
 
     def _report(self, progress: Progress) -> None:
         self._sender.send(progress)

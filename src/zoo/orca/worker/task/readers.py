@@ -25,7 +25,8 @@ class _ForgivingTraceback:
 
 def forgive_gone_readers() -> None:
     """Let this Spark Python worker end silently if its reader is gone."""
-    daemon = sys.modules["__main__"]
+    # Orca's daemon has imported pyspark's, which elsewhere is the program.
+    daemon = sys.modules.get("pyspark.daemon", sys.modules["__main__"])
     name = getattr(getattr(daemon, "__spec__", None), "name", None)
     if name == "pyspark.daemon" and getattr(daemon, "traceback", None) is traceback:
         daemon.traceback = _ForgivingTraceback()  # type: ignore[attr-defined]
