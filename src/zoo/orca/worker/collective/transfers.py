@@ -13,7 +13,7 @@ from typing import Any, Final, TypeAlias
 
 from zoo.orca.errors import PeerLostError
 from zoo.orca.worker.collective.headers import GOODBYE
-from zoo.orca.worker.collective.sockets import Link
+from zoo.orca.worker.collective.sockets import EAGER_BYTES, Link
 
 #: The link and the event of `poll` that a task awaits.
 Want: TypeAlias = tuple[Link | None, int]
@@ -24,6 +24,8 @@ LATER: Final[Want] = (None, 2)
 _PEER_CLOSED: Final[int] = getattr(select, "POLLRDHUP", 0)
 _BROKEN: Final = select.POLLERR | select.POLLHUP | select.POLLNVAL
 _LONGEST_POLL_SECONDS: Final = 86400.0
+#: A call and its first data fit into this; see `sockets.EAGER_BYTES`.
+_LAST_BYTES: Final = 2 * EAGER_BYTES
 #: The bell of shared memory is checked at least this often, rung or not.
 _LONGEST_BELL_SECONDS: Final = 1.0
 
@@ -161,9 +163,13 @@ class Loop:
             self._depart(link)
 
     def _depart(self, link: Link) -> None:
-        """Read the last bytes of a peer that has closed and that no task waits for."""
-        words = link.peek(len(GOODBYE))
-        if words == b"":
+        """Look at the last bytes of a peer that has closed and that no task waits for.
+
+        It may have called what this rank calls later, and died: then its end has no goodbye. Of
+        longer data the end is not seen yet, and the peer counts as one that needs nothing more.
+        """
+        words = link.peek(_LAST_BYTES)
+        if words is not None and len(words) < _LAST_BYTES and not words.endswith(GOODBYE):
             raise link.lost()
         link.departed = True
         link.at_ease = words == GOODBYE
