@@ -7,14 +7,16 @@ takes, in seconds::
 
     share x (call + message x messages + byte x bytes) + max(link, share x wire x sent)
 
-"messages" and "sent" bytes are a rank's, "bytes" those that a rank copies and adds within its host,
-and "link" is what a host sends divided by the link's speed. "share" is how many ranks have one
-processor: all ranks of the measurement share this machine's. The four figures `call`, `message`,
-`byte` and `wire` are fitted by least squares of relative errors to all layouts but one, and
+"messages" and "sent" bytes are a rank's, and what it publishes within its host counts as a message:
+each lets another rank go on. "bytes" are those that it copies and adds within its host, and "link"
+is what a host sends divided by the link's speed. "share" is how many ranks have one processor: all
+ranks of the measurement share this machine's. The four figures `call`, `message`, `byte` and `wire`
+are fitted by least squares of relative errors to all layouts but one, and
 compared with that one. Fails if its median error is above 15 %.
 """
 
 import json
+import math
 import os
 import sys
 from collections.abc import Sequence
@@ -29,6 +31,7 @@ from ranks import SIZES
 from zoo.orca.worker.collective.groups.hosts import _SHARED_BYTES
 from zoo.orca.worker.collective.groups.layout import ROW, rows_of
 from zoo.orca.worker.collective.groups.rows import _WHOLE_BYTES
+from zoo.orca.worker.collective.segment import HALF_BYTES
 from zoo.orca.worker.collective.sockets import EAGER_BYTES
 from zoo.orca.worker.collective.streams import _DIRECT_BYTES
 
@@ -57,9 +60,11 @@ def work(hosts: int, ranks: int, size: float) -> Work:
     """Return what the collective does: `worker/collective/groups` has the same rules."""
     carriers = ranks if ranks > 1 and size > _SHARED_BYTES else 1
     messages, rounds, sent = among(hosts, size / carriers)
-    # Into the memory, added, and out of it again.
-    within = 3 * size if ranks > 1 else 0.0
-    return Work(messages, rounds, within, sent, sent * carriers)
+    within, pieces = 0.0, 0
+    if ranks > 1:
+        # Into the memory, added, and out of it again.
+        within, pieces = 3 * size, 2 * math.ceil(size / HALF_BYTES)
+    return Work(messages + pieces, rounds, within, sent, sent * carriers)
 
 
 def among(hosts: int, size: float) -> tuple[int, int, float]:
