@@ -5,14 +5,15 @@ python benchmarks/many_hosts.py
 Reads the results of ranks.py, scaling.py and crossover.py, and runs nothing itself. An all-reduce
 takes, in seconds::
 
-    share x (call + message x messages + byte x bytes) + max(link, share x wire x sent)
+    share x (message x pieces + byte x bytes)
+    + max(link, share x (message x messages + wire x sent))
 
-"messages" and "sent" bytes are a rank's, and what it publishes within its host counts as a message:
-each lets another rank go on. "bytes" are those that it copies and adds within its host, and "link"
-is what a host sends divided by the link's speed. "share" is how many ranks have one processor: all
-ranks of the measurement share this machine's. The four figures `call`, `message`, `byte` and `wire`
-are fitted by least squares of relative errors to all layouts but one, and
-compared with that one. Fails if its median error is above 15 %.
+"messages" and "sent" bytes are a rank's. "pieces" are what it publishes within its host, which lets
+another rank go on as a message does; "bytes" are those that it copies and adds there. "link" is what
+a host sends divided by the link's speed, and while the link sends, processors work. "share" is how
+many ranks have one processor: all ranks of the measurement share this machine's. The three figures
+`message`, `byte` and `wire` are fitted by least squares of relative errors to all layouts but one,
+and compared with that one. Fails if its median error is above 15 %.
 """
 
 import json
@@ -50,6 +51,7 @@ class Work:
     """What one rank of a layout does in an all-reduce, in messages and bytes."""
 
     messages: int
+    pieces: int
     rounds: int
     within: float
     sent: float
@@ -64,7 +66,7 @@ def work(hosts: int, ranks: int, size: float) -> Work:
     if ranks > 1:
         # Into the memory, added, and out of it again.
         within, pieces = 3 * size, 2 * math.ceil(size / HALF_BYTES)
-    return Work(messages + pieces, rounds, within, sent, sent * carriers)
+    return Work(messages, pieces, rounds, within, sent, sent * carriers)
 
 
 def among(hosts: int, size: float) -> tuple[int, int, float]:
@@ -90,37 +92,45 @@ def among(hosts: int, size: float) -> tuple[int, int, float]:
 
 @dataclass(frozen=True)
 class Model:
-    """The fitted figures, in seconds a call, a message, a byte within a host, a byte sent."""
+    """The fitted figures, in seconds a message, a byte within a host, a byte sent."""
 
-    call: float
     message: float
     byte: float
     wire: float
 
     def seconds(self, one: Work, gigabits: float, share: float) -> float:
         """Return the time of an all-reduce."""
-        own = self.call + self.message * one.messages + self.byte * one.within
-        link = one.by_host * 8 / (gigabits * 1e9)
-        return share * own + max(link, share * self.wire * one.sent)
+        within = self.message * one.pieces + self.byte * one.within
+        return share * within + max(link_of(one, gigabits), share * self.between(one))
+
+    def between(self, one: Work) -> float:
+        """Return the seconds that a processor works for what travels between hosts."""
+        return self.message * one.messages + self.wire * one.sent
+
+
+def link_of(one: Work, gigabits: float) -> float:
+    """Return the seconds that a host's link takes to send its bytes."""
+    return one.by_host * 8 / (gigabits * 1e9)
 
 
 def fit(points: Sequence[dict[str, Any]]) -> Model:
     """Return the model of least relative error; which of link and processor limits is iterated."""
     seconds = np.array([measured(point) for point in points])
-    model = Model(1e-5, 1e-5, 1e-10, 1e-10)
+    model = Model(1e-5, 1e-10, 1e-10)
     for _ in range(50):
         rows, rest = [], []
         for point, took in zip(points, seconds, strict=True):
             one, share = work_of(point), share_of(point)
-            link = one.by_host * 8 / (point["Gbit/s"] * 1e9)
-            limited = link >= share * model.wire * one.sent
-            wire = 0.0 if limited else share * one.sent
-            rows.append([share, share * one.messages, share * one.within, wire])
+            link = link_of(one, point["Gbit/s"])
+            limited = link >= share * model.between(one)
+            messages = one.pieces + (0 if limited else one.messages)
+            sent = 0.0 if limited else one.sent
+            rows.append([share * messages, share * one.within, share * sent])
             rest.append(took - link if limited else took)
         matrix = np.array(rows) / seconds[:, None]
         found = positive(matrix, np.array(rest) / seconds)
         # Halfway, so that points at the border of the two limits do not swing.
-        mixed = (found + np.array([model.call, model.message, model.byte, model.wire])) / 2
+        mixed = (found + np.array([model.message, model.byte, model.wire])) / 2
         model = Model(*mixed.tolist())
     return model
 
@@ -256,7 +266,6 @@ def main() -> int:
     figures = table(
         ["figure", "value"],
         [
-            ["a call", f"{model.call * 1e6:.3g} µs"],
             ["a message", f"{model.message * 1e6:.3g} µs"],
             ["a byte within a host", f"{model.byte * 1e9:.3g} ns"],
             ["a byte sent, received and added", f"{model.wire * 1e9:.3g} ns"],
