@@ -21,7 +21,7 @@ from typing import Any
 
 from _models import dense_rows
 from _network import Network, Ranks, why_not
-from _report import Run, conclude, race, ratio, spread, table, take_turns, values, write
+from _report import Goal, Run, conclude, race, ratio, spread, table, take_turns, values, write
 from pyarrow import parquet
 
 #: Width of the layers by the size of their parameters: four layers of width squared floats.
@@ -87,6 +87,16 @@ def steps_table(runs: Sequence[Run], sizes: Sequence[str], third: str = PLAIN) -
     return table(["gradients", f"{ORCA}: ms a step", DDP, third, "DDP's ÷ Orca's"], rows)
 
 
+def goals(runs: Sequence[Run], sizes: Sequence[str]) -> list[Goal]:
+    """Return Orca's step beside DistributedDataParallel's, by size."""
+    found = []
+    for size in sizes:
+        value, within = ratio(values(runs, ORCA, size), values(runs, DDP, size))
+        name = f"{size}: Orca's step ÷ DistributedDataParallel's"
+        found.append(Goal(name, value, 0.95, at_most=True, detail=within))
+    return found
+
+
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
@@ -134,8 +144,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     setting = SETTING.format(options=options) + (OVER_LINK if options.link else HERE)
     name = f"crossover-{options.link}" if options.link else "crossover"
     sections = {"": setting, "Steps": shown}
-    path = write(name, "Gradients by their size", sections, runs=runs)
-    return conclude(path, [shown], [])
+    reached = goals(runs, sizes)
+    path = write(name, "Gradients by their size", sections, runs=runs, goals=reached)
+    return conclude(path, [shown], reached)
 
 
 SETTING = """\

@@ -49,7 +49,7 @@ def agreed_order(own: Sequence[int], count: int, collective: Collective) -> list
     return [*seen, *sorted(set(range(count)) - set(seen), reverse=True)]
 
 
-class Sender:
+class SumThread:
     """A thread that makes sums in the order in which they are asked for, until it is stopped."""
 
     def __init__(self, collective: Collective) -> None:
@@ -112,7 +112,7 @@ class Overlapped(Dense):
         self, parameters: list[torch.nn.Parameter], dtype: torch.dtype, collective: Collective
     ) -> None:
         super().__init__(parameters, dtype, collective)
-        self._sender = Sender(collective)
+        self._sums = SumThread(collective)
         self._parts: list[Array] = []
         self._sizes: list[int] = []
         self._part_of: list[int] = []
@@ -155,7 +155,7 @@ class Overlapped(Dense):
                 self._take(number)
         self._missing = [0] * len(self._parts)
         self._send_complete()
-        self._sender.finish()
+        self._sums.finish()
         self._set_rest(divisor, again=self._came_again)
         self._sum_rest()
         if self._must_repeat:
@@ -168,7 +168,7 @@ class Overlapped(Dense):
 
     def stop(self) -> None:
         """Let the thread end."""
-        self._sender.stop()
+        self._sums.stop()
 
     def _reset(self) -> None:
         self._is_put = [False] * len(self._parameters)
@@ -188,5 +188,5 @@ class Overlapped(Dense):
     def _send_complete(self) -> None:
         """Send the next parts as far as they are complete, and none before another."""
         while self._next < len(self._parts) and not self._missing[self._next]:
-            self._sender.put(self._parts[self._next])
+            self._sums.put(self._parts[self._next])
             self._next += 1
