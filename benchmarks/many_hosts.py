@@ -9,8 +9,8 @@ takes, in seconds::
     + max(link, share x (message x messages + wire x sent))
 
 "messages" and "sent" bytes are a rank's. "pieces" are what it publishes within its host, which lets
-another rank go on as a message does; "bytes" are those that it copies and adds there. "link" is what
-a host sends divided by the link's speed, and while the link sends, processors work. "share" is how
+another rank go on as a message does; "bytes" are those that it copies and adds there. "link" is
+what a host sends divided by the link's speed, and while it sends, processors work. "share" is how
 many ranks have one processor: all ranks of the measurement share this machine's. The three figures
 `message`, `byte` and `wire` are fitted by least squares of relative errors to all layouts but one,
 and compared with that one. Fails if its median error is above 15 %.
