@@ -1,12 +1,14 @@
 """How fast rows are predicted: Orca beside plain Keras on collected rows and beside UDFs.
 
-python benchmarks/predict.py [--rows N ...] [--rounds N]
+python benchmarks/predict.py [--framework tf2|pytorch|keras-jax] [--rows N ...] [--rounds N]
 
 The quick start's model on a Parquet file of generated ratings, read by Spark on two processors.
 Plain Keras collects the rows (`toArrow`) and calls `model.predict`; the two others predict where
 the rows are, and their rows go to Spark's noop sink. Contestants take turns, each in a process of
 its own, because Spark hands one's Python workers to the next; and each predicts a fifth of the rows
-before its time is taken: no start of a framework is in it.
+before its time is taken: no start of a framework is in it. That start has a row of its own: the
+first prediction in a session, of a thousand rows, and the framework's import in a bare process.
+Other frameworks than tf2 have no UDFs here.
 Fails when Orca's median of 10,000,000 rows is above 1.5 of plain Keras with its collecting, or
 `predict_udf`'s of 1,000,000 rows above 1.3 of Orca's `predict` or above pyspark's own function.
 """
@@ -24,7 +26,8 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from _report import Goal, Run, conclude, race, table, write
+from _predictors import CONFIG, IMPORTS, choose_backend, estimator, import_seconds, predictor
+from _report import Goal, Run, conclude, race, result_name, table, write
 from pyarrow import parquet
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
@@ -33,19 +36,22 @@ CONTESTANTS = {
     "plain": "toArrow, then model.predict",
     "model.predict": "of which model.predict alone",
     "orca": "Orca predict, to the noop sink",
+    "first": "the first Orca predict of a session, 1,000 rows",
+    "import": "the framework's import in a bare process",
     "predict_udf": "Orca predict_udf, to the noop sink",
     "pandas_udf": "pandas_udf over iterators, to the noop sink",
     "predict_batch_udf": "pyspark's predict_batch_udf, to the noop sink",
 }
-#: What runs in a process of its own; plain Keras gives two figures.
+#: What runs in a process of its own; plain Keras gives two figures, and Orca three.
 RUNS = ("plain", "orca", "predict_udf", "pandas_udf", "predict_batch_udf")
 FEATURES = ["user", "item"]
-CONFIG = {"max_user_id": 6040, "max_item_id": 3952}
 #: Of plain Keras. With two threads it is quicker than 8,192, which is the usual large number.
 BATCH_SIZE = 32768
 #: Runs of up to so many rows take a second or two, which other work on the machine blurs: there are
 #: three times as many of them.
 SHORT = 2_000_000
+#: Rows of the first prediction.
+FEW = 1000
 #: Must, and reach for, at so many rows.
 OF_PLAIN = (1.5, 1.0)
 GOAL_AT = 10_000_000
@@ -118,49 +124,54 @@ def make_predict_batch_udf(weights: Any) -> Any:
     return predict_batch_udf(make_predict_fn, return_type=kind, batch_size=BATCH_SIZE)
 
 
-def contestants(path: Path) -> Iterator[dict[str, Callable[[Any], dict[str, float]]]]:
+def contestants(framework: str, path: Path) -> Iterator[dict[str, Callable[[Any], Any]]]:
     """Yield what each contestant does with a frame; the session lives until the next step."""
-    from models_tf2 import ncf
-
-    from zoo.orca import init_orca_context, stop_orca_context
-    from zoo.orca.learn.tf2 import Estimator
+    from zoo.orca import OrcaContext, init_orca_context, stop_orca_context
 
     init_orca_context("local", cores=2, memory="2g")
-    est = Estimator.from_keras(model_creator=ncf, config=CONFIG)
+    frame = OrcaContext.get_spark_session().read.parquet(str(path))
+    est = estimator(framework)
+    began = time.perf_counter()
+    to_nowhere(est.predict(frame.limit(FEW), feature_cols=FEATURES))
+    first = time.perf_counter() - began
+    model = est.get_model()
+    predict = predictor(framework, model, BATCH_SIZE)
 
     def plain(frame: Any) -> dict[str, float]:
         began = time.perf_counter()
         rows = frame.toArrow()
-        inputs = [rows[name].to_numpy()[:, None] for name in FEATURES]
+        inputs = [rows[name].to_numpy() for name in FEATURES]
         collected = time.perf_counter()
-        model.predict(inputs, batch_size=BATCH_SIZE, verbose=0)
+        predict(inputs)
         ended = time.perf_counter()
         return {"plain": ended - began, "model.predict": ended - collected}
 
     def orca(frame: Any) -> dict[str, float]:
-        return {"orca": to_nowhere(est.predict(frame, feature_cols=FEATURES))}
+        seconds = to_nowhere(est.predict(frame, feature_cols=FEATURES))
+        return {"orca": seconds, "first": first}
 
-    def with_function(name: str) -> Callable[[Any], dict[str, float]]:
-        def run(frame: Any) -> dict[str, float]:
-            return {name: to_nowhere(frame.withColumn("prediction", functions[name](*FEATURES)))}
+    others = functions(est, model, frame) if framework == "tf2" else {}
+    yield {"plain": plain, "orca": orca, **others}
+    stop_orca_context()
 
-        return run
 
-    from zoo.orca import OrcaContext
-
-    spark = OrcaContext.get_spark_session()
-    frame = spark.read.parquet(str(path))
-    est.predict(frame, feature_cols=FEATURES)  # builds the model
-    model = est.get_model()
+def functions(est: Any, model: Any, frame: Any) -> dict[str, Callable[[Any], dict[str, float]]]:
+    """Return what the functions of columns do with a frame."""
     weights = model.get_weights()
-    functions = {
+    made = {
         # Arrays, as the others give: a Vector costs Spark more.
         "predict_udf": est.predict_udf(frame, feature_cols=FEATURES, output_type="array"),
         "pandas_udf": make_pandas_udf(weights),
         "predict_batch_udf": make_predict_batch_udf(weights),
     }
-    yield {"plain": plain, "orca": orca, **{name: with_function(name) for name in functions}}
-    stop_orca_context()
+
+    def with_function(name: str) -> Callable[[Any], dict[str, float]]:
+        def run(frame: Any) -> dict[str, float]:
+            return {name: to_nowhere(frame.withColumn("prediction", made[name](*FEATURES)))}
+
+        return run
+
+    return {name: with_function(name) for name in made}
 
 
 def to_nowhere(frame: Any) -> float:
@@ -170,25 +181,30 @@ def to_nowhere(frame: Any) -> float:
     return time.perf_counter() - began
 
 
-def measure(path: Path, name: str) -> dict[str, float]:
+def measure(framework: str, path: Path, name: str) -> dict[str, float]:
     """Return one contestant's seconds."""
     from zoo.orca import OrcaContext
 
+    choose_backend(framework)
     found = {}
-    for runs in contestants(path):
+    for runs in contestants(framework, path):
         frame = OrcaContext.get_spark_session().read.parquet(str(path))
         runs[name](frame.sample(0.2, seed=0))
         found = runs[name](frame)
+    if name == "orca":
+        found["import"] = import_seconds(framework)
     return found
 
 
-def take_turns(path: Path, rounds: int, names: Sequence[str]) -> list[dict[str, float]]:
+def take_turns(
+    framework: str, path: Path, rounds: int, names: Sequence[str]
+) -> list[dict[str, float]]:
     """Return each round's seconds by contestant; every second round goes backwards."""
     results = []
     for number in range(rounds):
         found: dict[str, float] = {}
         for name in names[:: -1 if number % 2 else 1]:
-            given = ["--measure", path, "--contestant", name]
+            given = ["--measure", path, "--contestant", name, "--framework", framework]
             found |= race(Path(__file__).name, *given, timeout=3600)
         results.append(found)
         print(f"round {number + 1}: {found}", flush=True)
@@ -198,14 +214,18 @@ def take_turns(path: Path, rounds: int, names: Sequence[str]) -> list[dict[str, 
 def summary(rows: int, results: Sequence[dict[str, float]]) -> tuple[str, dict[str, float]]:
     """Return medians and spreads as a table, and the medians."""
     names = [name for name in CONTESTANTS if name in results[0]]
+    plain = median(run["plain"] for run in results) if "plain" in results[0] else float("nan")
     medians = {name: median(run[name] for run in results) for name in names}
     lines = [
         [
             CONTESTANTS[name],
             f"{medians[name]:.2f}",
             f"{min(run[name] for run in results):.2f} - {max(run[name] for run in results):.2f}",
-            f"{rows / medians[name]:,.0f}",
-            f"{medians[name] / medians['plain']:.2f}",
+            *(
+                ("", "")
+                if name in ("first", "import")
+                else (f"{rows / medians[name]:,.0f}", f"{medians[name] / plain:.2f}")
+            ),
         ]
         for name in names
     ]
@@ -215,12 +235,15 @@ def summary(rows: int, results: Sequence[dict[str, float]]) -> tuple[str, dict[s
 
 def goals_of(rows: int, medians: dict[str, float]) -> list[Goal]:
     """Return what a number of rows is to show."""
-    if rows == GOAL_AT:
-        ratio = medians["orca"] / medians["plain"]
-        return [Goal(f"{rows:,} rows: Orca ÷ plain", ratio, *OF_PLAIN, at_most=True)]
-    if rows != UDF_GOAL_AT:
+    if not {"orca", "plain"} <= medians.keys():
         return []
-    plain = Goal(f"{rows:,} rows: Orca ÷ plain", medians["orca"] / medians["plain"], at_most=True)
+    ratio = medians["orca"] / medians["plain"]
+    limits_of = OF_PLAIN if rows == GOAL_AT else ()
+    plain = Goal(f"{rows:,} rows: Orca ÷ plain", ratio, *limits_of, at_most=True)
+    if rows != UDF_GOAL_AT:
+        return [plain] if rows == GOAL_AT else []
+    if "predict_udf" not in medians:
+        return [plain]
     others = {"orca": ("Orca predict", UDF_OF_PREDICT)}
     others["predict_batch_udf"] = ("predict_batch_udf", UDF_OF_PYSPARK)
     return [
@@ -250,17 +273,19 @@ def runs_of(rows: int, results: Sequence[dict[str, float]]) -> list[Run]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark; return the exit code."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--framework", choices=list(IMPORTS), default="tf2")
     parser.add_argument("--rows", type=int, nargs="+", default=[1_000_000, 10_000_000])
     parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--only", nargs="+", choices=RUNS, default=list(RUNS))
+    parser.add_argument("--only", nargs="+", choices=RUNS)
     parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--contestant", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.measure:
         if hasattr(os, "sched_setaffinity"):
             os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])
-        print(json.dumps(measure(options.measure, options.contestant)))
+        print(json.dumps(measure(options.framework, options.measure, options.contestant)))
         return 0
+    only = options.only or (RUNS if options.framework == "tf2" else RUNS[:2])
     sections: dict[str, str] = {}
     goals: list[Goal] = []
     runs: list[Run] = []
@@ -269,7 +294,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             path = Path(directory) / "rows.parquet"
             generate(path, rows)
             rounds = options.rounds * (3 if rows <= SHORT else 1)
-            results = take_turns(path, rounds, options.only)
+            results = take_turns(options.framework, path, rounds, only)
         shown, medians = summary(rows, results)
         print(f"\n{shown}", flush=True)
         sections[f"{rows:,} rows"] = shown
@@ -281,9 +306,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         f"two processors, after a fifth of the rows. model.predict gets batches of "
         f"{BATCH_SIZE:,} rows."
     )
-    path = write(
-        "predict", "Speed of predictions", {"": setting, **sections}, runs=runs, goals=goals
+    name = result_name("predict", [options.framework])
+    title = "Speed of predictions" + (
+        f", {options.framework}" if options.framework != "tf2" else ""
     )
+    path = write(name, title, {"": setting, **sections}, runs=runs, goals=goals)
     return conclude(path, [], goals)
 
 

@@ -1,9 +1,12 @@
 """The child calls a model with rows, and takes nothing for a prediction that is not one."""
 
+import pickle
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from tests.fake_estimator import linear
@@ -11,8 +14,11 @@ from tests.worker.group import train_job
 from zoo.orca.errors import ModelError
 from zoo.orca.wire.features import ColumnSpec, FeatureSpec
 from zoo.orca.wire.job import PredictJob
+from zoo.orca.wire.messages.pipe import Batches, End, Predict, Predictions, Ready
 from zoo.orca.wire.outputs import OutputSpec
-from zoo.orca.worker.child.predicting import Calls
+from zoo.orca.wire.packing import State
+from zoo.orca.worker.child.predicting import Calls, Kept, serve_predictions
+from zoo.orca.worker.predictions import encode, read_outputs
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -38,18 +44,14 @@ class Model:
         return list(found) if isinstance(found, tuple) else [found]
 
 
-def calls(model: Model, *outputs: OutputSpec, batch_size: int | None = None) -> Calls:
+def job_of(*outputs: OutputSpec, state: bytes | None = None, **fields: Any) -> PredictJob:
     spec = FeatureSpec(features=(ColumnSpec(name="x", dtype="float32"),))
     recipe = train_job(linear()).model
-    job = PredictJob(
-        model=recipe,
-        columns=spec,
-        state=None,
-        seed=0,
-        batch_size=batch_size,
-        outputs=outputs,
-    )
-    return Calls(model, job)
+    return PredictJob(model=recipe, columns=spec, state=state, seed=0, outputs=outputs, **fields)
+
+
+def calls(model: Model, *outputs: OutputSpec, batch_size: int | None = None) -> Calls:
+    return Calls(model, job_of(*outputs, batch_size=batch_size))
 
 
 def rows(count: int) -> dict[str, Any]:
@@ -120,3 +122,63 @@ def test_other_outputs_than_before_are_refused() -> None:
     with pytest.raises(ModelError, match="rows of shape .2,. in one call and .3,. in another"):
         ragged = OutputSpec(name="ragged", dtype="float32", row_shape=(None,))
         calls(Model(lambda x: np.ones((len(x), 2 if x[0] else 3))), ragged, batch_size=2)(rows(4))
+
+
+class Serving:
+    """Serves predictions of x = 1, 2 as a child does, and counts the models that it makes."""
+
+    def __init__(self, *, is_as_new: bool = True) -> None:
+        self.kept, self.made, self.is_as_new = Kept(), 0, is_as_new
+
+    def __call__(self, weight: float, **fields: Any) -> list[float]:
+        state = State({"weights/w": np.array([weight])}, {}).to_bytes()
+        packed = pickle.dumps(job_of(SINGLE, state=state, **fields))
+        rows = pa.record_batch([pa.array([1.0, 2.0], pa.float32())], ["x"])
+        letters, answers = iter([Batches(stream=encode([rows])), End()]), list[Any]()
+        serve_predictions(
+            Predict(job=packed),
+            SimpleNamespace(send=answers.append),  # type: ignore[arg-type]
+            SimpleNamespace(take=lambda *kinds: next(letters)),  # type: ignore[arg-type]
+            self._load,
+            self.kept,
+        )
+        ready, found = answers
+        assert isinstance(ready, Ready) and isinstance(found, Predictions)
+        return list(read_outputs(found)[0].values)
+
+    def _load(self, job: PredictJob) -> Any:
+        self.made += 1
+        weight = State.from_bytes(job.state or b"").tensors["weights/w"].item()
+        model = Model(lambda x: x * np.float32(weight))
+        model.end = lambda: None  # type: ignore[attr-defined]
+        model.is_as_new = self.is_as_new  # type: ignore[attr-defined]
+        return SimpleNamespace(predictor=lambda job: model)
+
+
+def test_the_same_job_again_finds_its_model() -> None:
+    serve = Serving()
+    assert serve(2.0) == serve(2.0) == serve(2.0) == [2.0, 4.0] and serve.made == 1
+
+
+def test_other_weights_or_anything_else_make_another_model() -> None:
+    serve = Serving()
+    assert [serve(weight) for weight in (2.0, 3.0, 2.0)] == [[2, 4], [3, 6], [2, 4]]
+    assert serve.made == 3  # only the last one is kept
+    serve(2.0, environment={"A": "1"})
+    serve.kept.forget()
+    serve(2.0, environment={"A": "1"})
+    assert serve.made == 5
+
+
+def test_a_model_that_may_have_changed_is_not_kept() -> None:
+    serve = Serving(is_as_new=False)
+    assert serve(2.0) == serve(2.0) == [2.0, 4.0] and serve.made == 2
+
+
+def test_a_model_that_failed_is_not_kept() -> None:
+    serve = Serving()
+    serve(2.0)
+    with pytest.raises(ModelError):
+        serve.kept.keep(b"job", Model(wide))  # type: ignore[arg-type]
+        calls(serve.kept.take(b"job"), SINGLE)(rows(3))  # type: ignore[arg-type]
+    assert serve.kept.take(b"job") is None

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 from pyspark.sql import Column, DataFrame
-from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from zoo.orca.driver.frame.columns import is_converted
@@ -69,31 +68,24 @@ def predict_lazily(
         fields = []
     places, added = _inputs(df, fields, job)
     # Our own names, by position: the user's may repeat, or differ only in case.
-    kept = [f"k{index}" for index in range(len(fields))]
-    raw = [f"p{index}" for index in range(len(job.outputs))]
+    given = [f"k{index}" for index in range(len(fields) + len(added))]
     all_kept = ["*"] if fields else []
-    widened = df.select(*all_kept, *added).toDF(*kept, *(f"c{i}" for i in range(len(added))))
+    widened = df.select(*all_kept, *added).toDF(*given)
+    # The user's names, in the schema: a projection behind it would copy every row.
     schema = T.StructType(
         [
-            *(T.StructField(n, f.dataType) for n, f in zip(kept, fields, strict=True)),
+            *(T.StructField(one.name, one.dataType, metadata=one.metadata) for one in fields),
             *(
                 T.StructField(name, column_type(output, form))
-                for name, output, form in zip(raw, job.outputs, forms, strict=True)
+                for name, output, form in zip(names, job.outputs, forms, strict=True)
             ),
         ]
     )
     heartbeat = heartbeat_seconds(df.sparkSession)
-    task = make_predict_task(job, len(kept), places, heartbeat, forms)
+    task = make_predict_task(job, len(fields), places, heartbeat, forms)
     profile = gpu_profile(df.sparkSession, job.gpus)
     with workers_python(df.sparkSession):
-        predicted = widened.mapInArrow(task, schema, profile=profile)
-    return predicted.select(
-        *(
-            F.col(name).alias(field.name, metadata=field.metadata)
-            for name, field in zip(kept, fields, strict=True)
-        ),
-        *(F.col(source).alias(name) for source, name in zip(raw, names, strict=True)),
-    )
+        return widened.mapInArrow(task, schema, profile=profile)
 
 
 def collected(predicted: DataFrame) -> pa.Table:

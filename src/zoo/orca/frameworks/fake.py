@@ -134,6 +134,11 @@ class _Product:
     model: LinearModel
     spec: FeatureSpec
 
+    @property
+    def is_as_new(self) -> bool:
+        """Always: a product changes nothing."""
+        return True
+
     def begin(self, sample: Columns) -> int:
         """Return no limit: there is nothing to build."""
         return 1 << 16

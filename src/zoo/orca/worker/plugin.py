@@ -307,8 +307,12 @@ def check_state_size(nbytes: int, job: TrainJob) -> None:
 class Predictor(Protocol):
     """A model that predicts rows, one call after another."""
 
+    @property
+    def is_as_new(self) -> bool:
+        """Whether it predicts whatever comes next as a new one would; asked after `end`."""
+
     def begin(self, sample: Columns) -> int:
-        """Build the model with a few of the first rows; called once, before all else.
+        """Build the model with a few of a task's first rows; called before all else.
 
         Returns
         -------
@@ -320,7 +324,7 @@ class Predictor(Protocol):
         """Return the model's outputs for at least one row, unchanged."""
 
     def end(self) -> None:
-        """Let go of what a task's rows needed; called once, after all else."""
+        """Let go of what a task's rows needed; called after all else."""
 
 
 class Plugin(Protocol):

@@ -132,3 +132,37 @@ def test_outputs_keep_their_types_and_values(spark: SparkSession) -> None:
         (False, 1099511627777, "b", [0, 2, 1], 2.0),
         (False, 7, "", [0, 1, 2], 3.5),
     ]
+
+
+def _reads(layers: Any) -> bool:
+    import tensorflow as tf
+
+    from zoo.orca.frameworks.keras.backends.tensorflow_memory import only_reads
+
+    signature = [tf.TensorSpec((None, 3), tf.float32)]
+    return only_reads(tf.function(layers, input_signature=signature).get_concrete_function())
+
+
+def test_a_graph_that_writes_draws_or_calls_python_is_not_one_that_only_reads() -> None:
+    import tensorflow as tf
+    import tf_keras as keras
+
+    inputs = keras.Input((3,))
+    model = keras.Model(inputs, keras.layers.Dense(2)(inputs))
+    count = tf.Variable(0)
+    table = tf.lookup.StaticHashTable(
+        tf.lookup.KeyValueTensorInitializer(tf.range(3), tf.range(3)), -1
+    )
+    nested = tf.function(model)
+    assert _reads(model) and _reads(nested)
+    assert _reads(lambda x: table.lookup(tf.cast(x, tf.int32)))
+    assert _reads(lambda x: tf.cond(tf.reduce_sum(x) > 0, lambda: nested(x), lambda: nested(-x)))
+
+    def counts(x: Any) -> Any:
+        count.assign_add(1)
+        return x
+
+    assert not _reads(counts) and not _reads(tf.function(counts))
+    assert not _reads(lambda x: tf.cond(x[0, 0] > 0, lambda: counts(x), lambda: x))
+    assert not _reads(lambda x: x + tf.random.uniform((3,)))
+    assert not _reads(lambda x: tf.py_function(lambda y: y, [x], tf.float32))

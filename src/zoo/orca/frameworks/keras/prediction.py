@@ -24,15 +24,24 @@ class Prediction:
         self._state = State.from_bytes(job.state) if job.state is not None else None
         fixed = made.is_static or layout.placeholder() is not None
         self._predict = made.backend.predict(made, layout, fixed=fixed)
+        self._suits = 0
+
+    @property
+    def is_as_new(self) -> bool:
+        """Whether predictions leave no trace in the model."""
+        return bool(self._suits) and self._predict.is_pure
 
     def begin(self, sample: Columns) -> int:
         """Build the model, load its state, and return how many rows suit it."""
+        if self._suits:
+            return self._suits
         made = self._made
         if not made.is_static:
             made.build(self._layout, self._layout.feature_arrays(sample))
         if self._state is not None:
             write_state(made, self._state, optimizers=False)
-        return int(self._predict.rows_at_once)
+        self._suits = int(self._predict.rows_at_once)
+        return self._suits
 
     def __call__(self, columns: Columns) -> list[NDArray[Any]]:
         """Return the outputs for these rows."""

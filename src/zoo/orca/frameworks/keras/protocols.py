@@ -84,6 +84,10 @@ class OutputsOfRows(Protocol):
     def rows_at_once(self) -> int:
         """How many rows suit the model."""
 
+    @property
+    def is_pure(self) -> bool:
+        """Whether it is certain that a call changes nothing but what it returns."""
+
     def __call__(self, arrays: dict[str, NDArray[Any]]) -> list[NDArray[np.generic]]:
         """Return the outputs."""
 

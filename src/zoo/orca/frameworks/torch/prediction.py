@@ -47,6 +47,11 @@ class TorchPrediction:
         self._made.model.eval()
         self._call: Call | None = None
 
+    @property
+    def is_as_new(self) -> bool:
+        """Never: its modules run as Python, which may count and remember; they are soon made."""
+        return False
+
     def begin(self, sample: Columns) -> int:
         """Build the model with the first rows, load the state, and return how many rows suit it."""
         made = self._made

@@ -1,5 +1,6 @@
 """Predictions in the child: one model for many messages, called with a suitable number of rows."""
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, cast
@@ -92,21 +93,57 @@ class Calls:
         return self._made.checked(found, len(next(iter(columns.values()))))
 
 
+class Kept:
+    """The predictor of the last job, for a next one that is the same: weights, columns and all.
+
+    A `DataFrame` has a task for each partition, and is often predicted again. To make and trace a
+    model takes as long as to predict half a million rows. A digest stands for a job, because the
+    job itself holds all weights.
+    """
+
+    def __init__(self) -> None:
+        self._digest = b""
+        self._predictor: Predictor | None = None
+
+    def take(self, packed: bytes) -> Predictor | None:
+        """Return the predictor if it is of this job; in any case nothing is kept any longer."""
+        predictor, self._predictor = self._predictor, None
+        return predictor if _digest(packed) == self._digest else None
+
+    def keep(self, packed: bytes, predictor: Predictor) -> None:
+        """Keep the predictor of a job."""
+        self._digest, self._predictor = _digest(packed), predictor
+
+    def forget(self) -> None:
+        """Keep nothing."""
+        self._predictor = None
+
+
 def serve_predictions(
     message: Predict,
     sender: Sender,
     letters: Letters,
     load: Callable[[PredictJob], Framework],
+    kept: Kept,
 ) -> None:
     """Answer every `Batches` with `Predictions` until `End` comes."""
     job = cast(PredictJob, unpack(message.job))
-    of_model = job if job.inputs is None else replace(job, columns=job.inputs)
-    calls = Calls(load(job).predictor(of_model), job)
+    predictor = kept.take(message.job)
+    if predictor is None:
+        of_model = job if job.inputs is None else replace(job, columns=job.inputs)
+        predictor = load(job).predictor(of_model)
+    calls = Calls(predictor, job)
     sender.send(Ready())
     while isinstance(command := letters.take(Batches, End), Batches):
         outputs = calls(batch_columns(decode(command.stream.whole), job.columns))
         sender.send(predictions(outputs, job.outputs))
     calls.end()
+    if predictor.is_as_new:
+        kept.keep(message.job, predictor)
+
+
+def _digest(packed: bytes) -> bytes:
+    return hashlib.sha256(packed).digest()
 
 
 def _cut(columns: Mapping[str, NDArray[Any]], start: int, rows: int) -> dict[str, NDArray[Any]]:

@@ -28,7 +28,7 @@ from zoo.orca.worker.child.epochs import Asking
 from zoo.orca.worker.child.jobs import run_job
 from zoo.orca.worker.child.mailbox import Letters
 from zoo.orca.worker.child.peers import Peers
-from zoo.orca.worker.child.predicting import serve_predictions
+from zoo.orca.worker.child.predicting import Kept, serve_predictions
 from zoo.orca.worker.child.process_state import ProcessState
 from zoo.orca.worker.child.processors import Processors
 from zoo.orca.worker.collective.protocol import Collective
@@ -47,7 +47,7 @@ _PLUGINS = {name: f"{name}.plugin" for name in ("keras", "torch", "own")}
 
 
 class Runner:
-    """Runs jobs one after another; its only state is what another thread must reach."""
+    """Runs jobs one after another; its state is what another thread reaches, and what is kept."""
 
     def __init__(self, sender: Sender, temporary: str = "") -> None:
         self._sender = sender
@@ -58,6 +58,7 @@ class Runner:
         self._beats_since_loss = 0
         self._processors = Processors()
         self._process = ProcessState()
+        self._kept = Kept()
 
     def serve(self, message: RunJob | Predict, letters: Letters) -> None:
         """Run the job that `message` brings; answer `Outcome` or `Failure`, never raise.
@@ -70,6 +71,7 @@ class Runner:
         """
         try:
             if isinstance(message, RunJob):
+                self._kept.forget()
                 self._serve_job(message, letters)
             else:
                 self._serve_predictions(message, letters)
@@ -99,7 +101,7 @@ class Runner:
 
     def _serve_predictions(self, message: Predict, letters: Letters) -> None:
         self._processors.bind([])
-        serve_predictions(message, self._sender, letters, self._prepared)
+        serve_predictions(message, self._sender, letters, self._prepared, self._kept)
 
     def _prepared(self, job: PredictJob) -> Framework:
         """Return the plug-in with its framework imported, because a fresh process has it too."""

@@ -200,13 +200,21 @@ loader_feed = functools.partial(ArrayLoaderFeed, accept=accept, tensor=tensor, s
 
 
 class JaxPredict:
-    """Computes a model's outputs for rows, compiled for few different row counts."""
+    """Computes a model's outputs for rows, compiled for few different row counts.
+
+    Attributes
+    ----------
+    is_pure : bool
+        Whether it is compiled: then all it has is its arguments, and what it makes of the state is
+        dropped.
+    """
 
     def __init__(self, made: KerasModel, layout: AnyLayout, *, fixed: bool) -> None:
         self._made, self._layout = made, layout
         model = made.model
         eager = getattr(model, "run_eagerly", False) or not getattr(model, "jit_compile", True)
         self._step = self._predict if eager else jax.jit(self._predict)
+        self.is_pure = not eager
 
     @property
     def rows_at_once(self) -> int:

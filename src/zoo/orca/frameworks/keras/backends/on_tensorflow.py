@@ -14,7 +14,7 @@ from zoo.orca.frameworks.gradients.layout import GradientSpec
 from zoo.orca.frameworks.keras.backends.tensorflow_exchange import exchanged
 from zoo.orca.frameworks.keras.backends.tensorflow_feed import DatasetFeed
 from zoo.orca.frameworks.keras.backends.tensorflow_loader_feed import DatasetOfLoader
-from zoo.orca.frameworks.keras.backends.tensorflow_memory import rows_at_once
+from zoo.orca.frameworks.keras.backends.tensorflow_memory import only_reads, rows_at_once
 from zoo.orca.frameworks.keras.columns.inputs import InputLayout
 from zoo.orca.frameworks.keras.feed import Counted
 from zoo.orca.frameworks.keras.models import KerasModel
@@ -174,6 +174,11 @@ class GraphPredict:
     def rows_at_once(self) -> int:
         """How many rows suit the model, estimated from its graph."""
         return rows_at_once(self._traced.get_concrete_function() if self._traced else None)
+
+    @property
+    def is_pure(self) -> bool:
+        """Whether its graph only reads."""
+        return self._traced is not None and only_reads(self._traced.get_concrete_function())
 
     def __call__(self, arrays: dict[str, NDArray[Any]]) -> list[NDArray[np.generic]]:
         """Return the outputs."""

@@ -150,7 +150,15 @@ loader_feed = functools.partial(ArrayLoaderFeed, accept=no_strings, tensor=tenso
 
 
 class EagerPredict:
-    """Computes a model's outputs for rows."""
+    """Computes a model's outputs for rows.
+
+    Attributes
+    ----------
+    is_pure : bool
+        Never certain: layers run as Python.
+    """
+
+    is_pure = False
 
     def __init__(self, made: KerasModel, layout: AnyLayout, *, fixed: bool) -> None:
         self._made, self._layout = made, layout

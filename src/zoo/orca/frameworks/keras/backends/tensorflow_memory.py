@@ -1,4 +1,7 @@
-"""How many rows a model takes at once, from its graph; `rows_at_once` uses layers instead."""
+"""What a model's graph tells of it: how many rows it takes at once, and whether it only reads.
+
+`zoo.orca.frameworks.keras.rows_at_once` uses layers instead.
+"""
 
 import math
 from typing import TYPE_CHECKING
@@ -8,6 +11,16 @@ from zoo.orca.frameworks.common.row_budget import FEWEST_ROWS, rows_within
 if TYPE_CHECKING:
     import tensorflow as tf
     from tensorflow.core.framework.tensor_shape_pb2 import TensorShapeProto
+
+#: Operations that TensorFlow counts among those with a state, though they only read it or call
+#: others, which are looked at themselves.
+_READERS = frozenset(
+    {
+        *("VarHandleOp", "ReadVariableOp", "VariableShape", "ResourceGather", "ResourceGatherNd"),
+        *("HashTableV2", "LookupTableFindV2", "LookupTableSizeV2"),
+        *("StatefulPartitionedCall", "If", "Case", "While", "Assert", "Placeholder"),
+    }
+)
 
 
 def rows_at_once(traced: "tf.types.experimental.ConcreteFunction | None") -> int:
@@ -28,6 +41,17 @@ def rows_at_once(traced: "tf.types.experimental.ConcreteFunction | None") -> int
     # A tensor of unknown shape is assumed to be as large as any other.
     elements = sum(known) + (len(sizes) - len(known)) * max(known, default=0)
     return rows_within(elements)
+
+
+def only_reads(traced: "tf.types.experimental.ConcreteFunction") -> bool:
+    """Whether no operation of a model changes a variable or generator, or calls Python."""
+    from tensorflow.python.framework import op_def_registry
+
+    graph = traced.graph.as_graph_def()
+    nodes = [*graph.node, *(node for one in graph.library.function for node in one.node_def)]
+    kinds = {node.op for node in nodes} - _READERS
+    known = {kind: op_def_registry.get(kind) for kind in kinds}
+    return not any(one is None or one.is_stateful for one in known.values())
 
 
 def _elements_of_a_row(shape: "TensorShapeProto") -> int | None:
