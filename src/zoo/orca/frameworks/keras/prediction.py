@@ -28,8 +28,12 @@ class Prediction:
 
     @property
     def is_as_new(self) -> bool:
-        """Whether predictions leave no trace in the model."""
-        return bool(self._suits) and self._predict.is_pure
+        """Whether another prediction of the same job finds the model as if it were made anew.
+
+        Predictions must leave no trace in it. Its weights must be those of the job, because what a
+        creator reads from elsewhere may have changed since.
+        """
+        return bool(self._suits) and self._state is not None and self._predict.is_pure
 
     def begin(self, sample: Columns) -> int:
         """Build the model, load its state, and return how many rows suit it."""
