@@ -79,27 +79,31 @@ def first_step_noted(directory: str) -> Any:
     return FirstStep()
 
 
-def timed(job: Callable[..., Any], directory: str, spark: Any) -> dict[str, float]:
+def timed(job: Callable[..., Any], directory: str, spark: Any, phases: bool) -> dict[str, float]:
     """Return the seconds from the call to each place that it came to, and to the result.
 
-    Where several processes come to a place, it is when the last one did.
+    Where several processes come to a place, it is when the last one did. To look for `phases` takes
+    a little of a processor.
     """
     for path in Path(directory).iterdir():
         path.unlink()
     callback = first_step_noted(directory)
-    timeline = Timeline()
+    timeline = Timeline() if phases else None
     start = time.time()
     job(callbacks=[callback])
     done = time.time() - start
-    found = {**timeline.end(), **marks(directory)}
+    found = {**(timeline.end() if timeline else {}), **marks(directory)}
     steps = found.pop(FIRST_STEP, [])
     if len(steps) != WORKERS:
         raise SystemExit(f"{len(steps)} of {WORKERS} workers came to a first step")
+    told = {"first step": max(steps) - start, "result": done}
+    if not phases:
+        return told
     ran = [(began - start, ended - start) for _, began, ended in stages(spark, start)]
     moved = {"exchange begins": ran[-2][0], "exchange ends": ran[-2][1]} if len(ran) > 1 else {}
     began = {"barrier stage begins": ran[-1][0]}
     came = after(found, start)
-    return {**came, **moved, **began, "first step": max(steps) - start, "result": done}
+    return {**came, **moved, **began, **told}
 
 
 def shuffle_alone(df: Any) -> float:
@@ -159,7 +163,7 @@ def run_session(rows: int) -> dict[str, Any]:
         for name in JOBS:
             method = estimator.evaluate if name == "evaluate" else estimator.fit
             job = partial(method, df, **given)
-            found[name] = timed(job, str(noted), spark)
+            found[name] = timed(job, str(noted), spark, name == JOBS[0])
         shuffle_alone(df)
         found["shuffle"] = median(shuffle_alone(df) for _ in range(3))
         spark.stop()

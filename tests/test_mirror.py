@@ -304,6 +304,12 @@ ELSEWHERE = [
         "each way of the bytes, by the same sweeps",
     ),
     Elsewhere(
+        "worker.collective.groups",
+        "nested",
+        "worker/collective/groups/test_hosts.py",
+        "what hosts and rows share",
+    ),
+    Elsewhere(
         "worker.child",
         "transform_process",
         "worker/child/test_transform_processes.py",

@@ -11,7 +11,7 @@ from typing import Any
 from zoo.orca.errors import PeerLostError
 from zoo.orca.worker.collective.groups import layout
 from zoo.orca.worker.collective.groups.hosts import Hosts
-from zoo.orca.worker.collective.groups.rows import Rows
+from zoo.orca.worker.collective.groups.rows import HostRows
 from zoo.orca.worker.collective.ring import Listener, Ring
 from zoo.orca.worker.collective.shared_memory import SharedMemory
 from zoo.orca.worker.collective.streams import Streams
@@ -79,7 +79,7 @@ def host_of(rank: int) -> str:
 def expected_transport(size: int, share_memory: bool) -> type:
     """What carries a ring's operations."""
     if ROW is not None:
-        return Rows if size > ROW else Streams
+        return HostRows if size > ROW else Streams
     if not share_memory or size <= HOSTS:
         return SharedMemory if share_memory and HOSTS == 1 < size else Streams
     return SharedMemory if HOSTS == 1 else Hosts

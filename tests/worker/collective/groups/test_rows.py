@@ -19,7 +19,7 @@ from tests.worker.collective.test_ring import (
 from zoo.orca.errors import PeerLostError
 from zoo.orca.worker.collective.groups import layout, rows
 from zoo.orca.worker.collective.groups.layout import rows_of
-from zoo.orca.worker.collective.groups.rows import Rows
+from zoo.orca.worker.collective.groups.rows import HostRows
 from zoo.orca.worker.collective.ring import Ring
 from zoo.orca.worker.collective.sockets import Link
 
@@ -32,7 +32,7 @@ SMALL, LARGE = 7, rows._WHOLE_BYTES // 4 + 11
 def many_hosts(count: int) -> Iterator[list[Ring]]:
     rings = connect_all([Listener(f"127.0.0.{1 + rank}") for rank in range(count)])
     assert all(isinstance(ring, Ring) for ring in rings), rings
-    assert {type(ring._transport) for ring in rings} == {Rows}
+    assert {type(ring._transport) for ring in rings} == {HostRows}
     try:
         yield rings
     finally:

@@ -4,7 +4,7 @@
 
     Ring               the operations in order, one at a time; failures; the end
       Streams          carries them between any hosts, over the links themselves
-      Rows             carries them among more hosts than can all send to all
+      HostRows         carries them among more hosts than can all send to all
       SharedMemory     carries them if all ranks are on one host; the links then only tell
                        whether all ranks are still there
       Hosts            carries them if some hosts have several ranks: through memory within a host,
@@ -32,7 +32,7 @@ from zoo.orca.worker.collective import mesh, segment
 from zoo.orca.worker.collective.arithmetic import flat_view, kind_code
 from zoo.orca.worker.collective.groups import layout
 from zoo.orca.worker.collective.groups.hosts import Hosts
-from zoo.orca.worker.collective.groups.rows import Rows, among
+from zoo.orca.worker.collective.groups.rows import HostRows, among
 from zoo.orca.worker.collective.headers import GOODBYE, header_of
 from zoo.orca.worker.collective.protocol import Buffer, Merge
 from zoo.orca.worker.collective.shared_memory import SharedMemory
@@ -173,7 +173,7 @@ class Ring:
         elif len(groups) == 1:
             self._transport = Streams(self._rank, self._links, self._loop)
         else:
-            self._transport = Rows(
+            self._transport = HostRows(
                 self._rank, groups, self._by_rank, self._loop, meshed=self._meshed
             )
 

@@ -1,7 +1,7 @@
 """What operations in groups have in common: within the groups, then between their first ranks.
 
-The ranks of a group are near each other: on one host (`Hosts`), or in one row of hosts (`Rows`).
-One rank of each group, its first, speaks for it in all operations but sums.
+The ranks of a group are near each other: on one host (`Hosts`), or in one row of hosts
+(`HostRows`). One rank of each group, its first, speaks for it in all operations but sums.
 """
 
 import struct

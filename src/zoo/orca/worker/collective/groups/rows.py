@@ -54,11 +54,11 @@ def among(
     """
     rows = rows_of(ranks)
     if len(rows) > 1:
-        return Rows(rank, rows, links, loop, meshed=meshed)
+        return HostRows(rank, rows, links, loop, meshed=meshed)
     return Streams(rank, [links[other] for other in ranks if other != rank], loop)
 
 
-class Rows(Nested):
+class HostRows(Nested):
     """The transport among more hosts than one row has.
 
     Parameters
