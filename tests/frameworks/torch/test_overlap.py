@@ -110,7 +110,7 @@ def trained(
 @pytest.mark.parametrize(
     "given",
     [{}, {"group": 3}, {"idle": 0}, {"idle": 2}, {"freezes": True}, {"backward": twice}],
-    ids=str,
+    ids=["plain", "accumulated", "first idle", "last idle", "frozen", "nested backward"],
 )
 def test_sums_are_those_of_one_exchange(given: dict[str, Any]) -> None:
     with laid_out("AB") as rings:

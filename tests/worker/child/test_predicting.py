@@ -177,8 +177,8 @@ def test_a_model_that_may_have_changed_is_not_kept() -> None:
 
 def test_a_model_that_failed_is_not_kept() -> None:
     serve = Serving()
-    serve(2.0)
+    assert serve.kept.take(b"job") is None
+    serve.kept.keep(Model(wide))  # type: ignore[arg-type]
     with pytest.raises(ModelError):
-        serve.kept.keep(b"job", Model(wide))  # type: ignore[arg-type]
         calls(serve.kept.take(b"job"), SINGLE)(rows(3))  # type: ignore[arg-type]
     assert serve.kept.take(b"job") is None

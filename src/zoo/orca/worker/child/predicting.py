@@ -108,11 +108,13 @@ class Kept:
     def take(self, packed: bytes) -> Predictor | None:
         """Return the predictor if it is of this job; in any case nothing is kept any longer."""
         predictor, self._predictor = self._predictor, None
-        return predictor if _digest(packed) == self._digest else None
+        digest = hashlib.sha256(packed).digest()
+        is_same, self._digest = digest == self._digest, digest
+        return predictor if is_same else None
 
-    def keep(self, packed: bytes, predictor: Predictor) -> None:
-        """Keep the predictor of a job."""
-        self._digest, self._predictor = _digest(packed), predictor
+    def keep(self, predictor: Predictor) -> None:
+        """Keep the predictor of the job that was asked for last."""
+        self._predictor = predictor
 
     def forget(self) -> None:
         """Keep nothing."""
@@ -139,11 +141,7 @@ def serve_predictions(
         sender.send(predictions(outputs, job.outputs))
     calls.end()
     if predictor.is_as_new:
-        kept.keep(message.job, predictor)
-
-
-def _digest(packed: bytes) -> bytes:
-    return hashlib.sha256(packed).digest()
+        kept.keep(predictor)
 
 
 def _cut(columns: Mapping[str, NDArray[Any]], start: int, rows: int) -> dict[str, NDArray[Any]]:
