@@ -81,7 +81,9 @@ def expected_transport(size: int, share_memory: bool) -> type:
     if ROW is not None:
         return HostRows if size > ROW else Streams
     if not share_memory or size <= HOSTS:
-        return SharedMemory if share_memory and HOSTS == 1 < size else Streams
+        if share_memory and HOSTS == 1 < size:
+            return SharedMemory
+        return HostRows if size > layout.ROW else Streams
     return SharedMemory if HOSTS == 1 else Hosts
 
 
