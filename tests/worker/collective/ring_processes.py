@@ -57,18 +57,25 @@ def connect_all(listeners: Sequence[Listener], **options: Any) -> list[Any]:
 
 
 @contextmanager
-def thread_ring(size: int, **options: Any) -> Iterator[list[Ring]]:
-    """Rings of `size` threads of this process, connected with each other."""
-    given = {"share_memory": SHARE_MEMORY, "identity": IDENTITY, **options}
-    rings = connect_all([Listener(host_of(rank)) for rank in range(size)], **given)
+def ring_over(hosts: Sequence[str], **options: Any) -> Iterator[list[Ring]]:
+    """Rings of threads of this process, each as if on one of `hosts`, connected with each other."""
+    rings = connect_all([Listener(host) for host in hosts], **options)
     assert all(isinstance(ring, Ring) for ring in rings), rings
-    expected = expected_transport(size, given["share_memory"])
-    assert [type(ring._transport) for ring in rings] == [expected] * size
     try:
         yield rings
     finally:
         for ring in rings:
             ring.close()
+
+
+@contextmanager
+def thread_ring(size: int, **options: Any) -> Iterator[list[Ring]]:
+    """Rings of `size` threads of this process, connected with each other."""
+    given = {"share_memory": SHARE_MEMORY, "identity": IDENTITY, **options}
+    with ring_over([host_of(rank) for rank in range(size)], **given) as rings:
+        expected = expected_transport(size, given["share_memory"])
+        assert [type(ring._transport) for ring in rings] == [expected] * size
+        yield rings
 
 
 def host_of(rank: int) -> str:

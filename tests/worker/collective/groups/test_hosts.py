@@ -1,13 +1,13 @@
 """Several ranks on each of several hosts: any layout has the same sums, and sends as few bytes."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tests.worker.collective.ring_processes import Listener, connect_all, on_all
+from tests.worker.collective.ring_processes import on_all, ring_over
 from tests.worker.collective.test_ring import (
     all_operations,
     assert_is_sum,
@@ -27,15 +27,8 @@ pytestmark = pytest.mark.timeout(60)
 LAYOUTS = ["AAB", "ABA", "ABBCCC", "ABCABC", "AABB"]
 
 
-@contextmanager
-def laid_out(layout: str) -> Iterator[list[Ring]]:
-    rings = connect_all([Listener(f"127.0.0.{ord(host) - 64}") for host in layout])
-    assert all(isinstance(ring, Ring) for ring in rings), rings
-    try:
-        yield rings
-    finally:
-        for ring in rings:
-            ring.close()
+def laid_out(layout: str) -> AbstractContextManager[list[Ring]]:
+    return ring_over([f"127.0.0.{ord(host) - 64}" for host in layout])
 
 
 def by_layout(layout: str, count: int) -> np.ndarray:

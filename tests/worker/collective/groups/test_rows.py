@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.worker.collective.ring_processes import Listener, connect_all, on_all
+from tests.worker.collective.ring_processes import on_all, ring_over
 from tests.worker.collective.test_ring import (
     all_operations,
     assert_is_sum,
@@ -26,18 +26,14 @@ from zoo.orca.worker.collective.sockets import Link
 pytestmark = pytest.mark.timeout(60)
 
 SMALL, LARGE = 7, rows._WHOLE_BYTES // 4 + 11
+LARGER = rows._RING_BYTES // 4 + 5
 
 
 @contextmanager
 def many_hosts(count: int) -> Iterator[list[Ring]]:
-    rings = connect_all([Listener(f"127.0.0.{1 + rank}") for rank in range(count)])
-    assert all(isinstance(ring, Ring) for ring in rings), rings
-    assert {type(ring._transport) for ring in rings} == {HostRows}
-    try:
+    with ring_over([f"127.0.0.{1 + rank}" for rank in range(count)]) as rings:
+        assert {type(ring._transport) for ring in rings} == {HostRows}
         yield rings
-    finally:
-        for ring in rings:
-            ring.close()
 
 
 def by_rows(ranks: Sequence[int], count: int) -> np.ndarray:
@@ -60,7 +56,7 @@ def test_any_number_of_hosts(meshed: bool, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(layout, "MESHED_RANKS", 32 if meshed else 0)
     for count in (4, 5, 7, 9, 11):
         with many_hosts(count) as rings:
-            for numbers in (0, SMALL, LARGE, 300_001):
+            for numbers in (0, SMALL, LARGE, 300_001, LARGER):
                 found = on_all(rings, reduce_values, numbers, "float32")
                 assert_is_sum(found, numbers, "float32")
             if count <= 9:  # two levels

@@ -6,6 +6,7 @@ all_reduce
            same sum. A longer row's last rank gets it from the row's first
  large     in shares: each rank adds one share of its row's data, the ranks in the same place of
            each row add theirs, and each row copies the sums. It sends no more than a ring
+ larger    in a ring of all if all are connected: it adds and sends while it receives
 all_gather each rank to each if all are connected, and else as the others
 broadcast, barrier
            within the rows, then between their first ranks, then within the rows again
@@ -33,6 +34,8 @@ from zoo.orca.worker.collective.transport import Transport
 
 #: Up to this, to send everything at each level takes less time than a second round of messages.
 _WHOLE_BYTES: Final = 16 << 10
+#: Above this, a ring of all takes less time than rows. Measured, see benchmarks/ranks.py.
+_RING_BYTES: Final = 8 << 20
 
 
 def among(
@@ -101,6 +104,9 @@ class HostRows(Nested):
             if self._beside is not None:
                 self._beside.all_reduce(header, flat, rounded=rounded)
             self._row.hand_on(flat, len(self._carriers))
+            return
+        if self._all is not None and flat.nbytes > _RING_BYTES and not rounded:
+            self._all.all_reduce(header, flat)
             return
         shares = np.array_split(flat, len(self._carriers))
         self._row.sum_shares(header, shares, rounded=rounded)
