@@ -19,7 +19,6 @@ long as NCCL would wait.
 """
 
 import time
-from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +26,7 @@ from numpy.typing import NDArray
 
 from zoo.orca.errors import ModelError, PeerLostError
 from zoo.orca.frameworks.common.process_group import meeting, same_gpu_twice
-from zoo.orca.worker.collective.protocol import Buffer, Collective, Merge
+from zoo.orca.worker.collective.protocol import Collective, Forwarding
 from zoo.orca.worker.collective.ring import Ring
 
 if TYPE_CHECKING:
@@ -39,7 +38,7 @@ _NOTICE_SECONDS = 2.0
 _POLL_SECONDS = 50e-6
 
 
-class Nccl:
+class Nccl(Forwarding):
     """A collective that also sums tensors in place on their device; made by :meth:`connect`.
 
     The base does everything else, and stays open when this is closed. Only one thread at a time may
@@ -47,7 +46,7 @@ class Nccl:
     """
 
     def __init__(self, base: Collective, group: "torch.distributed.ProcessGroup | None") -> None:
-        self._base = base
+        super().__init__(base)
         self._group = group
         self._failed = False
 
@@ -106,16 +105,6 @@ class Nccl:
         return cls(base, distributed.group.WORLD)
 
     @property
-    def rank(self) -> int:
-        """The number of this process, from 0 to ``size - 1``."""
-        return self._base.rank
-
-    @property
-    def size(self) -> int:
-        """Number of processes."""
-        return self._base.size
-
-    @property
     def direct(self) -> bool:
         """Whether tensors are summed on their device, not through this process's memory."""
         return self._group is not None
@@ -154,18 +143,6 @@ class Nccl:
     def all_reduce(self, array: NDArray[Any]) -> None:
         """Replace `array` on every rank by the sum over ranks, through the base."""
         self._base.all_reduce(array)
-
-    def all_gather(self, data: Buffer, merge: Merge | None = None) -> Sequence[Buffer]:
-        """Return every rank's `data` in rank order. Called on all ranks."""
-        return self._base.all_gather(data, merge)
-
-    def broadcast(self, data: Buffer | None, root: int = 0) -> Buffer:
-        """Return `root`'s `data` on every rank; the others pass None. Called on all ranks."""
-        return self._base.broadcast(data, root)
-
-    def barrier(self) -> None:
-        """Return once every rank has called it; work on GPUs may still run."""
-        self._base.barrier()
 
     def abort(self, reason: str = "aborted by this process") -> None:
         """Make the current operation, in whatever thread, and all later ones fail promptly."""

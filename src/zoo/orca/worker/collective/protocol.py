@@ -54,6 +54,40 @@ class Collective(Protocol):
         """Release all resources; not collective, and may be called more than once."""
 
 
+class Forwarding:
+    """What a collective leaves to another one of the same ranks.
+
+    Parameters
+    ----------
+    base : Collective
+    """
+
+    def __init__(self, base: Collective) -> None:
+        self._base = base
+
+    @property
+    def rank(self) -> int:
+        """The number of this process, from 0 to ``size - 1``."""
+        return self._base.rank
+
+    @property
+    def size(self) -> int:
+        """Number of processes."""
+        return self._base.size
+
+    def all_gather(self, data: Buffer, merge: Merge | None = None) -> Sequence[Buffer]:
+        """Return every rank's `data` in rank order; see `Collective`."""
+        return self._base.all_gather(data, merge)
+
+    def broadcast(self, data: Buffer | None, root: int = 0) -> Buffer:
+        """Return `root`'s `data` on every rank; the others pass None. Called on all ranks."""
+        return self._base.broadcast(data, root)
+
+    def barrier(self) -> None:
+        """Return once every rank has called it; work on GPUs may still run."""
+        self._base.barrier()
+
+
 class Alone:
     """The collective of a single worker: every operation is the identity."""
 

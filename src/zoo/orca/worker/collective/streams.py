@@ -74,16 +74,18 @@ class Streams:
 
     def all_reduce(self, header: bytes, flat: NDArray[Any], *, rounded: bool = False) -> None:
         """Replace `flat` by the sum over ranks, with the algorithm for its size."""
-        if rounded:
-            self._sum_rounded(header, flat)
-        elif self._size == 2 and flat.nbytes > EAGER_BYTES:
-            self._sum_with_the_other(header, flat)
-        elif flat.nbytes * len(self._links) <= _DIRECT_BYTES:
-            self._sum_directly(header, flat)
-        elif flat.nbytes * len(self._links) <= _SHARES_BYTES:
+        # Rounded numbers of float32 are halves.
+        sent = flat.nbytes // 2 if rounded else flat.nbytes
+        received = sent * len(self._links)
+        if self._size == 2 and sent > EAGER_BYTES:
+            self._sum_with_the_other(header, flat, rounded=rounded)
+        elif received <= _DIRECT_BYTES:
+            self._sum_directly(header, flat, rounded=rounded)
+        elif received <= _SHARES_BYTES or rounded:
+            # Around a ring every hop would round again.
             shares = np.array_split(flat, self._size)
-            self.sum_shares(header, shares)
-            self.copy_shares(shares)
+            self.sum_shares(header, shares, rounded=rounded)
+            self.copy_shares(shares, rounded=rounded)
         else:
             self._sum_around(header, flat)
 
@@ -110,10 +112,7 @@ class Streams:
         own = shares[self._place]
         if rounded:
             widen_to(own, sent[self._place])
-            theirs = [widened(part.view(np.uint16)) for part in parts]
-        else:
-            theirs = [part.view(own.dtype) for part in parts]
-        add_in_rank_order(own, self._place, theirs)
+        add_in_rank_order(own, self._place, _numbers(parts, own, rounded=rounded))
 
     def copy_shares(self, shares: Sequence[NDArray[Any]], *, rounded: bool = False) -> None:
         """Replace each share by that of the rank in its place, as the end of a sum."""
@@ -211,11 +210,14 @@ class Streams:
             if missing:
                 yield MOVED if count else (link, select.POLLIN)
 
-    def _sum_directly(self, header: bytes, flat: NDArray[Any]) -> None:
+    def _sum_directly(self, header: bytes, flat: NDArray[Any], *, rounded: bool) -> None:
         """Send all to all; add in rank order, so that every rank gets the same bits."""
-        data = flat.view(np.uint8).data
+        ours = rounded_of(flat) if rounded else flat
+        data = ours.view(np.uint8).data
         parts = self._trade(header, dict.fromkeys(self._by_rank, data), len(data))
-        add_in_rank_order(flat, self._place, [part.view(flat.dtype) for part in parts])
+        if rounded:
+            widen_to(flat, ours)
+        add_in_rank_order(flat, self._place, _numbers(parts, flat, rounded=rounded))
 
     def _trade(
         self, header: bytes, outgoing: Mapping[int, memoryview], size: int
@@ -239,42 +241,23 @@ class Streams:
         """Return the link to the rank in a place."""
         return self._by_rank[self._order[place]]
 
-    def _sum_with_the_other(self, header: bytes, flat: NDArray[Any]) -> None:
+    def _sum_with_the_other(self, header: bytes, flat: NDArray[Any], *, rounded: bool) -> None:
         """Between two ranks: send all of ours while all of theirs arrives."""
         (link,) = self._links
-        data = flat.view(np.uint8).data
-        self._meet(header, {link.rank: data})
-        sent = Gate(EAGER_BYTES)
-        add = pipeline.add_theirs(link, flat, sent, self._scratch, ours_first=self._place == 0)
-        with np.errstate(all="ignore"):
-            self._loop.run([pipeline.push_counted(link, data, sent), add])
-
-    def _sum_rounded(self, header: bytes, flat: NDArray[Any]) -> None:
-        """Add all ranks' numbers, rounded, in rank order."""
-        sent = flat.nbytes // 2
-        if self._size == 2 and sent > EAGER_BYTES:
-            self._sum_rounded_with_the_other(header, flat)
-        elif sent * len(self._links) <= _DIRECT_BYTES:
-            halves = rounded_of(flat)
-            data = halves.view(np.uint8).data
-            parts = self._trade(header, dict.fromkeys(self._by_rank, data), len(data))
-            widen_to(flat, halves)
-            theirs = [widened(part.view(np.uint16)) for part in parts]
-            add_in_rank_order(flat, self._place, theirs)
+        halves, sent = None, Gate(0)
+        if rounded:
+            self._meet(header)
+            halves = np.empty(pipeline.SEGMENT_BYTES // flat.itemsize, np.uint16)
+            push_ours = pipeline.push_rounded(link, flat, sent)
         else:
-            shares = np.array_split(flat, self._size)
-            self.sum_shares(header, shares, rounded=True)
-            self.copy_shares(shares, rounded=True)
-
-    def _sum_rounded_with_the_other(self, header: bytes, flat: NDArray[Any]) -> None:
-        """Between two ranks: send all of ours, rounded, while all of theirs arrives."""
-        (link,) = self._links
-        self._meet(header)
-        sent, halves = Gate(0), np.empty(pipeline.SEGMENT_BYTES // flat.itemsize, np.uint16)
+            data = flat.view(np.uint8).data
+            self._meet(header, {link.rank: data})
+            sent.open = EAGER_BYTES
+            push_ours = pipeline.push_counted(link, data, sent)
         first = self._place == 0
         add = pipeline.add_theirs(link, flat, sent, self._scratch, halves, ours_first=first)
         with np.errstate(all="ignore"):
-            self._loop.run([pipeline.push_rounded(link, flat, sent), add])
+            self._loop.run([push_ours, add])
 
     def _slots_for(self, size: int) -> dict[int, NDArray[np.uint8]]:
         """Return one buffer per peer for header and `size` bytes; training uses one size only."""
@@ -305,3 +288,12 @@ class Streams:
     def _neighbours(self) -> tuple[Link, Link]:
         """Return the links to the rank before and the rank after this one."""
         return self._at(self._place - 1), self._at((self._place + 1) % self._size)
+
+
+def _numbers(
+    parts: Sequence[NDArray[np.uint8]], like: NDArray[Any], *, rounded: bool
+) -> list[NDArray[Any]]:
+    """Return what peers have sent as numbers of the type of `like`."""
+    if rounded:
+        return [widened(part.view(np.uint16)) for part in parts]
+    return [part.view(like.dtype) for part in parts]
