@@ -5,6 +5,7 @@ Each function describes how a search draws one value. A description does nothing
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -51,15 +52,19 @@ class Draws(Protocol):
 
 
 class Space:
+    """How one hyperparameter comes to its value."""
+
+
+class Drawn(Space, ABC):
     """How one hyperparameter is drawn."""
 
+    @abstractmethod
     def draw(self, draws: Draws, name: str) -> Any:
         """Return a value for the hyperparameter of this name."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Uniform(Space):
+class Uniform(Drawn):
     """A float; `step` is the grain that it is rounded to, `log` says that its logarithm counts."""
 
     lower: float
@@ -75,7 +80,7 @@ class Uniform(Space):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Integer(Space):
+class Integer(Drawn):
     """A whole number, both bounds included."""
 
     lower: int
@@ -92,7 +97,7 @@ class Integer(Space):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Normal(Space):
+class Normal(Drawn):
     """A float with a normal distribution, drawn by its place in it: a search learns places."""
 
     mean: float
@@ -109,7 +114,7 @@ class Normal(Space):
 
 
 @dataclass(frozen=True, slots=True)
-class Choice(Space):
+class Choice(Drawn):
     """One of several values of any kind."""
 
     categories: tuple[Any, ...]
@@ -126,7 +131,7 @@ class Grid(Choice):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Subset(Space):
+class Subset(Drawn):
     """Some of several values, in their order: those with the highest of numbers that are drawn."""
 
     categories: tuple[Any, ...]

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from types import SimpleNamespace
 from typing import Any
 
-from zoo.orca.automl.hp import Computed, Draws, Grid, Space, labels_of
+from zoo.orca.automl.hp import Computed, Drawn, Draws, Grid, labels_of
 from zoo.orca.errors import InvalidInputError
 
 
@@ -59,7 +59,7 @@ def draw(space: Mapping[str, Any], draws: Draws) -> dict[str, Any]:
             computed.append((path, one))
             _put(found, path, None)  # keys stay in their order
         else:
-            _put(found, path, _drawn(one, draws, _name(path)) if isinstance(one, Space) else one)
+            _put(found, path, _drawn(one, draws, _name(path)) if isinstance(one, Drawn) else one)
     for path, rule in computed:
         try:
             _put(found, path, rule.function(SimpleNamespace(config=_Config(found))))
@@ -72,7 +72,7 @@ def draw(space: Mapping[str, Any], draws: Draws) -> dict[str, Any]:
     return found
 
 
-def _drawn(one: Space, draws: Draws, name: str) -> Any:
+def _drawn(one: Drawn, draws: Draws, name: str) -> Any:
     try:
         return one.draw(draws, name)
     except ValueError as error:
