@@ -1,6 +1,6 @@
 """One contestant of forms.py: trains the NCF on forms of the same rows; prints one JSON line.
 
-python benchmarks/_forms.py plain|orca FILE --framework tf2|keras-jax|pytorch --forms FORM ...
+python benchmarks/_forms.py plain|orca FILE --framework tf2|keras-jax|pytorch --kinds FORM ...
 
 The line has the seconds of each epoch, by form. "plain" is the framework alone on the loader that
 "loader" gives to Orca's creator.
@@ -20,6 +20,8 @@ from _models import MODELS, Config
 from _train import Fit, affinity, make_estimator
 
 FORMS = ("loader", "DataFrame", "pandas", "XShards")
+#: What the framework alone trains on.
+ALONE = "loader, framework alone"
 #: Epochs of rows in memory for one of a loader's: one of them takes some tenths of a second.
 TIMES_AS_MANY = 5
 _NCF = MODELS["ncf"]
@@ -59,11 +61,11 @@ def plain(fit: Fit, options: argparse.Namespace) -> dict[str, list[float]]:
     batches = LOADERS[options.framework](config, fit.batch)
     model = _NCF.creator(options.framework)(config)
     if options.framework == "pytorch":
-        return {"loader": list(_plain_pytorch(model, config, batches, options.epochs))}
+        return {ALONE: list(_plain_pytorch(model, config, batches, options.epochs))}
     with tempfile.TemporaryDirectory() as clocks:
         clock = make_clock(clocks, options.framework)
         model.fit(batches, epochs=options.epochs, verbose=0, callbacks=[clock])
-        return {"loader": epoch_seconds(read_seen(clocks))}
+        return {ALONE: epoch_seconds(read_seen(clocks))}
 
 
 def _plain_pytorch(model: Any, config: Config, batches: Any, epochs: int) -> Iterator[float]:
@@ -96,7 +98,7 @@ def orca(fit: Fit, options: argparse.Namespace) -> dict[str, list[float]]:
     frame = OrcaContext.get_spark_session().read.parquet(str(fit.train))
     quiet = {} if options.framework == "pytorch" else {"verbose": 0}
     seconds = {}
-    for form in options.forms:
+    for form in options.kinds:
         columns = {"feature_cols": _NCF.features, "label_cols": [_NCF.label]}
         with tempfile.TemporaryDirectory() as clocks:
             make_estimator(fit, options).fit(
@@ -142,7 +144,7 @@ def main() -> None:
     parser.add_argument("contestant", choices=["plain", "orca"])
     parser.add_argument("file", type=Path)
     parser.add_argument("--framework", choices=list(LOADERS), default="tf2")
-    parser.add_argument("--forms", nargs="+", choices=FORMS, default=FORMS)
+    parser.add_argument("--kinds", nargs="+", choices=FORMS, default=FORMS)
     parser.add_argument("--batch", type=int, default=1280)
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--workers", type=int, default=1)
