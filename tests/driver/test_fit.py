@@ -296,7 +296,7 @@ def test_a_warm_child_serves_whichever_rank_its_python_worker_gets(
 ) -> None:
     def on_step(rank: int, step: int) -> None:
         cpus = ",".join(map(str, sorted(os.sched_getaffinity(0))))
-        (tmp_path / f"{os.getpid()} {os.getppid()} {rank} {cpus}").touch()
+        (tmp_path / f"{os.getpid()} {rank} {cpus}").touch()
 
     estimator = FakeEstimator.of(linear(on_step=on_step), 2, cpu_binding=True)
     # Which Python workers serve a job, and which rank each gets, is chance: of those that the
@@ -304,9 +304,9 @@ def test_a_warm_child_serves_whichever_rank_its_python_worker_gets(
     for _ in range(8):
         estimator.fit(rows)
     seen = {tuple(path.name.split()) for path in tmp_path.iterdir()}
-    children = {pid for pid, *_ in seen}
-    assert len(children) == len({worker for _, worker, _, _ in seen}) < 16
-    processors = {rank: {cpus for *_, r, cpus in seen if r == rank} for rank in "01"}
+    # Workers hand children on, so there are two; two more where a job comes before they are idle.
+    assert len({pid for pid, *_ in seen}) <= 4
+    processors = {rank: {cpus for _, r, cpus in seen if r == rank} for rank in "01"}
     assert all(len(cpus) == 1 for cpus in processors.values())
     if len(os.sched_getaffinity(0)) > 1:
         assert processors["0"] != processors["1"]

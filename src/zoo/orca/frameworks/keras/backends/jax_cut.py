@@ -7,43 +7,58 @@ exchanges, and each piece is compiled by itself. Between two pieces, the other w
 added in place to XLA's memory.
 """
 
-import ctypes
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 import jax
 import numpy as np
-from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Primitive, jaxpr_as_fun
-from numpy.typing import NDArray
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Primitive
 
 from zoo.orca.errors import ModelError
 from zoo.orca.frameworks.common.structures import Structure
-
-#: Changes a vector's values in place on the host, given this rank's row count.
-Exchange: TypeAlias = Callable[[NDArray[Any], Any], None]
+from zoo.orca.frameworks.gradients.layout import GradientSpec
+from zoo.orca.frameworks.keras.backends.jax_equations import (
+    computed,
+    made,
+    unbound,
+    value,
+    variables,
+)
+from zoo.orca.frameworks.keras.backends.jax_exchange import Exchange, Layout
+from zoo.orca.frameworks.keras.backends.jax_rows import rows_of
 
 _exchange = Primitive("orca_exchange")
-_exchange.def_impl(lambda flat, rows, *, exchange: _exchanged(flat, rows, exchange))
-_exchange.def_abstract_eval(lambda flat, rows, *, exchange: flat)
+_exchange.multiple_results = True
+_exchange.def_abstract_eval(lambda rows, of, *gradients, exchange: gradients)
 
 
-def exchange_here(flat: jax.Array, rows: jax.Array, exchange: Exchange) -> jax.Array:
-    """Return a vector after an exchange with the other workers."""
-    return _exchange.bind(flat, rows, exchange=exchange)
+def exchange_here(
+    gradients: Sequence[jax.Array], rows: Any, of: Any, exchange: Exchange
+) -> list[jax.Array]:
+    """Return gradients after an exchange with the other workers.
+
+    Parameters
+    ----------
+    gradients : sequence of array
+    rows, of : array
+        This rank's and all ranks' rows of the step.
+    exchange : Exchange
+    """
+    return list(_exchange.bind(rows, of, *gradients, exchange=exchange))
 
 
-def _exchanged(flat: jax.Array, rows: jax.Array, exchange: Exchange) -> jax.Array:
-    """Exchange the values of an array that has no other reference."""
-    if next(iter(flat.devices())).platform != "cpu":
-        own = np.array(flat)
-        exchange(own, rows)
-        return jax.device_put(own, flat.sharding)
-    flat.block_until_ready()
-    # JAX's memory is read-only. But this array was made for the exchange, and only the next piece
-    # reads it, so its memory may be written. Two copies would cost a tenth of a small model's step.
-    memory = (ctypes.c_char * flat.nbytes).from_address(flat.unsafe_buffer_pointer())
-    exchange(np.frombuffer(memory, flat.dtype), rows)
-    return flat
+def _eagerly(rows: Any, of: Any, *gradients: jax.Array, exchange: Exchange) -> list[jax.Array]:
+    """Exchange gradients outside of any compiled step."""
+    layout = Layout([_spec(gradient) for gradient in gradients], {}, {})
+    packed = layout.packed(rows, of, dict(enumerate(gradients)), {})
+    return layout.unpacked(layout.exchanged(exchange, int(rows), int(of), packed), ())
+
+
+_exchange.def_impl(_eagerly)
+
+
+def _spec(gradient: Any) -> GradientSpec:
+    return GradientSpec(shape=gradient.shape, dtype=np.dtype(gradient.dtype), sparse=False)
 
 
 class CutStep:
@@ -88,7 +103,7 @@ class _Cut:
         known = {**self._constants, **dict(zip(self._inputs, leaves, strict=True))}
         for piece in self._pieces:
             piece.run(known)
-        values = [v.val if isinstance(v, Literal) else known[v] for v in self._outputs]
+        values = [value(v, known) for v in self._outputs]
         return jax.tree_util.tree_unflatten(self._out_tree, values)
 
 
@@ -119,72 +134,148 @@ def _has_exchange(closed: ClosedJaxpr) -> bool:
     return any(equation.primitive is _exchange for equation in closed.jaxpr.eqns)
 
 
+class _Meeting:
+    """An exchange of a step: what is sent of its gradients, and what comes back.
+
+    Parameters
+    ----------
+    equation : JaxprEqn
+        The exchange.
+    makers : dict
+        The equations of the step, by the variables that they make.
+    wanted : set
+        The variables that the step returns.
+    """
+
+    def __init__(self, equation: JaxprEqn, makers: dict[Any, JaxprEqn], wanted: set[Any]) -> None:
+        self.exchange: Exchange = equation.params["exchange"]
+        self.rows, self.of, *self._gradients = equation.invars
+        self.outputs = equation.outvars
+        specs = [_spec(v.aval) for v in self._gradients]
+        found = {k: rows_of(v, makers) for k, v in enumerate(self._gradients)}
+        found = {k: rows for k, rows in found.items() if rows and specs[k].dtype == np.float32}
+        counts = {k: sum(one.numbers.aval.size for one in rows) for k, rows in found.items()}
+        room = self.exchange.chosen(specs, counts)
+        #: The parts of each gradient that is sent as rows.
+        self.found = {k: found[k] for k in room}
+        self.layout = Layout(specs, {k: counts[k] for k in room}, room)
+        self._is_wanted = not wanted.isdisjoint(self.outputs)
+
+    @property
+    def counts(self) -> list[Any]:
+        """The variables of how many rows there are."""
+        return variables([self.rows, self.of])
+
+    @property
+    def reads(self) -> list[Any]:
+        """The variables that are sent."""
+        dense = [v for k, v in enumerate(self._gradients) if k not in self.found]
+        rows = [v for found in self.found.values() for r in found for v in (r.numbers, r.values)]
+        return variables([self.rows, self.of, *dense, *rows])
+
+    def packed(self, known: dict[Any, Any]) -> list[jax.Array]:
+        """Return what is sent, at the end of the piece before."""
+        dense = {k: value(v, known) for k, v in enumerate(self._gradients) if k not in self.found}
+        rows = {
+            k: [(known[r.numbers], known[r.values]) for r in found]
+            for k, found in self.found.items()
+        }
+        of = value(self.of, known)
+        return self.layout.packed(value(self.rows, known), of, dense, rows)
+
+    def run(self, known: dict[Any, Any], packed: list[jax.Array]) -> None:
+        """Exchange what the piece before has packed."""
+        rows, of = int(value(self.rows, known)), int(value(self.of, known))
+        known[self] = self.layout.exchanged(self.exchange, rows, of, packed)
+        if self._is_wanted:
+            summed = self.layout.unpacked(known[self], self.layout.rooms)
+            known.update(zip(self.outputs, summed, strict=True))
+
+
 class _Piece:
     """Equations that run together, and the exchanges after them."""
 
-    def __init__(self, equations: list[JaxprEqn], exchanges: list[JaxprEqn]) -> None:
-        self.equations, self.exchanges = equations, exchanges
-        self.needs = _unbound(equations)
-        self.makes = [v for equation in equations for v in equation.outvars]
+    def __init__(self, equations: list[JaxprEqn], meetings: list[_Meeting]) -> None:
+        self.equations, self._meetings = equations, meetings
+        self.makes = made(equations)
+        self.sends = [v for meeting in meetings for v in meeting.reads]
+        self.needs = unbound(equations)
+        own = {*self.makes, *self.needs}
+        self.needs += [v for v in dict.fromkeys(self.sends) if v not in own]
 
-    def compile(self, later: set[Any], replaced: dict[Any, Any]) -> None:
-        """Compile this piece; `later` are the variables that later pieces read."""
+    def compile(self, later: set[Any], replaced: dict[Any, Any], meetings: list[_Meeting]) -> None:
+        """Compile this piece.
+
+        Parameters
+        ----------
+        later : set
+            The variables that later pieces, or the hosts' part of an exchange, read.
+        replaced : dict
+            The new state's variables, by the old one's.
+        meetings : list of _Meeting
+            Of earlier pieces.
+        """
         self._gives = [v for v in self.makes if v in later]
         given = set(self._gives)
+        self._received = [m for m in meetings if not set(self.needs).isdisjoint(m.outputs)]
+        arriving = {v for meeting in self._received for v in meeting.outputs}
+        needs = [v for v in self.needs if v not in arriving]
         # The new state reuses the memory of the old one.
-        worn = [v for v in self.needs if v not in later and replaced.get(v) in given]
-        kept = [v for v in self.needs if v not in set(worn)]
+        worn = [v for v in needs if v not in later and replaced.get(v) in given]
+        kept = [v for v in needs if v not in set(worn)]
         self._worn, self._kept = worn, kept
+        self._compiled = jax.jit(self._compute, donate_argnums=0, static_argnums=3)
 
-        effects = frozenset().union(*(equation.effects for equation in self.equations))
-        piece = Jaxpr((), [*worn, *kept], self._gives, self.equations, effects)
-        function = jaxpr_as_fun(ClosedJaxpr(piece, ()))
-
-        def compute(worn_values: list[jax.Array], kept_values: list[jax.Array]) -> list[jax.Array]:
-            found: list[jax.Array] = function(*worn_values, *kept_values)
-            return found
-
-        self._compiled = jax.jit(compute, donate_argnums=0)
+    def _compute(
+        self,
+        worn_values: list[jax.Array],
+        kept_values: list[jax.Array],
+        arrived: list[list[jax.Array]],
+        rooms: tuple[tuple[int, ...], ...],
+    ) -> tuple[list[jax.Array], list[list[jax.Array]]]:
+        known = dict(zip([*self._worn, *self._kept], [*worn_values, *kept_values], strict=True))
+        for meeting, arrays, room in zip(self._received, arrived, rooms, strict=True):
+            summed = meeting.layout.unpacked(arrays, room)
+            known.update(zip(meeting.outputs, summed, strict=True))
+        known.update(computed(self.equations, known))
+        return [known[v] for v in self._gives], [m.packed(known) for m in self._meetings]
 
     def run(self, known: dict[Any, Any]) -> None:
         """Compute what later pieces and the caller need, then exchange."""
-        found = self._compiled([known[v] for v in self._worn], [known[v] for v in self._kept])
+        found, packed = self._compiled(
+            [known[v] for v in self._worn],
+            [known[v] for v in self._kept],
+            [known[meeting] for meeting in self._received],
+            tuple(meeting.layout.rooms for meeting in self._received),
+        )
         known.update(zip(self._gives, found, strict=True))
-        for one in self.exchanges:
-            flat, rows = (v.val if isinstance(v, Literal) else known[v] for v in one.invars)
-            known[one.outvars[0]] = _exchanged(flat, rows, one.params["exchange"])
+        for meeting, arrays in zip(self._meetings, packed, strict=True):
+            meeting.run(known, arrays)
 
 
 def _pieces(jaxpr: Jaxpr, replaced: dict[Any, Any]) -> list[_Piece]:
     """Divide equations into pieces: each goes to the first piece that knows all its inputs."""
     level: dict[Any, int] = {}
-    dealt: list[tuple[list[JaxprEqn], list[JaxprEqn]]] = [([], [])]
+    makers = {v: equation for equation in jaxpr.eqns for v in equation.outvars}
+    outputs = set(variables(jaxpr.outvars))
+    dealt: list[tuple[list[JaxprEqn], list[_Meeting]]] = [([], [])]
     for equation in jaxpr.eqns:
-        place = max((level.get(v, 0) for v in _read(equation)), default=0)
+        place = max((level.get(v, 0) for v in variables(equation.invars)), default=0)
         while place >= len(dealt):
             dealt.append(([], []))
         is_exchange = equation.primitive is _exchange
-        dealt[place][is_exchange].append(equation)
+        if is_exchange:
+            dealt[place][1].append(_Meeting(equation, makers, outputs))
+        else:
+            dealt[place][0].append(equation)
         for variable in equation.outvars:
             level[variable] = place + is_exchange
-    pieces = [_Piece(equations, exchanges) for equations, exchanges in dealt]
-    later = {v for v in jaxpr.outvars if not isinstance(v, Literal)}
-    for piece in reversed(pieces):
-        later.update(v for one in piece.exchanges for v in _read(one))
-        piece.compile(later, replaced)
+    pieces = [_Piece(equations, meetings) for equations, meetings in dealt]
+    later = outputs
+    for place, piece in reversed(list(enumerate(pieces))):
+        # The host reads how many rows there are.
+        later = later | {v for m in dealt[place][1] for v in m.counts}
+        earlier = [meeting for _, meetings in dealt[:place] for meeting in meetings]
+        piece.compile(later, replaced, earlier)
         later = later | set(piece.needs)
     return pieces
-
-
-def _read(equation: JaxprEqn) -> list[Any]:
-    return [v for v in equation.invars if not isinstance(v, Literal)]
-
-
-def _unbound(equations: list[JaxprEqn]) -> list[Any]:
-    """Return the variables that equations read and none of them makes, in order."""
-    made: set[Any] = set()
-    found: dict[Any, None] = {}
-    for equation in equations:
-        found.update(dict.fromkeys(v for v in _read(equation) if v not in made))
-        made.update(equation.outvars)
-    return list(found)

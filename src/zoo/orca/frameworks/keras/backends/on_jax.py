@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from zoo.orca.errors import DataError
 from zoo.orca.frameworks.common.structures import Structure
 from zoo.orca.frameworks.keras.backends.jax_cut import CutStep, exchange_here
+from zoo.orca.frameworks.keras.backends.jax_exchange import Exchange
+from zoo.orca.frameworks.keras.backends.jax_flat import flattened, has_narrow
 from zoo.orca.frameworks.keras.feed import ArrayFeed, Counted, no_strings
 from zoo.orca.frameworks.keras.loaders.array_feed import ArrayLoaderFeed
 from zoo.orca.frameworks.keras.models import KerasModel
@@ -112,34 +114,16 @@ def _where(condition: jax.Array, new: list[jax.Array], old: list[jax.Array]) -> 
 
 
 def exchange(made: KerasModel, optimizer: Optimizer, collective: Collective, step: Step) -> Meet:
-    """Return the function from gradients and variables to all ranks' gradients.
-
-    It flattens all gradients of a kind into one vector, where the step is cut.
-    """
-    timed = step.timed(collective.all_reduce)
-
-    def exchange(flat: NDArray[Any], rows: Tensor) -> None:
-        if rows == 0:
-            flat[...] = 0  # gradients without rows may be anything, even NaN
-        timed(flat)
+    """Return the function from gradients and variables to all ranks' gradients."""
+    summing = Exchange(collective, step.timed)
 
     def meet(gradients: list[Tensor], variables: list[Variable]) -> list[Tensor]:
-        weight = as_float(step.rows) / as_float(step.of)
+        places = [k for k, gradient in enumerate(gradients) if gradient is not None]
         summed = list(gradients)
-        wide = [k for k, g in enumerate(gradients) if g is not None and g.dtype == jnp.float64]
-        rest = [k for k, g in enumerate(gradients) if g is not None and g.dtype != jnp.float64]
-        for places, dtype in ((rest, jnp.float32), (wide, jnp.float64)):
-            if places:
-                # Weighted before they are joined, because XLA does both in one pass over memory.
-                weighed = [
-                    (gradients[k].astype(dtype) * weight.astype(dtype)).reshape(-1) for k in places
-                ]
-                flat, start = exchange_here(jnp.concatenate(weighed), step.rows, exchange), 0
-                for k in places:
-                    like = gradients[k]
-                    part = flat[start : start + like.size]
-                    summed[k] = part.reshape(like.shape).astype(like.dtype)
-                    start += like.size
+        if places:
+            met = exchange_here([gradients[k] for k in places], step.rows, step.of, summing)
+            for k, gradient in zip(places, met, strict=True):
+                summed[k] = gradient
         return summed
 
     return meet
@@ -147,6 +131,19 @@ def exchange(made: KerasModel, optimizer: Optimizer, collective: Collective, ste
 
 def finish(model: Model) -> None:
     """Let the model compile its training step in pieces."""
+    _compile_steps(model, CutStep)
+
+
+def ready(made: KerasModel, sample: Structure, *, training: bool) -> None:
+    """Let Keras build losses, metrics and optimizer now, because its loop cannot with `Counted`."""
+    if made.keras.is_compiled(made.model):
+        made.model._symbolic_build(data_batch=sample)
+    if training and has_narrow(made.model.trainable_variables):
+        _compile_steps(made.model, functools.partial(jax.jit, donate_argnums=0))
+
+
+def _compile_steps(model: Model, compiled: Callable[..., Callable[..., Any]]) -> None:
+    """Let the model compile its training step this way."""
 
     def make_train_function(force: bool = False) -> None:
         if model.train_function is not None and not force:
@@ -154,16 +151,11 @@ def finish(model: Model) -> None:
         step = model.train_step
         # Without trainable variables there is no place to cut, and no need for speed.
         if model.jit_compile and not model.run_eagerly and model.trainable_variables:
-            step = CutStep(step)
+            narrow = has_narrow(model.trainable_variables)
+            step = compiled(flattened(step) if narrow else step)
         model.train_function = model._make_function(step)
 
     object.__setattr__(model, "make_train_function", make_train_function)
-
-
-def ready(made: KerasModel, sample: Structure, *, training: bool) -> None:
-    """Let Keras build losses, metrics and optimizer now, because its loop cannot with `Counted`."""
-    if made.keras.is_compiled(made.model):
-        made.model._symbolic_build(data_batch=sample)
 
 
 callbacks = quiet
