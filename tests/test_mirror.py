@@ -281,7 +281,7 @@ ELSEWHERE = [
     Elsewhere("wire", "torch_options", "frameworks/torch/test_equal.py", "fields, used there"),
     Elsewhere(
         "wire.messages",
-        "codec line pipe progress results rows",
+        "codec line neighbours pipe progress results rows",
         "wire/test_messages.py",
         "one sweep over all messages",
     ),
@@ -320,9 +320,12 @@ ELSEWHERE = [
     Elsewhere("worker.rows", "arrays columns", "worker/rows/test_dataset.py", "Arrow to arrays"),
     Elsewhere(
         "worker.task",
-        "child_process",
+        "child_process starting",
         "worker/child/test_runner.py",
         "a task and its child",
+    ),
+    Elsewhere(
+        "worker.task", "handing", "worker/task/test_neighbours.py", "what passes between two tasks"
     ),
     Elsewhere(
         "worker.task",

@@ -5,6 +5,7 @@ import os
 import signal
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -243,3 +244,28 @@ def test_an_error_of_a_prediction_begins_with_its_cause(spark: SparkSession) -> 
     ]
     assert lines[2].startswith(f'  File "{__file__}", line ') and lines[2].endswith("in creator")
     assert "predict_task.py" not in str(caught.value)
+
+
+def test_scoring_finds_the_children_of_the_fit(spark: SparkSession, tmp_path: Path) -> None:
+    """However many tasks it has, and whichever Python workers Spark gives them to."""
+
+    def noted(config: dict[str, object]) -> object:
+        (tmp_path / str(os.getpid())).touch()
+        return linear()(config)
+
+    def rows(partitions: int) -> DataFrame:
+        ids = spark.range(0, 100, 1, partitions)
+        return ids.select((F.col("id") / 100).alias("x"), F.col("id").alias("y"))
+
+    # No other test's children have this variable.
+    estimator = FakeEstimator.of(noted, 1, environment={"OF_THIS_TEST": str(tmp_path)})
+    estimator.fit(rows(4), validation=rows(2))
+    children = {path.name for path in tmp_path.iterdir()}
+    assert len(children) == 1
+    predicted = estimator.predict_udf(rows(1))
+    for partitions in (1, 2, 4, 8):
+        assert estimator.predict(rows(partitions)).where("prediction < 1e9").count() == 100
+        estimator.evaluate(rows(partitions))
+        frame = rows(partitions).withColumn("p", predicted("x"))
+        assert frame.where("p < 1e9").count() == 100
+    assert {path.name for path in tmp_path.iterdir()} == children

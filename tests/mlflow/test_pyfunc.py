@@ -17,7 +17,7 @@ from zoo.orca.mlflow.pyfunc import OrcaFunction, loaded
 from zoo.orca.wire.features import ColumnSpec, FeatureSpec
 from zoo.orca.wire.job import ModelSpec, PredictJob
 from zoo.orca.wire.outputs import OutputSpec
-from zoo.orca.worker.task import child_process
+from zoo.orca.worker.task import warm_children
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +94,7 @@ def test_in_a_task_of_spark_the_process_serves_the_next(saved, monkeypatch):
     assert second._child._child.pid == pid and second._job.threads == 3
     del second
     gc.collect()
-    child_process._stop_warm()
+    warm_children.stop_all()
 
 
 class FakeTask:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zoo.orca.wire.messages import line, pipe, results, rows
+from zoo.orca.wire.messages import line, neighbours, pipe, results, rows
 from zoo.orca.wire.messages.codec import Channel, Message, MessageError, Payload
 
 pytestmark = pytest.mark.timeout(120)
@@ -27,6 +27,8 @@ CHANNELS: list[Channel[Any]] = [
     results.RESULTS,
     results.TIMINGS,
     rows.TO_PEERS,
+    neighbours.WANTED,
+    neighbours.ANSWERS,
 ]
 MESSAGES = [(channel, kind) for channel in CHANNELS for kind in channel._kinds.values()]
 

@@ -27,8 +27,8 @@ from zoo.orca.wire.messages.results import Failure, Outcome
 from zoo.orca.wire.packing import State
 from zoo.orca.worker.pipes import LimitedSender, receive
 from zoo.orca.worker.task.barrier_task import TaskOptions, _ChildRendezvous
-from zoo.orca.worker.task.child_process import Child, _environment, acquire, release
-from zoo.orca.worker.task.threads import Threads
+from zoo.orca.worker.task.child_process import Child
+from zoo.orca.worker.task.starting import child_environment
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -254,40 +254,17 @@ time.sleep(60)
     assert not spooled.exists()
 
 
-def test_a_warm_child_is_used_again_for_the_same_environment_only() -> None:
-    first = acquire({"A": "1"})
-    release(first)
-    assert acquire({"A": "1"}) is first
-    release(first)
-    other = acquire({"A": "2"})
-    assert other.pid != first.pid
-    assert not first.alive
-    other.stop()
-
-
-def test_a_warm_child_is_used_again_for_threads_that_are_allowed_only() -> None:
-    first = acquire({"A": "1"}, Threads(count=2, most=2))
-    release(first)
-    assert acquire({"A": "1"}, Threads(count=1, most=2)) is first
-    release(first)
-    other = acquire({"A": "1"}, Threads(count=1, most=1))
-    assert (other.threads, first.alive) == (1, False)
-    release(other)
-    assert acquire({"A": "1"}, Threads(count=4, most=4, any_number=True)) is other
-    other.stop()
-
-
 def test_threads_of_openmp_sleep_soon_unless_a_user_says_otherwise(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
         monkeypatch.delenv(name, raising=False)
-    assert _environment({})["GOMP_SPINCOUNT"] == "10000"
+    assert child_environment({})["GOMP_SPINCOUNT"] == "10000"
     monkeypatch.setenv("GOMP_SPINCOUNT", "7")
-    assert _environment({})["GOMP_SPINCOUNT"] == "7"
+    assert child_environment({})["GOMP_SPINCOUNT"] == "7"
     monkeypatch.delenv("GOMP_SPINCOUNT")
     monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
-    assert "GOMP_SPINCOUNT" not in _environment({})
+    assert "GOMP_SPINCOUNT" not in child_environment({})
 
 
 def test_a_child_that_ends_in_silence_is_an_error(tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ import pytest
 
 from zoo.orca.errors import DeviceError
 from zoo.orca.wire.processors import VISIBLE_GPUS
-from zoo.orca.worker.task import child_process as children
 from zoo.orca.worker.task import devices
+from zoo.orca.worker.task import warm_children as children
 from zoo.orca.worker.task.devices import device_environment, given, installed, shared
 
 
@@ -108,7 +108,7 @@ def test_the_drivers_tool_is_asked_until_it_has_answered_once(monkeypatch):
 @pytest.fixture
 def no_child_stays() -> Iterator[None]:
     yield
-    children._stop_warm()
+    children.stop_all()
 
 
 @pytest.mark.timeout(60)

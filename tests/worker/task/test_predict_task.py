@@ -22,10 +22,9 @@ from zoo.orca.wire.messages.pipe import Batches, Predictions
 from zoo.orca.wire.outputs import OutputSpec
 from zoo.orca.wire.packing import State
 from zoo.orca.wire.predicting.column_forms import USUAL
-from zoo.orca.worker.task import child_process as children
 from zoo.orca.worker.task import predict_task
-from zoo.orca.worker.task.predict_task import grouped, make_predict_task
-from zoo.orca.worker.task.threads import Threads
+from zoo.orca.worker.task import warm_children as children
+from zoo.orca.worker.task.predict_task import ReadAhead, grouped, make_predict_task
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -35,7 +34,7 @@ WEIGHT = 3.0
 @pytest.fixture(autouse=True)
 def no_child_stays() -> Iterator[None]:
     yield
-    children._stop_warm()
+    children.stop_all()
 
 
 def predict_job() -> PredictJob:
@@ -121,10 +120,9 @@ def test_the_first_batch_is_answered_before_another_is_taken() -> None:
     predicted.close()
     assert len(list(source)) == 8
     # Nothing was under way: the child is the next task's.
-    warm = children._warm
-    assert warm is not None
+    (warm,) = children._WARM._idle
     check(list(task()(batches(4))), (4,))
-    assert children._warm is warm
+    assert children._WARM._idle == [warm]
 
 
 @pytest.mark.parametrize("taken", range(1, 12))
@@ -134,6 +132,18 @@ def test_a_task_may_end_after_any_batch(taken: int) -> None:
     predicted.close()
     check(found, (1000,) * taken)
     check(list(task()(batches(3, 4))), (3, 4))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "short", "read"),
+    [((), True, 0), ((5,) * 9, True, 9), ((100_000,) * 9, False, 3), ((1_000_000, 1), False, 1)],
+)
+def test_few_rows_are_a_short_task(sizes: tuple[int, ...], short: bool, read: int) -> None:
+    source = batches(*sizes)
+    ahead = ReadAhead(source)
+    assert ahead.is_short() is short
+    assert len(list(source)) == len(sizes) - read
+    assert [batch.num_rows for batch in ahead] == list(sizes[:read])
 
 
 def test_groups_grow_within_rows_and_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,7 +167,7 @@ def test_a_null_in_a_later_batch_is_the_named_error_within_seconds() -> None:
     with pytest.raises(DataError, match="'x'"):
         list(task()(source()))
     assert time.monotonic() - started < 15
-    assert children._warm is None
+    assert not children._WARM._idle
     check(list(task()(batches(5))), (5,))
 
 
@@ -175,8 +185,8 @@ def test_a_child_that_is_killed_is_an_error_and_no_hang(monkeypatch: pytest.Monk
     started: list[children.Child] = []
     acquire = children.acquire
 
-    def noted(environment: dict[str, str], threads: Threads) -> children.Child:
-        started.append(acquire(environment, threads))
+    def noted(*arguments: Any) -> children.Child:
+        started.append(acquire(*arguments))
         return started[-1]
 
     def source() -> Iterator[pa.RecordBatch]:

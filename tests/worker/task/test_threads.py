@@ -22,9 +22,9 @@ def test_the_number_of_threads_is_the_environment_s() -> None:
     ("kind", "framework", "backend", "served"),
     [
         (BuildJob, "tf2", None, {2}),
-        (PredictJob, "tf2", None, {2, 3, 8}),
+        (PredictJob, "tf2", None, {2, 3, 8, 9}),
         (BuildJob, "keras", "jax", {2}),
-        (PredictJob, "keras", "jax", {2, 3, 8}),
+        (PredictJob, "keras", "jax", {2, 3, 8, 9}),
         (BuildJob, "keras", "torch", {1, 2, 3, 8, 9}),
         (BuildJob, "torch", None, {1, 2, 3, 8, 9}),
         (PredictJob, "torch", None, {1, 2, 3, 8, 9}),

@@ -28,7 +28,7 @@ from zoo.orca.wire.messages.results import Failure
 from zoo.orca.wire.outputs import OutputSpec, joined
 from zoo.orca.wire.processors import usable_processors
 from zoo.orca.worker.predictions import Output, encode, read_outputs
-from zoo.orca.worker.task import child_process as children
+from zoo.orca.worker.task import warm_children as children
 from zoo.orca.worker.task.child_process import Child
 from zoo.orca.worker.task.threads import threads_for
 

@@ -4,9 +4,10 @@ import os
 import select
 import threading
 import time
+from collections.abc import Sequence
 from typing import BinaryIO
 
-from zoo.orca.wire.messages.codec import Channel, M, Message
+from zoo.orca.wire.messages.codec import Blob, Channel, M, Message
 
 #: Bytes that a pipe should hold, where the operating system lets us set it. With Linux's default of
 #: 64 KiB, the two sides take turns a hundred times for one batch of predictions.
@@ -15,6 +16,9 @@ PIPE_BYTES = 1 << 20
 #: The line on the child's standard output that ends the output of a job over rows, and of a failed
 #: prediction. A job's messages travel another way and may arrive first.
 END_OF_LOG = "\0the log of this job ends"
+
+#: The line that ends what a task reads of a child which another task takes over.
+END_OF_HOLD = "\0another task takes this process over"
 
 #: The exit code of a child that can no longer hear its task, or be heard, though the task is there.
 LOST_PIPE = 74
@@ -26,9 +30,16 @@ class Sender:
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
         self._lock = threading.Lock()
+        self._is_silent = False
 
-    def send(self, message: Message) -> None:
+    def send(self, message: Message, *, last: bool = False) -> None:
         """Write one message.
+
+        Parameters
+        ----------
+        message : Message
+        last : bool
+            Whether there are no beats behind it until `resume` is called.
 
         Raises
         ------
@@ -37,10 +48,25 @@ class Sender:
         """
         pieces = message.to_pieces()
         with self._lock:
-            for piece in pieces:
-                # no limit: the task reads all the time, and its end ends this process
-                self._stream.write(piece)
-            self._stream.flush()
+            self._write(pieces)
+            self._is_silent = last
+
+    def beat(self, message: Message) -> None:
+        """Write one message, unless there are to be no beats now."""
+        with self._lock:
+            if not self._is_silent:
+                self._write(message.to_pieces())
+
+    def resume(self) -> None:
+        """Let beats be written again."""
+        with self._lock:
+            self._is_silent = False
+
+    def _write(self, pieces: Sequence[Blob]) -> None:
+        for piece in pieces:
+            # no limit: the task reads all the time, and its end ends this process
+            self._stream.write(piece)
+        self._stream.flush()
 
 
 class LimitedSender:

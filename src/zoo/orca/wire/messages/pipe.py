@@ -99,6 +99,11 @@ class End(Message):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HandOver(Message):
+    """Another task takes the child over, which must be silent until it hears from that one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Listening(Message):
     """Where this child listens for its peers; None: it has no peers, or did not start."""
 
@@ -136,11 +141,18 @@ class Beat(Message):
     """The child is alive."""
 
 
-ToChild = RunJob | Predict | Connect | Start | Batches | End | Decided
-ToTask = Listening | Ready | Predictions | Beat | Progress | Outcome | Failure
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandedOver(Message):
+    """The child's last word to the task that hands it over."""
 
-TO_CHILD: Channel[ToChild] = Channel(RunJob, Predict, Connect, Start, Batches, End, Decided)
+
+ToChild = RunJob | Predict | Connect | Start | Batches | End | Decided | HandOver
+ToTask = Listening | Ready | Predictions | Beat | Progress | Outcome | Failure | HandedOver
+
+TO_CHILD: Channel[ToChild] = Channel(
+    RunJob, Predict, Connect, Start, Batches, End, Decided, HandOver
+)
 TO_TASK: Channel[ToTask] = Channel(
-    *(Listening, Ready, Predictions, Beat, Outcome, Failure),
+    *(Listening, Ready, Predictions, Beat, Outcome, Failure, HandedOver),
     *(Phase, EpochBegan, StepTaken, EpochEnded, EpochRecorded, Reported, LogLine, Warned),
 )

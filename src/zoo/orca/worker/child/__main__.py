@@ -10,7 +10,7 @@ import sys
 import threading
 import traceback
 
-from zoo.orca.wire.messages.pipe import TO_CHILD, Beat, RunJob
+from zoo.orca.wire.messages.pipe import TO_CHILD, Beat, HandOver, RunJob
 from zoo.orca.wire.paths import add_last_paths
 from zoo.orca.worker.child.mailbox import Mailbox
 from zoo.orca.worker.child.runner import Runner
@@ -36,7 +36,12 @@ def main() -> None:
     threading.Thread(target=_beat, args=(sender, runner), daemon=True).start()
     try:
         while True:
-            runner.serve(*mailbox.next_job())
+            message, letters = mailbox.next_job()
+            sender.resume()
+            if isinstance(message, HandOver):
+                runner.hand_over()
+            else:
+                runner.serve(message, letters)
     except BrokenPipeError:
         # The task is gone. The reader thread notices this too, and ends the process after cleaning
         # up.
@@ -79,7 +84,7 @@ def _beat(sender: Sender, runner: Runner) -> None:
     ticks = threading.Event()
     while not ticks.wait(_BEAT_SECONDS):
         try:
-            sender.send(Beat())
+            sender.beat(Beat())
         except OSError:
             return
         runner.watch_peers()

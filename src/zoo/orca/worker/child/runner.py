@@ -20,7 +20,7 @@ from dataclasses import replace
 from typing import cast
 
 from zoo.orca.wire.job import Job, LoopJob, PredictJob, TrainJob
-from zoo.orca.wire.messages.pipe import Listening, Predict, RunJob, Start
+from zoo.orca.wire.messages.pipe import HandedOver, Listening, Predict, RunJob, Start
 from zoo.orca.wire.messages.progress import Phase, Progress
 from zoo.orca.wire.packing import unpack
 from zoo.orca.worker.child.checkpoint import check_directory
@@ -35,7 +35,7 @@ from zoo.orca.worker.collective.protocol import Collective
 from zoo.orca.worker.collective.ring import Ring
 from zoo.orca.worker.describing import describe
 from zoo.orca.worker.describing import missing as _missing
-from zoo.orca.worker.pipes import END_OF_LOG, Sender
+from zoo.orca.worker.pipes import END_OF_HOLD, END_OF_LOG, Sender
 from zoo.orca.worker.plugin import Framework, World
 from zoo.orca.worker.temporary import remove_directory, remove_files
 from zoo.orca.worker.timings import Stopwatch
@@ -82,6 +82,11 @@ class Runner:
             self._close()
             remove_files(self._temporary)
             self._process.restore()
+
+    def hand_over(self) -> None:
+        """Say the last words to the task that hands this process over to another."""
+        _end_log(END_OF_HOLD)
+        self._sender.send(HandedOver(), last=True)
 
     def watch_peers(self) -> None:
         """End the job if a peer is lost while this rank computes; called from another thread.
@@ -169,9 +174,9 @@ class Runner:
             peers.abort()
 
 
-def _end_log() -> None:
-    """Mark the end of this job's output."""
-    log = f"{END_OF_LOG}\n"
+def _end_log(mark: str = END_OF_LOG) -> None:
+    """Mark the end of this job's output, or of all that the task reads."""
+    log = f"{mark}\n"
     # User code may have closed the streams, or deleted them.
     streams = (getattr(sys, name, None) for name in ("stdout", "stderr"))
     for stream in filter(None, streams):

@@ -34,7 +34,7 @@ from zoo.orca.worker.plain_words import MORE_MEMORY
 from zoo.orca.worker.rows.arrays import from_bytes, from_numbers
 from zoo.orca.worker.rows.files import writing
 from zoo.orca.worker.rows.spool import Spool
-from zoo.orca.worker.task import child_process as children
+from zoo.orca.worker.task import warm_children as children
 from zoo.orca.worker.task.at_work import AtWork
 from zoo.orca.worker.task.child_process import Child
 from zoo.orca.worker.task.devices import device_environment, gpu_addresses

@@ -1,35 +1,29 @@
-"""The task's side of its child process: start, reuse, stop, log, heartbeat and death.
+"""The task's side of its child process: messages, log, heartbeat, stop, hand-over and death.
 
-A child outlives its task and serves the next one of the same Spark Python worker, because importing
-a framework takes seconds. Spark reuses Python workers, so a module's variable keeps the one warm
-child for the next task. The child dies with this process, because its standard input closes.
+The child dies with this process, because its standard input closes.
 """
 
-import atexit
 import contextlib
-import fcntl
 import os
 import queue
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from pathlib import Path
-from typing import IO, BinaryIO, TypeVar, cast
+from typing import TypeVar, cast
 
-import zoo.orca
 from zoo.orca.errors import WorkerDiedError, WorkerFrozenError
 from zoo.orca.wire.messages.codec import MessageError
-from zoo.orca.wire.messages.pipe import TO_TASK, Beat, ToChild, ToTask
+from zoo.orca.wire.messages.pipe import TO_TASK, Beat, HandedOver, HandOver, ToChild, ToTask
 from zoo.orca.wire.messages.progress import Progress
 from zoo.orca.wire.messages.results import Failure
-from zoo.orca.wire.paths import LAST_PATHS, search_paths
 from zoo.orca.worker import temporary
-from zoo.orca.worker.pipes import END_OF_LOG, LOST_PIPE, PIPE_BYTES, LimitedSender, receive
+from zoo.orca.worker.pipes import END_OF_HOLD, END_OF_LOG, LOST_PIPE, LimitedSender, receive
 from zoo.orca.worker.plain_words import MORE_MEMORY
+from zoo.orca.worker.task.handing import UNKNOWN, Handed, end_told_by
+from zoo.orca.worker.task.starting import Running, start
 from zoo.orca.worker.task.threads import Threads
 
 _LOG_LINES = 40
@@ -38,20 +32,9 @@ _STOP_SECONDS = 5.0
 _DEATH_SECONDS = 3.0
 #: Seconds to wait: a user's process that a job started may hold the child's output open.
 _LOG_SECONDS = 1.0
-#: Makes glibc's malloc keep the memory that a training step frees. By default it may return and
-#: refetch the same few hundred kilobytes in every step. For the quick start's model this is a
-#: thousand page faults a step, a third of its time. Other C libraries ignore these variables.
-_KEEP_MEMORY = {
-    "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
-    "MALLOC_TRIM_THRESHOLD_": str(512 << 20),
-    "MALLOC_TOP_PAD_": str(64 << 20),
-}
-#: How often a thread of GNU's OpenMP looks for the others before it sleeps: half a millisecond. By
-#: default it is 300,000 times. Where two jobs share processors, the one that looks keeps the other
-#: from its work, and a step takes a hundred times as long; alone, it makes no difference.
-_LOOKS = {"GOMP_SPINCOUNT": "10000"}
+#: Seconds that an idle child has for its last words to this task.
+_HAND_OVER_SECONDS = 2.0
 
-_warm: "Child | None" = None
 M = TypeVar("M", bound=ToTask)
 N = TypeVar("N", bound=ToTask)
 
@@ -65,6 +48,8 @@ class Child:
         Variables the child gets on top of this process's.
     threads : Threads, optional
         How many threads it starts; by default as many as its framework likes.
+    running : Running, optional
+        The process, if it runs already; by default one is started.
 
     Attributes
     ----------
@@ -72,10 +57,14 @@ class Child:
         How many threads it was started with; 0: nothing was said.
     """
 
-    def __init__(self, environment: dict[str, str], threads: Threads | None = None) -> None:
+    def __init__(
+        self,
+        environment: dict[str, str],
+        threads: Threads | None = None,
+        running: Running | None = None,
+    ) -> None:
         self.environment = environment
         self.threads = threads.count if threads else 0
-        self._thread_environment = threads.environment if threads else {}
         self.log: deque[str] = deque(maxlen=_LOG_LINES)
         self._log_ended = threading.Event()
         self.on_log: Callable[[str], None] = lambda line: None
@@ -84,45 +73,16 @@ class Child:
         self.noise: tuple[str, ...] = ()
         self.failed = False
         self._last_beat = time.monotonic()
-        self._temporary = temporary.make_directory()
-        self._process, read_end = self._started()
-        commands = cast("BinaryIO", self._process.stdin)
-        _widen(commands.fileno())
-        _widen(read_end)
-        self._sender = LimitedSender(commands)
-        self._results = os.fdopen(read_end, "rb")
+        self._running = running or start(environment, threads.environment if threads else {})
+        self._process = self._running.process
+        self._sender = LimitedSender(self._running.commands)
+        self._is_handed_over = False
         self._threads = [
             threading.Thread(target=read, daemon=True)
             for read in (self._read_log, self._read_messages)
         ]
         for thread in self._threads:
             thread.start()
-
-    def _started(self) -> tuple["subprocess.Popen[bytes]", int]:
-        """Start the process; return it, and the end of the pipe that brings its messages."""
-        read_end, write_end = os.pipe()
-        try:
-            process = subprocess.Popen(
-                # Without -P the current directory would come first, and a user's random.py would
-                # hide Python's.
-                [sys.executable, "-P", "-m", "zoo.orca.worker.child", str(write_end)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                pass_fds=(write_end,),
-                env=_environment(self.environment)
-                | self._thread_environment
-                | temporary.environment(self._temporary),
-                # Ctrl-C on the driver's terminal must reach only the driver.
-                start_new_session=True,
-            )
-        except OSError:
-            os.close(read_end)
-            temporary.remove_directory(self._temporary)
-            raise
-        finally:
-            os.close(write_end)
-        return process, read_end
 
     @property
     def pid(self) -> int:
@@ -208,7 +168,32 @@ class Child:
         except subprocess.TimeoutExpired:
             self.kill()
         self._join()
-        temporary.remove_directory(self._temporary)
+        temporary.remove_directory(self._running.temporary)
+
+    def hand_over(self) -> Handed | None:
+        """Let another task have an idle child; None, and killed, if it is not as good as new."""
+        running = self._running
+        pipes: list[int] = []
+        try:
+            for stream in (running.commands, running.results, running.log):
+                pipes.append(os.dup(stream.fileno()))
+            self.send(HandOver(), heartbeat=_HAND_OVER_SECONDS)
+            for thread in self._threads:
+                thread.join(_HAND_OVER_SECONDS)
+        except (OSError, ValueError, WorkerFrozenError):  # it has ended, or is stopped
+            self._is_handed_over = False
+        if not self._is_handed_over or any(thread.is_alive() for thread in self._threads):
+            for pipe in pipes:
+                os.close(pipe)
+            self.kill()
+            return None
+        self._sender.close()
+        return Handed(
+            process=self.pid,
+            threads=self.threads,
+            temporary=running.temporary,
+            pipes=(*pipes, end_told_by(self._process)),
+        )
 
     def kill(self) -> None:
         """Kill the child at once, and everything it started."""
@@ -221,7 +206,7 @@ class Child:
             self._process.wait(_STOP_SECONDS)
         self._sender.close()
         self._join()
-        temporary.remove_directory(self._temporary)
+        temporary.remove_directory(self._running.temporary)
 
     def _frozen(self, symptom: str, silence: float, limit: float) -> WorkerFrozenError:
         return WorkerFrozenError(
@@ -238,10 +223,13 @@ class Child:
     def _read_messages(self) -> None:
         end: MessageError | None = None
         try:
-            with self._results:
+            with self._running.results as results:
                 # no limit: a thread of its own; `wait` counts the seconds of silence
-                while (message := receive(self._results, TO_TASK)) is not None:
+                while (message := receive(results, TO_TASK)) is not None:
                     self._last_beat = time.monotonic()
+                    if isinstance(message, HandedOver):
+                        self._is_handed_over = True
+                        break
                     if isinstance(message, Progress):
                         self.on_progress(message)
                     elif not isinstance(message, Beat):
@@ -254,9 +242,11 @@ class Child:
             self._messages.put(end)
 
     def _read_log(self) -> None:
-        with cast("IO[bytes]", self._process.stdout) as stream:
+        with self._running.log as stream:
             for raw in stream:  # no limit: a thread of its own, which ends with the child
                 line = raw.decode(errors="replace").rstrip()
+                if line.endswith(END_OF_HOLD):
+                    return
                 if line.endswith(END_OF_LOG):  # the text before it lacked an end of line
                     self._log_ended.set()
                     line = line.removesuffix(END_OF_LOG)
@@ -287,6 +277,11 @@ class Child:
                 "Close files and sockets by their own close(), not by number (os.close, "
                 "os.closerange)"
             )
+        if code == UNKNOWN:
+            return (
+                f"the worker's process {self.pid} has ended, and so has the process that started "
+                f"it and alone could tell how: most often memory ran out\n{MORE_MEMORY}"
+            )
         if code >= 0:
             return f"the worker's process ended by itself with exit code {code}"
         name = signal.Signals(-code).name
@@ -297,62 +292,3 @@ class Child:
                 f"{MORE_MEMORY}"
             )
         return f"the worker's process was ended by {name}{hint}"
-
-
-def acquire(environment: dict[str, str], threads: Threads | None = None) -> Child:
-    """Return the warm child if it has the same environment and allowed threads, else a new one."""
-    global _warm
-    child, _warm = _warm, None
-    if child is not None and child.alive and child.environment == environment:
-        if threads is None or threads.allow(child.threads):
-            child.renew()
-            return child
-    if child is not None:
-        child.stop()
-    return Child(environment, threads)
-
-
-def release(child: Child) -> None:
-    """Keep `child` warm for the next task of this Python worker."""
-    global _warm
-    child.on_log = lambda line: None
-    child.on_progress = lambda progress: None
-    if _warm is not None:
-        _warm.stop()
-    _warm = child
-
-
-@atexit.register
-def _stop_warm() -> None:
-    global _warm
-    child, _warm = _warm, None
-    if child is not None:
-        child.stop()
-
-
-def _widen(pipe: int) -> None:
-    command = getattr(fcntl, "F_SETPIPE_SZ", None)
-    if command is not None:
-        with contextlib.suppress(OSError):  # a user's pipes may only hold a limited number of bytes
-            fcntl.fcntl(pipe, command, PIPE_BYTES)
-
-
-def _environment(extra: dict[str, str]) -> dict[str, str]:
-    # This package may have come with the job (a zip on sys.path), and so may the user's own
-    # modules. So the child searches where this process searches, this package first. Paths are made
-    # absolute, because on executors they may be relative to this process's start directory.
-    root = str(Path(zoo.orca.__file__).absolute().parents[2])
-    told = extra.get(LAST_PATHS, "").split(os.pathsep)
-    # The first one is the program's directory, which a user's PYTHONPATH may name as well.
-    first, last = search_paths(sys.path, root, {os.getcwd(), told[0]})
-    return {
-        **_KEEP_MEMORY,
-        **({} if "OMP_WAIT_POLICY" in os.environ else _LOOKS),
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(first),
-        "PYTHONUNBUFFERED": "1",
-        # The context refuses to start a session in the child (zoo.orca.context.places).
-        "ZOO_ORCA_WORKER": "1",
-        **extra,
-        LAST_PATHS: os.pathsep.join([*filter(None, told), *last]),
-    }

@@ -20,7 +20,7 @@ from zoo.orca.wire.messages.pipe import Batches, End, Predict, Predictions, Read
 from zoo.orca.wire.messages.results import Failure
 from zoo.orca.wire.predicting.column_forms import ColumnForm
 from zoo.orca.worker.predictions import encode, read_outputs, split, to_arrow
-from zoo.orca.worker.task import child_process as children
+from zoo.orca.worker.task import warm_children as children
 from zoo.orca.worker.task.child_process import Child
 from zoo.orca.worker.task.devices import device_environment, gpu_addresses
 from zoo.orca.worker.task.longer import Longer
@@ -30,6 +30,8 @@ from zoo.orca.worker.task.threads import Threads, threads_for
 #: A group of batches is sent when it reaches this many rows or bytes, kept columns included.
 _GROUP_ROWS = 1 << 16
 _GROUP_BYTES = 16 << 20
+#: Up to so many rows are predicted in much less time than a framework's import takes.
+_SHORT_ROWS = 1 << 18
 #: Groups that may be in progress when another one is sent.
 _AHEAD = 1
 
@@ -69,10 +71,11 @@ def make_predict_task(
     def task(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         forgive_gone_readers()
         calls: _Calls | None = None
+        source = ReadAhead(batches)
         try:
-            for number, group in enumerate(grouped(batches)):
+            for number, group in enumerate(grouped(source)):
                 if calls is None:  # an empty partition starts nothing
-                    child = _start(needs, heartbeat)
+                    child = _start(needs, heartbeat, source.is_short)
                     longer = Longer(needs.columns)
                     calls = _Calls(child, kept, inputs, heartbeat, longer, forms)
                 calls.ask(group)
@@ -113,6 +116,30 @@ def grouped(batches: Iterator[pa.RecordBatch]) -> Iterator[Group]:
             most *= 2
     if group:
         yield group
+
+
+class ReadAhead:
+    """A task's batches, of which some may be read before their turn."""
+
+    def __init__(self, batches: Iterator[pa.RecordBatch]) -> None:
+        self._batches = batches
+        self._held: deque[pa.RecordBatch] = deque()
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        return self
+
+    def __next__(self) -> pa.RecordBatch:
+        return self._held.popleft() if self._held else next(self._batches)
+
+    def is_short(self) -> bool:
+        """Whether there are few rows; reads all of them, or too many."""
+        rows = size = 0
+        for batch in self._batches:
+            self._held.append(batch)
+            rows, size = rows + batch.num_rows, size + batch.nbytes
+            if rows > _SHORT_ROWS or size > _GROUP_BYTES:
+                return False
+        return True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,8 +217,9 @@ class _Calls:
             self._child.kill()
 
 
-def _start(needs: _Needs, heartbeat: float) -> Child:
-    child = children.acquire({**needs.environment, **_devices(needs.gpus)}, needs.threads)
+def _start(needs: _Needs, heartbeat: float, is_short: Callable[[], bool]) -> Child:
+    environment = {**needs.environment, **_devices(needs.gpus)}
+    child = children.acquire(environment, needs.threads, is_short)
     child.noise = needs.noise
     try:
         child.send(Predict(job=needs.packed), heartbeat=heartbeat)

@@ -8,10 +8,6 @@ from dataclasses import dataclass
 
 from zoo.orca.wire.job import Job, PredictJob
 
-#: How many times its own threads a prediction takes in a warm child. All slots predict at the same
-#: time: with twice the threads they are a few per cent slower, with four times some fifteen.
-_TIMES_FOR_PREDICTION = 4
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Threads:
@@ -21,15 +17,14 @@ class Threads:
     ----------
     count : int
         A new child starts so many.
-    most : int
-        A warm child may have been started with so many.
-    any_number : bool
-        Whether the job changes the number itself, in a running process.
+    fewest : int
+    most : int or None
+        A warm child may have been started with so many; no `most`: with any number above.
     """
 
     count: int
-    most: int
-    any_number: bool = False
+    fewest: int
+    most: int | None
 
     @property
     def environment(self) -> dict[str, str]:
@@ -42,14 +37,15 @@ class Threads:
 
     def allow(self, started_with: int) -> bool:
         """Whether a child that was started with so many threads can serve the job."""
-        return self.any_number or self.count <= started_with <= self.most
+        return self.fewest <= started_with and (self.most is None or started_with <= self.most)
 
 
 def threads_for(job: Job, count: int, alone: int = 0) -> Threads:
     """Return what a job wants.
 
     TensorFlow and XLA fix their threads as they start, and a training has neither more nor fewer
-    than its share. PyTorch sets them for each job.
+    than its share. PyTorch sets them for each job. A prediction takes what trainings have left: the
+    threads of their children are no more than the processors, whatever other children there are.
 
     Parameters
     ----------
@@ -60,6 +56,8 @@ def threads_for(job: Job, count: int, alone: int = 0) -> Threads:
         Its share without the jobs beside it. These end; a child of so many threads is kept.
     """
     sets_them = job.model.framework == "torch" or job.environment.get("KERAS_BACKEND") == "torch"
-    times = _TIMES_FOR_PREDICTION if isinstance(job, PredictJob) else 1
-    most = max(alone, count * times)
-    return Threads(count=count, most=most, any_number=sets_them)
+    return Threads(
+        count=count,
+        fewest=0 if sets_them else count,
+        most=None if sets_them or isinstance(job, PredictJob) else max(alone, count),
+    )

@@ -1,0 +1,175 @@
+"""The warm children of an executor: kept for the next task, and found by it.
+
+A child outlives its task, because importing a framework takes seconds. Spark reuses Python workers
+and gives each task the one that has waited longest. So a task's Python worker need not be the one
+that has a warm child, and a prediction may have more tasks than there are warm children. Therefore
+the Python workers that one daemon has forked, which are alike, take children from each other
+(`zoo.orca.worker.task.neighbours`). A prediction of a few rows waits a little for one that is
+predicting; one of many starts a child, which makes it faster from then on.
+"""
+
+import atexit
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+
+from pyspark import TaskContext
+
+from zoo.orca.wire.messages.neighbours import ChildWanted, NotGiven
+from zoo.orca.worker.task.child_process import Child
+from zoo.orca.worker.task.handing import Handed
+from zoo.orca.worker.task.neighbours import Neighbours
+from zoo.orca.worker.task.threads import Threads
+from zoo.orca.worker.temporary import local_directory
+
+#: Seconds that a Python worker waits for children of others, in all of its predictions together. A
+#: framework's import takes about as long, so to wait before it costs at most twice the least.
+_PATIENCE_SECONDS = 2.0
+_LOOK_SECONDS = 0.01
+_ANY = Threads(count=0, fewest=0, most=None)
+
+
+class WarmChildren:
+    """The idle children of this process, and the way to those of its neighbours."""
+
+    def __init__(self) -> None:
+        # A child is seen in one place at any time: idle, at work, or on its way.
+        self._lock = threading.Lock()
+        self._idle: list[Child] = []
+        self._at_work: Child | None = None
+        self._on_their_way = self._changes = 0
+        self._neighbours: Neighbours | None = None
+        self._awaited: dict[str, str] = {}
+        self._waited = 0.0
+
+    def acquire(
+        self,
+        environment: dict[str, str],
+        threads: Threads | None = None,
+        is_short: Callable[[], bool] | None = None,
+    ) -> Child:
+        """Return a child of that environment and allowed threads: a warm one, else a new one.
+
+        Parameters
+        ----------
+        environment : dict
+        threads : Threads, optional
+        is_short : callable, optional
+            Whether the task is a short one, which waits for the child of a neighbour at work.
+            Neighbours wait for children of tasks that have this.
+        """
+        allowed = threads or _ANY
+        with self._lock:
+            child = self._idle_one(environment, allowed)
+            self._at_work = child if is_short else None
+            self._changes += 1
+        if child is None and TaskContext.get() is not None:
+            # Other processes than Spark's have no neighbours that are alike.
+            child = self._taken_over(environment, allowed, is_short)
+        if child is not None:
+            child.renew()
+            return child
+        self.stop()
+        return Child(environment, threads)
+
+    def release(self, child: Child) -> None:
+        """Keep `child` warm for the next task; stop those that were started for other jobs."""
+        child.on_log = lambda line: None
+        child.on_progress = lambda progress: None
+        with self._lock:
+            others = [one for one in self._idle if one.environment != child.environment]
+            self._idle = [one for one in self._idle if one not in others]
+            self._idle.append(child)
+            self._at_work = None
+            self._changes += 1
+        for one in others:
+            one.stop()
+
+    def stop(self) -> None:
+        """Stop all idle children."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for child in idle:
+            child.stop()
+
+    def give(self, environment: dict[str, str], threads: Threads) -> Handed | NotGiven:
+        """Return an idle child for another process, if there is one.
+
+        It is on its way until `given` is called.
+        """
+        with self._lock:
+            child = self._idle_one(environment, threads)
+            if child is None:
+                return self._nothing(environment, threads)
+            self._on_their_way += 1
+            self._changes += 1
+        handed = child.hand_over()
+        if handed is None:
+            self.given()
+            return NotGiven(soon=False, changes=self._changes)
+        return handed
+
+    def given(self) -> None:
+        """Note that a child has arrived elsewhere, or was lost."""
+        with self._lock:
+            self._on_their_way -= 1
+            self._changes += 1
+
+    def _nothing(self, environment: dict[str, str], threads: Threads) -> NotGiven:
+        busy = self._at_work
+        works = busy is not None and _suits(busy, environment, threads)
+        return NotGiven(soon=works or self._on_their_way > 0, changes=self._changes)
+
+    def _idle_one(self, environment: dict[str, str], threads: Threads) -> Child | None:
+        suit = (one for one in self._idle if _suits(one, environment, threads))
+        found = next(suit, None)
+        if found is not None:
+            self._idle.remove(found)
+        return found
+
+    def _taken_over(
+        self, environment: dict[str, str], threads: Threads, is_short: Callable[[], bool] | None
+    ) -> Child | None:
+        def arrived(child: Child) -> None:
+            with self._lock:
+                self._at_work = child if is_short else None
+                self._changes += 1
+
+        if self._neighbours is None:
+            # Forks of one daemon have its Python, its variables and its paths.
+            alike = f"{local_directory()} {os.getppid()} {sys.executable}"
+            self._neighbours = Neighbours(alike, self.give, self.given)
+        wanted = ChildWanted(environment=environment, fewest=threads.fewest, most=threads.most)
+        if environment != self._awaited:
+            self._awaited, self._waited = environment, 0.0
+        before: dict[str, NotGiven] = {}
+        waits: bool | None = None if is_short else False
+        while True:
+            began = time.monotonic()
+            found = self._neighbours.ask(wanted, arrived)
+            if isinstance(found, Child):
+                return found
+            with self._lock:
+                found[""] = self._nothing(environment, threads)
+            soon = any(answer.soon for answer in found.values())
+            if soon and waits is None and is_short:
+                waits = is_short()
+                began = time.monotonic()
+            soon = soon and waits is True
+            if self._waited >= _PATIENCE_SECONDS or (not soon and found == before):
+                return None
+            if soon:
+                time.sleep(_LOOK_SECONDS)
+            self._waited += time.monotonic() - began
+            before = found
+
+
+def _suits(child: Child, environment: dict[str, str], threads: Threads) -> bool:
+    return child.alive and child.environment == environment and threads.allow(child.threads)
+
+
+_WARM = WarmChildren()
+acquire, release = _WARM.acquire, _WARM.release
+stop_all = atexit.register(_WARM.stop)
