@@ -179,15 +179,15 @@ def prepare(
 def without_rows(df: DataFrame, spec: FeatureSpec) -> DataFrame:
     """Return a frame of one partition with the columns of `spec` and no rows; never reads `df`."""
     fields = df.select(*_named_by_position(feature_columns(df, spec))).schema.fields
-    # Not an empty range: without a partition the stage would have no task.
-    none = df.sparkSession.range(0, 1, 1, 1).where("id < 0")
+    none = without_any_rows(df.sparkSession, 1)
     return none.select(*(F.lit(None).cast(field.dataType).alias(field.name) for field in fields))
 
 
 def without_any_rows(spark: SparkSession, workers: int) -> DataFrame:
     """Return a frame of no rows and a partition for each worker."""
-    # Not an empty range, for the same reason.
-    return spark.range(0, workers, 1, workers).where("id < 0")
+    # Not an empty range: without a partition the stage would have no task. Not a text either: the
+    # first one that a session parses takes a third of a second.
+    return spark.range(0, workers, 1, workers).where(F.col("id") < 0)
 
 
 def with_a_row(df: DataFrame, spec: FeatureSpec) -> DataFrame:

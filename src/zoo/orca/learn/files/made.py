@@ -1,8 +1,10 @@
 """The state of a model that nothing has trained yet."""
 
 from pyspark.sql import functions as F
+from pyspark.sql import types as T
 
 from zoo.orca.context.sessions import known_session
+from zoo.orca.driver.frame.source import without_any_rows
 from zoo.orca.errors import StateError
 from zoo.orca.learn.requests import Requests
 from zoo.orca.wire.features import FeatureSpec
@@ -23,5 +25,5 @@ def made_state(requests: Requests) -> State:
             "there is nothing to save yet, and no session to make the model in\n"
             "Call init_orca_context() first; or fit or load"
         )
-    frame = spark.range(0, 1, 1, 1).where("id < 0").select(F.lit(None).cast("int").alias("c0"))
+    frame = without_any_rows(spark, 1).select(F.lit(None).cast(T.IntegerType()).alias("c0"))
     return State.from_bytes(requests.build(None, frame, FeatureSpec(features=())).run().state)

@@ -21,6 +21,7 @@ import numpy as np
 import pyarrow as pa
 from pyspark import BarrierTaskContext
 from pyspark import __version__ as VERSION
+from pyspark.sql.pandas.types import from_arrow_schema
 
 from zoo.orca.errors import DeviceError, OrcaError, PeerLostError, WorkerError
 from zoo.orca.wire.job import Job, LoopJob, StepwiseJob, TrainJob
@@ -45,7 +46,6 @@ from zoo.orca.worker.task.threads import Threads, threads_for
 from zoo.orca.worker.temporary import local_directory
 
 #: A task's result rows: first a message, then the pieces of the state, if any.
-RESULT_SCHEMA = "rank int, piece int, header string, payload binary"
 _ARROW_SCHEMA = pa.schema(
     [
         ("rank", pa.int32()),
@@ -54,6 +54,8 @@ _ARROW_SCHEMA = pa.schema(
         ("payload", pa.binary()),
     ]
 )
+#: Not a text, because the first one that a session parses takes a third of a second.
+RESULT_SCHEMA = from_arrow_schema(_ARROW_SCHEMA)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
