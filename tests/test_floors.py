@@ -24,7 +24,7 @@ SHIPS_A_WORKER_FUNCTION = {
     "zoo.orca.driver.predict",
     "zoo.orca.driver.column_function",
 }
-STARTS_A_CHILD = {"zoo.orca.mlflow.pyfunc"}
+STARTS_A_CHILD = {"zoo.orca.mlflow.pyfunc", "zoo.orca.driver.early_child"}
 WIRE_PACKAGES = {"numpy", "pyarrow", "safetensors", "cloudpickle", "zoo", *sys.stdlib_module_names}
 NETWORK = {"socket", "socketserver", "ssl", "select", "selectors", "asyncio", "http", "urllib"}
 MOST_MODULES = 16

@@ -263,7 +263,7 @@ def test_scoring_finds_the_children_of_the_fit(spark: SparkSession, tmp_path: Pa
     children = {path.name for path in tmp_path.iterdir()}
     assert len(children) == 1
     predicted = estimator.predict_udf(rows(1))
-    for partitions in (1, 2, 4, 8):
+    for partitions in (1, 2, 4):
         assert estimator.predict(rows(partitions)).where("prediction < 1e9").count() == 100
         estimator.evaluate(rows(partitions))
         frame = rows(partitions).withColumn("p", predicted("x"))

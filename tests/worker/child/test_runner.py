@@ -28,7 +28,7 @@ from zoo.orca.wire.packing import State
 from zoo.orca.worker.pipes import LimitedSender, receive
 from zoo.orca.worker.task.barrier_task import TaskOptions, _ChildRendezvous
 from zoo.orca.worker.task.child_process import Child
-from zoo.orca.worker.task.starting import child_environment
+from zoo.orca.worker.task.starting import child_environment, own_surroundings
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -259,12 +259,12 @@ def test_threads_of_openmp_sleep_soon_unless_a_user_says_otherwise(
 ) -> None:
     for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
         monkeypatch.delenv(name, raising=False)
-    assert child_environment({})["GOMP_SPINCOUNT"] == "10000"
+    assert child_environment({}, own_surroundings())["GOMP_SPINCOUNT"] == "10000"
     monkeypatch.setenv("GOMP_SPINCOUNT", "7")
-    assert child_environment({})["GOMP_SPINCOUNT"] == "7"
+    assert child_environment({}, own_surroundings())["GOMP_SPINCOUNT"] == "7"
     monkeypatch.delenv("GOMP_SPINCOUNT")
     monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
-    assert "GOMP_SPINCOUNT" not in child_environment({})
+    assert "GOMP_SPINCOUNT" not in child_environment({}, own_surroundings())
 
 
 def test_a_child_that_ends_in_silence_is_an_error(tmp_path: Path) -> None:

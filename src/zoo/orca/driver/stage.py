@@ -10,6 +10,7 @@ from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
 
+from zoo.orca.driver.early_child import early_child
 from zoo.orca.driver.elastic.decisions import Terms
 from zoo.orca.driver.elastic.watch import Noting, Watch, Watched, watched
 from zoo.orca.driver.frame.arrow_batches import uncounted_batches
@@ -115,6 +116,7 @@ def run_stage(
         ReportListener(
             spark, Noting(display, watch) if watch else display, ready.identity, epochs.hear
         ) as progress,
+        early_child(spark, job, settings.workers) as early,
     ):
         _check_heard(epochs, progress)
         options = TaskOptions(
@@ -127,6 +129,7 @@ def run_stage(
             log_to_driver=settings.log_to_driver and settings.verbose > 0,
             cpu_binding=settings.cpu_binding,
             workers=settings.workers,
+            early=early,
         )
         task = make_task(pickle.dumps(job), options)
         with _described(spark, f"{title} {settings.name}".rstrip()):

@@ -99,6 +99,21 @@ class End(Message):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Prepare(Message):
+    """The child must import the framework of a pickled job, which will come later.
+
+    Parameters
+    ----------
+    threads : int
+        Processor threads that it may use.
+    job : bytes
+    """
+
+    threads: int
+    job: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HandOver(Message):
     """Another task takes the child over, which must be silent until it hears from that one."""
 
@@ -146,11 +161,11 @@ class HandedOver(Message):
     """The child's last word to the task that hands it over."""
 
 
-ToChild = RunJob | Predict | Connect | Start | Batches | End | Decided | HandOver
+ToChild = RunJob | Predict | Connect | Start | Batches | End | Decided | Prepare | HandOver
 ToTask = Listening | Ready | Predictions | Beat | Progress | Outcome | Failure | HandedOver
 
 TO_CHILD: Channel[ToChild] = Channel(
-    RunJob, Predict, Connect, Start, Batches, End, Decided, HandOver
+    *(RunJob, Predict, Connect, Start, Batches, End, Decided, Prepare, HandOver)
 )
 TO_TASK: Channel[ToTask] = Channel(
     *(Listening, Ready, Predictions, Beat, Outcome, Failure, HandedOver),

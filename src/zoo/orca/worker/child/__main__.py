@@ -10,7 +10,7 @@ import sys
 import threading
 import traceback
 
-from zoo.orca.wire.messages.pipe import TO_CHILD, Beat, HandOver, RunJob
+from zoo.orca.wire.messages.pipe import TO_CHILD, Beat, HandOver, Prepare, RunJob
 from zoo.orca.wire.paths import add_last_paths
 from zoo.orca.worker.child.mailbox import Mailbox
 from zoo.orca.worker.child.runner import Runner
@@ -40,6 +40,8 @@ def main() -> None:
             sender.resume()
             if isinstance(message, HandOver):
                 runner.hand_over()
+            elif isinstance(message, Prepare):
+                runner.prepare(message)
             else:
                 runner.serve(message, letters)
     except BrokenPipeError:

@@ -11,8 +11,10 @@ from collections import deque
 from typing import TypeVar
 
 from zoo.orca.errors import PeerLostError
-from zoo.orca.wire.messages.pipe import HandOver, Predict, RunJob, ToChild
+from zoo.orca.wire.messages.pipe import HandOver, Predict, Prepare, RunJob, ToChild
 
+#: What begins something new: what is left of earlier jobs is of no more use then.
+Begins = RunJob | Predict | Prepare | HandOver
 M = TypeVar("M")
 
 
@@ -27,12 +29,12 @@ class Mailbox:
     def put(self, message: ToChild) -> None:
         """Add a message; those after a `RunJob` or `Predict` belong to that job."""
         with self._changed:
-            if isinstance(message, RunJob | Predict | HandOver):
+            if isinstance(message, Begins):
                 self._newest += 1
             self._waiting.append((self._newest, message))
             self._changed.notify_all()
 
-    def next_job(self) -> tuple[RunJob | Predict | HandOver, "Letters"]:
+    def next_job(self) -> tuple[Begins, "Letters"]:
         """Wait for a job; return its message, and what its threads take further ones from.
 
         What is left of earlier jobs is dropped.
@@ -41,7 +43,7 @@ class Mailbox:
             while True:
                 while self._waiting:
                     job, message = self._waiting.popleft()
-                    if isinstance(message, RunJob | Predict | HandOver):
+                    if isinstance(message, Begins):
                         return message, Letters(self, job)
                 # no limit: a warm child waits for hours, and its task's end ends it
                 self._changed.wait()

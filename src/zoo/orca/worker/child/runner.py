@@ -20,7 +20,7 @@ from dataclasses import replace
 from typing import cast
 
 from zoo.orca.wire.job import Job, LoopJob, PredictJob, TrainJob
-from zoo.orca.wire.messages.pipe import HandedOver, Listening, Predict, RunJob, Start
+from zoo.orca.wire.messages.pipe import HandedOver, Listening, Predict, Prepare, RunJob, Start
 from zoo.orca.wire.messages.progress import Phase, Progress
 from zoo.orca.wire.packing import unpack
 from zoo.orca.worker.child.checkpoint import check_directory
@@ -82,6 +82,13 @@ class Runner:
             self._close()
             remove_files(self._temporary)
             self._process.restore()
+
+    def prepare(self, message: Prepare) -> None:
+        """Import a framework before its job is there.
+
+        If that fails, this process ends, and the job tells why in another one.
+        """
+        self._imported(cast(Job, unpack(message.job)), message.threads)
 
     def hand_over(self) -> None:
         """Say the last words to the task that hands this process over to another."""

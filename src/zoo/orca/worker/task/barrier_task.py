@@ -81,6 +81,8 @@ class TaskOptions:
         Whether each worker keeps to its own cores.
     workers : int
         The number of tasks that the stage must have; 0: any number.
+    early : str
+        Where a child is that was started before; empty: nowhere.
     """
 
     secret: bytes = field(repr=False)
@@ -92,6 +94,7 @@ class TaskOptions:
     log_to_driver: bool = True
     cpu_binding: bool = False
     workers: int = 0
+    early: str = ""
 
 
 def make_task(
@@ -282,7 +285,8 @@ class _Task:
     def _acquired(self) -> Child:
         """Return a child; without one, tell the others that they need not wait for it."""
         try:
-            return children.acquire(self._environment(), self._threads)
+            early = self._options.early
+            return children.acquire(self._environment(), self._threads, early=early)
         except (OrcaError, OSError) as error:
             # The others wait to hear from every task. If they do not come, this is still the cause.
             with contextlib.suppress(PeerLostError):

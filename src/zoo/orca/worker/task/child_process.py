@@ -170,16 +170,22 @@ class Child:
         self._join()
         temporary.remove_directory(self._running.temporary)
 
-    def hand_over(self) -> Handed | None:
-        """Let another task have an idle child; None, and killed, if it is not as good as new."""
+    def hand_over(self, limit: float = _HAND_OVER_SECONDS) -> Handed | None:
+        """Let another task have an idle child; None, and killed, if it says no more within a limit.
+
+        Parameters
+        ----------
+        limit : float
+            Seconds.
+        """
         running = self._running
         pipes: list[int] = []
         try:
             for stream in (running.commands, running.results, running.log):
                 pipes.append(os.dup(stream.fileno()))
-            self.send(HandOver(), heartbeat=_HAND_OVER_SECONDS)
+            self.send(HandOver(), heartbeat=limit)
             for thread in self._threads:
-                thread.join(_HAND_OVER_SECONDS)
+                thread.join(limit)
         except (OSError, ValueError, WorkerFrozenError):  # it has ended, or is stopped
             self._is_handed_over = False
         if not self._is_handed_over or any(thread.is_alive() for thread in self._threads):

@@ -41,6 +41,11 @@ class Neighbours:
         Returns an idle child that suits, if there is one.
     given : callable
         Is told when the other process has it.
+
+    Attributes
+    ----------
+    name : str
+        Its door's; empty if it has none.
     """
 
     def __init__(
@@ -50,7 +55,8 @@ class Neighbours:
         given: Callable[[], None],
     ) -> None:
         self._give, self._given = give, given
-        self._room, self._own = "", ""
+        self._room, self.name = "", ""
+        self._door: socket.socket | None = None
         # Without a door the job runs as well: it starts a child of its own.
         with contextlib.suppress(OSError, OrcaError, AttributeError):
             os.close(os.pidfd_open(os.getpid()))  # older kernels have none
@@ -59,7 +65,7 @@ class Neighbours:
             door = socket.socket(socket.AF_UNIX)
             door.bind(f"\0{own}")
             door.listen()
-            self._room, self._own = room, own
+            self._room, self.name, self._door = room, own, door
             threading.Thread(target=self._serve, args=(door,), daemon=True).start()
 
     def ask(
@@ -72,7 +78,7 @@ class Neighbours:
         answers = {}
         for name in self._others():
             with contextlib.suppress(OSError, OrcaError):  # it has just ended
-                answer = _asked(name, wanted, arrived)
+                answer = _asked(name, wanted, arrived, _ANSWER_SECONDS)
                 if isinstance(answer, Child):
                     return answer
                 answers[name] = answer
@@ -86,11 +92,20 @@ class Neighbours:
         except OSError:
             return []
         names = set(re.findall(rf"@({self._room}/\w+)$", bound, re.MULTILINE))
-        return sorted(names - {self._own})
+        return sorted(names - {self.name})
+
+    def close(self) -> None:
+        """Close the door."""
+        if self._door is not None:
+            with self._door:
+                self._door.shutdown(socket.SHUT_RDWR)  # ends the thread's wait
 
     def _serve(self, door: socket.socket) -> None:
         while True:
-            line, _ = door.accept()  # no limit: a thread of its own, for as long as the process
+            try:
+                line, _ = door.accept()  # no limit: a thread of its own, until the door is closed
+            except OSError:
+                return
             with line, contextlib.suppress(OSError, OrcaError):  # whoever asks can start its own
                 line.settimeout(_ANSWER_SECONDS)
                 _check_owner(line)
@@ -121,10 +136,20 @@ class Neighbours:
                 self._given()
 
 
-def _asked(name: str, wanted: ChildWanted, arrived: Callable[[Child], None]) -> Child | NotGiven:
+def taken_at(name: str, wanted: ChildWanted, seconds: float) -> Child | None:
+    """Return the child of the process that has a door of that name, if it has one for this one."""
+    with contextlib.suppress(OSError, OrcaError, AttributeError):
+        answer = _asked(name, wanted, lambda child: None, seconds)
+        return answer if isinstance(answer, Child) else None
+    return None
+
+
+def _asked(
+    name: str, wanted: ChildWanted, arrived: Callable[[Child], None], seconds: float
+) -> Child | NotGiven:
     """Return a neighbour's child, or what it says."""
     with socket.socket(socket.AF_UNIX) as line:
-        line.settimeout(_ANSWER_SECONDS)
+        line.settimeout(seconds)
         line.connect(f"\0{name}")
         _check_owner(line)
         line.sendall(wanted.to_bytes())

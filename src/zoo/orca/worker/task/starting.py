@@ -5,6 +5,7 @@ import fcntl
 import os
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol, cast
@@ -66,7 +67,27 @@ class Running:
     temporary: str
 
 
-def start(environment: dict[str, str], threads: dict[str, str]) -> Running:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What a child has from the process that starts it.
+
+    Parameters
+    ----------
+    environment : mapping
+    directory : str
+        The current one.
+    paths : sequence of str
+        Where it looks for modules.
+    """
+
+    environment: Mapping[str, str]
+    directory: str
+    paths: Sequence[str]
+
+
+def start(
+    environment: dict[str, str], threads: dict[str, str], given: Surroundings | None = None
+) -> Running:
     """Start a child.
 
     Parameters
@@ -75,7 +96,10 @@ def start(environment: dict[str, str], threads: dict[str, str]) -> Running:
         Variables the child gets on top of this process's.
     threads : dict
         Those that set its number of threads.
+    given : Surroundings, optional
+        By default those of this process.
     """
+    given = given or own_surroundings()
     directory = temporary.make_directory()
     read_end, write_end = os.pipe()
     try:
@@ -87,7 +111,8 @@ def start(environment: dict[str, str], threads: dict[str, str]) -> Running:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             pass_fds=(write_end,),
-            env=child_environment(environment) | threads | temporary.environment(directory),
+            env=child_environment(environment, given) | threads | temporary.environment(directory),
+            cwd=given.directory,
             # Ctrl-C on the driver's terminal must reach only the driver.
             start_new_session=True,
         )
@@ -116,19 +141,24 @@ def _widen(pipe: int) -> None:
             fcntl.fcntl(pipe, command, PIPE_BYTES)
 
 
-def child_environment(extra: dict[str, str]) -> dict[str, str]:
-    """Return all variables of a child, which gets these beside this process's."""
+def own_surroundings() -> Surroundings:
+    """Return those of this process."""
+    return Surroundings(environment=os.environ, directory=os.getcwd(), paths=sys.path)
+
+
+def child_environment(extra: dict[str, str], given: Surroundings) -> dict[str, str]:
+    """Return all variables of a child, which gets these beside those that it inherits."""
     # This package may have come with the job (a zip on sys.path), and so may the user's own
     # modules. So the child searches where this process searches, this package first. Paths are made
     # absolute, because on executors they may be relative to this process's start directory.
     root = str(Path(zoo.orca.__file__).absolute().parents[2])
     told = extra.get(LAST_PATHS, "").split(os.pathsep)
     # The first one is the program's directory, which a user's PYTHONPATH may name as well.
-    first, last = search_paths(sys.path, root, {os.getcwd(), told[0]})
+    first, last = search_paths(given.paths, root, {given.directory, told[0]})
     return {
         **_KEEP_MEMORY,
-        **({} if "OMP_WAIT_POLICY" in os.environ else _LOOKS),
-        **os.environ,
+        **({} if "OMP_WAIT_POLICY" in given.environment else _LOOKS),
+        **given.environment,
         "PYTHONPATH": os.pathsep.join(first),
         "PYTHONUNBUFFERED": "1",
         # The context refuses to start a session in the child (zoo.orca.context.places).

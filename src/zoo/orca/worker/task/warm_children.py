@@ -20,28 +20,37 @@ from pyspark import TaskContext
 from zoo.orca.wire.messages.neighbours import ChildWanted, NotGiven
 from zoo.orca.worker.task.child_process import Child
 from zoo.orca.worker.task.handing import Handed
-from zoo.orca.worker.task.neighbours import Neighbours
+from zoo.orca.worker.task.neighbours import Neighbours, taken_at
 from zoo.orca.worker.task.threads import Threads
 from zoo.orca.worker.temporary import local_directory
 
-#: Seconds that a Python worker waits for children of others, in all of its predictions together. A
+#: Seconds that a Python worker waits for children of others, in all tasks of a stage together. A
 #: framework's import takes about as long, so to wait before it costs at most twice the least.
-_PATIENCE_SECONDS = 2.0
+_PATIENCE_SECONDS = 3.0
 _LOOK_SECONDS = 0.01
+#: Seconds that a child may still import its framework when its task comes to take it.
+EARLY_SECONDS = 120.0
 _ANY = Threads(count=0, fewest=0, most=None)
 
 
 class WarmChildren:
-    """The idle children of this process, and the way to those of its neighbours."""
+    """The idle children of this process, and the way to those of its neighbours.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    hand_over_seconds : float
+        How long an idle child may take for its last words.
+    """
+
+    def __init__(self, hand_over_seconds: float = 2.0) -> None:
+        self._hand_over_seconds = hand_over_seconds
         # A child is seen in one place at any time: idle, at work, or on its way.
         self._lock = threading.Lock()
         self._idle: list[Child] = []
         self._at_work: Child | None = None
         self._on_their_way = self._changes = 0
         self._neighbours: Neighbours | None = None
-        self._awaited: dict[str, str] = {}
+        self._stage = -1
         self._waited = 0.0
 
     def acquire(
@@ -49,6 +58,7 @@ class WarmChildren:
         environment: dict[str, str],
         threads: Threads | None = None,
         is_short: Callable[[], bool] | None = None,
+        early: str = "",
     ) -> Child:
         """Return a child of that environment and allowed threads: a warm one, else a new one.
 
@@ -59,15 +69,19 @@ class WarmChildren:
         is_short : callable, optional
             Whether the task is a short one, which waits for the child of a neighbour at work.
             Neighbours wait for children of tasks that have this.
+        early : str
+            The name of a door of the driver's (`zoo.orca.driver.early_child`), if there is one.
         """
         allowed = threads or _ANY
+        neighbours = self._among_neighbours()
         with self._lock:
             child = self._idle_one(environment, allowed)
             self._at_work = child if is_short else None
             self._changes += 1
-        if child is None and TaskContext.get() is not None:
-            # Other processes than Spark's have no neighbours that are alike.
-            child = self._taken_over(environment, allowed, is_short)
+        if child is None and early:
+            child = taken_at(early, _wanted(environment, allowed), EARLY_SECONDS)
+        if child is None and neighbours is not None:
+            child = self._taken_over(neighbours, _wanted(environment, allowed), is_short)
         if child is not None:
             child.renew()
             return child
@@ -105,7 +119,7 @@ class WarmChildren:
                 return self._nothing(environment, threads)
             self._on_their_way += 1
             self._changes += 1
-        handed = child.hand_over()
+        handed = child.hand_over(self._hand_over_seconds)
         if handed is None:
             self.given()
             return NotGiven(soon=False, changes=self._changes)
@@ -129,30 +143,37 @@ class WarmChildren:
             self._idle.remove(found)
         return found
 
+    def _among_neighbours(self) -> Neighbours | None:
+        """Open the door in a task of Spark's; other processes have no neighbours that are alike."""
+        context = TaskContext.get()
+        if context is None:
+            return None
+        if context.stageId() != self._stage:
+            self._stage, self._waited = context.stageId(), 0.0
+        if self._neighbours is None:
+            # Forks of one daemon have its Python, its variables and its paths.
+            alike = f"{local_directory()} {os.getppid()} {sys.executable}"
+            self._neighbours = Neighbours(alike, self.give, self.given)
+        return self._neighbours
+
     def _taken_over(
-        self, environment: dict[str, str], threads: Threads, is_short: Callable[[], bool] | None
+        self, neighbours: Neighbours, wanted: ChildWanted, is_short: Callable[[], bool] | None
     ) -> Child | None:
         def arrived(child: Child) -> None:
             with self._lock:
                 self._at_work = child if is_short else None
                 self._changes += 1
 
-        if self._neighbours is None:
-            # Forks of one daemon have its Python, its variables and its paths.
-            alike = f"{local_directory()} {os.getppid()} {sys.executable}"
-            self._neighbours = Neighbours(alike, self.give, self.given)
-        wanted = ChildWanted(environment=environment, fewest=threads.fewest, most=threads.most)
-        if environment != self._awaited:
-            self._awaited, self._waited = environment, 0.0
+        threads = Threads(count=wanted.fewest, fewest=wanted.fewest, most=wanted.most)
         before: dict[str, NotGiven] = {}
         waits: bool | None = None if is_short else False
         while True:
             began = time.monotonic()
-            found = self._neighbours.ask(wanted, arrived)
+            found = neighbours.ask(wanted, arrived)
             if isinstance(found, Child):
                 return found
             with self._lock:
-                found[""] = self._nothing(environment, threads)
+                found[""] = self._nothing(wanted.environment, threads)
             soon = any(answer.soon for answer in found.values())
             if soon and waits is None and is_short:
                 waits = is_short()
@@ -164,6 +185,10 @@ class WarmChildren:
                 time.sleep(_LOOK_SECONDS)
             self._waited += time.monotonic() - began
             before = found
+
+
+def _wanted(environment: dict[str, str], threads: Threads) -> ChildWanted:
+    return ChildWanted(environment=environment, fewest=threads.fewest, most=threads.most)
 
 
 def _suits(child: Child, environment: dict[str, str], threads: Threads) -> bool:
