@@ -92,7 +92,7 @@ def contestants(df: DataFrame, columns: list[Any], outside: Any) -> dict[str, Ca
 
     `outside` has the rows of `df` as a frame of pandas, if they shall come from there.
     """
-    from zoo.orca.driver.frame.arrow_batches import uncounted_batches
+    from zoo.orca.driver.frame.arrow_batches import quick_batches
     from zoo.orca.driver.frame.sequence import PLACE
     from zoo.orca.driver.frame.source import prepare, read_spec
     from zoo.orca.learn.forms.entry import entered
@@ -106,7 +106,7 @@ def contestants(df: DataFrame, columns: list[Any], outside: Any) -> dict[str, Ca
         return sum(row.rows for row in done)
 
     def spooled(frame: DataFrame) -> int:
-        with uncounted_batches(frame):  # as a stage of Orca's does
+        with quick_batches(frame):  # as a stage of Orca's does
             return counted(frame, spooling(spec))
 
     def exchanged() -> DataFrame:
@@ -114,7 +114,7 @@ def contestants(df: DataFrame, columns: list[Any], outside: Any) -> dict[str, Ca
 
     def come_in() -> int:
         frame = entered(outside, Columns(df.columns)).frame
-        with uncounted_batches(frame):
+        with quick_batches(frame):
             # Its pieces are put together, which no barrier stage can do.
             return sum(row.rows for row in frame.mapInArrow(count, "rows long").collect())
 

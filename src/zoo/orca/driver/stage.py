@@ -13,7 +13,7 @@ from pyspark.sql import DataFrame, SparkSession
 from zoo.orca.driver.early_child import early_child
 from zoo.orca.driver.elastic.decisions import Terms
 from zoo.orca.driver.elastic.watch import Noting, Watch, Watched, watched
-from zoo.orca.driver.frame.arrow_batches import uncounted_batches
+from zoo.orca.driver.frame.arrow_batches import quick_batches
 from zoo.orca.driver.reports.display import display_for
 from zoo.orca.driver.reports.epochs import Epochs
 from zoo.orca.driver.reports.failures import raise_failure, translate
@@ -112,7 +112,7 @@ def run_stage(
     with (
         barrier_stages(spark),
         watched(spark, stage) as watch,
-        uncounted_batches(frame),
+        quick_batches(frame),
         ReportListener(
             spark, Noting(display, watch) if watch else display, ready.identity, epochs.hear
         ) as progress,

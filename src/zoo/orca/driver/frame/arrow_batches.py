@@ -1,9 +1,13 @@
-"""Arrow batches on their way to the workers: no limit in bytes if none can be reached.
+"""Arrow batches on their way to the workers: no limit in bytes if it is out of reach, or a low one.
 
 Spark ends an Arrow batch after ``spark.sql.execution.arrow.maxRecordsPerBatch`` rows or
 ``maxBytesPerBatch`` bytes, whichever comes first. To count the bytes, it adds up all columns'
 buffers after every row. That takes longer than writing a row of a few numbers. If the columns are
 all numbers, a full batch of rows cannot reach the limit, and Spark need not count.
+
+Where it must count, its own limit of 64 MB is high: while one batch is written and sent, nothing
+reads, and each batch takes new memory of the system on both sides. Batches of `_FEW_BYTES` are
+written while others are read, from memory that is used again.
 
 The session's setting must not change. All other queries of the session would see the change, and
 two threads that change it at once would restore each other's values. A second session does not
@@ -12,12 +16,13 @@ its job's properties. Spark copies the session's explicit settings there and lea
 alone. A job's properties belong to the thread that starts it, so no other query sees them. A value
 that the user has set in the session overrides them.
 
-Spark Connect has no such properties: there the limit stays, and rows come more slowly.
+Spark Connect has no such properties: there Spark's limit stays, and rows come more slowly.
 """
 
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -36,6 +41,8 @@ _ROWS = "spark.sql.execution.arrow.maxRecordsPerBatch"
 _BYTES = "spark.sql.execution.arrow.maxBytesPerBatch"
 #: Spark takes this value for no limit. With any other it counts.
 _NO_LIMIT = str((1 << 31) - 1)
+#: As many as the workers write at once (`zoo.orca.worker.rows.spool.BLOCK_BYTES`).
+_FEW_BYTES = 4 << 20
 _WIDTHS: dict[type[T.DataType], int] = {
     T.BooleanType: 1,
     T.ByteType: 1,
@@ -48,16 +55,17 @@ _WIDTHS: dict[type[T.DataType], int] = {
 
 
 @contextlib.contextmanager
-def uncounted_batches(frame: DataFrame) -> Iterator[None]:
-    """Lift the limit on a batch's bytes for this thread's jobs, if rows of `frame` cannot reach it.
+def quick_batches(frame: DataFrame) -> Iterator[None]:
+    """Set the limit on a batch's bytes for this thread's jobs: none if `frame` cannot reach it.
 
     The jobs must end before the block does.
     """
     context = _context_with_properties(frame)
-    if context is None or not _is_out_of_reach(frame) or _runs_python(frame, context):
+    limit = None if context is None else _quick_limit(frame)
+    if context is None or limit is None or _runs_python(frame, context):
         yield
         return
-    with local_property(context, _BYTES, _NO_LIMIT):
+    with local_property(context, _BYTES, limit):
         yield
 
 
@@ -69,21 +77,26 @@ def _context_with_properties(frame: DataFrame) -> SparkContext | None:
     return context if has_own_properties(context) else None
 
 
-def _is_out_of_reach(frame: DataFrame) -> bool:
-    """Whether a batch with the most rows has fewer bytes than the limit."""
+def _quick_limit(frame: DataFrame) -> str | None:
+    """Return the limit with which rows come soonest; None for Spark's own."""
     conf = frame.sparkSession.conf
     try:
         # No default here: it would hide Spark's own.
-        limit = conf.get(_BYTES) or _NO_LIMIT
+        limit = read_bytes_setting(_BYTES, conf.get(_BYTES) or _NO_LIMIT)
     except PySparkException:  # a Spark without this setting, which does not count
-        return False
+        return None
+    if _most_bytes(frame, int(conf.get(_ROWS) or 0)) < limit:
+        return _NO_LIMIT
+    return str(_FEW_BYTES) if _FEW_BYTES < limit else None
+
+
+def _most_bytes(frame: DataFrame, rows: int) -> float:
+    """Return what a batch of so many rows may come to; no `rows` are any number."""
     widths = [_WIDTHS.get(type(field.dataType)) for field in frame.schema.fields]
-    rows = int(conf.get(_ROWS) or 0)
     if rows <= 0 or None in widths:
-        return False
+        return math.inf
     # One more byte per value, for the null bits and the buffers' rounding.
-    needed = rows * sum(width + 1 for width in widths if width is not None)
-    return needed < read_bytes_setting(_BYTES, limit)
+    return rows * sum(width + 1 for width in widths if width is not None)
 
 
 def _runs_python(frame: DataFrame, context: SparkContext) -> bool:
