@@ -13,6 +13,11 @@ DTYPES = ("bool", "int32", "int64", "float32", "string")
 #: Fields that states and records of earlier releases do not have.
 _RARE = ("padding", "mask_of")
 
+#: What the list of a dense Vector begins with, as no size does.
+IS_DENSE = -1
+#: The largest size of a Vector up to which a float tells all places.
+EXACT = 1 << 24
+
 #: How Spark turns bytes into numbers, and arrays of bytes.
 _DECODE = (
     "decode = F.udf(lambda data: [byte / 255 for byte in data], 'array<float>')",
@@ -37,6 +42,16 @@ def flattened(name: str, depth: int) -> str:
 def backticked(name: str) -> str:
     """Return a column's name in backticks, whatever it is."""
     return "`" + name.replace("`", "``") + "`"
+
+
+def packed_name(index: int) -> str:
+    """Return the name of the column at a position of the rows, if it holds packed Vectors.
+
+    Each is one list of floats: of a sparse Vector its size, the places of its values, and these
+    values; of a dense one `IS_DENSE` and its values. A list goes through Spark number by number,
+    and that is most of the time that rows take.
+    """
+    return f"vector{index}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -96,13 +96,13 @@ def column_spec(field: T.StructField, where: str) -> ColumnSpec:
 
 def is_converted(field: T.StructField, spec: ColumnSpec) -> bool:
     """Whether a column is not yet of the Arrow type of its spec."""
-    return _is_vector(field.dataType) or field.dataType.simpleString() != _target(spec)
+    return is_vector(field.dataType) or field.dataType.simpleString() != _target(spec)
 
 
 def converted(field: T.StructField, spec: ColumnSpec) -> Column:
     """Return the expression that converts a column to the Arrow type of its spec, on the JVM."""
     column = F.col(backticked(field.name))
-    if _is_vector(field.dataType):
+    if is_vector(field.dataType):
         from pyspark.ml.functions import vector_to_array  # not above: SciPy comes with it
 
         # vector_to_array raises for a null; the worker's error names the column and the row.
@@ -136,7 +136,7 @@ def check_castable(
 
 def _classify(kind: T.DataType) -> tuple[str, int] | None:
     """Return dtype and nesting depth, or None for what no model input can take."""
-    if _is_vector(kind):
+    if is_vector(kind):
         return "float32", 1
     depth = 0
     while isinstance(kind, T.ArrayType):
@@ -159,7 +159,8 @@ def _target(spec: ColumnSpec) -> str:
     return target
 
 
-def _is_vector(kind: T.DataType) -> bool:
+def is_vector(kind: T.DataType) -> bool:
+    """Whether a column's type is that of Vectors."""
     # By name: pyspark.ml and pyspark.mllib each have one, and vector_to_array takes both.
     return isinstance(kind, T.UserDefinedType) and type(kind).__name__ == "VectorUDT"
 

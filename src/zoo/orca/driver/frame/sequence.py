@@ -22,7 +22,12 @@ _SPARK_SEED = 42
 
 
 def exchanged(
-    frame: DataFrame, columns: Sequence[str], shards: int | Column, workers: int, seed: int
+    frame: DataFrame,
+    columns: Sequence[str],
+    shards: int | Column,
+    workers: int,
+    seed: int,
+    sent: Sequence[Column] = (),
 ) -> DataFrame:
     """Return the rows in one partition for each worker, with the columns `ORIGIN` and `PLACE`.
 
@@ -34,11 +39,15 @@ def exchanged(
     shards : int or Column
         The parts, of about the same number of rows, that are not divided between workers.
     workers, seed : int
+    sent : sequence of Column
+        What moves, if it is not `frame` as it is.
     """
     # The network delivers an exchange's blocks in any order. By their origin the workers put them
     # in the same order every time.
     frame = frame.withColumn(ORIGIN, F.spark_partition_id())
     frame = frame.withColumn(PLACE, F.xxhash64(F.lit(seed), *columns))
+    if sent:
+        frame = frame.select(*sent, ORIGIN, PLACE)
     # Spark chooses the partition by a hash, so each worker is named by a number with its hash.
     keys = F.array(*map(F.lit, keys_of(workers)))
     # Adaptive execution keeps an explicit number.

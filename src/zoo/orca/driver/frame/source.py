@@ -12,14 +12,15 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructField
 
-from zoo.orca.driver.frame.columns import check_castable, column_spec, converted
+from zoo.orca.driver.frame.columns import check_castable, column_spec, converted, is_vector
 from zoo.orca.driver.frame.padding import check_names, padded_spec, with_masks
 from zoo.orca.driver.frame.partitions import known_partitions
 from zoo.orca.driver.frame.sequence import exchanged
 from zoo.orca.driver.frame.stacks import check_stackable, stack_spec, stacked
+from zoo.orca.driver.frame.vectors import packed, stored
 from zoo.orca.errors import ColumnError
 from zoo.orca.refusals import noted
-from zoo.orca.wire.features import ColumnSpec, FeatureSpec, quoted
+from zoo.orca.wire.features import ColumnSpec, FeatureSpec, packed_name, quoted
 from zoo.orca.wire.job import Placement
 from zoo.orca.wire.padding import PaddedColumn, asked
 
@@ -150,30 +151,36 @@ def prepare(
     """Return the frame of a stage: a partition for each worker.
 
     Its columns are those of ``spec.columns``, named by position (``c0``, ``c1``, ...), in the Arrow
-    types that the workers expect. With `validation` it has the rows of both frames and a column
-    `MARKER` that tells them apart. The exchange gives each worker a part of the rows' sequence
-    (`zoo.orca.driver.frame.sequence`), cut as steps of `batch_size` rows need it. But if `train` is
-    known to have one partition per worker, its rows stay where they are, unless `shuffle` asks for
-    the exchange.
+    types that the workers expect; Vectors are packed (`packed_name`). With `validation` it has the
+    rows of both frames and a column `MARKER` that tells them apart. The exchange gives each worker
+    a part of the rows' sequence (`zoo.orca.driver.frame.sequence`), cut as steps of `batch_size`
+    rows need it. But if `train` is known to have one partition per worker, its rows stay where they
+    are, unless `shuffle` asks for the exchange.
 
     Raises
     ------
     ColumnError
         If `validation` lacks a column, or the column's type does not fit.
     """
-    frame = train.select(*_named_by_position(feature_columns(train, spec)))
+    there = _Columns(train)
+    vectors = _vectors(there, spec)
+    frame = train.select(*_named_by_position(_feature_columns(there, spec)), *vectors.values())
     names = [f"c{index}" for index in range(len(spec.columns))]
+    sent = [_sent(index, index in vectors) for index in range(len(names))] if vectors else []
     shards: int | Column = batch_size or workers
     if validation is not None:
-        columns = _named_by_position(_validation_columns(validation, spec))
+        there = _Columns(validation)
+        columns = _named_by_position([_validation_column(there, one) for one in spec.columns])
+        columns += [_validation_vector(there, spec.columns[index]) for index in vectors]
         other = validation.select(*columns, F.lit(True).alias(MARKER))
         frame = frame.withColumn(MARKER, F.lit(False)).unionAll(other)
+        sent += [F.col(MARKER)] if sent else []
         # Validation rows have no steps yet. A batch may have fewer rows than there are workers.
         shards = F.when(F.col(MARKER), workers).otherwise(shards)
     # A union has the partitions of both frames, and a barrier stage cannot merge them.
     elif not shuffle and known_partitions(frame) == workers:
-        return Prepared(frame, Placement.AS_THEY_LAY)
-    return Prepared(exchanged(frame, names, shards, workers, seed), Placement.AT_RANDOM)
+        return Prepared(frame.select(*sent) if sent else frame, Placement.AS_THEY_LAY)
+    return Prepared(exchanged(frame, names, shards, workers, seed, sent), Placement.AT_RANDOM)
 
 
 def without_rows(df: DataFrame, spec: FeatureSpec) -> DataFrame:
@@ -200,8 +207,7 @@ def with_a_row(df: DataFrame, spec: FeatureSpec) -> DataFrame:
 
 def feature_columns(df: DataFrame, spec: FeatureSpec) -> list[Column]:
     """Return one expression for each of ``spec.columns``, in the Arrow type that workers expect."""
-    there = _Columns(df)
-    return [_expression(there, column, "the DataFrame") for column in spec.columns]
+    return _feature_columns(_Columns(df), spec)
 
 
 def is_case_sensitive(df: DataFrame) -> bool:
@@ -214,9 +220,8 @@ def _expression(there: "_Columns", column: ColumnSpec, where: str) -> Column:
     return stacked(fields, column) if column.parts else converted(fields[0], column)
 
 
-def _validation_columns(validation: DataFrame, spec: FeatureSpec) -> list[Column]:
-    there = _Columns(validation)
-    return [_validation_column(there, column) for column in spec.columns]
+def _feature_columns(there: "_Columns", spec: FeatureSpec) -> list[Column]:
+    return [_expression(there, column, "the DataFrame") for column in spec.columns]
 
 
 @noted(lambda: F.lit(None))
@@ -227,6 +232,30 @@ def _validation_column(there: "_Columns", column: ColumnSpec) -> Column:
     else:
         check_castable(fields[0], column, "validation_data")
     return _expression(there, column, "validation_data")
+
+
+def _vectors(there: "_Columns", spec: FeatureSpec) -> dict[int, Column]:
+    """Return the columns that are Vectors, as Spark holds them, by position."""
+    alone = {at: one for at, one in enumerate(spec.columns) if not one.parts}
+    fields = {at: there.find(one.name, "the DataFrame") for at, one in alone.items()}
+    return {
+        at: stored(field).alias(f"stored{at}")
+        for at, field in fields.items()
+        if is_vector(field.dataType)
+    }
+
+
+@noted(lambda: F.lit(None))
+def _validation_vector(there: "_Columns", column: ColumnSpec) -> Column:
+    return stored(there.find(column.name, "validation_data"))
+
+
+def _sent(index: int, is_packed: bool) -> Column:
+    """Return a column of a frame as the workers get it."""
+    column = F.col(f"c{index}")
+    if not is_packed:
+        return column
+    return packed(F.col(f"stored{index}"), column).alias(packed_name(index))
 
 
 def _named_by_position(columns: list[Column]) -> list[Column]:

@@ -23,6 +23,7 @@ from zoo.orca.worker.rows.column_files import ColumnFile, write_rows
 from zoo.orca.worker.rows.columns import Parts, null_rows, rows_by_length, show_row, take_apart
 from zoo.orca.worker.rows.padding import cut
 from zoo.orca.worker.rows.sequence import PlaceFile
+from zoo.orca.worker.rows.vectors import unpacked
 
 #: Bytes of rows held in memory before they are written: enough that narrow columns are written in
 #: pieces of some size, and so few that a batch's memory is there again for one of the next.
@@ -44,6 +45,7 @@ class Spool:
     """
 
     def __init__(self, directory: str, spec: FeatureSpec, validate: bool) -> None:
+        self._names = [column.name for column in spec.columns]
         self._marker = len(spec.columns)
         origin = self._marker + validate
 
@@ -56,6 +58,11 @@ class Spool:
 
     def add(self, batch: pa.RecordBatch) -> None:
         """Write the rows of one batch: ``spec.columns``, then marker, origin, place if any."""
+        for piece in unpacked(batch, self._names):
+            self._add(piece)
+
+    def _add(self, batch: pa.RecordBatch) -> None:
+        """Write rows whose Vectors are unpacked."""
         if self._validation is None:
             self._train.add(batch)
             return

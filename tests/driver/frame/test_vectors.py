@@ -1,0 +1,53 @@
+"""Vectors are packed for the workers, and have the places of all their values."""
+
+import pytest
+from pyspark.ml.functions import vector_to_array
+from pyspark.ml.linalg import Vectors, VectorUDT
+from pyspark.sql import functions as F
+from pyspark.sql import types as T
+
+from zoo.orca.driver.frame.source import MARKER, prepare, read_spec
+from zoo.orca.wire.features import packed_name
+
+pytestmark = pytest.mark.timeout(120)
+
+#: Vectors, and the lists that they become.
+ROWS = [
+    (Vectors.sparse(6, {4: 1.5}), [6, 4, 1.5]),
+    (Vectors.sparse(6, {}), [6]),
+    (Vectors.sparse(6, {0: 0.1, 5: -0.0}), [6, 0, 5, pytest.approx(0.1), -0.0]),
+    (Vectors.sparse(6, {0: 1.0, 1: 2.0, 2: 3.0}), [-1, 1, 2, 3, 0, 0, 0]),
+    (Vectors.dense(1, 0, 0, 0, 0, 2.5), [-1, 1, 0, 0, 0, 0, 2.5]),
+    (None, None),
+]
+
+
+@pytest.fixture
+def df(spark):
+    rows = [(key, vector) for key, (vector, _) in enumerate(ROWS)]
+    return spark.createDataFrame(
+        rows, T.StructType().add("k", T.IntegerType()).add("x.y", VectorUDT())
+    )
+
+
+def test_what_moves_is_short(df):
+    frame = prepare(df, read_spec(df, ["k", "x.y"]), 2, 7, shuffle=True).frame
+    assert frame.columns == ["c0", packed_name(1), "origin", "place"]
+    found = {row["c0"]: row[packed_name(1)] for row in frame.collect()}
+    assert found == {key: packed for key, (_, packed) in enumerate(ROWS)}
+
+
+def test_places_are_those_of_the_values(df):
+    frame = prepare(df, read_spec(df, ["k", "x.y"]), 2, 7, shuffle=True).frame
+    found = {row["c0"]: row["place"] for row in frame.collect()}
+    vector = F.col("`x.y`")
+    dense = F.when(vector.isNotNull(), vector_to_array(vector, "float32"))
+    places = df.select("k", F.xxhash64(F.lit(7), "k", dense).alias("place")).collect()
+    assert found == {row["k"]: row["place"] for row in places}
+
+
+def test_validation_rows_may_hold_arrays_instead(df):
+    other = df.selectExpr("k", "array(1D, 2D) `x.y`").limit(1)
+    frame = prepare(df, read_spec(df, ["x.y"]), 2, 7, other).frame
+    assert [row[packed_name(0)] for row in frame.where(MARKER).collect()] == [[-1, 1, 2]]
+    assert frame.where(~F.col(MARKER)).count() == len(ROWS)
