@@ -26,6 +26,7 @@ from zoo.orca.frameworks.keras.backends.jax_equations import (
 )
 from zoo.orca.frameworks.keras.backends.jax_exchange import Exchange, Layout
 from zoo.orca.frameworks.keras.backends.jax_rows import rows_of
+from zoo.orca.frameworks.keras.types import Tensor
 
 _exchange = Primitive("orca_exchange")
 _exchange.multiple_results = True
@@ -33,7 +34,7 @@ _exchange.def_abstract_eval(lambda rows, of, *gradients, exchange: gradients)
 
 
 def exchange_here(
-    gradients: Sequence[jax.Array], rows: Any, of: Any, exchange: Exchange
+    gradients: Sequence[jax.Array], rows: Tensor, of: Tensor, exchange: Exchange
 ) -> list[jax.Array]:
     """Return gradients after an exchange with the other workers.
 
@@ -47,7 +48,9 @@ def exchange_here(
     return list(_exchange.bind(rows, of, *gradients, exchange=exchange))
 
 
-def _eagerly(rows: Any, of: Any, *gradients: jax.Array, exchange: Exchange) -> list[jax.Array]:
+def _eagerly(
+    rows: Tensor, of: Tensor, *gradients: jax.Array, exchange: Exchange
+) -> list[jax.Array]:
     """Exchange gradients outside of any compiled step."""
     layout = Layout([_spec(gradient) for gradient in gradients], {}, {})
     packed = layout.packed(rows, of, dict(enumerate(gradients)), {})
@@ -57,7 +60,7 @@ def _eagerly(rows: Any, of: Any, *gradients: jax.Array, exchange: Exchange) -> l
 _exchange.def_impl(_eagerly)
 
 
-def _spec(gradient: Any) -> GradientSpec:
+def _spec(gradient: Tensor) -> GradientSpec:
     return GradientSpec(shape=gradient.shape, dtype=np.dtype(gradient.dtype), sparse=False)
 
 

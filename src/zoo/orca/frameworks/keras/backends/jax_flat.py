@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import jax
-from jax.extend.core import ClosedJaxpr, JaxprEqn, Literal
+from jax.extend.core import ClosedJaxpr, JaxprEqn, Literal, Var
 from jax.extend.core import primitives as p
 
 from zoo.orca.frameworks.common.structures import Structure
-from zoo.orca.frameworks.keras.backends.jax_equations import computed, unbound
-from zoo.orca.frameworks.keras.types import Variable
+from zoo.orca.frameworks.keras.backends.jax_equations import Atom, computed, unbound
+from zoo.orca.frameworks.keras.types import Tensor, Variable
 
 #: Rows of so many numbers are as fast as a vector.
 _WIDE = 64
@@ -78,10 +78,10 @@ class _Values:
     """The values of variables, in their own shape and as vectors."""
 
     def __init__(self) -> None:
-        self.wholes: dict[Any, Any] = {}
-        self.flats: dict[Any, Any] = {}
+        self.wholes: dict[Var, Any] = {}
+        self.flats: dict[Var, Any] = {}
 
-    def whole(self, variable: Any) -> Any:
+    def whole(self, variable: Atom) -> Any:
         """Return a variable's value in its own shape."""
         if isinstance(variable, Literal):
             return variable.val
@@ -89,7 +89,7 @@ class _Values:
             self.wholes[variable] = self.flats[variable].reshape(variable.aval.shape)
         return self.wholes[variable]
 
-    def flat(self, variable: Any) -> Any:
+    def flat(self, variable: Atom) -> Any:
         """Return a variable's value as a vector, or a scalar's own."""
         if isinstance(variable, Literal) or not variable.aval.shape:
             return self.whole(variable)
@@ -120,7 +120,7 @@ def _compute(equations: list[JaxprEqn], values: _Values) -> None:
     values.wholes.update(computed(equations, {v: values.whole(v) for v in reads}))
 
 
-def _is_narrow(array: Any) -> bool:
+def _is_narrow(array: Tensor | Variable) -> bool:
     """Return whether an array is large and its last axis short."""
     shape = array.shape
     size = 1

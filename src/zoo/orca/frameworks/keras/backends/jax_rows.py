@@ -6,18 +6,19 @@ numbers apart, and those are sent instead.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
-from jax.extend.core import JaxprEqn, Literal
+from jax.extend.core import JaxprEqn, Literal, Var
 from jax.extend.core.primitives import add_jaxvals_p, broadcast_in_dim_p, jit_p, scatter_add_p
 from jax.lax import GatherScatterMode
+
+from zoo.orca.frameworks.keras.backends.jax_equations import Atom
 
 #: Rows outside of the table are dropped; in the second mode JAX may do anything with them.
 _DROPPED = (GatherScatterMode.FILL_OR_DROP, GatherScatterMode.PROMISE_IN_BOUNDS)
 
 
 @dataclass(frozen=True)
-class Rows:
+class AddedRows:
     """Variables that hold rows of a table's gradient, and where they are added.
 
     Attributes
@@ -28,11 +29,11 @@ class Rows:
         Of shape (..., *row).
     """
 
-    numbers: Any
-    values: Any
+    numbers: Var
+    values: Var
 
 
-def rows_of(gradient: Any, makers: dict[Any, JaxprEqn]) -> list[Rows]:
+def rows_of(gradient: Atom, makers: dict[Var, JaxprEqn]) -> list[AddedRows]:
     """Return the rows that make up a gradient, in the order in which they are added up.
 
     Parameters
@@ -43,7 +44,7 @@ def rows_of(gradient: Any, makers: dict[Any, JaxprEqn]) -> list[Rows]:
 
     Returns
     -------
-    list of Rows
+    list of AddedRows
         Empty if the gradient is anything but sums of rows.
     """
     maker = None if isinstance(gradient, Literal) else makers.get(gradient)
@@ -57,11 +58,11 @@ def rows_of(gradient: Any, makers: dict[Any, JaxprEqn]) -> list[Rows]:
         return _rows_in(maker, gradient)
     if maker.primitive is scatter_add_p and _adds_rows(maker, makers):
         _, numbers, values = maker.invars
-        return [Rows(numbers, values)]
+        return [AddedRows(numbers, values)]
     return []
 
 
-def _rows_in(call: JaxprEqn, gradient: Any) -> list[Rows]:
+def _rows_in(call: JaxprEqn, gradient: Var) -> list[AddedRows]:
     """Return the rows that a compiled function of the step adds up, as its caller knows them."""
     inner = call.params["jaxpr"].jaxpr
     made = inner.outvars[call.outvars.index(gradient)]
@@ -69,10 +70,10 @@ def _rows_in(call: JaxprEqn, gradient: Any) -> list[Rows]:
     outer = dict(zip(inner.invars, call.invars, strict=True))
     if not all(rows.numbers in outer and rows.values in outer for rows in found):
         return []
-    return [Rows(outer[rows.numbers], outer[rows.values]) for rows in found]
+    return [AddedRows(outer[rows.numbers], outer[rows.values]) for rows in found]
 
 
-def _adds_rows(scatter: JaxprEqn, makers: dict[Any, JaxprEqn]) -> bool:
+def _adds_rows(scatter: JaxprEqn, makers: dict[Var, JaxprEqn]) -> bool:
     """Return whether whole rows are added to zeros, and rows outside of the table are dropped."""
     table, numbers, values = (v.aval for v in scatter.invars)
     axes = scatter.params["dimension_numbers"]
