@@ -130,6 +130,14 @@ def test_run_eagerly(warm):
     equal_to_one(warm, models.embedded, config={"eager": True})
 
 
+def test_a_large_narrow_table(warm):
+    """Ranks send its rows; JAX updates it as a vector, and eagerly as it is."""
+    _, alone = equal_to_one(warm, models.embedded, config={"vocabulary": 6000})
+    config = {"vocabulary": 6000, "eager": True}
+    _, eager = equal_to_one(warm, models.embedded, config=config)
+    close(alone[0].weights(), eager[0].weights())
+
+
 def test_steps_per_execution(warm):
     if backend_of(warm) == "torch":
         pytest.skip("Keras refuses it on torch")

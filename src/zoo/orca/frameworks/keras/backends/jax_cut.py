@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Primitive
+from jax.extend.core.primitives import reshape_p
 
 from zoo.orca.errors import ModelError
 from zoo.orca.frameworks.common.structures import Structure
@@ -257,22 +258,16 @@ class _Piece:
 
 
 def _pieces(jaxpr: Jaxpr, replaced: dict[Any, Any]) -> list[_Piece]:
-    """Divide equations into pieces: each goes to the first piece that knows all its inputs."""
-    level: dict[Any, int] = {}
+    """Divide equations into pieces."""
     makers = {v: equation for equation in jaxpr.eqns for v in equation.outvars}
     outputs = set(variables(jaxpr.outvars))
-    dealt: list[tuple[list[JaxprEqn], list[_Meeting]]] = [([], [])]
-    for equation in jaxpr.eqns:
-        place = max((level.get(v, 0) for v in variables(equation.invars)), default=0)
-        while place >= len(dealt):
-            dealt.append(([], []))
-        is_exchange = equation.primitive is _exchange
-        if is_exchange:
+    places = _places(jaxpr)
+    dealt: list[tuple[list[JaxprEqn], list[_Meeting]]] = [([], []) for _ in range(max(places) + 1)]
+    for place, equation in zip(places, jaxpr.eqns, strict=True):
+        if equation.primitive is _exchange:
             dealt[place][1].append(_Meeting(equation, makers, outputs))
         else:
             dealt[place][0].append(equation)
-        for variable in equation.outvars:
-            level[variable] = place + is_exchange
     pieces = [_Piece(equations, meetings) for equations, meetings in dealt]
     later = outputs
     for place, piece in reversed(list(enumerate(pieces))):
@@ -282,3 +277,24 @@ def _pieces(jaxpr: Jaxpr, replaced: dict[Any, Any]) -> list[_Piece]:
         piece.compile(later, replaced, earlier)
         later = later | set(piece.needs)
     return pieces
+
+
+def _places(jaxpr: Jaxpr) -> list[int]:
+    """Return the piece of each equation: the first one that knows all its inputs.
+
+    What only has another shape is there where it is first read. Between pieces it would be a copy.
+    """
+    level: dict[Any, int] = {}
+    places = []
+    for equation in jaxpr.eqns:
+        place = max((level.get(v, 0) for v in variables(equation.invars)), default=0)
+        places.append(place)
+        is_exchange = equation.primitive is _exchange
+        level.update(dict.fromkeys(equation.outvars, place + is_exchange))
+    first = dict.fromkeys(variables(jaxpr.outvars), 0)
+    for at, equation in reversed(list(enumerate(jaxpr.eqns))):
+        if equation.primitive is reshape_p:
+            places[at] = max(places[at], first.get(equation.outvars[0], 0))
+        for v in variables(equation.invars):
+            first[v] = min(first.get(v, places[at]), places[at])
+    return places

@@ -9,6 +9,7 @@ shape, and so are their results.
 import functools
 import itertools
 from collections.abc import Callable, Iterable, Sequence
+from math import prod
 from typing import Any
 
 import jax
@@ -17,7 +18,7 @@ from jax.extend.core import primitives as p
 
 from zoo.orca.frameworks.common.structures import Structure
 from zoo.orca.frameworks.keras.backends.jax_equations import Atom, computed, unbound
-from zoo.orca.frameworks.keras.types import Tensor, Variable
+from zoo.orca.frameworks.keras.types import Variable
 
 #: Rows of so many numbers are as fast as a vector.
 _WIDE = 64
@@ -31,30 +32,43 @@ _ELEMENTWISE = frozenset(
 )
 
 
-def has_narrow(variables: Iterable[Variable]) -> bool:
-    """Return whether a step is quicker if it is `flattened`."""
-    return jax.default_backend() == "cpu" and any(map(_is_narrow, variables))
+def narrow_shapes(variables: Iterable[Variable]) -> frozenset[tuple[int, ...]]:
+    """Return the shapes of the variables that are updated sooner as vectors."""
+    if jax.default_backend() != "cpu":
+        return frozenset()
+    return frozenset(tuple(v.shape) for v in variables if _is_narrow(tuple(v.shape)))
 
 
-def flattened(step: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a step that computes on narrow tables as on vectors, where elements are apart."""
+def flattened(
+    step: Callable[..., Structure], shapes: frozenset[tuple[int, ...]]
+) -> Callable[..., Structure]:
+    """Return a step that treats arrays of these shapes as vectors, where elements are apart.
+
+    Only those: with the activations of a batch as well, NCF's step took 0.4 ms longer.
+    """
 
     @functools.wraps(step)
     def flat_step(*arguments: Structure) -> Structure:
         traced, shape = jax.make_jaxpr(step, return_shape=True)(*arguments)
-        found = _evaluated(traced, jax.tree_util.tree_leaves(arguments))
+        found = _evaluated(traced, jax.tree_util.tree_leaves(arguments), shapes)
         return jax.tree_util.tree_unflatten(jax.tree_util.tree_structure(shape), found)
 
     return flat_step
 
 
-def _evaluated(traced: ClosedJaxpr, arguments: Sequence[Any]) -> list[Any]:
+def _evaluated(
+    traced: ClosedJaxpr, arguments: Sequence[Any], shapes: frozenset[tuple[int, ...]]
+) -> list[Any]:
     """Return the results of equations, of which some are computed on vectors."""
     jaxpr = traced.jaxpr
     values = _Values()
     values.wholes.update(zip(jaxpr.constvars, traced.consts, strict=True))
     values.wholes.update(zip(jaxpr.invars, arguments, strict=True))
-    for is_narrow, equations in itertools.groupby(jaxpr.eqns, _makes_narrow):
+
+    def makes_narrow(equation: JaxprEqn) -> bool:
+        return any(v.aval.shape in shapes for v in equation.outvars)
+
+    for is_narrow, equations in itertools.groupby(jaxpr.eqns, makes_narrow):
         if not is_narrow:
             _compute(list(equations), values)
             continue
@@ -63,15 +77,11 @@ def _evaluated(traced: ClosedJaxpr, arguments: Sequence[Any]) -> list[Any]:
                 values.flats[equation.outvars[0]] = _flat(equation, values)
             elif equation.primitive is p.jit_p:
                 given = [values.whole(v) for v in equation.invars]
-                inner = _evaluated(equation.params["jaxpr"], given)
+                inner = _evaluated(equation.params["jaxpr"], given, shapes)
                 values.wholes.update(zip(equation.outvars, inner, strict=True))
             else:
                 _compute([equation], values)
     return [values.whole(v) for v in jaxpr.outvars]
-
-
-def _makes_narrow(equation: JaxprEqn) -> bool:
-    return any(_is_narrow(v.aval) for v in equation.outvars)
 
 
 class _Values:
@@ -99,19 +109,14 @@ class _Values:
 
 
 def _flat(equation: JaxprEqn, values: _Values) -> Any:
-    if equation.primitive is p.broadcast_in_dim_p:
-        size = equation.outvars[0].aval.size
-        return jax.lax.broadcast(values.whole(equation.invars[0]), (size,))
     return equation.primitive.bind(*map(values.flat, equation.invars), **equation.params)
 
 
 def _is_flat(equation: JaxprEqn) -> bool:
-    """Return whether an equation treats each element of narrow tables by itself."""
-    if len(equation.outvars) != 1 or not _is_narrow(equation.outvars[0].aval):
+    """Return whether an equation, which makes a narrow table, treats each element by itself."""
+    if len(equation.outvars) != 1:
         return False
     shapes = {v.aval.shape for v in equation.invars}
-    if equation.primitive is p.broadcast_in_dim_p:
-        return shapes == {()}
     return equation.primitive in _ELEMENTWISE and shapes <= {(), equation.outvars[0].aval.shape}
 
 
@@ -120,10 +125,6 @@ def _compute(equations: list[JaxprEqn], values: _Values) -> None:
     values.wholes.update(computed(equations, {v: values.whole(v) for v in reads}))
 
 
-def _is_narrow(array: Tensor | Variable) -> bool:
+def _is_narrow(shape: tuple[int, ...]) -> bool:
     """Return whether an array is large and its last axis short."""
-    shape = array.shape
-    size = 1
-    for length in shape:
-        size *= length
-    return len(shape) > 1 and shape[-1] < _WIDE and size >= _LARGE
+    return len(shape) > 1 and shape[-1] < _WIDE and prod(shape) >= _LARGE

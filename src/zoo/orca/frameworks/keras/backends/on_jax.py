@@ -18,7 +18,7 @@ from zoo.orca.errors import DataError
 from zoo.orca.frameworks.common.structures import Structure
 from zoo.orca.frameworks.keras.backends.jax_cut import CutStep, exchange_here
 from zoo.orca.frameworks.keras.backends.jax_exchange import Exchange
-from zoo.orca.frameworks.keras.backends.jax_flat import flattened, has_narrow
+from zoo.orca.frameworks.keras.backends.jax_flat import flattened, narrow_shapes
 from zoo.orca.frameworks.keras.feed import ArrayFeed, Counted, no_strings
 from zoo.orca.frameworks.keras.loaders.array_feed import ArrayLoaderFeed
 from zoo.orca.frameworks.keras.models import KerasModel
@@ -138,7 +138,7 @@ def ready(made: KerasModel, sample: Structure, *, training: bool) -> None:
     """Let Keras build losses, metrics and optimizer now, because its loop cannot with `Counted`."""
     if made.keras.is_compiled(made.model):
         made.model._symbolic_build(data_batch=sample)
-    if training and has_narrow(made.model.trainable_variables):
+    if training and narrow_shapes(made.model.trainable_variables):
         _compile_steps(made.model, functools.partial(jax.jit, donate_argnums=0))
 
 
@@ -151,8 +151,8 @@ def _compile_steps(model: Model, compiled: Callable[..., Callable[..., Any]]) ->
         step = model.train_step
         # Without trainable variables there is no place to cut, and no need for speed.
         if model.jit_compile and not model.run_eagerly and model.trainable_variables:
-            narrow = has_narrow(model.trainable_variables)
-            step = compiled(flattened(step) if narrow else step)
+            shapes = narrow_shapes(model.trainable_variables)
+            step = compiled(flattened(step, shapes) if shapes else step)
         model.train_function = model._make_function(step)
 
     object.__setattr__(model, "make_train_function", make_train_function)
