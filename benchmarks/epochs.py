@@ -150,7 +150,7 @@ def bytes_table(counted: Sequence[dict[str, Any]]) -> str:
 #: reached for. XLA takes threads of its own beside the one that it is allowed.
 TWO_WORKERS = {
     "tf2": (1.0, 1.3),
-    "keras-jax": (0.5, 0.9),
+    "keras-jax": (0.8, 0.9),
     "keras-tensorflow": (0.5, 0.9),
     "keras-torch": (0.5, 0.9),
     "pytorch": (0.9, 1.2),
