@@ -81,7 +81,7 @@ class Exchange:
             # An accelerator adds up rows in any order, and ranks would not have the same bits.
             usable = jax.default_backend() == "cpu"
             totals = np.array([n if usable else _NEVER for n in counts.values()], np.int64)
-            self._collective.all_reduce(totals)
+            self._all_reduce(totals)
             self._chosen[key] = {
                 k: total
                 for k, total in zip(counts, totals.tolist(), strict=True)
