@@ -22,6 +22,7 @@ from pyspark.sql import SparkSession  # noqa: E402
 
 from tests.cluster.sessions import start  # noqa: E402
 from tests.fake_estimator import FakeEstimator  # noqa: E402
+from tests.faults import pythons  # noqa: E402
 from zoo.orca import stop_orca_context  # noqa: E402
 from zoo.orca.errors import OrcaError  # noqa: E402
 from zoo.orca.frameworks.fake import LinearModel  # noqa: E402
@@ -38,7 +39,7 @@ def lose_peers():
         except OSError:  # no socket
             continue
     time.sleep(1)
-    os.kill(os.getppid(), signal.SIGKILL)
+    os.kill(pythons.of_own_task(), signal.SIGKILL)
 
 
 def die():

@@ -19,6 +19,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from tests.fake_estimator import FakeEstimator, linear
+from tests.faults import pythons
 from tests.faults.table import came_out
 from zoo.orca.errors import (
     CreatorError,
@@ -122,13 +123,14 @@ def test_a_killed_child(rows: DataFrame) -> None:
 @pytest.mark.fault("Spark's Python worker is killed by SIGKILL, in local mode")
 @pytest.mark.parametrize("moment", ["rows move", "it trains"])
 def test_a_killed_python_of_sparks(rows: DataFrame, moment: str) -> None:
-    """The task's own process, which is the child's parent, and its rank and host are told."""
+    """Its rank and host are told."""
 
     def kill() -> None:
-        os.kill(os.getppid(), signal.SIGKILL)
+        os.kill(pythons.of_own_task(), signal.SIGKILL)
         time.sleep(3600)
 
     def creator(config: dict[str, Any]) -> Any:
+        time.sleep(0.5)  # a rank is told once it has greeted the driver
         kill()
 
     training = linear(on_step=on_rank_one(kill))
