@@ -54,7 +54,7 @@ PARTS = (
     ),
     Part(
         "ingest.py",
-        ("--kinds", "ints", "--rows", 10_000_000, "--rounds", 1),
+        ("--kinds", "ints", "--rows", 10_000_000, "--rounds", 2),
         "ingest",
         (
             "10,000,000 x 3 ints: exchanged ÷ bare",
@@ -68,7 +68,7 @@ PARTS = (
         "predict",
         ("1,000,000 rows: Orca ÷ plain", "1,000,000 rows: predict_udf ÷ Orca predict"),
     ),
-    Part("padded.py", ("--rounds", 1), "padded", ("padded ÷ fixed",)),
+    Part("padded.py", ("--rounds", 3), "padded", ("padded ÷ fixed",)),
 )
 
 
