@@ -10,7 +10,7 @@ from typing import Any
 
 from _report import HERE, environment
 
-from zoo.orca.worker.task.child_process import _KEEP_MEMORY
+from zoo.orca.worker.task.starting import _KEEP_MEMORY
 
 HOSTS = ["10.78.0.1", "10.78.0.2"]
 #: Of more hosts than two.
