@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from _report import HERE, environment
@@ -24,6 +25,12 @@ def why_not() -> str:
         if shutil.which(program) is None:
             return f"needs the program `{program}` (iproute2)"
     return "" if os.geteuid() == 0 else "needs root, to create network namespaces"
+
+
+def congestion() -> str:
+    """Return in words what decides how fast this system's TCP sends."""
+    name = Path("/proc/sys/net/ipv4/tcp_congestion_control").read_text().strip()
+    return f"The system's congestion control is {name}."
 
 
 def run(*command: str) -> None:

@@ -5,11 +5,11 @@ python benchmarks/crossover.py [--rounds N] [--sizes 64k ... 64m] [--steps N]
 
 DistributedDataParallel sends gradients in buckets while the backward pass still computes others.
 So does Orca between hosts, from some size on; within a host it sends them all at once when it is
-done, with less work for each message. PyTorch models of four square layers, from 64 KiB to 64 MiB of
-parameters (16 million of float32), few rows in a step, and SGD, so that exchanging gradients is most
-of a step. 256m, 64 million parameters, is run where it is asked for. Both train with two workers of
-one thread on the same two processors. With a link, each worker is on a host of its own, a network
-namespace, and without Spark.
+done, with less work for each message. PyTorch models of four square layers, from 64 KiB to 64 MiB
+of parameters (16 million of float32), few rows in a step, and SGD, so that exchanging gradients is
+most of a step. 256m, 64 million parameters, is run where it is asked for. Both train with two
+workers of one thread on the same two processors. With a link, each worker is on a host of its own,
+a network namespace, and without Spark.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from statistics import median
 from typing import Any
 
 from _models import dense_rows
-from _network import Network, Ranks, why_not
+from _network import Network, Ranks, congestion, why_not
 from _report import Goal, Run, conclude, race, ratio, spread, table, take_turns, values, write
 from pyarrow import parquet
 
@@ -144,7 +144,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     third = ROUNDED if options.link else PLAIN
     shown = f"{steps_table(runs, sizes, third)}\n\n{crossover(runs, sizes)}"
-    setting = SETTING.format(options=options) + (OVER_LINK if options.link else HERE)
+    setting = SETTING.format(options=options)
+    setting += f"{OVER_LINK} {congestion()}" if options.link else HERE
     name = f"crossover-{options.link}" if options.link else "crossover"
     sections = {"": setting, "Steps": shown}
     reached = goals(runs, sizes)

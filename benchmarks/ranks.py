@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
-from _network import ADDRESSES, Network, Processes, why_not
+from _network import ADDRESSES, Network, Processes, congestion, why_not
 from _report import HERE, Goal, brief, conclude, table, write
 
 SIZES = {"4 KB": 4096, "164 KB": 164_000, "1.28 MB": 1_280_000, "16 MB": 16_000_000}
@@ -128,7 +128,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     shown = table([*names, "messages a rank", "bytes a host / least"], lines)
     setting = (
         f"{away} ms there and back, {options.rounds} rounds in turns; the slowest rank's median of "
-        "a round's calls, and the median of the rounds."
+        f"a round's calls, and the median of the rounds. {congestion()}"
     )
     goals = goals_of(found)
     data = {"points": [point | figures for point, figures in found]}

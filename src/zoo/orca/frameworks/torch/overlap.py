@@ -24,9 +24,9 @@ from zoo.orca.worker.collective.protocol import Collective
 from zoo.orca.worker.collective.ring import Ring
 
 #: Fewer bytes of gradients than this are sent at once. Measured, see benchmarks/crossover.py.
-LEAST_BYTES: Final = 8 << 20
+LEAST_BYTES: Final = 1 << 20
 #: The least that is sent at once, except at the end.
-_PART_BYTES: Final = 4 << 20
+_PART_BYTES: Final = 1 << 20
 
 
 def pays(collective: Collective, count: int) -> bool:

@@ -56,32 +56,49 @@ def push_rounded(link: Link, array: NDArray[Any], sent: Gate) -> Task:
 
 
 def add_theirs(
-    link: Link,
-    array: NDArray[Any],
-    sent: Gate,
-    scratch: NDArray[np.uint8],
-    room: NDArray[np.uint16] | None = None,
-    *,
-    ours_first: bool,
+    link: Link, array: NDArray[Any], sent: Gate, scratch: NDArray[np.uint8], *, ours_first: bool
 ) -> Task:
-    """Add the peer's whole array to ours, each segment once ours of the same position is `sent`.
+    """Add the peer's whole array to ours as it arrives, and as far as ours is `sent`.
 
     Both ranks make the same additions with their operands in the same order. They cannot deadlock:
-    the rank that has sent less always finds what it waits for. With `room` the peer sends halves.
+    the rank that has sent less always finds what it waits for.
     """
     position = 0
     for segment in segments(array):
-        part = scratch[: segment.nbytes].view(segment.dtype)
-        if room is None:
-            yield from pull(link, part.view(np.uint8).data)
-        else:
-            halves = room[: len(segment)]
-            yield from pull(link, halves.view(np.uint8).data)
-            widen_to(part, halves)
+        theirs = scratch[: segment.nbytes].view(segment.dtype)
+        data = scratch[: segment.nbytes].data
+        arrived = added = 0
+        while added < len(segment):
+            count = link.receive(data[arrived:]) if arrived < len(data) else 0
+            arrived += count
+            whole = min(arrived, sent.open - position) // segment.itemsize
+            if whole > added:
+                ours, others = segment[added:whole], theirs[added:whole]
+                first, second = (ours, others) if ours_first else (others, ours)
+                np.add(first, second, out=ours)
+                added = whole
+                yield MOVED
+            elif arrived < len(data):
+                yield MOVED if count else (link, select.POLLIN)
+            else:
+                yield MOVED if count else LATER
+        position += segment.nbytes
+
+
+def add_rounded(
+    link: Link, array: NDArray[Any], sent: Gate, scratch: NDArray[np.uint8], *, ours_first: bool
+) -> Task:
+    """Do the same with an array of float32 that the peer sends as halves, in whole segments."""
+    position = 0
+    room = np.empty(SEGMENT_BYTES // array.itemsize, np.uint16)
+    for segment in segments(array):
+        theirs, halves = scratch[: segment.nbytes].view(segment.dtype), room[: len(segment)]
+        yield from pull(link, halves.view(np.uint8).data)
+        widen_to(theirs, halves)
         position += segment.nbytes
         while sent.open < position:
             yield LATER
-        first, second = (segment, part) if ours_first else (part, segment)
+        first, second = (segment, theirs) if ours_first else (theirs, segment)
         np.add(first, second, out=segment)
         yield MOVED
 
@@ -92,13 +109,26 @@ def take_in(
     """Add the first `sums` arriving segments to ours; let the rest replace ours."""
     for number, segment in enumerate(incoming):
         if number < sums:
-            theirs = scratch[: segment.nbytes]
-            yield from pull(link, theirs.data)
-            np.add(theirs.view(segment.dtype), segment, out=segment)
+            yield from _add_in(link, segment, scratch[: segment.nbytes])
         else:
             yield from pull(link, segment.view(np.uint8).data)
         gate.open += 1
         yield MOVED
+
+
+def _add_in(link: Link, segment: NDArray[Any], room: NDArray[np.uint8]) -> Task:
+    """Add what arrives to a segment, while it is still in the processor's cache."""
+    theirs, data = room.view(segment.dtype), room.data
+    arrived = added = 0
+    while arrived < len(data):
+        count = link.receive(data[arrived:])
+        arrived += count
+        whole = arrived // segment.itemsize
+        ours = segment[added:whole]
+        np.add(theirs[added:whole], ours, out=ours)
+        added = whole
+        if arrived < len(data):
+            yield MOVED if count else (link, select.POLLIN)
 
 
 def pass_on(link: Link, outgoing: Sequence[NDArray[Any]], gate: Gate) -> Task:

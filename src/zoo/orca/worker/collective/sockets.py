@@ -26,6 +26,7 @@ from zoo.orca.errors import PeerLostError
 #: Bytes that fit into any peer's receive window while it does not read (smallest default: 64 KiB).
 EAGER_BYTES: Final = 32 << 10
 _BACKLOG = 128
+_NAME_BYTES = 16
 _KEEP_ALIVE = {
     # Linux first; macOS has another name for the idle time. All values but the last are seconds.
     "TCP_KEEPIDLE": 5,
@@ -54,6 +55,7 @@ class Listener:
         self._socket = socket.socket(family, kind, protocol)
         try:
             self._socket.setblocking(False)
+            _do_not_pace(self._socket)  # what it accepts does as it does
             self._socket.bind(address)
             self._socket.listen(_BACKLOG)
         except OSError:
@@ -95,6 +97,21 @@ def tune(sock: socket.socket) -> None:
     for name, value in _KEEP_ALIVE.items():
         if hasattr(socket, name):
             sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+    _do_not_pace(sock)
+
+
+def _do_not_pace(sock: socket.socket) -> None:
+    """Let a socket use Reno where the system's choice is BBR; before it connects.
+
+    BBR is meant for long paths. Between hosts of one network a round trip takes microseconds.
+    Measured: sums of eight hosts take a quarter less time with Reno, which needs no timers, and
+    streams of two hosts that both send no longer fall below the link's speed now and then. Any
+    process may choose Reno.
+    """
+    if hasattr(socket, "TCP_CONGESTION"):
+        option = (socket.IPPROTO_TCP, socket.TCP_CONGESTION)
+        if sock.getsockopt(*option, _NAME_BYTES).rstrip(b"\0") == b"bbr":
+            sock.setsockopt(*option, b"reno")
 
 
 class Link:

@@ -244,18 +244,17 @@ class Streams:
     def _sum_with_the_other(self, header: bytes, flat: NDArray[Any], *, rounded: bool) -> None:
         """Between two ranks: send all of ours while all of theirs arrives."""
         (link,) = self._links
-        halves, sent = None, Gate(0)
+        sent, first = Gate(0), self._place == 0
         if rounded:
             self._meet(header)
-            halves = np.empty(pipeline.SEGMENT_BYTES // flat.itemsize, np.uint16)
             push_ours = pipeline.push_rounded(link, flat, sent)
+            add = pipeline.add_rounded(link, flat, sent, self._scratch, ours_first=first)
         else:
             data = flat.view(np.uint8).data
             self._meet(header, {link.rank: data})
             sent.open = EAGER_BYTES
             push_ours = pipeline.push_counted(link, data, sent)
-        first = self._place == 0
-        add = pipeline.add_theirs(link, flat, sent, self._scratch, halves, ours_first=first)
+            add = pipeline.add_theirs(link, flat, sent, self._scratch, ours_first=first)
         with np.errstate(all="ignore"):
             self._loop.run([push_ours, add])
 
