@@ -299,7 +299,7 @@ ELSEWHERE = [
     Elsewhere("worker.child", "loops", "learn/test_distributor.py", "a user's day"),
     Elsewhere(
         "worker.collective",
-        "arithmetic headers pipeline protocol segment sockets streams transfers transport",
+        "arithmetic headers protocol segment sockets streams transfers transport",
         "worker/collective/test_ring.py",
         "each way of the bytes, by the same sweeps",
     ),

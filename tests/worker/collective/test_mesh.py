@@ -1,5 +1,6 @@
 """From addresses to a ring, and staying connected: peers that never come, die, or are none."""
 
+import socket
 import threading
 import time
 
@@ -207,3 +208,16 @@ def test_a_peer_that_computes_for_long_is_not_lost() -> None:
         time.sleep(16)
         ranks[1].start(reduce_values, 5_000_000, "float32")
         assert_is_sum([rank.result() for rank in ranks], 5_000_000, "float32")
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_CONGESTION"), reason="Linux alone tells")
+def test_links_do_not_use_bbr() -> None:
+    listener = Listener()
+    with socket.create_connection(listener.address):
+        accepted = None
+        while accepted is None:
+            accepted = listener.accept()
+        name = accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16)
+        accepted.close()
+    listener.close()
+    assert name.rstrip(b"\0") != b"bbr"

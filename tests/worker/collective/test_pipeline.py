@@ -1,6 +1,5 @@
 """Streams of segments: sums do not depend on the pieces in which data arrives."""
 
-import socket
 from itertools import cycle
 from typing import Any, cast
 
@@ -8,7 +7,7 @@ import numpy as np
 import pytest
 
 from zoo.orca.worker.collective.pipeline import SEGMENT_BYTES, Gate, add_theirs, take_in
-from zoo.orca.worker.collective.sockets import Link, Listener
+from zoo.orca.worker.collective.sockets import Link
 from zoo.orca.worker.collective.transfers import LATER
 
 COUNT = SEGMENT_BYTES // 4 + 1000
@@ -73,16 +72,3 @@ def test_partial_sums_and_then_sums_are_taken_in() -> None:
     run(take_in(link, [ours[:half], ours[half : 2 * half]], gate, scratch, 1), gate, 0)
     np.testing.assert_array_equal(ours[: 2 * half], expected)
     assert gate.open == 2
-
-
-@pytest.mark.skipif(not hasattr(socket, "TCP_CONGESTION"), reason="Linux alone tells")
-def test_links_do_not_use_bbr() -> None:
-    listener = Listener()
-    with socket.create_connection(listener.address):
-        accepted = None
-        while accepted is None:
-            accepted = listener.accept()
-        name = accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16)
-        accepted.close()
-    listener.close()
-    assert name.rstrip(b"\0") != b"bbr"

@@ -24,7 +24,7 @@ from zoo.orca.worker.collective.protocol import Collective
 from zoo.orca.worker.collective.ring import Ring
 
 #: Fewer bytes of gradients than this are sent at once. Measured, see benchmarks/crossover.py.
-LEAST_BYTES: Final = 1 << 20
+LEAST_BYTES: Final = 2 << 20
 #: The least that is sent at once, except at the end.
 _PART_BYTES: Final = 1 << 20
 
