@@ -15,6 +15,7 @@ read and its window is closed. So a sender must not fill the window of a peer th
 operation.
 """
 
+import contextlib
 import os
 import select
 import socket
@@ -108,8 +109,11 @@ def _do_not_pace(sock: socket.socket) -> None:
     streams of two hosts that both send no longer fall below the link's speed now and then. Any
     process may choose Reno.
     """
-    if hasattr(socket, "TCP_CONGESTION"):
-        option = (socket.IPPROTO_TCP, socket.TCP_CONGESTION)
+    if not hasattr(socket, "TCP_CONGESTION"):
+        return
+    option = (socket.IPPROTO_TCP, socket.TCP_CONGESTION)
+    # A system may allow fewer choices, or tell of none. Its own only makes sums slower.
+    with contextlib.suppress(OSError):
         if sock.getsockopt(*option, _NAME_BYTES).rstrip(b"\0") == b"bbr":
             sock.setsockopt(*option, b"reno")
 
