@@ -4,6 +4,7 @@ The child dies with this process, because its standard input closes.
 """
 
 import contextlib
+import errno
 import os
 import queue
 import signal
@@ -77,12 +78,15 @@ class Child:
         self._process = self._running.process
         self._sender = LimitedSender(self._running.commands)
         self._is_handed_over = False
-        self._threads = [
-            threading.Thread(target=read, daemon=True)
-            for read in (self._read_log, self._read_messages)
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._threads: list[threading.Thread] = []
+        try:
+            for read in (self._read_log, self._read_messages):
+                thread = threading.Thread(target=read, daemon=True)
+                thread.start()
+                self._threads.append(thread)
+        except RuntimeError as error:  # too many threads: a limit as that of processes
+            self.kill()
+            raise OSError(errno.EAGAIN, str(error)) from error
 
     @property
     def pid(self) -> int:
@@ -147,13 +151,17 @@ class Child:
                 return cast("M | N", message)
 
     def renew(self) -> None:
-        """Forget the last job's leftovers."""
+        """Forget the last job's leftovers, but not that the process has ended meanwhile."""
         self.log.clear()
         self._log_ended.clear()
         self.failed = False
         with contextlib.suppress(queue.Empty):
             while True:
-                self._messages.get_nowait()
+                message = self._messages.get_nowait()
+                if message is None or isinstance(message, MessageError):
+                    self._messages.put(message)  # the last one that there can be
+                    self.failed = True
+                    break
 
     def last_words(self) -> tuple[str, ...]:
         """Return the last lines of a job that has ended, once they have all arrived."""
@@ -179,16 +187,22 @@ class Child:
             Seconds.
         """
         running = self._running
+        until = time.monotonic() + limit
         pipes: list[int] = []
+        is_whole = False
         try:
             for stream in (running.commands, running.results, running.log):
                 pipes.append(os.dup(stream.fileno()))
             self.send(HandOver(), heartbeat=limit)
             for thread in self._threads:
-                thread.join(limit)
-        except (OSError, ValueError, WorkerFrozenError):  # it has ended, or is stopped
-            self._is_handed_over = False
-        if not self._is_handed_over or any(thread.is_alive() for thread in self._threads):
+                thread.join(max(0.0, until - time.monotonic()))
+            if self._is_handed_over and not any(thread.is_alive() for thread in self._threads):
+                pipes += end_told_by(self._process, running.temporary)
+                is_whole = True
+        # It has ended, or is stopped; or there are no more files, or threads.
+        except (OSError, ValueError, WorkerFrozenError, RuntimeError):
+            is_whole = False
+        if not is_whole:
             for pipe in pipes:
                 os.close(pipe)
             self.kill()
@@ -198,7 +212,7 @@ class Child:
             process=self.pid,
             threads=self.threads,
             temporary=running.temporary,
-            pipes=(*pipes, end_told_by(self._process)),
+            pipes=tuple(pipes),
         )
 
     def kill(self) -> None:

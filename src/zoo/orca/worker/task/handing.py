@@ -12,9 +12,11 @@ import socket
 import struct
 import subprocess
 import threading
+import time
 from dataclasses import dataclass
 
 from zoo.orca.worker.task.starting import Process
+from zoo.orca.worker.temporary import remove_directory
 
 #: The exit code of a process whose end nobody was left to see.
 UNKNOWN = 1 << 16
@@ -35,7 +37,7 @@ class Handed:
     temporary : str
         Its directory for temporary files.
     pipes : tuple of int
-        File descriptors: commands, results, log, and the socket that tells its exit code.
+        File descriptors: commands, results, log, the socket that tells its exit code, its handle.
     """
 
     process: int
@@ -52,24 +54,29 @@ class Adopted:
     pid : int
     told : socket
         Tells its exit code.
+    handle : int
+        A file descriptor of the process. Its number alone may be another process's once it has
+        ended.
     """
 
-    def __init__(self, pid: int, told: socket.socket) -> None:
+    def __init__(self, pid: int, told: socket.socket, handle: int) -> None:
         self._pid, self._told = pid, told
         self._code: int | None = None
-        # Its number alone may be another process's once it has ended.
-        self._handle = os.fdopen(os.pidfd_open(pid), "rb", buffering=0)
+        self._handle = os.fdopen(handle, "rb", buffering=0)
+        # Several threads of a task may see the end, and only one of them is told how it came.
+        self._lock = threading.Lock()
 
     @property
     def pid(self) -> int:
         """The process id."""
         return self._pid
 
-    def give_up(self) -> int:
-        """Return the file descriptor of the socket that tells its exit code, to another process."""
-        self._handle.close()
+    def give_up(self) -> tuple[int, int]:
+        """Return the socket that tells its exit code, and its handle, to another process."""
         self._code = UNKNOWN
-        return self._told.detach()
+        handle = os.dup(self._handle.fileno())
+        self._handle.close()
+        return self._told.detach(), handle
 
     def poll(self) -> int | None:
         """Return the exit code of a process that has ended, else None."""
@@ -79,14 +86,21 @@ class Adopted:
 
     def wait(self, timeout: float | None = None) -> int:
         """Return the exit code; raise `subprocess.TimeoutExpired` if it is still there."""
-        if self._code is None:
-            ended = select.poll()
-            ended.register(self._handle, select.POLLIN)
-            if not ended.poll(None if timeout is None else 1000 * timeout):
-                raise subprocess.TimeoutExpired("a child", timeout or 0)
-            self._code = self._told_code()
-            self._handle.close()
-        return self._code
+        until = None if timeout is None else time.monotonic() + timeout
+        if not self._lock.acquire(timeout=-1 if timeout is None else timeout):
+            raise subprocess.TimeoutExpired("a child", timeout or 0)
+        try:
+            if self._code is None:
+                left = None if until is None else max(0.0, 1000 * (until - time.monotonic()))
+                ended = select.poll()
+                ended.register(self._handle, select.POLLIN)
+                if not ended.poll(left):
+                    raise subprocess.TimeoutExpired("a child", timeout or 0)
+                self._code = self._told_code()
+                self._handle.close()
+            return self._code
+        finally:
+            self._lock.release()
 
     def _told_code(self) -> int:
         told = b""
@@ -96,16 +110,37 @@ class Adopted:
         return int(_CODE.unpack(told)[0]) if len(told) == _CODE.size else UNKNOWN
 
 
-def end_told_by(process: Process) -> int:
-    """Return the file descriptor of a socket that tells a process's exit code when it has ended."""
+def end_told_by(process: Process, directory: str) -> tuple[int, int]:
+    """Return file descriptors: a socket that tells a process's exit code, and its handle.
+
+    This process waits for the end of one that it has started. It then removes the directory,
+    because whoever has the process by then may have ended with it.
+
+    Raises
+    ------
+    OSError, RuntimeError
+        If there are too many files or threads.
+    """
     if isinstance(process, Adopted):
         return process.give_up()
-    ours, theirs = socket.socketpair()
+    handle = os.pidfd_open(process.pid)
+    try:
+        ours, theirs = socket.socketpair()
+    except OSError:
+        os.close(handle)
+        raise
 
     def tell() -> None:
         code = process.wait()  # no limit: a thread of its own, which ends with the child
         with ours, contextlib.suppress(OSError):  # nobody asks any more
             ours.sendall(_CODE.pack(code))
+        remove_directory(directory)
 
-    threading.Thread(target=tell, daemon=True).start()
-    return theirs.detach()
+    try:
+        threading.Thread(target=tell, daemon=True).start()
+    except RuntimeError:
+        os.close(handle)
+        ours.close()
+        theirs.close()
+        raise
+    return theirs.detach(), handle

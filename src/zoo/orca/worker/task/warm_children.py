@@ -74,6 +74,7 @@ class WarmChildren:
         """
         allowed = threads or _ANY
         neighbours = self._among_neighbours()
+        self._bury()
         with self._lock:
             child = self._idle_one(environment, allowed)
             self._at_work = child if is_short else None
@@ -108,6 +109,14 @@ class WarmChildren:
         for child in idle:
             child.stop()
 
+    def _bury(self) -> None:
+        """Remove what idle children have left that were killed."""
+        with self._lock:
+            dead = [one for one in self._idle if not one.alive]
+            self._idle = [one for one in self._idle if one not in dead]
+        for child in dead:
+            child.stop()
+
     def give(self, environment: dict[str, str], threads: Threads) -> Handed | NotGiven:
         """Return an idle child for another process, if there is one.
 
@@ -119,11 +128,13 @@ class WarmChildren:
                 return self._nothing(environment, threads)
             self._on_their_way += 1
             self._changes += 1
-        handed = child.hand_over(self._hand_over_seconds)
-        if handed is None:
-            self.given()
-            return NotGiven(soon=False, changes=self._changes)
-        return handed
+        handed: Handed | None = None
+        try:
+            handed = child.hand_over(self._hand_over_seconds)
+        finally:
+            if handed is None:
+                self.given()
+        return handed or NotGiven(soon=False, changes=self._changes)
 
     def given(self) -> None:
         """Note that a child has arrived elsewhere, or was lost."""
