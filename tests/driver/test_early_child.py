@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from pyspark import SparkFiles
 from pyspark.sql import SparkSession
 
 from tests.worker.task.test_neighbours import predicts
@@ -55,10 +56,11 @@ def take(door: str, job: Job) -> Child:
 def test_the_task_gets_a_child_with_the_surroundings_of_spark_s_workers(
     spark: SparkSession, job: Job, taken: list[Child], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    names = ["PYTHONHASHSEED", "PATH", "SET_BY_THE_DRIVER"]
+
     def surroundings(batches: object) -> Iterator[object]:
         import pyarrow as pa
 
-        names = ["PYTHONHASHSEED", "PATH", "SET_BY_THE_DRIVER"]
         found = [os.environ.get(name) for name in names]
         yield pa.record_batch([pa.array([*found, os.getcwd()], pa.string())], ["value"])
 
@@ -68,9 +70,11 @@ def test_the_task_gets_a_child_with_the_surroundings_of_spark_s_workers(
         taken.append(take(door, job))
     process = Path("/proc", str(taken[0].pid))
     pairs = dict(one.split("=", 1) for one in (process / "environ").read_text().split("\0") if one)
-    names = ["PYTHONHASHSEED", "PATH", "SET_BY_THE_DRIVER"]
     assert [*map(pairs.get, names), os.readlink(process / "cwd")] == [row.value for row in rows]
     assert pairs["OF_THIS_TEST"] == job.environment["OF_THIS_TEST"]
+    added_files = SparkFiles.getRootDirectory()
+    assert added_files in pairs["PYTHONPATH"].split(os.pathsep)
+    assert pairs["SPARK_LOCAL_DIRS"] == os.path.dirname(added_files)
     predicts(taken[0])
 
 
@@ -88,6 +92,21 @@ def test_a_child_that_no_task_takes_ends_with_the_stage(
     assert (
         taken_at(door, ChildWanted(environment=job.environment, fewest=1, most=None), 1.0) is None
     )
+
+
+def test_a_child_whose_start_is_interrupted_ends(
+    spark: SparkSession, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[Child] = []
+
+    def interrupted(child: Child, message: object, *, heartbeat: float) -> None:
+        started.append(child)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Child, "send", interrupted)
+    with pytest.raises(KeyboardInterrupt), early_child(spark, job, 1):
+        pass
+    assert not started[0].alive
 
 
 def test_only_the_first_stage_has_one_and_only_for_one_worker(

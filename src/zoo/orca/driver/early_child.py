@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pyspark.sql import SparkSession
 
+from zoo.orca.driver.reports.spark_failures import spark_errors
 from zoo.orca.driver.session.cluster import is_local, is_one_process
 from zoo.orca.errors import OrcaError
 from zoo.orca.wire.job import Job, LoopJob
@@ -53,7 +54,7 @@ def early_child(spark: SparkSession, job: Job, workers: int) -> Iterator[str]:
     door = Neighbours(os.urandom(16).hex(), warm.give, warm.given)
     try:
         # Without it the job runs as well, only not as soon.
-        with contextlib.suppress(OSError, OrcaError):
+        with contextlib.suppress(OSError, OrcaError, *spark_errors()):
             if door.name:
                 warm.release(_started(spark.sparkContext, job, threads))
         yield door.name
@@ -83,8 +84,12 @@ def _started(context: SparkContext, job: Job, threads: Threads) -> Child:
     given = _surroundings(context)
     running = start(job.environment, threads.environment, given)
     child = Child(job.environment, threads, running)
-    bare = pickle.dumps(replace(job, state=None))
-    child.send(Prepare(threads=threads.count, job=bare), heartbeat=EARLY_SECONDS)
+    try:
+        bare = pickle.dumps(replace(job, state=None))
+        child.send(Prepare(threads=threads.count, job=bare), heartbeat=EARLY_SECONDS)
+    except BaseException:  # an interrupt, above all: nobody else knows the child yet
+        child.kill()
+        raise
     return child
 
 
@@ -98,8 +103,11 @@ def _surroundings(context: SparkContext) -> Surroundings:
     directory = os.readlink(process / "cwd")
     told = filter(None, variables.get("PYTHONPATH", "").split(os.pathsep))
     added: Mapping[str, str] = context.environment
+    added_files = jvm.org.apache.spark.SparkFiles.getRootDirectory()
     return Surroundings(
-        environment={**variables, **added},
+        # Where the session has its temporary files, which it removes.
+        environment={**variables, **added, "SPARK_LOCAL_DIRS": os.path.dirname(added_files)},
         directory=directory,
-        paths=[os.path.join(directory, path) for path in told],
+        # Files that were added to the session may be modules.
+        paths=[added_files, *(os.path.join(directory, path) for path in told)],
     )

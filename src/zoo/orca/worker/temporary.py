@@ -10,6 +10,7 @@ import os
 import secrets
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from zoo.orca.worker.rows.files import writing
@@ -21,19 +22,20 @@ OWN_DIRECTORY = "ZOO_ORCA_TEMPORARY"
 _LONGEST = 75
 
 
-def local_directory() -> str:
+def local_directory(variables: Mapping[str, str] = os.environ) -> str:
     """Return Spark's directory for temporary files on this executor, or the system's."""
-    for path in os.environ.get("SPARK_LOCAL_DIRS", "").split(","):
+    told = variables.get("SPARK_LOCAL_DIRS", "")
+    for path in told.split(","):
         if path and os.access(path, os.W_OK):
             return path
-    with writing(os.environ.get("SPARK_LOCAL_DIRS", "") or "/tmp"):
+    with writing(told or "/tmp"):
         return tempfile.gettempdir()
 
 
-def make_directory() -> str:
-    """Return a new directory for one child's temporary files."""
+def make_directory(variables: Mapping[str, str] = os.environ) -> str:
+    """Return a new directory for one child's temporary files; the variables name Spark's."""
     name = f"orcachild-{secrets.token_hex(6)}"
-    path = os.path.join(local_directory(), name)
+    path = os.path.join(local_directory(variables), name)
     if len(path) > _LONGEST:
         path = os.path.join(tempfile.gettempdir(), name)
     with writing(os.path.dirname(path)):

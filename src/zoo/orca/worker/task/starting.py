@@ -100,7 +100,7 @@ def start(
         By default those of this process.
     """
     given = given or own_surroundings()
-    directory = temporary.make_directory()
+    directory = temporary.make_directory(given.environment)
     read_end, write_end = os.pipe()
     try:
         process = subprocess.Popen(
