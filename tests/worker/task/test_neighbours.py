@@ -272,6 +272,13 @@ def test_what_it_leaves_is_removed_if_whoever_has_it_is_killed_too(pair: Pair) -
     assert not os.path.exists(child._running.temporary)
 
 
+def test_what_an_idle_child_leaves_that_is_killed_is_removed_at_once(pair: Pair) -> None:
+    os.kill(pair.child.pid, signal.SIGKILL)
+    for thread in pair.child._threads:
+        thread.join(20)
+    assert not os.path.exists(pair.child._running.temporary)
+
+
 def test_a_child_that_ends_just_before_its_job_is_told_at_once(pair: Pair) -> None:
     child = pair.taken_over()
     os.kill(child.pid, signal.SIGKILL)

@@ -3,7 +3,7 @@
 import pytest
 
 from zoo.orca.worker.task.threads import Threads
-from zoo.orca.worker.task.warm_children import acquire, release
+from zoo.orca.worker.task.warm_children import _alike, acquire, release
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -29,3 +29,13 @@ def test_a_warm_child_is_used_again_for_threads_that_are_allowed_only() -> None:
     release(other)
     assert acquire({"A": "1"}, Threads(count=4, fewest=0, most=None)) is other
     other.stop()
+
+
+def test_processes_of_sessions_with_files_of_their_own_are_not_alike(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rooms = set()
+    for session in ("one", "another", "another"):
+        monkeypatch.setenv("SPARK_JOB_ARTIFACT_UUID", session)
+        rooms.add(_alike())
+    assert len(rooms) == 2

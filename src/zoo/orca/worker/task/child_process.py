@@ -23,6 +23,7 @@ from zoo.orca.wire.messages.results import Failure
 from zoo.orca.worker import temporary
 from zoo.orca.worker.pipes import END_OF_HOLD, END_OF_LOG, LOST_PIPE, LimitedSender, receive
 from zoo.orca.worker.plain_words import MORE_MEMORY
+from zoo.orca.worker.task.forks import let_go, not_in_forks
 from zoo.orca.worker.task.handing import UNKNOWN, Handed, end_told_by
 from zoo.orca.worker.task.starting import Running, start
 from zoo.orca.worker.task.threads import Threads
@@ -87,6 +88,14 @@ class Child:
         except RuntimeError as error:  # too many threads: a limit as that of processes
             self.kill()
             raise OSError(errno.EAGAIN, str(error)) from error
+
+        not_in_forks(self)
+
+    def forked(self) -> None:
+        """Let go of the pipes, in a fork of this process."""
+        running = self._running
+        streams = (running.commands, running.results, running.log)
+        let_go(stream.fileno() for stream in streams if not stream.closed)
 
     @property
     def pid(self) -> int:
@@ -260,6 +269,9 @@ class Child:
         finally:  # whatever ends this thread, the task must not wait for more
             self.failed = True
             self._messages.put(end)
+            if not self._is_handed_over:
+                # An idle one was killed, and Spark may end this process before it looks.
+                temporary.remove_directory(self._running.temporary)
 
     def _read_log(self) -> None:
         with self._running.log as stream:

@@ -24,6 +24,7 @@ from zoo.orca.errors import OrcaError
 from zoo.orca.wire.messages.codec import MessageError
 from zoo.orca.wire.messages.neighbours import ANSWERS, WANTED, ChildWanted, Given, NotGiven
 from zoo.orca.worker.task.child_process import Child
+from zoo.orca.worker.task.forks import let_go, not_in_forks
 from zoo.orca.worker.task.handing import Adopted, Handed
 from zoo.orca.worker.task.starting import Running
 from zoo.orca.worker.task.threads import Threads
@@ -80,6 +81,13 @@ class Neighbours:
                 threading.Thread(target=self._serve, args=(door,), daemon=True).start()
                 opened.pop_all()
             self._room, self.name, self._door = room, own, door
+            not_in_forks(self)
+
+    def forked(self) -> None:
+        """Let go of the door, in a fork of this process."""
+        if self._door is not None and self._door.fileno() >= 0:
+            let_go([self._door.fileno()])
+        self._door, self.name = None, ""
 
     def ask(
         self, wanted: ChildWanted, arrived: Callable[[Child], None]

@@ -19,6 +19,7 @@ from pyspark import TaskContext
 
 from zoo.orca.wire.messages.neighbours import ChildWanted, NotGiven
 from zoo.orca.worker.task.child_process import Child
+from zoo.orca.worker.task.forks import not_in_forks
 from zoo.orca.worker.task.handing import Handed
 from zoo.orca.worker.task.neighbours import Neighbours, taken_at
 from zoo.orca.worker.task.threads import Threads
@@ -52,6 +53,12 @@ class WarmChildren:
         self._neighbours: Neighbours | None = None
         self._stage = -1
         self._waited = 0.0
+        not_in_forks(self)
+
+    def forked(self) -> None:
+        """Forget the children, in a fork of this process, and who has held the lock."""
+        self._lock = threading.Lock()
+        self._idle, self._at_work, self._neighbours = [], None, None
 
     def acquire(
         self,
@@ -162,9 +169,7 @@ class WarmChildren:
         if context.stageId() != self._stage:
             self._stage, self._waited = context.stageId(), 0.0
         if self._neighbours is None:
-            # Forks of one daemon have its Python, its variables and its paths.
-            alike = f"{local_directory()} {os.getppid()} {sys.executable}"
-            self._neighbours = Neighbours(alike, self.give, self.given)
+            self._neighbours = Neighbours(_alike(), self.give, self.given)
         return self._neighbours
 
     def _taken_over(
@@ -196,6 +201,16 @@ class WarmChildren:
                 time.sleep(_LOOK_SECONDS)
             self._waited += time.monotonic() - began
             before = found
+
+
+def _alike() -> str:
+    """Return what processes have in common whose children are alike.
+
+    Forks of one daemon have its Python, its variables and its paths. Where there is no daemon,
+    sessions may differ in the files that are added to them.
+    """
+    session = os.environ.get("SPARK_JOB_ARTIFACT_UUID", "")
+    return f"{local_directory()} {os.getppid()} {sys.executable} {session}"
 
 
 def _wanted(environment: dict[str, str], threads: Threads) -> ChildWanted:
