@@ -1,8 +1,10 @@
 """Finding a Java, with executables that only claim to be one."""
 
+from pathlib import Path
+
 import pytest
 
-from zoo.orca.context.java import find_java
+from zoo.orca.context.java import Java, find_java
 from zoo.orca.errors import ContextError
 
 
@@ -65,3 +67,17 @@ def test_no_java_names_the_commands_that_install_one():
         "brew install openjdk@17",
     ):
         assert command in str(caught.value)
+
+
+def test_the_second_compiler_waits_where_processors_are_few():
+    """Only where it is known that the options are: another JVM would not start with them."""
+
+    def options(machine, processors):
+        java = Java(home=Path("/java"), version=17, description=f'openjdk version "17"\n{machine}')
+        return java.compiler_options(processors)
+
+    hotspot = "OpenJDK 64-Bit Server VM (build 17+6, mixed mode, sharing)"
+    assert "Tier4" in options(hotspot, 2) and "Tier4" in options(hotspot, 4)
+    assert options(hotspot, 5) == ""
+    assert options("OpenJDK 64-Bit Zero VM (build 17+6, interpreted mode)", 2) == ""
+    assert options("Eclipse OpenJ9 VM (build openj9-0.40.0, JRE 17 Linux amd64-64-Bit)", 2) == ""

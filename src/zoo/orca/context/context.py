@@ -251,14 +251,23 @@ def _start_jvm(conf: Any) -> Any:
     spark_home = Path(_find_spark_home())
     archive = find_class_archive(java, spark_home, dict(conf.getAll()))
     # Spark's launcher adds these options to the driver's command line, before the user's own.
-    options = " ".join(
-        [archive.java_options() if archive else "", os.environ.get("SPARK_SUBMIT_OPTS", "")]
-    ).strip()
+    own = [
+        java.compiler_options(_processors()),
+        archive.java_options() if archive else "",
+        os.environ.get("SPARK_SUBMIT_OPTS", ""),
+    ]
+    options = " ".join(filter(None, own))
     with _environment({"JAVA_HOME": str(java.home), "SPARK_SUBMIT_OPTS": options}):
         gateway = start_gateway(conf, log_output=OrcaContext.log_output)
     if archive is not None:
         archive.make_after(gateway)
     return gateway
+
+
+def _processors() -> int:
+    """Return how many processors a JVM of this program may use."""
+    has_affinity = hasattr(os, "sched_getaffinity")  # macOS has none
+    return len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
 
 
 @contextmanager

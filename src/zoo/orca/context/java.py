@@ -41,6 +41,14 @@ _USUAL_PLACES = (
     "/Library/Java/JavaVirtualMachines/*/Contents/Home",
 )
 
+#: With more, the compiler has processors that nobody else wants.
+_FEW_PROCESSORS = 4
+#: Ten times HotSpot's own numbers: calls, calls of what has loops, both together, and turns.
+_LATER = (
+    "-XX:Tier4InvocationThreshold=50000 -XX:Tier4MinInvocationThreshold=6000 "
+    "-XX:Tier4CompileThreshold=150000 -XX:Tier4BackEdgeThreshold=400000"
+)
+
 # A healthy JVM prints these lines before it reads a logging configuration. No flag disables them.
 _CHATTER = (
     b"WARNING: Using incubator modules: jdk.incubator.vector",
@@ -73,6 +81,22 @@ class Java:
     def shares_classes(self) -> bool:
         """Whether it is a HotSpot that maps classes from its own archive, so from ours, too."""
         return bool(re.search(r"(OpenJDK|HotSpot\(TM\)) 64-Bit .*\bsharing\b", self.description))
+
+    def compiler_options(self, processors: int) -> str:
+        """Return the options that keep its second compiler from a program's start.
+
+        HotSpot compiles a second time what has run some thousand times. Spark's start runs much
+        code as often and hardly more, and on few processors the compiler takes them from it: half
+        of the JVM's time in a first program. What a query does for each row runs ten times as often
+        within the first second.
+
+        Parameters
+        ----------
+        processors : int
+            Those that the JVM may use.
+        """
+        is_hotspot = re.search(r"(OpenJDK|HotSpot\(TM\)) 64-Bit Server VM", self.description)
+        return _LATER if is_hotspot and processors <= _FEW_PROCESSORS else ""
 
 
 def find_java(
