@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from zoo.orca.errors import DataError
 from zoo.orca.frameworks.common.structures import Structure
+from zoo.orca.frameworks.keras.backends.jax_bits import draw_unrolled
 from zoo.orca.frameworks.keras.backends.jax_cut import CutStep, exchange_here
 from zoo.orca.frameworks.keras.backends.jax_exchange import Exchange
 from zoo.orca.frameworks.keras.backends.jax_flat import flattened, narrow_shapes
@@ -47,10 +48,12 @@ _NARROW = {"int64": "int32", "uint64": "uint32"}
 
 
 def prepare(threads: int) -> None:
-    """No-op: the plug-in has already set what JAX reads when it is imported.
+    """Let random bits be drawn faster.
 
-    The child's environment sets the number of XLA's threads.
+    The plug-in has already set what JAX reads when it is imported, and the child's environment
+    sets the number of XLA's threads.
     """
+    draw_unrolled()
 
 
 def begin(seed: int) -> None:
