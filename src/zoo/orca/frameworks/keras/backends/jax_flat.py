@@ -4,20 +4,32 @@ XLA's compiler for processors makes a loop of an array's last axis. In a table o
 loop has 16 numbers: Adam's update takes twice as long as that of vectors of as many numbers, and on
 a model with embeddings it is most of a step. Operations on single elements are the same for any
 shape, and so are their results.
+
+XLA would join the change of shape with the operations, and make the same loops again; or it would
+copy memory that is reused. It does neither across the borders of a branch. So vectors are computed
+in a branch that is always taken, which XLA cannot know.
 """
 
 import functools
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import prod
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax.extend.core import ClosedJaxpr, JaxprEqn, Literal, Var
 from jax.extend.core import primitives as p
 
 from zoo.orca.frameworks.common.structures import Structure
-from zoo.orca.frameworks.keras.backends.jax_equations import Atom, computed, unbound
+from zoo.orca.frameworks.keras.backends.jax_equations import (
+    Atom,
+    computed,
+    unbound,
+    value,
+    variables,
+)
 from zoo.orca.frameworks.keras.types import Variable
 
 #: Rows of so many numbers are as fast as a vector.
@@ -65,22 +77,25 @@ def _evaluated(
     values.wholes.update(zip(jaxpr.constvars, traced.consts, strict=True))
     values.wholes.update(zip(jaxpr.invars, arguments, strict=True))
 
+    read = Counter(v for e in jaxpr.eqns for v in variables(e.invars))
+    read.update(variables(jaxpr.outvars))
+
     def makes_narrow(equation: JaxprEqn) -> bool:
         return any(v.aval.shape in shapes for v in equation.outvars)
 
-    for is_narrow, equations in itertools.groupby(jaxpr.eqns, makes_narrow):
-        if not is_narrow:
-            _compute(list(equations), values)
-            continue
-        for equation in equations:
-            if _is_flat(equation):
-                values.flats[equation.outvars[0]] = _flat(equation, values)
-            elif equation.primitive is p.jit_p:
-                given = [values.whole(v) for v in equation.invars]
-                inner = _evaluated(equation.params["jaxpr"], given, shapes)
-                values.wholes.update(zip(equation.outvars, inner, strict=True))
-            else:
-                _compute([equation], values)
+    def kind(equation: JaxprEqn) -> tuple[bool, bool]:
+        is_narrow = makes_narrow(equation)
+        return is_narrow, is_narrow and _is_flat(equation)
+
+    for (is_narrow, is_flat), group in itertools.groupby(jaxpr.eqns, kind):
+        equations = list(group)
+        if is_flat:
+            _compute_flat(equations, values, read)
+        elif not is_narrow:
+            _compute(equations, values)
+        else:
+            for equation in equations:
+                _compute_narrow(equation, values, shapes)
     return [values.whole(v) for v in jaxpr.outvars]
 
 
@@ -108,21 +123,66 @@ class _Values:
         return self.flats[variable]
 
 
-def _flat(equation: JaxprEqn, values: _Values) -> Any:
-    return equation.primitive.bind(*map(values.flat, equation.invars), **equation.params)
-
-
 def _is_flat(equation: JaxprEqn) -> bool:
     """Return whether an equation, which makes a narrow table, treats each element by itself."""
     if len(equation.outvars) != 1:
         return False
     shapes = {v.aval.shape for v in equation.invars}
-    return equation.primitive in _ELEMENTWISE and shapes <= {(), equation.outvars[0].aval.shape}
+    own = equation.outvars[0].aval.shape
+    return equation.primitive in _ELEMENTWISE and own in shapes <= {(), own}
 
 
 def _compute(equations: list[JaxprEqn], values: _Values) -> None:
     reads = unbound(equations)
     values.wholes.update(computed(equations, {v: values.whole(v) for v in reads}))
+
+
+def _compute_narrow(
+    equation: JaxprEqn, values: _Values, shapes: frozenset[tuple[int, ...]]
+) -> None:
+    """Compute an equation that needs its tables in their own shape."""
+    if equation.primitive is not p.jit_p:
+        _compute([equation], values)
+        return
+    given = [values.whole(v) for v in equation.invars]
+    inner = _evaluated(equation.params["jaxpr"], given, shapes)
+    values.wholes.update(zip(equation.outvars, inner, strict=True))
+
+
+def _compute_flat(equations: list[JaxprEqn], values: _Values, read: Counter[Var]) -> None:
+    """Compute equations on vectors, in a branch; `read` counts how often variables are read."""
+    inside = Counter(v for e in equations for v in variables(e.invars))
+    makers = {v: e for e in equations for v in e.outvars if read[v] > inside[v]}
+    reads = unbound(equations)
+    given = [values.flat(v) for v in reads]
+
+    def compute(given: list[Any]) -> list[Any]:
+        known = dict(zip(reads, given, strict=True))
+        for equation in equations:
+            arguments = [value(v, known) for v in equation.invars]
+            known[equation.outvars[0]] = equation.primitive.bind(*arguments, **equation.params)
+        return [known[v] for v in makers]
+
+    def keep(given: list[Any]) -> list[Any]:
+        known = dict(zip(reads, given, strict=True))
+        return [_old(v, maker, known) for v, maker in makers.items()]
+
+    # With its last bit set, no number is zero. XLA does not look at single bits.
+    first = next(x for x in given if x.shape)[0]
+    always = (jnp.asarray(first, jnp.int32) | 1) != 0
+    found = jax.lax.cond(always, compute, keep, given)
+    values.flats.update(zip(makers, found, strict=True))
+
+
+def _old(new: Var, maker: JaxprEqn, known: Mapping[Var, Any]) -> Any:
+    """Return what an update is added to or taken from, if it can be told.
+
+    XLA then writes the new numbers to the memory of the old ones.
+    """
+    for v in variables(maker.invars):
+        if v in known and v.aval.shape == new.aval.shape and v.aval.dtype == new.aval.dtype:
+            return known[v]
+    return jnp.zeros(new.aval.size, new.aval.dtype)
 
 
 def _is_narrow(shape: tuple[int, ...]) -> bool:
