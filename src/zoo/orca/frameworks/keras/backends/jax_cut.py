@@ -160,9 +160,11 @@ class _Meeting:
         found = {k: rows for k, rows in found.items() if rows and specs[k].dtype == np.float32}
         counts = {k: sum(one.numbers.aval.size for one in rows) for k, rows in found.items()}
         room = self.exchange.chosen(specs, counts)
-        #: The parts of each gradient that is sent as rows.
-        self.found = {k: found[k] for k in room}
         self.layout = Layout(specs, {k: counts[k] for k in room}, room)
+        #: The parts of each gradient that leaves its piece as rows.
+        self.found = {
+            k: rows for k, rows in found.items() if k in room or k in self.layout.takes_rows
+        }
         self._is_wanted = not wanted.isdisjoint(self.outputs)
 
     @property
