@@ -138,7 +138,9 @@ def make_estimator(fit: Fit, options: argparse.Namespace, **more: Any) -> Any:
     estimator = importlib.import_module(f"zoo.orca.learn.{framework}").Estimator
     creator = fit.model.creator(options.framework)
     settings: dict[str, Any] = {"config": fit.config, "num_workers": options.workers}
-    settings |= {"seed": fit.seed, "cpu_binding": options.bind, **more}
+    settings |= {"seed": fit.seed, **more}
+    if options.bind:  # otherwise the estimator's own default, which differs by framework
+        settings["cpu_binding"] = True
     if framework == "pytorch":
         from _models_pytorch import LOSSES, OPTIMIZERS
 

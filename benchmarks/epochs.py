@@ -244,7 +244,8 @@ SETTING = """\
 Median of all epochs but the first, of {options.epochs}; {options.rounds} rounds, in turns. Each \
 contestant in a cold process with two processors: plain Keras with two threads on numpy arrays, or \
 a loop in PyTorch on tensors; Orca's `fit` on a DataFrame in `local[2]` with 1 worker of 2 threads \
-or 2 workers of 1 thread. The batch is that of a step over all workers. "16 steps a call" is plain \
+or 2 workers of 1 thread, which on JAX keep to a processor each by default. The batch is that of a \
+step over all workers. "16 steps a call" is plain \
 Keras with `steps_per_execution=16`, which a user may set if no callback needs each batch. \
 TensorFlow's strategy has its epoch cut to {options.strategy_steps} steps, because it is slow. \
 DistributedDataParallel runs in two processes of one thread under pyspark's `TorchDistributor` \
