@@ -38,9 +38,6 @@ class Keras(KerasPlugin):
             # Read when JAX is imported. XLA's pools cost more than they gain on one processor.
             own = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
             os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {own}".strip()
-            # A step that another thread computes waits for that thread twice, and gains nothing
-            # where both have one processor.
-            os.environ.setdefault("JAX_CPU_ENABLE_ASYNC_DISPATCH", "0")
         importlib.import_module("keras")
         renew_settings()
         backend_of(backend).prepare(threads)

@@ -2,8 +2,8 @@
 
 JAX compiles its generator, Threefry 2x32, for processors as a loop of five turns, each of which
 goes over all numbers in memory. Here all turns are written out, as JAX itself does for other
-devices, and XLA keeps the numbers in registers. What dropout draws in a step of NCF, 36,000 numbers,
-takes 0.17 ms instead of 0.28, and no longer to compile.
+devices, and XLA keeps the numbers in registers. What dropout draws in a step of NCF, 36,000
+numbers, takes 0.17 ms instead of 0.28, and no longer to compile.
 """
 
 from collections.abc import Sequence
