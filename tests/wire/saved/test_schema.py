@@ -14,7 +14,7 @@ from zoo.orca.errors import StateError
 from zoo.orca.wire.features import FeatureSpec
 from zoo.orca.wire.outputs import OutputSpec
 from zoo.orca.wire.packing import State
-from zoo.orca.wire.saved.schema import check_state, read_state
+from zoo.orca.wire.saved.schema import check_state, first_line, read_state
 from zoo.orca.wire.saved.values import Unsound
 
 pytestmark = pytest.mark.timeout(120)
@@ -165,3 +165,8 @@ def test_a_place_of_an_earlier_release_is_read() -> None:
 
 def test_another_plug_in_may_keep_what_it_likes() -> None:
     check_state(changed(fake(), framework="mine", more={"any": [1, None]}))
+
+
+def test_what_a_reader_quotes_of_a_file_stays_on_one_line() -> None:
+    assert first_line(ValueError("type: \x0c\x85é\nmore")) == "type: \\x0c\\x85é"
+    assert first_line(ValueError()) == "ValueError"

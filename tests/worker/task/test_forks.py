@@ -11,8 +11,9 @@ from tests.worker.task.test_neighbours import ENVIRONMENT, Pair, predicts
 
 pytestmark = [
     pytest.mark.timeout(60),
-    # Python warns of forks of a process with threads, which user code makes all the same.
+    # Python and JAX warn of forks of a process with threads, which user code makes all the same.
     pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:.*fork:RuntimeWarning"),
 ]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.wire.saved.samples import damaged
@@ -72,6 +72,7 @@ def test_sound_files_are_read() -> None:
 
 @settings(max_examples=100)
 @given(st.integers(0, 1 << 32), st.booleans())
+@example(29685, True)  # PyTorch quotes a byte that ends a line
 def test_files_that_were_damaged(seed: int, is_zip: bool) -> None:
     chance = random.Random(seed)
     data = file_of(checkpoint(), _use_new_zipfile_serialization=is_zip)

@@ -199,8 +199,17 @@ def read_state(data: bytes, path: str) -> State:
 
 def damaged(path: str, error: Exception) -> StateError:
     """Return the error about a file in which something is not as it must be."""
-    told = str(error).partition("\n")[0]
-    return StateError(f"{path} is damaged: {told}\nRemove it, and train anew")
+    return StateError(f"{path} is damaged: {first_line(error)}\nRemove it, and train anew")
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of what an error says, or its class.
+
+    Readers quote what a damaged file holds. What cannot be printed is written as an escape, because
+    it may end a line, or change a terminal.
+    """
+    line = str(error).partition("\n")[0] or type(error).__name__
+    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in line)
 
 
 def _anything(value: Any) -> None:

@@ -24,7 +24,7 @@ from zoo.orca.frameworks.torch.saving.state import (
 )
 from zoo.orca.wire.job import Job
 from zoo.orca.wire.packing import State
-from zoo.orca.wire.saved.schema import check_state
+from zoo.orca.wire.saved.schema import check_state, first_line
 from zoo.orca.wire.saved.values import Unsound, as_object, listed
 
 
@@ -85,9 +85,8 @@ def read_checkpoint(data: bytes, path: str) -> State:
         state = _state(*_parts(found))
         check_state(state)
     except Exception as error:  # whatever PyTorch's reader, or its tensors, say of any bytes
-        told = str(error).partition("\n")[0] or type(error).__name__
         raise StateError(
-            f"{path} does not hold a state_dict of PyTorch: {told}\n"
+            f"{path} does not hold a state_dict of PyTorch: {first_line(error)}\n"
             "Write one with torch.save(model.state_dict(), path)"
         ) from error
     return state
