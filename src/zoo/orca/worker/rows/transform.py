@@ -6,7 +6,6 @@ neither their number nor a resumed training changes anything.
 """
 
 import inspect
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 
 from zoo.orca.errors import DataError
 from zoo.orca.wire.features import ColumnSpec, FeatureSpec
+from zoo.orca.wire.processors import usable_processors
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -42,7 +42,7 @@ class Transform:
         self._function, self._seed = function, seed
         self._is_random = takes_random(function)
         #: How many threads may call at the same time.
-        self.threads = min(len(os.sched_getaffinity(0)), _MOST_THREADS)
+        self.threads = min(len(usable_processors()), _MOST_THREADS)
 
     def __call__(
         self, columns: Arrays, *, training: bool, place: Sequence[int]
