@@ -16,6 +16,8 @@ def looking(config):
     from tests.frameworks.settings import warm
 
     model = small(config)
+    if config.get("keras"):
+        import tensorflow  # noqa: F401  jobs on JAX and torch do not import it by themselves
     sys.seen_by_the_creator = warm.seen(config)
     if config.get("changes"):
         warm.change(config)

@@ -1,9 +1,11 @@
-"""Random numbers of loaders: other ones in each pass, the same ones in each run."""
+"""Random numbers of jobs and loaders: other ones in each pass, the same ones in each run."""
 
 import random
 import sys
 
 import numpy as np
+
+from zoo.orca.frameworks.settings.at_import import when_imported
 
 
 def mixed(*numbers: int) -> int:
@@ -12,20 +14,36 @@ def mixed(*numbers: int) -> int:
 
 
 def seed_all(seed: int) -> None:
-    """Seed Python, numpy and torch, if it is there.
+    """Seed Python, numpy and torch; torch, which a job may import later, at its import.
 
     Not TensorFlow: with another seed it compiles its functions anew.
     """
     random.seed(seed)
     np.random.seed(seed)
-    torch = sys.modules.get("torch")
-    if torch is not None:
-        torch.manual_seed(seed)
+    _seed("torch", seed)
+
+
+def seed_tensorflow(seed: int) -> None:
+    """Seed TensorFlow, now or at its import: a job on another framework may use `tf.data`."""
+    _seed("tensorflow", seed)
 
 
 def seed_creator(seed: int) -> None:
     """Seed what a creator may use, alike on all ranks: they deal out what they make alike."""
     seed_all(seed)
-    tensorflow = sys.modules.get("tensorflow")
-    if tensorflow is not None and hasattr(tensorflow, "random"):
-        tensorflow.random.set_seed(seed)
+    seed_tensorflow(seed)
+
+
+#: The seed that was asked for last, as a framework's own generators have it once it is imported.
+_asked: dict[str, int] = {}
+
+
+def _seed(name: str, seed: int) -> None:
+    _asked[name] = seed
+    when_imported(name, _seed_as_asked)
+
+
+def _seed_as_asked(name: str) -> None:
+    module = sys.modules[name]
+    put = module.manual_seed if name == "torch" else module.random.set_seed
+    put(_asked[name])

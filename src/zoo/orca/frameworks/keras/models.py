@@ -23,7 +23,6 @@ from zoo.orca.frameworks.keras.columns.names import Names, by_output, one_label
 from zoo.orca.frameworks.keras.loaders.layout import LoaderLayout
 from zoo.orca.frameworks.keras.protocols import Backend, Version
 from zoo.orca.frameworks.keras.types import Model, Optimizer, Tensor, Variable
-from zoo.orca.frameworks.settings.fresh import note_settings
 from zoo.orca.wire.features import FeatureSpec
 from zoo.orca.wire.job import Job
 from zoo.orca.wire.packing import unpack
@@ -59,8 +58,7 @@ def begin(seed: int) -> list[Version]:
     for keras in known:
         keras.begin()
         keras.make_random(seed)
-    seed_all(seed)  # torch, too, which a loader of an earlier job may have imported
-    note_settings()  # of the packages that Keras imported for seeding
+    seed_all(seed)  # torch, too, which a loader may use
     return known
 
 

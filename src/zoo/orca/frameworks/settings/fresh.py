@@ -7,8 +7,10 @@ frameworks beside the backend.
 
 import importlib
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
+
+from zoo.orca.frameworks.settings.at_import import when_imported
 
 #: How a setting is read and how it is written.
 Setting = tuple[Callable[[], Any], Callable[[Any], Any]]
@@ -45,19 +47,21 @@ class Fresh:
 def renew_settings() -> None:
     """Restore the settings of every imported framework to those of a fresh process.
 
-    Called at the start of each job, before user code runs.
+    Called at the start of each job, before user code runs. The settings of a framework that user
+    code imports are noted at its import.
     """
-    for settings in _imported():
-        settings.renew()
-
-
-def note_settings() -> None:
-    """Note the settings of frameworks that this job's preparations imported."""
-    for settings in _imported():
-        settings.note()
-
-
-def _imported() -> Iterator[Fresh]:
-    for name, module in _MODULES.items():
+    for name in _MODULES:
         if sys.modules.get(name) is not None:
-            yield importlib.import_module(f"zoo.orca.frameworks.settings.{module}").SETTINGS
+            _settings(name).renew()
+        else:
+            when_imported(name, _note)
+
+
+def _note(name: str) -> None:
+    _settings(name).note()
+
+
+def _settings(name: str) -> Fresh:
+    module = importlib.import_module(f"zoo.orca.frameworks.settings.{_MODULES[name]}")
+    found: Fresh = module.SETTINGS
+    return found

@@ -1,14 +1,18 @@
 """The version module for Keras 3 on any backend, like `keras2` for Keras 2."""
 
+import contextlib
+import importlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 from numpy.typing import NDArray
 
 from zoo.orca.errors import ModelError
 from zoo.orca.frameworks.common.structures import Structure
+from zoo.orca.frameworks.creators.seeds import seed_tensorflow
 from zoo.orca.frameworks.keras.configuration import keras_settings
 from zoo.orca.frameworks.keras.types import (
     KerasLoss,
@@ -55,8 +59,29 @@ def begin() -> None:
 
 
 def make_random(seed: int) -> None:
-    """Seed Python, numpy, TensorFlow and Keras."""
-    package().utils.set_random_seed(seed)
+    """Seed Python, numpy and Keras; TensorFlow, too, at its import if that is yet to come."""
+    with _tensorflow_not_imported():
+        package().utils.set_random_seed(seed)
+    seed_tensorflow(seed)
+
+
+@contextlib.contextmanager
+def _tensorflow_not_imported() -> Iterator[None]:
+    """Keep Keras from importing TensorFlow only to seed it, which it does on any backend."""
+    if sys.modules.get("tensorflow") is not None:
+        yield
+        return
+    try:
+        module: Any = importlib.import_module("keras.src.utils.rng_utils")
+        given = module.tf
+    except (ImportError, AttributeError):  # a Keras with other insides imports it
+        yield
+        return
+    module.tf = SimpleNamespace(available=False)
+    try:
+        yield
+    finally:
+        module.tf = given
 
 
 def backend_name() -> str:

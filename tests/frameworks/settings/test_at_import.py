@@ -1,0 +1,136 @@
+"""A framework that a job may never use is not imported, and is like any other once it is."""
+
+import importlib
+import importlib.util
+import sys
+
+import pytest
+
+from tests.frameworks.bench import columns
+from tests.frameworks.ranks import SEED, Data, Ranks, job_of, plugin_of
+from zoo.orca.frameworks.settings.at_import import when_imported
+from zoo.orca.wire.job import BuildJob
+
+
+@pytest.fixture
+def module(tmp_path, monkeypatch):
+    """The name of a module that nobody has imported."""
+    name = "a_framework_of_the_test"
+    (tmp_path / f"{name}.py").write_text("ready = True\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
+    yield name
+    sys.modules.pop(name, None)
+
+
+class Called:
+    """Notes what it is called with, and what the module was like then."""
+
+    def __init__(self):
+        self.names = []
+
+    def __call__(self, name):
+        assert sys.modules[name].ready
+        self.names.append(name)
+
+
+def test_what_waits_for_a_module_is_called_once_at_its_import(module):
+    first, second = Called(), Called()
+    when_imported(module, first)
+    when_imported(module, first)
+    when_imported(module, second)
+    assert importlib.util.find_spec(module).name == module
+    assert not first.names
+    assert importlib.util.find_spec(module).name == module
+    imported = importlib.import_module(module)
+    assert (first.names, second.names) == ([module], [module])
+    assert imported.__file__.endswith(f"{module}.py")
+    importlib.reload(imported)
+    assert first.names == [module]
+
+
+def test_a_module_that_is_there_waits_for_nothing(module):
+    importlib.import_module(module)
+    called = Called()
+    when_imported(module, called)
+    assert called.names == [module]
+
+
+def test_a_module_that_fails_is_waited_for_again(module, tmp_path):
+    path, called = tmp_path / f"{module}.py", Called()
+    good = path.read_text()
+    path.write_text("1 / 0  # a source of another length, or Python may take what it compiled\n")
+    when_imported(module, called)
+    with pytest.raises(ZeroDivisionError):
+        importlib.import_module(module)
+    assert not called.names
+    path.write_text(good)
+    importlib.invalidate_caches()
+    importlib.import_module(module)
+    assert called.names == [module]
+
+
+def test_a_module_that_nobody_has_is_missing_as_ever():
+    when_imported("no_such_framework", Called())
+    with pytest.raises(ModuleNotFoundError, match="no_such_framework"):
+        importlib.import_module("no_such_framework")
+    assert importlib.util.find_spec("no_such_framework") is None
+
+
+def with_tensorflow(config):
+    """A creator that imports TensorFlow where it is told so, and then changes a setting."""
+    import sys
+
+    import keras
+
+    sys.seen_by_the_creator = None
+    if config["imports"]:
+        import tensorflow as tf
+
+        number = float(tf.random.uniform(()))
+        sys.seen_by_the_creator = (number, tf.config.functions_run_eagerly())
+        tf.config.run_functions_eagerly(True)
+    x = keras.Input((4,))
+    return keras.Model(x, keras.layers.Dense(1)(x))
+
+
+def built(jobs, sample):
+    """What each job's creator saw, and whether TensorFlow was imported after the first."""
+    import sys
+
+    found = []
+    for job in jobs:
+        plugin = plugin_of(job)
+        plugin.prepare(job, 1)
+        plugin.build(job, sample)
+        if not found:
+            found.append("tensorflow" in sys.modules)
+        found.append(sys.seen_by_the_creator)
+    import tensorflow as tf
+
+    tf.random.set_seed(SEED)
+    return [*found, float(tf.random.uniform(()))]
+
+
+@pytest.mark.timeout(120)
+def test_a_job_on_jax_imports_tensorflow_only_for_its_creator_and_seeded():
+    data = Data.of(columns(), (100,), features=("x",), labels=())
+    jobs = [
+        job_of(
+            BuildJob,
+            with_tensorflow,
+            data.spec,
+            config={"imports": imports},
+            framework="keras",
+        )
+        for imports in (False, True, True)
+    ]
+    ranks = Ranks({"KERAS_BACKEND": "jax", "TF_CPP_MIN_LOG_LEVEL": "3"})
+    try:
+        found = ranks.alone(built, jobs, {"x": data.shards[0]["x"][:2]})
+    finally:
+        ranks.close()
+    is_imported, without, cold, warm, number = found
+    assert not is_imported
+    assert without is None
+    assert cold == warm == (number, False)
