@@ -160,7 +160,7 @@ ELSEWHERE = [
     ),
     Elsewhere(
         "frameworks.keras.backends",
-        "chosen jax_cut jax_equations on_jax on_tensorflow on_torch",
+        "chosen jax_equations on_jax on_tensorflow on_torch",
         "frameworks/keras/backends/test_backends.py",
         "what the backends answer to the same questions",
     ),

@@ -221,13 +221,17 @@ class _Piece:
         meetings : list of _Meeting
             Of earlier pieces.
         """
-        self._gives = [v for v in self.makes if v in later]
-        given = set(self._gives)
+        gives = [v for v in self.makes if v in later]
+        given = set(gives)
         self._received = [m for m in meetings if not set(self.needs).isdisjoint(m.outputs)]
         arriving = {v for meeting in self._received for v in meeting.outputs}
         needs = [v for v in self.needs if v not in arriving]
-        # The new state reuses the memory of the old one.
+        # The new state reuses the memory of the old one. JAX gives each result the memory of the
+        # first donated array of its shape. So both are in one order, and first: XLA would copy an
+        # array whose memory goes to another one's successor.
         worn = [v for v in needs if v not in later and replaced.get(v) in given]
+        renewed = [replaced[v] for v in worn]
+        self._gives = list(dict.fromkeys([*renewed, *gives]))
         kept = [v for v in needs if v not in set(worn)]
         self._worn, self._kept = worn, kept
         self._compiled = jax.jit(self._compute, donate_argnums=0, static_argnums=3)
