@@ -37,13 +37,41 @@ def test_what_moves_is_short(df):
     assert found == {key: packed for key, (_, packed) in enumerate(ROWS)}
 
 
+def places_of(frame):
+    return {row["c0"]: row["place"] for row in frame.collect()}
+
+
 def test_places_are_those_of_the_values(df):
-    frame = prepare(df, read_spec(df, ["k", "x.y"]), 2, 7, shuffle=True).frame
-    found = {row["c0"]: row["place"] for row in frame.collect()}
+    found = places_of(prepare(df, read_spec(df, ["k", "x.y"]), 2, 7, shuffle=True).frame)
     vector = F.col("`x.y`")
     dense = F.when(vector.isNotNull(), vector_to_array(vector, "float32"))
-    places = df.select("k", F.xxhash64(F.lit(7), "k", dense).alias("place")).collect()
-    assert found == {row["k"]: row["place"] for row in places}
+    places = df.select(F.col("k").alias("c0"), F.xxhash64(F.lit(7), "k", dense).alias("place"))
+    assert found == places_of(places)
+
+
+def test_places_do_not_depend_on_partitions_or_workers(df):
+    spec = read_spec(df, ["k", "x.y"])
+    one = places_of(prepare(df.coalesce(1), spec, 2, 7, shuffle=True).frame)
+    others = places_of(prepare(df.repartition(3), spec, 4, 7, shuffle=True).frame)
+    assert one == others
+    assert len(set(one.values())) == len(ROWS)
+
+
+def test_numbers_that_differ_in_doubles_alone_have_one_place(spark):
+    # A model has them as floats, so these rows are equal.
+    vectors = [Vectors.sparse(6, {4: 0.1}), Vectors.sparse(6, {4: 0.1 + 1e-12})]
+    df = spark.createDataFrame([(one,) for one in vectors], T.StructType().add("x", VectorUDT()))
+    rows = prepare(df, read_spec(df, ["x"]), 1, 7, shuffle=True).frame.collect()
+    assert rows[0]["place"] == rows[1]["place"]
+
+
+@pytest.mark.classic("only there a plan can be read")
+def test_vectors_that_stay_are_not_made_objects(df):
+    # Of the rows here only a sparse Vector of many values is.
+    frame = prepare(df.repartition(2), read_spec(df, ["x.y"]), 2, 7).frame
+    plan = frame._jdf.queryExecution().optimizedPlan().toString()
+    assert plan.count("UDF(") == 1
+    assert "THEN concat([-1.0], CASE WHEN isnotnull" in plan
 
 
 def test_validation_rows_may_hold_arrays_instead(df):
@@ -51,3 +79,11 @@ def test_validation_rows_may_hold_arrays_instead(df):
     frame = prepare(df, read_spec(df, ["x.y"]), 2, 7, other).frame
     assert [row[packed_name(0)] for row in frame.where(MARKER).collect()] == [[-1, 1, 2]]
     assert frame.where(~F.col(MARKER)).count() == len(ROWS)
+
+
+def test_arrays_of_validation_have_the_places_of_vectors(df):
+    rows = df.where("k = 4")
+    arrays = rows.select("k", vector_to_array(F.col("`x.y`")).alias("x.y"))
+    frame = prepare(rows, read_spec(rows, ["k", "x.y"]), 2, 7, arrays).frame
+    one, same = frame.drop(MARKER, "origin").collect()
+    assert one == same

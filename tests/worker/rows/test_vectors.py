@@ -70,5 +70,19 @@ def test_a_value_without_a_place_is_refused():
         list(unpacked(batch_of([[5, 4, 1.0], [3, 3, 1.0]]), ["x"]))
 
 
+def test_a_place_before_the_first_is_refused():
+    with pytest.raises(DataError, match=r"3 values with one at place -1, "):
+        list(unpacked(batch_of([[3, 1, 1.0], [3, -1, 1.0]]), ["x"]))
+
+
+def test_memory_is_used_again():
+    batch = batch_of([[1000, 3, 1.0]] * 1000)
+    before = pa.total_allocated_bytes()
+    (piece,) = unpacked(batch, ["x"])
+    assert pa.total_allocated_bytes() - before >= 4_000_000
+    del piece
+    assert pa.total_allocated_bytes() == before
+
+
 def test_no_rows_are_none():
     assert list(unpacked(batch_of([]), ["x"])) == []
