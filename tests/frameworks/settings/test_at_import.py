@@ -3,11 +3,13 @@
 import importlib
 import importlib.util
 import sys
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
 from tests.frameworks.bench import columns
 from tests.frameworks.ranks import SEED, Data, Ranks, job_of, plugin_of
+from zoo.orca.frameworks.creators.seeds import seed_all, seed_creator, seed_tensorflow
 from zoo.orca.frameworks.settings.at_import import when_imported
 from zoo.orca.wire.job import BuildJob
 
@@ -75,6 +77,24 @@ def test_a_module_that_nobody_has_is_missing_as_ever():
     with pytest.raises(ModuleNotFoundError, match="no_such_framework"):
         importlib.import_module("no_such_framework")
     assert importlib.util.find_spec("no_such_framework") is None
+
+
+def test_frameworks_that_are_there_are_seeded_at_once(monkeypatch):
+    seen = []
+    torch = SimpleNamespace(manual_seed=lambda seed: seen.append(("torch", seed)))
+    tensorflow = SimpleNamespace(
+        random=SimpleNamespace(set_seed=lambda seed: seen.append(("tensorflow", seed)))
+    )
+    monkeypatch.setitem(sys.modules, "torch", torch)
+    monkeypatch.setitem(sys.modules, "tensorflow", tensorflow)
+    seed_all(3)
+    seed_creator(4)
+    assert seen == [("torch", 3), ("torch", 4), ("tensorflow", 4)]
+
+
+def test_an_empty_directory_of_a_frameworks_name_is_left_alone(monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorflow", ModuleType("tensorflow"))
+    seed_tensorflow(3)
 
 
 def with_tensorflow(config):

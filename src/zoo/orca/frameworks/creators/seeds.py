@@ -2,6 +2,7 @@
 
 import random
 import sys
+from operator import attrgetter
 
 import numpy as np
 
@@ -34,6 +35,8 @@ def seed_creator(seed: int) -> None:
     seed_tensorflow(seed)
 
 
+#: Where each framework has its function that seeds.
+_SEEDING = {"tensorflow": attrgetter("random.set_seed"), "torch": attrgetter("manual_seed")}
 #: The seed that was asked for last, as a framework's own generators have it once it is imported.
 _asked: dict[str, int] = {}
 
@@ -44,6 +47,8 @@ def _seed(name: str, seed: int) -> None:
 
 
 def _seed_as_asked(name: str) -> None:
-    module = sys.modules[name]
-    put = module.manual_seed if name == "torch" else module.random.set_seed
+    try:
+        put = _SEEDING[name](sys.modules[name])
+    except AttributeError:  # an empty directory of this name, or a thread still imports it
+        return
     put(_asked[name])
