@@ -48,6 +48,9 @@ def test_blocks_run(page, spark, where_spark_is, monkeypatch, capsys):
             exec(compiled(page, line, source), namespace)
             if (expected := shown(page, source)) is not None:
                 assert_alike(capsys.readouterr().out, expected)
+    # The page's program ends here. Its functions refer to the namespace, as it does to them, and a
+    # model that MLflow has loaded keeps its process.
+    namespace.clear()
 
 
 def shown(page: Path, source: str) -> str | None:
