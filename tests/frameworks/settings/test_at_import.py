@@ -8,7 +8,8 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 from tests.frameworks.bench import columns
-from tests.frameworks.ranks import SEED, Data, Ranks, job_of, plugin_of
+from tests.frameworks.ranks import SEED, Data, Ranks, job_of
+from tests.frameworks.settings import warm
 from zoo.orca.frameworks.creators.seeds import seed_all, seed_creator, seed_tensorflow
 from zoo.orca.frameworks.settings.at_import import when_imported
 from zoo.orca.wire.job import BuildJob
@@ -107,35 +108,29 @@ def with_tensorflow(config):
     if config["imports"]:
         import tensorflow as tf
 
-        number = float(tf.random.uniform(()))
-        sys.seen_by_the_creator = (number, tf.config.functions_run_eagerly())
+        sys.seen_by_the_creator = (drawn(), tf.config.functions_run_eagerly())
         tf.config.run_functions_eagerly(True)
     x = keras.Input((4,))
     return keras.Model(x, keras.layers.Dense(1)(x))
 
 
-def built(jobs, sample):
-    """What each job's creator saw, and whether TensorFlow was imported after the first."""
-    import sys
-
-    found = []
-    for job in jobs:
-        plugin = plugin_of(job)
-        plugin.prepare(job, 1)
-        plugin.build(job, sample)
-        if not found:
-            found.append("tensorflow" in sys.modules)
-        found.append(sys.seen_by_the_creator)
+def drawn(seed=None):
+    """TensorFlow's next random number."""
     import tensorflow as tf
 
-    tf.random.set_seed(SEED)
-    return [*found, float(tf.random.uniform(()))]
+    if seed is not None:
+        tf.random.set_seed(seed)
+    return float(tf.random.uniform(()))
+
+
+def is_imported():
+    return "tensorflow" in sys.modules
 
 
 @pytest.mark.timeout(120)
 def test_a_job_on_jax_imports_tensorflow_only_for_its_creator_and_seeded():
     data = Data.of(columns(), (100,), features=("x",), labels=())
-    jobs = [
+    without, *others = [
         job_of(
             BuildJob,
             with_tensorflow,
@@ -145,12 +140,12 @@ def test_a_job_on_jax_imports_tensorflow_only_for_its_creator_and_seeded():
         )
         for imports in (False, True, True)
     ]
+    sample = {"x": data.shards[0]["x"][:2]}
     ranks = Ranks({"KERAS_BACKEND": "jax", "TF_CPP_MIN_LOG_LEVEL": "3"})
     try:
-        found = ranks.alone(built, jobs, {"x": data.shards[0]["x"][:2]})
+        assert ranks.alone(warm.built, [without], sample) == [None]
+        assert not ranks.alone(is_imported)
+        cold, later = ranks.alone(warm.built, others, sample)
+        assert cold == later == (ranks.alone(drawn, SEED), False)
     finally:
         ranks.close()
-    is_imported, without, cold, warm, number = found
-    assert not is_imported
-    assert without is None
-    assert cold == warm == (number, False)

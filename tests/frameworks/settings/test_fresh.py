@@ -3,7 +3,8 @@
 import pytest
 
 from tests.frameworks.bench import columns
-from tests.frameworks.ranks import Data, job_of, plugin_of
+from tests.frameworks.ranks import Data, job_of
+from tests.frameworks.settings import warm
 from zoo.orca.wire.job import BuildJob
 
 pytestmark = pytest.mark.timeout(300)
@@ -12,8 +13,6 @@ pytestmark = pytest.mark.timeout(300)
 def looking(config):
     """A creator that notes what it sees, and changes everything where it is told so."""
     import sys
-
-    from tests.frameworks.settings import warm
 
     model = small(config)
     if config.get("keras"):
@@ -36,19 +35,6 @@ def small(config):
     return keras.Model(x, keras.layers.Dense(1)(x))
 
 
-def built(jobs, columns):
-    """What the creator of each job saw."""
-    import sys
-
-    found = []
-    for job in jobs:
-        plugin = plugin_of(job)
-        plugin.prepare(job, 1)
-        plugin.build(job, columns)
-        found.append(sys.seen_by_the_creator)
-    return found
-
-
 def test_settings_seeds_and_names_are_those_of_a_fresh_process(bench):
     data = Data.of(columns(), (100,), features=("x",), labels=())
     jobs = [
@@ -61,7 +47,7 @@ def test_settings_seeds_and_names_are_those_of_a_fresh_process(bench):
         )
         for changes in (False, True, False, True, False)
     ]
-    first, *others = bench.ranks.alone(built, jobs, {"x": data.shards[0]["x"][:2]})
+    first, *others = bench.ranks.alone(warm.built, jobs, {"x": data.shards[0]["x"][:2]})
     assert len(first) > 8
     for other in others:
         assert other == first
@@ -81,6 +67,6 @@ def test_the_next_jobs_training_is_what_it_was(bench):
         config=bench.config(changes=True),
         framework=bench.family.framework,
     )
-    bench.ranks.alone(built, [changing], {"x": data.shards[0]["x"][:2]})
+    bench.ranks.alone(warm.built, [changing], {"x": data.shards[0]["x"][:2]})
     after = bench.train(bench.family.classifier, data, config=config, epochs=1)[0].trained
     assert after.history == before.history

@@ -1,6 +1,23 @@
 """What a creator may see and change of its process; runs where the framework is."""
 
+from collections.abc import Sequence
 from typing import Any
+
+from tests.frameworks.ranks import plugin_of
+from zoo.orca.wire.job import BuildJob
+
+
+def built(jobs: Sequence[BuildJob], columns: dict[str, Any]) -> list[Any]:
+    """Build the model of one job after another; return what each creator saw."""
+    import sys
+
+    found = []
+    for job in jobs:
+        plugin = plugin_of(job)
+        plugin.prepare(job, 1)
+        plugin.build(job, columns)
+        found.append(sys.seen_by_the_creator)  # type: ignore[attr-defined]
+    return found
 
 
 def seen(config: dict[str, Any]) -> dict[str, str]:

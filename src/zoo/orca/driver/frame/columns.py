@@ -20,6 +20,9 @@ from pyspark.sql import types as T
 from zoo.orca.errors import ColumnError
 from zoo.orca.wire.features import ColumnSpec, backticked, quoted
 
+#: Spark's number for the type of sparse Vectors.
+SPARSE = 0
+
 # Strings travel as bytes, so that text and binary columns are one Arrow type on the workers.
 _SQL = {
     "bool": "boolean",
@@ -105,8 +108,11 @@ def converted(field: T.StructField, spec: ColumnSpec) -> Column:
     if is_vector(field.dataType):
         from pyspark.ml.functions import vector_to_array  # not above: SciPy comes with it
 
-        # vector_to_array raises for a null; the worker's error names the column and the row.
-        return F.when(column.isNotNull(), vector_to_array(column, "float32"))
+        # vector_to_array makes an object of each Vector and of each number, and raises for a null;
+        # the worker's error names the column and the row.
+        held = F.unwrap_udt(column)
+        whole = F.when(held["type"] == SPARSE, vector_to_array(column, "float32"))
+        return whole.otherwise(held["values"].cast("array<float>"))
     return column.cast(_target(spec)) if is_converted(field, spec) else column
 
 

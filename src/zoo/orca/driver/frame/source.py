@@ -17,7 +17,7 @@ from zoo.orca.driver.frame.padding import check_names, padded_spec, with_masks
 from zoo.orca.driver.frame.partitions import known_partitions
 from zoo.orca.driver.frame.sequence import exchanged
 from zoo.orca.driver.frame.stacks import check_stackable, stack_spec, stacked
-from zoo.orca.driver.frame.vectors import hashed, opened, packed
+from zoo.orca.driver.frame.vectors import packed, stored
 from zoo.orca.errors import ColumnError
 from zoo.orca.refusals import noted
 from zoo.orca.wire.features import ColumnSpec, FeatureSpec, packed_name, quoted
@@ -163,17 +163,16 @@ def prepare(
         If `validation` lacks a column, or the column's type does not fit.
     """
     there = _Columns(train)
-    places = range(len(spec.columns))
-    vectors = [at for at in places if _is_vector(there, spec.columns[at])]
-    frame = _placeable(there, spec, vectors)
-    names = [hashed(at) if at in vectors else f"c{at}" for at in places]
-    own = [packed_name(at) if at in vectors else f"c{at}" for at in places]
-    sent = list(map(F.col, own)) if vectors else []
+    vectors = _vectors(there, spec)
+    frame = train.select(*_named_by_position(_feature_columns(there, spec)), *vectors.values())
+    names = [f"c{index}" for index in range(len(spec.columns))]
+    sent = [_sent(index, index in vectors) for index in range(len(names))] if vectors else []
     shards: int | Column = batch_size or workers
     if validation is not None:
-        # A rehearsal alone goes on without them, and its frame is not read.
-        other = _validation_rows(validation, spec, vectors) or frame
-        other = other.withColumn(MARKER, F.lit(True))
+        there = _Columns(validation)
+        columns = _named_by_position([_validation_column(there, one) for one in spec.columns])
+        columns += [_validation_vector(there, spec.columns[index]) for index in vectors]
+        other = validation.select(*columns, F.lit(True).alias(MARKER))
         frame = frame.withColumn(MARKER, F.lit(False)).unionAll(other)
         sent += [F.col(MARKER)] if sent else []
         # Validation rows have no steps yet. A batch may have fewer rows than there are workers.
@@ -181,8 +180,7 @@ def prepare(
     # A union has the partitions of both frames, and a barrier stage cannot merge them.
     elif not shuffle and known_partitions(frame) == workers:
         return Prepared(frame.select(*sent) if sent else frame, Placement.AS_THEY_LAY)
-    frame = exchanged(frame, names, shards, workers, seed, sent)
-    return Prepared(frame, Placement.AT_RANDOM)
+    return Prepared(exchanged(frame, names, shards, workers, seed, sent), Placement.AT_RANDOM)
 
 
 def without_rows(df: DataFrame, spec: FeatureSpec) -> DataFrame:
@@ -209,8 +207,7 @@ def with_a_row(df: DataFrame, spec: FeatureSpec) -> DataFrame:
 
 def feature_columns(df: DataFrame, spec: FeatureSpec) -> list[Column]:
     """Return one expression for each of ``spec.columns``, in the Arrow type that workers expect."""
-    there = _Columns(df)
-    return [_expression(there, column, "the DataFrame") for column in spec.columns]
+    return _feature_columns(_Columns(df), spec)
 
 
 def is_case_sensitive(df: DataFrame) -> bool:
@@ -223,45 +220,42 @@ def _expression(there: "_Columns", column: ColumnSpec, where: str) -> Column:
     return stacked(fields, column) if column.parts else converted(fields[0], column)
 
 
-def _is_vector(there: "_Columns", column: ColumnSpec) -> bool:
-    return not column.parts and is_vector(there.find(column.name, "the DataFrame").dataType)
+def _feature_columns(there: "_Columns", spec: FeatureSpec) -> list[Column]:
+    return [_expression(there, column, "the DataFrame") for column in spec.columns]
 
 
-def _placeable(
-    there: "_Columns", spec: FeatureSpec, vectors: list[int], where: str = "the DataFrame"
-) -> DataFrame:
-    """Return the columns of `spec` by position, Vectors packed, and what else makes a place."""
-    alone = {at: there.find(spec.columns[at].name, where) for at in vectors}
-    first, then = [], []
-    for at, column in enumerate(spec.columns):
-        if at in alone:
-            first += opened(alone[at], column, at)
-            then += packed(alone[at], column, at)
-        else:
-            first.append(_expression(there, column, where).alias(f"c{at}"))
-            then.append(F.col(f"c{at}"))
-    found = there.df.select(*first)
-    # In two steps, so that what is used twice is computed once.
-    return found.select(*then) if vectors else found
-
-
-@noted()
-def _validation_rows(df: DataFrame, spec: FeatureSpec, vectors: list[int]) -> DataFrame | None:
-    """Return what `_placeable` returns; None if a column does not fit, in a rehearsal."""
-    there = _Columns(df)
-    if not all([_fits(there, column) for column in spec.columns]):  # each is looked at
-        return None
-    return _placeable(there, spec, vectors, "validation_data")
-
-
-@noted(lambda: False)
-def _fits(there: "_Columns", column: ColumnSpec) -> bool:
+@noted(lambda: F.lit(None))
+def _validation_column(there: "_Columns", column: ColumnSpec) -> Column:
     fields = [there.find(source, "validation_data") for source in column.sources]
     if column.parts:
         check_stackable(fields, column, "validation_data")
     else:
         check_castable(fields[0], column, "validation_data")
-    return True
+    return _expression(there, column, "validation_data")
+
+
+def _vectors(there: "_Columns", spec: FeatureSpec) -> dict[int, Column]:
+    """Return the columns that are Vectors, as Spark holds them, by position."""
+    alone = {at: one for at, one in enumerate(spec.columns) if not one.parts}
+    fields = {at: there.find(one.name, "the DataFrame") for at, one in alone.items()}
+    return {
+        at: stored(field).alias(f"stored{at}")
+        for at, field in fields.items()
+        if is_vector(field.dataType)
+    }
+
+
+@noted(lambda: F.lit(None))
+def _validation_vector(there: "_Columns", column: ColumnSpec) -> Column:
+    return stored(there.find(column.name, "validation_data"))
+
+
+def _sent(index: int, is_packed: bool) -> Column:
+    """Return a column of a frame as the workers get it."""
+    column = F.col(f"c{index}")
+    if not is_packed:
+        return column
+    return packed(F.col(f"stored{index}"), column).alias(packed_name(index))
 
 
 def _named_by_position(columns: list[Column]) -> list[Column]:
@@ -369,13 +363,13 @@ class _Columns:
     """The columns of a DataFrame, by name; over Spark Connect each look makes a schema anew."""
 
     def __init__(self, df: DataFrame) -> None:
-        self.df, self._fields = df, df.schema.fields
+        self._df, self._fields = df, df.schema.fields
 
     def find(self, name: str, where: str) -> StructField:
         """Return the one column that `name` means, by Spark's rule for case."""
         found = [field for field in self._fields if field.name.lower() == name.lower()]
         exact = [field for field in found if field.name == name]
-        if found and (len(found) > 1 or not exact) and is_case_sensitive(self.df):
+        if found and (len(found) > 1 or not exact) and is_case_sensitive(self._df):
             found = exact
         if len(found) == 1:
             return found[0]

@@ -1,15 +1,13 @@
 """Packed Vectors (`zoo.orca.wire.features.packed_name`), made lists of all their values."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from zoo.orca.errors import DataError
-from zoo.orca.wire.features import IS_DENSE, packed_name
+from zoo.orca.wire.features import packed_name
 from zoo.orca.worker.rows.arrays import from_numbers, numbers
 
 Int64 = NDArray[np.int64]
@@ -33,123 +31,87 @@ def unpacked(batch: pa.RecordBatch, names: Sequence[str]) -> Iterator[pa.RecordB
         If a Vector has a value where it has no place; Spark finds most of these itself.
     """
     own = batch.schema.names
-    packed = {
-        index: _Packed.of(batch.column(index))
-        for index in range(len(names))
-        if own[index] == packed_name(index)
-    }
+    packed = [index for index in range(len(names)) if own[index] == packed_name(index)]
     if not packed:
         yield batch
         return
-    ends = np.cumsum(sum(one.sizes for one in packed.values()))
+    ends = np.cumsum(sum(_sizes(batch.column(index)) for index in packed))
     start = 0
     while start < batch.num_rows:
         before = int(ends[start - 1]) if start else 0
         stop = max(start + 1, int(np.searchsorted(ends, before + _AT_ONCE, "right")))
         columns = batch.slice(start, stop - start).columns
-        for index, one in packed.items():
-            columns[index] = one.lists(slice(start, stop), columns[index], names[index])
+        for index in packed:
+            columns[index] = _lists(columns[index], names[index])
         yield pa.RecordBatch.from_arrays(columns, own)
         start = stop
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Packed:
-    """A column of packed Vectors, a null among them as a list of no numbers.
+def _sizes(vectors: pa.Array) -> Int64:
+    """Return the number of each row's values; nulls have none."""
+    sizes = np.zeros(len(vectors), np.int64)
+    there = vectors.drop_null() if vectors.null_count else vectors
+    lengths, heads, _ = _heads(there)
+    valid = numbers(vectors.is_valid().cast(pa.uint8())).view(np.bool_)
+    sizes[valid] = np.where(heads < 0, lengths - 1, heads)
+    return sizes
 
-    Parameters
-    ----------
-    flat : array
-        The numbers of all lists.
-    starts, lengths : array
-        Where each list lies among them.
-    is_dense : array
-        Whether each is a dense Vector; a null is.
-    sizes : array
-        How many values each has.
-    """
 
-    flat: NDArray[np.float32]
-    starts: Int64
-    lengths: Int64
-    is_dense: NDArray[np.bool_]
-    sizes: Int64
+def _heads(vectors: pa.Array) -> tuple[Int64, Int64, NDArray[np.float32]]:
+    """Return the length of each list and its first number, and the numbers of all lists."""
+    lengths = numbers(vectors.value_lengths()).astype(np.int64)
+    flat = numbers(vectors.flatten())
+    return lengths, flat[np.cumsum(lengths) - lengths].astype(np.int64), flat
 
-    @classmethod
-    def of(cls, vectors: pa.Array) -> "_Packed":
-        """Return the parts of a column, of all its rows at once."""
-        lengths = numbers(pc.fill_null(vectors.value_lengths(), 0)).astype(np.int64)
-        flat = numbers(vectors.flatten())
-        starts = np.cumsum(lengths) - lengths
-        heads = np.full(len(lengths), IS_DENSE, np.int64)
-        there = lengths > 0
-        heads[there] = flat[starts[there]]
-        is_dense = heads < 0
-        sizes = np.where(is_dense, lengths - there, heads)
-        return cls(flat=flat, starts=starts, lengths=lengths, is_dense=is_dense, sizes=sizes)
 
-    def lists(self, rows: slice, column: pa.Array, name: str) -> pa.Array:
-        """Return some rows as lists of all their values, nulls where `column` has some."""
-        sizes = self.sizes[rows]
-        edges = np.zeros(len(sizes) + 1, np.int32)
-        np.cumsum(sizes, out=edges[1:])
-        values = _zeros(int(edges[-1]))
-        is_dense = self.is_dense[rows]
-        if is_dense.any():
-            self._put_dense(rows, values)
-        if not is_dense.all():
-            self._put_sparse(rows, values, name)
-        missing = column.is_null() if column.null_count else None
-        return pa.ListArray.from_arrays(from_numbers(edges), from_numbers(values), mask=missing)
+def _lists(vectors: pa.Array, name: str) -> pa.Array:
+    """Return packed Vectors as lists of all their values, nulls where there were some."""
+    missing = vectors.is_null() if vectors.null_count else None
+    edges = np.concatenate([[0], np.cumsum(_sizes(vectors))]).astype(np.int32)
+    values = _values(vectors.drop_null() if vectors.null_count else vectors, name)
+    return pa.ListArray.from_arrays(from_numbers(edges), from_numbers(values), mask=missing)
 
-    def _put_dense(self, rows: slice, values: NDArray[np.float32]) -> None:
-        """Put all values of dense Vectors where they belong among those of all rows."""
-        starts, lengths, is_dense = self.starts[rows], self.lengths[rows], self.is_dense[rows]
-        first = int(starts[0])
+
+def _values(vectors: pa.Array, name: str) -> NDArray[np.float32]:
+    """Return the values of all Vectors, one after another, zeros among them."""
+    lengths, heads, flat = _heads(vectors)
+    is_dense = heads < 0
+    if is_dense.all():
+        return np.delete(flat, np.cumsum(lengths) - lengths)
+    sizes = np.where(is_dense, lengths - 1, heads)
+    values = _zeros(int(sizes.sum()))
+    if is_dense.any():
         is_value = np.repeat(is_dense, lengths)
-        is_value[starts[lengths > 0] - first] = False
-        found = self.flat[first : first + len(is_value)][is_value]
-        if is_dense.all():
-            values[:] = found
-        else:
-            values[np.repeat(is_dense, self.sizes[rows])] = found
-
-    def _put_sparse(self, rows: slice, values: NDArray[np.float32], name: str) -> None:
-        """Put the values of sparse Vectors where they belong among those of all rows."""
-        sizes = self.sizes[rows]
-        counts = np.where(self.is_dense[rows], 0, (self.lengths[rows] - 1) // 2)
-        # Where the places of values are in the lists; the values are so much further on.
-        among = np.repeat(self.starts[rows] + 1 - (np.cumsum(counts) - counts), counts)
-        among += np.arange(len(among))
-        places = self.flat.take(among).astype(np.int64)
-        if len(places):
-            _check(places, sizes, counts, name)
-        places += np.repeat(np.cumsum(sizes) - sizes, counts)
-        among += np.repeat(counts, counts)
-        values[places] = self.flat.take(among)
+        is_value[np.cumsum(lengths) - lengths] = False
+        values[np.repeat(is_dense, sizes)] = flat[is_value]
+    counts = np.where(is_dense, 0, (lengths - 1) // 2)
+    first = np.cumsum(lengths) - lengths + 1
+    # Where the places of sparse Vectors are in the lists; their values are so much further on.
+    among = np.repeat(first - (np.cumsum(counts) - counts), counts) + np.arange(counts.sum())
+    places = flat[among].astype(np.int64)
+    _check(places, np.repeat(sizes, counts), name)
+    places += np.repeat(np.cumsum(sizes) - sizes, counts)
+    values[places] = flat[among + np.repeat(counts, counts)]
+    return values
 
 
 def _zeros(count: int) -> NDArray[np.float32]:
     """Return zeros in memory of Arrow's, which is there again for the next ones.
 
-    What numpy frees of this size goes back to the system. New pages of it took more time than all
-    else here.
+    What numpy frees of this size goes back to the system, and new pages take time.
     """
     found = np.frombuffer(pa.allocate_buffer(4 * count), np.float32)
     found.fill(0)
     return found
 
 
-def _check(places: Int64, sizes: Int64, counts: Int64, name: str) -> None:
-    """Raise if a value has no place in its Vector."""
-    if places.min() >= 0 and places.max() < sizes.min():  # most Vectors of a column have one size
-        return
-    of = np.repeat(sizes, counts)
-    is_wrong = (places < 0) | (places >= of)
+def _check(places: Int64, sizes: Int64, name: str) -> None:
+    """Raise if a value has no place in its Vector; `sizes` has one of these for each value."""
+    is_wrong = (places < 0) | (places >= sizes)
     if is_wrong.any():
         wrong = int(np.argmax(is_wrong))
         raise DataError(
-            f"column {name!r} holds a sparse Vector of {of[wrong]} values with one at place "
+            f"column {name!r} holds a sparse Vector of {sizes[wrong]} values with one at place "
             f"{places[wrong]}, counted from 0\n"
             "Make it anew with pyspark.ml.linalg.Vectors.sparse(size, places, values)"
         )
