@@ -1,13 +1,16 @@
 """Vectors are packed for the workers, and have the places of all their values."""
 
+import math
 import re
 
 import pytest
 from pyspark.ml.functions import vector_to_array
 from pyspark.ml.linalg import Vectors, VectorUDT
+from pyspark.mllib.linalg import Vectors as OldVectors
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
+from zoo.orca.driver.frame.columns import column_spec, converted
 from zoo.orca.driver.frame.source import MARKER, prepare, read_spec
 from zoo.orca.wire.features import packed_name
 
@@ -30,6 +33,23 @@ def df(spark):
     return spark.createDataFrame(
         rows, T.StructType().add("k", T.IntegerType()).add("x.y", VectorUDT())
     )
+
+
+@pytest.mark.parametrize("vectors", [Vectors, OldVectors], ids=["ml", "mllib"])
+def test_numbers_are_those_of_sparks_own_function(spark, vectors):
+    rows = [
+        vectors.dense([1e300, -0.0, math.nan, 0.1]),
+        vectors.sparse(4, {1: 1e-50, 3: 2.5}),
+        vectors.dense([]),
+        vectors.sparse(3, {}),
+        None,
+    ]
+    df = spark.createDataFrame([(one,) for one in rows], ["x"])
+    (field,) = df.schema.fields
+    own = F.when(F.col("x").isNotNull(), vector_to_array("x", "float32"))
+    found = df.select(converted(field, column_spec(field, "x")).alias("found"), own.alias("own"))
+    for row in found.collect():
+        assert repr(row["found"]) == repr(row["own"])
 
 
 def test_what_moves_is_short(df):
