@@ -4,8 +4,9 @@ python benchmarks/_plots.py
 
 Between a line ``<!-- results: NAME / SECTION -->`` and the next ``<!-- end -->`` stands that
 section of benchmarks/results/NAME.md; between ``<!-- plot: NAME -->`` and its end the picture of
-that name; and between ``<!-- goals: NAME ... -->`` and its end what the results of these names
-must hold. What has no results yet stays as it is. Needs matplotlib (pip install 'zoo-orca[demo]').
+that name; between ``<!-- goals: NAME ... -->`` and its end what the results of these names must
+hold; and between ``<!-- overview -->`` and its end the summary. What has no results yet stays as
+it is. Needs matplotlib (pip install 'zoo-orca[demo]').
 """
 
 import json
@@ -15,6 +16,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from _overview import overview
 from _paths import ROOT
 from _pictures import PICTURES, draw
 from _report import RESULTS, Goal, table
@@ -23,6 +25,7 @@ PAGE = ROOT / "docs" / "performance.md"
 PAGES = (PAGE, *(ROOT / "docs" / f"{name}.md" for name in ("performance-tables", "many-hosts")))
 IMAGES = ROOT / "docs" / "images"
 BLOCK = re.compile(r"(<!-- (results|plot|goals): ([^>]+?) -->\n).*?(<!-- end -->)", re.DOTALL)
+OVERVIEW = re.compile(r"(<!-- overview -->\n).*?(<!-- end -->)", re.DOTALL)
 PICTURE = re.compile(r"\]\(([\w-]+\.png)\)")
 Results = dict[str, Any]
 
@@ -42,7 +45,10 @@ def fill(page: str, results: dict[str, Results]) -> str:
         inside = shown(results[name], section) if kind == "results" else picture(name)
         return f"{opening}{inside}\n{end}"
 
-    return BLOCK.sub(block, page)
+    summary = overview(results)
+    return OVERVIEW.sub(
+        lambda match: f"{match[1]}\n{summary}\n\n{match[2]}", BLOCK.sub(block, page)
+    )
 
 
 def shown(result: Results, section: str) -> str:
@@ -67,7 +73,7 @@ def goals(names: Sequence[str], results: dict[str, Results]) -> str:
             one = Goal(**{key: value for key, value in goal.items() if key != "mark"})
             sign = "≤" if one.at_most else "≥"
             must = "–" if one.must is None else f"{sign} {one.must:g}"
-            link = f"[{name}](performance-tables.md#{name})"
+            link = f"[{name}](#{name})"
             rows.append([one.name, f"{one.value:.3g}", one.detail, must, one.mark, link])
     names_of = ["ours ÷ the other", "measured", "within rounds", "must", "mark", "all figures"]
     return f"\n{table(names_of, rows)}\n\n"

@@ -185,6 +185,8 @@ def report(runs: Sequence[dict[str, Any]], options: argparse.Namespace) -> int:
             Run(n, name, {"shuffle alone": run["shuffle"], **run[name]})
             for n, run in enumerate(runs, 1)
         ]
+    for floor in (IMPORT, EXCHANGE):
+        every += [Run(n, floor, {"alone": run[floor]}) for n, run in enumerate(runs, 1)]
     shown = table(["job", "to first step, s", "beyond the shuffle, s", "to result, s"], lines)
     goals = [
         Goal(
