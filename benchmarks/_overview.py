@@ -168,8 +168,7 @@ def _as_they_are(rows: str) -> Line:
     )
 
 
-def _predicted(what: str, ours: str, peers: Mapping[str, str], *limit: str) -> Line:
-    rows = "10,000,000 rows"
+def _predicted(what: str, rows: str, ours: str, peers: Mapping[str, str], *limit: str) -> Line:
     told = (*limit, rows) if limit else ()
     return Line(
         what=f"{what}, {rows}", page="predict", ours=ours, figure=rows, peers=peers, limit=told
@@ -228,6 +227,7 @@ LINES: tuple[Line, ...] = (
     ),
     _predicted(
         "`predict`",
+        "10,000,000 rows",
         "Orca predict, to the noop sink",
         {"`toArrow()` and `model.predict`": "toArrow, then model.predict"},
         "`model.predict`",
@@ -235,6 +235,7 @@ LINES: tuple[Line, ...] = (
     ),
     _predicted(
         "`predict_udf`",
+        "1,000,000 rows",
         "Orca predict_udf, to the noop sink",
         {
             "`predict_batch_udf`": "pyspark's predict_batch_udf, to the noop sink",

@@ -45,6 +45,8 @@ CONTESTANTS = {
 }
 #: What runs in a process of its own; plain Keras gives two figures, and Orca three.
 RUNS = ("plain", "orca", "predict_udf", "pandas_udf", "predict_batch_udf")
+#: These take many times as long, at any number of rows: they run with the fewer ones alone.
+SLOW = ("pandas_udf", "predict_batch_udf")
 FEATURES = ["user", "item"]
 #: Of plain Keras. With two threads it is quicker than 8,192, which is the usual large number.
 BATCH_SIZE = 32768
@@ -297,7 +299,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with tempfile.TemporaryDirectory(prefix="orca-predict-") as directory:
             path = Path(directory) / "rows.parquet"
             generate(path, rows)
-            results = take_turns(options.framework, path, options.rounds, only)
+            names = [name for name in only if rows <= SHORT or name not in SLOW or options.only]
+            results = take_turns(options.framework, path, options.rounds, names)
         shown, medians = summary(rows, results)
         print(f"\n{shown}", flush=True)
         sections[f"{rows:,} rows"] = shown
@@ -306,7 +309,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     setting = (
         f"Each contestant {options.rounds} times in turns, each time in a process of its own with "
         f"two processors, after a fifth of the rows; the median of {REPEATED} runs in it with up "
-        f"to {SHORT:,} rows. model.predict gets batches of {BATCH_SIZE:,} rows."
+        f"to {SHORT:,} rows. model.predict gets batches of {BATCH_SIZE:,} rows. "
+        f"{' and '.join(SLOW)} take so much longer that they run with the fewer rows alone."
     )
     name = result_name("predict", [options.framework])
     title = "Speed of predictions" + (
