@@ -175,6 +175,16 @@ def _predicted(what: str, rows: str, ours: str, peers: Mapping[str, str], *limit
     )
 
 
+def _program(framework: str, page: str) -> Line:
+    return Line(
+        what=f"the quick start, a whole program, {framework}",
+        page=page,
+        ours="Orca, 1 worker",
+        figure="total",
+        peers={"the framework alone, after `toPandas()`": "plain"},
+    )
+
+
 LINES: tuple[Line, ...] = (
     _trained("Keras 2", 1, _plain("tf2")),
     _trained("Keras 2", 2, {"MultiWorkerMirroredStrategy": _STRATEGY}),
@@ -207,13 +217,9 @@ LINES: tuple[Line, ...] = (
         figure="first step",
         limit=("Spark's exchange", "second fit", "shuffle alone"),
     ),
-    Line(
-        what="the quick start, a whole program",
-        page="quickstart",
-        ours="Orca, 1 worker",
-        figure="total",
-        peers={"the framework alone, after `toPandas()`": "plain"},
-    ),
+    _program("Keras 2", "quickstart"),
+    _program("Keras 3 on JAX", "quickstart-keras-jax"),
+    _program("PyTorch", "quickstart-pytorch"),
     Line(
         what="a session's first prediction",
         page="predict",
