@@ -4,11 +4,12 @@ A line takes medians out of the results of one benchmark; what has no result is 
 other ways it names the best. So a goal of that benchmark may be a ratio to another one.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
+from _pictures import figures_of
 from _report import brief, table
 
 #: By the name of the benchmark's page.
@@ -47,25 +48,32 @@ class Line:
 
     def cells(self, results: Results) -> list[str]:
         """Return the cells of the line."""
-        runs = results.get(self.page, {}).get("runs", [])
-        ours = _median(runs, self.ours, self.figure)
-        found = {name: _median(runs, one, self.figure) for name, one in self.peers.items()}
-        peers = {name: value for name, value in found.items() if value}
-        limit = (self.limit[0], _median(runs, *self.limit[1:])) if self.limit else ("", None)
-        return self._told(ours, peers, limit)
+        found = figures_of({"runs": [], **results.get(self.page, {})})
+
+        def middle(contestant: str, figure: str) -> float | None:
+            measured = found.get(contestant, {}).get(figure)
+            return median(measured) if measured else None
+
+        peers = {name: middle(one, self.figure) for name, one in self.peers.items()}
+        limit = (self.limit[0], middle(*self.limit[1:])) if self.limit else ("", None)
+        return self._told(middle(self.ours, self.figure), peers, limit)
 
     def _told(
-        self, ours: float | None, peers: Mapping[str, float], limit: tuple[str, float | None]
+        self,
+        ours: float | None,
+        peers: Mapping[str, float | None],
+        limit: tuple[str, float | None],
     ) -> list[str]:
         best = max if self.unit == "rows/s" else min
-        name = best(peers, key=lambda one: peers[one]) if peers else ""
-        ratio = f"{ours / peers[name]:.2f}" if ours and peers else "–"
+        measured = [(value, name) for name, value in peers.items() if value is not None]
+        value, name = best(measured) if measured else (None, "")
+        ratio = "–" if ours is None or value is None else f"{ours / value:.2f}"
         link = f"[{self.page}](performance-tables.md#{self.page})"
-        others = (self._figure(peers.get(name), name), ratio, self._figure(limit[1], limit[0]))
+        others = (self._figure(value, name), ratio, self._figure(limit[1], limit[0]))
         return [self.what, self._figure(ours), *others, link]
 
     def _figure(self, value: float | None, name: str = "") -> str:
-        if not value:
+        if value is None:
             return "–"
         return f"{brief(value)} {self.unit}" + (f" ({name})" if name else "")
 
@@ -93,15 +101,6 @@ class SumLine(Line):
         return self._told(None, {}, ("", None))
 
 
-def _median(runs: Sequence[Mapping[str, Any]], contestant: str, figure: str) -> float | None:
-    found = [
-        run["figures"][figure]
-        for run in runs
-        if run["contestant"] == contestant and figure in run["figures"]
-    ]
-    return median(found) if found else None
-
-
 def _trained(framework: str, workers: int, peers: Mapping[str, str], model: str = "NCF") -> Line:
     """Return a line of rows a second in training, at batches of 1,280."""
     prefix = {"Keras 2": "tf2", "PyTorch": "pytorch", "Keras 3 on JAX": "keras-jax"}[framework]
@@ -116,17 +115,14 @@ def _trained(framework: str, workers: int, peers: Mapping[str, str], model: str 
     )
 
 
-def _plain(prefix: str) -> dict[str, str]:
-    """Return what one process makes of it by itself."""
-    many = (
-        {}
-        if prefix == "pytorch"
-        else {"`steps_per_execution=16`": f"{prefix}: plain, 16 steps a call"}
-    )
+def _keras(prefix: str) -> dict[str, str]:
+    """Return what Keras makes of it by itself, as it is and with several steps a call."""
+    many = {"`steps_per_execution=16`": f"{prefix}: plain, 16 steps a call"}
     return {"the framework alone": f"{prefix}: plain", **many}
 
 
 _DDP = "DistributedDataParallel, 2 processes"
+_FEWER, _MANY = "1,000,000 rows", "10,000,000 rows"
 _STRATEGY = "MultiWorkerMirroredStrategy, 2 processes"
 
 
@@ -147,32 +143,28 @@ def _sum(size: str, gbits: int) -> Line:
     return SumLine(what=what, page="ranks", ours="orca", figure=size, unit="ms", gbits=gbits)
 
 
-def _exchanged(rows: str) -> Line:
+def _moved(
+    rows: str, how: str, ours: str, limit: tuple[str, str], peers: Mapping[str, str]
+) -> Line:
+    """Return a line of rows that go to the workers."""
     return Line(
-        what=f"{rows}, exchanged",
+        what=f"{rows}, {how}",
         page="ingest-wide",
-        ours="Orca, exchanged",
+        ours=ours,
         figure=rows,
-        limit=("Spark's exchange and a count", "bare repartition and count", rows),
+        peers=peers,
+        limit=(*limit, rows),
     )
+
+
+def _exchanged(rows: str) -> Line:
+    limit = ("Spark's exchange and a count", "bare repartition and count")
+    return _moved(rows, "exchanged", "Orca, exchanged", limit, {})
 
 
 def _as_they_are(rows: str) -> Line:
-    return Line(
-        what=f"{rows}, as they are",
-        page="ingest-wide",
-        ours="Orca, as it is",
-        figure=rows,
-        peers={"`toArrow()`": "toArrow()"},
-        limit=("a count in `mapInArrow`", "bare count, as it is", rows),
-    )
-
-
-def _predicted(what: str, rows: str, ours: str, peers: Mapping[str, str], *limit: str) -> Line:
-    told = (*limit, rows) if limit else ()
-    return Line(
-        what=f"{what}, {rows}", page="predict", ours=ours, figure=rows, peers=peers, limit=told
-    )
+    limit = ("a count in `mapInArrow`", "bare count, as it is")
+    return _moved(rows, "as they are", "Orca, as it is", limit, {"`toArrow()`": "toArrow()"})
 
 
 def _program(framework: str, page: str) -> Line:
@@ -186,13 +178,13 @@ def _program(framework: str, page: str) -> Line:
 
 
 LINES: tuple[Line, ...] = (
-    _trained("Keras 2", 1, _plain("tf2")),
+    _trained("Keras 2", 1, _keras("tf2")),
     _trained("Keras 2", 2, {"MultiWorkerMirroredStrategy": _STRATEGY}),
-    _trained("Keras 2", 1, _plain("tf2"), "dense"),
-    _trained("PyTorch", 1, _plain("pytorch")),
+    _trained("Keras 2", 1, _keras("tf2"), "dense"),
+    _trained("PyTorch", 1, {"the framework alone": "pytorch: plain"}),
     _trained("PyTorch", 2, {"DistributedDataParallel": f"pytorch: {_DDP}"}),
-    _trained("Keras 3 on JAX", 1, _plain("keras-jax")),
-    _trained("Keras 3 on JAX", 2, _plain("keras-jax")),
+    _trained("Keras 3 on JAX", 1, _keras("keras-jax")),
+    _trained("Keras 3 on JAX", 2, _keras("keras-jax")),
     _step("1 host", "crossover", ("no sum at all", "plain, half a batch", "16m")),
     _step("10 Gbit/s", "crossover-10gbit"),
     _step("1 Gbit/s", "crossover-1gbit"),
@@ -224,26 +216,23 @@ LINES: tuple[Line, ...] = (
         what="a session's first prediction",
         page="predict",
         ours="the first Orca predict of a session, 1,000 rows",
-        figure="1,000,000 rows",
-        limit=(
-            "the framework's import",
-            "the framework's import in a bare process",
-            "1,000,000 rows",
-        ),
+        figure=_FEWER,
+        limit=("the framework's import", "the framework's import in a bare process", _FEWER),
     ),
-    _predicted(
-        "`predict`",
-        "10,000,000 rows",
-        "Orca predict, to the noop sink",
-        {"`toArrow()` and `model.predict`": "toArrow, then model.predict"},
-        "`model.predict`",
-        "of which model.predict alone",
+    Line(
+        what=f"`predict`, {_MANY}",
+        page="predict",
+        ours="Orca predict, to the noop sink",
+        figure=_MANY,
+        peers={"`toArrow()` and `model.predict`": "toArrow, then model.predict"},
+        limit=("`model.predict`", "of which model.predict alone", _MANY),
     ),
-    _predicted(
-        "`predict_udf`",
-        "1,000,000 rows",
-        "Orca predict_udf, to the noop sink",
-        {
+    Line(
+        what=f"`predict_udf`, {_FEWER}",
+        page="predict",
+        ours="Orca predict_udf, to the noop sink",
+        figure=_FEWER,
+        peers={
             "`predict_batch_udf`": "pyspark's predict_batch_udf, to the noop sink",
             "`pandas_udf`": "pandas_udf over iterators, to the noop sink",
         },

@@ -24,8 +24,9 @@ from _report import RESULTS, Goal, table
 PAGE = ROOT / "docs" / "performance.md"
 PAGES = (PAGE, *(ROOT / "docs" / f"{name}.md" for name in ("performance-tables", "many-hosts")))
 IMAGES = ROOT / "docs" / "images"
-BLOCK = re.compile(r"(<!-- (results|plot|goals): ([^>]+?) -->\n).*?(<!-- end -->)", re.DOTALL)
-OVERVIEW = re.compile(r"(<!-- overview -->\n).*?(<!-- end -->)", re.DOTALL)
+BLOCK = re.compile(
+    r"(<!-- (results|plot|goals|overview)(?:: ([^>]+?))? -->\n).*?(<!-- end -->)", re.DOTALL
+)
 PICTURE = re.compile(r"\]\(([\w-]+\.png)\)")
 Results = dict[str, Any]
 
@@ -35,6 +36,8 @@ def fill(page: str, results: dict[str, Results]) -> str:
 
     def block(match: re.Match[str]) -> str:
         opening, kind, what, end = match.groups()
+        if kind == "overview":
+            return f"{opening}\n{overview(results)}\n\n{end}"
         if kind == "goals":
             return f"{opening}{goals(what.split(), results)}{end}"
         name, _, section = what.partition(" / ")
@@ -45,10 +48,7 @@ def fill(page: str, results: dict[str, Results]) -> str:
         inside = shown(results[name], section) if kind == "results" else picture(name)
         return f"{opening}{inside}\n{end}"
 
-    summary = overview(results)
-    return OVERVIEW.sub(
-        lambda match: f"{match[1]}\n{summary}\n\n{match[2]}", BLOCK.sub(block, page)
-    )
+    return BLOCK.sub(block, page)
 
 
 def shown(result: Results, section: str) -> str:

@@ -8,7 +8,7 @@ the rows are, and their rows go to Spark's noop sink. Contestants take turns, ea
 its own, because Spark hands one's Python workers to the next; and each predicts a fifth of the rows
 before its time is taken: no start of a framework is in it. That start has a row of its own: the
 first prediction in a session, of a thousand rows, and the framework's import in a bare process.
-Other frameworks than tf2 have no UDFs here.
+Other frameworks than tf2 have no UDFs here, and the two slow ones run with the fewer rows alone.
 Fails when Orca's median is above that of plain Keras with its collecting, `predict_udf`'s of
 1,000,000 rows above 1.3 of Orca's `predict` or above pyspark's own function, or a session's first
 prediction more than a second above the framework's import.
@@ -45,7 +45,7 @@ CONTESTANTS = {
 }
 #: What runs in a process of its own; plain Keras gives two figures, and Orca three.
 RUNS = ("plain", "orca", "predict_udf", "pandas_udf", "predict_batch_udf")
-#: These take many times as long, at any number of rows: they run with the fewer ones alone.
+#: These take many times as long, at any number of rows: unless asked for, up to `SHORT` rows alone.
 SLOW = ("pandas_udf", "predict_batch_udf")
 FEATURES = ["user", "item"]
 #: Of plain Keras. With two threads it is quicker than 8,192, which is the usual large number.
@@ -276,6 +276,15 @@ def runs_of(rows: int, results: Sequence[dict[str, float]]) -> list[Run]:
     ]
 
 
+def names_at(rows: int, options: argparse.Namespace) -> Sequence[str]:
+    """Return the contestants with so many rows."""
+    if options.only:
+        return list(options.only)
+    if options.framework != "tf2":
+        return RUNS[:2]
+    return [name for name in RUNS if rows <= SHORT or name not in SLOW]
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark; return the exit code."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
@@ -291,7 +300,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])
         print(json.dumps(measure(options.framework, options.measure, options.contestant)))
         return 0
-    only = options.only or (RUNS if options.framework == "tf2" else RUNS[:2])
     sections: dict[str, str] = {}
     goals: list[Goal] = []
     runs: list[Run] = []
@@ -299,8 +307,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with tempfile.TemporaryDirectory(prefix="orca-predict-") as directory:
             path = Path(directory) / "rows.parquet"
             generate(path, rows)
-            names = [name for name in only if rows <= SHORT or name not in SLOW or options.only]
-            results = take_turns(options.framework, path, options.rounds, names)
+            results = take_turns(options.framework, path, options.rounds, names_at(rows, options))
         shown, medians = summary(rows, results)
         print(f"\n{shown}", flush=True)
         sections[f"{rows:,} rows"] = shown
@@ -309,8 +316,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     setting = (
         f"Each contestant {options.rounds} times in turns, each time in a process of its own with "
         f"two processors, after a fifth of the rows; the median of {REPEATED} runs in it with up "
-        f"to {SHORT:,} rows. model.predict gets batches of {BATCH_SIZE:,} rows. "
-        f"{' and '.join(SLOW)} take so much longer that they run with the fewer rows alone."
+        f"to {SHORT:,} rows. model.predict gets batches of {BATCH_SIZE:,} rows."
     )
     name = result_name("predict", [options.framework])
     title = "Speed of predictions" + (
