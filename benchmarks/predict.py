@@ -6,8 +6,9 @@ The quick start's model on a Parquet file of generated ratings, read by Spark on
 Plain Keras collects the rows (`toArrow`) and calls `model.predict`; the two others predict where
 the rows are, and their rows go to Spark's noop sink. Contestants take turns, each in a process of
 its own, because Spark hands one's Python workers to the next; and each predicts a fifth of the rows
-before its time is taken: no start of a framework is in it. That start has a row of its own: the
-first prediction in a session, of a thousand rows, and the framework's import in a bare process.
+before its time is taken: no start of a framework is in it. That start has rows of its own: the
+first prediction in a session, of a thousand rows, by a model that nothing has built yet and by one
+that was saved, and the framework's import in a bare process.
 Other frameworks than tf2 have no UDFs here, and the two slow ones run with the fewer rows alone.
 Fails when Orca's median is above that of plain Keras with its collecting, `predict_udf`'s of
 1,000,000 rows above 1.3 of Orca's `predict` or above pyspark's own function, or a session's first
@@ -38,13 +39,14 @@ CONTESTANTS = {
     "model.predict": "of which model.predict alone",
     "orca": "Orca predict, to the noop sink",
     "first": "the first Orca predict of a session, 1,000 rows",
+    "saved": "the same by a model that was saved",
     "import": "the framework's import in a bare process",
     "predict_udf": "Orca predict_udf, to the noop sink",
     "pandas_udf": "pandas_udf over iterators, to the noop sink",
     "predict_batch_udf": "pyspark's predict_batch_udf, to the noop sink",
 }
 #: What runs in a process of its own; plain Keras gives two figures, and Orca three.
-RUNS = ("plain", "orca", "predict_udf", "pandas_udf", "predict_batch_udf")
+RUNS = ("plain", "orca", "saved", "predict_udf", "pandas_udf", "predict_batch_udf")
 #: These take many times as long, at any number of rows: unless asked for, up to `SHORT` rows alone.
 SLOW = ("pandas_udf", "predict_batch_udf")
 FEATURES = ["user", "item"]
@@ -133,9 +135,8 @@ def contestants(framework: str, path: Path) -> Iterator[dict[str, Callable[[Any]
     init_orca_context("local", cores=2, memory="2g")
     frame = OrcaContext.get_spark_session().read.parquet(str(path))
     est = estimator(framework)
-    began = time.perf_counter()
-    to_nowhere(est.predict(frame.limit(FEW), feature_cols=FEATURES))
-    first = time.perf_counter() - began
+    first = first_prediction(est, frame)
+    est.save(str(saved_at(path)))
     model = est.get_model()
     predict = predictor(framework, model, BATCH_SIZE)
 
@@ -155,6 +156,31 @@ def contestants(framework: str, path: Path) -> Iterator[dict[str, Callable[[Any]
     others = functions(est, model, frame) if framework == "tf2" else {}
     yield {"plain": plain, "orca": orca, **others}
     stop_orca_context()
+
+
+def first_prediction(est: Any, frame: Any) -> float:
+    """Return the seconds of a session's first prediction."""
+    began = time.perf_counter()
+    to_nowhere(est.predict(frame.limit(FEW), feature_cols=FEATURES))
+    return time.perf_counter() - began
+
+
+def of_a_saved_model(framework: str, path: Path) -> float:
+    """Return the seconds of a session's first prediction, by a model that `contestants` saved."""
+    from zoo.orca import OrcaContext, init_orca_context, stop_orca_context
+
+    init_orca_context("local", cores=2, memory="2g")
+    frame = OrcaContext.get_spark_session().read.parquet(str(path))
+    est = estimator(framework)
+    est.load(str(saved_at(path)))
+    seconds = first_prediction(est, frame)
+    stop_orca_context()
+    return seconds
+
+
+def saved_at(path: Path) -> Path:
+    """Return where the model lies beside the rows."""
+    return path.with_suffix(".safetensors")
 
 
 def functions(est: Any, model: Any, frame: Any) -> dict[str, Callable[[Any], dict[str, float]]]:
@@ -188,6 +214,8 @@ def measure(framework: str, path: Path, name: str) -> dict[str, float]:
     from zoo.orca import OrcaContext
 
     choose_backend(framework)
+    if name == "saved":
+        return {name: of_a_saved_model(framework, path)}
     found = {}
     for runs in contestants(framework, path):
         frame = OrcaContext.get_spark_session().read.parquet(str(path))
@@ -227,7 +255,7 @@ def summary(rows: int, results: Sequence[dict[str, float]]) -> tuple[str, dict[s
             f"{min(run[name] for run in results):.2f} - {max(run[name] for run in results):.2f}",
             *(
                 ("", "")
-                if name in ("first", "import")
+                if name in ("first", "saved", "import")
                 else (f"{rows / medians[name]:,.0f}", f"{medians[name] / plain:.2f}")
             ),
         ]
@@ -245,9 +273,16 @@ def goals_of(rows: int, medians: dict[str, float]) -> list[Goal]:
     goals = [Goal(f"{rows:,} rows: Orca ÷ plain", ratio, *OF_PLAIN, at_most=True)]
     if rows != UDF_GOAL_AT:
         return goals
-    beyond = medians["first"] - medians["import"]
-    name = "first prediction: s beyond the framework's import"
-    goals.append(Goal(name, beyond, *BEYOND_IMPORT, at_most=True))
+    goals += [
+        Goal(
+            f"{title}: s beyond the framework's import",
+            medians[name] - medians["import"],
+            *BEYOND_IMPORT,
+            at_most=True,
+        )
+        for name, title in {"first": "first prediction", "saved": "that of a saved model"}.items()
+        if name in medians
+    ]
     if "predict_udf" not in medians:
         return goals
     others = {"orca": ("Orca predict", UDF_OF_PREDICT)}
@@ -281,8 +316,8 @@ def names_at(rows: int, options: argparse.Namespace) -> Sequence[str]:
     if options.only:
         return list(options.only)
     if options.framework != "tf2":
-        return RUNS[:2]
-    return [name for name in RUNS if rows <= SHORT or name not in SLOW]
+        return RUNS[: 3 if rows <= SHORT else 2]
+    return [name for name in RUNS if rows <= SHORT or name not in (*SLOW, "saved")]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

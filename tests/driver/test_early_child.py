@@ -1,20 +1,27 @@
 """The child of a session's first stage, which the driver starts: who gets it, what it is like."""
 
 import os
+import time
 import weakref
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from pyspark import SparkFiles
 from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
 
+from tests.fake_estimator import FakeEstimator, linear
 from tests.worker.task.test_neighbours import predicts
 from tests.worker.task.test_predict_task import predict_job
 from zoo.orca.driver import early_child as module
-from zoo.orca.driver.early_child import early_child
-from zoo.orca.wire.job import Job
+from zoo.orca.driver.early_child import EarlyChild, begin, door, early_child
+from zoo.orca.driver.predict import Answer, predict_lazily
+from zoo.orca.errors import ColumnError
+from zoo.orca.learn import requests
+from zoo.orca.wire.job import Job, PredictJob
 from zoo.orca.wire.messages.neighbours import ChildWanted
 from zoo.orca.worker.task.child_process import Child
 from zoo.orca.worker.task.neighbours import taken_at
@@ -26,13 +33,22 @@ pytestmark = [
 
 
 @pytest.fixture(autouse=True)
-def first_stage(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the session have had no stage."""
-    monkeypatch.setattr(module, "_begun", weakref.WeakSet())
+def first_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the session have had no call."""
+    monkeypatch.setattr(module, "_begun", weakref.WeakKeyDictionary())
+
+
+@pytest.fixture(autouse=True)
+def none_left(first_call: None) -> Iterator[None]:
+    """End what a test has begun."""
+    yield
+    for found in module._begun.values():
+        if found is not None:
+            found.close()
 
 
 @pytest.fixture
-def job(tmp_path: Path) -> Job:
+def job(tmp_path: Path) -> PredictJob:
     """A job of another environment than all others."""
     return replace(predict_job(), environment={"OF_THIS_TEST": str(tmp_path)})
 
@@ -107,6 +123,79 @@ def test_a_child_whose_start_is_interrupted_ends(
     with pytest.raises(KeyboardInterrupt), early_child(spark, job, 1):
         pass
     assert not started[0].alive
+
+
+def begun(spark: SparkSession, job: Job) -> tuple[EarlyChild, Child]:
+    """Let a call begin; return what it has started."""
+    begin(spark, job, 1)
+    found = module._begun[spark.sparkContext]
+    assert found is not None
+    (child,) = found._warm._idle
+    return found, child
+
+
+def wait_for_the_end(found: EarlyChild) -> None:
+    """Wait until nothing is behind its door any longer."""
+    found._watch.join(30)
+    assert not found._watch.is_alive()
+    assert found.name == ""
+
+
+def test_a_stage_takes_what_its_call_has_begun_and_keeps_it_as_long_as_it_takes(
+    spark: SparkSession, job: Job, taken: list[Child]
+) -> None:
+    found, child = begun(spark, job)
+    with early_child(spark, job, 1) as name:
+        assert name == found.name
+        found._until = 0.0
+        time.sleep(2 * module._LOOK_SECONDS)
+        taken.append(take(name, job))
+    assert taken[0].pid == child.pid
+    predicts(taken[0])
+
+
+def test_a_lazy_prediction_has_it_from_its_first_row_on(
+    spark: SparkSession, job: PredictJob
+) -> None:
+    rows = spark.range(0, 5, 1, 1).select(F.col("id").cast("float").alias("x"))
+    predicted = predict_lazily(rows, job, ["p"], Answer())
+    found = module._begun[spark.sparkContext]
+    assert found is not None
+    (child,) = found._warm._idle
+    assert [row.p for row in predicted.collect()] == [0.0, 3.0, 6.0, 9.0, 12.0]
+    wait_for_the_end(found)
+    # The task's now, and warm for the next one.
+    assert "zoo.orca.worker.child" in Path(f"/proc/{child.pid}/cmdline").read_text()
+    assert door(spark) == ""
+    assert [row.p for row in predicted.collect()] == [0.0, 3.0, 6.0, 9.0, 12.0]
+
+
+def test_a_call_begins_it_before_spark_looks_at_its_rows(
+    spark: SparkSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def prepared(*given: object, **named: object) -> None:
+        raise ColumnError("until here" if door(spark) else "not begun")
+
+    monkeypatch.setattr(requests, "prepare", prepared)
+    rows = spark.range(4).select(F.col("id").alias("x"), F.col("id").alias("y"))
+    with pytest.raises(ColumnError, match="until here"):
+        FakeEstimator.of(linear()).fit(rows)
+
+
+@pytest.mark.parametrize("why", ["nobody needs it", "the session has ended"])
+def test_a_child_of_a_prediction_that_never_runs_ends(
+    spark: SparkSession, job: Job, why: str
+) -> None:
+    found, child = begun(spark, job)
+    assert door(spark) == found.name != ""
+    if why == "nobody needs it":
+        found._until = 0.0
+    else:
+        found._context = SimpleNamespace(_jsc=None)
+    wait_for_the_end(found)
+    assert not child.alive
+    with early_child(spark, job, 1) as name:
+        assert name == ""
 
 
 def test_only_the_first_stage_has_one_and_only_for_one_worker(

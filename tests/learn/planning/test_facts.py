@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 from tests import jobs
 from tests.fake_estimator import FakeEstimator, linear
 from tests.learn.test_forms import COMMON, NAMED, TABLE, estimator
-from zoo.orca.driver import stage
+from zoo.orca.driver import early_child, stage
 from zoo.orca.driver.session.cluster import is_connect
 from zoo.orca.driver.storage import load_state, save_state
 from zoo.orca.errors import OrcaError
@@ -31,6 +31,7 @@ def rows(spark: SparkSession) -> DataFrame:
 def no_job(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Nothing that a plan does may start a job."""
     monkeypatch.setattr(stage, "ship_package", lambda spark: pytest.fail("a stage began"))
+    monkeypatch.setattr(early_child, "begin", lambda *given: pytest.fail("a child began"))
     with jobs.no_job(spark):
         yield
 

@@ -9,6 +9,7 @@ from pyspark.sql import Column, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
+from zoo.orca.driver.early_child import begin, door
 from zoo.orca.driver.output_types import column_type
 from zoo.orca.driver.session.gpus import gpu_profile
 from zoo.orca.driver.session.pythons import check_python, keep_own_python, workers_python
@@ -55,6 +56,7 @@ def column_function(
     check_python(spark)
     ship_package(spark)
     keep_own_python(spark)
+    begin(spark, job, 1)
     if gpu_profile(spark, job.gpus) is not None:
         raise DeviceError(
             f"num_gpus_per_worker={job.gpus}: a function of columns runs in the tasks of others, "
@@ -74,6 +76,7 @@ def column_function(
         names=tuple(names) if several else (),
         numbers_only=numbers_only,
         heartbeat=heartbeat_seconds(spark),
+        early=door(spark),
     )
     types = [column_type(one, form) for one, form in zip(job.outputs, forms, strict=True)]
     fields = [T.StructField(name, one) for name, one in zip(names, types, strict=True)]

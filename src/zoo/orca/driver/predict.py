@@ -7,6 +7,7 @@ import pyarrow as pa
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import types as T
 
+from zoo.orca.driver.early_child import begin, door
 from zoo.orca.driver.frame.columns import is_converted
 from zoo.orca.driver.frame.source import feature_columns, is_case_sensitive
 from zoo.orca.driver.output_types import column_type
@@ -64,6 +65,7 @@ def predict_lazily(
     _check_names(df, fields, names)
     check_python(df.sparkSession)
     ship_package(df.sparkSession)
+    begin(df.sparkSession, job, 1)
     if not answer.keeps_columns:
         fields = []
     places, added = _inputs(df, fields, job)
@@ -82,7 +84,7 @@ def predict_lazily(
         ]
     )
     heartbeat = heartbeat_seconds(df.sparkSession)
-    task = make_predict_task(job, len(fields), places, heartbeat, forms)
+    task = make_predict_task(job, len(fields), places, heartbeat, forms, door(df.sparkSession))
     profile = gpu_profile(df.sparkSession, job.gpus)
     with workers_python(df.sparkSession):
         return widened.mapInArrow(task, schema, profile=profile)

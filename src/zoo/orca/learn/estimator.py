@@ -262,6 +262,7 @@ class BaseEstimator(Tracked, Planned, TrainsOnStreams):
         rows may need a row, to know the length of an array.
         """
         check_installed(self._model.framework, self._options.environment, data.sparkSession)
+        self._requests.begin(data.sparkSession, 1)
         seen = self._seen_columns
         if seen is not None:
             spec = fill_shapes(spec, {c.name: c.shape for c in seen.features if c.padding is None})

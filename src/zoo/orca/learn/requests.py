@@ -8,6 +8,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from pyspark.sql import DataFrame, SparkSession
 
+from zoo.orca.driver import early_child
 from zoo.orca.driver.elastic.calls import going_on
 from zoo.orca.driver.frame.source import Prepared, prepare
 from zoo.orca.driver.predict import Answer
@@ -242,6 +243,7 @@ class Requests:
         check_installed(self._model.framework, self._options.environment, call.spark)
         wanted = self.workers(call.spark)
         self._options.check_least(wanted)
+        self.begin(call.spark, wanted)
         return self._request(call, wanted, wanted)
 
     def _request(self, call: _Call, workers: int, wanted: int) -> Request:
@@ -340,6 +342,12 @@ class Requests:
             job=self._job(BuildJob, state, spec, frame.sparkSession),
             settings=self._settings(0, 1, ""),
         )
+
+    def begin(self, spark: SparkSession, workers: int) -> None:
+        """Let what takes long in a session's first stage of so many workers begin already."""
+        if not is_rehearsed():
+            job = self._job(BuildJob, None, FeatureSpec(features=()), spark)
+            early_child.begin(spark, job, workers)
 
     def workers(self, spark: SparkSession | None) -> int:
         """Return the number of workers of a stage in a session."""

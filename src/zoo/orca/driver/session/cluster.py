@@ -21,7 +21,7 @@ _SETTLED_SECONDS, _SETTLED_PART = 1.0, 0.5
 
 def is_local(spark: SparkSession) -> bool:
     """Whether the session runs in this very process tree, on this machine."""
-    return _setting(spark, "spark.master").startswith("local") and not is_connect(spark)
+    return not is_connect(spark) and _setting(spark, "spark.master").startswith("local")
 
 
 def is_one_process(spark: SparkSession) -> bool:

@@ -34,6 +34,8 @@ class ColumnFunction:
         The framework's name for users, if it has no tensors of strings.
     heartbeat : float
         Seconds of silence after which the child counts as frozen.
+    early : str
+        The name of a door of the driver's (`zoo.orca.driver.early_child`), if there is one.
     """
 
     job: PredictJob
@@ -41,6 +43,7 @@ class ColumnFunction:
     names: tuple[str, ...]
     numbers_only: str
     heartbeat: float
+    early: str
 
 
 def make_column_task(
@@ -62,7 +65,7 @@ def make_column_task(
             raise
         job = replace(function.job, columns=arguments.columns)
         places = range(len(arguments.columns.columns))
-        task = make_predict_task(job, 0, places, function.heartbeat, function.forms)
+        task = make_predict_task(job, 0, places, function.heartbeat, function.forms, function.early)
         for answer in task(map(arguments.batch, chain([first], given))):
             yield _column(answer, function.names)
 

@@ -44,6 +44,7 @@ def make_predict_task(
     inputs: Sequence[int],
     heartbeat: float,
     forms: Sequence[ColumnForm],
+    early: str = "",
 ) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     """Return the function for `mapInArrow` that appends predictions.
 
@@ -58,6 +59,8 @@ def make_predict_task(
         Seconds of silence after which the child counts as frozen.
     forms : sequence of ColumnForm
         What the column of each output holds.
+    early : str
+        The name of a door of the driver's (`zoo.orca.driver.early_child`), if there is one.
     """
     needs = _Needs(
         packed=pickle.dumps(job),
@@ -66,6 +69,7 @@ def make_predict_task(
         noise=job.noise,
         gpus=job.gpus,
         columns=job.columns.columns,
+        early=early,
     )
 
     def task(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -153,6 +157,7 @@ class _Needs:
     threads: Threads
     noise: tuple[str, ...]
     gpus: int
+    early: str
 
 
 class _Calls:
@@ -219,7 +224,7 @@ class _Calls:
 
 def _start(needs: _Needs, heartbeat: float, is_short: Callable[[], bool]) -> Child:
     environment = {**needs.environment, **_devices(needs.gpus)}
-    child = children.acquire(environment, needs.threads, is_short)
+    child = children.acquire(environment, needs.threads, is_short, needs.early)
     child.noise = needs.noise
     try:
         child.send(Predict(job=needs.packed), heartbeat=heartbeat)

@@ -109,6 +109,11 @@ class WarmChildren:
         for one in others:
             one.stop()
 
+    @property
+    def idle(self) -> int:
+        """The number of idle children."""
+        return len(self._idle)
+
     def stop(self) -> None:
         """Stop all idle children."""
         with self._lock:
