@@ -191,7 +191,7 @@ def test_a_child_of_a_prediction_that_never_runs_ends(
     if why == "nobody needs it":
         found._until = 0.0
     else:
-        found._context = SimpleNamespace(_jsc=None)
+        found._context = lambda: SimpleNamespace(_jsc=None)
     wait_for_the_end(found)
     assert not child.alive
     with early_child(spark, job, 1) as name:

@@ -59,7 +59,7 @@ class EarlyChild:
     """
 
     def __init__(self, context: SparkContext, job: Job, threads: Threads) -> None:
-        self._context = context
+        self._context = weakref.ref(context)
         self._over = threading.Event()
         self._lock = threading.Lock()
         self._is_claimed = False
@@ -99,8 +99,10 @@ class EarlyChild:
 
     def _end(self) -> None:
         while not self._over.wait(_LOOK_SECONDS):
+            context = self._context()
+            has_ended = context is None or context._jsc is None
             has_time = self._is_claimed or time.monotonic() < self._until
-            if not has_time or self._context._jsc is None:  # the session has ended
+            if has_ended or not has_time:
                 self._over.set()
         self._door.close()
         self._warm.stop()
