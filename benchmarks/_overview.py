@@ -220,6 +220,13 @@ LINES: tuple[Line, ...] = (
         limit=("the framework's import", "the framework's import in a bare process", _FEWER),
     ),
     Line(
+        what="the same by a model that was saved",
+        page="predict",
+        ours="the same by a model that was saved",
+        figure=_FEWER,
+        limit=("the framework's import", "the framework's import in a bare process", _FEWER),
+    ),
+    Line(
         what=f"`predict`, {_MANY}",
         page="predict",
         ours="Orca predict, to the noop sink",

@@ -157,6 +157,8 @@ def interrupt():
     time.sleep(float(sys.argv[1]))
     os.kill(os.getpid(), signal.SIGINT)
 
+# A shell lets what runs in the background ignore it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 threading.Thread(target=interrupt, daemon=True).start()
 try:
     init_orca_context(cores=1)

@@ -89,6 +89,8 @@ def test_the_rank_that_is_late_is_told(bench: Bench, kind: str) -> None:
             config=config,
             batch_size=BATCH,
         )
+        if kind == "pipeline":
+            import tensorflow  # noqa: F401 - an import may take longer than the limit below
         waiting.SECONDS = BLOCK / 3
         try:
             train_here(replace(job, creator=data.creator), data, None, collective)
