@@ -1,6 +1,7 @@
 """The child of a session's first stage, which the driver starts: who gets it, what it is like."""
 
 import os
+import signal
 import time
 import weakref
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 from pyspark import SparkFiles
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from tests.fake_estimator import FakeEstimator, linear
@@ -154,11 +155,16 @@ def test_a_stage_takes_what_its_call_has_begun_and_keeps_it_as_long_as_it_takes(
     predicts(taken[0])
 
 
-def test_a_lazy_prediction_has_it_from_its_first_row_on(
-    spark: SparkSession, job: PredictJob
-) -> None:
+@pytest.fixture
+def predicted(spark: SparkSession, job: PredictJob) -> DataFrame:
+    """Five rows of a lazy prediction that nothing has run yet."""
     rows = spark.range(0, 5, 1, 1).select(F.col("id").cast("float").alias("x"))
-    predicted = predict_lazily(rows, job, ["p"], Answer())
+    return predict_lazily(rows, job, ["p"], Answer())
+
+
+def test_a_lazy_prediction_has_it_from_its_first_row_on(
+    spark: SparkSession, predicted: DataFrame
+) -> None:
     found = module._begun[spark.sparkContext]
     assert found is not None
     (child,) = found._warm._idle
@@ -167,6 +173,16 @@ def test_a_lazy_prediction_has_it_from_its_first_row_on(
     # The task's now, and warm for the next one.
     assert "zoo.orca.worker.child" in Path(f"/proc/{child.pid}/cmdline").read_text()
     assert door(spark) == ""
+    assert [row.p for row in predicted.collect()] == [0.0, 3.0, 6.0, 9.0, 12.0]
+
+
+def test_a_child_that_is_killed_on_its_way_changes_nothing(
+    spark: SparkSession, predicted: DataFrame
+) -> None:
+    found = module._begun[spark.sparkContext]
+    assert found is not None
+    (child,) = found._warm._idle
+    os.kill(child.pid, signal.SIGKILL)
     assert [row.p for row in predicted.collect()] == [0.0, 3.0, 6.0, 9.0, 12.0]
 
 
