@@ -177,6 +177,12 @@ def _program(framework: str, page: str) -> Line:
     )
 
 
+def _first(what: str, ours: str) -> Line:
+    """Return a line of a session's first prediction."""
+    limit = ("the framework's import", "the framework's import in a bare process", _FEWER)
+    return Line(what=what, page="predict", ours=ours, figure=_FEWER, limit=limit)
+
+
 LINES: tuple[Line, ...] = (
     _trained("Keras 2", 1, _keras("tf2")),
     _trained("Keras 2", 2, {"MultiWorkerMirroredStrategy": _STRATEGY}),
@@ -212,20 +218,8 @@ LINES: tuple[Line, ...] = (
     _program("Keras 2", "quickstart"),
     _program("Keras 3 on JAX", "quickstart-keras-jax"),
     _program("PyTorch", "quickstart-pytorch"),
-    Line(
-        what="a session's first prediction",
-        page="predict",
-        ours="the first Orca predict of a session, 1,000 rows",
-        figure=_FEWER,
-        limit=("the framework's import", "the framework's import in a bare process", _FEWER),
-    ),
-    Line(
-        what="the same by a model that was saved",
-        page="predict",
-        ours="the same by a model that was saved",
-        figure=_FEWER,
-        limit=("the framework's import", "the framework's import in a bare process", _FEWER),
-    ),
+    _first("a session's first prediction", "the first Orca predict of a session, 1,000 rows"),
+    _first("the same by a model that was saved", "the same by a model that was saved"),
     Line(
         what=f"`predict`, {_MANY}",
         page="predict",

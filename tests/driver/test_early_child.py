@@ -18,12 +18,14 @@ from tests.fake_estimator import FakeEstimator, linear
 from tests.worker.task.test_neighbours import predicts
 from tests.worker.task.test_predict_task import predict_job
 from zoo.orca.driver import early_child as module
+from zoo.orca.driver.column_function import column_function
 from zoo.orca.driver.early_child import EarlyChild, begin, door, early_child
 from zoo.orca.driver.predict import Answer, predict_lazily
 from zoo.orca.errors import ColumnError
 from zoo.orca.learn import requests
 from zoo.orca.wire.job import Job, PredictJob
 from zoo.orca.wire.messages.neighbours import ChildWanted
+from zoo.orca.wire.predicting.column_forms import usual
 from zoo.orca.worker.task.child_process import Child
 from zoo.orca.worker.task.neighbours import taken_at
 
@@ -126,9 +128,8 @@ def test_a_child_whose_start_is_interrupted_ends(
     assert not started[0].alive
 
 
-def begun(spark: SparkSession, job: Job) -> tuple[EarlyChild, Child]:
-    """Let a call begin; return what it has started."""
-    begin(spark, job, 1)
+def begun(spark: SparkSession) -> tuple[EarlyChild, Child]:
+    """Return what the session's first call has started."""
     found = module._begun[spark.sparkContext]
     assert found is not None
     (child,) = found._warm._idle
@@ -145,7 +146,8 @@ def wait_for_the_end(found: EarlyChild) -> None:
 def test_a_stage_takes_what_its_call_has_begun_and_keeps_it_as_long_as_it_takes(
     spark: SparkSession, job: Job, taken: list[Child]
 ) -> None:
-    found, child = begun(spark, job)
+    begin(spark, job, 1)
+    found, child = begun(spark)
     with early_child(spark, job, 1) as name:
         assert name == found.name
         found._until = 0.0
@@ -155,19 +157,20 @@ def test_a_stage_takes_what_its_call_has_begun_and_keeps_it_as_long_as_it_takes(
     predicts(taken[0])
 
 
-@pytest.fixture
-def predicted(spark: SparkSession, job: PredictJob) -> DataFrame:
+@pytest.fixture(params=["predict", "predict_udf"])
+def predicted(spark: SparkSession, job: PredictJob, request: pytest.FixtureRequest) -> DataFrame:
     """Five rows of a lazy prediction that nothing has run yet."""
     rows = spark.range(0, 5, 1, 1).select(F.col("id").cast("float").alias("x"))
-    return predict_lazily(rows, job, ["p"], Answer())
+    if request.param == "predict":
+        return predict_lazily(rows, job, ["p"], Answer())
+    predict = column_function(spark, job, [usual(True)], ["p"], "")
+    return rows.withColumn("p", predict("x"))
 
 
 def test_a_lazy_prediction_has_it_from_its_first_row_on(
     spark: SparkSession, predicted: DataFrame
 ) -> None:
-    found = module._begun[spark.sparkContext]
-    assert found is not None
-    (child,) = found._warm._idle
+    found, child = begun(spark)
     assert [row.p for row in predicted.collect()] == [0.0, 3.0, 6.0, 9.0, 12.0]
     wait_for_the_end(found)
     # The task's now, and warm for the next one.
@@ -179,9 +182,7 @@ def test_a_lazy_prediction_has_it_from_its_first_row_on(
 def test_a_child_that_is_killed_on_its_way_changes_nothing(
     spark: SparkSession, predicted: DataFrame
 ) -> None:
-    found = module._begun[spark.sparkContext]
-    assert found is not None
-    (child,) = found._warm._idle
+    _, child = begun(spark)
     os.kill(child.pid, signal.SIGKILL)
     assert [row.p for row in predicted.collect()] == [0.0, 3.0, 6.0, 9.0, 12.0]
 
@@ -202,7 +203,8 @@ def test_a_call_begins_it_before_spark_looks_at_its_rows(
 def test_a_child_of_a_prediction_that_never_runs_ends(
     spark: SparkSession, job: Job, why: str
 ) -> None:
-    found, child = begun(spark, job)
+    begin(spark, job, 1)
+    found, child = begun(spark)
     assert door(spark) == found.name != ""
     if why == "nobody needs it":
         found._until = 0.0
